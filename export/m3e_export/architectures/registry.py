@@ -1,0 +1,44 @@
+"""Which family a ``config.json`` belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_export.architectures import bert
+from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights
+from m3e_export.errors import UnsupportedModelError
+
+__all__ = ["Architecture", "architecture_for"]
+
+
+class Architecture(Protocol):
+    """A family: reads its config and maps its tensor names."""
+
+    def spec(self, config: Mapping[str, Any]) -> EncoderSpec:
+        """Sizes from ``config.json``."""
+        ...
+
+    def weights(self, spec: EncoderSpec, tensors: Mapping[str, npt.NDArray[np.float32]]) -> EncoderWeights:
+        """Weights from the checkpoint's tensors."""
+        ...
+
+
+_FAMILIES: dict[str, Architecture] = {"bert": bert}
+
+
+def architecture_for(config: Mapping[str, Any]) -> Architecture:
+    """The family of ``config["model_type"]``.
+
+    Raises:
+        UnsupportedModelError: a family that is not known; the message lists the known ones.
+    """
+    model_type = config.get("model_type")
+    if model_type not in _FAMILIES:
+        raise UnsupportedModelError(
+            f"model_type {model_type!r} in config.json is not supported; known: {', '.join(_FAMILIES)}."
+        )
+    return _FAMILIES[model_type]

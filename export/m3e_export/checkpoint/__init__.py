@@ -1,0 +1,5 @@
+"""Reading a trained checkpoint: layouts, weights, tokenizer."""
+
+from m3e_export.checkpoint.load import Checkpoint, load_checkpoint
+
+__all__ = ["Checkpoint", "load_checkpoint"]

@@ -1,0 +1,39 @@
+"""Small JSON files of a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from m3e_export.errors import CheckpointError
+
+__all__ = ["read_json", "read_object"]
+
+
+def read_json(file: Path) -> Any:
+    """Parse ``file``.
+
+    Raises:
+        CheckpointError: unreadable, or not JSON.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: not valid JSON ({error}).") from error
+
+
+def read_object(file: Path, *, required: bool = False) -> dict[str, Any]:
+    """Parse ``file`` as a JSON object; an absent file is an empty object unless ``required``.
+
+    Raises:
+        CheckpointError: absent though required, unreadable, or not an object.
+    """
+    if not required and not file.exists():
+        return {}
+    value = read_json(file)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{file}: a JSON object was expected, found {type(value).__name__}.")
+    return value

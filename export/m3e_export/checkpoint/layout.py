@@ -1,0 +1,168 @@
+"""What the files around the weights say: pooling, normalization, lengths, prompts.
+
+Three layouts are read:
+
+* sentence-transformers: ``modules.json`` lists Transformer, Pooling and optionally Normalize;
+* uniem (m3e-large and every fine-tune): ``uniem_pooling_strategy`` in ``config.json``;
+* plain Hugging Face: nothing says the pooling, so it is mean, with a warning, as sentence-transformers does.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from m3e_export.checkpoint.jsonfile import read_json, read_object
+from m3e_export.errors import CheckpointError, UnsupportedModelError, UntrustedCheckpointError
+
+__all__ = ["POOLINGS", "Layout", "Pooling", "read_layout"]
+
+logger = logging.getLogger(__name__)
+
+Pooling = Literal["mean", "cls"]
+POOLINGS: tuple[Pooling, ...] = ("mean", "cls")
+
+_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+# uniem/model.py; the older key is read when the newer is absent.
+_UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
+_UNIEM_POOLINGS: dict[str, Pooling] = {"last_mean": "mean", "cls": "cls"}
+# sentence-transformers wrote flags up to 5.x and a name since 6.
+_POOLING_FLAGS: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything but weights and architecture. ``transformer`` is the folder of config and weights."""
+
+    kind: Literal["sentence-transformers", "uniem", "transformers"]
+    transformer: Path
+    pooling: Pooling
+    normalize: bool
+    max_seq_length: int | None = None
+    lower_case: bool = False
+    prompts: dict[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    similarity: str = "cosine"
+
+
+def read_layout(folder: Path, pooling: Pooling | None = None) -> Layout:
+    """Read the layout of the checkpoint in ``folder``; ``pooling`` overrides what it says, with a warning.
+
+    Raises:
+        CheckpointError: a file is missing or broken.
+        UnsupportedModelError: a module or pooling that is not known, named in the message.
+        UntrustedCheckpointError: a module path that leads out of the folder.
+    """
+    if (folder / "modules.json").exists():
+        layout = _sentence_transformers(folder, pooling)
+    else:
+        layout = _plain(folder, pooling)
+    if pooling is not None and layout.kind != "transformers":
+        logger.warning("Pooling %r given by hand; it overrides what the checkpoint says.", pooling)
+    return layout
+
+
+def _plain(folder: Path, override: Pooling | None) -> Layout:
+    config = read_object(folder / "config.json", required=True)
+    key = next((key for key in _UNIEM_KEYS if key in config), None)
+    if key is None:
+        if override is None:
+            logger.warning("%s: nothing says how to pool; taking the mean. Set it with --pooling.", folder)
+        return Layout("transformers", folder, override or "mean", normalize=False)
+    found = _UNIEM_POOLINGS.get(str(config[key]))
+    if override is None and found is None:
+        raise UnsupportedModelError(
+            f"{folder / 'config.json'}: {key} {config[key]!r} is not supported; "
+            f"known: {', '.join(_UNIEM_POOLINGS)}."
+        )
+    pooling = override or found
+    assert pooling is not None  # noqa: S101 - one of the two is set, shown above
+    return Layout("uniem", folder, pooling, normalize=False)
+
+
+def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
+    modules = _modules(folder)
+    kinds = [kind for kind, _ in modules]
+    if kinds[:1] != ["Transformer"] or sorted(kinds[1:]) not in ([], ["Pooling"], ["Normalize", "Pooling"]):
+        raise UnsupportedModelError(
+            f"{folder / 'modules.json'}: the modules {' → '.join(kinds) or '(none)'} are not supported; "
+            "a Transformer, then Pooling, then optionally Normalize is."
+        )
+    transformer = modules[0][1]
+    sbert = read_object(transformer / "sentence_bert_config.json")
+    top = read_object(folder / "config_sentence_transformers.json")
+    pooling_folder = dict(modules).get("Pooling")
+    pooling = override or (_pooling(pooling_folder) if pooling_folder else "mean")
+    return Layout(
+        kind="sentence-transformers",
+        transformer=transformer,
+        pooling=pooling,
+        normalize="Normalize" in kinds,
+        max_seq_length=sbert.get("max_seq_length"),
+        lower_case=bool(sbert.get("do_lower_case", False)),
+        prompts=_prompts(folder, top),
+        default_prompt_name=top.get("default_prompt_name"),
+        similarity=_similarity(folder, top),
+    )
+
+
+def _modules(folder: Path) -> list[tuple[str, Path]]:
+    file = folder / "modules.json"
+    entries = read_json(file)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise CheckpointError(f"{file}: a list of modules was expected.")
+    modules = []
+    for entry in sorted(entries, key=lambda entry: int(entry.get("idx", 0))):
+        kind, path = str(entry.get("type", "")), str(entry.get("path", ""))
+        if not kind.startswith("sentence_transformers."):
+            raise UnsupportedModelError(
+                f"{file}: the module type {kind!r} is custom code, which is never run; "
+                "only sentence-transformers' Transformer, Pooling and Normalize are supported."
+            )
+        target = folder / path
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise UntrustedCheckpointError(f"{file}: the module path {path!r} leads out of the checkpoint.")
+        modules.append((kind.rsplit(".", 1)[-1], target))
+    return modules
+
+
+def _pooling(folder: Path) -> Pooling:
+    file = folder / "config.json"
+    config = read_object(file, required=True)
+    if config.get("include_prompt", True) is False:
+        raise UnsupportedModelError(f"{file}: include_prompt=false is not supported.")
+    if "pooling_mode" in config:
+        modes = config["pooling_mode"]
+        names = [modes] if isinstance(modes, str) else list(modes)
+    else:
+        names = [key for key, on in config.items() if key.startswith("pooling_mode_") and on]
+    found = [_POOLING_FLAGS.get(name, name) for name in names]
+    if len(found) == 1 and found[0] in POOLINGS:
+        return "mean" if found[0] == "mean" else "cls"
+    raise UnsupportedModelError(
+        f"{file}: the pooling {' + '.join(names) or '(none)'} is not supported; known: {', '.join(POOLINGS)}."
+    )
+
+
+def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
+    prompts = config.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+        raise CheckpointError(f"{folder / 'config_sentence_transformers.json'}: prompts must map names to texts.")
+    name = config.get("default_prompt_name")
+    if name is not None and name not in prompts:
+        raise CheckpointError(
+            f"{folder / 'config_sentence_transformers.json'}: default_prompt_name {name!r} is not in prompts."
+        )
+    return dict(sorted(prompts.items()))
+
+
+def _similarity(folder: Path, config: dict[str, Any]) -> str:
+    name = config.get("similarity_fn_name") or "cosine"
+    if name not in _SIMILARITIES:
+        raise UnsupportedModelError(
+            f"{folder / 'config_sentence_transformers.json'}: similarity_fn_name {name!r} is not supported; "
+            f"known: {', '.join(_SIMILARITIES)}."
+        )
+    return str(name)

@@ -1,0 +1,108 @@
+"""A checkpoint folder as one value: everything that an export needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from m3e_export.architectures import EncoderSpec, EncoderWeights, architecture_for
+from m3e_export.checkpoint.jsonfile import read_object
+from m3e_export.checkpoint.layout import Layout, Pooling, read_layout
+from m3e_export.checkpoint.licence import licence_of
+from m3e_export.checkpoint.source import fetch
+from m3e_export.checkpoint.tokenizer import load_tokenizer, tokenizer_length
+from m3e_export.checkpoint.weights import load_tensors
+from m3e_export.errors import CheckpointError, OptionError
+from m3e_runtime.tokenization import TextTokenizer
+
+__all__ = ["Checkpoint", "load_checkpoint"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model in memory. ``config`` is the transformer's config.json."""
+
+    source: str
+    folder: Path
+    layout: Layout
+    config: dict[str, Any]
+    spec: EncoderSpec
+    weights: EncoderWeights
+    weights_sha256: str
+    tokenizer: Tokenizer
+    max_length: int
+    licence: str
+
+    def text_tokenizer(self) -> TextTokenizer:
+        """The tokenizer exactly as the runtime will use it."""
+        copy = Tokenizer.from_str(self.tokenizer.to_str())
+        return TextTokenizer.wrap(copy, self.max_length, self.layout.lower_case)
+
+
+def load_checkpoint(
+    source: str,
+    *,
+    pooling: Pooling | None = None,
+    max_length: int | None = None,
+    revision: str | None = None,
+) -> Checkpoint:
+    """Load the checkpoint in a folder or of a hub id.
+
+    Args:
+        source: folder or hub id.
+        pooling: overrides the checkpoint's own.
+        max_length: lowers the longest input, in tokens.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        CheckpointError: missing or damaged files; its subclasses for models that are not supported and
+            for files that would run code.
+        ExportDependencyError: a pickle without torch, or a hub id without huggingface-hub.
+        OptionError: a maximum length that the model cannot serve.
+    """
+    folder = fetch(source, revision)
+    layout = read_layout(folder, pooling)
+    config = read_object(layout.transformer / "config.json", required=True)
+    architecture = architecture_for(config)
+    spec = architecture.spec(config)
+    tensors = load_tensors(layout.transformer)
+    weights = architecture.weights(spec, tensors.arrays)
+    tokenizer = load_tokenizer(layout.transformer)
+    _check_vocabulary(layout.transformer, tokenizer, spec)
+    return Checkpoint(
+        source=source if source != str(folder) else folder.resolve().name,
+        folder=folder,
+        layout=layout,
+        config=config,
+        spec=spec,
+        weights=weights,
+        weights_sha256=tensors.sha256,
+        tokenizer=tokenizer,
+        max_length=_max_length(layout, spec, max_length),
+        licence=licence_of(folder, source, config),
+    )
+
+
+def _max_length(layout: Layout, spec: EncoderSpec, wanted: int | None) -> int:
+    """Smallest of what the layout, the tokenizer and the position table allow."""
+    known = [spec.max_positions]
+    if layout.max_seq_length is not None:
+        known.append(int(layout.max_seq_length))
+    else:
+        known.append(tokenizer_length(layout.transformer) or spec.max_positions)
+    if wanted is None:
+        return min(known)
+    if not 3 <= wanted <= spec.max_positions:
+        raise OptionError(f"--max-length {wanted}: the model takes 3 to {spec.max_positions} tokens.")
+    return wanted
+
+
+def _check_vocabulary(folder: Path, tokenizer: Tokenizer, spec: EncoderSpec) -> None:
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if largest >= spec.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer gives ids up to {largest}, the model has {spec.vocab_size} embeddings."
+        )

@@ -1,0 +1,134 @@
+"""Reading weight files: safetensors with numpy alone, pickles only through torch's safe loader."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from m3e_export.checkpoint.jsonfile import read_object
+from m3e_export.errors import CheckpointError, ExportDependencyError, UntrustedCheckpointError
+
+__all__ = ["Tensors", "load_tensors"]
+
+_SAFETENSORS = "model.safetensors"
+_PICKLE = "pytorch_model.bin"
+_FLOAT_DTYPES: dict[str, Any] = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+}
+_HEADER_LIMIT = 100 * 1024 * 1024  # the limit of the safetensors format
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Floating-point tensors of a checkpoint by name, as float32, and the SHA-256 over the weight files."""
+
+    arrays: dict[str, npt.NDArray[np.float32]]
+    sha256: str
+
+
+def load_tensors(folder: Path) -> Tensors:
+    """Load the weights in ``folder``: safetensors first, then pickles; sharded or not.
+
+    Integer buffers such as ``position_ids`` are left out: no encoder computes with them.
+
+    Raises:
+        CheckpointError: no weights, or damaged ones.
+        UntrustedCheckpointError: a pickle with anything but tensors, or a shard outside the folder.
+        ExportDependencyError: a pickle, and torch is not installed.
+    """
+    files = _weight_files(folder)
+    arrays: dict[str, npt.NDArray[np.float32]] = {}
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        read = _read_safetensors if file.suffix == ".safetensors" else _read_pickle
+        arrays.update(read(file))
+    return Tensors(arrays, digest.hexdigest())
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    for name in (_SAFETENSORS, _PICKLE):
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            return _shards(folder, index)
+    raise CheckpointError(
+        f"{folder}: no {_SAFETENSORS} or {_PICKLE} (or their .index.json); is this a checkpoint folder?"
+    )
+
+
+def _shards(folder: Path, index: Path) -> list[Path]:
+    weight_map = read_object(index, required=True).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise CheckpointError(f"{index}: has no weight_map from tensor names to files.")
+    names = sorted(set(weight_map.values()))
+    for name in names:
+        if name != Path(name).name or name.startswith(".") or "\\" in name:
+            raise UntrustedCheckpointError(f"{index}: the shard {name!r} is not a file beside the index.")
+        if Path(name).suffix not in (".safetensors", ".bin"):
+            raise CheckpointError(f"{index}: the shard {name!r} is neither .safetensors nor .bin.")
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder / name}: missing, though {index.name} names it.")
+    return [folder / name for name in names]
+
+
+def _read_safetensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Validate with the reference library, then view each tensor in the mapped file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(file), framework="numpy") as checked:  # refuses overlaps, gaps and truncation
+            names = set(checked.keys())
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file}: not a valid safetensors file ({error}).") from error
+    header, start = _safetensors_header(file)
+    data = np.memmap(file, dtype=np.uint8, mode="r", offset=start)
+    for name in sorted(names):
+        dtype = _FLOAT_DTYPES.get(header[name]["dtype"])
+        if dtype is None:
+            continue
+        begin, end = header[name]["data_offsets"]
+        values = data[begin:end].view(dtype).reshape(header[name]["shape"])
+        yield name, np.asarray(values).astype(np.float32)
+
+
+def _safetensors_header(file: Path) -> tuple[dict[str, Any], int]:
+    with file.open("rb") as stream:
+        length = min(int.from_bytes(stream.read(8), "little"), _HEADER_LIMIT)
+        header: dict[str, Any] = json.loads(stream.read(length))
+    return header, 8 + length
+
+
+def _read_pickle(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    try:
+        import torch
+    except ImportError as error:
+        raise ExportDependencyError(
+            f"{file.name} is a pickle, which only torch's safe loader may read: "
+            "`pip install 'm3e-runtime[torch]'`, or save the checkpoint as safetensors."
+        ) from error
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and runtime errors share no base class
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UntrustedCheckpointError(
+            f"{file}: not a plain pickle of tensors, so it is not loaded ({reason})."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise CheckpointError(f"{file}: not a state dict (tensor names to tensors).")
+    for name, tensor in state.items():
+        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+            yield name, tensor.to(torch.float32).numpy()

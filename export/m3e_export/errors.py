@@ -1,0 +1,41 @@
+"""Every error that the exporter raises on purpose, each with the exit code of the commands."""
+
+from __future__ import annotations
+
+from m3e_runtime.errors import M3EError, OptionError
+
+__all__ = [
+    "BelowGateError",
+    "CheckpointError",
+    "ExportDependencyError",
+    "M3EError",
+    "OptionError",
+    "UnsupportedModelError",
+    "UntrustedCheckpointError",
+]
+
+
+class CheckpointError(M3EError):
+    """The checkpoint is missing, incomplete or inconsistent; the message names the file or tensor."""
+
+    exit_code = 4
+
+
+class UntrustedCheckpointError(CheckpointError):
+    """The checkpoint holds something that would run code or read outside its folder."""
+
+
+class UnsupportedModelError(CheckpointError):
+    """A model, module, activation or pooling that this exporter does not know."""
+
+
+class BelowGateError(M3EError):
+    """An artifact does not follow the original model closely enough; nothing was written."""
+
+    exit_code = 3
+
+
+class ExportDependencyError(M3EError):
+    """A package that this export needs is not installed; the message says how to install it."""
+
+    exit_code = 5

@@ -1,0 +1,92 @@
+"""The gate: does an artifact's file give the vectors of the original model?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime.manifest import Fidelity, GateThresholds
+from m3e_runtime.outputs import normalize
+
+__all__ = ["DEFAULT_THRESHOLDS", "Gate", "failures", "measure"]
+
+DEFAULT_THRESHOLDS = {
+    "fp32": GateThresholds(min_cosine=0.99999),
+    "fp16": GateThresholds(min_cosine=0.9995),
+    "int8": GateThresholds(mean_cosine=0.998, p1_cosine=0.995, overlap_at_10=0.95),
+}
+_NEIGHBOURS = 10
+_DIGITS = 6
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The texts to judge on, the oracle's vectors of them (float32 ``[n, d]``), and whether to enforce."""
+
+    texts: tuple[str, ...]
+    oracle_name: str
+    reference: Array
+    enforced: bool
+
+
+def measure(gate: Gate, vectors: Array, precision: str) -> Fidelity:
+    """Compare ``vectors`` (float32 ``[n, d]``) with the oracle's."""
+    expected, found = normalize(gate.reference), normalize(vectors)
+    cosines = np.einsum("nd,nd->n", expected.astype(np.float64), found.astype(np.float64))
+    wanted, got = expected @ expected.T, found @ found.T
+    return Fidelity(
+        oracle=gate.oracle_name,
+        texts=len(gate.texts),
+        mean_cosine=_rounded(cosines.mean()),
+        p1_cosine=_rounded(np.quantile(cosines, 0.01)),
+        min_cosine=_rounded(cosines.min()),
+        max_abs_difference=float(f"{np.abs(vectors - gate.reference).max():.2e}"),
+        overlap_at_10=_rounded(_overlap(wanted, got)),
+        spearman=_rounded(_spearman(wanted, got)),
+        thresholds=DEFAULT_THRESHOLDS[precision],
+        enforced=gate.enforced,
+    )
+
+
+def failures(fidelity: Fidelity) -> list[str]:
+    """The measures below their threshold, in words; NaN is below everything."""
+    return [
+        f"{name} {getattr(fidelity, name)} < {limit}"
+        for name in fidelity.thresholds.__struct_fields__
+        if not getattr(fidelity, name) >= (limit := getattr(fidelity.thresholds, name))
+    ]
+
+
+def _overlap(wanted: Array, got: Array) -> float:
+    """Mean share of common texts among the nearest neighbours of each text, itself left out."""
+    count = min(_NEIGHBOURS, len(wanted) - 1)
+    if count < 1:
+        return 1.0
+    shared = [
+        len(set(a) & set(b)) for a, b in zip(_nearest(wanted, count), _nearest(got, count), strict=True)
+    ]
+    return float(np.mean(shared)) / count
+
+
+def _nearest(scores: Array, count: int) -> npt.NDArray[np.int64]:
+    others = scores.copy()
+    np.fill_diagonal(others, -np.inf)
+    return np.argsort(-others, axis=1, kind="stable")[:, :count]
+
+
+def _spearman(wanted: Array, got: Array) -> float:
+    """Correlation of the ranks of all pairs' similarities (ties are as good as absent in floats)."""
+    pairs = np.triu_indices(len(wanted), k=1)
+    if len(pairs[0]) < 2:
+        return 1.0
+    ranks = [np.argsort(np.argsort(scores[pairs], kind="stable"), kind="stable") for scores in (wanted, got)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _rounded(value: float) -> float:
+    """Six digits: more would differ from machine to machine and say nothing."""
+    return round(float(value), _DIGITS)

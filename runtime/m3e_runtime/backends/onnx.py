@@ -1,0 +1,69 @@
+"""ONNX Runtime on a CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime.errors import BundleError, EngineMissingError
+
+__all__ = ["OnnxRuntimeCpu"]
+
+SPIN_MICROSECONDS = "200"
+"""How long an idle worker waits awake for the next operator.
+
+Operators of one encoding follow each other within microseconds, so this keeps the latency of endless
+spinning while an idle encoder leaves the cores to the rest of the service.
+"""
+
+
+class OnnxRuntimeCpu:
+    """One inference session; ONNX Runtime sessions are safe to run from several threads."""
+
+    name = "onnxruntime-cpu"
+
+    def __init__(self, model: Path, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise EngineMissingError(
+                "ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'` "
+                "(or [gpu], never both: they overwrite each other)."
+            ) from error
+        self.version: str = onnxruntime.__version__
+        self.threads = threads
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # A pattern is recorded for every new input shape and would grow without bound.
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(model), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the library's exceptions have no common base
+            reason = str(error).splitlines()[0]
+            raise BundleError(f"{model}: ONNX Runtime {self.version} cannot load it: {reason}") from error
+        self._check_interface(model)
+
+    def _check_interface(self, model: Path) -> None:
+        inputs = {value.name for value in self._session.get_inputs()}
+        outputs = {value.name for value in self._session.get_outputs()}
+        if inputs != {"input_ids", "attention_mask"} or "sentence_embedding" not in outputs:
+            raise BundleError(
+                f"{model}: takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle's model takes "
+                "input_ids and attention_mask and gives sentence_embedding. Export it again."
+            )
+
+    def run(
+        self, token_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """Encode a right-padded batch; see :class:`m3e_runtime.backends.base.Backend`."""
+        feed = {"input_ids": token_ids, "attention_mask": attention_mask}
+        vectors: npt.NDArray[np.float32] = self._session.run(["sentence_embedding"], feed)[0]
+        return vectors

@@ -1,0 +1,156 @@
+"""Opening a bundle folder: the manifest, and proof that the files are the ones it names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from m3e_runtime import manifest as schema
+from m3e_runtime.errors import BundleError, BundleIntegrityError
+from m3e_runtime.manifest import Artifact, FileEntry, Manifest
+
+__all__ = ["Bundle", "sha256_of"]
+
+_MANIFEST_LIMIT = 64 * 1024 * 1024
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An exported model on disk. Reading one never runs code and never leaves its folder."""
+
+    path: Path
+    manifest: Manifest
+
+    @staticmethod
+    def open(path: str | Path) -> Bundle:
+        """Read the manifest of the bundle in folder ``path``; no other file is opened yet.
+
+        Raises:
+            BundleError: no such folder, no manifest, or a manifest of another schema.
+            BundleIntegrityError: the manifest names a file outside the folder.
+        """
+        folder = Path(path)
+        manifest = _read_manifest(folder)
+        bundle = Bundle(folder, manifest)
+        for entry in bundle.entries():
+            bundle.resolve(entry)
+        _check_contents(folder, manifest)
+        return bundle
+
+    def entries(self) -> Iterator[FileEntry]:
+        """Every file that the manifest vouches for."""
+        yield self.manifest.tokenization.file
+        yield from self.manifest.files
+        for artifact in self.manifest.artifacts:
+            yield from artifact.files
+
+    def resolve(self, entry: FileEntry) -> Path:
+        """Path of ``entry`` on disk.
+
+        Raises:
+            BundleIntegrityError: the path, or a link on the way, leads out of the folder.
+        """
+        relative = PurePosixPath(entry.path)
+        if relative.is_absolute() or ".." in relative.parts or "\\" in entry.path or not relative.parts:
+            raise BundleIntegrityError(
+                f"{self.path}: the manifest names {entry.path!r}, which is not inside the bundle; "
+                "do not use this bundle."
+            )
+        file = self.path.joinpath(*relative.parts)
+        if not file.resolve().is_relative_to(self.path.resolve()):
+            raise BundleIntegrityError(f"{file}: a link that leads out of the bundle; do not use this bundle.")
+        return file
+
+    def verify(self, entry: FileEntry) -> Path:
+        """Check size and SHA-256 of ``entry`` and return its path.
+
+        Raises:
+            BundleIntegrityError: missing, or different from what the manifest says.
+        """
+        file = self.resolve(entry)
+        try:
+            size = file.stat().st_size
+        except OSError as error:
+            raise BundleIntegrityError(
+                f"{file}: missing or unreadable ({error.strerror}); export or copy the bundle again."
+            ) from error
+        if size != entry.size:
+            raise BundleIntegrityError(
+                f"{file}: {size} bytes where the manifest says {entry.size}; export or copy the bundle again."
+            )
+        if sha256_of(file) != entry.sha256:
+            raise BundleIntegrityError(
+                f"{file}: its SHA-256 is not the one in the manifest; export or copy the bundle again."
+            )
+        return file
+
+    def verify_artifact(self, artifact: Artifact) -> Path:
+        """Verify every file of ``artifact``; return the path of its entry point."""
+        return [self.verify(entry) for entry in artifact.files][0]
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's content, in lower-case hex."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder. Make a bundle with `m3e-export CHECKPOINT -o {folder}`.")
+    file = folder / schema.MANIFEST_NAME
+    if not file.is_file():
+        raise BundleError(
+            f"{folder}: not a bundle, it has no {schema.MANIFEST_NAME}. If it is a checkpoint, "
+            f"export it first: `m3e-export {folder} -o BUNDLE`."
+        )
+    if file.stat().st_size > _MANIFEST_LIMIT:
+        raise BundleError(f"{file}: larger than any manifest; export the bundle again.")
+    data = file.read_bytes()
+    _check_version(file, data)
+    try:
+        return schema.decode(data)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{file}: not a valid manifest ({error}); export the bundle again.") from error
+
+
+def _check_version(file: Path, data: bytes) -> None:
+    """Tell a manifest from the future apart from a broken one before the strict decoding."""
+    try:
+        version = json.loads(data).get("schema_version")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise BundleError(f"{file}: not a JSON object ({error}); export the bundle again.") from error
+    if version != schema.SCHEMA_VERSION:
+        raise BundleError(
+            f"{file}: schema version {version!r}, this runtime reads {schema.SCHEMA_VERSION}. "
+            "Upgrade m3e-runtime or export the bundle again."
+        )
+
+
+def _check_contents(folder: Path, manifest: Manifest) -> None:
+    """Relations between fields that types alone do not express."""
+    problem = None
+    if not 1 <= manifest.dimension <= 1 << 16:
+        problem = f"dimension {manifest.dimension}"
+    elif not 1 <= manifest.tokenization.max_length <= 1 << 20:
+        problem = f"max_length {manifest.tokenization.max_length}"
+    elif not manifest.artifacts or any(not artifact.files for artifact in manifest.artifacts):
+        problem = "no artifact, or one without files"
+    elif manifest.default_prompt_name is not None and manifest.default_prompt_name not in manifest.prompts:
+        problem = f"default prompt {manifest.default_prompt_name!r} without a text"
+    else:
+        try:
+            manifest.golden.unpack(manifest.dimension)
+        except ValueError:
+            problem = "golden vectors of another shape than dimension and texts say"
+    if problem:
+        raise BundleError(f"{folder / schema.MANIFEST_NAME}: {problem}; export the bundle again.")

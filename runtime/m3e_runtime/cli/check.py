@@ -1,0 +1,91 @@
+"""``m3e-check``: is this bundle whole, and does it still give the vectors it was judged by?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.cli.common import run
+from m3e_runtime.encoder import Encoder
+from m3e_runtime.manifest import Artifact
+from m3e_runtime.outputs import normalize
+from m3e_runtime.progress import progress_bar
+
+__all__ = ["check_artifact", "main"]
+
+_BELOW_GATE = 3
+_EXAMPLES = """\
+examples:
+  m3e-check m3e-base-int8
+  m3e-check m3e-base-int8 --json | jq .artifacts
+
+exit codes: 0 ok, 2 usage, 3 an artifact no longer gives its golden vectors, 4 damaged, 5 engine missing
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="m3e-check",
+        description="Check a bundle: schema, hashes, and every artifact against the golden vectors.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="bundle folder")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return run(_command, parser, argv)
+
+
+def _command(options: argparse.Namespace) -> int:
+    bundle = Bundle.open(options.bundle)
+    entries = list(bundle.entries())
+    with progress_bar(len(entries), "file", "Hashing") as bar:
+        for entry in entries:
+            bundle.verify(entry)
+            bar.update()
+    results = [check_artifact(bundle, artifact, options.threads) for artifact in bundle.manifest.artifacts]
+    passed = all(result["passed"] for result in results)
+    if options.json:
+        print(json.dumps({"bundle": str(bundle.path), "passed": passed, "artifacts": results}))
+    else:
+        print(f"{bundle.path}: {len(entries)} files, hashes match")
+        for result in results:
+            word = "ok" if result["passed"] else "BELOW ITS GATE"
+            print(
+                f"{result['name']}: {word}, {result['texts']} golden texts, "
+                f"cosine mean {result['mean_cosine']:.6f} min {result['min_cosine']:.6f}"
+            )
+    return 0 if passed else _BELOW_GATE
+
+
+def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> dict[str, Any]:
+    """Encode the golden texts with ``artifact`` and compare with the stored vectors.
+
+    The bounds are those of the gate. Where it bounds a mean or a percentile only, the worst golden text
+    may be as far as the worst text was at export, with room for another processor's rounding.
+    """
+    encoder = Encoder.load(bundle.path, artifact=artifact.name, threads=threads, verify=False)
+    expected = normalize(bundle.manifest.golden.unpack(bundle.manifest.dimension))
+    found = normalize(encoder.encode(list(bundle.manifest.golden.texts), prompt=""))
+    cosines = (expected * found).sum(axis=1)
+    floor = min(artifact.fidelity.min_cosine, 1.0) - max(1e-5, 0.25 * (1 - artifact.fidelity.min_cosine))
+    passed = bool(np.isfinite(found).all() and cosines.min() >= floor)
+    return {
+        "name": artifact.name,
+        "passed": passed,
+        "texts": len(cosines),
+        "mean_cosine": float(cosines.mean()),
+        "min_cosine": float(cosines.min()),
+        "floor": float(floor),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

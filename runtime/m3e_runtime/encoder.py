@@ -1,0 +1,306 @@
+"""The encoder: texts in, vectors out."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime import outputs
+from m3e_runtime.backends import Backend, load_backend
+from m3e_runtime.backends.choice import choose_artifact
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.errors import InvalidTextError, OptionError
+from m3e_runtime.manifest import Artifact
+from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
+from m3e_runtime.planning import Batch, plan
+from m3e_runtime.progress import progress_bar
+from m3e_runtime.threads import available_threads
+from m3e_runtime.tokenization import TextTokenizer, TokenIds
+
+__all__ = ["Encoder"]
+
+TOKEN_BUDGET = 4096
+"""Tokens computed by one run. Bounds the memory of a run whatever the number of texts."""
+
+WINDOW = 8192
+"""Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
+
+
+class Encoder:
+    """A loaded bundle. One encoder serves many threads; results do not depend on who else calls it.
+
+    Example:
+        >>> from m3e_runtime import Encoder
+        >>> encoder = Encoder.load("m3e-base-int8")
+        >>> encoder.encode(["你好,世界", "Hello, world"]).shape
+        (2, 768)
+    """
+
+    def __init__(self, bundle: Bundle, artifact: Artifact, tokenizer: TextTokenizer, backend: Backend) -> None:
+        self.bundle = bundle
+        self.artifact = artifact
+        self.tokenizer = tokenizer
+        self._backend = backend
+        self._manifest = bundle.manifest
+
+    @staticmethod
+    def load(
+        path: str | Path,
+        *,
+        device: str = "auto",
+        artifact: str | None = None,
+        threads: int | None = None,
+        verify: bool = True,
+    ) -> Encoder:
+        """Load a bundle.
+
+        Args:
+            path: the bundle's folder, as written by ``m3e-export``.
+            device: ``"auto"`` or ``"cpu"``.
+            artifact: name of the artifact to run, by default the fastest one for the device.
+            threads: threads of the engine; by default the cores that affinity and quota leave to us.
+            verify: compare the files with their SHA-256 in the manifest before using them.
+
+        Raises:
+            BundleError: not a bundle, or one from a newer exporter.
+            BundleIntegrityError: a file is not the one that was exported.
+            EngineMissingError: no engine is installed for it.
+            OptionError: unknown device or artifact, or threads below one.
+        """
+        if threads is not None and threads < 1:
+            raise OptionError(f"threads={threads}: at least one thread is needed.")
+        bundle = Bundle.open(path)
+        chosen = choose_artifact(bundle, artifact)
+        backend = load_backend(bundle, chosen, device, threads or available_threads(), verify)
+        spec = bundle.manifest.tokenization
+        file = bundle.verify(spec.file) if verify else bundle.resolve(spec.file)
+        tokenizer = TextTokenizer.from_file(file, spec.max_length, spec.lower_case)
+        return Encoder(bundle, chosen, tokenizer, backend)
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._manifest.dimension
+
+    @property
+    def max_seq_length(self) -> int:
+        """Longest input in tokens, special tokens included; longer texts are cut."""
+        return self.tokenizer.max_length
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What runs: artifact, precision, engine, threads, measured fidelity."""
+        return {
+            "source": self._manifest.source.id,
+            "bundle": str(self.bundle.path),
+            "artifact": self.artifact.name,
+            "precision": self.artifact.precision,
+            "mix": dict(self.artifact.mix),
+            "engine": f"{self._backend.name} {self._backend.version}",
+            "threads": self._backend.threads,
+            "dimension": self.dimension,
+            "max_seq_length": self.max_seq_length,
+            "pooling": self._manifest.pooling,
+            "batch_invariant": self.artifact.batch_invariant,
+            "fidelity": {
+                name: getattr(self.artifact.fidelity, name)
+                for name in ("oracle", "texts", "mean_cosine", "p1_cosine", "min_cosine", "overlap_at_10")
+            },
+        }
+
+    @overload
+    def encode(
+        self, sentences: str, prompt_name: str | None = ..., prompt: str | None = ...,
+        batch_size: int | None = ..., show_progress_bar: bool | None = ..., precision: OutputPrecision = ...,
+        normalize_embeddings: bool = ..., truncate_dim: int | None = ...,
+        ranges: npt.NDArray[np.float32] | None = ...,
+    ) -> npt.NDArray[Any]: ...
+    @overload
+    def encode(
+        self, sentences: Sequence[str], prompt_name: str | None = ..., prompt: str | None = ...,
+        batch_size: int | None = ..., show_progress_bar: bool | None = ..., precision: OutputPrecision = ...,
+        normalize_embeddings: bool = ..., truncate_dim: int | None = ...,
+        ranges: npt.NDArray[np.float32] | None = ...,
+    ) -> npt.NDArray[Any]: ...
+    def encode(
+        self,
+        sentences: str | Sequence[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: OutputPrecision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        ranges: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Encode one text or a list of texts.
+
+        Parameter names and meanings are those of ``SentenceTransformer.encode``.
+
+        Args:
+            sentences: a text, or a sequence of texts.
+            prompt_name: name of a prompt of the checkpoint, put before each text.
+            prompt: a prompt given directly; wins over ``prompt_name``.
+            batch_size: most texts in one run of the engine; by default only the token budget limits it.
+            show_progress_bar: by default shown on a terminal when it takes longer than a moment.
+            precision: ``float32``, ``float16``, ``int8``, ``uint8``, ``binary`` or ``ubinary``;
+                see :func:`m3e_runtime.outputs.quantize_embeddings`.
+            normalize_embeddings: scale each vector to unit length.
+            truncate_dim: keep only this many leading dimensions.
+            ranges: ``[2, dimension]`` for int8 and uint8, by default from these texts.
+
+        Returns:
+            ``[dimension]`` for a string, ``[n, dimension]`` for a sequence, in the order given.
+
+        Raises:
+            InvalidTextError: something else than a string, or a lone surrogate.
+            OptionError: an unknown precision or prompt, or a size out of range.
+        """
+        prefix = self._prefix(prompt_name, prompt)
+        self._check_options(precision, truncate_dim, batch_size)
+        if isinstance(sentences, str):
+            vectors = self._encode_one(prefix + sentences)
+            return outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)[0]
+        texts = _as_list(sentences)
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        with progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar:
+            for start in range(0, len(texts), WINDOW):
+                window = texts[start : start + WINDOW]
+                self._encode_into(vectors[start : start + WINDOW], window, prefix, batch_size, bar)
+        return outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)
+
+    def encode_iter(
+        self,
+        sentences: Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        precision: OutputPrecision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        ranges: npt.NDArray[np.float32] | None = None,
+        window: int = WINDOW,
+    ) -> Iterator[npt.NDArray[Any]]:
+        """Encode a stream of any length in bounded memory: one vector per text, in order.
+
+        Args:
+            sentences: any iterable of texts; read ``window`` texts ahead.
+            window: texts tokenized and sorted together.
+            prompt_name: as in :meth:`encode`, like the other arguments.
+            prompt: as in :meth:`encode`.
+            batch_size: as in :meth:`encode`.
+            precision: as in :meth:`encode`; int8 and uint8 need ``ranges`` here.
+            normalize_embeddings: as in :meth:`encode`.
+            truncate_dim: as in :meth:`encode`.
+            ranges: as in :meth:`encode`.
+
+        Yields:
+            ``[dimension]`` vectors.
+
+        Raises:
+            InvalidTextError: something else than a string, or a lone surrogate.
+            OptionError: as :meth:`encode`, and int8 or uint8 without ``ranges``.
+        """
+        prefix = self._prefix(prompt_name, prompt)
+        self._check_options(precision, truncate_dim, batch_size)
+        if window < 1:
+            raise OptionError(f"window={window}: at least one text must be read ahead.")
+        if precision in ("int8", "uint8") and ranges is None:
+            raise OptionError(f"precision={precision!r} in a stream needs ranges, float32 [2, dimension].")
+        return self._stream(
+            iter(sentences), window, prefix, batch_size, (truncate_dim, normalize_embeddings, precision, ranges)
+        )
+
+    def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Similarity of float vectors by the checkpoint's own function, cosine unless it names another.
+
+        Args:
+            a: ``[d]`` or ``[n, d]``.
+            b: ``[d]`` or ``[m, d]``.
+
+        Returns:
+            float32 ``[n, m]``.
+        """
+        return outputs.similarity(
+            np.atleast_2d(np.asarray(a, dtype=np.float32)),
+            np.atleast_2d(np.asarray(b, dtype=np.float32)),
+            self._manifest.similarity,
+        )
+
+    def _stream(
+        self, texts: Iterator[str], window: int, prefix: str, batch_size: int | None, finishing: tuple[Any, ...]
+    ) -> Iterator[npt.NDArray[Any]]:
+        while chunk := list(itertools.islice(texts, window)):
+            vectors = np.empty((len(chunk), self.dimension), dtype=np.float32)
+            self._encode_into(vectors, chunk, prefix, batch_size, None)
+            yield from outputs.finish(vectors, *finishing)
+
+    def _encode_one(self, text: str) -> npt.NDArray[np.float32]:
+        ids = self.tokenizer.encode(text).astype(np.int64)[None, :]
+        return self._backend.run(ids, np.ones_like(ids))
+
+    def _encode_into(
+        self,
+        vectors: npt.NDArray[np.float32],
+        texts: list[str],
+        prefix: str,
+        batch_size: int | None,
+        bar: Any,
+    ) -> None:
+        prefixed = [prefix + text for text in texts] if prefix else texts
+        token_ids = self.tokenizer.encode_batch(prefixed)
+        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
+        for batch in plan(lengths, TOKEN_BUDGET, batch_size):
+            vectors[batch.indices] = self._backend.run(*_pad(token_ids, lengths, batch))
+            if bar is not None:
+                bar.update(len(batch.indices))
+
+    def _prefix(self, prompt_name: str | None, prompt: str | None) -> str:
+        if prompt is not None:
+            return prompt
+        name = prompt_name if prompt_name is not None else self._manifest.default_prompt_name
+        if name is None:
+            return ""
+        try:
+            return self._manifest.prompts[name]
+        except KeyError:
+            known = ", ".join(sorted(self._manifest.prompts)) or "none"
+            raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.") from None
+
+    def _check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None) -> None:
+        if precision not in OUTPUT_PRECISIONS:
+            raise OptionError(f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}.")
+        if truncate_dim is not None and not 1 <= truncate_dim <= self.dimension:
+            raise OptionError(f"truncate_dim={truncate_dim} is not between 1 and {self.dimension}.")
+        if batch_size is not None and batch_size < 1:
+            raise OptionError(f"batch_size={batch_size}: at least one text must fit in a batch.")
+
+
+def _as_list(sentences: Sequence[str]) -> list[str]:
+    if isinstance(sentences, (bytes, bytearray, os.PathLike)) or not isinstance(sentences, Iterable):
+        raise InvalidTextError(f"{type(sentences).__name__} given; pass a string or a list of strings.")
+    texts = list(sentences)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidTextError(
+                f"text {index} is {type(text).__name__}, not str; pass a string or a list of strings."
+            )
+    return texts
+
+
+def _pad(
+    token_ids: list[TokenIds], lengths: npt.NDArray[np.int64], batch: Batch
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Right-pad the texts of ``batch``; the padding id does not matter, the mask hides it."""
+    padded = np.zeros((len(batch.indices), batch.length), dtype=np.int64)
+    for row, index in enumerate(batch.indices):
+        padded[row, : lengths[index]] = token_ids[index]
+    mask = np.arange(batch.length) < lengths[batch.indices, None]
+    return padded, mask.astype(np.int64)

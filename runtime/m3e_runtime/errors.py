@@ -1,0 +1,50 @@
+"""Every error that the runtime raises on purpose.
+
+Each carries the process exit code that the command-line tools return for it:
+2 usage, 4 unreadable or untrusted input, 5 engine or device missing.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BundleError",
+    "BundleIntegrityError",
+    "EngineMissingError",
+    "InvalidTextError",
+    "M3EError",
+    "OptionError",
+]
+
+
+class M3EError(Exception):
+    """Base of all errors raised by m3e_runtime and m3e_export."""
+
+    exit_code = 1
+
+
+class OptionError(M3EError, ValueError):
+    """An argument has a value that cannot be used; the message lists the ones that can."""
+
+    exit_code = 2
+
+
+class InvalidTextError(M3EError, TypeError):
+    """A text to encode is not a string, or is not valid Unicode (a lone surrogate)."""
+
+    exit_code = 4
+
+
+class BundleError(M3EError):
+    """A bundle folder is missing, incomplete, or its manifest is not understood."""
+
+    exit_code = 4
+
+
+class BundleIntegrityError(BundleError):
+    """A file of a bundle differs from what its manifest says, or points outside the folder."""
+
+
+class EngineMissingError(M3EError):
+    """No engine on this machine can run any artifact of the bundle; the message says what to install."""
+
+    exit_code = 5

@@ -1,0 +1,165 @@
+"""Schema of a bundle's ``manifest.json``.
+
+The manifest is the only contract between the exporter and the runtime. It is plain data: decoding it
+is strict (unknown types and missing fields are errors) and never runs code.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "MANIFEST_NAME",
+    "SCHEMA_VERSION",
+    "Artifact",
+    "Fidelity",
+    "FileEntry",
+    "GateThresholds",
+    "GoldenVectors",
+    "Manifest",
+    "Source",
+    "Tokenization",
+]
+
+MANIFEST_NAME = "manifest.json"
+SCHEMA_VERSION = 1
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of the bundle: POSIX path relative to the folder, size in bytes, SHA-256 in hex."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class GateThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Lower bounds that an artifact's fidelity must reach; zero means "not asked"."""
+
+    mean_cosine: float = 0.0
+    p1_cosine: float = 0.0
+    min_cosine: float = 0.0
+    overlap_at_10: float = 0.0
+
+
+class Fidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How closely an artifact's vectors follow the oracle's, measured on ``texts`` texts.
+
+    Cosines are between the two vectors of the same text; ``overlap_at_10`` is the mean share of common
+    texts among the ten nearest neighbours; ``spearman`` ranks the similarities of all pairs.
+    """
+
+    oracle: str
+    texts: int
+    mean_cosine: float
+    p1_cosine: float
+    min_cosine: float
+    max_abs_difference: float
+    overlap_at_10: float
+    spearman: float
+    thresholds: GateThresholds
+    enforced: bool
+
+
+class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One runnable form of the model.
+
+    ``files[0]`` is the entry point; further files are its external weights. ``requires`` names what the
+    engine must offer (``onnxruntime``: minimum version). ``mix`` maps a matrix format to how many
+    matrices use it, ``kept`` lists the matrices held above the artifact's own precision.
+    """
+
+    name: str
+    format: Literal["onnx"]
+    dialect: Literal["onnxruntime", "standard"]
+    precision: Precision
+    target: str
+    batch_invariant: bool
+    requires: dict[str, str]
+    files: tuple[FileEntry, ...]
+    fidelity: Fidelity
+    mix: dict[str, int] = {}
+    kept: tuple[str, ...] = ()
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the weights came from: the id the user gave and the SHA-256 over the weight files."""
+
+    id: str
+    weights_sha256: str
+    model_type: str
+
+
+class Tokenization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How text becomes token ids; ``max_length`` counts special tokens."""
+
+    file: FileEntry
+    max_length: int
+    pad_token_id: int
+    lower_case: bool = False
+
+
+class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Texts with the oracle's vectors: base64 of little-endian float32, row-major ``[len(texts), dimension]``."""
+
+    texts: tuple[str, ...]
+    vectors: str
+
+    @staticmethod
+    def pack(texts: tuple[str, ...], vectors: npt.NDArray[np.float32]) -> GoldenVectors:
+        """Store ``vectors`` (float32 ``[len(texts), dimension]``)."""
+        data = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
+        return GoldenVectors(texts, base64.b64encode(data).decode("ascii"))
+
+    def unpack(self, dimension: int) -> npt.NDArray[np.float32]:
+        """Return the vectors as float32 ``[len(texts), dimension]``.
+
+        Raises:
+            ValueError: the stored bytes are not of that shape.
+        """
+        data = base64.b64decode(self.vectors, validate=True)
+        return np.frombuffer(data, dtype="<f4").reshape(len(self.texts), dimension)
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of ``manifest.json``."""
+
+    schema_version: int
+    exporter: str
+    source: Source
+    licence: str
+    dimension: int
+    pooling: Literal["mean", "cls"]
+    normalize: bool
+    tokenization: Tokenization
+    similarity: Literal["cosine", "dot", "euclidean", "manhattan"]
+    prompts: dict[str, str]
+    default_prompt_name: str | None
+    artifacts: tuple[Artifact, ...]
+    golden: GoldenVectors
+    files: tuple[FileEntry, ...] = ()
+
+    def to_json(self) -> bytes:
+        """Encode with stable key order and indentation, so that equal manifests give equal bytes."""
+        return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=2) + b"\n"
+
+
+def decode(data: bytes) -> Manifest:
+    """Decode and validate a manifest.
+
+    Raises:
+        msgspec.DecodeError: not JSON, or not of this schema (msgspec.ValidationError is a subclass).
+    """
+    return msgspec.json.decode(data, type=Manifest, strict=True)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the manifest, for tools in other languages."""
+    return msgspec.json.schema(Manifest)

@@ -1,0 +1,108 @@
+"""From float32 vectors to what the caller asked for: truncated, normalized, quantized, compared.
+
+The conventions (parameter names, ranges, packing) are those of sentence-transformers'
+``quantize_embeddings`` and ``util``, so that stored indexes stay interchangeable.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime.errors import OptionError
+
+__all__ = ["OUTPUT_PRECISIONS", "OutputPrecision", "finish", "normalize", "quantize_embeddings", "similarity"]
+
+OutputPrecision = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
+OUTPUT_PRECISIONS: tuple[str, ...] = get_args(OutputPrecision)
+
+_TINY = 1e-12  # torch.nn.functional.normalize's eps
+
+Vectors = npt.NDArray[np.float32]
+
+
+def normalize(vectors: Vectors) -> Vectors:
+    """Scale each row to unit length; zero rows stay zero. float32 ``[n, d]`` → float32 ``[n, d]``."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: Vectors = vectors / np.maximum(lengths, _TINY)
+    return scaled
+
+
+def finish(
+    vectors: Vectors,
+    truncate_dim: int | None,
+    normalize_embeddings: bool,
+    precision: str,
+    ranges: npt.NDArray[np.float32] | None,
+) -> npt.NDArray[Any]:
+    """Truncate, then normalize, then quantize, in the order of sentence-transformers."""
+    if truncate_dim is not None:
+        vectors = vectors[:, :truncate_dim]
+    if normalize_embeddings:
+        vectors = normalize(vectors)
+    return quantize_embeddings(np.ascontiguousarray(vectors), precision, ranges)
+
+
+def quantize_embeddings(
+    vectors: Vectors, precision: str, ranges: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[Any]:
+    """Store vectors in fewer bits.
+
+    Args:
+        vectors: float32 ``[n, d]``.
+        precision: ``float16``: halves. ``int8``/``uint8``: 256 steps between the minimum and maximum of
+            each dimension. ``binary``/``ubinary``: one bit a dimension, set where the value is positive,
+            eight to a byte, the first dimension in the highest bit; ``binary`` subtracts 128.
+        ranges: float32 ``[2, d]``, minimum and maximum of each dimension for int8 and uint8. Without it
+            they are taken from ``vectors``, so codes of different calls are not comparable.
+
+    Returns:
+        ``[n, d]`` (float32, float16, int8, uint8) or ``[n, ceil(d / 8)]`` (binary: int8, ubinary: uint8).
+
+    Raises:
+        OptionError: unknown precision, or ranges of another shape.
+    """
+    if precision == "float32":
+        return vectors
+    if precision == "float16":
+        return vectors.astype(np.float16)
+    if precision in ("binary", "ubinary"):
+        bits = np.packbits(vectors > 0, axis=-1)
+        return bits if precision == "ubinary" else (bits.astype(np.int16) - 128).astype(np.int8)
+    if precision in ("int8", "uint8"):
+        codes = _scale_to_bytes(vectors, ranges)
+        return codes.astype(np.uint8) if precision == "uint8" else (codes - 128).astype(np.int8)
+    raise OptionError(f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}.")
+
+
+def _scale_to_bytes(vectors: Vectors, ranges: npt.NDArray[np.float32] | None) -> Vectors:
+    if ranges is None:
+        if not len(vectors):
+            return vectors
+        ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)])
+    if ranges.shape != (2, vectors.shape[1]):
+        raise OptionError(f"ranges must have shape (2, {vectors.shape[1]}), not {ranges.shape}.")
+    low, high = ranges
+    step = (high - low) / 255
+    step = np.where(step > 0, step, 1.0)
+    codes: Vectors = np.clip((vectors - low) / step, 0, 255)
+    return codes
+
+
+def similarity(a: Vectors, b: Vectors, function: str) -> Vectors:
+    """Similarity of every row of ``a`` (``[n, d]``) with every row of ``b`` (``[m, d]``), float32 ``[n, m]``.
+
+    ``cosine`` and ``dot`` as named; ``euclidean`` and ``manhattan`` are negated distances.
+    """
+    if function == "cosine":
+        scores = normalize(a) @ normalize(b).T
+    elif function == "dot":
+        scores = a @ b.T
+    elif function == "euclidean":
+        squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * (a @ b.T)
+        scores = -np.sqrt(np.maximum(squared, 0))
+    else:
+        scores = np.stack([-np.abs(row - b).sum(axis=1) for row in a]) if len(a) else np.zeros((0, len(b)))
+    return scores.astype(np.float32)

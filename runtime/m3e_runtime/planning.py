@@ -1,0 +1,68 @@
+"""Which texts run together: sorted by length, packed to a token budget, little padding.
+
+A padded batch of n texts costs n · (longest length) tokens of arithmetic. Sorting brings texts of like
+length together; what remains is when to stop growing a batch. Starting another run costs about as much
+as a few tokens (the weights travel through the caches again), so a batch may grow while its padding is
+below that, or below a small share of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["MAX_PADDING_SHARE", "Batch", "plan"]
+
+MAX_PADDING_SHARE = 0.05
+"""Largest share of padding in a batch's computed tokens."""
+
+RUN_OVERHEAD_TOKENS = 8
+"""Padding tokens that are cheaper to compute than to start another run for."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Positions (int64 ``[n]``) of the texts that run together, and the padded length of the run in tokens."""
+
+    indices: npt.NDArray[np.int64]
+    length: int
+
+
+def plan(lengths: npt.NDArray[np.int64], token_budget: int, max_batch: int | None = None) -> Iterator[Batch]:
+    """Group texts of the given token counts into batches; every text is in exactly one.
+
+    Args:
+        lengths: token counts, int64 ``[n]``.
+        token_budget: largest n · length of a batch; a text longer than the budget runs alone.
+        max_batch: largest number of texts in a batch.
+    """
+    order = np.argsort(-lengths, kind="stable")  # longest first: the peak of memory is reached at once
+    start = 0
+    while start < len(order):
+        stop = _batch_end(lengths, order, start, token_budget, max_batch)
+        yield Batch(order[start:stop], int(lengths[order[start]]))
+        start = stop
+
+
+def _batch_end(
+    lengths: npt.NDArray[np.int64],
+    order: npt.NDArray[np.int64],
+    start: int,
+    token_budget: int,
+    max_batch: int | None,
+) -> int:
+    longest = int(lengths[order[start]])
+    limit = max(1, token_budget // max(longest, 1))
+    if max_batch is not None:
+        limit = min(limit, max_batch)
+    stop, padding = start + 1, 0
+    while stop < min(start + limit, len(order)):
+        padding += longest - int(lengths[order[stop]])
+        computed = (stop + 1 - start) * longest
+        if padding > max(MAX_PADDING_SHARE * computed, RUN_OVERHEAD_TOKENS):
+            break
+        stop += 1
+    return stop

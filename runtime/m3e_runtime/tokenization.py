@@ -1,0 +1,90 @@
+"""Text to token ids, truncated at the model's true maximum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from m3e_runtime.errors import BundleError, InvalidTextError
+
+__all__ = ["TextTokenizer"]
+
+TokenIds = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A fast tokenizer with the model's truncation. Safe to use from several threads."""
+
+    tokenizer: Tokenizer
+    max_length: int
+    lower_case: bool = False
+
+    @staticmethod
+    def from_file(path: Path, max_length: int, lower_case: bool = False) -> TextTokenizer:
+        """Load a ``tokenizer.json``.
+
+        Raises:
+            BundleError: the file is not a tokenizer.
+        """
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises a bare Exception
+            raise BundleError(f"{path}: not a tokenizer.json ({error}).") from error
+        return TextTokenizer.wrap(tokenizer, max_length, lower_case)
+
+    @staticmethod
+    def wrap(tokenizer: Tokenizer, max_length: int, lower_case: bool = False) -> TextTokenizer:
+        """Take over ``tokenizer``: its own padding and truncation are replaced by the model's."""
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_length)
+        return TextTokenizer(tokenizer, max_length, lower_case)
+
+    def encode(self, text: str) -> TokenIds:
+        """Token ids of one text with special tokens, int32 ``[length]``, length ≤ ``max_length``.
+
+        Raises:
+            InvalidTextError: not a string, or a lone surrogate in it.
+        """
+        try:
+            ids = self.tokenizer.encode(self._prepare(text)).ids
+        except (TypeError, AttributeError) as error:
+            raise _explain([text]) from error
+        return np.array(ids, dtype=np.int32)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Token ids of each text, in parallel over the texts.
+
+        Raises:
+            InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
+        """
+        try:
+            encodings = self.tokenizer.encode_batch_fast([self._prepare(text) for text in texts])
+        except (TypeError, AttributeError) as error:
+            raise _explain(texts) from error
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def _prepare(self, text: str) -> str:
+        return text.lower() if self.lower_case else text
+
+
+def _explain(texts: Sequence[object]) -> InvalidTextError:
+    """Find the text that the tokenizer refused: only looked for once it has, to keep the hot path bare."""
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            return InvalidTextError(
+                f"text {index} is {type(text).__name__}, not str; pass a string or a list of strings."
+            )
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            return InvalidTextError(
+                f"text {index} holds a lone surrogate at character {error.start}; it is not valid Unicode. "
+                "Clean it first, e.g. text.encode('utf-8', 'replace').decode()."
+            )
+    return InvalidTextError("a text could not be tokenized.")
