@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +25,9 @@ from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import DIALECTS
 from m3e_export.oracle import load_oracle
 from m3e_export.oracle.choice import OracleName
+from m3e_export.precision.calibration import calibrate
 from m3e_export.precision.plan import PrecisionPlan
-from m3e_export.precision.search import float_plan, int8_plans
+from m3e_export.precision.search import TRIALS, Int8Search, float_plan
 from m3e_export.texts import built_in, read_texts
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.bundle import Bundle
@@ -40,6 +42,7 @@ from m3e_runtime.manifest import (
 )
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
+from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["PRECISIONS", "TARGETS", "ExportRequest", "export"]
 
@@ -135,7 +138,8 @@ class _Artifacts:
         best: Fidelity | None = None
         for plan in plans:
             files = self._save(plan, target, file)
-            measured = gate_module.measure(self._gate, self._encode(file, f"Judging {precision} {target}"), precision)
+            vectors = _encode(file, self._token_ids, f"Judging {precision} {target}")
+            measured = gate_module.measure(self._gate, vectors, precision)
             problems = gate_module.failures(measured)
             if not problems or not self._gate.enforced:
                 if problems:
@@ -157,7 +161,16 @@ class _Artifacts:
         given = self._request.calibration
         texts = built_in("calibration") if given is None else read_texts(given)
         with progress_bar(len(texts), "text", "Calibrating") as bar:
-            yield from int8_plans(self._checkpoint, texts, bar.update)
+            calibration = calibrate(self._checkpoint, texts, bar.update)
+
+        def trial(plan: PrecisionPlan, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
+            with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+                file = Path(folder) / "trial.onnx"
+                self._save(plan, target, file)
+                return _encode(file, token_ids, None)
+
+        with progress_bar(TRIALS, "trial", "Searching int8") as bar:
+            yield from Int8Search(self._checkpoint, calibration, trial).plans(bar.update)
 
     def _save(self, plan: PrecisionPlan, target: str, file: Path) -> list[Path]:
         layout = self._checkpoint.layout
@@ -165,17 +178,6 @@ class _Artifacts:
         dialect = DIALECTS[TARGETS[target]]
         model = build_model(self._checkpoint.spec, self._checkpoint.weights, plan, dialect, options)
         return save_model(model, file)
-
-    def _encode(self, file: Path, label: str) -> npt.NDArray[np.float32]:
-        """Vectors of the gate's texts from the written file, one at a time as a service would."""
-        engine = OnnxRuntimeCpu(file, available_threads())
-        vectors = []
-        with progress_bar(len(self._token_ids), "text", label) as bar:
-            for ids in self._token_ids:
-                row = ids.astype(np.int64)[None, :]
-                vectors.append(engine.run(row, np.ones_like(row))[0])
-                bar.update()
-        return np.stack(vectors)
 
     def _artifact(
         self, precision: str, target: str, plan: PrecisionPlan, files: Sequence[Path], measured: Fidelity
@@ -200,6 +202,18 @@ class _Artifacts:
 
     def _matrices(self) -> int:
         return sum(1 for _ in self._checkpoint.weights.linears())
+
+
+def _encode(file: Path, token_ids: Sequence[TokenIds], label: str | None) -> npt.NDArray[np.float32]:
+    """Vectors from a written graph, one text at a time as a service would; float32 ``[n, dimension]``."""
+    engine = OnnxRuntimeCpu(file, available_threads())
+    vectors = []
+    with progress_bar(len(token_ids), "text", label or "", show=None if label else False) as bar:
+        for ids in token_ids:
+            row = ids.astype(np.int64)[None, :]
+            vectors.append(engine.run(row, np.ones_like(row))[0])
+            bar.update()
+    return np.stack(vectors)
 
 
 def _manifest(checkpoint: Checkpoint, gate: Gate, artifacts: tuple[Artifact, ...], folder: Path) -> Manifest:

@@ -1,8 +1,9 @@
-"""Real inputs of every matrix, sampled while the original model reads the calibration texts."""
+"""What the original model does on the calibration texts: its vectors, and the inputs of every matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +11,12 @@ import numpy.typing as npt
 from m3e_export.architectures import Linear
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.oracle.numpy_forward import NumpyForward
+from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["InputSample", "sample_inputs"]
+__all__ = ["Calibration", "InputSample", "calibrate"]
 
-ROWS = 384
-"""Token vectors kept for each matrix: enough to rank settings, small beside the model."""
+_ROWS = 384
+"""Token vectors kept for each matrix: enough to rank matrices, small beside the model."""
 
 _PER_TEXT = 8
 
@@ -35,16 +37,23 @@ class InputSample:
         self._rows.append(x[chosen])
 
     def rows(self) -> Array:
-        """At most :data:`ROWS` rows, spread over the texts; float32 ``[rows, inputs]``."""
+        """A sample of rows spread over the texts; float32 ``[rows, inputs]``."""
         rows = np.concatenate(self._rows)
-        step = max(1, len(rows) // ROWS)
-        return rows[::step][:ROWS]
+        step = max(1, len(rows) // _ROWS)
+        return rows[::step][:_ROWS]
 
 
-def sample_inputs(
-    checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int], object]
-) -> dict[str, InputSample]:
-    """Run ``texts`` through the numpy forward pass and sample the inputs of every matrix by its name."""
+@dataclass
+class Calibration:
+    """Token ids of the texts, the original's sentence vectors (float32 ``[n, d]``), inputs by matrix name."""
+
+    token_ids: list[TokenIds]
+    vectors: Array
+    samples: dict[str, InputSample] = field(default_factory=dict)
+
+
+def calibrate(checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int], object]) -> Calibration:
+    """Run ``texts`` through the numpy forward pass; ``tick`` is told of every text done."""
     random = np.random.default_rng(0)  # the same texts give the same bundle
     samples: dict[str, InputSample] = {}
 
@@ -52,7 +61,10 @@ def sample_inputs(
         samples.setdefault(linear.name, InputSample(x.shape[1])).add(x, random)
 
     forward = NumpyForward(checkpoint.spec, checkpoint.weights, observe)
-    for ids in checkpoint.text_tokenizer().encode_batch(texts):
-        forward(ids)
+    token_ids = checkpoint.text_tokenizer().encode_batch(texts)
+    vectors = []
+    for ids in token_ids:
+        hidden = forward(ids)
+        vectors.append(hidden.mean(axis=0) if checkpoint.layout.pooling == "mean" else hidden[0])
         tick(1)
-    return samples
+    return Calibration(token_ids, np.stack(vectors), samples)

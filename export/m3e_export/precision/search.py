@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from m3e_export.architectures import Linear
 from m3e_export.checkpoint import Checkpoint
-from m3e_export.precision.calibration import sample_inputs
+from m3e_export.precision.calibration import Calibration
 from m3e_export.precision.embeddings import FloatEmbeddings, Int8Embeddings
-from m3e_export.precision.int8 import GELU_SHIFT
+from m3e_export.precision.int8 import GELU_SHIFT, QuantizedLinear, quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
-from m3e_export.precision.smoothing import Candidate, best_quantization
+from m3e_export.precision.smoothing import relative_error, smoothing_factors
+from m3e_runtime.outputs import normalize
+from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["float_plan", "int8_plans"]
+__all__ = ["TRIALS", "Int8Search", "float_plan"]
+
+Array = npt.NDArray[np.float32]
+Strength = float | None
+RunPlan = Callable[[PrecisionPlan, Sequence[TokenIds]], Array]
+
+_STRENGTHS: dict[str, tuple[Strength, ...]] = {
+    "qkv": (0.7, 0.5, 0.6, 0.8),
+    "attention_output": (0.3, None, 0.5),
+    "intermediate": (0.5, 0.4, 0.6, 0.7),
+    "output": (0.5, None, 0.4, 0.6),
+}
+"""Smoothing strengths to try for each kind of matrix, the best known start first; None is no smoothing."""
+
+TRIALS = 1 + sum(len(strengths) - 1 for strengths in _STRENGTHS.values())
+"""Graphs that the search for strengths builds and runs."""
 
 
 def float_plan(precision: str, half_arithmetic: bool = False) -> PrecisionPlan:
@@ -24,25 +44,70 @@ def float_plan(precision: str, half_arithmetic: bool = False) -> PrecisionPlan:
     return PrecisionPlan(np.float16, compute, FloatEmbeddings(np.float16))
 
 
-def int8_plans(
-    checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int], object]
-) -> Iterator[PrecisionPlan]:
-    """Plans from all matrices in int8 to none, the most sensitive ones leaving first.
+class Int8Search:
+    """Finds how to quantize a checkpoint: how strongly to smooth, and which matrices to leave out."""
 
-    Sensitivity is the relative output error of the matrix on the calibration texts. The number kept in
-    fp16 grows 0, 1, 2, 4, 8 …: few builds, and at most twice as many kept as needed.
-    """
-    samples = sample_inputs(checkpoint, texts, tick)
-    candidates: list[Candidate] = []
-    for layer in checkpoint.weights.layers:
-        for linear in layer.linears():
-            shift = GELU_SHIFT if linear is layer.output else 0.0
-            candidates.append(best_quantization(linear, samples[linear.name], shift))
-    candidates.sort(key=lambda candidate: -candidate.error)
-    kept = 0
-    while True:
-        quantized = {c.linear.name: c.linear for c in candidates[kept:]}
-        yield PrecisionPlan(np.float16, np.float32, Int8Embeddings(), quantized)
-        if kept >= len(candidates):
-            return
-        kept = min(max(1, kept * 2), len(candidates))
+    def __init__(self, checkpoint: Checkpoint, calibration: Calibration, run: RunPlan) -> None:
+        """``run`` builds a plan, runs it on token ids, and returns sentence vectors ``[n, d]``."""
+        self._linears = list(checkpoint.weights.linears())
+        self._calibration = calibration
+        self._run = run
+        self._quantized = functools.cache(self._quantize)
+
+    def plans(self, tick: Callable[[int], object]) -> Iterator[PrecisionPlan]:
+        """Plans from all matrices in int8 to none, the most sensitive ones leaving first.
+
+        Sensitivity is the relative output error of the matrix on its sampled inputs. The number kept in
+        fp16 grows 0, 1, 2, 4, 8 …: few builds, and at most twice as many kept as needed. ``tick`` is told
+        of each of the :data:`TRIALS` before the first plan comes.
+        """
+        strengths = self._best_strengths(tick)
+        chosen = [(linear, self._quantized(i, strengths[_kind(linear)])) for i, linear in enumerate(self._linears)]
+        samples = self._calibration.samples
+        chosen.sort(key=lambda pair: -relative_error(*pair, samples[pair[0].name]))
+        kept = 0
+        while True:
+            yield _int8_plan(quantized for _, quantized in chosen[kept:])
+            if kept >= len(chosen):
+                return
+            kept = min(max(1, kept * 2), len(chosen))
+
+    def _best_strengths(self, tick: Callable[[int], object]) -> dict[str, Strength]:
+        """One pass of coordinate descent over the kinds of matrices, by the error of the whole model.
+
+        The error of a single matrix is a poor guide: what matters is how it moves the sentence vector.
+        """
+        best = {kind: strengths[0] for kind, strengths in _STRENGTHS.items()}
+        lowest = self._error(best)
+        tick(1)
+        for kind, strengths in _STRENGTHS.items():
+            for strength in strengths[1:]:
+                trial = {**best, kind: strength}
+                error = self._error(trial)
+                tick(1)
+                if error < lowest:
+                    best, lowest = trial, error
+        return best
+
+    def _error(self, strengths: dict[str, Strength]) -> float:
+        """Mean cosine distance to the original's vectors on the calibration texts."""
+        plan = _int8_plan(self._quantized(i, strengths[_kind(lin)]) for i, lin in enumerate(self._linears))
+        found = normalize(self._run(plan, self._calibration.token_ids))
+        cosines = (found * normalize(self._calibration.vectors)).sum(axis=1)
+        return float(1 - cosines.mean())
+
+    def _quantize(self, index: int, strength: Strength) -> QuantizedLinear:
+        linear = self._linears[index]
+        shift = GELU_SHIFT if _kind(linear) == "output" else 0.0
+        if strength is None:
+            return quantize_linear(linear, shift=shift)
+        largest = self._calibration.samples[linear.name].largest
+        return quantize_linear(linear, smoothing_factors(linear.weight, largest, strength), shift)
+
+
+def _int8_plan(quantized: Iterator[QuantizedLinear]) -> PrecisionPlan:
+    return PrecisionPlan(np.float16, np.float32, Int8Embeddings(), {linear.name: linear for linear in quantized})
+
+
+def _kind(linear: Linear) -> str:
+    return linear.name.rsplit(".", 1)[-1]
