@@ -134,5 +134,7 @@ def _tokenizer_config(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _write_json(file: Path, content: Any) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    file.write_text(
+        json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
     return file

@@ -112,20 +112,42 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("checkpoint", nargs="?", default=_DEFAULT_CHECKPOINT, metavar="CHECKPOINT",
-        help=f"folder or hub id (default: {_DEFAULT_CHECKPOINT})")
+    add(
+        "checkpoint",
+        nargs="?",
+        default=_DEFAULT_CHECKPOINT,
+        metavar="CHECKPOINT",
+        help=f"folder or hub id (default: {_DEFAULT_CHECKPOINT})",
+    )
     add("--precision", nargs="+", choices=PRECISIONS, default=["fp32"], help="one or several (default: fp32)")
-    add("--target", nargs="+", choices=sorted(TARGETS), default=["cpu"],
-        help="cpu: ONNX Runtime's fused operators; portable: standard operators only (default: cpu)")
+    add(
+        "--target",
+        nargs="+",
+        choices=sorted(TARGETS),
+        default=["cpu"],
+        help="cpu: ONNX Runtime's fused operators; portable: standard operators only (default: cpu)",
+    )
     add("-o", "--output", type=Path, metavar="DIR", help="bundle folder (default: NAME-PRECISION)")
-    add("--calibration", type=Path, metavar="FILE",
-        help="texts for int8, one a line or .jsonl with a text field (default: 128 built-in ones)")
-    add("--gate", default="default", metavar="default|off|FILE",
-        help="judge on the 256 built-in texts, or on those of FILE; off: judge and record, but do not refuse")
+    add(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="texts for int8, one a line or .jsonl with a text field (default: 128 built-in ones)",
+    )
+    add(
+        "--gate",
+        default="default",
+        metavar="default|off|FILE",
+        help="judge on the 256 built-in texts, or on those of FILE; off: judge and record, but do not refuse",
+    )
     add("--max-length", type=int, metavar="N", help="longest input in tokens (default: the checkpoint's)")
     add("--pooling", choices=POOLINGS, help="override the checkpoint's pooling")
-    add("--oracle", choices=("auto", "torch", "numpy"), default="auto",
-        help="the original model: PyTorch, or a plain numpy forward pass (auto: PyTorch when installed)")
+    add(
+        "--oracle",
+        choices=("auto", "torch", "numpy"),
+        default="auto",
+        help="the original model: PyTorch, or a plain numpy forward pass (auto: PyTorch when installed)",
+    )
     add("--revision", metavar="REV", help="branch, tag or commit of a hub checkpoint")
     add("--force", action="store_true", help="replace an existing bundle")
     add("--json", action="store_true", help="print the result as JSON")

@@ -6,7 +6,6 @@ import itertools
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,7 +181,7 @@ class _Artifacts:
     def _artifact(
         self, precision: str, target: str, plan: PrecisionPlan, files: Sequence[Path], measured: Fidelity
     ) -> Artifact:
-        kept = ()
+        kept: tuple[str, ...] = ()
         if precision == "int8":
             names = (linear.name for linear in self._checkpoint.weights.linears())
             kept = tuple(name for name in names if name not in plan.quantized)

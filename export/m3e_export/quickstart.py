@@ -82,7 +82,10 @@ def _command(options: argparse.Namespace) -> int:
         print("  " + " ".join(f"{score:6.3f}" for score in row) + f"   {text}")
     vector = encoder.encode(_TEXTS[0])
     print(f"\nfirst vector, {len(vector)} dimensions: {np.array2string(vector[:6], precision=4)[:-1]} ...]")
-    print(f"next: python -c \"from m3e_runtime import Encoder; print(Encoder.load('{bundle.path}').encode('你好'))\"")
+    print(
+        "next: python -c \"from m3e_runtime import Encoder; "
+        f"print(Encoder.load('{bundle.path}').encode('你好'))\""
+    )
     return 0
 
 

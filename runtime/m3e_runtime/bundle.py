@@ -64,7 +64,9 @@ class Bundle:
             )
         file = self.path.joinpath(*relative.parts)
         if not file.resolve().is_relative_to(self.path.resolve()):
-            raise BundleIntegrityError(f"{file}: a link that leads out of the bundle; do not use this bundle.")
+            raise BundleIntegrityError(
+                f"{file}: a link that leads out of the bundle; do not use this bundle."
+            )
         return file
 
     def verify(self, entry: FileEntry) -> Path:
@@ -92,7 +94,8 @@ class Bundle:
 
     def verify_artifact(self, artifact: Artifact) -> Path:
         """Verify every file of ``artifact``; return the path of its entry point."""
-        return [self.verify(entry) for entry in artifact.files][0]
+        files = [self.verify(entry) for entry in artifact.files]
+        return files[0]
 
 
 def sha256_of(file: Path) -> str:
@@ -106,7 +109,9 @@ def sha256_of(file: Path) -> str:
 
 def _read_manifest(folder: Path) -> Manifest:
     if not folder.is_dir():
-        raise BundleError(f"{folder}: no such folder. Make a bundle with `m3e-export CHECKPOINT -o {folder}`.")
+        raise BundleError(
+            f"{folder}: no such folder. Make a bundle with `m3e-export CHECKPOINT -o {folder}`."
+        )
     file = folder / schema.MANIFEST_NAME
     if not file.is_file():
         raise BundleError(

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,9 @@ class Encoder:
         (2, 768)
     """
 
-    def __init__(self, bundle: Bundle, artifact: Artifact, tokenizer: TextTokenizer, backend: Backend) -> None:
+    def __init__(
+        self, bundle: Bundle, artifact: Artifact, tokenizer: TextTokenizer, backend: Backend
+    ) -> None:
         self.bundle = bundle
         self.artifact = artifact
         self.tokenizer = tokenizer
@@ -114,20 +116,6 @@ class Encoder:
             },
         }
 
-    @overload
-    def encode(
-        self, sentences: str, prompt_name: str | None = ..., prompt: str | None = ...,
-        batch_size: int | None = ..., show_progress_bar: bool | None = ..., precision: OutputPrecision = ...,
-        normalize_embeddings: bool = ..., truncate_dim: int | None = ...,
-        ranges: npt.NDArray[np.float32] | None = ...,
-    ) -> npt.NDArray[Any]: ...
-    @overload
-    def encode(
-        self, sentences: Sequence[str], prompt_name: str | None = ..., prompt: str | None = ...,
-        batch_size: int | None = ..., show_progress_bar: bool | None = ..., precision: OutputPrecision = ...,
-        normalize_embeddings: bool = ..., truncate_dim: int | None = ...,
-        ranges: npt.NDArray[np.float32] | None = ...,
-    ) -> npt.NDArray[Any]: ...
     def encode(
         self,
         sentences: str | Sequence[str],
@@ -167,7 +155,9 @@ class Encoder:
         self._check_options(precision, truncate_dim, batch_size)
         if isinstance(sentences, str):
             vectors = self._encode_one(prefix + sentences)
-            return outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)[0]
+            finished = outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)
+            only: npt.NDArray[Any] = finished[0]
+            return only
         texts = _as_list(sentences)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         with progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar:
@@ -215,7 +205,11 @@ class Encoder:
         if precision in ("int8", "uint8") and ranges is None:
             raise OptionError(f"precision={precision!r} in a stream needs ranges, float32 [2, dimension].")
         return self._stream(
-            iter(sentences), window, prefix, batch_size, (truncate_dim, normalize_embeddings, precision, ranges)
+            iter(sentences),
+            window,
+            prefix,
+            batch_size,
+            (truncate_dim, normalize_embeddings, precision, ranges),
         )
 
     def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -235,7 +229,12 @@ class Encoder:
         )
 
     def _stream(
-        self, texts: Iterator[str], window: int, prefix: str, batch_size: int | None, finishing: tuple[Any, ...]
+        self,
+        texts: Iterator[str],
+        window: int,
+        prefix: str,
+        batch_size: int | None,
+        finishing: tuple[Any, ...],
     ) -> Iterator[npt.NDArray[Any]]:
         while chunk := list(itertools.islice(texts, window)):
             vectors = np.empty((len(chunk), self.dimension), dtype=np.float32)
@@ -276,7 +275,9 @@ class Encoder:
 
     def _check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None) -> None:
         if precision not in OUTPUT_PRECISIONS:
-            raise OptionError(f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}.")
+            raise OptionError(
+                f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}."
+            )
         if truncate_dim is not None and not 1 <= truncate_dim <= self.dimension:
             raise OptionError(f"truncate_dim={truncate_dim} is not between 1 and {self.dimension}.")
         if batch_size is not None and batch_size < 1:

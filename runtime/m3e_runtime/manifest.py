@@ -107,7 +107,7 @@ class Tokenization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Texts with the oracle's vectors: base64 of little-endian float32, row-major ``[len(texts), dimension]``."""
+    """Texts with the oracle's vectors: base64 of little-endian float32 ``[len(texts), dimension]``."""
 
     texts: tuple[str, ...]
     vectors: str

@@ -25,7 +25,7 @@ RUN_OVERHEAD_TOKENS = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """Positions (int64 ``[n]``) of the texts that run together, and the padded length of the run in tokens."""
+    """Positions (int64 ``[n]``) of the texts that run together, and their padded length in tokens."""
 
     indices: npt.NDArray[np.int64]
     length: int

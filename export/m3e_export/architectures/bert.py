@@ -37,7 +37,9 @@ def spec(config: Mapping[str, Any]) -> EncoderSpec:
         norm_eps=float(config.get("layer_norm_eps", _DEFAULT_EPS)),
     )
     if found.hidden % found.heads:
-        raise CheckpointError(f"config.json: hidden_size {found.hidden} is not divisible by {found.heads} heads.")
+        raise CheckpointError(
+            f"config.json: hidden_size {found.hidden} is not divisible by {found.heads} heads."
+        )
     return found
 
 
@@ -69,7 +71,9 @@ def _refuse_variants(config: Mapping[str, Any]) -> None:
     for key, allowed in expected.items():
         value = config.get(key, allowed[0])
         if value not in allowed:
-            raise UnsupportedModelError(f"config.json: {key} {value!r} is not supported; known: {allowed[0]!r}.")
+            raise UnsupportedModelError(
+                f"config.json: {key} {value!r} is not supported; known: {allowed[0]!r}."
+            )
 
 
 def _token_types(
@@ -83,7 +87,9 @@ def _token_types(
 def _layer(lookup: TensorLookup, spec: EncoderSpec, index: int) -> LayerWeights:
     base = f"encoder.layer.{index}"
     hidden, wide = spec.hidden, spec.intermediate
-    parts = [_linear(lookup, f"{base}.attention.self.{part}", hidden, hidden) for part in ("query", "key", "value")]
+    parts = [
+        _linear(lookup, f"{base}.attention.self.{part}", hidden, hidden) for part in ("query", "key", "value")
+    ]
     return LayerWeights(
         qkv=Linear(
             f"layer.{index}.qkv",
@@ -94,7 +100,9 @@ def _layer(lookup: TensorLookup, spec: EncoderSpec, index: int) -> LayerWeights:
             lookup, f"{base}.attention.output.dense", hidden, hidden, f"layer.{index}.attention_output"
         ),
         attention_norm=_norm(lookup, f"{base}.attention.output.LayerNorm", hidden),
-        intermediate=_linear(lookup, f"{base}.intermediate.dense", hidden, wide, f"layer.{index}.intermediate"),
+        intermediate=_linear(
+            lookup, f"{base}.intermediate.dense", hidden, wide, f"layer.{index}.intermediate"
+        ),
         output=_linear(lookup, f"{base}.output.dense", wide, hidden, f"layer.{index}.output"),
         output_norm=_norm(lookup, f"{base}.output.LayerNorm", hidden),
     )

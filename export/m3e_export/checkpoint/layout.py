@@ -149,7 +149,9 @@ def _pooling(folder: Path) -> Pooling:
 def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
     prompts = config.get("prompts") or {}
     if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
-        raise CheckpointError(f"{folder / 'config_sentence_transformers.json'}: prompts must map names to texts.")
+        raise CheckpointError(
+            f"{folder / 'config_sentence_transformers.json'}: prompts must map names to texts."
+        )
     name = config.get("default_prompt_name")
     if name is not None and name not in prompts:
         raise CheckpointError(

@@ -31,9 +31,7 @@ class GraphBuilder:
         self, op_type: str, *inputs: ir.Value | None, outputs: int, domain: str = "", **attributes: Any
     ) -> list[ir.Value]:
         """Append a node with several outputs."""
-        return list(
-            self._tape.op_multi_out(op_type, inputs, attributes, domain=domain, num_outputs=outputs)
-        )
+        return list(self._tape.op_multi_out(op_type, inputs, attributes, domain=domain, num_outputs=outputs))
 
     def weight(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
         """Add a named initializer."""

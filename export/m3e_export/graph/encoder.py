@@ -89,7 +89,9 @@ def _embed(
     table = builder.weight("position_embeddings", weights.position_embeddings.astype(plan.storage))
     start, axis = builder.constant([0], np.int64), builder.constant([0], np.int64)
     positions = builder.op("Slice", table, start, shape.length, axis)
-    positions = builder.op("Cast", positions, to=ir.DataType.FLOAT) if plan.storage != np.float32 else positions
+    positions = (
+        builder.op("Cast", positions, to=ir.DataType.FLOAT) if plan.storage != np.float32 else positions
+    )
     summed = builder.op("Add", words, positions)
     flat = builder.op("Reshape", summed, builder.constant([-1, hidden], np.int64))
     return dialect.norm(dialect.to_compute(flat), weights.embedding_norm)
@@ -104,7 +106,9 @@ def _pool(builder: GraphBuilder, states: ir.Value, mask: ir.Value, options: Grap
         row = builder.op("Unsqueeze", weights, builder.constant([1], np.int64))
         total = builder.op("Squeeze", builder.op("MatMul", row, states), builder.constant([1], np.int64))
         count = builder.op("ReduceSum", weights, builder.constant([1], np.int64), keepdims=1)
-        sentence = builder.op("Div", total, builder.op("Max", count, builder.constant(_MIN_COUNT, np.float32)))
+        sentence = builder.op(
+            "Div", total, builder.op("Max", count, builder.constant(_MIN_COUNT, np.float32))
+        )
     if not options.normalize:
         return sentence
     length = builder.op("ReduceL2", sentence, builder.constant([1], np.int64), keepdims=1)

@@ -51,7 +51,8 @@ class NumpyForward:
         scores = query @ key.transpose(0, 2, 1) / np.float32(math.sqrt(spec.head_size))
         exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
         shares = exponents / exponents.sum(axis=-1, keepdims=True)
-        return (shares @ value).transpose(1, 0, 2).reshape(length, spec.hidden)
+        context: Array = (shares @ value).transpose(1, 0, 2).reshape(length, spec.hidden)
+        return context
 
     def _linear(self, linear: Linear, x: Array) -> Array:
         if self._observe is not None:
@@ -85,11 +86,12 @@ def _cdf_table() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
 def _normal_cdf(x: Array) -> Array:
     """Φ by cubic Hermite interpolation; numpy has no erf. The error is below 1e-12."""
     values, slopes = _cdf_table()
-    position = (np.clip(x, -_REACH, _REACH) + _REACH) * (_STEPS / (2 * _REACH))
+    position = (np.clip(x.astype(np.float64), -_REACH, _REACH) + _REACH) * (_STEPS / (2 * _REACH))
     index = np.minimum(position.astype(np.int64), _STEPS - 1)
     t = position - index
     left, right = values[index], values[index + 1]
     rise = right - left
     cubic = slopes[index] + slopes[index + 1] - 2 * rise
     square = rise - slopes[index] - cubic
-    return (left + t * (slopes[index] + t * (square + t * cubic))).astype(np.float32)
+    interpolated: Array = (left + t * (slopes[index] + t * (square + t * cubic))).astype(np.float32)
+    return interpolated

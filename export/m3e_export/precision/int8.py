@@ -73,12 +73,13 @@ def _pair_safe_scales(weight: Array) -> Array:
     pairs = magnitude[0::2] + magnitude[1::2]
     scales = np.maximum(magnitude.max(axis=0) / 127, pairs.max(axis=0) / PAIR_LIMIT)
     # A column of zeros has any scale; the smallest normal keeps it finite.
-    return np.maximum(scales, np.float32(1e-30)).astype(np.float32)
+    safe: Array = np.maximum(scales, np.float32(1e-30)).astype(np.float32)
+    return safe
 
 
 def _round_pair_safe(weight: Array, scales: Array) -> npt.NDArray[np.int8]:
     """Round to nearest; where rounding both of a pair up exceeds the limit, take one back."""
-    codes = np.clip(np.rint(weight / scales), -127, 127).astype(np.int16)
+    codes: npt.NDArray[np.int16] = np.clip(np.rint(weight / scales), -127, 127).astype(np.int16)
     even, odd = codes[0 : len(codes) // 2 * 2 : 2], codes[1::2]
     excess = np.abs(even) + np.abs(odd) - PAIR_LIMIT
     larger = np.where(np.abs(even) >= np.abs(odd), 0, 1)

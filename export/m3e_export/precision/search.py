@@ -62,9 +62,11 @@ class Int8Search:
         of each of the :data:`TRIALS` before the first plan comes.
         """
         strengths = self._best_strengths(tick)
-        chosen = [(linear, self._quantized(i, strengths[_kind(linear)])) for i, linear in enumerate(self._linears)]
+        chosen = [
+            (linear, self._quantized(i, strengths[_kind(linear)])) for i, linear in enumerate(self._linears)
+        ]
         samples = self._calibration.samples
-        chosen.sort(key=lambda pair: -relative_error(*pair, samples[pair[0].name]))
+        chosen.sort(key=lambda pair: -relative_error(pair[0], pair[1], samples[pair[0].name]))
         kept = 0
         while True:
             yield _int8_plan(quantized for _, quantized in chosen[kept:])
@@ -106,7 +108,9 @@ class Int8Search:
 
 
 def _int8_plan(quantized: Iterator[QuantizedLinear]) -> PrecisionPlan:
-    return PrecisionPlan(np.float16, np.float32, Int8Embeddings(), {linear.name: linear for linear in quantized})
+    return PrecisionPlan(
+        np.float16, np.float32, Int8Embeddings(), {linear.name: linear for linear in quantized}
+    )
 
 
 def _kind(linear: Linear) -> str:

@@ -44,4 +44,5 @@ def _simulate(linear: QuantizedLinear, rows: Array) -> Array:
     steps = 255 if linear.shift else ZERO_POINT - 1
     scale = np.maximum(np.abs(x).max(axis=1, keepdims=True), np.float32(1e-20)) / np.float32(steps)
     product: Array = np.rint(x / scale) @ linear.codes.astype(np.float32)
-    return product * scale * linear.scales + linear.bias
+    restored: Array = product * scale * linear.scales + linear.bias
+    return restored

@@ -14,8 +14,10 @@ _FEWEST = 20
 
 
 def built_in(name: str) -> tuple[str, ...]:
-    """The packaged texts ``gate`` (256) or ``calibration`` (128): Chinese, English, mixed, 1 to 900 characters."""
-    return _parse_lines(resources.files(__package__).joinpath(f"{name}.jsonl").read_text(encoding="utf-8"), name)
+    """The packaged texts ``gate`` (256) or ``calibration`` (128): Chinese, English and mixed."""
+    return _parse_lines(
+        resources.files(__package__).joinpath(f"{name}.jsonl").read_text(encoding="utf-8"), name
+    )
 
 
 def read_texts(file: Path) -> tuple[str, ...]:
@@ -34,7 +36,9 @@ def read_texts(file: Path) -> tuple[str, ...]:
         texts = tuple(line.strip() for line in content.splitlines() if line.strip())
     unique = tuple(dict.fromkeys(texts))
     if len(unique) < _FEWEST:
-        raise CheckpointError(f"{file}: {len(unique)} different texts; at least {_FEWEST} are needed to judge.")
+        raise CheckpointError(
+            f"{file}: {len(unique)} different texts; at least {_FEWEST} are needed to judge."
+        )
     return unique
 
 

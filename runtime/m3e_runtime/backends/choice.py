@@ -43,8 +43,5 @@ def load_backend(bundle: Bundle, artifact: Artifact, device: str, threads: int, 
     """
     if device not in ("auto", "cpu"):
         raise OptionError(f"device={device!r} is not available; use 'cpu' or 'auto'.")
-    if verify:
-        model = bundle.verify_artifact(artifact)
-    else:
-        model = bundle.resolve(artifact.files[0])
-    return OnnxRuntimeCpu(model, threads)
+    model = bundle.verify_artifact(artifact) if verify else bundle.resolve(artifact.files[0])
+    return OnnxRuntimeCpu(model, threads, bundle.manifest.dimension)

@@ -24,7 +24,7 @@ class OnnxRuntimeCpu:
 
     name = "onnxruntime-cpu"
 
-    def __init__(self, model: Path, threads: int) -> None:
+    def __init__(self, model: Path, threads: int, dimension: int | None = None) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -49,15 +49,21 @@ class OnnxRuntimeCpu:
         except Exception as error:  # the library's exceptions have no common base
             reason = str(error).splitlines()[0]
             raise BundleError(f"{model}: ONNX Runtime {self.version} cannot load it: {reason}") from error
-        self._check_interface(model)
+        self._check_interface(model, dimension)
 
-    def _check_interface(self, model: Path) -> None:
+    def _check_interface(self, model: Path, dimension: int | None) -> None:
         inputs = {value.name for value in self._session.get_inputs()}
-        outputs = {value.name for value in self._session.get_outputs()}
+        outputs = {value.name: value.shape for value in self._session.get_outputs()}
         if inputs != {"input_ids", "attention_mask"} or "sentence_embedding" not in outputs:
             raise BundleError(
                 f"{model}: takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle's model takes "
                 "input_ids and attention_mask and gives sentence_embedding. Export it again."
+            )
+        shape = outputs["sentence_embedding"]
+        if dimension is not None and (len(shape) != 2 or shape[1] != dimension):
+            raise BundleError(
+                f"{model}: gives vectors of shape {shape}, the manifest says {dimension} dimensions. "
+                "Export it again."
             )
 
     def run(

@@ -59,5 +59,7 @@ class StandardDialect(Dialect):
         """Integer product, then the weights' scales."""
         builder = self.builder
         weights = builder.weight(f"{linear.name}.codes", linear.codes)
-        sums = builder.op("Cast", builder.op("MatMulInteger", codes, weights, zero_point), to=ir.DataType.FLOAT)
+        sums = builder.op(
+            "Cast", builder.op("MatMulInteger", codes, weights, zero_point), to=ir.DataType.FLOAT
+        )
         return builder.op("Mul", sums, builder.weight(f"{linear.name}.scales", linear.scales))
