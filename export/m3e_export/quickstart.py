@@ -83,7 +83,7 @@ def _command(options: argparse.Namespace) -> int:
     vector = encoder.encode(_TEXTS[0])
     print(f"\nfirst vector, {len(vector)} dimensions: {np.array2string(vector[:6], precision=4)[:-1]} ...]")
     print(
-        "next: python -c \"from m3e_runtime import Encoder; "
+        'next: python -c "from m3e_runtime import Encoder; '
         f"print(Encoder.load('{bundle.path}').encode('你好'))\""
     )
     return 0

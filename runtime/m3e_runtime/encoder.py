@@ -25,7 +25,7 @@ from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
 __all__ = ["Encoder"]
 
-TOKEN_BUDGET = 4096
+TOKEN_BUDGET = 2048
 """Tokens computed by one run. Bounds the memory of a run whatever the number of texts."""
 
 WINDOW = 8192

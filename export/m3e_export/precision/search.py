@@ -14,7 +14,7 @@ from m3e_export.precision.calibration import Calibration
 from m3e_export.precision.embeddings import FloatEmbeddings, Int8Embeddings
 from m3e_export.precision.int8 import GELU_SHIFT, QuantizedLinear, quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
-from m3e_export.precision.smoothing import relative_error, smoothing_factors
+from m3e_export.precision.smoothing import fold_into_value, relative_error, smoothing_factors
 from m3e_runtime.outputs import normalize
 from m3e_runtime.tokenization import TokenIds
 
@@ -49,6 +49,7 @@ class Int8Search:
 
     def __init__(self, checkpoint: Checkpoint, calibration: Calibration, run: RunPlan) -> None:
         """``run`` builds a plan, runs it on token ids, and returns sentence vectors ``[n, d]``."""
+        self._layers = checkpoint.weights.layers
         self._linears = list(checkpoint.weights.linears())
         self._calibration = calibration
         self._run = run
@@ -69,7 +70,7 @@ class Int8Search:
         chosen.sort(key=lambda pair: -relative_error(pair[0], pair[1], samples[pair[0].name]))
         kept = 0
         while True:
-            yield _int8_plan(quantized for _, quantized in chosen[kept:])
+            yield self._plan({linear.name: quantized for linear, quantized in chosen[kept:]})
             if kept >= len(chosen):
                 return
             kept = min(max(1, kept * 2), len(chosen))
@@ -93,10 +94,21 @@ class Int8Search:
 
     def _error(self, strengths: dict[str, Strength]) -> float:
         """Mean cosine distance to the original's vectors on the calibration texts."""
-        plan = _int8_plan(self._quantized(i, strengths[_kind(lin)]) for i, lin in enumerate(self._linears))
+        linears = enumerate(self._linears)
+        plan = self._plan(
+            {linear.name: self._quantized(i, strengths[_kind(linear)]) for i, linear in linears}
+        )
         found = normalize(self._run(plan, self._calibration.token_ids))
         cosines = (found * normalize(self._calibration.vectors)).sum(axis=1)
         return float(1 - cosines.mean())
+
+    def _plan(self, quantized: dict[str, QuantizedLinear]) -> PrecisionPlan:
+        for layer in self._layers:
+            names = layer.qkv.name, layer.attention_output.name
+            if all(name in quantized for name in names):
+                folded = fold_into_value(quantized[names[0]], quantized[names[1]])
+                quantized.update(zip(names, folded, strict=True))
+        return PrecisionPlan(np.float16, np.float32, Int8Embeddings(), quantized)
 
     def _quantize(self, index: int, strength: Strength) -> QuantizedLinear:
         linear = self._linears[index]
@@ -105,12 +117,6 @@ class Int8Search:
             return quantize_linear(linear, shift=shift)
         largest = self._calibration.samples[linear.name].largest
         return quantize_linear(linear, smoothing_factors(linear.weight, largest, strength), shift)
-
-
-def _int8_plan(quantized: Iterator[QuantizedLinear]) -> PrecisionPlan:
-    return PrecisionPlan(
-        np.float16, np.float32, Int8Embeddings(), {linear.name: linear for linear in quantized}
-    )
 
 
 def _kind(linear: Linear) -> str:

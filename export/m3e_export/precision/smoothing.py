@@ -6,6 +6,8 @@ the channel) and divides the weights by it: SmoothQuant, https://arxiv.org/abs/2
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,7 +15,7 @@ from m3e_export.architectures import Linear
 from m3e_export.precision.calibration import InputSample
 from m3e_export.precision.int8 import ZERO_POINT, QuantizedLinear
 
-__all__ = ["relative_error", "smoothing_factors"]
+__all__ = ["fold_into_value", "relative_error", "smoothing_factors"]
 
 _FLOOR = 1e-5  # SmoothQuant's own floor for dead channels
 
@@ -27,6 +29,20 @@ def smoothing_factors(weight: Array, largest: Array, strength: float) -> Array:
     factors = weights ** (1 - strength) / activations**strength
     centred: Array = (factors / np.exp(np.log(factors).mean())).astype(np.float32)
     return centred
+
+
+def fold_into_value(qkv: QuantizedLinear, output: QuantizedLinear) -> tuple[QuantizedLinear, QuantizedLinear]:
+    """Smooth the input of the attention output for free.
+
+    The context is a weighted mean of value vectors, so factors on it are factors on the value's columns,
+    and those have a scale each already.
+    """
+    if output.smoothing is None:
+        return qkv, output
+    hidden = len(output.smoothing)
+    factors = np.concatenate([np.ones(2 * hidden, np.float32), output.smoothing])
+    smoothed = dataclasses.replace(qkv, scales=qkv.scales * factors, bias=qkv.bias * factors)
+    return smoothed, dataclasses.replace(output, smoothing=None)
 
 
 def relative_error(linear: Linear, quantized: QuantizedLinear, sample: InputSample) -> float:

@@ -38,6 +38,8 @@ class OnnxRuntimeCpu:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Folds constants. Higher levels would fuse additions into the slower SkipLayerNormalization.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         # A pattern is recorded for every new input shape and would grow without bound.
         options.enable_mem_pattern = False
         options.add_session_config_entry("session.set_denormal_as_zero", "1")

@@ -45,13 +45,11 @@ class Dialect(abc.ABC):
     fused_attention: str
     """Operator that stands once for each layer's attention."""
 
-    fused_norm: str
-    """Operator that stands twice in each layer."""
-
     def __init__(self, builder: GraphBuilder, spec: EncoderSpec, plan: PrecisionPlan) -> None:
         self.builder = builder
         self.spec = spec
         self.plan = plan
+        self._zeros: dict[int, ir.Value] = {}
 
     @abc.abstractmethod
     def attention_mask(self, mask: ir.Value) -> ir.Value:
@@ -62,16 +60,20 @@ class Dialect(abc.ABC):
         """Self-attention of flat ``qkv + bias``; returns the flat context ``[…, hidden]``."""
 
     @abc.abstractmethod
-    def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
-        """Normalize ``x + bias + residual``."""
-
-    @abc.abstractmethod
-    def bias_gelu(self, x: ir.Value, bias: ir.Value) -> ir.Value:
-        """Exact GELU of ``x + bias``."""
-
-    @abc.abstractmethod
     def integer_product(self, codes: ir.Value, linear: QuantizedLinear, zero_point: ir.Value) -> ir.Value:
         """``(codes - zero_point) @ weights`` times the weights' scales, float32."""
+
+    def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
+        """Normalize ``x + bias + residual``.
+
+        Three operators: ONNX Runtime's fused SkipLayerNormalization takes three times as long on a CPU
+        (measured with 1.32: 1.9 ms against 0.6 ms for 1024 rows of 768, two threads).
+        """
+        return self.norm(self.builder.op("Add", self.builder.op("Add", x, bias), residual), norm)
+
+    def bias_gelu(self, x: ir.Value, bias: ir.Value) -> ir.Value:
+        """Exact GELU of ``x + bias``, an operator since opset 20; not slower than the fused BiasGelu."""
+        return self.builder.op("Gelu", self.builder.op("Add", x, bias), approximate="none")
 
     def norm(self, x: ir.Value, norm: Norm) -> ir.Value:
         """Layer normalization with statistics in float32 (``stash_type``)."""
@@ -115,7 +117,10 @@ class Dialect(abc.ABC):
         counts = Counter(node.op_type for node in model.graph)
         layers = self.spec.layers
         _expect(counts[self.fused_attention] == layers, f"{self.fused_attention} in every layer", counts)
-        _expect(counts[self.fused_norm] >= 2 * layers, f"two {self.fused_norm} in every layer", counts)
+        _expect(
+            counts["LayerNormalization"] == 2 * layers + 1, "two LayerNormalization in every layer", counts
+        )
+        _expect(counts["Gelu"] == layers, "one Gelu in every layer", counts)
         integer = counts["MatMulIntegerToFloat"] + counts["MatMulInteger"]
         _expect(integer == len(self.plan.quantized), "an integer product for every quantized matrix", counts)
 
@@ -137,9 +142,17 @@ class Dialect(abc.ABC):
         largest = op("Max", largest, const(1e-20, np.float32))
         scale = op("Mul", largest, const(1.0 / steps, np.float32))
         rows = op("Reshape", scale, const([-1], np.int64))
-        zeros = op("ConstantOfShape", op("Shape", rows), value=ir.tensor(np.array([zero], np.uint8)))
-        codes = op("QuantizeLinear", x, rows, zeros, axis=0)
+        codes = op("QuantizeLinear", x, rows, self._zero_points(rows, zero), axis=0)
         return op("Mul", self.integer_product(codes, linear, const(zero, np.uint8)), scale)
+
+    def _zero_points(self, rows: ir.Value, zero: int) -> ir.Value:
+        """``zero`` for every row, uint8 like ``rows``; all matrices have the same rows, so it is shared."""
+        if zero not in self._zeros:
+            value = ir.tensor(np.array([zero], np.uint8))
+            self._zeros[zero] = self.builder.op(
+                "ConstantOfShape", self.builder.op("Shape", rows), value=value
+            )
+        return self._zeros[zero]
 
 
 def _expect(condition: bool, what: str, counts: Counter[str]) -> None:

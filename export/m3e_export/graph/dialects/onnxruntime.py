@@ -1,11 +1,10 @@
-"""ONNX Runtime's fused operators: attention, skip + layer normalization, bias + GELU, integer product."""
+"""ONNX Runtime's fused operators where they are faster: attention, and the integer product with scales."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
 
-from m3e_export.architectures import Norm
 from m3e_export.graph.builder import MICROSOFT
 from m3e_export.graph.dialects.base import MASKED, Dialect, SequenceShape
 from m3e_export.precision.int8 import QuantizedLinear
@@ -17,7 +16,6 @@ class OnnxRuntimeDialect(Dialect):
     """For ONNX Runtime on a CPU or CUDA. Fused attention assumes right padding."""
 
     fused_attention = "MultiHeadAttention"
-    fused_norm = "SkipLayerNormalization"
 
     def attention_mask(self, mask: ir.Value) -> ir.Value:
         """The operator takes int32 ``[batch, length]``."""
@@ -42,23 +40,6 @@ class OnnxRuntimeDialect(Dialect):
             mask_filter_value=MASKED,
         )
         return builder.op("Reshape", context, builder.constant([-1, hidden], np.int64))
-
-    def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
-        """One operator for bias, residual and normalization."""
-        return self.builder.op(
-            "SkipLayerNormalization",
-            x,
-            residual,
-            self.parameter(f"{norm.name}.gamma", norm.gamma),
-            self.parameter(f"{norm.name}.beta", norm.beta),
-            bias,
-            domain=MICROSOFT,
-            epsilon=self.spec.norm_eps,
-        )
-
-    def bias_gelu(self, x: ir.Value, bias: ir.Value) -> ir.Value:
-        """One operator, exact (erf)."""
-        return self.builder.op("BiasGelu", x, bias, domain=MICROSOFT)
 
     def integer_product(self, codes: ir.Value, linear: QuantizedLinear, zero_point: ir.Value) -> ir.Value:
         """One operator; the weights are packed once when the session is made."""

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from m3e_export.architectures import Norm
 from m3e_export.graph.dialects.base import MASKED, Dialect, SequenceShape
 from m3e_export.precision.int8 import QuantizedLinear
 
@@ -18,7 +17,6 @@ class StandardDialect(Dialect):
     """Attention as two products around a float32 softmax."""
 
     fused_attention = "Softmax"
-    fused_norm = "LayerNormalization"
 
     def attention_mask(self, mask: ir.Value) -> ir.Value:
         """0 for tokens and a large negative for padding, float32 ``[batch, 1, 1, length]``."""
@@ -45,15 +43,6 @@ class StandardDialect(Dialect):
         shares = self.to_compute(builder.op("Softmax", masked, axis=-1))
         context = builder.op("Transpose", builder.op("MatMul", shares, value), perm=[0, 2, 1, 3])
         return builder.op("Reshape", context, builder.constant([-1, spec.hidden], np.int64))
-
-    def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
-        """Two additions and a normalization."""
-        added = self.builder.op("Add", self.builder.op("Add", x, bias), residual)
-        return self.norm(added, norm)
-
-    def bias_gelu(self, x: ir.Value, bias: ir.Value) -> ir.Value:
-        """Exact GELU, an operator since opset 20."""
-        return self.builder.op("Gelu", self.builder.op("Add", x, bias), approximate="none")
 
     def integer_product(self, codes: ir.Value, linear: QuantizedLinear, zero_point: ir.Value) -> ir.Value:
         """Integer product, then the weights' scales."""

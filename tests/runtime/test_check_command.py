@@ -1,0 +1,56 @@
+"""``m3e-check``: passes a whole bundle, fails a damaged or drifted one."""
+
+import json
+import shutil
+
+import msgspec
+import numpy as np
+import pytest
+
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.cli.check import main
+from m3e_runtime.manifest import MANIFEST_NAME, GoldenVectors
+
+
+@pytest.fixture
+def copy(tiny_bundle, tmp_path):
+    return shutil.copytree(tiny_bundle, tmp_path / "bundle")
+
+
+def test_a_whole_bundle_passes(minilm_bundle, capsys):
+    assert main([str(minilm_bundle)]) == 0
+    out = capsys.readouterr().out
+    assert "hashes match" in out
+    assert out.count(": ok") == 3
+
+
+def test_json_names_every_artifact(tiny_bundle, capsys):
+    assert main([str(tiny_bundle), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["passed"]
+    assert [artifact["name"] for artifact in result["artifacts"]] == ["fp32-cpu", "int8-cpu"]
+
+
+def test_a_flipped_byte_is_exit_4(copy, capsys):
+    model = copy / "onnx" / "model.onnx"
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    assert main([str(copy)]) == 4
+    assert "SHA-256" in capsys.readouterr().err
+
+
+def test_vectors_that_drifted_are_exit_3(copy, capsys):
+    manifest = Bundle.open(copy).manifest
+    golden = manifest.golden.unpack(manifest.dimension)[:, ::-1]
+    changed = msgspec.structs.replace(
+        manifest, golden=GoldenVectors.pack(manifest.golden.texts, np.array(golden))
+    )
+    (copy / MANIFEST_NAME).write_bytes(changed.to_json())
+    assert main([str(copy)]) == 3
+    assert "BELOW ITS GATE" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_bundle_is_exit_4(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 4
+    assert "m3e-export" in capsys.readouterr().err

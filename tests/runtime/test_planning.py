@@ -1,0 +1,41 @@
+"""The plan of batches: complete, bounded, little padding."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m3e_runtime.planning import MAX_PADDING_SHARE, RUN_OVERHEAD_TOKENS, plan
+
+
+@given(
+    st.lists(st.integers(1, 512), max_size=300),
+    st.integers(1, 8192),
+    st.none() | st.integers(1, 64),
+)
+def test_every_text_runs_once_within_the_bounds(lengths, budget, max_batch):
+    lengths = np.array(lengths, dtype=np.int64)
+    batches = list(plan(lengths, budget, max_batch))
+    order = [index for batch in batches for index in batch.indices]
+    assert sorted(order) == list(range(len(lengths)))
+    for batch in batches:
+        real = lengths[batch.indices]
+        assert real.max() == batch.length
+        computed = len(real) * batch.length
+        assert computed <= max(budget, batch.length)
+        assert max_batch is None or len(real) <= max_batch
+        assert computed - real.sum() <= max(MAX_PADDING_SHARE * computed, RUN_OVERHEAD_TOKENS)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("texts", [64, 512, 8192])
+def test_padding_stays_below_five_percent_on_mixed_lengths(seed, texts):
+    random = np.random.default_rng(seed)
+    lengths = np.clip(random.lognormal(3.5, 0.8, texts), 3, 512).astype(np.int64)
+    computed = sum(len(batch.indices) * batch.length for batch in plan(lengths, 4096))
+    assert 1 - lengths.sum() / computed < 0.05
+
+
+def test_texts_of_one_length_fill_the_budget():
+    batches = list(plan(np.full(100, 32, dtype=np.int64), 1024))
+    assert [len(batch.indices) for batch in batches] == [32, 32, 32, 4]
