@@ -136,6 +136,7 @@ def make_checkpoint(
     lower_case: bool = False,
     max_seq_length: int | None = 512,
     model_max_length: float | None = 512,
+    tokenizer_config: dict[str, Any] | None = None,
     config: dict[str, Any] | None = None,
 ) -> Path:
     """Write a checkpoint into ``folder`` (made if absent) and return it.
@@ -161,6 +162,7 @@ def make_checkpoint(
         lower_case: of the tokenizer.
         max_seq_length: in sentence_bert_config.json (sentence-transformers only).
         model_max_length: in tokenizer_config.json; None leaves it out.
+        tokenizer_config: further entries of tokenizer_config.json.
         config: further entries of config.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,6 +174,8 @@ def make_checkpoint(
         tensors[f"{prefix}embeddings.position_ids"] = np.arange(positions, dtype=np.int64)[None, :]
     write_weights(folder, tensors, weights)
     _write_tokenizer(folder, vocabulary(vocab_size), tokenizer, lower_case, model_max_length)
+    if tokenizer_config:
+        update_json(folder / "tokenizer_config.json", **tokenizer_config)
     uniem = {"last_mean": "mean", "cls": "cls"}
     strategy = next(name for name, kind in uniem.items() if kind == pooling)
     write_json(

@@ -42,7 +42,6 @@ class OnnxRuntimeCpu:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         # A pattern is recorded for every new input shape and would grow without bound.
         options.enable_mem_pattern = False
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
         try:
             self._session = onnxruntime.InferenceSession(
