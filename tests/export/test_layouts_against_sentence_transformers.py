@@ -25,6 +25,7 @@ LAYOUTS = {
     "prefix bert.": {"prefix": "bert."},
     "gamma and beta": {"norm_names": ("gamma", "beta")},
     "position_ids": {"position_ids": True},
+    "pooler": {"pooler": True},
     "vocab.txt": {"tokenizer": "vocab.txt"},
     "vocab.txt, lower case": {"tokenizer": "vocab.txt", "lower_case": True},
     "lower case": {"lower_case": True},

@@ -1,0 +1,116 @@
+"""ONNX Runtime on the graph that torch.onnx writes, as most people deploy it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.contestants.base import Contestant, mean_pool
+from benchmarks.machine import has_vnni
+
+__all__ = ["DynamicInt8", "PaddedTokenizer", "Plain", "export_onnx"]
+
+BATCH = 32
+
+
+def export_onnx(checkpoint: Path, folder: Path) -> Path:
+    """torch.onnx.export of transformers' BertModel; kept when it is there already."""
+    file = folder.parent / "torch-export" / "model.onnx"
+    if file.exists():
+        return file
+    import torch
+    from transformers import BertModel
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+
+    class LastHiddenState(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bert = BertModel.from_pretrained(checkpoint, attn_implementation="eager")
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            states: torch.Tensor = self.bert(input_ids=input_ids, attention_mask=attention_mask)[0]
+            return states
+
+    ids = torch.ones((2, 8), dtype=torch.int64)
+    axes = {0: "batch", 1: "length"}
+    torch.onnx.export(
+        LastHiddenState().eval(),
+        (ids, ids),
+        str(file),
+        input_names=["input_ids", "attention_mask"],
+        output_names=["last_hidden_state"],
+        dynamic_axes={"input_ids": axes, "attention_mask": axes, "last_hidden_state": axes},
+        opset_version=17,
+        dynamo=False,
+    )
+    return file
+
+
+class PaddedTokenizer:
+    """Batches of 32 in the order given, padded to the longest."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+        self._tokenizer.enable_truncation(512)
+        self._tokenizer.enable_padding()
+
+    def batches(self, texts: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(ids, mask) int64 of each batch."""
+        found = []
+        for start in range(0, len(texts), BATCH):
+            encodings = self._tokenizer.encode_batch(texts[start : start + BATCH])
+            found.append(
+                (
+                    np.array([e.ids for e in encodings], np.int64),
+                    np.array([e.attention_mask for e in encodings], np.int64),
+                )
+            )
+        return found
+
+
+class Plain(Contestant):
+    """Float32."""
+
+    @classmethod
+    def prepare(cls, checkpoint: Path, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tokenizer.json").write_bytes((checkpoint / "tokenizer.json").read_bytes())
+        cls._convert(export_onnx(checkpoint, folder), folder / "model.onnx")
+        return folder
+
+    @staticmethod
+    def _convert(exported: Path, target: Path) -> None:
+        target.write_bytes(exported.read_bytes())
+
+    def __init__(self, model: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(
+            str(model / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        self._tokenizer = PaddedTokenizer(model)
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        pooled = []
+        for ids, mask in self._tokenizer.batches(texts):
+            feed = {"input_ids": ids, "attention_mask": mask}
+            pooled.append(mean_pool(self._session.run(["last_hidden_state"], feed)[0], mask))
+        return np.concatenate(pooled)
+
+
+class DynamicInt8(Plain):
+    """Stock dynamic quantization with Optimum's settings for the processor."""
+
+    @staticmethod
+    def _convert(exported: Path, target: Path) -> None:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        quantize_dynamic(
+            exported, target, per_channel=True, reduce_range=not has_vnni(), weight_type=QuantType.QInt8
+        )

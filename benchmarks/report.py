@@ -1,0 +1,55 @@
+"""The results as a Markdown table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["write_table"]
+
+
+def write_table(results: dict[str, Any], file: Path) -> None:
+    """Write medians and their ratios to the baseline (above 1: faster than it)."""
+    machine = results["machine"]
+    lines = [
+        f"{results['date']}, {machine['processor']} ({', '.join(machine['instruction_sets'])}), "
+        f"{machine['cores']} cores{', quick' if results['quick'] else ''}. Random weights of the true shapes. "
+        f"In parentheses: times as fast as {results['baseline']}, same run.",
+        "",
+    ]
+    for run in results["runs"]:
+        lines += _table(run, results["baseline"])
+    file.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _table(run: dict[str, Any], baseline: str) -> list[str]:
+    threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
+    lines = [
+        f"**{run['shape']}, {threads}**",
+        "",
+        "| | 12 tokens, ms | 128 tokens, ms | 512 tokens, ms | corpus, tokens/s | cold start, s | peak MB "
+        "| file MB | cosine |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    reference = run["found"].get(baseline, {}).get("workloads", {})
+    for name, found in run["found"].items():
+        if "not_measured" in found:
+            lines.append(f"| {name} | not measured: {found['not_measured']} | | | | | | | |")
+            continue
+        cells = [_cell(workload, found, reference, run) for workload in found["workloads"]]
+        cells += [
+            f"{found['cold_start_s']:.2f}",
+            f"{found['peak_memory'] / 1e6:.0f}",
+            f"{found['size_bytes'] / 1e6:.0f}",
+            f"{found.get('mean_cosine', float('nan')):.5f}",
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def _cell(workload: str, found: dict[str, Any], reference: dict[str, Any], run: dict[str, Any]) -> str:
+    median = found["workloads"][workload]["median_s"]
+    figure = f"{run['corpus_tokens'] / median:.0f}" if workload == "corpus" else f"{median * 1e3:.1f}"
+    if workload not in reference:
+        return figure
+    return f"{figure} ({reference[workload]['median_s'] / median:.2f}×)"
