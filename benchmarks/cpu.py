@@ -26,7 +26,7 @@ from benchmarks.report import write_table
 from benchmarks.workloads import SINGLE_LENGTHS, corpus, single
 
 _COLD_STARTS = 3
-_TEXTS, _TEXTS_QUICK = 512, 96
+_TEXTS, _TEXTS_QUICK = 256, 96
 _ROUNDS, _ROUNDS_QUICK = {"single": 7, "corpus": 3}, {"single": 3, "corpus": 1}
 _SECONDS_EACH = 0.4  # single texts repeat for about this long in each turn
 

@@ -27,8 +27,8 @@ def _table(run: dict[str, Any], baseline: str) -> list[str]:
     lines = [
         f"**{run['shape']}, {threads}**",
         "",
-        "| | 12 tokens, ms | 128 tokens, ms | 512 tokens, ms | corpus, tokens/s | cold start, s | peak MB "
-        "| file MB | cosine |",
+        "| | 12 tokens, ms | 128 tokens, ms | 512 tokens, ms | corpus, tokens/s "
+        "| cold start, s | peak MB | file MB | cosine |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     reference = run["found"].get(baseline, {}).get("workloads", {})

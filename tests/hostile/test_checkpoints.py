@@ -1,0 +1,329 @@
+"""Damaged and malicious checkpoints: a typed error, exit code 4, and nothing left behind."""
+
+import json
+import os
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m3e_export import CheckpointError, ExportRequest, UnsupportedModelError, UntrustedCheckpointError, export
+from m3e_export.cli import main
+from synthetic import TINY, make_checkpoint, modules_of, read_json, rewrite_tensors, update_json, write_json
+
+WORDS = "embeddings.word_embeddings.weight"
+QUERY = "encoder__layer__0__attention__self__query__weight"
+TYPES = "embeddings__token_type_embeddings__weight"
+
+
+def safetensors(header, data=b""):
+    encoded = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(encoded)) + encoded + data
+
+
+def weights(content):
+    return lambda folder: (folder / "model.safetensors").write_bytes(content)
+
+
+def cut(share):
+    def change(folder):
+        file = folder / "model.safetensors"
+        data = file.read_bytes()
+        file.write_bytes(data[: int(len(data) * share)])
+
+    return change
+
+
+def text(name, content):
+    def change(folder):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return change
+
+
+def config(**changes):
+    return lambda folder: update_json(folder / "config.json", **changes)
+
+
+def file_json(name, content):
+    return lambda folder: write_json(folder / name, content)
+
+
+def tensors(**changes):
+    return lambda folder: rewrite_tensors(folder, **changes)
+
+
+def without(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def shards(content):
+    def change(folder):
+        (folder / "model.safetensors").rename(folder.parent / "outside.safetensors")
+        write_json(folder / "model.safetensors.index.json", content)
+
+    return change
+
+
+def module(**changes):
+    def change(folder):
+        modules = modules_of("Transformer", "Pooling")
+        modules[1].update(changes)
+        write_json(folder / "modules.json", modules)
+
+    return change
+
+
+def extra_token(folder):
+    content = read_json(folder / "tokenizer.json")
+    token = {**content["added_tokens"][0], "id": TINY["vocab_size"], "content": "[NEW]"}
+    content["added_tokens"].append(token)
+    write_json(folder / "tokenizer.json", content)
+
+
+def linked_out(folder):
+    outside = folder.parent / "outside"
+    outside.mkdir()
+    (folder / "1_Pooling" / "config.json").rename(outside / "config.json")
+    (folder / "1_Pooling").rmdir()
+    (folder / "1_Pooling").symlink_to(outside)
+
+
+def array(*shape, value=0.5):
+    return np.full(shape, value, np.float32)
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+DAMAGED = {
+    "weights cut in half": cut(0.5),
+    "weights without their last byte": cut(0.9999999),
+    "weights of no bytes": cut(0),
+    "a header only": weights(
+        safetensors({WORDS: {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}})
+    ),
+    "a header longer than the file": weights(struct.pack("<Q", 1 << 62) + b"{}"),
+    "a header that is not JSON": weights(safetensors(b"not json at all")),
+    "a header that is a list": weights(safetensors([])),
+    "overlapping tensors": weights(
+        safetensors(
+            {
+                "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+                WORDS: {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
+            },
+            bytes(12),
+        )
+    ),
+    "offsets beyond the file": weights(
+        safetensors({WORDS: {"dtype": "F32", "shape": [1 << 20], "data_offsets": [0, 1 << 22]}}, bytes(64))
+    ),
+    "offsets backwards": weights(
+        safetensors({WORDS: {"dtype": "F32", "shape": [1], "data_offsets": [8, 4]}}, bytes(8))
+    ),
+    "a huge shape over few bytes": weights(
+        safetensors(
+            {WORDS: {"dtype": "F32", "shape": [1 << 40, 1 << 20], "data_offsets": [0, 16]}}, bytes(16)
+        )
+    ),
+    "no tensors": weights(safetensors({})),
+    "weights of integers": tensors(**{QUERY: np.zeros((64, 64), np.int64)}),
+    "NaN weights": tensors(**{QUERY: array(64, 64, value=np.nan)}),
+    "infinite weights": tensors(**{QUERY: array(64, 64, value=np.inf)}),
+    "a tensor of another shape": tensors(**{QUERY: array(64, 65)}),
+    "a tensor of fewer dimensions": tensors(**{QUERY: array(64)}),
+    "a missing tensor": tensors(**{QUERY: None}),
+    "no word embeddings": tensors(embeddings__word_embeddings__weight=None),
+    "two word embeddings": tensors(other__embeddings__word_embeddings__weight=array(2000, 64)),
+    "token types without rows": tensors(**{TYPES: array(0, 64)}),
+    "a scalar for token types": tensors(**{TYPES: np.float32(1).reshape(())}),
+    "no weights": without("model.safetensors"),
+    "an index that is a list": shards([]),
+    "an index without a map": shards({}),
+    "an index of numbers": shards({"weight_map": {WORDS: 5}}),
+    "a shard that is missing": shards({"weight_map": {WORDS: "model-00001-of-00001.safetensors"}}),
+    "a shard of another kind": shards({"weight_map": {WORDS: "config.json"}}),
+    "config.json missing": without("config.json"),
+    "config.json not JSON": text("config.json", "{not json"),
+    "config.json not UTF-8": text("config.json", b"\xff\xfe{}"),
+    "config.json a list": text("config.json", "[]"),
+    "config.json nested 100 000 deep": text("config.json", DEEP),
+    "hidden_size huge": config(hidden_size=1 << 40),
+    "layers huge": config(num_hidden_layers=10**9),
+    "layers more than there are": config(num_hidden_layers=1000),
+    "vocabulary huge": config(vocab_size=10**12),
+    "positions huge": config(max_position_embeddings=10**12),
+    "heads zero": config(num_attention_heads=0),
+    "heads that do not divide": config(num_attention_heads=7),
+    "heads a string": config(num_attention_heads="4"),
+    "layers negative": config(num_hidden_layers=-2),
+    "layers a fraction": config(num_hidden_layers=2.5),
+    "epsilon a word": config(layer_norm_eps="small"),
+    "epsilon null": config(layer_norm_eps=None),
+    "epsilon NaN": config(layer_norm_eps=float("nan")),
+    "epsilon negative": config(layer_norm_eps=-1.0),
+    "padding id a word": config(pad_token_id="zero"),
+    "padding id a list": config(pad_token_id=[0]),
+    "an activation that is a list": config(hidden_act=["gelu"]),
+    "modules.json not a list": text("modules.json", "{}"),
+    "modules.json of strings": text("modules.json", '["Transformer"]'),
+    "modules.json nested 100 000 deep": text("modules.json", DEEP),
+    "a module index that is a word": module(idx="second"),
+    "a module index that is null": module(idx=None),
+    "pooling folder missing": module(path="nowhere"),
+    "pooling a number": file_json("1_Pooling/config.json", {"pooling_mode": 5}),
+    "pooling a nested list": file_json("1_Pooling/config.json", {"pooling_mode": [["mean"]]}),
+    "prompts a list": file_json("config_sentence_transformers.json", {"prompts": ["a"]}),
+    "prompts of numbers": file_json("config_sentence_transformers.json", {"prompts": {"query": 5}}),
+    "a default prompt that is absent": file_json(
+        "config_sentence_transformers.json", {"default_prompt_name": "query"}
+    ),
+    "a default prompt that is a list": file_json(
+        "config_sentence_transformers.json", {"prompts": {"q": ""}, "default_prompt_name": ["q"]}
+    ),
+    "a similarity that is a list": file_json(
+        "config_sentence_transformers.json", {"similarity_fn_name": ["cosine"]}
+    ),
+    "longest input a word": file_json("sentence_bert_config.json", {"max_seq_length": "long"}),
+    "longest input zero": file_json("sentence_bert_config.json", {"max_seq_length": 0}),
+    "longest input negative": file_json("sentence_bert_config.json", {"max_seq_length": -5}),
+    "no tokenizer": without("tokenizer.json"),
+    "tokenizer.json not JSON": text("tokenizer.json", "{"),
+    "tokenizer.json a list": text("tokenizer.json", "[]"),
+    "tokenizer.json nested 100 000 deep": text("tokenizer.json", DEEP),
+    "tokenizer.json without a model": text("tokenizer.json", "{}"),
+    "tokenizer_config.json a list": text("tokenizer_config.json", "[]"),
+    "tokenizer ids beyond the vocabulary": extra_token,
+    "fewer embeddings than tokens": lambda folder: (
+        update_json(folder / "config.json", vocab_size=1000),
+        rewrite_tensors(folder, embeddings__word_embeddings__weight=array(1000, 64)),
+    ),
+}
+
+UNTRUSTED = {
+    "a shard above": shards({"weight_map": {WORDS: "../outside.safetensors"}}),
+    "a shard in a folder": shards({"weight_map": {WORDS: "folder/model.safetensors"}}),
+    "an absolute shard": shards({"weight_map": {WORDS: "/outside.safetensors"}}),
+    "a shard above, for Windows": shards({"weight_map": {WORDS: "..\\outside.safetensors"}}),
+    "a module path above": module(path="../outside"),
+    "a deep module path above": module(path="1_Pooling/../../outside"),
+    "an absolute module path": module(path="/etc"),
+    "a module that is a link out": linked_out,
+}
+
+CUSTOM = {
+    "a module of another package": module(type="evil.modules.Pooling"),
+    "a module of the folder itself": module(type="modeling_custom.Pooling"),
+    "a package with a similar name": module(type="sentence_transformers_evil.Pooling"),
+    "a module without a type": module(type=""),
+}
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Export a checkpoint by function and by command; the error's type, exit 4, nothing left."""
+    out = tmp_path / "out"
+    out.mkdir()
+    gate = tmp_path / "gate.txt"
+    gate.write_text("\n".join(f"text {number}" for number in range(20)))
+
+    def check(checkpoint, error=CheckpointError):
+        with pytest.raises(error) as raised:
+            export(ExportRequest(str(checkpoint), out / "bundle", gate=str(gate)))
+        assert os.listdir(out) == []
+        capsys.readouterr()
+        assert main([str(checkpoint), "-o", str(out / "bundle"), "--gate", str(gate)]) == 4
+        err = capsys.readouterr().err.strip()
+        assert err.startswith("m3e-export: ")
+        assert "Traceback" not in err
+        assert os.listdir(out) == []
+        return str(raised.value)
+
+    return check
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    return make_checkpoint(tmp_path / "model", **TINY)
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_checkpoint_is_a_checkpoint_error(damage, checkpoint, refused):
+    damage(checkpoint)
+    refused(checkpoint)
+
+
+@pytest.mark.parametrize("attack", UNTRUSTED.values(), ids=UNTRUSTED.keys())
+def test_paths_out_of_the_checkpoint_are_refused(attack, checkpoint, refused):
+    attack(checkpoint)
+    refused(checkpoint, UntrustedCheckpointError)
+
+
+@pytest.mark.parametrize("attack", CUSTOM.values(), ids=CUSTOM.keys())
+def test_modules_of_custom_code_are_refused(attack, checkpoint, refused):
+    attack(checkpoint)
+    assert "custom code" in refused(checkpoint, UnsupportedModelError)
+
+
+class Payload:
+    """Runs on unpickling: makes a file."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self):
+        return (Path.touch, (self.victim,))
+
+
+def save_raw(content, file):
+    file.write_bytes(pickle.dumps(content, protocol=2))
+
+
+def save_torch(content, file):
+    import torch
+
+    torch.save(content, file)
+
+
+@pytest.mark.parametrize("save", [save_raw, save_torch])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00001.bin"])
+def test_a_pickle_that_runs_code_is_refused_and_does_not_run(save, name, checkpoint, tmp_path, refused):
+    pytest.importorskip("torch", reason="only torch reads pickles")
+    victim = tmp_path / "victim"
+    (checkpoint / "model.safetensors").unlink()
+    save({WORDS: Payload(victim)}, checkpoint / name)
+    if name != "pytorch_model.bin":
+        write_json(checkpoint / "pytorch_model.bin.index.json", {"weight_map": {WORDS: name}})
+    refused(checkpoint, UntrustedCheckpointError)
+    assert not victim.exists()
+    pickle.loads(pickle.dumps(Payload(victim)))  # the payload does work where pickles are trusted
+    assert victim.exists()
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": "no tensor"}, {1: 2}])
+def test_a_pickle_that_is_no_state_dict_is_a_checkpoint_error(content, checkpoint, refused):
+    torch = pytest.importorskip("torch", reason="only torch reads pickles")
+    (checkpoint / "model.safetensors").unlink()
+    torch.save(content, checkpoint / "pytorch_model.bin")
+    refused(checkpoint)
+
+
+def test_python_files_in_a_checkpoint_never_run(checkpoint, tmp_path, capsys):
+    """What trust_remote_code would import: named by the config, present, and not touched."""
+    victim = tmp_path / "victim"
+    for name in ("modeling_custom.py", "tokenization_custom.py", "configuration_custom.py"):
+        (checkpoint / name).write_text(f"open({str(victim)!r}, 'w')\nclass Custom: pass\n")
+    auto_map = {
+        kind: f"{module}_custom.Custom"
+        for kind, module in (("AutoModel", "modeling"), ("AutoConfig", "configuration"))
+    }
+    update_json(checkpoint / "config.json", auto_map=auto_map)
+    update_json(
+        checkpoint / "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "tokenization_custom.Custom"]}
+    )
+    main([str(checkpoint), "-o", str(tmp_path / "bundle"), "--gate", "off"])
+    assert not victim.exists()
+    written = tmp_path / "bundle"
+    assert not any("_custom" in file.read_text(errors="replace") for file in written.rglob("*.json"))
