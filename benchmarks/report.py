@@ -13,7 +13,8 @@ def write_table(results: dict[str, Any], file: Path) -> None:
     machine = results["machine"]
     lines = [
         f"{results['date']}, {machine['processor']} ({', '.join(machine['instruction_sets'])}), "
-        f"{machine['cores']} cores{', quick' if results['quick'] else ''}. Random weights of the true shapes. "
+        f"{machine['cores']} cores{', quick' if results['quick'] else ''}. "
+        "Random weights of the true shapes. "
         f"In parentheses: times as fast as {results['baseline']}, same run.",
         "",
     ]

@@ -90,7 +90,9 @@ def test_uniems_new_key_wins_over_the_old_one(tmp_path):
 
 def test_the_old_uniem_key_alone_is_read(tmp_path):
     config = {"uniem_embedding_strategy": "last_mean"}
-    layout = load_checkpoint(str(make_checkpoint(tmp_path / "c", **TINY, layout="plain", config=config))).layout
+    layout = load_checkpoint(
+        str(make_checkpoint(tmp_path / "c", **TINY, layout="plain", config=config))
+    ).layout
     assert (layout.kind, layout.pooling) == ("uniem", "mean")
 
 
@@ -144,9 +146,7 @@ def test_prompts_come_along(tmp_path, tiny_checkpoint):
 def test_vocab_txt_alone_is_enough(tmp_path, minilm, minilm_reference, texts):
     checkpoint = tmp_path / "checkpoint"
     shutil.copytree(minilm, checkpoint, ignore=shutil.ignore_patterns("tokenizer.json"))
-    np.testing.assert_allclose(
-        encode(checkpoint, tmp_path, texts), minilm_reference.encode(texts), atol=1e-5
-    )
+    np.testing.assert_allclose(encode(checkpoint, tmp_path, texts), minilm_reference.encode(texts), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,8 @@ def test_what_is_not_supported_is_named(tmp_path, tiny_checkpoint, file, change,
 
 
 @pytest.mark.parametrize(
-    "module", ["sentence_transformers.models.Dense", "sentence_transformers.models.WordWeights", "my_code.Module"]
+    "module",
+    ["sentence_transformers.models.Dense", "sentence_transformers.models.WordWeights", "my_code.Module"],
 )
 def test_an_unknown_module_is_named(tmp_path, tiny_checkpoint, module):
     checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")

@@ -43,14 +43,18 @@ def plans(checkpoint):
 
 
 @pytest.fixture(
-    scope="module", params=itertools.product(DIALECTS, ["fp32", "fp16", "fp16-arithmetic", "int8"]), ids="-".join
+    scope="module",
+    params=itertools.product(DIALECTS, ["fp32", "fp16", "fp16-arithmetic", "int8"]),
+    ids="-".join,
 )
 def graph(request, checkpoint, tmp_path_factory):
     """(dialect, plan, path, loaded model) of each combination."""
     dialect, plan = request.param
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
     options = GraphOptions("mean", normalize=True)
-    model = build_model(checkpoint.spec, checkpoint.weights, plans(checkpoint)[plan], DIALECTS[dialect], options)
+    model = build_model(
+        checkpoint.spec, checkpoint.weights, plans(checkpoint)[plan], DIALECTS[dialect], options
+    )
     save_model(model, path)
     return dialect, plan, path, onnx.load(path)
 
@@ -122,7 +126,9 @@ def batch():
     ("plan", "tolerance"), [("fp32", 1e-5), ("fp16", 2e-3), ("fp16-arithmetic", 5e-3), ("int8", 4e-2)]
 )
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_onnx_reference_agrees_with_pytorch(checkpoint, tiny_checkpoint, batch, plan, tolerance, pooling, tmp_path):
+def test_onnx_reference_agrees_with_pytorch(
+    checkpoint, tiny_checkpoint, batch, plan, tolerance, pooling, tmp_path
+):
     ids, mask = batch
     reference = BertModel.from_pretrained(tiny_checkpoint, add_pooling_layer=False).eval()
     with torch.inference_mode():
@@ -158,5 +164,9 @@ def test_a_graph_that_lost_a_layer_is_refused(checkpoint):
     fewer = dataclasses.replace(checkpoint.weights, layers=checkpoint.weights.layers[:1])
     with pytest.raises(AssertionError, match="every layer"):
         build_model(
-            checkpoint.spec, fewer, float_plan("fp32"), DIALECTS["standard"], GraphOptions("mean", normalize=False)
+            checkpoint.spec,
+            fewer,
+            float_plan("fp32"),
+            DIALECTS["standard"],
+            GraphOptions("mean", normalize=False),
         )

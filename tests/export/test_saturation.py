@@ -37,7 +37,9 @@ def emulated_error(folder, codes, activations):
         "s": np.ones(OUTPUTS, np.float32),
         "z": np.array(128, np.uint8),
     }
-    node = helper.make_node("MatMulIntegerToFloat", ["a", "w", "one", "s", "z"], ["y"], domain="com.microsoft")
+    node = helper.make_node(
+        "MatMulIntegerToFloat", ["a", "w", "one", "s", "z"], ["y"], domain="com.microsoft"
+    )
     graph = helper.make_graph(
         [node],
         "product",

@@ -1,15 +1,12 @@
 """Damaged and malicious bundles: a typed error, and no file outside the folder is read."""
 
-import json
-import os
 import shutil
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from m3e_runtime import BundleError, BundleIntegrityError, Encoder
+from m3e_runtime import Bundle, BundleError, BundleIntegrityError, Encoder
 from m3e_runtime.bundle import sha256_of
 from m3e_runtime.cli.check import main as check
 from synthetic import read_json, write_json
@@ -232,7 +229,7 @@ def test_a_dimension_that_the_model_does_not_have_is_a_bundle_error(bundle):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"garbage", os.urandom(4096), b"PK\x03\x04", b"\x80\x04."], ids=range(5)
+    "content", [b"", b"garbage", bytes(range(256)) * 16, b"PK\x03\x04", b"\x80\x04."], ids=range(5)
 )
 def test_a_vouched_for_model_that_is_garbage_is_a_bundle_error(bundle, content):
     (bundle / MODEL).write_bytes(content)
@@ -341,15 +338,9 @@ def test_a_model_with_an_unknown_operator_is_a_bundle_error(bundle):
         load(bundle)
 
 
-def test_the_manifest_is_json_that_onnx_is_not_asked_about(bundle):
-    """Reading a bundle's manifest opens no other file."""
+def test_reading_the_manifest_opens_no_other_file(bundle):
+    dimension = read_json(bundle / "manifest.json")["dimension"]
     for file in bundle.rglob("*"):
         if file.is_file() and file.name != "manifest.json":
             file.unlink()
-    from m3e_runtime import Bundle
-
-    assert (
-        Bundle.open(bundle).manifest.dimension
-        == json.loads((bundle / "manifest.json").read_text())["dimension"]
-    )
-    assert onnx.__version__
+    assert Bundle.open(bundle).manifest.dimension == dimension
