@@ -29,6 +29,7 @@ def prepared_folder(target: Path, force: bool) -> Iterator[Path]:
         OptionError: ``target`` exists and ``force`` is not set, or exists and is not a bundle.
     """
     _check_target(target, force)
+    created = [parent for parent in target.parents if not parent.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -37,6 +38,9 @@ def prepared_folder(target: Path, force: bool) -> Iterator[Path]:
         _replace(work, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        if not target.exists():
+            for parent in created:  # the innermost first
+                parent.rmdir()
 
 
 def _check_target(target: Path, force: bool) -> None:
@@ -94,7 +98,7 @@ def _companions(checkpoint: Checkpoint) -> dict[str, Any]:
         ],
         "sentence_bert_config.json": {
             "max_seq_length": checkpoint.max_length,
-            "do_lower_case": layout.lower_case,
+            "do_lower_case": False,  # tokenizer.json does it
         },
         "config_sentence_transformers.json": {
             "prompts": layout.prompts,

@@ -231,8 +231,7 @@ def _manifest(checkpoint: Checkpoint, gate: Gate, artifacts: tuple[Artifact, ...
         tokenization=Tokenization(
             file=tokenizer,
             max_length=checkpoint.max_length,
-            pad_token_id=int(checkpoint.config.get("pad_token_id") or 0),
-            lower_case=layout.lower_case,
+            pad_token_id=checkpoint.pad_token_id,
         ),
         similarity=layout.similarity,
         prompts=layout.prompts,

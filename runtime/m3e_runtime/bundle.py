@@ -93,8 +93,19 @@ class Bundle:
         return file
 
     def verify_artifact(self, artifact: Artifact) -> Path:
-        """Verify every file of ``artifact``; return the path of its entry point."""
+        """Verify every file of ``artifact``; return the path of its entry point.
+
+        Raises:
+            BundleIntegrityError: a file is damaged, or one lies beside the model that the manifest does not
+                name: an engine could be made to read it as external weights.
+        """
         files = [self.verify(entry) for entry in artifact.files]
+        known = {self.resolve(entry) for entry in self.entries()}
+        for file in sorted(files[0].parent.rglob("*")):
+            if not file.is_dir() and file not in known:
+                raise BundleIntegrityError(
+                    f"{file}: not named in the manifest; remove it or export the bundle again."
+                )
         return files[0]
 
 

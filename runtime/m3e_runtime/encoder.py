@@ -82,7 +82,7 @@ class Encoder:
         backend = load_backend(bundle, chosen, device, threads or available_threads(), verify)
         spec = bundle.manifest.tokenization
         file = bundle.verify(spec.file) if verify else bundle.resolve(spec.file)
-        tokenizer = TextTokenizer.from_file(file, spec.max_length, spec.lower_case)
+        tokenizer = TextTokenizer.from_file(file, spec.max_length)
         return Encoder(bundle, chosen, tokenizer, backend)
 
     @property

@@ -103,7 +103,6 @@ class Tokenization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file: FileEntry
     max_length: int
     pad_token_id: int
-    lower_case: bool = False
 
 
 class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

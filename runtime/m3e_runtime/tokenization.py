@@ -23,10 +23,9 @@ class TextTokenizer:
 
     tokenizer: Tokenizer
     max_length: int
-    lower_case: bool = False
 
     @staticmethod
-    def from_file(path: Path, max_length: int, lower_case: bool = False) -> TextTokenizer:
+    def from_file(path: Path, max_length: int) -> TextTokenizer:
         """Load a ``tokenizer.json``.
 
         Raises:
@@ -36,14 +35,14 @@ class TextTokenizer:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises a bare Exception
             raise BundleError(f"{path}: not a tokenizer.json ({error}).") from error
-        return TextTokenizer.wrap(tokenizer, max_length, lower_case)
+        return TextTokenizer.wrap(tokenizer, max_length)
 
     @staticmethod
-    def wrap(tokenizer: Tokenizer, max_length: int, lower_case: bool = False) -> TextTokenizer:
+    def wrap(tokenizer: Tokenizer, max_length: int) -> TextTokenizer:
         """Take over ``tokenizer``: its own padding and truncation are replaced by the model's."""
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length)
-        return TextTokenizer(tokenizer, max_length, lower_case)
+        return TextTokenizer(tokenizer, max_length)
 
     def encode(self, text: str) -> TokenIds:
         """Token ids of one text with special tokens, int32 ``[length]``, length ≤ ``max_length``.
@@ -52,7 +51,7 @@ class TextTokenizer:
             InvalidTextError: not a string, or a lone surrogate in it.
         """
         try:
-            ids = self.tokenizer.encode(self._prepare(text)).ids
+            ids = self.tokenizer.encode(text).ids
         except (TypeError, AttributeError) as error:
             raise _explain([text]) from error
         return np.array(ids, dtype=np.int32)
@@ -64,13 +63,10 @@ class TextTokenizer:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
         """
         try:
-            encodings = self.tokenizer.encode_batch_fast([self._prepare(text) for text in texts])
+            encodings = self.tokenizer.encode_batch_fast(texts)
         except (TypeError, AttributeError) as error:
             raise _explain(texts) from error
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
-
-    def _prepare(self, text: str) -> str:
-        return text.lower() if self.lower_case else text
 
 
 def _explain(texts: Sequence[object]) -> InvalidTextError:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from synthetic import TINY, make_checkpoint, write_json
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from m3e_export import ExportRequest, UnsupportedModelError, export
 from m3e_export.checkpoint import load_checkpoint
 from m3e_runtime import Encoder
+from synthetic import TINY, make_checkpoint, write_json
 
 SHORT = ["今天天气", "the cat is on it", "", "一" * 30, "mixed 文本 of the two"]
 

@@ -95,7 +95,7 @@ def test_no_constant_is_infinite_or_beyond_fp16(graph):
 
 
 def test_half_arithmetic_keeps_normalization_and_softmax_in_float32(checkpoint, graph):
-    dialect, plan, _, model = graph
+    _, plan, _, model = graph
     if plan != "fp16-arithmetic":
         pytest.skip("computes in float32 throughout")
     inferred = onnx.shape_inference.infer_shapes(model)

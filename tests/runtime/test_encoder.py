@@ -143,9 +143,9 @@ def test_anything_but_strings_is_a_typed_error(tiny, wrong):
 
 @pytest.mark.parametrize("text", ["\ud800", "before \udfff after"])
 def test_a_lone_surrogate_is_a_typed_error_that_names_the_text(tiny, text):
-    with pytest.raises(InvalidTextError, match="text 0 .*surrogate"):
+    with pytest.raises(InvalidTextError, match=r"text 0 .*surrogate"):
         tiny.encode(text)
-    with pytest.raises(InvalidTextError, match="text 1 .*surrogate"):
+    with pytest.raises(InvalidTextError, match=r"text 1 .*surrogate"):
         tiny.encode(["fine", text])
 
 

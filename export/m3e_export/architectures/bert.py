@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights, LayerWeights, Linear, Norm
-from m3e_export.architectures.tensors import TensorLookup, positive_int
+from m3e_export.architectures.tensors import TensorLookup, positive_float, positive_int
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 
 __all__ = ["spec", "weights"]
@@ -34,7 +34,7 @@ def spec(config: Mapping[str, Any]) -> EncoderSpec:
         intermediate=positive_int(config, "intermediate_size", 1 << 18),
         vocab_size=positive_int(config, "vocab_size"),
         max_positions=positive_int(config, "max_position_embeddings", 1 << 20),
-        norm_eps=float(config.get("layer_norm_eps", _DEFAULT_EPS)),
+        norm_eps=positive_float(config, "layer_norm_eps", _DEFAULT_EPS),
     )
     if found.hidden % found.heads:
         raise CheckpointError(
@@ -81,6 +81,8 @@ def _token_types(
 ) -> npt.NDArray[np.float32]:
     name = "embeddings.token_type_embeddings.weight"
     rows = next((len(tensor) for key, tensor in tensors.items() if key.endswith(name)), 1)
+    if not rows:
+        raise CheckpointError(f"{name}: has no rows.")
     return lookup.get(name, rows, hidden)
 
 

@@ -37,7 +37,7 @@ def architecture_for(config: Mapping[str, Any]) -> Architecture:
         UnsupportedModelError: a family that is not known; the message lists the known ones.
     """
     model_type = config.get("model_type")
-    if model_type not in _FAMILIES:
+    if not isinstance(model_type, str) or model_type not in _FAMILIES:
         raise UnsupportedModelError(
             f"model_type {model_type!r} in config.json is not supported; known: {', '.join(_FAMILIES)}."
         )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from m3e_export.errors import CheckpointError
 
-__all__ = ["TensorLookup", "positive_int"]
+__all__ = ["TensorLookup", "positive_float", "positive_int"]
 
 Array = npt.NDArray[np.float32]
 
@@ -66,3 +66,15 @@ def positive_int(config: Mapping[str, Any], key: str, limit: int = 1 << 24) -> i
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
         raise CheckpointError(f"config.json: {key} is {value!r}; an integer from 1 to {limit} was expected.")
     return value
+
+
+def positive_float(config: Mapping[str, Any], key: str, default: float) -> float:
+    """``config[key]``, or ``default`` where it is absent, as a finite float above zero.
+
+    Raises:
+        CheckpointError: not a number, or not above zero.
+    """
+    value = config.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
+        raise CheckpointError(f"config.json: {key} is {value!r}; a number above zero was expected.")
+    return float(value)

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 Pooling = Literal["mean", "cls"]
 POOLINGS: tuple[Pooling, ...] = ("mean", "cls")
 
+_SHORTEST = 3  # [CLS], one token, [SEP]
+_MODULES = ["Transformer", "Pooling", "Normalize"]
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 # uniem/model.py; the older key is read when the newer is absent.
 _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
@@ -85,7 +87,7 @@ def _plain(folder: Path, override: Pooling | None) -> Layout:
 def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
     modules = _modules(folder)
     kinds = [kind for kind, _ in modules]
-    if kinds[:1] != ["Transformer"] or sorted(kinds[1:]) not in ([], ["Pooling"], ["Normalize", "Pooling"]):
+    if kinds not in (_MODULES[:1], _MODULES[:2], _MODULES):
         raise UnsupportedModelError(
             f"{folder / 'modules.json'}: the modules {' → '.join(kinds) or '(none)'} are not supported; "
             "a Transformer, then Pooling, then optionally Normalize is."
@@ -100,7 +102,7 @@ def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
         transformer=transformer,
         pooling=pooling,
         normalize="Normalize" in kinds,
-        max_seq_length=sbert.get("max_seq_length"),
+        max_seq_length=_max_seq_length(transformer / "sentence_bert_config.json", sbert),
         lower_case=bool(sbert.get("do_lower_case", False)),
         prompts=_prompts(folder, top),
         default_prompt_name=top.get("default_prompt_name"),
@@ -108,11 +110,20 @@ def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
     )
 
 
+def _max_seq_length(file: Path, config: dict[str, Any]) -> int | None:
+    length = config.get("max_seq_length")
+    if length is None or (isinstance(length, int) and not isinstance(length, bool) and length >= _SHORTEST):
+        return length
+    raise CheckpointError(f"{file}: max_seq_length {length!r} is not an integer of at least {_SHORTEST}.")
+
+
 def _modules(folder: Path) -> list[tuple[str, Path]]:
     file = folder / "modules.json"
     entries = read_json(file)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise CheckpointError(f"{file}: a list of modules was expected.")
+    if not all(isinstance(entry.get("idx", 0), int) for entry in entries):
+        raise CheckpointError(f"{file}: every idx must be an integer.")
     modules = []
     for entry in sorted(entries, key=lambda entry: int(entry.get("idx", 0))):
         kind, path = str(entry.get("type", "")), str(entry.get("path", ""))
@@ -135,7 +146,9 @@ def _pooling(folder: Path) -> Pooling:
         raise UnsupportedModelError(f"{file}: include_prompt=false is not supported.")
     if "pooling_mode" in config:
         modes = config["pooling_mode"]
-        names = [modes] if isinstance(modes, str) else list(modes)
+        names = modes if isinstance(modes, list) else [modes]
+        if not all(isinstance(name, str) for name in names):
+            raise CheckpointError(f"{file}: pooling_mode {modes!r} is not a name or a list of names.")
     else:
         names = [key for key, on in config.items() if key.startswith("pooling_mode_") and on]
     found = [_POOLING_FLAGS.get(name, name) for name in names]
@@ -153,7 +166,7 @@ def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
             f"{folder / 'config_sentence_transformers.json'}: prompts must map names to texts."
         )
     name = config.get("default_prompt_name")
-    if name is not None and name not in prompts:
+    if name is not None and (not isinstance(name, str) or name not in prompts):
         raise CheckpointError(
             f"{folder / 'config_sentence_transformers.json'}: default_prompt_name {name!r} is not in prompts."
         )

@@ -34,12 +34,13 @@ class Checkpoint:
     weights_sha256: str
     tokenizer: Tokenizer
     max_length: int
+    pad_token_id: int
     licence: str
 
     def text_tokenizer(self) -> TextTokenizer:
         """The tokenizer exactly as the runtime will use it."""
         copy = Tokenizer.from_str(self.tokenizer.to_str())
-        return TextTokenizer.wrap(copy, self.max_length, self.layout.lower_case)
+        return TextTokenizer.wrap(copy, self.max_length)
 
 
 def load_checkpoint(
@@ -70,7 +71,7 @@ def load_checkpoint(
     spec = architecture.spec(config)
     tensors = load_tensors(layout.transformer)
     weights = architecture.weights(spec, tensors.arrays)
-    tokenizer = load_tokenizer(layout.transformer)
+    tokenizer = load_tokenizer(layout.transformer, layout.lower_case)
     _check_vocabulary(layout.transformer, tokenizer, spec)
     return Checkpoint(
         source=source if source != str(folder) else folder.resolve().name,
@@ -82,6 +83,7 @@ def load_checkpoint(
         weights_sha256=tensors.sha256,
         tokenizer=tokenizer,
         max_length=_max_length(layout, spec, max_length),
+        pad_token_id=_pad_token_id(config),
         licence=licence_of(folder, source, config),
     )
 
@@ -90,7 +92,7 @@ def _max_length(layout: Layout, spec: EncoderSpec, wanted: int | None) -> int:
     """Smallest of what the layout, the tokenizer and the position table allow."""
     known = [spec.max_positions]
     if layout.max_seq_length is not None:
-        known.append(int(layout.max_seq_length))
+        known.append(layout.max_seq_length)
     else:
         known.append(tokenizer_length(layout.transformer) or spec.max_positions)
     if wanted is None:
@@ -98,6 +100,11 @@ def _max_length(layout: Layout, spec: EncoderSpec, wanted: int | None) -> int:
     if not 3 <= wanted <= spec.max_positions:
         raise OptionError(f"--max-length {wanted}: the model takes 3 to {spec.max_positions} tokens.")
     return wanted
+
+
+def _pad_token_id(config: dict[str, Any]) -> int:
+    value = config.get("pad_token_id")
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _check_vocabulary(folder: Path, tokenizer: Tokenizer, spec: EncoderSpec) -> None:

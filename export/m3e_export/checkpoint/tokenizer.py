@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
 from m3e_export.checkpoint.jsonfile import read_object
@@ -23,12 +23,25 @@ _NORMALIZER_KEYS = {
 _UNSET_LENGTH = 1_000_000  # transformers writes 1e30 when no maximum was ever set
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
+def load_tokenizer(folder: Path, lower_case: bool = False) -> Tokenizer:
     """Load ``tokenizer.json``, or build a WordPiece tokenizer from ``vocab.txt``.
+
+    Args:
+        folder: where the files are.
+        lower_case: lower-case before anything else, as ``do_lower_case`` in sentence_bert_config.json asks;
+            special tokens written out in a text stay as they are.
 
     Raises:
         CheckpointError: neither is there, or it cannot be read.
     """
+    tokenizer = _load(folder)
+    if lower_case:
+        own = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+    return tokenizer
+
+
+def _load(folder: Path) -> Tokenizer:
     settings = read_object(folder / "tokenizer_config.json")
     file = folder / "tokenizer.json"
     try:

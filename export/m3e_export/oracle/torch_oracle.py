@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tokenizers import normalizers
 
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.checkpoint.weights import load_tensors
@@ -42,7 +43,6 @@ class TorchOracle:
 
     def _encode_one(self, text: str) -> npt.NDArray[np.float32]:
         torch = self._torch
-        text = text.lower() if self._layout.lower_case else text
         inputs = self._tokenizer(text, truncation=True, max_length=self._max_length, return_tensors="pt")
         with torch.inference_mode():
             hidden = self._model(
@@ -58,11 +58,15 @@ class TorchOracle:
     def _load_tokenizer(transformers: Any, checkpoint: Checkpoint) -> Any:
         folder = str(checkpoint.layout.transformer)
         try:
-            return transformers.AutoTokenizer.from_pretrained(
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
         except Exception as error:  # many kinds, all meaning the folder's tokenizer is not usable
             raise CheckpointError(f"{folder}: transformers cannot load its tokenizer ({error}).") from error
+        if checkpoint.layout.lower_case:  # as sentence-transformers applies do_lower_case
+            backend = tokenizer.backend_tokenizer
+            backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), backend.normalizer])
+        return tokenizer
 
     def _load_model(self, transformers: Any, checkpoint: Checkpoint) -> Any:
         config = transformers.BertConfig.from_dict(checkpoint.config)

@@ -5,7 +5,8 @@ bits with saturation (``vpmaddubsw``): 255 · 127 · 2 does not fit, sums are cl
 ranking suffers. The usual cure gives up one bit of every weight. Here the scale of each output channel
 is chosen so that no two weights that meet in a pair can exceed the 16 bits:
 ``255 · (|w₂ₖ| + |w₂ₖ₊₁|) ≤ 32767``. Large weights seldom stand side by side, so this costs under half
-a bit (0.43 on MiniLM) instead of a whole one, and the same file gives the same integers with and without VNNI.
+a bit (0.43 on MiniLM) instead of a whole one, and the same file gives the same
+integers with and without VNNI.
 """
 
 from __future__ import annotations
