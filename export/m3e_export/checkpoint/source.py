@@ -9,7 +9,7 @@ from m3e_export.errors import CheckpointError, ExportDependencyError
 
 __all__ = ["fetch"]
 
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Configurations, tokenizers and weights only: a checkpoint's Python files are never fetched.
 _WANTED = ["*.json", "*.txt", "README.md", "*.safetensors", "*.model"]
 _PICKLES = ["pytorch_model*.bin"]
