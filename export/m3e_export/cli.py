@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m3e_export.checkpoint.layout import POOLINGS
-from m3e_export.exporter import PRECISIONS, TARGETS, ExportRequest, export
+from m3e_export.exporter import PRECISIONS, ExportRequest, export
+from m3e_export.targets import TARGETS
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
 
@@ -123,9 +124,10 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--target",
         nargs="+",
-        choices=sorted(TARGETS),
-        default=["cpu"],
-        help="cpu: ONNX Runtime's fused operators; portable: standard operators only (default: cpu)",
+        choices=tuple(TARGETS),
+        default=[],
+        help="native: weights for this package's own engine; cpu: a graph of ONNX Runtime's fused operators; "
+        "portable: standard operators only (default: native cpu)",
     )
     add("-o", "--output", type=Path, metavar="DIR", help="bundle folder (default: NAME-PRECISION)")
     add(

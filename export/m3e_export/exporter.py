@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import tempfile
@@ -20,16 +21,16 @@ from m3e_export.checkpoint import Checkpoint, load_checkpoint
 from m3e_export.checkpoint.layout import Pooling
 from m3e_export.errors import BelowGateError, OptionError
 from m3e_export.fidelity import Gate
-from m3e_export.graph import GraphOptions, build_model, save_model
-from m3e_export.graph.dialects import DIALECTS
 from m3e_export.oracle import load_oracle
 from m3e_export.oracle.choice import OracleName
-from m3e_export.precision.calibration import calibrate
+from m3e_export.precision.calibration import Calibration, calibrate
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import TRIALS, Int8Search, float_plan
+from m3e_export.targets import TARGETS, Target
 from m3e_export.texts import built_in, read_texts
-from m3e_runtime.backends.onnx import OnnxRuntimeCpu
+from m3e_runtime.backends import Backend, native
 from m3e_runtime.bundle import Bundle
+from m3e_runtime.errors import EngineMissingError
 from m3e_runtime.manifest import (
     SCHEMA_VERSION,
     Artifact,
@@ -43,25 +44,23 @@ from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["PRECISIONS", "TARGETS", "ExportRequest", "export"]
+__all__ = ["PRECISIONS", "ExportRequest", "default_targets", "export"]
 
 logger = logging.getLogger(__name__)
 
 PRECISIONS = ("fp32", "fp16", "int8")  # most precise first
-TARGETS = {"cpu": "onnxruntime", "portable": "standard"}
-"""Target → dialect of its graph."""
 
 _GOLDEN_TEXTS = 16
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export. Field by field the options of ``m3e-export``."""
+    """What to export. Field by field the options of ``m3e-export``; no targets: :func:`default_targets`."""
 
     checkpoint: str
     output: Path
     precisions: tuple[str, ...] = ("fp32",)
-    targets: tuple[str, ...] = ("cpu",)
+    targets: tuple[str, ...] = ()
     calibration: Path | None = None
     max_length: int | None = None
     pooling: Pooling | None = None
@@ -69,6 +68,11 @@ class ExportRequest:
     oracle: OracleName = "auto"
     force: bool = False
     revision: str | None = None
+
+
+def default_targets() -> tuple[str, ...]:
+    """The native engine and ONNX Runtime, where the engine can judge what is written for it."""
+    return ("native", "cpu") if native.missing() is None else ("cpu",)
 
 
 def export(request: ExportRequest) -> Bundle:
@@ -97,11 +101,13 @@ def export(request: ExportRequest) -> Bundle:
 def _check(request: ExportRequest) -> None:
     for given, known, option in (
         (request.precisions, PRECISIONS, "--precision"),
-        (request.targets, tuple(TARGETS), "--target"),
+        (request.targets or default_targets(), tuple(TARGETS), "--target"),
     ):
         unknown = [value for value in given if value not in known]
         if unknown or not given:
             raise OptionError(f"{option} {', '.join(unknown) or '(none)'}: choose from {', '.join(known)}.")
+    if "native" in request.targets and (reason := native.missing()):
+        raise EngineMissingError(f"--target native: {reason}")
 
 
 def _judge(request: ExportRequest, checkpoint: Checkpoint) -> Gate:
@@ -122,22 +128,24 @@ class _Artifacts:
         self._gate = gate
         self._folder = folder
         self._token_ids = checkpoint.text_tokenizer().encode_batch(gate.texts)
-        (folder / "onnx").mkdir()
 
     def write_all(self) -> Iterator[Artifact]:
-        """The most precise one is ``onnx/model.onnx``, which sentence-transformers and Optimum look for."""
+        """The most precise ones first."""
         precisions = [p for p in PRECISIONS if p in self._request.precisions]
-        targets = [t for t in TARGETS if t in self._request.targets]
-        for index, (precision, target) in enumerate(itertools.product(precisions, targets)):
-            name = f"model_{precision}_{target}" if index else "model"
-            yield self._write(precision, target, self._folder / "onnx" / f"{name}.onnx")
+        wanted = self._request.targets or default_targets()
+        formats: set[str] = set()
+        for precision, name in itertools.product(precisions, (t for t in TARGETS if t in wanted)):
+            target = TARGETS[name]
+            file = target.path(self._folder, f"{precision}_{name}", target.format not in formats)
+            file.parent.mkdir(exist_ok=True)
+            formats.add(target.format)
+            yield self._write(precision, name, file)
 
     def _write(self, precision: str, target: str, file: Path) -> Artifact:
-        plans = self._plans(precision, target)
         best: Fidelity | None = None
-        for plan in plans:
-            files = self._save(plan, target, file)
-            vectors = _encode(file, self._token_ids, f"Judging {precision} {target}")
+        for plan in self._plans(precision, target):
+            files = TARGETS[target].save(self._checkpoint, plan, file)
+            vectors = _encode(TARGETS[target], file, self._token_ids, f"Judging {precision} {target}")
             measured = gate_module.measure(self._gate, vectors, precision)
             problems = gate_module.failures(measured)
             if not problems or not self._gate.enforced:
@@ -153,64 +161,65 @@ class _Artifacts:
             "--gate off to write it anyway."
         )
 
-    def _plans(self, precision: str, target: str) -> Iterator[PrecisionPlan]:
+    def _plans(self, precision: str, name: str) -> Iterator[PrecisionPlan]:
+        target = TARGETS[name]
         if precision != "int8":
-            yield float_plan(precision, half_arithmetic=target == "portable")
+            yield float_plan(precision, half_arithmetic=target.half_arithmetic)
             return
-        given = self._request.calibration
-        texts = built_in("calibration") if given is None else read_texts(given)
-        with progress_bar(len(texts), "text", "Calibrating") as bar:
-            calibration = calibrate(self._checkpoint, texts, bar.update)
 
         def trial(plan: PrecisionPlan, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
             with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-                file = Path(folder) / "trial.onnx"
-                self._save(plan, target, file)
-                return _encode(file, token_ids, None)
+                file = Path(folder) / "trial"
+                target.save(self._checkpoint, plan, file)
+                return _encode(target, file, token_ids, None)
 
-        with progress_bar(TRIALS, "trial", "Searching int8") as bar:
-            yield from Int8Search(self._checkpoint, calibration, trial).plans(bar.update)
+        search = Int8Search(self._checkpoint, self._calibration, target.activations, trial)
+        with progress_bar(TRIALS, "trial", f"Searching int8 {name}") as bar:
+            yield from search.plans(bar.update)
 
-    def _save(self, plan: PrecisionPlan, target: str, file: Path) -> list[Path]:
-        layout = self._checkpoint.layout
-        options = GraphOptions(layout.pooling, layout.normalize)
-        dialect = DIALECTS[TARGETS[target]]
-        model = build_model(self._checkpoint.spec, self._checkpoint.weights, plan, dialect, options)
-        return save_model(model, file)
+    @functools.cached_property
+    def _calibration(self) -> Calibration:
+        given = self._request.calibration
+        texts = built_in("calibration") if given is None else read_texts(given)
+        with progress_bar(len(texts), "text", "Calibrating") as bar:
+            return calibrate(self._checkpoint, texts, bar.update)
 
     def _artifact(
-        self, precision: str, target: str, plan: PrecisionPlan, files: Sequence[Path], measured: Fidelity
+        self, precision: str, name: str, plan: PrecisionPlan, files: Sequence[Path], measured: Fidelity
     ) -> Artifact:
         kept: tuple[str, ...] = ()
         if precision == "int8":
             names = (linear.name for linear in self._checkpoint.weights.linears())
-            kept = tuple(name for name in names if name not in plan.quantized)
-        content: dict[str, Any] = {"precision": precision, "dialect": TARGETS[target]}
+            kept = tuple(linear for linear in names if linear not in plan.quantized)
+        target = TARGETS[name]
+        checked: Any = precision
         return Artifact(
-            name=f"{precision}-{target}",
-            format="onnx",
-            target=target,
-            batch_invariant=False,
-            requires={"onnxruntime": "1.22", "opset": "20"},
+            name=f"{precision}-{name}",
+            format=target.format,
+            dialect=target.dialect,
+            precision=checked,
+            target=name,
+            batch_invariant=target.batch_invariant,
+            requires=target.requires,
             files=tuple(entry_of(self._folder, file) for file in files),
             fidelity=measured,
             mix=plan.mix(self._matrices()),
             kept=kept,
-            **content,
         )
 
     def _matrices(self) -> int:
         return sum(1 for _ in self._checkpoint.weights.linears())
 
 
-def _encode(file: Path, token_ids: Sequence[TokenIds], label: str | None) -> npt.NDArray[np.float32]:
-    """Vectors from a written graph, one text at a time as a service would; float32 ``[n, dimension]``."""
-    engine = OnnxRuntimeCpu(file, available_threads())
+def _encode(
+    target: Target, file: Path, token_ids: Sequence[TokenIds], label: str | None
+) -> npt.NDArray[np.float32]:
+    """Vectors from a written artifact, one text at a time as a service would; float32 ``[n, dimension]``."""
+    engine: Backend = target.load(file, available_threads())
     vectors = []
     with progress_bar(len(token_ids), "text", label or "", show=None if label else False) as bar:
         for ids in token_ids:
-            row = ids.astype(np.int64)[None, :]
-            vectors.append(engine.run(row, np.ones_like(row))[0])
+            vectors.append(engine.run([ids])[0])
             bar.update()
     return np.stack(vectors)
 

@@ -12,21 +12,24 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime import outputs
-from m3e_runtime.backends import Backend, load_backend
+from m3e_runtime.backends import Backend, load_backend, native
 from m3e_runtime.backends.choice import choose_artifact
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import InvalidTextError, OptionError
 from m3e_runtime.manifest import Artifact
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
-from m3e_runtime.planning import Batch, plan
+from m3e_runtime.planning import plan, plan_packed
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
-from m3e_runtime.tokenization import TextTokenizer, TokenIds
+from m3e_runtime.tokenization import TextTokenizer
 
 __all__ = ["Encoder"]
 
 TOKEN_BUDGET = 2048
 """Tokens computed by one run. Bounds the memory of a run whatever the number of texts."""
+
+PACKED_TOKEN_BUDGET = 16384
+"""The same for an engine that bounds its memory itself: enough for all threads to share evenly."""
 
 WINDOW = 8192
 """Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
@@ -57,6 +60,7 @@ class Encoder:
         *,
         device: str = "auto",
         artifact: str | None = None,
+        backend: str | None = None,
         threads: int | None = None,
         verify: bool = True,
     ) -> Encoder:
@@ -66,6 +70,7 @@ class Encoder:
             path: the bundle's folder, as written by ``m3e-export``.
             device: ``"auto"`` or ``"cpu"``.
             artifact: name of the artifact to run, by default the fastest one for the device.
+            backend: ``"native"`` or ``"onnxruntime"`` to force an engine.
             threads: threads of the engine; by default the cores that affinity and quota leave to us.
             verify: compare the files with their SHA-256 in the manifest before using them.
 
@@ -73,17 +78,17 @@ class Encoder:
             BundleError: not a bundle, or one from a newer exporter.
             BundleIntegrityError: a file is not the one that was exported.
             EngineMissingError: no engine is installed for it.
-            OptionError: unknown device or artifact, or threads below one.
+            OptionError: unknown device, backend or artifact, or threads below one.
         """
         if threads is not None and threads < 1:
             raise OptionError(f"threads={threads}: at least one thread is needed.")
         bundle = Bundle.open(path)
-        chosen = choose_artifact(bundle, artifact)
-        backend = load_backend(bundle, chosen, device, threads or available_threads(), verify)
+        chosen = choose_artifact(bundle, artifact, backend)
+        engine = load_backend(bundle, chosen, device, threads or available_threads(), verify)
         spec = bundle.manifest.tokenization
         file = bundle.verify(spec.file) if verify else bundle.resolve(spec.file)
         tokenizer = TextTokenizer.from_file(file, spec.max_length)
-        return Encoder(bundle, chosen, tokenizer, backend)
+        return Encoder(bundle, chosen, tokenizer, engine)
 
     @property
     def dimension(self) -> int:
@@ -105,6 +110,8 @@ class Encoder:
             "precision": self.artifact.precision,
             "mix": dict(self.artifact.mix),
             "engine": f"{self._backend.name} {self._backend.version}",
+            "instruction_set": self._backend.instruction_set,
+            "native_engine": native.missing() or "available",
             "threads": self._backend.threads,
             "dimension": self.dimension,
             "max_seq_length": self.max_seq_length,
@@ -242,8 +249,7 @@ class Encoder:
             yield from outputs.finish(vectors, *finishing)
 
     def _encode_one(self, text: str) -> npt.NDArray[np.float32]:
-        ids = self.tokenizer.encode(text).astype(np.int64)[None, :]
-        return self._backend.run(ids, np.ones_like(ids))
+        return self._backend.run([self.tokenizer.encode(text)])
 
     def _encode_into(
         self,
@@ -256,10 +262,17 @@ class Encoder:
         prefixed = [prefix + text for text in texts] if prefix else texts
         token_ids = self.tokenizer.encode_batch(prefixed)
         lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
-        for batch in plan(lengths, TOKEN_BUDGET, batch_size):
-            vectors[batch.indices] = self._backend.run(*_pad(token_ids, lengths, batch))
+        for indices in self._batches(lengths, batch_size):
+            vectors[indices] = self._backend.run([token_ids[i] for i in indices])
             if bar is not None:
-                bar.update(len(batch.indices))
+                bar.update(len(indices))
+
+    def _batches(
+        self, lengths: npt.NDArray[np.int64], batch_size: int | None
+    ) -> Iterator[npt.NDArray[np.int64]]:
+        if not self._backend.pads:
+            return plan_packed(lengths, PACKED_TOKEN_BUDGET, batch_size)
+        return (batch.indices for batch in plan(lengths, TOKEN_BUDGET, batch_size))
 
     def _prefix(self, prompt_name: str | None, prompt: str | None) -> str:
         if prompt is not None:
@@ -294,14 +307,3 @@ def _as_list(sentences: Sequence[str]) -> list[str]:
                 f"text {index} is {type(text).__name__}, not str; pass a string or a list of strings."
             )
     return texts
-
-
-def _pad(
-    token_ids: list[TokenIds], lengths: npt.NDArray[np.int64], batch: Batch
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Right-pad the texts of ``batch``; the padding id does not matter, the mask hides it."""
-    padded = np.zeros((len(batch.indices), batch.length), dtype=np.int64)
-    for row, index in enumerate(batch.indices):
-        padded[row, : lengths[index]] = token_ids[index]
-    mask = np.arange(batch.length) < lengths[batch.indices, None]
-    return padded, mask.astype(np.int64)

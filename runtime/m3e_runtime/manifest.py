@@ -71,14 +71,15 @@ class Fidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One runnable form of the model.
 
-    ``files[0]`` is the entry point; further files are its external weights. ``requires`` names what the
-    engine must offer (``onnxruntime``: minimum version). ``mix`` maps a matrix format to how many
-    matrices use it, ``kept`` lists the matrices held above the artifact's own precision.
+    ``files[0]`` is the entry point; further files are its external weights. ``dialect`` says which operators
+    a graph is written in, and is absent for native weights. ``requires`` names what the engine must offer
+    (``onnxruntime``: minimum version; ``native``: version of the weights' layout). ``mix`` maps a matrix
+    format to how many matrices use it, ``kept`` lists the matrices held above the artifact's own precision.
     """
 
     name: str
-    format: Literal["onnx"]
-    dialect: Literal["onnxruntime", "standard"]
+    format: Literal["onnx", "native"]
+    dialect: Literal["onnxruntime", "standard"] | None
     precision: Precision
     target: str
     batch_invariant: bool

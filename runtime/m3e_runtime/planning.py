@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MAX_PADDING_SHARE", "Batch", "plan"]
+__all__ = ["MAX_PADDING_SHARE", "Batch", "plan", "plan_packed"]
 
 MAX_PADDING_SHARE = 0.05
 """Largest share of padding in a batch's computed tokens."""
@@ -31,8 +31,31 @@ class Batch:
     length: int
 
 
+def plan_packed(
+    lengths: npt.NDArray[np.int64], token_budget: int, max_batch: int | None = None
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Group texts for an engine that needs no padding: the longest first, up to ``token_budget`` tokens.
+
+    Args:
+        lengths: token counts, int64 ``[n]``.
+        token_budget: most tokens of a batch; a text longer than that runs alone.
+        max_batch: largest number of texts in a batch.
+
+    Yields:
+        Positions of the texts that run together, int64 ``[m]``.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    total = np.concatenate([[0], np.cumsum(lengths[order])])
+    start = 0
+    while start < len(order):
+        fits = int(np.searchsorted(total, total[start] + token_budget, side="right")) - 1
+        stop = max(start + 1, min(fits, start + (max_batch or len(order))))
+        yield order[start:stop]
+        start = stop
+
+
 def plan(lengths: npt.NDArray[np.int64], token_budget: int, max_batch: int | None = None) -> Iterator[Batch]:
-    """Group texts of the given token counts into batches; every text is in exactly one.
+    """Group texts of the given token counts into batches to pad; every text is in exactly one.
 
     Args:
         lengths: token counts, int64 ``[n]``.

@@ -14,8 +14,9 @@ from transformers import BertModel
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import DIALECTS
+from m3e_export.precision.activations import GELU_SHIFT
 from m3e_export.precision.embeddings import Int8Embeddings
-from m3e_export.precision.int8 import GELU_SHIFT, quantize_linear
+from m3e_export.precision.int8 import quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import float_plan
 

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from m3e_export.exporter import default_targets
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.check import main
 from m3e_runtime.manifest import MANIFEST_NAME, GoldenVectors
@@ -21,14 +22,16 @@ def test_a_whole_bundle_passes(minilm_bundle, capsys):
     assert main([str(minilm_bundle)]) == 0
     out = capsys.readouterr().out
     assert "hashes match" in out
-    assert out.count(": ok") == 3
+    assert out.count(": ok") == 3 * len(default_targets())
 
 
 def test_json_names_every_artifact(tiny_bundle, capsys):
     assert main([str(tiny_bundle), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["passed"]
-    assert [artifact["name"] for artifact in result["artifacts"]] == ["fp32-cpu", "int8-cpu"]
+    assert [artifact["name"] for artifact in result["artifacts"]] == [
+        f"{precision}-{target}" for precision in ("fp32", "int8") for target in default_targets()
+    ]
 
 
 def test_a_flipped_byte_is_exit_4(copy, capsys):

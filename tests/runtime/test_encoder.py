@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from m3e_runtime import Encoder, EngineMissingError, InvalidTextError, OptionError
-from m3e_runtime.backends.onnx import OnnxRuntimeCpu
+from m3e_runtime.backends import native
+from m3e_runtime.backends.choice import BACKENDS
 
 TEXTS = [
     "今天天气很好",
@@ -22,14 +23,21 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def encoder(minilm_bundle):
-    return Encoder.load(minilm_bundle, artifact="fp32-cpu", threads=2)
+@pytest.fixture(scope="module", params=BACKENDS)
+def encoder(minilm_bundle, request):
+    return load(minilm_bundle, request.param, threads=2)
 
 
-@pytest.fixture(scope="module")
-def tiny(tiny_bundle):
-    return Encoder.load(tiny_bundle, artifact="fp32-cpu")
+@pytest.fixture(scope="module", params=BACKENDS)
+def tiny(tiny_bundle, request):
+    return load(tiny_bundle, request.param)
+
+
+def load(bundle, backend, **options):
+    if backend == "native" and (reason := native.missing()):
+        pytest.skip(reason)
+    target = {"native": "native", "onnxruntime": "cpu"}[backend]
+    return Encoder.load(bundle, artifact=f"fp32-{target}", **options)
 
 
 def test_a_string_gives_a_vector_and_a_list_a_matrix(encoder):
@@ -175,13 +183,13 @@ def test_load_refuses_what_it_cannot_serve(tiny_bundle, options):
 
 def test_batch_size_bounds_a_run_and_changes_nothing_else(encoder, monkeypatch):
     sizes = []
-    run = OnnxRuntimeCpu.run
+    run = encoder._backend.run
 
-    def counted(self, token_ids, mask):
+    def counted(token_ids):
         sizes.append(len(token_ids))
-        return run(self, token_ids, mask)
+        return run(token_ids)
 
-    monkeypatch.setattr(OnnxRuntimeCpu, "run", counted)
+    monkeypatch.setattr(encoder._backend, "run", counted)
     texts = ["one two three"] * 20
     limited = encoder.encode(texts, batch_size=3)
     assert max(sizes) == 3
@@ -204,13 +212,15 @@ def test_similarity_is_the_cosine(encoder, minilm_reference):
 
 def test_info_says_what_runs(encoder):
     info = encoder.info
-    assert info["artifact"] == "fp32-cpu"
-    assert info["engine"].startswith("onnxruntime-cpu 1.")
+    assert (info["artifact"], info["engine"].split()[0]) in {
+        ("fp32-cpu", "onnxruntime-cpu"),
+        ("fp32-native", "native"),
+    }
     assert info["threads"] == 2
     assert info["fidelity"]["min_cosine"] >= 0.99999
 
 
-@pytest.mark.parametrize("artifact", ["fp32-cpu", "int8-cpu"])
+@pytest.mark.parametrize("artifact", ["fp32-cpu", "int8-cpu"])  # native: in test_native_engine.py
 def test_sixteen_threads_get_identical_results(minilm_bundle, artifact):
     shared = Encoder.load(minilm_bundle, artifact=artifact, threads=2)
     groups = [[f"{text} {n}" for text in TEXTS] for n in range(4)]
@@ -246,4 +256,4 @@ def test_memory_is_flat_over_ten_thousand_encodes_of_random_shapes(tiny):
 def test_a_missing_engine_says_what_to_install(tiny_bundle, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(EngineMissingError, match=r"m3e-runtime\[cpu\]"):
-        Encoder.load(tiny_bundle)
+        Encoder.load(tiny_bundle, backend="onnxruntime")

@@ -18,16 +18,10 @@ import numpy.typing as npt
 
 from m3e_export.architectures import Linear
 
-__all__ = ["GELU_SHIFT", "PAIR_LIMIT", "ZERO_POINT", "QuantizedLinear", "quantize_linear"]
-
-ZERO_POINT = 128
-"""Code of zero for activations of both signs; the codes run from 1 to 255."""
+__all__ = ["PAIR_LIMIT", "QuantizedLinear", "quantize_linear"]
 
 PAIR_LIMIT = 32767 // 255
 """Largest |a| + |b| of two weight codes that share a 16-bit sum with codes up to 255: 128."""
-
-GELU_SHIFT = 0.17
-"""Added to GELU's output before quantization: its minimum is −0.16997, so all 255 codes are used."""
 
 Array = npt.NDArray[np.float32]
 

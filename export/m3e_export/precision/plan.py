@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from m3e_export.graph.builder import GraphBuilder
 from m3e_export.precision.embeddings import FloatEmbeddings
 from m3e_export.precision.int8 import QuantizedLinear
+
+if TYPE_CHECKING:
+    from m3e_export.graph.builder import GraphBuilder
 
 __all__ = ["EmbeddingFormat", "PrecisionPlan"]
 
@@ -24,6 +26,10 @@ class EmbeddingFormat(Protocol):
         self, builder: GraphBuilder, name: str, table: npt.NDArray[np.float32], ids: ir.Value
     ) -> ir.Value:
         """Rows of ``table`` (``[vocabulary, hidden]``) for ``ids``, float32 ``[*ids.shape, hidden]``."""
+        ...
+
+    def tensors(self, name: str, table: npt.NDArray[np.float32]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """The table and what belongs to it, named, as the native engine stores them."""
         ...
 
 

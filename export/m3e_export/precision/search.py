@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from m3e_export.architectures import Linear
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.precision.activations import ActivationCodes
 from m3e_export.precision.calibration import Calibration
 from m3e_export.precision.embeddings import FloatEmbeddings, Int8Embeddings
-from m3e_export.precision.int8 import GELU_SHIFT, QuantizedLinear, quantize_linear
+from m3e_export.precision.int8 import QuantizedLinear, quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.smoothing import fold_into_value, relative_error, smoothing_factors
 from m3e_runtime.outputs import normalize
@@ -47,8 +48,11 @@ def float_plan(precision: str, half_arithmetic: bool = False) -> PrecisionPlan:
 class Int8Search:
     """Finds how to quantize a checkpoint: how strongly to smooth, and which matrices to leave out."""
 
-    def __init__(self, checkpoint: Checkpoint, calibration: Calibration, run: RunPlan) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, calibration: Calibration, activations: ActivationCodes, run: RunPlan
+    ) -> None:
         """``run`` builds a plan, runs it on token ids, and returns sentence vectors ``[n, d]``."""
+        self._activations = activations
         self._layers = checkpoint.weights.layers
         self._linears = list(checkpoint.weights.linears())
         self._calibration = calibration
@@ -67,7 +71,9 @@ class Int8Search:
             (linear, self._quantized(i, strengths[_kind(linear)])) for i, linear in enumerate(self._linears)
         ]
         samples = self._calibration.samples
-        chosen.sort(key=lambda pair: -relative_error(pair[0], pair[1], samples[pair[0].name]))
+        chosen.sort(
+            key=lambda pair: -relative_error(pair[0], pair[1], self._activations, samples[pair[0].name])
+        )
         kept = 0
         while True:
             yield self._plan({linear.name: quantized for linear, quantized in chosen[kept:]})
@@ -112,7 +118,7 @@ class Int8Search:
 
     def _quantize(self, index: int, strength: Strength) -> QuantizedLinear:
         linear = self._linears[index]
-        shift = GELU_SHIFT if _kind(linear) == "output" else 0.0
+        shift = self._activations.shift(_kind(linear))
         if strength is None:
             return quantize_linear(linear, shift=shift)
         largest = self._calibration.samples[linear.name].largest

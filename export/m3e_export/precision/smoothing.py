@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.architectures import Linear
+from m3e_export.precision.activations import ActivationCodes
 from m3e_export.precision.calibration import InputSample
-from m3e_export.precision.int8 import ZERO_POINT, QuantizedLinear
+from m3e_export.precision.int8 import QuantizedLinear
 
 __all__ = ["fold_into_value", "relative_error", "smoothing_factors"]
 
@@ -45,20 +46,21 @@ def fold_into_value(qkv: QuantizedLinear, output: QuantizedLinear) -> tuple[Quan
     return smoothed, dataclasses.replace(output, smoothing=None)
 
 
-def relative_error(linear: Linear, quantized: QuantizedLinear, sample: InputSample) -> float:
+def relative_error(
+    linear: Linear, quantized: QuantizedLinear, activations: ActivationCodes, sample: InputSample
+) -> float:
     """Squared error of the integer product on the sampled inputs, relative to the exact product's energy."""
     rows = sample.rows()
     exact = rows @ linear.weight + linear.bias
-    return float(np.square(_simulate(quantized, rows) - exact).sum() / (np.square(exact).sum() + 1e-30))
+    return float(
+        np.square(_simulate(quantized, activations, rows) - exact).sum() / (np.square(exact).sum() + 1e-30)
+    )
 
 
-def _simulate(linear: QuantizedLinear, rows: Array) -> Array:
-    """What the integer graph computes for ``rows`` (``[n, inputs]``), float32 ``[n, outputs]``."""
+def _simulate(linear: QuantizedLinear, activations: ActivationCodes, rows: Array) -> Array:
+    """What the integer product gives for ``rows`` (``[n, inputs]``), float32 ``[n, outputs]``."""
     x = rows + np.float32(linear.shift)
     if linear.smoothing is not None:
         x = x * linear.smoothing
-    steps = 255 if linear.shift else ZERO_POINT - 1
-    scale = np.maximum(np.abs(x).max(axis=1, keepdims=True), np.float32(1e-20)) / np.float32(steps)
-    product: Array = np.rint(x / scale) @ linear.codes.astype(np.float32)
-    restored: Array = product * scale * linear.scales + linear.bias
-    return restored
+    product: Array = activations.rounded(x, linear.shift) @ linear.codes.astype(np.float32)
+    return product * linear.scales + linear.bias

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["Backend"]
 
@@ -16,17 +19,18 @@ class Backend(Protocol):
     name: str
     version: str
     threads: int
+    instruction_set: str | None
+    """The instruction set in use, where the engine tells."""
+    pads: bool
+    """Whether texts of unequal length are padded to the longest, so that like lengths should run together."""
 
-    def run(
-        self, token_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
-        """Encode a right-padded batch.
+    def run(self, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
+        """Encode texts together.
 
         Args:
-            token_ids: int64 ``[batch, length]``.
-            attention_mask: int64 ``[batch, length]``, 1 for tokens and 0 for padding.
+            token_ids: int32 ``[length]`` for each text, special tokens included.
 
         Returns:
-            Sentence vectors, float32 ``[batch, dimension]``.
+            Sentence vectors, float32 ``[len(token_ids), dimension]``.
         """
         ...

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+from m3e_runtime.backends import native
 from m3e_runtime.backends.base import Backend
+from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.errors import OptionError
+from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.manifest import Artifact
 
-__all__ = ["choose_artifact", "load_backend"]
+__all__ = ["BACKENDS", "choose_artifact", "load_backend"]
 
-_FASTEST_FIRST = ("int8", "fp32", "fp16")
-_DIALECTS = ("onnxruntime", "standard")
+BACKENDS = ("native", "onnxruntime")
+
+_PRECISIONS = ("int8", "fp32", "fp16")
+_FORMATS = ("native", "onnx")
+_DIALECTS = (None, "onnxruntime", "standard")
+_FORMAT_OF = {"native": "native", "onnxruntime": "onnx"}
 
 
-def choose_artifact(bundle: Bundle, name: str | None = None) -> Artifact:
-    """The artifact called ``name``, or the fastest on a CPU that the bundle has.
+def choose_artifact(bundle: Bundle, name: str | None = None, backend: str | None = None) -> Artifact:
+    """The artifact called ``name``, or the fastest that the bundle has and that runs on a CPU here.
 
     fp16 comes after fp32: on a CPU both compute in fp32, and fp16 has rounded weights.
 
     Raises:
-        OptionError: the bundle has no artifact of that name.
+        OptionError: the bundle has no artifact of that name, or none for ``backend``.
+        EngineMissingError: all its artifacts are for the native engine, which was not built.
     """
+    if backend is not None and backend not in BACKENDS:
+        raise OptionError(f"backend={backend!r} is unknown; use one of {', '.join(BACKENDS)}.")
     artifacts = {artifact.name: artifact for artifact in bundle.manifest.artifacts}
     if name is not None:
         if name not in artifacts:
             raise OptionError(f"{bundle.path} has no artifact {name!r}; it has: {', '.join(artifacts)}.")
-        return artifacts[name]
+        candidates = [artifacts[name]]
+    else:
+        candidates = list(artifacts.values())
+    if backend is not None:
+        candidates = [a for a in candidates if a.format == _FORMAT_OF[backend]]
+    if not candidates:
+        raise OptionError(
+            f"{bundle.path} has nothing for backend={backend!r}; it has: {', '.join(artifacts)}."
+        )
+    reason = native.missing()
+    usable = [a for a in candidates if a.format != "native" or reason is None]
+    if not usable:
+        raise EngineMissingError(f"{bundle.path} has {candidates[0].name} only, but {reason}")
     return min(
-        artifacts.values(),
-        key=lambda a: (_FASTEST_FIRST.index(a.precision), _DIALECTS.index(a.dialect)),
+        usable,
+        key=lambda a: (
+            _PRECISIONS.index(a.precision),
+            _FORMATS.index(a.format),
+            _DIALECTS.index(a.dialect),
+        ),
     )
 
 
@@ -44,4 +69,6 @@ def load_backend(bundle: Bundle, artifact: Artifact, device: str, threads: int, 
     if device not in ("auto", "cpu"):
         raise OptionError(f"device={device!r} is not available; use 'cpu' or 'auto'.")
     model = bundle.verify_artifact(artifact) if verify else bundle.resolve(artifact.files[0])
+    if artifact.format == "native":
+        return NativeCpu(model, threads, bundle.manifest.dimension)
     return OnnxRuntimeCpu(model, threads, bundle.manifest.dimension)

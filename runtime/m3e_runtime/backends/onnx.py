@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.errors import BundleError, EngineMissingError
+from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["OnnxRuntimeCpu"]
 
@@ -23,6 +25,8 @@ class OnnxRuntimeCpu:
     """One inference session; ONNX Runtime sessions are safe to run from several threads."""
 
     name = "onnxruntime-cpu"
+    instruction_set: str | None = None
+    pads = True
 
     def __init__(self, model: Path, threads: int, dimension: int | None = None) -> None:
         try:
@@ -67,10 +71,22 @@ class OnnxRuntimeCpu:
                 "Export it again."
             )
 
-    def run(
-        self, token_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
-        """Encode a right-padded batch; see :class:`m3e_runtime.backends.base.Backend`."""
-        feed = {"input_ids": token_ids, "attention_mask": attention_mask}
+    def run(self, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
+        """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""
+        padded, mask = _pad(token_ids)
+        feed = {"input_ids": padded, "attention_mask": mask}
         vectors: npt.NDArray[np.float32] = self._session.run(["sentence_embedding"], feed)[0]
         return vectors
+
+
+def _pad(token_ids: Sequence[TokenIds]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pad on the right to int64 ``[batch, length]``; the padding id does not matter, the mask hides it."""
+    if len(token_ids) == 1:
+        only = token_ids[0].astype(np.int64)[None, :]
+        return only, np.ones_like(only)
+    lengths = np.array([len(ids) for ids in token_ids])
+    padded: npt.NDArray[np.int64] = np.zeros((len(token_ids), lengths.max()), dtype=np.int64)
+    for row, ids in enumerate(token_ids):
+        padded[row, : len(ids)] = ids
+    mask = np.arange(padded.shape[1]) < lengths[:, None]
+    return padded, mask.astype(np.int64)

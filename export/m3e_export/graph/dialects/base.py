@@ -11,7 +11,8 @@ import onnx_ir as ir
 
 from m3e_export.architectures import EncoderSpec, Linear, Norm
 from m3e_export.graph.builder import GraphBuilder
-from m3e_export.precision.int8 import ZERO_POINT, QuantizedLinear
+from m3e_export.precision.activations import ZERO_POINT
+from m3e_export.precision.int8 import QuantizedLinear
 from m3e_export.precision.plan import PrecisionPlan
 
 __all__ = ["MASKED", "Dialect", "SequenceShape"]

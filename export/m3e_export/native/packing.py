@@ -1,0 +1,44 @@
+"""Matrices in panels of sixteen output channels, as the native kernels read them from memory.
+
+A panel of int8 holds, for every four inputs, the four weights of channel 0, then those of channel 1, and so
+on: 64 bytes, one step of a four-way dot product on every instruction set (and a row of an AMX tile).
+A panel of floats holds the sixteen weights of input 0, then those of input 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["PANEL", "pack_codes", "pack_floats", "pad_outputs"]
+
+PANEL = 16
+_STEP = 4
+_INPUTS_ALIGN = 64
+
+
+def pack_codes(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """``[inputs, outputs]`` → ``[outputs / 16, inputs / 4, 16, 4]``, inputs padded to 64 with zeros."""
+    inputs, outputs = codes.shape
+    padded = np.zeros((_round_up(inputs, _INPUTS_ALIGN), _round_up(outputs, PANEL)), np.int8)
+    padded[:inputs, :outputs] = codes
+    steps = padded.reshape(len(padded) // _STEP, _STEP, -1, PANEL)
+    return np.ascontiguousarray(steps.transpose(2, 0, 3, 1))
+
+
+def pack_floats(weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``[inputs, outputs]`` → ``[outputs / 16, inputs, 16]``, of the same dtype."""
+    padded = pad_outputs(weight)
+    return np.ascontiguousarray(padded.reshape(len(weight), -1, PANEL).transpose(1, 0, 2))
+
+
+def pad_outputs(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The last axis padded with zeros to a multiple of 16."""
+    missing = _round_up(values.shape[-1], PANEL) - values.shape[-1]
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step

@@ -1,0 +1,88 @@
+"""The native artifact: names, shapes and metadata as ``runtime/native/src/weights.cpp`` expects them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_export.architectures import EncoderSpec, EncoderWeights, Linear, Norm
+from m3e_export.checkpoint.layout import Pooling
+from m3e_export.native.packing import pack_codes, pack_floats, pad_outputs
+from m3e_export.native.safetensors_file import write_safetensors
+from m3e_export.precision.int8 import QuantizedLinear
+from m3e_export.precision.plan import PrecisionPlan
+
+__all__ = ["FORMAT_VERSION", "save_native"]
+
+FORMAT_VERSION = "1"
+
+Tensors = Iterator[tuple[str, npt.NDArray[Any]]]
+
+
+def save_native(
+    spec: EncoderSpec,
+    weights: EncoderWeights,
+    plan: PrecisionPlan,
+    pooling: Pooling,
+    normalize: bool,
+    path: Path,
+) -> list[Path]:
+    """Write the weights as ``plan`` says; return the files written.
+
+    Norms and biases stay float32, whatever the plan: they are small and decide much.
+    """
+    metadata = {
+        "format": "m3e-native",
+        "version": FORMAT_VERSION,
+        "layers": str(spec.layers),
+        "hidden": str(spec.hidden),
+        "heads": str(spec.heads),
+        "intermediate": str(spec.intermediate),
+        "vocabulary": str(spec.vocab_size),
+        "positions": str(spec.max_positions),
+        "norm_eps": repr(spec.norm_eps),
+        "pooling": pooling,
+        "normalize": str(normalize).lower(),
+    }
+    write_safetensors(path, dict(_tensors(weights, plan)), metadata)
+    return [path]
+
+
+def _tensors(weights: EncoderWeights, plan: PrecisionPlan) -> Tensors:
+    yield from plan.embeddings.tensors("word_embeddings", weights.word_embeddings)
+    yield "position_embeddings", weights.position_embeddings.astype(plan.storage)
+    yield from _norm("embedding_norm", weights.embedding_norm)
+    for index, layer in enumerate(weights.layers):
+        for linear in layer.linears():
+            yield from _linear(linear, plan)
+        yield from _norm(f"layer.{index}.attention_norm", layer.attention_norm)
+        yield from _norm(f"layer.{index}.output_norm", layer.output_norm)
+
+
+def _norm(name: str, norm: Norm) -> Tensors:
+    yield f"{name}.gamma", norm.gamma
+    yield f"{name}.beta", norm.beta
+
+
+def _linear(linear: Linear, plan: PrecisionPlan) -> Tensors:
+    quantized = plan.quantized.get(linear.name)
+    if quantized is None:
+        yield linear.name, pack_floats(linear.weight.astype(plan.storage))
+        yield f"{linear.name}.bias", pad_outputs(linear.bias)
+    else:
+        yield from _quantized(quantized)
+
+
+def _quantized(linear: QuantizedLinear) -> Tensors:
+    """``sums`` is what a row's smallest value is multiplied by: see ``Int8Matrix`` in the kernels."""
+    sums = linear.codes.sum(axis=0, dtype=np.int64) * linear.scales
+    yield linear.name, pack_codes(linear.codes)
+    yield f"{linear.name}.scales", pad_outputs(linear.scales)
+    yield f"{linear.name}.sums", pad_outputs(sums.astype(np.float32))
+    yield f"{linear.name}.bias", pad_outputs(linear.bias)
+    if linear.smoothing is not None:
+        yield f"{linear.name}.smoothing", linear.smoothing

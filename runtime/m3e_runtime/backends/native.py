@@ -1,0 +1,66 @@
+"""This package's own CPU engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import m3e_runtime
+from m3e_runtime.errors import BundleError, EngineMissingError
+from m3e_runtime.tokenization import TokenIds
+
+try:
+    from m3e_runtime import _native
+except ImportError as error:
+    _import_error: ImportError | None = error
+else:
+    _import_error = None
+
+__all__ = ["NativeCpu", "missing"]
+
+
+def missing() -> str | None:
+    """Why the native engine cannot be used here, or None when it can."""
+    if _import_error is None:
+        return None
+    return (
+        "the native engine was not built: install m3e-runtime where there is a C++17 compiler "
+        f"({_import_error})."
+    )
+
+
+class NativeCpu:
+    """Packed computation: no padding is ever computed, and a text's vector does not depend on its batch."""
+
+    name = "native"
+    pads = False
+
+    def __init__(
+        self, model: Path, threads: int, dimension: int | None = None, instruction_set: str = ""
+    ) -> None:
+        if reason := missing():
+            raise EngineMissingError(reason)
+        self.version = m3e_runtime.__version__
+        try:
+            self._engine = _native.NativeEncoder(str(model), threads, instruction_set)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{model}: the native engine cannot load it: {error}.") from error
+        self.threads = threads
+        self.instruction_set: str | None = self._engine.instruction_set
+        if dimension is not None and self._engine.dimension != dimension:
+            raise BundleError(
+                f"{model}: gives {self._engine.dimension} dimensions, the manifest says {dimension}. "
+                "Export it again."
+            )
+
+    def run(self, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
+        """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""
+        offsets = np.zeros(len(token_ids) + 1, dtype=np.int64)
+        np.cumsum([len(ids) for ids in token_ids], out=offsets[1:])
+        flat = token_ids[0] if len(token_ids) == 1 else np.concatenate(token_ids)
+        vectors = np.empty((len(token_ids), self._engine.dimension), dtype=np.float32)
+        self._engine.encode(flat, offsets, vectors)
+        return vectors

@@ -1,0 +1,81 @@
+/* m3e: sentence vectors on a CPU, from C.
+ *
+ * Load the weights of a bundle's native artifact (a .safetensors file), encode token ids to vectors:
+ *
+ *     m3e_encoder *encoder;
+ *     char message[M3E_MESSAGE_SIZE];
+ *     if (m3e_load("bundle/native/model_int8.safetensors", NULL, &encoder, message) != M3E_OK) { ... }
+ *     float *vectors = malloc(texts * m3e_dimension(encoder) * sizeof(float));
+ *     if (m3e_encode(encoder, ids, offsets, texts, vectors, message) != M3E_OK) { ... }
+ *     m3e_free(encoder);
+ *
+ * An encoder may be used by several threads at once. A text gives the same bytes alone, in any batch and with
+ * any number of threads. No function throws, exits or prints. After fork() an encoder works in the child too.
+ */
+#ifndef M3E_H
+#define M3E_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define M3E_API __attribute__((visibility("default")))
+#else
+#define M3E_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised when a declaration below changes; functions are only ever added within one number. */
+#define M3E_ABI_VERSION 1
+
+#define M3E_MESSAGE_SIZE 512
+
+typedef struct m3e_encoder m3e_encoder;
+
+typedef enum m3e_status {
+  M3E_OK = 0,
+  M3E_ERROR_ARGUMENT = 1,    /* a value that cannot be used: a token id, a length, an instruction set */
+  M3E_ERROR_FILE = 2,        /* the weights cannot be opened or read */
+  M3E_ERROR_FORMAT = 3,      /* the weights are damaged, or not of a kind this version knows */
+  M3E_ERROR_MEMORY = 4,
+  M3E_ERROR_INTERNAL = 5
+} m3e_status;
+
+typedef struct m3e_options {
+  int32_t threads;             /* most threads that one call uses; 0: 1 */
+  const char *instruction_set; /* a name of m3e_instruction_sets; NULL: the fastest */
+} m3e_options;
+
+M3E_API uint32_t m3e_abi_version(void);
+
+/* Names of the instruction sets that this processor runs, fastest first, separated by spaces. */
+M3E_API const char *m3e_instruction_sets(void);
+
+/* `path` is UTF-8; `options` may be NULL. `message` holds M3E_MESSAGE_SIZE bytes, or is NULL; it is written
+ * only on failure, and then *encoder is NULL. The file is memory-mapped: do not change it while in use. */
+M3E_API m3e_status m3e_load(const char *path, const m3e_options *options, m3e_encoder **encoder,
+                            char *message);
+
+/* Encode `texts` texts. Text i has the token ids ids[offsets[i]] … ids[offsets[i + 1] - 1], special tokens
+ * included; `offsets` has texts + 1 entries and starts at 0. Writes texts × m3e_dimension floats, row by
+ * row; a text of no tokens gives zeros. On failure the content of `vectors` is undefined. */
+M3E_API m3e_status m3e_encode(m3e_encoder *encoder, const int32_t *ids, const int64_t *offsets,
+                              size_t texts, float *vectors, char *message);
+
+M3E_API int32_t m3e_dimension(const m3e_encoder *encoder);
+M3E_API int32_t m3e_max_tokens(const m3e_encoder *encoder); /* of one text */
+M3E_API int32_t m3e_vocabulary_size(const m3e_encoder *encoder);
+M3E_API int32_t m3e_threads(const m3e_encoder *encoder);
+M3E_API const char *m3e_instruction_set(const m3e_encoder *encoder);
+
+/* No call with `encoder` may be running. NULL is allowed. */
+M3E_API void m3e_free(m3e_encoder *encoder);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,174 @@
+#include "engine.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "error.h"
+
+namespace m3e {
+namespace {
+
+constexpr int kMostThreads = 1024;
+constexpr int64_t kLeastTokens = 128;  // of a pack that one thread computes alone: below, weights are read too often
+constexpr int64_t kMostTokens = 512;   // above, nothing is gained and memory grows
+constexpr int64_t kTeamTokens = 1024;  // of a pack that a team computes together
+constexpr double kMostIdle = 1.12;     // longest finishing time of packs side by side, relative to perfect sharing
+
+const Kernels& kernels_called(const char* name) {
+  if (const Kernels* found = find_kernels(name)) return *found;
+  const char* names[16];
+  const int count = supported_kernels(names, 16);
+  std::string known;
+  for (int i = 0; i < count; ++i) known += std::string(i ? ", " : "") + names[i];
+  throw Error(ErrorKind::argument,
+              "instruction set '" + std::string(name) + "' does not run here; these do: " + known);
+}
+
+int checked(int threads) {
+  if (threads >= 1 && threads <= kMostThreads) return threads;
+  throw Error(ErrorKind::argument, std::to_string(threads) + " threads: from 1 to " +
+                                       std::to_string(kMostThreads) + " are possible");
+}
+
+// Cuts texts into packs of about `tokens` tokens, in order. Empty texts are in none; their vectors are zero.
+std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, int64_t texts, int hidden, float* vectors,
+                      int64_t tokens) {
+  std::vector<Pack> packs;
+  bool open = false;
+  for (int64_t text = 0; text < texts; ++text) {
+    float* vector = vectors + text * hidden;
+    if (offsets[text] == offsets[text + 1]) {
+      std::fill(vector, vector + hidden, 0.0f);
+      open = false;
+      continue;
+    }
+    if (open && offsets[text + 1] - packs.back().offsets[0] <= tokens) {
+      ++packs.back().texts;
+    } else {
+      packs.push_back({ids + offsets[text], offsets + text, 1, vector});
+      open = true;
+    }
+  }
+  return packs;
+}
+
+// Whether threads that take one pack after the other finish at nearly the same time.
+bool balanced(const std::vector<Pack>& packs, int threads) {
+  std::vector<int64_t> busy(static_cast<size_t>(threads), 0);
+  int64_t total = 0;
+  for (const Pack& pack : packs) {
+    *std::min_element(busy.begin(), busy.end()) += pack.rows();
+    total += pack.rows();
+  }
+  const auto longest = static_cast<double>(*std::max_element(busy.begin(), busy.end()));
+  return longest * threads <= kMostIdle * static_cast<double>(total);
+}
+
+}  // namespace
+
+Engine::Engine(const std::string& path, int threads, const char* instruction_set)
+    : weights_(path),
+      kernels_(kernels_called(instruction_set)),
+      threads_(checked(threads)),
+      pool_(threads) {}
+
+void Engine::check(const int32_t* ids, const int64_t* offsets, int64_t texts) const {
+  const Sizes& sizes = weights_.sizes;
+  if (offsets[0] != 0) throw Error(ErrorKind::argument, "offsets do not start at 0");
+  for (int64_t text = 0; text < texts; ++text) {
+    // Each is bounded by the one before plus a text, so that wild offsets are found before they are followed.
+    const int64_t length = offsets[text + 1] < offsets[text] ? -1 : offsets[text + 1] - offsets[text];
+    if (length < 0 || length > sizes.positions) {
+      throw Error(ErrorKind::argument, "text " + std::to_string(text) + " has " + std::to_string(length) +
+                                           " tokens; from 0 to " + std::to_string(sizes.positions) +
+                                           " are possible");
+    }
+  }
+  for (int64_t i = 0; i < offsets[texts]; ++i) {
+    if (ids[i] < 0 || ids[i] >= sizes.vocabulary) {
+      throw Error(ErrorKind::argument, "token id " + std::to_string(ids[i]) +
+                                           " is not in the vocabulary of " +
+                                           std::to_string(sizes.vocabulary));
+    }
+  }
+}
+
+void Engine::encode(const int32_t* ids, const int64_t* offsets, int64_t texts, float* vectors) {
+  check(ids, offsets, texts);
+  const int64_t tokens = offsets[texts];
+  const int hidden = weights_.sizes.hidden;
+  if (threads_ == 1) {
+    return together(cut(ids, offsets, texts, hidden, vectors, kMostTokens), 1);
+  }
+  const int64_t each = std::clamp(tokens / (4 * threads_), kLeastTokens, kMostTokens);
+  std::vector<Pack> packs = cut(ids, offsets, texts, hidden, vectors, each);
+  if (tokens >= threads_ * kLeastTokens && balanced(packs, threads_)) return side_by_side(packs);
+  together(cut(ids, offsets, texts, hidden, vectors, kTeamTokens), threads_);
+}
+
+// One pack after the other, each by all threads.
+void Engine::together(const std::vector<Pack>& packs, int threads) {
+  if (packs.empty()) return;
+  std::unique_ptr<Workspace> space = borrow();
+  for (const Pack& pack : packs) {
+    // Workers may be taken: the team may be smaller than asked for, never larger.
+    bool failed = false;
+    pool_.run(threads, [&](Team& team, int rank) {
+      if (rank == 0) {
+        try {
+          space->reserve(weights_.sizes, pack, team.size());
+        } catch (const std::bad_alloc&) {
+          failed = true;
+        }
+      }
+      team.wait();
+      if (!failed) compute(pack, *space, team, rank);
+    });
+    if (failed) throw std::bad_alloc();
+  }
+  give_back(std::move(space));
+}
+
+// Every thread computes packs alone: nobody waits for anybody.
+void Engine::side_by_side(const std::vector<Pack>& packs) {
+  std::atomic<size_t> next{0};
+  std::atomic<bool> failed{false};
+  pool_.run(threads_, [&](Team&, int) {
+    try {
+      std::unique_ptr<Workspace> space = borrow();
+      for (size_t i = next++; i < packs.size() && !failed; i = next++) {
+        Team alone(1);
+        space->reserve(weights_.sizes, packs[i], 1);
+        compute(packs[i], *space, alone, 0);
+      }
+      give_back(std::move(space));
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+  });
+  if (failed) throw std::bad_alloc();
+}
+
+void Engine::compute(const Pack& pack, Workspace& space, Team& team, int rank) {
+  Forward(weights_, kernels_, pack, space, team, rank).run();
+}
+
+std::unique_ptr<Workspace> Engine::borrow() {
+  {
+    const std::lock_guard<std::mutex> lock(fork_safe_lock());
+    if (!spaces_.empty()) {
+      std::unique_ptr<Workspace> space = std::move(spaces_.back());
+      spaces_.pop_back();
+      return space;
+    }
+  }
+  return std::make_unique<Workspace>();
+}
+
+// Many calls at once need many; afterwards no more than threads can use are kept.
+void Engine::give_back(std::unique_ptr<Workspace> space) {
+  const std::lock_guard<std::mutex> lock(fork_safe_lock());
+  if (spaces_.size() < static_cast<size_t>(threads_)) spaces_.push_back(std::move(space));
+}
+
+}  // namespace m3e

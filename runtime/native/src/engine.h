@@ -1,0 +1,43 @@
+// Weights, instruction set and threads: token ids in, sentence vectors out.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "forward.h"
+#include "kernels/kernels.h"
+#include "thread_pool.h"
+#include "weights.h"
+
+namespace m3e {
+
+class Engine {
+ public:
+  // `instruction_set` is a name of supported_kernels, or null for the fastest.
+  Engine(const std::string& path, int threads, const char* instruction_set);
+
+  // See m3e_encode. May be called from several threads at once.
+  void encode(const int32_t* ids, const int64_t* offsets, int64_t texts, float* vectors);
+
+  const Sizes& sizes() const { return weights_.sizes; }
+  const char* instruction_set() const { return kernels_.name; }
+  int threads() const { return threads_; }
+
+ private:
+  void check(const int32_t* ids, const int64_t* offsets, int64_t texts) const;
+  void together(const std::vector<Pack>& packs, int threads);
+  void side_by_side(const std::vector<Pack>& packs);
+  void compute(const Pack& pack, Workspace& space, Team& team, int rank);
+  std::unique_ptr<Workspace> borrow();
+  void give_back(std::unique_ptr<Workspace> space);
+
+  const Weights weights_;
+  const Kernels& kernels_;
+  const int threads_;
+  ThreadPool pool_;
+  std::vector<std::unique_ptr<Workspace>> spaces_;  // not in use; under fork_safe_lock()
+};
+
+}  // namespace m3e

@@ -1,0 +1,212 @@
+#include "forward.h"
+
+#include <algorithm>
+
+namespace m3e {
+namespace {
+
+constexpr int kRowsEach = 48;       // from here on a member has its own rows
+constexpr int kWideRows = 128;      // rows that go through the feed-forward part together, to stay in cache
+constexpr int kReadAhead = 32;      // rows past the last that a kernel may read
+constexpr int kStrideGap = 16;      // keeps rows apart from each other's cache sets when widths are powers of two
+constexpr int kTileRows = 16;       // rows are shared out in sixteens, the height of a tile
+constexpr int kPanelsTogether = 4;  // output channels are shared out in sixty-fours
+
+bool enough_rows(int rows, int threads) { return threads > 1 && rows >= threads * kRowsEach; }
+
+}  // namespace
+
+int Pack::longest() const {
+  int most = 0;
+  for (int text = 0; text < texts; ++text) most = std::max(most, length(text));
+  return most;
+}
+
+Rows Rows::from(int row) const {
+  const int64_t at = row;
+  return {x + at * stride,
+          stride,
+          {codes.codes + at * codes.stride, codes.stride, codes.scale + row, codes.minimum + row}};
+}
+
+void Workspace::Store::reserve(int count, int columns, bool quantized) {
+  const int stride = round_up(columns, kPanelColumns) + kStrideGap;
+  const int codes_stride = round_up(columns, kInputsAlign) + kInputsAlign;
+  const size_t rows_read = static_cast<size_t>(count) + kReadAhead;
+  x.reserve(static_cast<size_t>(count) * static_cast<size_t>(stride));
+  if (quantized) {
+    codes.reserve(rows_read * static_cast<size_t>(codes_stride));
+    scale.reserve(rows_read);
+    minimum.reserve(rows_read);
+  }
+  rows = {x.data(), stride, {codes.data(), codes_stride, scale.data(), minimum.data()}};
+}
+
+size_t Workspace::Store::bytes() const {
+  return x.bytes() + scale.bytes() + minimum.bytes() + codes.bytes();
+}
+
+void Workspace::reserve(const Sizes& sizes, const Pack& pack, int threads) {
+  const int rows = pack.rows();
+  hidden_.reserve(rows, sizes.hidden, true);
+  attended_.reserve(rows, sizes.hidden, true);
+  context_.reserve(rows, sizes.hidden, true);
+  qkv_.reserve(rows, 3 * sizes.hidden, false);
+  const bool one_each = threads == 1 || enough_rows(rows, threads);
+  wide_each_ = one_each ? std::min(rows, kWideRows) + kReadAhead : 0;
+  wide_.reserve(one_each ? threads * wide_each_ : rows, sizes.intermediate, true);
+  attention_each_ = round_up(attention_scratch(pack.longest(), sizes.head_size()), kPanelColumns);
+  attention_.reserve(static_cast<size_t>(attention_each_) * static_cast<size_t>(threads));
+  positions_.reserve(static_cast<size_t>(rows));
+  for (int text = 0; text < pack.texts; ++text) {
+    int32_t* positions = positions_.data() + pack.begin(text);
+    for (int i = 0; i < pack.length(text); ++i) positions[i] = i;
+  }
+}
+
+size_t Workspace::bytes() const {
+  return hidden_.bytes() + attended_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
+         attention_.bytes() + positions_.bytes();
+}
+
+Forward::Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space,
+                 Team& team, int rank)
+    : weights_(weights),
+      kernels_(kernels),
+      pack_(pack),
+      space_(space),
+      team_(team),
+      rank_(rank),
+      by_rows_(team.size() == 1 || enough_rows(pack.rows(), team.size())),
+      mine_(share(pack.rows(), by_rows_ ? kTileRows : 1)) {}
+
+void Forward::run() {
+  embed();
+  for (const Layer& each : weights_.layers) layer(each);
+  team_.wait();
+  pool();
+}
+
+// The part of `count` things that is this member's, in multiples of `step`.
+Range Forward::share(int count, int step) const {
+  const int64_t steps = (count + step - 1) / step, members = team_.size();
+  const auto bound = [&](int64_t member) {
+    return std::min(count, static_cast<int>(steps * member / members) * step);
+  };
+  return {bound(rank_), bound(rank_ + 1)};
+}
+
+void Forward::embed() {
+  const Rows& hidden = space_.hidden_.rows;
+  kernels_.embed(weights_.embeddings, pack_.ids, space_.positions_.data(), weights_.sizes.hidden, hidden.x,
+                 hidden.stride, mine_);
+  normalize(weights_.embedding_norm, hidden, mine_);
+}
+
+void Forward::layer(const Layer& layer) {
+  const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows, &context = space_.context_.rows;
+  const Rows& attended = space_.attended_.rows;
+  quantize(layer.qkv, hidden, mine_);
+  step();
+  multiply(layer.qkv, hidden, {qkv.x, qkv.stride, nullptr, Activation::none}, mine_);
+  team_.wait();
+  attend();
+  team_.wait();  // also: the next layer may now write over queries, keys and values
+  quantize(layer.attention_output, context, mine_);
+  step();
+  multiply(layer.attention_output, context,
+           {attended.x, attended.stride, hidden.x, Activation::none}, mine_);
+  step();
+  normalize(layer.attention_norm, attended, mine_);
+  if (!by_rows_) return feed_forward(layer, 0, pack_.rows());
+  for (int row = mine_.begin; row < mine_.end; row += kWideRows) {
+    feed_forward(layer, row, std::min(kWideRows, mine_.end - row));
+  }
+}
+
+void Forward::attend() {
+  const int heads = weights_.sizes.heads;
+  if (by_rows_) {
+    for (int text = 0; text < pack_.texts; ++text) {
+      const int begin = pack_.begin(text);
+      const Range queries{std::max(mine_.begin - begin, 0), std::min(mine_.end - begin, pack_.length(text))};
+      if (queries.size() <= 0) continue;
+      for (int head = 0; head < heads; ++head) attend(text, head, queries);
+    }
+    return;
+  }
+  const Range items = share(pack_.texts * heads);
+  for (int item = items.begin; item < items.end; ++item) {
+    const int text = item / heads;
+    attend(text, item % heads, {0, pack_.length(text)});
+  }
+}
+
+void Forward::attend(int text, int head, Range queries) {
+  const Sizes& sizes = weights_.sizes;
+  const Rows qkv = space_.qkv_.rows.from(pack_.begin(text));
+  const Rows context = space_.context_.rows.from(pack_.begin(text));
+  AttentionJob job;
+  job.qkv = qkv.x;
+  job.stride = qkv.stride;
+  job.hidden = sizes.hidden;
+  job.head = head * sizes.head_size();
+  job.head_size = sizes.head_size();
+  job.length = pack_.length(text);
+  job.queries = queries;
+  job.out = context.x;
+  job.out_stride = context.stride;
+  job.scratch = space_.attention_.data() + static_cast<int64_t>(rank_) * space_.attention_each_;
+  kernels_.attention(job);
+}
+
+// Rows `begin` … of the attended rows, through the wide part, to the hidden rows. Members with rows of their
+// own also have wide rows of their own.
+void Forward::feed_forward(const Layer& layer, int begin, int count) {
+  const Rows narrow = space_.attended_.rows.from(begin), hidden = space_.hidden_.rows.from(begin);
+  const Rows wide = space_.wide_.rows.from(by_rows_ ? rank_ * space_.wide_each_ : 0);
+  const Range all{0, count};
+  quantize(layer.intermediate, narrow, own(count));
+  step();
+  multiply(layer.intermediate, narrow, {wide.x, wide.stride, nullptr, Activation::gelu}, all);
+  step();
+  quantize(layer.output, wide, own(count));
+  step();
+  multiply(layer.output, wide, {hidden.x, hidden.stride, narrow.x, Activation::none}, all);
+  step();
+  normalize(layer.output_norm, hidden, own(count));
+}
+
+void Forward::quantize(const Matrix& matrix, const Rows& rows, Range range) {
+  if (!matrix.is_int8()) return;
+  kernels_.quantize(rows.x, rows.stride, matrix.int8.inputs, matrix.int8.smoothing, rows.codes, range);
+}
+
+void Forward::multiply(const Matrix& matrix, const Rows& from, const Epilogue& to, Range range) {
+  Range panels{0, matrix.panels()};
+  if (!by_rows_) {
+    range = {0, pack_.rows()};
+    panels = share(matrix.panels(), matrix.panels() >= kPanelsTogether * team_.size() ? kPanelsTogether : 1);
+  }
+  if (matrix.is_int8()) {
+    kernels_.gemm_int8(from.codes, matrix.int8, to, range, panels);
+  } else {
+    kernels_.gemm_float(from.x, from.stride, matrix.floats, to, range, panels);
+  }
+}
+
+void Forward::normalize(const NormWeights& norm, const Rows& rows, Range range) {
+  kernels_.layer_norm(norm, weights_.sizes.hidden, rows.x, rows.stride, range);
+}
+
+void Forward::pool() {
+  const Range texts = share(pack_.texts);
+  const int hidden = weights_.sizes.hidden;
+  for (int text = texts.begin; text < texts.end; ++text) {
+    const Rows rows = space_.hidden_.rows.from(pack_.begin(text));
+    kernels_.pool(rows.x, rows.stride, hidden, pack_.length(text), weights_.pool_first, weights_.normalize,
+                  pack_.vectors + static_cast<int64_t>(text) * hidden);
+  }
+}
+
+}  // namespace m3e

@@ -1,0 +1,93 @@
+// The forward pass of one pack of texts by one team of threads.
+#pragma once
+
+#include <cstdint>
+
+#include "buffer.h"
+#include "kernels/kernels.h"
+#include "thread_pool.h"
+#include "weights.h"
+
+namespace m3e {
+
+// Texts that are computed together: a flat run of tokens without padding. None of them is empty.
+struct Pack {
+  const int32_t* ids;      // of the first text
+  const int64_t* offsets;  // [texts + 1], where offsets[0] stands for `ids`
+  int texts;
+  float* vectors;  // [texts][hidden]
+
+  int begin(int text) const { return static_cast<int>(offsets[text] - offsets[0]); }
+  int length(int text) const { return static_cast<int>(offsets[text + 1] - offsets[text]); }
+  int rows() const { return begin(texts); }
+  int longest() const;
+};
+
+// Rows of floats, and room for their 8-bit codes.
+struct Rows {
+  float* x;
+  int stride;
+  QuantizedRows codes;
+
+  Rows from(int row) const;
+};
+
+// The memory of a forward pass, kept from one to the next.
+class Workspace {
+ public:
+  void reserve(const Sizes& sizes, const Pack& pack, int threads);
+  size_t bytes() const;
+
+ private:
+  friend class Forward;
+  struct Store {
+    Buffer<float> x, scale, minimum;
+    Buffer<uint8_t> codes;
+    Rows rows;
+    void reserve(int count, int columns, bool quantized);
+    size_t bytes() const;
+  };
+
+  Store hidden_, attended_, qkv_, context_, wide_;
+  Buffer<float> attention_;
+  Buffer<int32_t> positions_;
+  int attention_each_ = 0;  // floats of scratch for each thread
+  int wide_each_ = 0;       // rows of wide_ for each thread, when rows are shared out
+};
+
+// One member's part of a forward pass. A team shares the products by rows when there are enough for
+// everybody, else by output channels; what is computed is the same.
+class Forward {
+ public:
+  Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space, Team& team,
+          int rank);
+  void run();
+
+ private:
+  void embed();
+  void layer(const Layer& layer);
+  void attend();
+  void attend(int text, int head, Range queries);
+  void feed_forward(const Layer& layer, int begin, int count);
+  void quantize(const Matrix& matrix, const Rows& rows, Range range);
+  void multiply(const Matrix& matrix, const Rows& from, const Epilogue& to, Range range);
+  void normalize(const NormWeights& norm, const Rows& rows, Range range);
+  void pool();
+
+  Range share(int count, int step = 1) const;
+  Range own(int count) const { return by_rows_ ? Range{0, count} : share(count); }
+  void step() {  // what follows reads rows that others have written, unless everybody has rows of their own
+    if (!by_rows_) team_.wait();
+  }
+
+  const Weights& weights_;
+  const Kernels& kernels_;
+  const Pack& pack_;
+  Workspace& space_;
+  Team& team_;
+  const int rank_;
+  const bool by_rows_;
+  const Range mine_;  // rows of this member
+};
+
+}  // namespace m3e

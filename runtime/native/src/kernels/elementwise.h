@@ -1,0 +1,59 @@
+// Functions of one variable, sixteen lanes at a time. Include a vec_*.h first.
+#pragma once
+
+namespace m3e {
+namespace {
+
+// eˣ for x ≤ 0, relative error below 2e-7; from -87 down it stays at e⁻⁸⁷.
+// 2ᶠ on [-½, ½] is a polynomial of degree 6, a Chebyshev fit of our own.
+inline Floats exp_negative(Floats x) {
+  x = larger(x, splat(-87.0f));
+  const Floats n = to_float(round_to_int(mul(x, splat(1.44269502f))));
+  // log₂e in two parts, so that the fraction keeps its digits.
+  Floats f = sub(zero(), n);
+  f = fma(x, splat(1.44269502f), f);
+  f = fma(x, splat(1.92596303e-8f), f);
+  Floats y = splat(1.54697409e-4f);
+  y = fma(y, f, splat(1.34004420e-3f));
+  y = fma(y, f, splat(9.61802527e-3f));
+  y = fma(y, f, splat(5.55032715e-2f));
+  y = fma(y, f, splat(2.40226507e-1f));
+  y = fma(y, f, splat(6.93147182e-1f));
+  y = fma(y, f, splat(1.0f));
+  return mul(y, power_of_two(round_to_int(n)));
+}
+
+// x · Φ(x), absolute error below 2.5e-7. Φ(-t) = e^(-t²/2) · P(1 / (1 + 0.28 t)), the form of Abramowitz and
+// Stegun 7.1.26, with coefficients fitted to the error of the product.
+inline Floats gelu_exact(Floats x) {
+  const Floats t = magnitude(x);
+  const Floats u = div(splat(1.0f), fma(t, splat(0.28f), splat(1.0f)));
+  Floats p = splat(-0.107032195f);
+  p = fma(p, u, splat(0.394924909f));
+  p = fma(p, u, splat(-0.245277062f));
+  p = fma(p, u, splat(0.275657207f));
+  p = fma(p, u, splat(0.0647681653f));
+  p = fma(p, u, splat(0.116958983f));
+  const Floats tail = mul(mul(p, u), exp_negative(mul(mul(t, t), splat(-0.5f))));
+  return where_negative(x, mul(x, tail), sub(x, mul(x, tail)));
+}
+
+// x · Φ(x) with an error below 3e-4, a small part of a step where the result becomes an 8-bit code.
+// Φ(x) - ½ is an odd polynomial on [-3.8, 3.8] (error 2e-5) and ±½ outside.
+inline Floats gelu_fast(Floats x) {
+  const Floats t = smaller(larger(x, splat(-3.8f)), splat(3.8f));
+  const Floats s = mul(t, t);
+  Floats p = splat(-1.75001624e-9f);
+  p = fma(p, s, splat(1.29181871e-7f));
+  p = fma(p, s, splat(-4.21752520e-6f));
+  p = fma(p, s, splat(8.13255247e-5f));
+  p = fma(p, s, splat(-1.04721473e-3f));
+  p = fma(p, s, splat(9.64109600e-3f));
+  p = fma(p, s, splat(-6.60994798e-2f));
+  p = fma(p, s, splat(3.98783207e-1f));
+  const Floats cdf = fma(p, t, splat(0.5f));
+  return mul(x, smaller(larger(cdf, zero()), splat(1.0f)));
+}
+
+}  // namespace
+}  // namespace m3e

@@ -1,0 +1,99 @@
+// Products of float rows with packed matrices.
+#pragma once
+
+#include "tiles.h"
+
+namespace m3e {
+namespace {
+
+constexpr int kInputsBlock = 384;  // inputs of a panel that are used again while they are in the nearest cache
+
+// One tile of the product: kRows × kPanels vectors, summed over `inputs` in order, one chain for each
+// element. Weights is float or uint16_t (float16).
+template <int kRows, int kPanels, class Weights>
+inline void accumulate(const float* x, int64_t stride, const Weights* panels, int64_t panel_stride,
+                       int inputs, Floats (&sums)[kRows][kPanels]) {
+  for (int k = 0; k < inputs; ++k) {
+    Floats w[kPanels];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      if constexpr (sizeof(Weights) == 2) {
+        w[p] = load_half(panels + p * panel_stride + k * kPanelColumns);
+      } else {
+        w[p] = load(panels + p * panel_stride + k * kPanelColumns);
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Floats value = splat(x[r * stride + k]);
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) sums[r][p] = fma(value, w[p], sums[r][p]);
+    }
+  }
+}
+
+// Partial sums wait in `to.out` between blocks of inputs; float32 keeps them exactly, so blocks change nothing.
+template <int kRows, int kPanels, class Weights>
+inline void float_tile(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
+                       const Epilogue& to, int row, int panel, Range inputs) {
+  Floats sums[kRows][kPanels];
+  float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      sums[r][p] = inputs.begin ? load(out + static_cast<int64_t>(r) * to.stride + p * kPanelColumns) : zero();
+    }
+  }
+  const int64_t panel_stride = static_cast<int64_t>(w.inputs) * kPanelColumns;
+  accumulate(x + static_cast<int64_t>(row) * stride + inputs.begin, stride,
+             weights + panel * panel_stride + static_cast<int64_t>(inputs.begin) * kPanelColumns,
+             panel_stride, inputs.size(), sums);
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      if (inputs.end < w.inputs) {
+        store(out + static_cast<int64_t>(r) * to.stride + p * kPanelColumns, sums[r][p]);
+      } else {
+        const Floats bias = load(w.bias + (panel + p) * kPanelColumns);
+        finish<gelu_exact>(to, row + r, panel + p, add(sums[r][p], bias));
+      }
+    }
+  }
+}
+
+template <int kPanels, class Weights>
+inline void float_panels(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
+                         const Epilogue& to, Range rows, int panel) {
+  for (int begin = 0; begin < w.inputs; begin += kInputsBlock) {
+    const Range inputs{begin, begin + kInputsBlock < w.inputs ? begin + kInputsBlock : w.inputs};
+    for_row_tiles(rows, kFloatTileRows, [&](int row, int count) {
+      Constant<kFloatTileRows>::call(count, [&](auto tall) {
+        float_tile<tall.value, kPanels>(x, stride, w, weights, to, row, panel, inputs);
+      });
+    });
+  }
+}
+
+template <class Weights>
+inline void gemm_float_as(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
+                          const Epilogue& to, Range rows, Range panels) {
+  int panel = panels.begin;
+  for (; panel + kFloatTilePanels <= panels.end; panel += kFloatTilePanels) {
+    float_panels<kFloatTilePanels>(x, stride, w, weights, to, rows, panel);
+  }
+  for (; panel < panels.end; ++panel) float_panels<1>(x, stride, w, weights, to, rows, panel);
+}
+
+void gemm_float(const float* x, int stride, const FloatMatrix& w, const Epilogue& to, Range rows,
+                Range panels) {
+  if (w.panels) {
+    gemm_float_as(x, stride, w, w.panels, to, rows, panels);
+  } else {
+    gemm_float_as(x, stride, w, w.half_panels, to, rows, panels);
+  }
+}
+
+}  // namespace
+}  // namespace m3e

@@ -1,0 +1,79 @@
+// Products of 8-bit rows with packed 8-bit matrices. Include a dot_*.h first: it defines
+//   Weights, load_weights: one step of a panel, 16 columns × 4 inputs, from 64 bytes;
+//   Codes, splat_codes: 4 codes of a row for every column;
+//   dot: adds the 4 products of each column to 16 sums;
+//   kOffset: what its codes have to be raised by (0, or 128 where only signed codes multiply);
+//   kInt8TileRows, kInt8TilePanels: the tile that fills the registers.
+#pragma once
+
+#include "tiles.h"
+
+namespace m3e {
+namespace {
+
+// y = scale · scales · Σ code · w + (minimum · sums + bias).
+struct Restore {
+  Floats scales, sums, bias;
+  Restore(const Int8Matrix& w, int panel)
+      : scales(load(w.scales + panel * kPanelColumns)),
+        sums(load(w.sums + panel * kPanelColumns)),
+        bias(load(w.bias + panel * kPanelColumns)) {}
+  Floats operator()(Ints total, float scale, float minimum) const {
+    const Floats constant = fma(splat(minimum), sums, bias);
+    return fma(mul(to_float(total), scales), splat(scale), constant);
+  }
+};
+
+template <int kRows, int kPanels>
+inline void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int panel) {
+  const int steps = round_up(w.inputs, kInputsAlign) / 4;
+  const int64_t panel_stride = static_cast<int64_t>(steps) * 64;
+  const int8_t* weights = w.panels + panel * panel_stride;
+  const uint8_t* codes = x.codes + static_cast<int64_t>(row) * x.stride;
+  Ints sums[kRows][kPanels];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) sums[r][p] = no_sum();
+  }
+  for (int step = 0; step < steps; ++step) {
+    Weights column[kPanels];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) column[p] = load_weights(weights + p * panel_stride + step * 64);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Codes value = splat_codes(codes + static_cast<int64_t>(r) * x.stride + step * 4);
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) sums[r][p] = dot(sums[r][p], value, column[p]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < kPanels; ++p) {
+    const Restore restore(w, panel + p);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const float minimum = x.minimum[row + r] + kOffset * x.scale[row + r];
+      finish<gelu_fast>(to, row + r, panel + p, restore(sums[r][p], x.scale[row + r], minimum));
+    }
+  }
+}
+
+template <int kPanels>
+inline void int8_panels(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows,
+                        int panel) {
+  for_row_tiles(rows, kInt8TileRows, [&](int row, int count) {
+    Constant<kInt8TileRows>::call(
+        count, [&](auto tall) { int8_tile<tall.value, kPanels>(x, w, to, row, panel); });
+  });
+}
+
+[[maybe_unused]] void gemm_int8(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows, Range panels) {
+  int panel = panels.begin;
+  for (; panel + kInt8TilePanels <= panels.end; panel += kInt8TilePanels) {
+    int8_panels<kInt8TilePanels>(x, w, to, rows, panel);
+  }
+  for (; panel < panels.end; ++panel) int8_panels<1>(x, w, to, rows, panel);
+}
+
+}  // namespace
+}  // namespace m3e

@@ -1,0 +1,11 @@
+#include "dot_avx512.h"
+// The instruction set comes first: what follows is written in its terms.
+#include "attention.h"
+#include "gemm_int8.h"
+
+namespace m3e {
+
+extern const Kernels kernels_avx512vnni;
+const Kernels kernels_avx512vnni = {"avx512vnni", embed, layer_norm, quantize, gemm_int8, gemm_float, attention, pool};
+
+}  // namespace m3e

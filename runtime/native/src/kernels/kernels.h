@@ -1,0 +1,114 @@
+// The arithmetic of an encoder, once per instruction set, behind one table of functions.
+//
+// Everything is row-major. Rows of floats have a stride that is a multiple of 16, and whatever stands in the
+// padding columns is finite; rows of 8-bit codes have a stride that is a multiple of 64. A function computes
+// each row in the same order of operations whatever the other rows and whoever computes them: that is what
+// makes a text's vector independent of its batch.
+#pragma once
+
+#include <cstdint>
+
+namespace m3e {
+
+constexpr int kPanelColumns = 16;  // output channels that stand side by side in a packed matrix
+constexpr int kInputsAlign = 64;   // inputs of an 8-bit matrix are padded to this
+
+constexpr int round_up(int value, int step) { return (value + step - 1) / step * step; }
+
+struct Range {
+  int begin, end;
+  int size() const { return end - begin; }
+};
+
+// Rows of 8-bit activations: x = minimum + scale · code, with scale and minimum per row.
+struct QuantizedRows {
+  uint8_t* codes;  // [rows][stride]
+  int stride;
+  float* scale;    // [rows]
+  float* minimum;  // [rows]
+};
+
+// A packed matrix of signed 8-bit weights: w[k][n] ≈ scales[n] · code.
+struct Int8Matrix {
+  const int8_t* panels;  // [outputs / 16][inputs / 4][16][4], padded with zeros
+  const float* scales;   // [padded outputs]
+  const float* sums;     // [padded outputs]: scales[n] · Σₖ code, what a row's minimum is multiplied by
+  const float* bias;     // [padded outputs]
+  const float* smoothing;  // factors on the inputs, [inputs], or null
+  int inputs, outputs;
+};
+
+// A packed matrix of floats, stored as float32 or float16.
+struct FloatMatrix {
+  const float* panels;          // [outputs / 16][inputs][16], or null
+  const uint16_t* half_panels;  // the same in float16, or null
+  const float* bias;            // [padded outputs]
+  int inputs, outputs;
+};
+
+enum class Activation { none, gelu };
+
+// What happens to a product before it is stored: out = residual + activation(product + bias).
+struct Epilogue {
+  float* out;
+  int stride;
+  const float* residual;  // of the same stride, or null
+  Activation activation;
+};
+
+struct NormWeights {
+  const float* gamma;  // [hidden]
+  const float* beta;   // [hidden]
+  float epsilon;
+};
+
+// Word embeddings as float32, float16, or 8-bit codes with a scale per row: exactly one of the tables is set.
+struct EmbeddingTable {
+  const float* words;
+  const uint16_t* half_words;
+  const int8_t* word_codes;
+  const float* word_scales;
+  const float* positions;
+  const uint16_t* half_positions;
+};
+
+// Attention of one head of one sequence, for some of its query rows.
+struct AttentionJob {
+  const float* qkv;  // first row of the sequence; query, key and value of all heads side by side
+  int stride;
+  int hidden;     // offset from query to key to value
+  int head;       // offset of the head within each
+  int head_size;
+  int length;     // tokens of the sequence
+  Range queries;  // rows to compute
+  float* out;     // first row of the sequence, [length][out_stride], written at column `head`
+  int out_stride;
+  float* scratch;  // attention_scratch(length, head_size) floats
+};
+
+// Floats of scratch that an AttentionJob needs: keys, values, and one block of scores.
+int attention_scratch(int length, int head_size);
+
+struct Kernels {
+  const char* name;
+  void (*embed)(const EmbeddingTable&, const int32_t* ids, const int32_t* positions, int hidden, float* out,
+                int stride, Range rows);
+  void (*layer_norm)(const NormWeights&, int hidden, float* x, int stride, Range rows);
+  void (*quantize)(const float* x, int stride, int columns, const float* smoothing, const QuantizedRows&,
+                   Range rows);
+  void (*gemm_int8)(const QuantizedRows&, const Int8Matrix&, const Epilogue&, Range rows, Range panels);
+  void (*gemm_float)(const float* x, int stride, const FloatMatrix&, const Epilogue&, Range rows,
+                     Range panels);
+  void (*attention)(const AttentionJob&);
+  // Mean of rows [0, length), or the first row; scaled to unit length when asked.
+  void (*pool)(const float* x, int stride, int hidden, int length, bool first, bool normalize, float* out);
+};
+
+// The table called `name`, or the fastest one this processor runs for null. Null when the name is unknown,
+// not compiled in, or not supported here.
+const Kernels* find_kernels(const char* name);
+
+// Names of the tables this processor runs, fastest first; returns how many there are.
+int supported_kernels(const char** names, int capacity);
+
+}  // namespace m3e

@@ -1,0 +1,52 @@
+// Cutting a product into tiles, and what happens to a finished tile.
+#pragma once
+
+#include "elementwise.h"
+#include "kernels.h"
+
+namespace m3e {
+namespace {
+
+// Calls body(constant) with the constant equal to `n`, for 1 ≤ n ≤ kMost.
+template <int kMost>
+struct Constant {
+  template <int kN>
+  struct Is {
+    static constexpr int value = kN;
+  };
+  template <class Body>
+  static inline void call(int n, Body body) {
+    if (n == kMost) {
+      body(Is<kMost>{});
+    } else {
+      Constant<kMost - 1>::call(n, body);
+    }
+  }
+};
+template <>
+struct Constant<0> {
+  template <class Body>
+  static inline void call(int, Body) {}
+};
+
+// Calls body(first row, number of rows) over `rows` in tiles of nearly equal height, at most `tallest`.
+template <class Body>
+inline void for_row_tiles(Range rows, int tallest, Body body) {
+  const int tiles = (rows.size() + tallest - 1) / tallest;
+  for (int tile = 0; tile < tiles; ++tile) {
+    const int begin = rows.begin + static_cast<int>(static_cast<int64_t>(rows.size()) * tile / tiles);
+    const int end = rows.begin + static_cast<int>(static_cast<int64_t>(rows.size()) * (tile + 1) / tiles);
+    body(begin, end - begin);
+  }
+}
+
+template <Floats (*gelu)(Floats)>
+inline void finish(const Epilogue& to, int row, int panel, Floats y) {
+  const int64_t at = static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
+  if (to.activation == Activation::gelu) y = gelu(y);
+  if (to.residual) y = add(y, load(to.residual + at));
+  store(to.out + at, y);
+}
+
+}  // namespace
+}  // namespace m3e

@@ -1,0 +1,54 @@
+// A safetensors file (https://github.com/huggingface/safetensors#format), mapped into memory and distrusted:
+// every offset, shape and name is checked before a tensor is handed out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace m3e {
+
+// A whole file, read-only.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  const uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+struct Tensor {
+  std::string type;  // safetensors' name: F32, F16, I8 …
+  std::vector<int64_t> shape;
+  const uint8_t* data = nullptr;
+  size_t bytes = 0;
+};
+
+class SafeTensors {
+ public:
+  explicit SafeTensors(const std::string& path);
+
+  // Throws where there is no such tensor or entry.
+  const Tensor& tensor(const std::string& name) const;
+  const std::string& metadata(const std::string& key) const;
+  bool has(const std::string& name) const { return tensors_.count(name) != 0; }
+  size_t size() const { return tensors_.size(); }
+
+ private:
+  void check_layout(size_t data_begin) const;
+
+  MappedFile file_;
+  std::map<std::string, Tensor> tensors_;
+  std::map<std::string, std::string> metadata_;
+};
+
+}  // namespace m3e

@@ -1,0 +1,139 @@
+#include "weights.h"
+
+#include <cmath>
+#include <cstdlib>
+
+#include "error.h"
+
+namespace m3e {
+namespace {
+
+constexpr const char* kFormat = "m3e-native";
+constexpr const char* kVersion = "1";
+
+int bounded(const SafeTensors& file, const std::string& key, long largest) {
+  const std::string& text = file.metadata(key);
+  char* end = nullptr;
+  const long value = std::strtol(text.c_str(), &end, 10);
+  if (text.empty() || *end || value < 1 || value > largest) {
+    refuse("the metadata says " + key + " = '" + text + "', not a number from 1 to " +
+           std::to_string(largest));
+  }
+  return static_cast<int>(value);
+}
+
+bool choice(const SafeTensors& file, const std::string& key, const char* no, const char* yes) {
+  const std::string& value = file.metadata(key);
+  if (value != no && value != yes) {
+    refuse("the metadata says " + key + " = '" + value + "'; known: " + no + ", " + yes);
+  }
+  return value == yes;
+}
+
+template <class Value>
+const Value* as(const Tensor& tensor) {
+  return reinterpret_cast<const Value*>(tensor.data);
+}
+
+}  // namespace
+
+Weights::Weights(const std::string& path) : file_(path) {
+  read_metadata();
+  read_embeddings();
+  embedding_norm = norm("embedding_norm");
+  const int hidden = sizes.hidden, wide = sizes.intermediate;
+  for (int i = 0; i < sizes.layers; ++i) {
+    const std::string base = "layer." + std::to_string(i) + ".";
+    Layer layer;
+    layer.qkv = matrix(base + "qkv", hidden, 3 * hidden);
+    layer.attention_output = matrix(base + "attention_output", hidden, hidden);
+    layer.attention_norm = norm(base + "attention_norm");
+    layer.intermediate = matrix(base + "intermediate", hidden, wide);
+    layer.output = matrix(base + "output", wide, hidden);
+    layer.output_norm = norm(base + "output_norm");
+    layers.push_back(layer);
+  }
+  if (used_ != file_.size()) refuse("the file has tensors that an encoder does not use");
+}
+
+void Weights::read_metadata() {
+  if (file_.metadata("format") != kFormat || file_.metadata("version") != kVersion) {
+    refuse("not native weights of version " + std::string(kVersion) + "; export the checkpoint again");
+  }
+  sizes.layers = bounded(file_, "layers", 1024);
+  sizes.hidden = bounded(file_, "hidden", 1 << 16);
+  sizes.heads = bounded(file_, "heads", 1024);
+  sizes.intermediate = bounded(file_, "intermediate", 1 << 18);
+  sizes.vocabulary = bounded(file_, "vocabulary", 1 << 26);
+  sizes.positions = bounded(file_, "positions", 1 << 20);
+  if (sizes.hidden % sizes.heads) refuse("hidden is not divisible by heads");
+  pool_first = choice(file_, "pooling", "mean", "cls");
+  normalize = choice(file_, "normalize", "false", "true");
+  const std::string& text = file_.metadata("norm_eps");
+  char* end = nullptr;
+  epsilon_ = std::strtof(text.c_str(), &end);
+  if (text.empty() || *end || !(epsilon_ >= 0) || !std::isfinite(epsilon_)) {
+    refuse("the metadata says norm_eps = '" + text + "'");
+  }
+}
+
+void Weights::read_embeddings() {
+  const int64_t words = sizes.vocabulary, positions = sizes.positions, hidden = sizes.hidden;
+  const Tensor& table = file_.tensor("word_embeddings");
+  if (table.type == "F32") {
+    embeddings.words = as<float>(take("word_embeddings", "F32", {words, hidden}));
+  } else if (table.type == "F16") {
+    embeddings.half_words = as<uint16_t>(take("word_embeddings", "F16", {words, hidden}));
+  } else {
+    embeddings.word_codes = as<int8_t>(take("word_embeddings", "I8", {words, hidden}));
+    embeddings.word_scales = floats("word_embeddings.scales", words);
+  }
+  if (file_.tensor("position_embeddings").type == "F16") {
+    embeddings.half_positions = as<uint16_t>(take("position_embeddings", "F16", {positions, hidden}));
+  } else {
+    embeddings.positions = as<float>(take("position_embeddings", "F32", {positions, hidden}));
+  }
+}
+
+Matrix Weights::matrix(const std::string& name, int inputs, int outputs) {
+  Matrix found;
+  const int padded = round_up(outputs, kPanelColumns);
+  const int64_t panels = padded / kPanelColumns;
+  const float* bias = floats(name + ".bias", padded);
+  const std::string type = file_.tensor(name).type;
+  if (type == "I8") {
+    const int64_t steps = round_up(inputs, kInputsAlign) / 4;
+    found.int8 = {as<int8_t>(take(name, "I8", {panels, steps, kPanelColumns, 4})),
+                  floats(name + ".scales", padded),
+                  floats(name + ".sums", padded),
+                  bias,
+                  file_.has(name + ".smoothing") ? floats(name + ".smoothing", inputs) : nullptr,
+                  inputs,
+                  outputs};
+  } else if (type == "F16") {
+    const Tensor& halves = take(name, "F16", {panels, inputs, kPanelColumns});
+    found.floats = {nullptr, as<uint16_t>(halves), bias, inputs, outputs};
+  } else {
+    const Tensor& values = take(name, "F32", {panels, inputs, kPanelColumns});
+    found.floats = {as<float>(values), nullptr, bias, inputs, outputs};
+  }
+  return found;
+}
+
+NormWeights Weights::norm(const std::string& name) {
+  return {floats(name + ".gamma", sizes.hidden), floats(name + ".beta", sizes.hidden), epsilon_};
+}
+
+const float* Weights::floats(const std::string& name, int64_t count) {
+  return as<float>(take(name, "F32", {count}));
+}
+
+const Tensor& Weights::take(const std::string& name, const char* type, const std::vector<int64_t>& shape) {
+  const Tensor& tensor = file_.tensor(name);
+  if (tensor.type != type) refuse("tensor '" + name + "' is " + tensor.type + " where " + type + " is needed");
+  if (tensor.shape != shape) refuse("tensor '" + name + "' has another shape than the metadata says");
+  ++used_;
+  return tensor;
+}
+
+}  // namespace m3e

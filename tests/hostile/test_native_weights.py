@@ -1,0 +1,203 @@
+"""Native weights are read in place by C++: whatever is wrong with the file must be refused, not followed."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from m3e_runtime import BundleError
+from m3e_runtime.backends import native
+from m3e_runtime.backends.native import NativeCpu
+
+pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
+
+
+@pytest.fixture(scope="module")
+def good(tiny_bundle) -> bytes:
+    return (tiny_bundle / "native" / "model_int8_native.safetensors").read_bytes()
+
+
+def split(content: bytes):
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def joined(header, data: bytes, align: bool = True) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    text += b" " * (-(8 + len(text)) % 64 if align else 0)
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def load(tmp_path, content: bytes):
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(content)
+    engine = NativeCpu(file, 1)
+    return engine.run([np.array([2, 7, 3], np.int32)])
+
+
+def test_the_untouched_file_loads(tmp_path, good):
+    header, data = split(good)
+    assert np.isfinite(load(tmp_path, good)).all()
+    assert np.isfinite(load(tmp_path, joined(header, data))).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-6, 1e-4, 0.01, 0.5, 0.999, 0.999999])
+def test_truncated(tmp_path, good, share):
+    with pytest.raises(BundleError):
+        load(tmp_path, good[: int(len(good) * share)])
+
+
+@pytest.mark.parametrize("length", [0, 1, 2**24 + 1, 2**31, 2**63 - 1, 2**64 - 1])
+def test_impossible_header_lengths(tmp_path, good, length):
+    with pytest.raises(BundleError):
+        load(tmp_path, length.to_bytes(8, "little") + good[8:])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"a":',
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}',
+        b'{"__metadata__":{"format":1}}',
+        b'{"\\ud800":{}}',
+        b'{"\\q":{}}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"a":{"shape":[' + b"9" * 1000 + b"]}}",
+        b'{"a":{"shape":[-1]}}',
+        b'{"a":{"shape":[1.5]}}',
+        b"{}{}",
+        b'{"a\x00":{}}',
+    ],
+)
+def test_headers_that_are_not_what_they_should_be(tmp_path, header):
+    with pytest.raises(BundleError):
+        load(tmp_path, joined(header, b"\0" * 64))
+
+
+def changed(change):
+    def apply(header, data):
+        change(header)
+        return header, data
+
+    return apply
+
+
+def metadata(key, value):
+    def change(header):
+        if value is None:
+            del header["__metadata__"][key]
+        else:
+            header["__metadata__"][key] = value
+
+    return changed(change)
+
+
+def tensor(name, **properties):
+    return changed(lambda header: header[name].update(properties))
+
+
+def overlap(header):
+    names = [name for name in header if name.endswith(".bias")]
+    header[names[1]]["data_offsets"] = header[names[0]]["data_offsets"]
+
+
+CHANGES = {
+    "no format": metadata("format", None),
+    "other format": metadata("format", "pt"),
+    "newer version": metadata("version", "2"),
+    "no layers": metadata("layers", None),
+    "zero layers": metadata("layers", "0"),
+    "more layers than tensors": metadata("layers", "3"),
+    "fewer layers than tensors": metadata("layers", "1"),
+    "endless layers": metadata("layers", "99999999999999999999"),
+    "hidden not a number": metadata("hidden", "sixty-four"),
+    "hidden negative": metadata("hidden", "-64"),
+    "hidden larger": metadata("hidden", "128"),
+    "hidden smaller": metadata("hidden", "32"),
+    "heads do not divide": metadata("heads", "7"),
+    "heads zero": metadata("heads", "0"),
+    "vocabulary larger": metadata("vocabulary", "2001"),
+    "vocabulary huge": metadata("vocabulary", "67108864"),
+    "positions larger": metadata("positions", "1000000"),
+    "intermediate other": metadata("intermediate", "192"),
+    "pooling unknown": metadata("pooling", "max"),
+    "normalize unknown": metadata("normalize", "maybe"),
+    "eps not a number": metadata("norm_eps", "x"),
+    "eps nan": metadata("norm_eps", "nan"),
+    "eps negative": metadata("norm_eps", "-1"),
+    "tensor missing": changed(lambda header: header.pop("layer.0.qkv.bias")),
+    "tensor renamed": changed(lambda header: header.update(x=header.pop("layer.0.qkv.bias"))),
+    "dtype other": tensor("layer.0.qkv", dtype="U8"),
+    "dtype unknown": tensor("layer.0.qkv", dtype="I9"),
+    "dtype wider": tensor("layer.0.qkv.bias", dtype="F64"),
+    "shape other": tensor("layer.0.qkv.bias", shape=[96, 2]),
+    "shape overflows": tensor("layer.0.qkv.bias", shape=[2**40, 2**40]),
+    "shape empty": tensor("layer.0.qkv.bias", shape=[]),
+    "offsets outside": tensor("layer.0.qkv.bias", data_offsets=[2**40, 2**40 + 768]),
+    "offsets backwards": tensor("layer.0.qkv.bias", data_offsets=[768, 0]),
+    "offsets three": tensor("layer.0.qkv.bias", data_offsets=[0, 1, 2]),
+    "unknown property": tensor("layer.0.qkv.bias", code="exec"),
+    "overlapping": changed(overlap),
+    "data missing at the end": lambda header, data: (header, data[:-64]),
+    "data added at the end": lambda header, data: (header, data + b"\0" * 64),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changed_headers(tmp_path, good, name):
+    content = joined(*CHANGES[name](*split(good)))
+    with pytest.raises(BundleError, match="native engine cannot load it"):
+        load(tmp_path, content)
+
+
+def test_misaligned(tmp_path, good):
+    header, data = split(good)
+    text = json.dumps(header).encode()
+    text += b" " * (-(8 + len(text)) % 64 + 1)
+    with pytest.raises(BundleError, match="aligned"):
+        load(tmp_path, joined(text, data, align=False))
+
+
+def test_a_tensor_there_twice(tmp_path, good):
+    header, data = split(good)
+    name = "layer.0.qkv.bias"
+    text = json.dumps(header)
+    twice = text[:-1] + f', "{name}": {json.dumps(header[name])}}}'
+    with pytest.raises(BundleError, match="twice"):
+        load(tmp_path, joined(twice.encode(), data))
+
+
+def test_random_damage_is_refused_or_harmless(tmp_path, good):
+    """Any byte of the header may be wrong: an error, or (in a name's spaces, say) vectors; never a crash."""
+    generator = random.Random(0)
+    length = int.from_bytes(good[:8], "little")
+    for _ in range(300):
+        content = bytearray(good)
+        for _ in range(generator.choice((1, 1, 2, 8))):
+            content[generator.randrange(8 + length)] = generator.randrange(256)
+        try:
+            load(tmp_path, bytes(content))
+        except BundleError:
+            continue
+
+
+def test_random_weights_are_garbage_but_safe(tmp_path, good):
+    """Damaged numbers, NaN and infinity among them, give some vectors and do not crash."""
+    generator = np.random.default_rng(0)
+    length = int.from_bytes(good[:8], "little")
+    content = np.frombuffer(good, np.uint8).copy()
+    content[8 + length :] = generator.integers(0, 256, len(content) - 8 - length)
+    assert load(tmp_path, content.tobytes()).shape == (1, 64)
+
+
+def test_a_folder_and_a_missing_file(tmp_path):
+    with pytest.raises(BundleError, match="cannot open"):
+        NativeCpu(tmp_path / "none.safetensors", 1)
+    with pytest.raises(BundleError, match="regular file"):
+        NativeCpu(tmp_path, 1)
