@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.workloads import SINGLE_LENGTHS
+
 __all__ = ["write_table"]
 
 
@@ -28,14 +30,17 @@ def _table(run: dict[str, Any], baseline: str) -> list[str]:
     lines = [
         f"**{run['shape']}, {threads}**",
         "",
-        "| | 12 tokens, ms | 128 tokens, ms | 512 tokens, ms | corpus, tokens/s "
-        "| cold start, s | peak MB | file MB | cosine |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| | "
+        + " | ".join(f"{length} tokens, ms" for length in SINGLE_LENGTHS)
+        + " | corpus, tokens/s | cold start, s | peak MB | file MB | cosine |",
+        "|---" * (len(SINGLE_LENGTHS) + 6) + "|",
     ]
     reference = run["found"].get(baseline, {}).get("workloads", {})
     for name, found in run["found"].items():
         if "not_measured" in found:
-            lines.append(f"| {name} | not measured: {found['not_measured']} | | | | | | | |")
+            lines.append(
+                f"| {name} | not measured: {found['not_measured']} " + "| " * (len(SINGLE_LENGTHS) + 4) + "|"
+            )
             continue
         cells = [_cell(workload, found, reference, run) for workload in found["workloads"]]
         cells += [

@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["SINGLE_LENGTHS", "corpus", "single"]
 
-SINGLE_LENGTHS = (12, 128, 512)
+SINGLE_LENGTHS = (12, 32, 128, 512)
 """Tokens of the single texts, special tokens included."""
 
 _CHARACTERS = 3000

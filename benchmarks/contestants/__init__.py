@@ -10,9 +10,12 @@ from benchmarks.contestants.base import Contestant
 
 BASELINE = "sentence-transformers"
 CONTESTANTS = {
-    "ours-int8": "ours:Int8",
-    "ours-fp32": "ours:Fp32",
-    "ours-fp16": "ours:Fp16",
+    "ours-int8": "ours:NativeInt8",
+    "ours-fp32": "ours:NativeFp32",
+    "ours-fp16": "ours:NativeFp16",
+    "ours-int8-onnxruntime": "ours:OnnxRuntimeInt8",
+    "ours-fp32-onnxruntime": "ours:OnnxRuntimeFp32",
+    "stock-int8-on-our-graph": "ours:StockInt8",
     BASELINE: "torch_fp32:SentenceTransformers",
     "onnxruntime-export": "onnxruntime_export:Plain",
     "onnxruntime-dynamic-int8": "onnxruntime_export:DynamicInt8",

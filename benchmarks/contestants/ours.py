@@ -1,4 +1,4 @@
-"""m3e-runtime in its three precisions, one bundle each."""
+"""m3e-runtime: each precision on the native engine and on ONNX Runtime, one bundle each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from benchmarks.contestants.base import Contestant
+from benchmarks.machine import has_vnni
 from benchmarks.workloads import corpus
 
 _ROUNDS = 300
@@ -17,6 +18,8 @@ _ROUNDS = 300
 
 class _Ours(Contestant):
     precision: ClassVar[str]
+    target: ClassVar[str]
+    verify: ClassVar[bool] = True
 
     @classmethod
     def prepare(cls, checkpoint: Path, folder: Path) -> Path:
@@ -32,6 +35,7 @@ class _Ours(Contestant):
             folder / "bundle",
             calibration=calibration,
             precisions=(cls.precision,),
+            targets=(cls.target,),
             gate="off",
             oracle="numpy",
             force=True,
@@ -41,7 +45,7 @@ class _Ours(Contestant):
     def __init__(self, model: Path, threads: int) -> None:
         from m3e_runtime import Encoder
 
-        self._encoder = Encoder.load(model, threads=threads)
+        self._encoder = Encoder.load(model, threads=threads, verify=self.verify)
 
     def encode(self, texts: list[str]) -> np.ndarray:
         return self._encoder.encode(texts if len(texts) > 1 else texts[0], show_progress_bar=False).reshape(
@@ -49,44 +53,84 @@ class _Ours(Contestant):
         )
 
     def details(self, texts: list[str]) -> dict[str, Any]:
-        from m3e_runtime.encoder import TOKEN_BUDGET
-        from m3e_runtime.planning import plan
-
-        lengths = np.array([len(ids) for ids in self._encoder.tokenizer.encode_batch(texts)])
-        computed = sum(len(batch.indices) * batch.length for batch in plan(lengths, TOKEN_BUDGET))
         return {
-            "padding_share": 1 - int(lengths.sum()) / computed,
+            "padding_share": self._padding_share(texts),
             "mix": dict(self._encoder.artifact.mix),
+            "instruction_set": self._encoder.info["instruction_set"],
             "python_overhead_us": self._overhead(texts[0][:10]),
         }
 
+    def _padding_share(self, texts: list[str]) -> float:
+        if not self._encoder._backend.pads:
+            return 0.0
+        lengths = np.array([len(ids) for ids in self._encoder.tokenizer.encode_batch(texts)])
+        batches = self._encoder._batches(lengths, None)
+        computed = sum(len(indices) * int(lengths[indices].max()) for indices in batches)
+        return float(1 - lengths.sum() / computed)
+
     def _overhead(self, query: str) -> float:
         """Median of the differences between encode() and the bare engine call, run in turn."""
-        ids = self._encoder.tokenizer.encode(query).astype(np.int64)[None]
-        mask = np.ones_like(ids)
+        ids = [self._encoder.tokenizer.encode(query)]
         differences = []
         for _ in range(_ROUNDS):
             start = time.perf_counter()
             self._encoder.encode(query)
             middle = time.perf_counter()
-            self._encoder._backend.run(ids, mask)
+            self._encoder._backend.run(ids)
             differences.append((middle - start) - (time.perf_counter() - middle))
         return statistics.median(differences) * 1e6
 
 
-class Fp32(_Ours):
-    """Float32."""
-
-    precision = "fp32"
-
-
-class Fp16(_Ours):
-    """Weights in half precision, arithmetic in float32."""
-
-    precision = "fp16"
-
-
-class Int8(_Ours):
+class NativeInt8(_Ours):
     """Integer products."""
 
-    precision = "int8"
+    precision, target = "int8", "native"
+
+
+class NativeFp32(_Ours):
+    """Float32."""
+
+    precision, target = "fp32", "native"
+
+
+class NativeFp16(_Ours):
+    """Weights in half precision, arithmetic in float32."""
+
+    precision, target = "fp16", "native"
+
+
+class OnnxRuntimeInt8(_Ours):
+    """Our int8 graph on ONNX Runtime, the second engine."""
+
+    precision, target = "int8", "cpu"
+
+
+class OnnxRuntimeFp32(_Ours):
+    """Our fused graph on ONNX Runtime in float32."""
+
+    precision, target = "fp32", "cpu"
+
+
+class StockInt8(OnnxRuntimeFp32):
+    """ONNX Runtime's own dynamic quantization of our fused graph: the fastest stock int8 that we know."""
+
+    verify = False  # the graph is no longer the one in the manifest
+
+    @classmethod
+    def prepare(cls, checkpoint: Path, folder: Path) -> Path:
+        from onnx import TensorProto
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        bundle = super().prepare(checkpoint, folder)
+        (graph,) = bundle.rglob("*.onnx")
+        quantize_dynamic(
+            graph,
+            graph,
+            op_types_to_quantize=["MatMul"],
+            reduce_range=not has_vnni(),
+            weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": TensorProto.FLOAT},
+        )
+        for weights in graph.parent.glob(graph.name + ".*"):
+            weights.unlink()
+        return bundle

@@ -28,7 +28,7 @@ def run(
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; nothing was written.", file=sys.stderr)
+        print(f"{parser.prog}: interrupted; no file was written.", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away; do not complain at exit
