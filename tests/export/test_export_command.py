@@ -189,7 +189,7 @@ def test_an_interrupt_leaves_nothing(arguments, out, monkeypatch, capsys):
 
     monkeypatch.setattr(exporter, "write_manifest", interrupted)
     assert main(arguments) == 130
-    assert "nothing was written" in one_line(capsys.readouterr().err)
+    assert "no file was written" in one_line(capsys.readouterr().err)
     assert os.listdir(out.parent) == []
 
 

@@ -17,7 +17,11 @@ pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.
 
 
 def instruction_sets() -> list[str]:
-    return [] if native.missing() else native._native.instruction_sets().split()
+    if native.missing():
+        return []
+    from m3e_runtime._native import instruction_sets as usable
+
+    return usable().split()
 
 
 def artifact_file(bundle, precision):

@@ -1,11 +1,13 @@
 """The plan of batches: complete, bounded, little padding."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m3e_runtime.planning import MAX_PADDING_SHARE, RUN_OVERHEAD_TOKENS, plan
+from m3e_runtime.planning import MAX_PADDING_SHARE, RUN_OVERHEAD_TOKENS, plan, plan_packed
 
 
 @given(
@@ -39,3 +41,19 @@ def test_padding_stays_below_five_percent_on_mixed_lengths(seed, texts):
 def test_texts_of_one_length_fill_the_budget():
     batches = list(plan(np.full(100, 32, dtype=np.int64), 1024))
     assert [len(batch.indices) for batch in batches] == [32, 32, 32, 4]
+
+
+@given(
+    st.lists(st.integers(1, 512), max_size=300),
+    st.integers(1, 8192),
+    st.none() | st.integers(1, 64),
+)
+def test_packed_batches_hold_every_text_once_within_the_bounds(lengths, budget, max_batch):
+    lengths = np.array(lengths, dtype=np.int64)
+    batches = list(plan_packed(lengths, budget, max_batch))
+    order = [index for batch in batches for index in batch]
+    assert sorted(order) == list(range(len(lengths)))
+    for batch, following in itertools.zip_longest(batches, batches[1:]):
+        assert lengths[batch].sum() <= max(budget, lengths[batch].max())
+        full = max_batch is not None and len(batch) == max_batch
+        assert following is None or full or lengths[batch].sum() + lengths[following[0]] > budget

@@ -13,7 +13,7 @@ from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.tokenization import TokenIds
 
 try:
-    from m3e_runtime import _native
+    from m3e_runtime._native import NativeEncoder
 except ImportError as error:
     _import_error: ImportError | None = error
 else:
@@ -45,7 +45,7 @@ class NativeCpu:
             raise EngineMissingError(reason)
         self.version = m3e_runtime.__version__
         try:
-            self._engine = _native.NativeEncoder(str(model), threads, instruction_set)
+            self._engine = NativeEncoder(str(model), threads, instruction_set)
         except (OSError, ValueError) as error:
             raise BundleError(f"{model}: the native engine cannot load it: {error}.") from error
         self.threads = threads
