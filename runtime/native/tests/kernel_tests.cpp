@@ -171,8 +171,10 @@ void test_gemm_int8(const Kernels& kernels, int rows, int inputs, int outputs, b
       }
       const double product = scale * w.scales.data()[n] * static_cast<double>(total);
       double expected = product + minimum * w.sums.data()[n] + w.bias.data()[n];
-      // One unit in the integer sum must show, rounding in float must not.
-      double tolerance = 3e-6 * (std::abs(product) + std::abs(minimum * w.sums.data()[n]) + 1);
+      // One unit in the integer sum must show, rounding in float must not. Where only signed codes multiply,
+      // the codes are lowered by 128 and the minimum is raised to match: a larger sum to round.
+      const double lowest = std::abs(minimum) + 128 * scale;
+      double tolerance = 3e-6 * (std::abs(product) + lowest * std::abs(w.sums.data()[n]) + 1);
       if (activation == Activation::gelu) {
         expected = gelu(expected);
         tolerance += 4e-4;
