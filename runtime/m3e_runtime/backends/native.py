@@ -13,13 +13,13 @@ from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.tokenization import TokenIds
 
 try:
-    from m3e_runtime._native import NativeEncoder
+    import m3e_runtime._native as _native
 except ImportError as error:
     _import_error: ImportError | None = error
 else:
     _import_error = None
 
-__all__ = ["NativeCpu", "missing"]
+__all__ = ["NativeCpu", "engine_path", "missing"]
 
 
 def missing() -> str | None:
@@ -30,6 +30,17 @@ def missing() -> str | None:
         "the native engine was not built: install m3e-runtime where there is a C++17 compiler "
         f"({_import_error})."
     )
+
+
+def engine_path() -> Path:
+    """Folder of the C interface: ``include/m3e.h``, the shared library and a CMake config in ``lib``.
+
+    Raises:
+        EngineMissingError: the engine was not built.
+    """
+    if reason := missing():
+        raise EngineMissingError(reason)
+    return Path(_native.__file__).parent / "engine"
 
 
 class NativeCpu:
@@ -45,7 +56,7 @@ class NativeCpu:
             raise EngineMissingError(reason)
         self.version = m3e_runtime.__version__
         try:
-            self._engine = NativeEncoder(str(model), threads, instruction_set)
+            self._engine = _native.NativeEncoder(str(model), threads, instruction_set)
         except (OSError, ValueError) as error:
             raise BundleError(f"{model}: the native engine cannot load it: {error}.") from error
         self.threads = threads

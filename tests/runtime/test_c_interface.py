@@ -1,0 +1,68 @@
+"""The C interface as other languages use it: the installed header and library, the example, CMake."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m3e_runtime.backends import native
+from m3e_runtime.backends.native import NativeCpu, engine_path
+
+_EXAMPLE = Path(__file__).parents[2] / "runtime" / "native" / "examples" / "encode.c"
+_TEXTS = [[2, 5, 6, 7, 3], [2, 5, 6, 8, 9, 3]]  # the token ids in the example
+
+pytestmark = [
+    pytest.mark.skipif(native.missing() is not None, reason=str(native.missing())),
+    pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler"),
+]
+
+
+def run(*command, **options):
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
+
+
+def build_with_compiler(folder):
+    engine = engine_path()
+    library = engine / "lib"
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{engine / 'include'}"]
+    link = [f"-L{library}", f"-Wl,-rpath,{library}", "-lm3e", "-lm"]
+    built = run("cc", *flags, _EXAMPLE, *link, "-o", folder / "encode")
+    assert built.returncode == 0, built.stderr
+    return folder / "encode"
+
+
+def build_with_cmake(folder):
+    if shutil.which("cmake") is None:
+        pytest.skip("needs cmake")
+    (folder / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.15)\nproject(example C)\nfind_package(m3e REQUIRED)\n"
+        f"add_executable(encode {_EXAMPLE})\ntarget_link_libraries(encode m3e::m3e m)\n"
+    )
+    made = run("cmake", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={engine_path()}")
+    assert made.returncode == 0, made.stdout + made.stderr
+    built = run("cmake", "--build", folder / "build")
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder / "build" / "encode"
+
+
+@pytest.mark.parametrize("build", [build_with_compiler, build_with_cmake])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_example_computes_what_python_does(build, precision, minilm_bundle, tmp_path):
+    artifact = minilm_bundle / "native" / f"model_{precision}_native.safetensors"
+    shown = run(build(tmp_path), artifact)
+    assert shown.returncode == 0, shown.stderr
+    engine = NativeCpu(artifact, 2)
+    a, b = engine.run([np.array(ids, dtype=np.int32) for ids in _TEXTS]).astype(np.float64)
+    cosine = a @ b / np.sqrt((a @ a) * (b @ b))
+    assert shown.stdout == f"{engine.instruction_set}: {len(a)} dimensions, cosine {cosine:.6f}\n"
+
+
+def test_errors_are_codes_and_messages(tmp_path):
+    program = build_with_compiler(tmp_path)
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    for file, reason in (("missing.safetensors", "missing.safetensors"), ("bad.safetensors", "header")):
+        shown = run(program, tmp_path / file)
+        assert shown.returncode == 4
+        assert reason in shown.stderr
