@@ -128,7 +128,7 @@ struct Weights8 {
       bias.data()[n] = normal();
       int sum = 0, left = 0;
       for (int k = 0; k < inputs; ++k) {
-        // Pair-safe: |a| + |b| ≤ 128. Extreme: 127 beside 1, always of one sign.
+        // Pair-safe: |a + b| ≤ 128. Extreme: 64 beside 64, always of one sign.
         const int room = k % 2 ? 128 - std::abs(left) : 127;
         const int most = room > 127 ? 127 : room;
         const int code = extreme ? (k % 2 ? most : 64) : static_cast<int>(uniform(-1, 1) * static_cast<float>(most));

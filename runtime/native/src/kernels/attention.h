@@ -33,27 +33,31 @@ inline void pack_values(const AttentionJob& job, float* to) {
   });
 }
 
-// scores[r][j] = query r · key j, at most kRows rows; returns nothing past the last key's panel.
+// scores[r][j] = query r · key j, for the keys of a few panels. Like mix_panels, a function apart: inlined into
+// the rest, its sums would be in memory.
+template <int kRows, int kPanels>
+[[gnu::noinline]] void score_panels(const float* queries, const AttentionJob& job, const float* keys, float* scores,
+                         int scores_stride) {
+  Floats sums[kRows][kPanels];
+  unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
+  accumulate(queries, job.stride, keys, static_cast<int64_t>(job.head_size) * 16, job.head_size, sums);
+  unroll<kRows>([&](auto r) M3E_INLINE {
+    unroll<kPanels>([&](auto p) M3E_INLINE { store(scores + r * scores_stride + p * 16, sums[r][p]); });
+  });
+}
+
 template <int kRows>
 inline void score_rows(const float* queries, const AttentionJob& job, const float* keys, float* scores,
                        int scores_stride) {
-  const int panels = scores_stride / 16;
-  const int64_t panel_stride = static_cast<int64_t>(job.head_size) * 16;
-  int panel = 0;
-  const auto score = [&](auto wide) {
-    Floats sums[kRows][wide.value];
-    for (auto& row : sums) {
-      for (auto& vector : row) vector = zero();
-    }
-    accumulate(queries, job.stride, keys + panel * panel_stride, panel_stride, job.head_size, sums);
-    for (int r = 0; r < kRows; ++r) {
-      for (int p = 0; p < wide.value; ++p) store(scores + r * scores_stride + (panel + p) * 16, sums[r][p]);
-    }
-  };
-  for (; panel + kFloatTilePanels <= panels; panel += kFloatTilePanels) {
-    score(Constant<kFloatTilePanels>::template Is<kFloatTilePanels>{});
+  int column = 0;
+  for (; column + 16 * kFloatTilePanels <= scores_stride; column += 16 * kFloatTilePanels) {
+    score_panels<kRows, kFloatTilePanels>(queries, job, keys + static_cast<int64_t>(column) * job.head_size,
+                                          scores + column, scores_stride);
   }
-  for (; panel < panels; ++panel) score(Constant<1>::Is<1>{});
+  for (; column < scores_stride; column += 16) {
+    score_panels<kRows, 1>(queries, job, keys + static_cast<int64_t>(column) * job.head_size, scores + column,
+                           scores_stride);
+  }
 }
 
 // scores → e^(factor · (score − largest)); returns the sum. Lanes past `length` become zero.
@@ -74,19 +78,34 @@ inline float exponentiate(float* scores, int length, float factor) {
   return sum(total);
 }
 
+// out[r] = inverse[r] · Σⱼ scores[r][j] · value j, for a few panels of columns; the last has `lanes` columns.
+template <int kRows, int kPanels>
+[[gnu::noinline]] void mix_panels(const AttentionJob& job, const float* values, const float* scores,
+                                  int scores_stride, const float* inverse, float* out, int lanes) {
+  Floats sums[kRows][kPanels];
+  unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
+  accumulate(scores, scores_stride, values, static_cast<int64_t>(job.length) * 16, job.length, sums);
+  unroll<kRows>([&](auto r) M3E_INLINE {
+    unroll<kPanels>([&](auto p) M3E_INLINE {
+      float* to = out + static_cast<int64_t>(r) * job.out_stride + p * 16;
+      store_some(to, mul(sums[r][p], splat(inverse[r])), p == kPanels - 1 ? lanes : 16);
+    });
+  });
+}
+
 template <int kRows>
 inline void mix_values(const AttentionJob& job, const float* values, const float* scores, int scores_stride,
                        const float* inverse, float* out) {
-  for_columns(job.head_size, [&](int column, int lanes) {
-    Floats sums[kRows][1];
-    for (auto& row : sums) row[0] = zero();
-    accumulate(scores, scores_stride, values + static_cast<int64_t>(column) * job.length, 0, job.length,
-               sums);
-    for (int r = 0; r < kRows; ++r) {
-      float* to = out + static_cast<int64_t>(r) * job.out_stride + column;
-      store_some(to, mul(sums[r][0], splat(inverse[r])), lanes);
-    }
-  });
+  int column = 0;
+  for (; column + 16 * kFloatTilePanels <= job.head_size; column += 16 * kFloatTilePanels) {
+    mix_panels<kRows, kFloatTilePanels>(job, values + static_cast<int64_t>(column) * job.length, scores,
+                                        scores_stride, inverse, out + column, 16);
+  }
+  for (; column < job.head_size; column += 16) {
+    const int lanes = job.head_size - column < 16 ? job.head_size - column : 16;
+    mix_panels<kRows, 1>(job, values + static_cast<int64_t>(column) * job.length, scores, scores_stride, inverse,
+                         out + column, lanes);
+  }
 }
 
 void attention(const AttentionJob& job) {

@@ -1,5 +1,5 @@
 // Four-way dot products with vpmaddubsw. It adds pairs of products in 16 bits with saturation; packed
-// matrices are pair-safe (255 · (|a| + |b|) ≤ 32767, see the exporter), so the sums are exact.
+// matrices are pair-safe (255 · |a + b| ≤ 32767, see the exporter), so the sums are exact.
 #pragma once
 
 #include "vec_avx2.h"

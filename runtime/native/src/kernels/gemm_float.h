@@ -11,24 +11,24 @@ constexpr int kInputsBlock = 384;  // inputs of a panel that are used again whil
 // One tile of the product: kRows × kPanels vectors, summed over `inputs` in order, one chain for each
 // element. Weights is float or uint16_t (float16).
 template <int kRows, int kPanels, class Weights>
-inline void accumulate(const float* x, int64_t stride, const Weights* panels, int64_t panel_stride,
+M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights* panels, int64_t panel_stride,
                        int inputs, Floats (&sums)[kRows][kPanels]) {
   for (int k = 0; k < inputs; ++k) {
     Floats w[kPanels];
-#pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) {
+    unroll<kPanels>([&](auto p) M3E_INLINE {
       if constexpr (sizeof(Weights) == 2) {
         w[p] = load_half(panels + p * panel_stride + k * kPanelColumns);
       } else {
         w[p] = load(panels + p * panel_stride + k * kPanelColumns);
       }
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
+    });
+    unroll<kRows>([&](auto r) M3E_INLINE {
       const Floats value = splat(x[r * stride + k]);
-#pragma GCC unroll 16
-      for (int p = 0; p < kPanels; ++p) sums[r][p] = fma(value, w[p], sums[r][p]);
-    }
+      unroll<kPanels>([&](auto p) M3E_INLINE {
+        sums[r][p] = fma(value, w[p], sums[r][p]);
+        settle(sums[r][p]);
+      });
+    });
   }
 }
 
@@ -38,29 +38,25 @@ inline void float_tile(const float* x, int stride, const FloatMatrix& w, const W
                        const Epilogue& to, int row, int panel, Range inputs) {
   Floats sums[kRows][kPanels];
   float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) {
+  unroll<kRows>([&](auto r) M3E_INLINE {
+    unroll<kPanels>([&](auto p) M3E_INLINE {
       sums[r][p] = inputs.begin ? load(out + static_cast<int64_t>(r) * to.stride + p * kPanelColumns) : zero();
-    }
-  }
+    });
+  });
   const int64_t panel_stride = static_cast<int64_t>(w.inputs) * kPanelColumns;
   accumulate(x + static_cast<int64_t>(row) * stride + inputs.begin, stride,
              weights + panel * panel_stride + static_cast<int64_t>(inputs.begin) * kPanelColumns,
              panel_stride, inputs.size(), sums);
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) {
+  unroll<kRows>([&](auto r) M3E_INLINE {
+    unroll<kPanels>([&](auto p) M3E_INLINE {
       if (inputs.end < w.inputs) {
         store(out + static_cast<int64_t>(r) * to.stride + p * kPanelColumns, sums[r][p]);
       } else {
         const Floats bias = load(w.bias + (panel + p) * kPanelColumns);
         finish<gelu_exact>(to, row + r, panel + p, add(sums[r][p], bias));
       }
-    }
-  }
+    });
+  });
 }
 
 template <int kPanels, class Weights>

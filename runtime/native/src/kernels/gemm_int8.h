@@ -31,31 +31,27 @@ inline void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogu
   const int8_t* weights = w.panels + panel * panel_stride;
   const uint8_t* codes = x.codes + static_cast<int64_t>(row) * x.stride;
   Ints sums[kRows][kPanels];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) sums[r][p] = no_sum();
-  }
+  unroll<kRows>([&](auto r) M3E_INLINE {
+    unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = no_sum(); });
+  });
   for (int step = 0; step < steps; ++step) {
     Weights column[kPanels];
-#pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) column[p] = load_weights(weights + p * panel_stride + step * 64);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
+    unroll<kPanels>([&](auto p) M3E_INLINE { column[p] = load_weights(weights + p * panel_stride + step * 64); });
+    unroll<kRows>([&](auto r) M3E_INLINE {
       const Codes value = splat_codes(codes + static_cast<int64_t>(r) * x.stride + step * 4);
-#pragma GCC unroll 16
-      for (int p = 0; p < kPanels; ++p) sums[r][p] = dot(sums[r][p], value, column[p]);
-    }
+      unroll<kPanels>([&](auto p) M3E_INLINE {
+        sums[r][p] = dot(sums[r][p], value, column[p]);
+        settle(sums[r][p]);
+      });
+    });
   }
-#pragma GCC unroll 16
-  for (int p = 0; p < kPanels; ++p) {
+  unroll<kPanels>([&](auto p) M3E_INLINE {
     const Restore restore(w, panel + p);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
+    unroll<kRows>([&](auto r) M3E_INLINE {
       const float minimum = x.minimum[row + r] + kOffset * x.scale[row + r];
       finish<gelu_fast>(to, row + r, panel + p, restore(sums[r][p], x.scale[row + r], minimum));
-    }
-  }
+    });
+  });
 }
 
 template <int kPanels>

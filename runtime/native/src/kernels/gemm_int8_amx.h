@@ -18,6 +18,9 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
+// In static memory: GCC's _tile_loadconfig does not say that it reads all of it.
+const TileConfig kTileConfig;
+
 struct alignas(64) TileSums {
   int32_t lane[kTileRows][kPanelColumns];
 };
@@ -122,8 +125,7 @@ inline void few_rows(const QuantizedRows& x, const Int8Matrix& w, const Epilogue
 
 void gemm_int8_amx(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows,
                    Range panels) {
-  const TileConfig config;
-  _tile_loadconfig(&config);
+  _tile_loadconfig(&kTileConfig);
   // A rest of up to 16 rows is cheaper as one flat row of tiles than as a half-empty square.
   const int rest = rows.size() % (2 * kTileRows);
   const int squares_end = rows.end - (rest <= kTileRows ? rest : 0);

@@ -1,23 +1,41 @@
 // Cutting a product into tiles, and what happens to a finished tile.
 #pragma once
 
+#include <utility>
+
 #include "elementwise.h"
 #include "kernels.h"
 
 namespace m3e {
 namespace {
 
+// Loops over the registers of a tile have to be gone before the compiler decides what lives in registers: an
+// array with an index that is not yet a constant then goes to memory, and `#pragma GCC unroll` comes too late.
+#define M3E_INLINE __attribute__((always_inline))
+
+template <int kN>
+struct Index {
+  static constexpr int value = kN;
+  constexpr operator int() const { return kN; }
+};
+
+template <class Body, int... kIndices>
+M3E_INLINE inline void unroll(Body& body, std::integer_sequence<int, kIndices...>) {
+  (body(Index<kIndices>{}), ...);
+}
+// body(0), body(1) … body(kCount - 1).
+template <int kCount, class Body>
+M3E_INLINE inline void unroll(Body body) {
+  unroll(body, std::make_integer_sequence<int, kCount>{});
+}
+
 // Calls body(constant) with the constant equal to `n`, for 1 ≤ n ≤ kMost.
 template <int kMost>
 struct Constant {
-  template <int kN>
-  struct Is {
-    static constexpr int value = kN;
-  };
   template <class Body>
   static inline void call(int n, Body body) {
     if (n == kMost) {
-      body(Is<kMost>{});
+      body(Index<kMost>{});
     } else {
       Constant<kMost - 1>::call(n, body);
     }

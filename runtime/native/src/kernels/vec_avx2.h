@@ -18,6 +18,10 @@ struct Ints {
 constexpr int kFloatTileRows = 6;
 constexpr int kFloatTilePanels = 1;
 
+// Keeps the compiler from putting off the end of a computation: it would run out of registers.
+inline void settle(Floats& x) { asm volatile("" : "+x"(x.low), "+x"(x.high)); }
+inline void settle(Ints& x) { asm volatile("" : "+x"(x.low), "+x"(x.high)); }
+
 inline Floats zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 inline Floats splat(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 inline Floats load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }

@@ -16,6 +16,10 @@ constexpr int kFloatTilePanels = 2;
 
 inline __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 
+// See vec_avx2.h.
+inline void settle(Floats& x) { asm volatile("" : "+v"(x)); }
+inline void settle(Ints& x) { asm volatile("" : "+v"(x)); }
+
 inline Floats zero() { return _mm512_setzero_ps(); }
 inline Floats splat(float x) { return _mm512_set1_ps(x); }
 inline Floats load(const float* p) { return _mm512_loadu_ps(p); }

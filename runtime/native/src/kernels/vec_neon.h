@@ -27,6 +27,10 @@ inline Floats each(Make make) {
 inline Floats splat(float x) {
   return each([=](int) { return vdupq_n_f32(x); });
 }
+// Thirty-two registers: nothing to keep the compiler from. See vec_avx2.h.
+inline void settle(Floats&) {}
+inline void settle(Ints&) {}
+
 inline Floats zero() { return splat(0); }
 inline Floats load(const float* p) {
   return each([=](int i) { return vld1q_f32(p + 4 * i); });

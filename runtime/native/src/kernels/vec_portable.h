@@ -27,6 +27,10 @@ inline Floats each(Make make) {
 inline Floats splat(float x) {
   return each([=](int) { return x; });
 }
+// See vec_avx2.h.
+inline void settle(Floats&) {}
+inline void settle(Ints&) {}
+
 inline Floats zero() { return splat(0); }
 inline Floats load_first(const float* p, int n) {
   Floats out = zero();
