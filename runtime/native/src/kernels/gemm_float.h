@@ -16,11 +16,13 @@ M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights*
   for (int k = 0; k < inputs; ++k) {
     Floats w[kPanels];
     unroll<kPanels>([&](auto p) M3E_INLINE {
+      const Weights* from = panels + p * panel_stride + k * kPanelColumns;
       if constexpr (sizeof(Weights) == 2) {
-        w[p] = load_half(panels + p * panel_stride + k * kPanelColumns);
+        w[p] = load_half(from);
       } else {
-        w[p] = load(panels + p * panel_stride + k * kPanelColumns);
+        w[p] = load(from);
       }
+      fetch_ahead(from);
     });
     unroll<kRows>([&](auto r) M3E_INLINE {
       const Floats value = splat(x[r * stride + k]);
@@ -34,7 +36,7 @@ M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights*
 
 // Partial sums wait in `to.out` between blocks of inputs; float32 keeps them exactly, so blocks change nothing.
 template <int kRows, int kPanels, class Weights>
-inline void float_tile(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
+[[gnu::noinline]] void float_tile(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
                        const Epilogue& to, int row, int panel, Range inputs) {
   Floats sums[kRows][kPanels];
   float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;

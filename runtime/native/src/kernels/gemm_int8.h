@@ -25,7 +25,7 @@ struct Restore {
 };
 
 template <int kRows, int kPanels>
-inline void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int panel) {
+[[gnu::noinline]] void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int panel) {
   const int steps = round_up(w.inputs, kInputsAlign) / 4;
   const int64_t panel_stride = static_cast<int64_t>(steps) * 64;
   const int8_t* weights = w.panels + panel * panel_stride;
@@ -36,7 +36,11 @@ inline void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogu
   });
   for (int step = 0; step < steps; ++step) {
     Weights column[kPanels];
-    unroll<kPanels>([&](auto p) M3E_INLINE { column[p] = load_weights(weights + p * panel_stride + step * 64); });
+    unroll<kPanels>([&](auto p) M3E_INLINE {
+      const int8_t* from = weights + p * panel_stride + step * 64;
+      column[p] = load_weights(from);
+      fetch_ahead(from);
+    });
     unroll<kRows>([&](auto r) M3E_INLINE {
       const Codes value = splat_codes(codes + static_cast<int64_t>(r) * x.stride + step * 4);
       unroll<kPanels>([&](auto p) M3E_INLINE {

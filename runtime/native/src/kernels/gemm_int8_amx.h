@@ -34,7 +34,13 @@ inline void restore_tile(const TileSums& sums, const QuantizedRows& x, const Int
   }
 }
 
-// 32 rows × 2 panels: every tile loaded serves two products.
+inline void fetch_tile_ahead(const int8_t* weights) {
+#pragma GCC unroll 16
+  for (int line = 0; line < kTileRows; ++line) fetch_ahead(weights + line * 64);
+}
+
+// 32 rows × 2 panels: every tile loaded serves two products. The first rows bring the weights into the cache.
+template <bool kFirst>
 inline void square_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int count,
                         int panel) {
   const int inputs = round_up(w.inputs, kInputsAlign);
@@ -50,6 +56,10 @@ inline void square_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilo
     _tile_loadd(5, codes + static_cast<int64_t>(kTileRows) * x.stride + k, x.stride);
     _tile_loadd(6, weights + k * kPanelColumns, 64);
     _tile_loadd(7, weights + panel_stride + k * kPanelColumns, 64);
+    if (kFirst) {
+      fetch_tile_ahead(weights + k * kPanelColumns);
+      fetch_tile_ahead(weights + panel_stride + k * kPanelColumns);
+    }
     _tile_dpbusd(0, 4, 6);
     _tile_dpbusd(1, 4, 7);
     _tile_dpbusd(2, 5, 6);
@@ -132,7 +142,12 @@ void gemm_int8_amx(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& 
   int panel = panels.begin;
   for (; panel + 2 <= panels.end; panel += 2) {
     for (int row = rows.begin; row < squares_end; row += 2 * kTileRows) {
-      square_tile(x, w, to, row, at_most(2 * kTileRows, squares_end - row), panel);
+      const int count = at_most(2 * kTileRows, squares_end - row);
+      if (row == rows.begin) {
+        square_tile<true>(x, w, to, row, count, panel);
+      } else {
+        square_tile<false>(x, w, to, row, count, panel);
+      }
     }
   }
   for (; panel < panels.end; ++panel) {

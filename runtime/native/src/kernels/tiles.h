@@ -29,6 +29,13 @@ M3E_INLINE inline void unroll(Body body) {
   unroll(body, std::make_integer_sequence<int, kCount>{});
 }
 
+// Weights come from far away, once for each pass, and a processor's own prefetching stops at the end of a page:
+// products ask for what they need some steps later. For few rows this takes a third of the time away.
+inline void fetch_ahead(const void* weights) {
+  constexpr int kBytesAhead = 4096;
+  __builtin_prefetch(static_cast<const char*>(weights) + kBytesAhead);
+}
+
 // Calls body(constant) with the constant equal to `n`, for 1 ≤ n ≤ kMost.
 template <int kMost>
 struct Constant {
