@@ -1,5 +1,8 @@
 """M3E's true shapes with random weights: vectors and file size."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -52,3 +55,28 @@ def test_int8_follows_fp32_at_the_size_of_m3e_base(
 def test_int8_m3e_base_is_small_on_disk(int8_base):
     (artifact,) = int8_base.rglob("*.safetensors")
     assert artifact.stat().st_size <= 110e6
+
+
+ENCODE_UNDER_LOAD = """
+import random, re, sys
+from m3e_runtime import Encoder
+
+encoder = Encoder.load(sys.argv[1], threads=2)
+random.seed(0)
+lengths = [random.randint(5, 390) for _ in range(39)]
+texts = ["".join(chr(random.randint(0x4E00, 0x5A00)) for _ in range(n)) for n in lengths]
+for _ in range(3):
+    encoder.encode(texts)
+assert "onnxruntime" not in sys.modules
+print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
+"""
+
+
+@needs_native
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_int8_m3e_base_is_small_in_memory(int8_base):
+    """The whole process: Python, NumPy, tokenizer, weights and workspaces."""
+    command = [sys.executable, "-c", ENCODE_UNDER_LOAD, str(int8_base)]
+    peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1024
+    (artifact,) = int8_base.rglob("*.safetensors")
+    assert peak <= 1.6 * artifact.stat().st_size

@@ -24,11 +24,11 @@ class Buffer {
     if (count <= count_) return;
     constexpr size_t kLine = 64;
     const size_t bytes = (count * sizeof(Value) + kLine - 1) / kLine * kLine;
-    void* fresh = std::aligned_alloc(kLine, bytes);
-    if (!fresh) throw std::bad_alloc();
-    std::memset(fresh, 0, bytes);
-    std::free(data_);
-    data_ = static_cast<Value*>(fresh);
+    std::free(data_);  // first: two of them would be the peak of memory
+    count_ = 0;
+    data_ = static_cast<Value*>(std::aligned_alloc(kLine, bytes));
+    if (!data_) throw std::bad_alloc();
+    std::memset(data_, 0, bytes);
     count_ = count;
   }
 

@@ -8,6 +8,7 @@ namespace {
 constexpr int kRowsEach = 48;       // from here on a member has its own rows
 constexpr int kWideRows = 128;      // rows that go through the feed-forward part together, to stay in cache
 constexpr int kReadAhead = 32;      // rows past the last that a kernel may read
+constexpr int kRowsStep = 64;       // the workspace grows in steps of so many rows
 constexpr int kStrideGap = 16;      // keeps rows apart from each other's cache sets when widths are powers of two
 constexpr int kTileRows = 16;       // rows are shared out in sixteens, the height of a tile
 constexpr int kPanelsTogether = 4;  // output channels are shared out in sixty-fours
@@ -47,12 +48,12 @@ size_t Workspace::Store::bytes() const {
 }
 
 void Workspace::reserve(const Sizes& sizes, const Pack& pack, int threads) {
-  const int rows = pack.rows();
+  // In steps: packs that grow by a few rows would each time free and take anew.
+  const int rows = round_up(pack.rows(), kRowsStep);
   hidden_.reserve(rows, sizes.hidden, true);
-  attended_.reserve(rows, sizes.hidden, true);
   context_.reserve(rows, sizes.hidden, true);
   qkv_.reserve(rows, 3 * sizes.hidden, false);
-  const bool one_each = threads == 1 || enough_rows(rows, threads);
+  const bool one_each = threads == 1 || enough_rows(pack.rows(), threads);
   wide_each_ = one_each ? std::min(rows, kWideRows) + kReadAhead : 0;
   wide_.reserve(one_each ? threads * wide_each_ : rows, sizes.intermediate, true);
   attention_each_ = round_up(attention_scratch(pack.longest(), sizes.head_size()), kPanelColumns);
@@ -65,7 +66,7 @@ void Workspace::reserve(const Sizes& sizes, const Pack& pack, int threads) {
 }
 
 size_t Workspace::bytes() const {
-  return hidden_.bytes() + attended_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
+  return hidden_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
          attention_.bytes() + positions_.bytes();
 }
 
@@ -105,7 +106,6 @@ void Forward::embed() {
 
 void Forward::layer(const Layer& layer) {
   const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows, &context = space_.context_.rows;
-  const Rows& attended = space_.attended_.rows;
   quantize(layer.qkv, hidden, mine_);
   step();
   multiply(layer.qkv, hidden, {qkv.x, qkv.stride, nullptr, Activation::none}, mine_);
@@ -114,10 +114,9 @@ void Forward::layer(const Layer& layer) {
   team_.wait();  // also: the next layer may now write over queries, keys and values
   quantize(layer.attention_output, context, mine_);
   step();
-  multiply(layer.attention_output, context,
-           {attended.x, attended.stride, hidden.x, Activation::none}, mine_);
+  multiply(layer.attention_output, context, {hidden.x, hidden.stride, hidden.x, Activation::none}, mine_);
   step();
-  normalize(layer.attention_norm, attended, mine_);
+  normalize(layer.attention_norm, hidden, mine_);
   if (!by_rows_) return feed_forward(layer, 0, pack_.rows());
   for (int row = mine_.begin; row < mine_.end; row += kWideRows) {
     feed_forward(layer, row, std::min(kWideRows, mine_.end - row));
@@ -160,19 +159,18 @@ void Forward::attend(int text, int head, Range queries) {
   kernels_.attention(job);
 }
 
-// Rows `begin` … of the attended rows, through the wide part, to the hidden rows. Members with rows of their
-// own also have wide rows of their own.
+// Rows `begin` … through the wide part and back. Members with rows of their own also have wide rows of their own.
 void Forward::feed_forward(const Layer& layer, int begin, int count) {
-  const Rows narrow = space_.attended_.rows.from(begin), hidden = space_.hidden_.rows.from(begin);
+  const Rows hidden = space_.hidden_.rows.from(begin);
   const Rows wide = space_.wide_.rows.from(by_rows_ ? rank_ * space_.wide_each_ : 0);
   const Range all{0, count};
-  quantize(layer.intermediate, narrow, own(count));
+  quantize(layer.intermediate, hidden, own(count));
   step();
-  multiply(layer.intermediate, narrow, {wide.x, wide.stride, nullptr, Activation::gelu}, all);
+  multiply(layer.intermediate, hidden, {wide.x, wide.stride, nullptr, Activation::gelu}, all);
   step();
   quantize(layer.output, wide, own(count));
   step();
-  multiply(layer.output, wide, {hidden.x, hidden.stride, narrow.x, Activation::none}, all);
+  multiply(layer.output, wide, {hidden.x, hidden.stride, hidden.x, Activation::none}, all);
   step();
   normalize(layer.output_norm, hidden, own(count));
 }

@@ -48,7 +48,7 @@ class Workspace {
     size_t bytes() const;
   };
 
-  Store hidden_, attended_, qkv_, context_, wide_;
+  Store hidden_, qkv_, context_, wide_;
   Buffer<float> attention_;
   Buffer<int32_t> positions_;
   int attention_each_ = 0;  // floats of scratch for each thread

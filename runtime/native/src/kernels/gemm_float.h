@@ -12,7 +12,7 @@ constexpr int kInputsBlock = 384;  // inputs of a panel that are used again whil
 // element. Weights is float or uint16_t (float16).
 template <int kRows, int kPanels, class Weights>
 M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights* panels, int64_t panel_stride,
-                       int inputs, Floats (&sums)[kRows][kPanels]) {
+                                  int inputs, Floats (&sums)[kRows][kPanels]) {
   for (int k = 0; k < inputs; ++k) {
     Floats w[kPanels];
     unroll<kPanels>([&](auto p) M3E_INLINE {
@@ -34,28 +34,27 @@ M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights*
   }
 }
 
-// Partial sums wait in `to.out` between blocks of inputs; float32 keeps them exactly, so blocks change nothing.
+// Each block of inputs is summed from zero and added to what stands in `to.out`, or to the residual: a residual
+// is often far larger than a product, and adding the products to it one by one would round each to its size.
 template <int kRows, int kPanels, class Weights>
 [[gnu::noinline]] void float_tile(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
-                       const Epilogue& to, int row, int panel, Range inputs) {
+                                  const Epilogue& to, int row, int panel, Range inputs) {
   Floats sums[kRows][kPanels];
-  float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
-  unroll<kRows>([&](auto r) M3E_INLINE {
-    unroll<kPanels>([&](auto p) M3E_INLINE {
-      sums[r][p] = inputs.begin ? load(out + static_cast<int64_t>(r) * to.stride + p * kPanelColumns) : zero();
-    });
-  });
+  unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
   const int64_t panel_stride = static_cast<int64_t>(w.inputs) * kPanelColumns;
   accumulate(x + static_cast<int64_t>(row) * stride + inputs.begin, stride,
              weights + panel * panel_stride + static_cast<int64_t>(inputs.begin) * kPanelColumns,
              panel_stride, inputs.size(), sums);
+  float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
   unroll<kRows>([&](auto r) M3E_INLINE {
     unroll<kPanels>([&](auto p) M3E_INLINE {
+      float* at = out + static_cast<int64_t>(r) * to.stride + p * kPanelColumns;
+      const Floats sum =
+          inputs.begin ? add(load(at), sums[r][p]) : add_residual(to, row + r, panel + p, sums[r][p]);
       if (inputs.end < w.inputs) {
-        store(out + static_cast<int64_t>(r) * to.stride + p * kPanelColumns, sums[r][p]);
+        store(at, sum);
       } else {
-        const Floats bias = load(w.bias + (panel + p) * kPanelColumns);
-        finish<gelu_exact>(to, row + r, panel + p, add(sums[r][p], bias));
+        finish<gelu_exact>(to, row + r, panel + p, add(sum, load(w.bias + (panel + p) * kPanelColumns)));
       }
     });
   });

@@ -53,7 +53,8 @@ template <int kRows, int kPanels>
     const Restore restore(w, panel + p);
     unroll<kRows>([&](auto r) M3E_INLINE {
       const float minimum = x.minimum[row + r] + kOffset * x.scale[row + r];
-      finish<gelu_fast>(to, row + r, panel + p, restore(sums[r][p], x.scale[row + r], minimum));
+      const Floats product = restore(sums[r][p], x.scale[row + r], minimum);
+      finish<gelu_fast>(to, row + r, panel + p, add_residual(to, row + r, panel + p, product));
     });
   });
 }

@@ -30,7 +30,8 @@ inline void restore_tile(const TileSums& sums, const QuantizedRows& x, const Int
   const Restore restore(w, panel);
   for (int r = 0; r < count; ++r) {
     const Ints total = _mm512_load_si512(sums.lane[r]);
-    finish<gelu_fast>(to, row + r, panel, restore(total, x.scale[row + r], x.minimum[row + r]));
+    const Floats product = restore(total, x.scale[row + r], x.minimum[row + r]);
+    finish<gelu_fast>(to, row + r, panel, add_residual(to, row + r, panel, product));
   }
 }
 

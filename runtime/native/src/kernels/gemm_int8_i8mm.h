@@ -58,7 +58,8 @@ inline void pair_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogu
   const Restore restore(w, panel);
   for (int r = 0; r < 2 * kCount; ++r) {
     const Ints total = row_of(sums[r / 2], r % 2);
-    finish<gelu_fast>(to, row + r, panel, restore(total, x.scale[row + r], x.minimum[row + r]));
+    const Floats product = restore(total, x.scale[row + r], x.minimum[row + r]);
+    finish<gelu_fast>(to, row + r, panel, add_residual(to, row + r, panel, product));
   }
 }
 

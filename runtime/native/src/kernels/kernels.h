@@ -48,11 +48,11 @@ struct FloatMatrix {
 
 enum class Activation { none, gelu };
 
-// What happens to a product before it is stored: out = residual + activation(product + bias).
+// What happens to a product before it is stored: out = activation(residual + product + bias).
 struct Epilogue {
   float* out;
   int stride;
-  const float* residual;  // of the same stride, or null
+  const float* residual;  // of the same stride, or null; may be `out` itself
   Activation activation;
 };
 

@@ -65,11 +65,15 @@ inline void for_row_tiles(Range rows, int tallest, Body body) {
   }
 }
 
+inline Floats add_residual(const Epilogue& to, int row, int panel, Floats y) {
+  const int64_t at = static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
+  return to.residual ? add(y, load(to.residual + at)) : y;
+}
+
 template <Floats (*gelu)(Floats)>
 inline void finish(const Epilogue& to, int row, int panel, Floats y) {
   const int64_t at = static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
   if (to.activation == Activation::gelu) y = gelu(y);
-  if (to.residual) y = add(y, load(to.residual + at));
   store(to.out + at, y);
 }
 
