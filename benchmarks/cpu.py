@@ -21,6 +21,7 @@ from tqdm import tqdm
 from benchmarks import machine
 from benchmarks.checkpoints import SHAPES, make_checkpoint
 from benchmarks.contestants import BASELINE, CONTESTANTS, load
+from benchmarks.older_cpu import PROCESSORS, pretend
 from benchmarks.plot import write_plot
 from benchmarks.report import write_table
 from benchmarks.workloads import SINGLE_LENGTHS, corpus, single
@@ -67,23 +68,29 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
+    parser.add_argument(
+        "--processor", choices=list(PROCESSORS), help="hide newer instruction sets from everyone"
+    )
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
-    results = {
-        "date": datetime.date.today().isoformat(),
-        "machine": machine.describe(),
-        "quick": options.quick,
-        "baseline": BASELINE,
-        "runs": [],
-    }
     with tempfile.TemporaryDirectory() as folder:
+        if options.processor:
+            pretend(options.processor, Path(folder))
+        results = {
+            "date": datetime.date.today().isoformat(),
+            "machine": machine.describe(),
+            "quick": options.quick,
+            "baseline": BASELINE,
+            "runs": [],
+        }
         for shape in options.shapes:
             checkpoint = make_checkpoint(Path(folder) / shape / "checkpoint", shape)
             models = dict(_prepare(options.contestants, checkpoint))
             for threads in options.threads:
                 results["runs"].append(_measure(shape, threads, models, options.quick, Path(folder)))
     options.output.mkdir(parents=True, exist_ok=True)
-    stem = options.output / f"cpu-{results['date']}{'-quick' if options.quick else ''}"
+    marks = [results["date"], options.processor, "quick" if options.quick else None]
+    stem = options.output / "-".join(["cpu", *filter(None, marks)])
     stem.with_suffix(".json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     write_table(results, stem.with_suffix(".md"))
     write_plot(results, stem.with_suffix(".png"))

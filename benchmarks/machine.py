@@ -8,6 +8,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from benchmarks.older_cpu import PROCESSORS
+
 __all__ = ["describe", "has_vnni"]
 
 _FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
@@ -19,6 +21,8 @@ def describe() -> dict[str, Any]:
     """Processor, instruction sets, cores, memory, versions."""
     info = _cpuinfo()
     flags = info.get("flags", info.get("Features", "")).split()
+    if pretended := os.environ.get("M3E_PROCESSOR"):
+        flags = [flag for flag in flags if flag in PROCESSORS[pretended]]
     return {
         "processor": info.get("model name", platform.processor() or platform.machine()),
         "instruction_sets": [flag for flag in _FLAGS if flag in flags],

@@ -25,7 +25,7 @@ from m3e_export.oracle import load_oracle
 from m3e_export.oracle.choice import OracleName
 from m3e_export.precision.calibration import Calibration, calibrate
 from m3e_export.precision.plan import PrecisionPlan
-from m3e_export.precision.search import TRIALS, Int8Search, float_plan
+from m3e_export.precision.search import Int8Search, float_plan
 from m3e_export.targets import TARGETS, Target
 from m3e_export.texts import built_in, read_texts
 from m3e_runtime.backends import Backend, native
@@ -174,7 +174,7 @@ class _Artifacts:
                 return _encode(target, file, token_ids, None)
 
         search = Int8Search(self._checkpoint, self._calibration, target.activations, trial)
-        with progress_bar(TRIALS, "trial", f"Searching int8 {name}") as bar:
+        with progress_bar(search.steps, "step", f"Searching int8 {name}") as bar:
             yield from search.plans(bar.update)
 
     @functools.cached_property

@@ -18,7 +18,7 @@ from m3e_export.precision.plan import PrecisionPlan
 
 __all__ = ["FORMAT_VERSION", "save_native"]
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 
 Tensors = Iterator[tuple[str, npt.NDArray[Any]]]
 

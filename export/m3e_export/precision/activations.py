@@ -21,7 +21,12 @@ Array = npt.NDArray[np.float32]
 
 
 class ActivationCodes(Protocol):
-    """A way to quantize each row of activations by itself."""
+    """A way to quantize each row of activations by itself, and to multiply the codes.
+
+    ``together``: how many products the engine adds in 16 bits where it has no VNNI.
+    """
+
+    together: int
 
     def shift(self, kind: str) -> float:
         """Constant that is added to the inputs of matrices of ``kind`` before they are quantized."""
@@ -34,6 +39,8 @@ class ActivationCodes(Protocol):
 
 class SymmetricCodes:
     """Codes around a fixed zero point, one scale per row: what ONNX's QuantizeLinear can say."""
+
+    together = 2
 
     def shift(self, kind: str) -> float:
         """See :class:`ActivationCodes`."""
@@ -49,6 +56,8 @@ class SymmetricCodes:
 
 class RangeCodes:
     """Codes 0 to 255 from the smallest to the largest value of the row: the native engine."""
+
+    together = 4
 
     def shift(self, kind: str) -> float:
         """See :class:`ActivationCodes`."""

@@ -24,15 +24,21 @@ Array = npt.NDArray[np.float32]
 
 
 class InputSample:
-    """Inputs of one matrix: some rows, and the largest magnitude of each channel over all rows."""
+    """Inputs of one matrix: some rows, and of all rows each channel's largest value, mean and covariances."""
 
     def __init__(self, inputs: int) -> None:
         self.largest: Array = np.zeros(inputs, dtype=np.float32)
         self._rows: list[Array] = []
+        self._count = 0
+        self._sum = np.zeros(inputs, dtype=np.float64)
+        self._products: Array = np.zeros((inputs, inputs), dtype=np.float32)
 
     def add(self, x: Array, random: np.random.Generator) -> None:
         """Take note of ``x`` (``[length, inputs]``)."""
         np.maximum(self.largest, np.abs(x).max(axis=0), out=self.largest)
+        self._count += len(x)
+        self._sum += x.sum(axis=0)
+        self._products += x.T @ x
         chosen = random.choice(len(x), size=min(_PER_TEXT, len(x)), replace=False)
         self._rows.append(x[chosen])
 
@@ -41,6 +47,17 @@ class InputSample:
         rows = np.concatenate(self._rows)
         step = max(1, len(rows) // _ROWS)
         return rows[::step][:_ROWS]
+
+    def mean(self) -> Array:
+        """Mean of each channel, float32 ``[inputs]``."""
+        mean: Array = (self._sum / self._count).astype(np.float32)
+        return mean
+
+    def covariance(self) -> Array:
+        """Covariances of the channels, float32 ``[inputs, inputs]``."""
+        mean = self.mean()
+        covariance: Array = self._products / np.float32(self._count) - np.outer(mean, mean)
+        return covariance
 
 
 @dataclass

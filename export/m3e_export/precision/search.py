@@ -15,11 +15,16 @@ from m3e_export.precision.calibration import Calibration
 from m3e_export.precision.embeddings import FloatEmbeddings, Int8Embeddings
 from m3e_export.precision.int8 import QuantizedLinear, quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
-from m3e_export.precision.smoothing import fold_into_value, relative_error, smoothing_factors
+from m3e_export.precision.smoothing import (
+    fold_into_value,
+    input_statistics,
+    relative_error,
+    smoothing_factors,
+)
 from m3e_runtime.outputs import normalize
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["TRIALS", "Int8Search", "float_plan"]
+__all__ = ["Int8Search", "float_plan"]
 
 Array = npt.NDArray[np.float32]
 Strength = float | None
@@ -33,8 +38,7 @@ _STRENGTHS: dict[str, tuple[Strength, ...]] = {
 }
 """Smoothing strengths to try for each kind of matrix, the best known start first; None is no smoothing."""
 
-TRIALS = 1 + sum(len(strengths) - 1 for strengths in _STRENGTHS.values())
-"""Graphs that the search for strengths builds and runs."""
+_TRIALS = 1 + sum(len(strengths) - 1 for strengths in _STRENGTHS.values())
 
 
 def float_plan(precision: str, half_arithmetic: bool = False) -> PrecisionPlan:
@@ -57,19 +61,25 @@ class Int8Search:
         self._linears = list(checkpoint.weights.linears())
         self._calibration = calibration
         self._run = run
-        self._quantized = functools.cache(self._quantize)
+        self._nearest = functools.cache(self._quantize)
+
+    @property
+    def steps(self) -> int:
+        """Trials of smoothing strengths, and matrices to round, before the first plan comes."""
+        return _TRIALS + len(self._linears)
 
     def plans(self, tick: Callable[[int], object]) -> Iterator[PrecisionPlan]:
         """Plans from all matrices in int8 to none, the most sensitive ones leaving first.
 
         Sensitivity is the relative output error of the matrix on its sampled inputs. The number kept in
         fp16 grows 0, 1, 2, 4, 8 …: few builds, and at most twice as many kept as needed. ``tick`` is told
-        of each of the :data:`TRIALS` before the first plan comes.
+        of each of the :attr:`steps`.
         """
         strengths = self._best_strengths(tick)
-        chosen = [
-            (linear, self._quantized(i, strengths[_kind(linear)])) for i, linear in enumerate(self._linears)
-        ]
+        chosen = []
+        for index, linear in enumerate(self._linears):
+            chosen.append((linear, self._quantize(index, strengths[_kind(linear)], compensate=True)))
+            tick(1)
         samples = self._calibration.samples
         chosen.sort(
             key=lambda pair: -relative_error(pair[0], pair[1], self._activations, samples[pair[0].name])
@@ -101,9 +111,7 @@ class Int8Search:
     def _error(self, strengths: dict[str, Strength]) -> float:
         """Mean cosine distance to the original's vectors on the calibration texts."""
         linears = enumerate(self._linears)
-        plan = self._plan(
-            {linear.name: self._quantized(i, strengths[_kind(linear)]) for i, linear in linears}
-        )
+        plan = self._plan({linear.name: self._nearest(i, strengths[_kind(linear)]) for i, linear in linears})
         found = normalize(self._run(plan, self._calibration.token_ids))
         cosines = (found * normalize(self._calibration.vectors)).sum(axis=1)
         return float(1 - cosines.mean())
@@ -116,13 +124,13 @@ class Int8Search:
                 quantized.update(zip(names, folded, strict=True))
         return PrecisionPlan(np.float16, np.float32, Int8Embeddings(), quantized)
 
-    def _quantize(self, index: int, strength: Strength) -> QuantizedLinear:
+    def _quantize(self, index: int, strength: Strength, compensate: bool = False) -> QuantizedLinear:
         linear = self._linears[index]
+        sample = self._calibration.samples[linear.name]
         shift = self._activations.shift(_kind(linear))
-        if strength is None:
-            return quantize_linear(linear, shift=shift)
-        largest = self._calibration.samples[linear.name].largest
-        return quantize_linear(linear, smoothing_factors(linear.weight, largest, strength), shift)
+        factors = None if strength is None else smoothing_factors(linear.weight, sample.largest, strength)
+        known = input_statistics(self._activations, sample, factors, shift) if compensate else None
+        return quantize_linear(linear, factors, shift, self._activations.together, known)
 
 
 def _kind(linear: Linear) -> str:

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from m3e_export.architectures import Linear
 from m3e_export.precision.activations import ActivationCodes
 from m3e_export.precision.calibration import InputSample
-from m3e_export.precision.int8 import QuantizedLinear
+from m3e_export.precision.int8 import InputStatistics, QuantizedLinear
 
-__all__ = ["fold_into_value", "relative_error", "smoothing_factors"]
+__all__ = ["fold_into_value", "input_statistics", "relative_error", "smoothing_factors"]
 
 _FLOOR = 1e-5  # SmoothQuant's own floor for dead channels
 
@@ -57,10 +57,22 @@ def relative_error(
     )
 
 
+def input_statistics(
+    activations: ActivationCodes, sample: InputSample, smoothing: Array | None, shift: float
+) -> InputStatistics:
+    """What rounding the weights of a matrix needs to know of its inputs."""
+    x = _prepared(sample.rows(), smoothing, shift)
+    noise = np.square(activations.rounded(x, shift) - x).mean()
+    return InputStatistics(sample.mean(), sample.covariance(), float(noise))
+
+
 def _simulate(linear: QuantizedLinear, activations: ActivationCodes, rows: Array) -> Array:
     """What the integer product gives for ``rows`` (``[n, inputs]``), float32 ``[n, outputs]``."""
-    x = rows + np.float32(linear.shift)
-    if linear.smoothing is not None:
-        x = x * linear.smoothing
+    x = _prepared(rows, linear.smoothing, linear.shift)
     product: Array = activations.rounded(x, linear.shift) @ linear.codes.astype(np.float32)
     return product * linear.scales + linear.bias
+
+
+def _prepared(rows: Array, smoothing: Array | None, shift: float) -> Array:
+    x = rows + np.float32(shift)
+    return x if smoothing is None else x * smoothing

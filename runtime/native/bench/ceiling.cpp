@@ -1,6 +1,8 @@
 // Compiled once for each instruction set: M3E_SET is its name, M3E_DOT its header of dot products.
 #include "ceiling.h"
 
+#include <type_traits>
+
 #include M3E_DOT
 #include "kernels/tiles.h"
 
@@ -10,10 +12,27 @@
 namespace m3e {
 namespace {
 
-// Makes the compiler believe that a value has changed, so that nothing is computed once for all.
+// Makes the compiler believe that a value has changed, so that nothing is computed once for all. Vectors stay
+// in registers.
 template <class Value>
 inline void forget(Value& value) {
+#if defined(__x86_64__)
+  if constexpr (!std::is_class_v<Value> && !std::is_array_v<Value> && sizeof(Value) >= 32) {
+    asm volatile("" : "+v"(value));
+    return;
+  }
+#endif
   asm volatile("" : "+m"(value));
+}
+
+template <class Codes>
+inline void forget_codes(Codes& codes) {
+  if constexpr (kStepInputs == 8) {
+    forget(codes.first);
+    forget(codes.second);
+  } else {
+    forget(codes);
+  }
 }
 
 // Makes the compiler believe that a value is needed. By value: what lies in registers stays there.
@@ -76,21 +95,22 @@ int64_t int8_ceiling(int64_t rounds) {
 }
 #else
 int64_t int8_ceiling(int64_t rounds) {
-  alignas(64) uint8_t bytes[128] = {};
+  alignas(64) uint8_t bytes[256] = {};
+  forget(bytes);
   constexpr int kSums = kInt8TileRows * kInt8TilePanels;
   Ints sums[kSums];
   unroll<kSums>([&](auto i) M3E_INLINE { sums[i] = no_sum(); });
   const Weights weights = load_weights(reinterpret_cast<const int8_t*>(bytes));
-  Codes codes = splat_codes(bytes + 64);
+  Codes codes = splat_codes(bytes + 128);
   for (int64_t round = 0; round < rounds; ++round) {
     unroll<kSums>([&](auto i) M3E_INLINE {
-      forget(codes);
+      forget_codes(codes);
       sums[i] = dot(sums[i], codes, weights);
       settle(sums[i]);
     });
   }
   unroll<kSums>([&](auto i) M3E_INLINE { keep(sums[i]); });
-  return rounds * kSums * kPanelColumns * 4;
+  return rounds * kSums * kPanelColumns * kStepInputs;
 }
 #endif
 

@@ -9,7 +9,7 @@ namespace m3e {
 namespace {
 
 constexpr const char* kFormat = "m3e-native";
-constexpr const char* kVersion = "1";
+constexpr const char* kVersion = "2";
 
 int bounded(const SafeTensors& file, const std::string& key, long largest) {
   const std::string& text = file.metadata(key);

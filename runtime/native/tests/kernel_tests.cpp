@@ -109,6 +109,16 @@ void test_quantize(const Kernels& kernels, int rows, int columns, const std::str
   }
 }
 
+// What weights of each sign may still add to a 16-bit sum with codes of 255.
+struct SumRoom {
+  int positive = 128, negative = 128;
+  int take(int code) {
+    const int taken = std::max(-negative, std::min(code, positive));
+    (taken > 0 ? positive : negative) -= std::abs(taken);
+    return taken;
+  }
+};
+
 struct Weights8 {
   int inputs, outputs;
   std::vector<int8_t> codes;  // [inputs][outputs]
@@ -126,13 +136,14 @@ struct Weights8 {
     for (int n = 0; n < outputs; ++n) {
       scales.data()[n] = uniform(0.001f, 0.1f);
       bias.data()[n] = normal();
-      int sum = 0, left = 0;
+      int sum = 0;
+      std::vector<SumRoom> room(static_cast<size_t>(inputs / 8 + 1) * 2);
       for (int k = 0; k < inputs; ++k) {
-        // Pair-safe: |a + b| ≤ 128. Extreme: 64 beside 64, always of one sign.
-        const int room = k % 2 ? 128 - std::abs(left) : 127;
-        const int most = room > 127 ? 127 : room;
-        const int code = extreme ? (k % 2 ? most : 64) : static_cast<int>(uniform(-1, 1) * static_cast<float>(most));
-        left = code;
+        // Inputs k, k + 1, k + 4, k + 5 of eight share a 16-bit sum; a quarter each, and at last all that is left.
+        SumRoom& left = room[static_cast<size_t>(k / 8 * 2 + k % 4 / 2)];
+        const bool last = k % 8 == 5 || k % 8 == 7;
+        const float drawn = uniform(-1, 1) * static_cast<float>(last ? 127 : 64);
+        const int code = left.take(extreme ? (last ? 127 : 32) : static_cast<int>(drawn));
         sum += code;
         codes[static_cast<size_t>(k * outputs + n)] = static_cast<int8_t>(code);
         panels.data()[((static_cast<int64_t>(n / 16) * steps + k / 4) * 16 + n % 16) * 4 + k % 4] =

@@ -11,6 +11,7 @@ constexpr int kInt8TilePanels = 1;
 
 #if defined(__ARM_FEATURE_MATMUL_INT8)
 constexpr int kInt8TileRows = 5;
+constexpr int kStepInputs = 4;
 constexpr float kOffset = 0;
 using Codes = uint8x16_t;
 inline Codes splat_codes(const uint8_t* p) {
@@ -22,6 +23,7 @@ inline int32x4_t dot_part(int32x4_t sum, Codes codes, int8x16_t weights) {
   return vusdotq_s32(sum, codes, weights);
 }
 #else
+constexpr int kStepInputs = 4;
 constexpr float kOffset = 128;
 using Codes = int8x16_t;
 inline Codes splat_codes(const uint8_t* p) {

@@ -8,6 +8,7 @@ namespace {
 
 constexpr int kInt8TileRows = 4;
 constexpr int kInt8TilePanels = 1;
+constexpr int kStepInputs = 4;
 constexpr float kOffset = 0;
 
 using Weights = const int8_t*;

@@ -1,7 +1,8 @@
 // Products of 8-bit rows with packed 8-bit matrices. Include a dot_*.h first: it defines
-//   Weights, load_weights: one step of a panel, 16 columns × 4 inputs, from 64 bytes;
-//   Codes, splat_codes: 4 codes of a row for every column;
-//   dot: adds the 4 products of each column to 16 sums;
+//   kStepInputs: inputs of a step, 4 or 8; a panel has 16 columns × 4 inputs after 16 columns × 4 inputs;
+//   Weights, load_weights: one step of a panel;
+//   Codes, splat_codes: the codes of a row for one step, for every column;
+//   dot: adds a step's products of each column to 16 sums;
 //   kOffset: what its codes have to be raised by (0, or 128 where only signed codes multiply);
 //   kInt8TileRows, kInt8TilePanels: the tile that fills the registers.
 #pragma once
@@ -26,8 +27,9 @@ struct Restore {
 
 template <int kRows, int kPanels>
 [[gnu::noinline]] void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int panel) {
-  const int steps = round_up(w.inputs, kInputsAlign) / 4;
-  const int64_t panel_stride = static_cast<int64_t>(steps) * 64;
+  constexpr int kStepBytes = kStepInputs * kPanelColumns;
+  const int steps = round_up(w.inputs, kInputsAlign) / kStepInputs;
+  const int64_t panel_stride = static_cast<int64_t>(steps) * kStepBytes;
   const int8_t* weights = w.panels + panel * panel_stride;
   const uint8_t* codes = x.codes + static_cast<int64_t>(row) * x.stride;
   Ints sums[kRows][kPanels];
@@ -37,12 +39,12 @@ template <int kRows, int kPanels>
   for (int step = 0; step < steps; ++step) {
     Weights column[kPanels];
     unroll<kPanels>([&](auto p) M3E_INLINE {
-      const int8_t* from = weights + p * panel_stride + step * 64;
+      const int8_t* from = weights + p * panel_stride + step * kStepBytes;
       column[p] = load_weights(from);
-      fetch_ahead(from);
+      for (int line = 0; line < kStepBytes; line += 64) fetch_ahead(from + line);
     });
     unroll<kRows>([&](auto r) M3E_INLINE {
-      const Codes value = splat_codes(codes + static_cast<int64_t>(r) * x.stride + step * 4);
+      const Codes value = splat_codes(codes + static_cast<int64_t>(r) * x.stride + step * kStepInputs);
       unroll<kPanels>([&](auto p) M3E_INLINE {
         sums[r][p] = dot(sums[r][p], value, column[p]);
         settle(sums[r][p]);

@@ -1,4 +1,4 @@
-#include "dot_avx512.h"
+#include "dot_avx512vnni.h"
 // The instruction set comes first: what follows is written in its terms.
 #include "attention.h"
 #include "gemm_int8_amx.h"
