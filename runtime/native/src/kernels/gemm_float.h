@@ -60,27 +60,37 @@ template <int kRows, int kPanels, class Weights>
   });
 }
 
-template <int kPanels, class Weights>
+template <int kRows, int kPanels, class Weights>
 inline void float_panels(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
                          const Epilogue& to, Range rows, int panel) {
   for (int begin = 0; begin < w.inputs; begin += kInputsBlock) {
     const Range inputs{begin, begin + kInputsBlock < w.inputs ? begin + kInputsBlock : w.inputs};
-    for_row_tiles(rows, kFloatTileRows, [&](int row, int count) {
-      Constant<kFloatTileRows>::call(count, [&](auto tall) {
+    for_row_tiles(rows, kRows, [&](int row, int count) {
+      Constant<kRows>::call(count, [&](auto tall) {
         float_tile<tall.value, kPanels>(x, stride, w, weights, to, row, panel, inputs);
       });
     });
   }
 }
 
+template <int kRows, int kPanels, class Weights>
+inline void gemm_float_tiled(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
+                             const Epilogue& to, Range rows, Range panels) {
+  int panel = panels.begin;
+  for (; panel + kPanels <= panels.end; panel += kPanels) {
+    float_panels<kRows, kPanels>(x, stride, w, weights, to, rows, panel);
+  }
+  for (; panel < panels.end; ++panel) float_panels<kRows, 1>(x, stride, w, weights, to, rows, panel);
+}
+
 template <class Weights>
 inline void gemm_float_as(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
                           const Epilogue& to, Range rows, Range panels) {
-  int panel = panels.begin;
-  for (; panel + kFloatTilePanels <= panels.end; panel += kFloatTilePanels) {
-    float_panels<kFloatTilePanels>(x, stride, w, weights, to, rows, panel);
+  if (rows.size() <= kFewRows) {
+    gemm_float_tiled<kFewRows, kFewRowsPanels>(x, stride, w, weights, to, rows, panels);
+  } else {
+    gemm_float_tiled<kFloatTileRows, kFloatTilePanels>(x, stride, w, weights, to, rows, panels);
   }
-  for (; panel < panels.end; ++panel) float_panels<1>(x, stride, w, weights, to, rows, panel);
 }
 
 void gemm_float(const float* x, int stride, const FloatMatrix& w, const Epilogue& to, Range rows,

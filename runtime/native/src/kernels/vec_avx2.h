@@ -17,6 +17,8 @@ struct Ints {
 
 constexpr int kFloatTileRows = 6;
 constexpr int kFloatTilePanels = 1;
+constexpr int kFewRows = kFloatTileRows;
+constexpr int kFewRowsPanels = kFloatTilePanels;
 
 // Keeps the compiler from putting off the end of a computation: it would run out of registers.
 inline void settle(Floats& x) { asm volatile("" : "+x"(x.low), "+x"(x.high)); }

@@ -18,6 +18,8 @@ struct Ints {
 
 constexpr int kFloatTileRows = 5;
 constexpr int kFloatTilePanels = 1;
+constexpr int kFewRows = kFloatTileRows;
+constexpr int kFewRowsPanels = kFloatTilePanels;
 
 template <class Make>
 inline Floats each(Make make) {

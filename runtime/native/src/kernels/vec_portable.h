@@ -16,6 +16,8 @@ struct Ints {
 
 constexpr int kFloatTileRows = 4;
 constexpr int kFloatTilePanels = 1;
+constexpr int kFewRows = kFloatTileRows;
+constexpr int kFewRowsPanels = kFloatTilePanels;
 
 template <class Make>
 inline Floats each(Make make) {
