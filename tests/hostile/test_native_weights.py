@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 
+from m3e_export.native.writer import FORMAT_VERSION
 from m3e_runtime import BundleError
 from m3e_runtime.backends import native
 from m3e_runtime.backends.native import NativeCpu
@@ -110,7 +111,9 @@ def overlap(header):
 CHANGES = {
     "no format": metadata("format", None),
     "other format": metadata("format", "pt"),
-    "newer version": metadata("version", "2"),
+    "newer version": metadata("version", str(int(FORMAT_VERSION) + 1)),
+    "older version": metadata("version", str(int(FORMAT_VERSION) - 1)),
+    "version not a number": metadata("version", "two"),
     "no layers": metadata("layers", None),
     "zero layers": metadata("layers", "0"),
     "more layers than tensors": metadata("layers", "3"),
