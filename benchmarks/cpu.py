@@ -89,8 +89,10 @@ def main() -> None:
             for threads in options.threads:
                 results["runs"].append(_measure(shape, threads, models, options.quick, Path(folder)))
     options.output.mkdir(parents=True, exist_ok=True)
-    marks = [results["date"], options.processor, "quick" if options.quick else None]
-    stem = options.output / "-".join(["cpu", *filter(None, marks)])
+    newest = results["machine"]["instruction_sets"][-1:]
+    pretended = ["pretended"] if options.processor else []
+    marks = [results["date"], *newest, *pretended, *(["quick"] if options.quick else [])]
+    stem = options.output / "-".join(["cpu", *marks])
     stem.with_suffix(".json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     write_table(results, stem.with_suffix(".md"))
     write_plot(results, stem.with_suffix(".png"))

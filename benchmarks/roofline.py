@@ -54,7 +54,8 @@ def main() -> None:
                 found = json.loads(subprocess.check_output([str(part) for part in command], text=True))
                 results["runs"].append({"precision": precision, **found})
     options.output.mkdir(parents=True, exist_ok=True)
-    stem = options.output / f"roofline-{results['date']}"
+    newest = results["machine"]["instruction_sets"][-1:]
+    stem = options.output / "-".join(["roofline", results["date"], *newest])
     stem.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
     stem.with_suffix(".md").write_text("\n".join(_table(results)), encoding="utf-8")
     _plot(results, stem.with_suffix(".png"))
