@@ -40,7 +40,8 @@ template <int kRows, int kPanels>
                          int scores_stride) {
   Floats sums[kRows][kPanels];
   unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
-  accumulate(queries, job.stride, keys, static_cast<int64_t>(job.head_size) * 16, job.head_size, sums);
+  accumulate(queries, job.stride, keys, static_cast<int64_t>(job.head_size) * 16, job.head_size, NothingAhead{},
+             sums);
   unroll<kRows>([&](auto r) M3E_INLINE {
     unroll<kPanels>([&](auto p) M3E_INLINE { store(scores + r * scores_stride + p * 16, sums[r][p]); });
   });
@@ -84,7 +85,7 @@ template <int kRows, int kPanels>
                                   int scores_stride, const float* inverse, float* out, int lanes) {
   Floats sums[kRows][kPanels];
   unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
-  accumulate(scores, scores_stride, values, static_cast<int64_t>(job.length) * 16, job.length, sums);
+  accumulate(scores, scores_stride, values, static_cast<int64_t>(job.length) * 16, job.length, NothingAhead{}, sums);
   unroll<kRows>([&](auto r) M3E_INLINE {
     unroll<kPanels>([&](auto p) M3E_INLINE {
       float* to = out + static_cast<int64_t>(r) * job.out_stride + p * 16;

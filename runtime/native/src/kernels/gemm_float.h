@@ -7,12 +7,35 @@ namespace m3e {
 namespace {
 
 constexpr int kInputsBlock = 384;  // inputs of a panel that are used again while they are in the nearest cache
+// Inputs and rows whose numbers stay in the next cache while all panels pass.
+constexpr int kInputsNear = 2 * kInputsBlock;
+constexpr int kRowsNear = 128;
+
+// Weights come from far away. Were each tile to wait for its own, the first rows of a panel would run at the speed
+// of memory and the others at that of registers, one after the other; so each tile asks for a share of the weights
+// that come next, one line with each of its inputs, and both go on at once.
+struct Ahead {
+  // `next` are the weights that follow, `bytes` of each panel; of `rows`, this tile has `count` from `row`.
+  Ahead(const void* next, int64_t panel_stride, int64_t bytes, Range rows, int row, int count, int inputs)
+      : from(static_cast<const char*>(next) + bytes * (row - rows.begin) / rows.size()),
+        panel_stride(panel_stride),
+        step((bytes * count / rows.size() + inputs - 1) / inputs) {}
+  void operator()(int panel, int k) const {
+    constexpr int kRead = 0, kNextCache = 2;
+    __builtin_prefetch(from + panel * panel_stride + k * step, kRead, kNextCache);
+  }
+  const char* from;
+  int64_t panel_stride, step;  // in bytes
+};
+struct NothingAhead {
+  void operator()(int, int) const {}
+};
 
 // One tile of the product: kRows × kPanels vectors, summed over `inputs` in order, one chain for each
 // element. Weights is float or uint16_t (float16).
-template <int kRows, int kPanels, class Weights>
+template <int kRows, int kPanels, class Weights, class Ahead>
 M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights* panels, int64_t panel_stride,
-                                  int inputs, Floats (&sums)[kRows][kPanels]) {
+                                  int inputs, Ahead ahead, Floats (&sums)[kRows][kPanels]) {
   for (int k = 0; k < inputs; ++k) {
     Floats w[kPanels];
     unroll<kPanels>([&](auto p) M3E_INLINE {
@@ -22,7 +45,7 @@ M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights*
       } else {
         w[p] = load(from);
       }
-      fetch_ahead(from);
+      ahead(p, k);
     });
     unroll<kRows>([&](auto r) M3E_INLINE {
       const Floats value = splat(x[r * stride + k]);
@@ -34,17 +57,30 @@ M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights*
   }
 }
 
+template <class Weights>
+struct FloatProduct {
+  const float* x;
+  int stride;
+  const FloatMatrix& w;
+  const Weights* weights;
+  const Epilogue& to;
+
+  int64_t panel_stride() const { return static_cast<int64_t>(w.inputs) * kPanelColumns; }
+  const Weights* at(int panel, int input) const {
+    return weights + panel * panel_stride() + static_cast<int64_t>(input) * kPanelColumns;
+  }
+};
+
 // Each block of inputs is summed from zero and added to what stands in `to.out`, or to the residual: a residual
 // is often far larger than a product, and adding the products to it one by one would round each to its size.
 template <int kRows, int kPanels, class Weights>
-[[gnu::noinline]] void float_tile(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
-                                  const Epilogue& to, int row, int panel, Range inputs) {
+[[gnu::noinline]] void float_tile(const FloatProduct<Weights>& product, int row, int panel, Range inputs,
+                                  Ahead ahead) {
+  const auto& [x, stride, w, weights, to] = product;
   Floats sums[kRows][kPanels];
   unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
-  const int64_t panel_stride = static_cast<int64_t>(w.inputs) * kPanelColumns;
-  accumulate(x + static_cast<int64_t>(row) * stride + inputs.begin, stride,
-             weights + panel * panel_stride + static_cast<int64_t>(inputs.begin) * kPanelColumns,
-             panel_stride, inputs.size(), sums);
+  accumulate(x + static_cast<int64_t>(row) * stride + inputs.begin, stride, product.at(panel, inputs.begin),
+             product.panel_stride(), inputs.size(), ahead, sums);
   float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
   unroll<kRows>([&](auto r) M3E_INLINE {
     unroll<kPanels>([&](auto p) M3E_INLINE {
@@ -61,44 +97,49 @@ template <int kRows, int kPanels, class Weights>
 }
 
 template <int kRows, int kPanels, class Weights>
-inline void float_panels(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
-                         const Epilogue& to, Range rows, int panel) {
-  for (int begin = 0; begin < w.inputs; begin += kInputsBlock) {
-    const Range inputs{begin, begin + kInputsBlock < w.inputs ? begin + kInputsBlock : w.inputs};
+inline void float_panels(const FloatProduct<Weights>& product, Range rows, int panel, Range inputs) {
+  for_blocks(inputs, kInputsBlock, [&](Range block) {
+    const Weights* next = block.end < inputs.end ? product.at(panel, block.end)
+                                                 : product.at(panel + kPanels, inputs.begin);
+    const int64_t bytes = static_cast<int64_t>(block.size()) * kPanelColumns * sizeof(Weights);
     for_row_tiles(rows, kRows, [&](int row, int count) {
+      const Ahead ahead(next, product.panel_stride() * sizeof(Weights), bytes, rows, row, count, block.size());
       Constant<kRows>::call(count, [&](auto tall) {
-        float_tile<tall.value, kPanels>(x, stride, w, weights, to, row, panel, inputs);
+        float_tile<tall.value, kPanels>(product, row, panel, block, ahead);
       });
     });
-  }
+  });
 }
 
 template <int kRows, int kPanels, class Weights>
-inline void gemm_float_tiled(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
-                             const Epilogue& to, Range rows, Range panels) {
-  int panel = panels.begin;
-  for (; panel + kPanels <= panels.end; panel += kPanels) {
-    float_panels<kRows, kPanels>(x, stride, w, weights, to, rows, panel);
-  }
-  for (; panel < panels.end; ++panel) float_panels<kRows, 1>(x, stride, w, weights, to, rows, panel);
+inline void gemm_float_tiled(const FloatProduct<Weights>& product, Range rows, Range panels) {
+  for_blocks({0, product.w.inputs}, kInputsNear, [&](Range inputs) {
+    for_row_tiles(rows, kRowsNear, [&](int row, int count) {
+      const Range near{row, row + count};
+      int panel = panels.begin;
+      for (; panel + kPanels <= panels.end; panel += kPanels) {
+        float_panels<kRows, kPanels>(product, near, panel, inputs);
+      }
+      for (; panel < panels.end; ++panel) float_panels<kRows, 1>(product, near, panel, inputs);
+    });
+  });
 }
 
 template <class Weights>
-inline void gemm_float_as(const float* x, int stride, const FloatMatrix& w, const Weights* weights,
-                          const Epilogue& to, Range rows, Range panels) {
+inline void gemm_float_as(const FloatProduct<Weights>& product, Range rows, Range panels) {
   if (rows.size() <= kFewRows) {
-    gemm_float_tiled<kFewRows, kFewRowsPanels>(x, stride, w, weights, to, rows, panels);
+    gemm_float_tiled<kFewRows, kFewRowsPanels>(product, rows, panels);
   } else {
-    gemm_float_tiled<kFloatTileRows, kFloatTilePanels>(x, stride, w, weights, to, rows, panels);
+    gemm_float_tiled<kFloatTileRows, kFloatTilePanels>(product, rows, panels);
   }
 }
 
 void gemm_float(const float* x, int stride, const FloatMatrix& w, const Epilogue& to, Range rows,
                 Range panels) {
   if (w.panels) {
-    gemm_float_as(x, stride, w, w.panels, to, rows, panels);
+    gemm_float_as<float>({x, stride, w, w.panels, to}, rows, panels);
   } else {
-    gemm_float_as(x, stride, w, w.half_panels, to, rows, panels);
+    gemm_float_as<uint16_t>({x, stride, w, w.half_panels, to}, rows, panels);
   }
 }
 

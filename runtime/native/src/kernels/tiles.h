@@ -65,6 +65,14 @@ inline void for_row_tiles(Range rows, int tallest, Body body) {
   }
 }
 
+// Calls body(block) over `all` in blocks of `size`; the last may be smaller.
+template <class Body>
+inline void for_blocks(Range all, int size, Body body) {
+  for (int begin = all.begin; begin < all.end; begin += size) {
+    body(Range{begin, begin + size < all.end ? begin + size : all.end});
+  }
+}
+
 inline Floats add_residual(const Epilogue& to, int row, int panel, Floats y) {
   const int64_t at = static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
   return to.residual ? add(y, load(to.residual + at)) : y;
