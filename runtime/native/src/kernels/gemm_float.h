@@ -11,26 +11,6 @@ constexpr int kInputsBlock = 384;  // inputs of a panel that are used again whil
 constexpr int kInputsNear = 2 * kInputsBlock;
 constexpr int kRowsNear = 128;
 
-// Weights come from far away. Were each tile to wait for its own, the first rows of a panel would run at the speed
-// of memory and the others at that of registers, one after the other; so each tile asks for a share of the weights
-// that come next, one line with each of its inputs, and both go on at once.
-struct Ahead {
-  // `next` are the weights that follow, `bytes` of each panel; of `rows`, this tile has `count` from `row`.
-  Ahead(const void* next, int64_t panel_stride, int64_t bytes, Range rows, int row, int count, int inputs)
-      : from(static_cast<const char*>(next) + bytes * (row - rows.begin) / rows.size()),
-        panel_stride(panel_stride),
-        step((bytes * count / rows.size() + inputs - 1) / inputs) {}
-  void operator()(int panel, int k) const {
-    constexpr int kRead = 0, kNextCache = 2;
-    __builtin_prefetch(from + panel * panel_stride + k * step, kRead, kNextCache);
-  }
-  const char* from;
-  int64_t panel_stride, step;  // in bytes
-};
-struct NothingAhead {
-  void operator()(int, int) const {}
-};
-
 // One tile of the product: kRows × kPanels vectors, summed over `inputs` in order, one chain for each
 // element. Weights is float or uint16_t (float16).
 template <int kRows, int kPanels, class Weights, class Ahead>

@@ -25,11 +25,18 @@ struct Restore {
   }
 };
 
-template <int kRows, int kPanels>
-[[gnu::noinline]] void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int panel) {
-  constexpr int kStepBytes = kStepInputs * kPanelColumns;
-  const int steps = round_up(w.inputs, kInputsAlign) / kStepInputs;
-  const int64_t panel_stride = static_cast<int64_t>(steps) * kStepBytes;
+constexpr int kStepBytes = kStepInputs * kPanelColumns;
+constexpr int kLine = 64;
+
+inline int64_t bytes_of_panel(const Int8Matrix& w) {
+  return static_cast<int64_t>(round_up(w.inputs, kInputsAlign)) * kPanelColumns;
+}
+
+template <int kRows, int kPanels, class Ahead>
+[[gnu::noinline]] void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int panel,
+                                 Ahead ahead) {
+  const int64_t panel_stride = bytes_of_panel(w);
+  const int steps = static_cast<int>(panel_stride / kStepBytes);
   const int8_t* weights = w.panels + panel * panel_stride;
   const uint8_t* codes = x.codes + static_cast<int64_t>(row) * x.stride;
   Ints sums[kRows][kPanels];
@@ -39,9 +46,8 @@ template <int kRows, int kPanels>
   for (int step = 0; step < steps; ++step) {
     Weights column[kPanels];
     unroll<kPanels>([&](auto p) M3E_INLINE {
-      const int8_t* from = weights + p * panel_stride + step * kStepBytes;
-      column[p] = load_weights(from);
-      for (int line = 0; line < kStepBytes; line += 64) fetch_ahead(from + line);
+      column[p] = load_weights(weights + p * panel_stride + step * kStepBytes);
+      unroll<kStepBytes / kLine>([&](auto line) M3E_INLINE { ahead(p, step * (kStepBytes / kLine) + line); });
     });
     unroll<kRows>([&](auto r) M3E_INLINE {
       const Codes value = splat_codes(codes + static_cast<int64_t>(r) * x.stride + step * kStepInputs);
@@ -64,9 +70,12 @@ template <int kRows, int kPanels>
 template <int kPanels>
 inline void int8_panels(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows,
                         int panel) {
+  const int64_t bytes = bytes_of_panel(w);
+  const int8_t* next = w.panels + (panel + kPanels) * bytes;
   for_row_tiles(rows, kInt8TileRows, [&](int row, int count) {
+    const Ahead ahead(next, bytes, bytes, rows, row, count, bytes / kLine);
     Constant<kInt8TileRows>::call(
-        count, [&](auto tall) { int8_tile<tall.value, kPanels>(x, w, to, row, panel); });
+        count, [&](auto tall) { int8_tile<tall.value, kPanels>(x, w, to, row, panel, ahead); });
   });
 }
 

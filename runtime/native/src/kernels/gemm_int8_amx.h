@@ -35,9 +35,13 @@ inline void restore_tile(const TileSums& sums, const QuantizedRows& x, const Int
   }
 }
 
+// A processor's own prefetching stops at the end of a page.
 inline void fetch_tile_ahead(const int8_t* weights) {
+  constexpr int kBytesAhead = 4096;
 #pragma GCC unroll 16
-  for (int line = 0; line < kTileRows; ++line) fetch_ahead(weights + line * 64);
+  for (int line = 0; line < kTileRows; ++line) {
+    __builtin_prefetch(reinterpret_cast<const char*>(weights) + kBytesAhead + line * kLine);
+  }
 }
 
 // 32 rows × 2 panels: every tile loaded serves two products. The first rows bring the weights into the cache.

@@ -69,7 +69,7 @@ void gemm_int8_i8mm(const QuantizedRows& x, const Int8Matrix& w, const Epilogue&
     int row = rows.begin;
     for (; row + 2 * kPairs <= rows.end; row += 2 * kPairs) pair_tile<kPairs>(x, w, to, row, panel);
     for (; row + 2 <= rows.end; row += 2) pair_tile<1>(x, w, to, row, panel);
-    if (row < rows.end) int8_tile<1, 1>(x, w, to, row, panel);
+    if (row < rows.end) int8_tile<1, 1>(x, w, to, row, panel, NothingAhead{});
   }
 }
 

@@ -29,12 +29,29 @@ M3E_INLINE inline void unroll(Body body) {
   unroll(body, std::make_integer_sequence<int, kCount>{});
 }
 
-// Weights come from far away, once for each pass, and a processor's own prefetching stops at the end of a page:
-// products ask for what they need some steps later. For few rows this takes a third of the time away.
-inline void fetch_ahead(const void* weights) {
-  constexpr int kBytesAhead = 4096;
-  __builtin_prefetch(static_cast<const char*>(weights) + kBytesAhead);
-}
+// Weights come from far away. Were each tile to wait for its own, the first rows of a panel would run at the speed
+// of memory and the others at that of registers, one after the other; so each tile asks for a share of the weights
+// that come next, line by line with its own steps, and both go on at once.
+class Ahead {
+ public:
+  // `next` are the weights that follow, `bytes` of each panel; of `rows`, this tile has `count` from `row`. It will
+  // ask `times` for each panel.
+  Ahead(const void* next, int64_t panel_stride, int64_t bytes, Range rows, int row, int count, int64_t times)
+      : from_(static_cast<const char*>(next) + bytes * (row - rows.begin) / rows.size()),
+        panel_stride_(panel_stride),
+        step_((bytes * count / rows.size() + times - 1) / times) {}
+  void operator()(int panel, int64_t time) const {
+    constexpr int kRead = 0, kNextCache = 2;
+    __builtin_prefetch(from_ + panel * panel_stride_ + time * step_, kRead, kNextCache);
+  }
+
+ private:
+  const char* from_;
+  int64_t panel_stride_, step_;  // in bytes
+};
+struct NothingAhead {
+  void operator()(int, int64_t) const {}
+};
 
 // Calls body(constant) with the constant equal to `n`, for 1 ≤ n ≤ kMost.
 template <int kMost>
