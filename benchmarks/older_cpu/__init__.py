@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 from pathlib import Path
@@ -15,13 +16,17 @@ PROCESSORS = {
 }
 """Name → flags of /proc/cpuinfo that are left."""
 
+_ARCH_PRCTL, _SET_CPUID = 158, 0x1012  # x86-64's number of the call; asm/prctl.h
+
 
 def pretend(processor: str, folder: Path) -> None:
     """Let every program that this one starts see ``processor``; ``folder`` keeps the compiled shim.
 
     Raises:
-        RuntimeError: no C compiler, or not Linux on x86-64.
+        RuntimeError: no C compiler, not Linux on x86-64, or a processor that cannot make CPUID trap.
     """
+    if ctypes.CDLL(None).syscall(_ARCH_PRCTL, _SET_CPUID, 1):  # 1: let it run, as it does already
+        raise RuntimeError("--processor: CPUID cannot be made to trap on this processor or virtual machine.")
     shim = folder / "older_cpu.so"
     source = Path(__file__).with_name("older_cpu.c")
     command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-o", str(shim), str(source)]

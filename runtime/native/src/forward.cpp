@@ -110,7 +110,7 @@ void Forward::layer(const Layer& layer) {
   step();
   multiply(layer.qkv, hidden, {qkv.x, qkv.stride, nullptr, Activation::none}, mine_);
   team_.wait();
-  attend();
+  attend(layer.qkv.is_int8() ? kernels_.attention_rounded : kernels_.attention);
   team_.wait();  // also: the next layer may now write over queries, keys and values
   quantize(layer.attention_output, context, mine_);
   step();
@@ -123,25 +123,25 @@ void Forward::layer(const Layer& layer) {
   }
 }
 
-void Forward::attend() {
+void Forward::attend(Attention attention) {
   const int heads = weights_.sizes.heads;
   if (by_rows_) {
     for (int text = 0; text < pack_.texts; ++text) {
       const int begin = pack_.begin(text);
       const Range queries{std::max(mine_.begin - begin, 0), std::min(mine_.end - begin, pack_.length(text))};
       if (queries.size() <= 0) continue;
-      for (int head = 0; head < heads; ++head) attend(text, head, queries);
+      for (int head = 0; head < heads; ++head) attend(attention, text, head, queries);
     }
     return;
   }
   const Range items = share(pack_.texts * heads);
   for (int item = items.begin; item < items.end; ++item) {
     const int text = item / heads;
-    attend(text, item % heads, {0, pack_.length(text)});
+    attend(attention, text, item % heads, {0, pack_.length(text)});
   }
 }
 
-void Forward::attend(int text, int head, Range queries) {
+void Forward::attend(Attention attention, int text, int head, Range queries) {
   const Sizes& sizes = weights_.sizes;
   const Rows qkv = space_.qkv_.rows.from(pack_.begin(text));
   const Rows context = space_.context_.rows.from(pack_.begin(text));
@@ -156,7 +156,7 @@ void Forward::attend(int text, int head, Range queries) {
   job.out = context.x;
   job.out_stride = context.stride;
   job.scratch = space_.attention_.data() + static_cast<int64_t>(rank_) * space_.attention_each_;
-  kernels_.attention(job);
+  attention(job);
 }
 
 // Rows `begin` … through the wide part and back. Members with rows of their own also have wide rows of their own.

@@ -66,8 +66,9 @@ class Forward {
  private:
   void embed();
   void layer(const Layer& layer);
-  void attend();
-  void attend(int text, int head, Range queries);
+  using Attention = void (*)(const AttentionJob&);
+  void attend(Attention attention);
+  void attend(Attention attention, int text, int head, Range queries);
   void feed_forward(const Layer& layer, int begin, int count);
   void quantize(const Matrix& matrix, const Rows& rows, Range range);
   void multiply(const Matrix& matrix, const Rows& from, const Epilogue& to, Range range);

@@ -298,22 +298,31 @@ void test_layer_norm(const Kernels& kernels, int rows, int hidden, const std::st
   }
 }
 
-void test_attention(const Kernels& kernels, int length, int heads, int head_size, float spread) {
-  const int hidden = heads * head_size;
+struct AttentionCase {
+  int length, head_size;
+  float spread;
+  bool equal;    // all numbers are `spread`: codes are as large as can be, and so are their sums
+  bool rounded;  // the function for encoders in int8
+};
+
+void test_attention(const Kernels& kernels, const AttentionCase& each) {
+  const auto [length, head_size, spread, equal, rounded] = each;
+  const int heads = 3, hidden = heads * head_size;
+  const auto attention = rounded ? kernels.attention_rounded : kernels.attention;
   FloatGrid qkv = floats(length, 3 * hidden), out = floats(length, hidden), part = floats(length, hidden);
   for (int r = 0; r < length; ++r) {
-    for (int c = 0; c < 3 * hidden; ++c) qkv.at(r, c) = spread * normal();
+    for (int c = 0; c < 3 * hidden; ++c) qkv.at(r, c) = spread * (equal ? 1 : normal());
   }
   Buffer<float> scratch;
   scratch.reserve(static_cast<size_t>(attention_scratch(length, head_size)));
   for (int head = 0; head < heads; ++head) {
     AttentionJob job{qkv.data(), qkv.stride, hidden, head * head_size, head_size, length, {0, length},
                      out.data(), out.stride, scratch.data()};
-    kernels.attention(job);
+    attention(job);
     for (int row = 0; row < length; ++row) {  // row by row: the same bytes
       job.out = part.data();
       job.queries = {row, row + 1};
-      kernels.attention(job);
+      attention(job);
     }
     std::vector<double> shares(static_cast<size_t>(length));
     for (int q = 0; q < length; ++q) {
@@ -335,7 +344,8 @@ void test_attention(const Kernels& kernels, int length, int heads, int head_size
           largest = std::max(largest, std::abs(value));
         }
         // The score's own rounding is magnified by the exponential.
-        const double tolerance = largest * (2e-6 + 1e-6 * spread * spread * std::sqrt(head_size));
+        const double codes = rounded ? 300 : 1;  // 12 bits in place of 24, and errors that do not add up
+        const double tolerance = codes * largest * (2e-6 + 1e-6 * spread * spread * std::sqrt(head_size));
         check_near(out.at(q, job.head + i), expected, tolerance, "attended value");
         check(out.at(q, job.head + i) == part.at(q, job.head + i), "row alone", part.at(q, job.head + i),
               out.at(q, job.head + i));
@@ -441,13 +451,20 @@ void test(const Kernels& kernels) {
     test_gemm_float(kernels, 14, 1000, 48, false, Activation::gelu, true);
   });
   run("gemm_int8, long sums", [&] { test_gemm_int8(kernels, 20, 4096, 32, true, Activation::none, false); });
-  for (const int length : {1, 2, 15, 16, 17, 33, 70}) {
-    for (const int head_size : {4, 16, 26, 64}) {
-      for (const float spread : {0.0f, 1.0f, 5.0f}) {
-        run("attention " + std::to_string(length) + " " + std::to_string(head_size),
-            [&] { test_attention(kernels, length, 3, head_size, spread); });
+  const auto attention = [&](const AttentionCase& each) {
+    run(std::string("attention ") + (each.rounded ? "rounded " : "") + std::to_string(each.length) + " " +
+            std::to_string(each.head_size) + " " + std::to_string(each.spread),
+        [&] { test_attention(kernels, each); });
+  };
+  for (const bool rounded : {false, true}) {
+    for (const int length : {1, 2, 15, 16, 17, 33, 70}) {
+      for (const int head_size : {1, 4, 16, 26, 64}) {
+        for (const float spread : {0.0f, 1.0f, 5.0f}) attention({length, head_size, spread, false, rounded});
+        attention({length, head_size, -3.0f, true, rounded});
       }
     }
+    attention({300, 16, 1.0f, false, rounded});
+    attention({300, 16, 3.0f, true, rounded});
   }
   for (const int hidden : {3, 16, 26, 384}) {
     run("embed and pool " + std::to_string(hidden), [&] { test_embed_and_pool(kernels, hidden); });

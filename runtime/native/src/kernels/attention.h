@@ -50,25 +50,24 @@ template <int kRows, int kPanels>
 template <int kRows>
 inline void score_rows(const float* queries, const AttentionJob& job, const float* keys, float* scores,
                        int scores_stride) {
+  for_panels<kFloatTilePanels>(scores_stride, [&](auto panels, int column, int) {
+    score_panels<kRows, panels.value>(queries, job, keys + static_cast<int64_t>(column) * job.head_size,
+                                      scores + column, scores_stride);
+  });
+}
+
+inline float highest(const float* scores, int length) {
+  Floats most = splat(scores[0]);
   int column = 0;
-  for (; column + 16 * kFloatTilePanels <= scores_stride; column += 16 * kFloatTilePanels) {
-    score_panels<kRows, kFloatTilePanels>(queries, job, keys + static_cast<int64_t>(column) * job.head_size,
-                                          scores + column, scores_stride);
-  }
-  for (; column < scores_stride; column += 16) {
-    score_panels<kRows, 1>(queries, job, keys + static_cast<int64_t>(column) * job.head_size, scores + column,
-                           scores_stride);
-  }
+  for (; column + 16 <= length; column += 16) most = larger(most, load(scores + column));
+  float top = largest(most);
+  for (; column < length; ++column) top = scores[column] > top ? scores[column] : top;
+  return top;
 }
 
 // scores → e^(factor · (score − largest)); returns the sum. Lanes past `length` become zero.
 inline float exponentiate(float* scores, int length, float factor) {
-  Floats highest = splat(scores[0]);
-  int column = 0;
-  for (; column + 16 <= length; column += 16) highest = larger(highest, load(scores + column));
-  float top = largest(highest);
-  for (; column < length; ++column) top = scores[column] > top ? scores[column] : top;
-  const Floats scale = splat(factor), offset = splat(-top * factor);
+  const Floats scale = splat(factor), offset = splat(-highest(scores, length) * factor);
   Floats total = zero();
   for_columns(length, [&](int c, int lanes) {
     Floats e = exp_negative(fma(load(scores + c), scale, offset));
@@ -97,16 +96,10 @@ template <int kRows, int kPanels>
 template <int kRows>
 inline void mix_values(const AttentionJob& job, const float* values, const float* scores, int scores_stride,
                        const float* inverse, float* out) {
-  int column = 0;
-  for (; column + 16 * kFloatTilePanels <= job.head_size; column += 16 * kFloatTilePanels) {
-    mix_panels<kRows, kFloatTilePanels>(job, values + static_cast<int64_t>(column) * job.length, scores,
-                                        scores_stride, inverse, out + column, 16);
-  }
-  for (; column < job.head_size; column += 16) {
-    const int lanes = job.head_size - column < 16 ? job.head_size - column : 16;
-    mix_panels<kRows, 1>(job, values + static_cast<int64_t>(column) * job.length, scores, scores_stride, inverse,
-                         out + column, lanes);
-  }
+  for_panels<kFloatTilePanels>(job.head_size, [&](auto panels, int column, int lanes) {
+    mix_panels<kRows, panels.value>(job, values + static_cast<int64_t>(column) * job.length, scores,
+                                    scores_stride, inverse, out + column, lanes);
+  });
 }
 
 void attention(const AttentionJob& job) {

@@ -8,7 +8,8 @@ namespace {
 // 2ᶠ on [-½, ½] is a polynomial of degree 6, a Chebyshev fit of our own.
 inline Floats exp_negative(Floats x) {
   x = larger(x, splat(-87.0f));
-  const Floats n = to_float(round_to_int(mul(x, splat(1.44269502f))));
+  const Ints whole = round_to_int(mul(x, splat(1.44269502f)));
+  const Floats n = to_float(whole);
   // log₂e in two parts, so that the fraction keeps its digits.
   Floats f = sub(zero(), n);
   f = fma(x, splat(1.44269502f), f);
@@ -20,7 +21,20 @@ inline Floats exp_negative(Floats x) {
   y = fma(y, f, splat(2.40226507e-1f));
   y = fma(y, f, splat(6.93147182e-1f));
   y = fma(y, f, splat(1.0f));
-  return mul(y, power_of_two(round_to_int(n)));
+  return mul(y, power_of_two(whole));
+}
+
+// 2ˣ for x ≤ 0, relative error below 3e-6; from -126 down it stays at 2⁻¹²⁶. The polynomial has degree 4.
+inline Floats power_of_two(Floats x) {
+  x = larger(x, splat(-126.0f));
+  const Ints whole = round_to_int(x);
+  const Floats f = sub(x, to_float(whole));
+  Floats y = splat(9.56051052e-3f);
+  y = fma(y, f, splat(5.59170395e-2f));
+  y = fma(y, f, splat(2.40249813e-1f));
+  y = fma(y, f, splat(6.93121970e-1f));
+  y = fma(y, f, splat(9.99999166e-1f));
+  return mul(y, power_of_two(whole));
 }
 
 // x · Φ(x), absolute error below 2.5e-7. Φ(-t) = e^(-t²/2) · P(1 / (1 + 0.28 t)), the form of Abramowitz and

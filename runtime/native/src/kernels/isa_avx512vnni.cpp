@@ -1,11 +1,11 @@
 #include "dot_avx512vnni.h"
 // The instruction set comes first: what follows is written in its terms.
-#include "attention.h"
+#include "attention_int16.h"
 #include "gemm_int8.h"
 
 namespace m3e {
 
 extern const Kernels kernels_avx512vnni;
-const Kernels kernels_avx512vnni = {"avx512vnni", embed, layer_norm, quantize, gemm_int8, gemm_float, attention, pool};
+const Kernels kernels_avx512vnni = {"avx512vnni", embed, layer_norm, quantize, gemm_int8, gemm_float, attention, attention_int16, pool};
 
 }  // namespace m3e

@@ -6,7 +6,6 @@
 namespace m3e {
 
 extern const Kernels kernels_neon_i8mm;
-const Kernels kernels_neon_i8mm = {"neon_i8mm",    embed,      layer_norm, quantize,
-                                   gemm_int8_i8mm, gemm_float, attention,  pool};
+const Kernels kernels_neon_i8mm = {"neon_i8mm", embed, layer_norm, quantize, gemm_int8_i8mm, gemm_float, attention, attention, pool};
 
 }  // namespace m3e

@@ -100,6 +100,8 @@ struct Kernels {
   void (*gemm_float)(const float* x, int stride, const FloatMatrix&, const Epilogue&, Range rows,
                      Range panels);
   void (*attention)(const AttentionJob&);
+  // For encoders whose products are int8: may round to 16 bits where that is faster.
+  void (*attention_rounded)(const AttentionJob&);
   // Mean of rows [0, length), or the first row; scaled to unit length when asked.
   void (*pool)(const float* x, int stride, int hidden, int length, bool first, bool normalize, float* out);
 };

@@ -90,6 +90,18 @@ inline void for_blocks(Range all, int size, Body body) {
   }
 }
 
+// Calls body(panels, first column, columns of the last panel) over `columns`, first in groups of kMost panels.
+template <int kMost, class Body>
+inline void for_panels(int columns, Body body) {
+  int column = 0;
+  for (; column + kMost * kPanelColumns <= columns; column += kMost * kPanelColumns) {
+    body(Index<kMost>{}, column, kPanelColumns);
+  }
+  for (; column < columns; column += kPanelColumns) {
+    body(Index<1>{}, column, columns - column < kPanelColumns ? columns - column : kPanelColumns);
+  }
+}
+
 inline Floats add_residual(const Epilogue& to, int row, int panel, Floats y) {
   const int64_t at = static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
   return to.residual ? add(y, load(to.residual + at)) : y;
