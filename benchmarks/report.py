@@ -9,6 +9,12 @@ from benchmarks.workloads import SINGLE_LENGTHS
 
 __all__ = ["write_table"]
 
+_RIVALS = {
+    "ours-int8": ("stock-int8-on-our-graph", "onnxruntime-dynamic-int8", "ctranslate2-int8"),
+    "ours-fp32": ("sentence-transformers", "onnxruntime-export", "ours-fp32-onnxruntime", "openvino-fp32"),
+}
+"""The native engine's artifacts, and who else computes in their precision, our graph on ONNX Runtime too."""
+
 
 def write_table(results: dict[str, Any], file: Path) -> None:
     """Write medians and their ratios to the baseline (above 1: faster than it)."""
@@ -20,15 +26,15 @@ def write_table(results: dict[str, Any], file: Path) -> None:
         f"In parentheses: times as fast as {results['baseline']}, same run.",
         "",
     ]
+    lines += _duels(results["runs"])
     for run in results["runs"]:
         lines += _table(run, results["baseline"])
     file.write_text("\n".join(lines), encoding="utf-8")
 
 
 def _table(run: dict[str, Any], baseline: str) -> list[str]:
-    threads = f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
     lines = [
-        f"**{run['shape']}, {threads}**",
+        f"**{run['shape']}, {_threads(run)}**",
         "",
         "| | "
         + " | ".join(f"{length} tokens, ms" for length in SINGLE_LENGTHS)
@@ -51,6 +57,32 @@ def _table(run: dict[str, Any], baseline: str) -> list[str]:
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return [*lines, ""]
+
+
+def _duels(runs: list[dict[str, Any]]) -> list[str]:
+    """The native engine against the fastest rival at each workload: above 1, it is faster than all."""
+    lines = [
+        "**The native engine against the fastest other engine in the same precision** (times as fast)",
+        "",
+        "| | " + " | ".join([f"{length} tokens" for length in SINGLE_LENGTHS] + ["corpus"]) + " |",
+        "|---" * (len(SINGLE_LENGTHS) + 2) + "|",
+    ]
+    for name, run in ((name, run) for name in _RIVALS for run in runs):
+        measured = {each: found["workloads"] for each, found in run["found"].items() if "workloads" in found}
+        rivals = [measured[rival] for rival in _RIVALS[name] if rival in measured]
+        if name not in measured or not rivals:
+            continue
+        ratios = [
+            min(rival[workload]["median_s"] for rival in rivals) / own["median_s"]
+            for workload, own in measured[name].items()
+        ]
+        cells = " | ".join(f"{ratio:.2f}×" for ratio in ratios)
+        lines.append(f"| {name}, {run['shape']}, {_threads(run)} | {cells} |")
+    return [*lines, ""]
+
+
+def _threads(run: dict[str, Any]) -> str:
+    return f"{run['threads']} thread{'s' if run['threads'] > 1 else ''}"
 
 
 def _cell(workload: str, found: dict[str, Any], reference: dict[str, Any], run: dict[str, Any]) -> str:
