@@ -14,6 +14,7 @@ from m3e_export.exporter import PRECISIONS, ExportRequest, export
 from m3e_export.targets import TARGETS
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
+from m3e_runtime.trt import EngineOptions
 
 __all__ = ["main", "report"]
 
@@ -24,6 +25,7 @@ examples:
   m3e-export ./my-finetune --precision int8 -o out    a folder; int8 that keeps the ranking
   m3e-export ./my-finetune --precision fp32 int8      two artifacts in one bundle
   m3e-export ./my-finetune --precision int8 --calibration texts.jsonl --gate heldout.jsonl
+  m3e-export --precision fp16 --target tensorrt-rtx --compute-capability 8.9    an engine, built without a GPU
 
 exit codes: 0 ok, 2 usage, 3 below the fidelity gate, 4 unreadable or untrusted input, 5 package missing
 """
@@ -45,6 +47,12 @@ def _command(options: argparse.Namespace) -> int:
         pooling=options.pooling,
         gate=options.gate,
         oracle=options.oracle,
+        engine=EngineOptions(
+            compute_capabilities=tuple(options.compute_capability),
+            hardware_compatible=options.hardware_compatible,
+            strip_weights=options.strip_weights,
+            timing_cache=options.timing_cache,
+        ),
         force=options.force,
         revision=options.revision,
     )
@@ -127,7 +135,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=tuple(TARGETS),
         default=[],
         help="native: weights for this package's own engine; cpu: a graph of ONNX Runtime's fused operators; "
-        "portable: standard operators only (default: native cpu)",
+        "portable: standard operators only; tensorrt: an engine for the GPU of this machine; tensorrt-rtx: "
+        "an engine for GPUs that need not be here (default: native cpu)",
     )
     add("-o", "--output", type=Path, metavar="DIR", help="bundle folder (default: NAME-PRECISION)")
     add(
@@ -149,6 +158,24 @@ def _parser() -> argparse.ArgumentParser:
         choices=("auto", "torch", "numpy"),
         default="auto",
         help="the original model: PyTorch, or a plain numpy forward pass (auto: PyTorch when installed)",
+    )
+    add(
+        "--compute-capability",
+        nargs="+",
+        default=[],
+        metavar="N.N",
+        help="GPUs that a tensorrt-rtx engine is for, e.g. 8.6 8.9 12.0 (default: all from 8.0 on)",
+    )
+    add("--hardware-compatible", action="store_true", help="let a tensorrt engine run on other GPUs, slower")
+    add(
+        "--strip-weights",
+        action="store_true",
+        help="leave the weights out of the engine; they are in its graph",
+    )
+    add(
+        "--timing-cache",
+        metavar="FILE",
+        help="kernel timings of earlier tensorrt builds, kept for later ones",
     )
     add("--revision", metavar="REV", help="branch, tag or commit of a hub checkpoint")
     add("--force", action="store_true", help="replace an existing bundle")

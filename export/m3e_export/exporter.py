@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from m3e_runtime.manifest import (
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TokenIds
+from m3e_runtime.trt import EngineOptions, default_profiles
 
 __all__ = ["PRECISIONS", "ExportRequest", "default_targets", "export"]
 
@@ -55,7 +57,10 @@ _GOLDEN_TEXTS = 16
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export. Field by field the options of ``m3e-export``; no targets: :func:`default_targets`."""
+    """What to export. Field by field the options of ``m3e-export``; no targets: :func:`default_targets`.
+
+    ``engine`` is for TensorRT; without profiles it gets those of :func:`m3e_runtime.trt.default_profiles`.
+    """
 
     checkpoint: str
     output: Path
@@ -66,6 +71,7 @@ class ExportRequest:
     pooling: Pooling | None = None
     gate: str = "default"
     oracle: OracleName = "auto"
+    engine: EngineOptions = field(default_factory=EngineOptions)
     force: bool = False
     revision: str | None = None
 
@@ -108,6 +114,8 @@ def _check(request: ExportRequest) -> None:
             raise OptionError(f"{option} {', '.join(unknown) or '(none)'}: choose from {', '.join(known)}.")
     if "native" in request.targets and (reason := native.missing()):
         raise EngineMissingError(f"--target native: {reason}")
+    for name in request.targets:
+        TARGETS[name].check()
 
 
 def _judge(request: ExportRequest, checkpoint: Checkpoint) -> Gate:
@@ -146,7 +154,7 @@ class _Artifacts:
         for plan in self._plans(precision, target):
             files = TARGETS[target].save(self._checkpoint, plan, file)
             vectors = _encode(TARGETS[target], file, self._token_ids, f"Judging {precision} {target}")
-            measured = gate_module.measure(self._gate, vectors, precision)
+            measured = gate_module.measure(self._gate, vectors, precision, TARGETS[target].judged)
             problems = gate_module.failures(measured)
             if not problems or not self._gate.enforced:
                 if problems:
@@ -168,12 +176,14 @@ class _Artifacts:
             return
 
         def trial(plan: PrecisionPlan, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
+            # fp16 arithmetic takes a CPU several times as long, and would change no choice.
+            plan = dataclasses.replace(plan, compute=np.float32)
             with tempfile.TemporaryDirectory(dir=self._folder) as folder:
                 file = Path(folder) / "trial"
                 target.save(self._checkpoint, plan, file)
                 return _encode(target, file, token_ids, None)
 
-        search = Int8Search(self._checkpoint, self._calibration, target.activations, trial)
+        search = Int8Search(self._checkpoint, self._calibration, target.int8, trial)
         with progress_bar(search.steps, "step", f"Searching int8 {name}") as bar:
             yield from search.plans(bar.update)
 
@@ -192,6 +202,7 @@ class _Artifacts:
             names = (linear.name for linear in self._checkpoint.weights.linears())
             kept = tuple(linear for linear in names if linear not in plan.quantized)
         target = TARGETS[name]
+        files, requires = target.complete(files, self._engine_options())
         checked: Any = precision
         return Artifact(
             name=f"{precision}-{name}",
@@ -200,12 +211,18 @@ class _Artifacts:
             precision=checked,
             target=name,
             batch_invariant=target.batch_invariant,
-            requires=target.requires,
+            requires=requires,
             files=tuple(entry_of(self._folder, file) for file in files),
             fidelity=measured,
             mix=plan.mix(self._matrices()),
             kept=kept,
         )
+
+    def _engine_options(self) -> EngineOptions:
+        options = self._request.engine
+        if options.profiles:
+            return options
+        return dataclasses.replace(options, profiles=default_profiles(self._checkpoint.max_length))
 
     def _matrices(self) -> int:
         return sum(1 for _ in self._checkpoint.weights.linears())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +34,10 @@ class Gate:
     enforced: bool
 
 
-def measure(gate: Gate, vectors: Array, precision: str) -> Fidelity:
-    """Compare ``vectors`` (float32 ``[n, d]``) with the oracle's."""
+def measure(
+    gate: Gate, vectors: Array, precision: str, of: Literal["artifact", "graph"] = "artifact"
+) -> Fidelity:
+    """Compare ``vectors`` (float32 ``[n, d]``) with the oracle's; ``of`` tells what has computed them."""
     expected, found = normalize(gate.reference), normalize(vectors)
     cosines = np.einsum("nd,nd->n", expected.astype(np.float64), found.astype(np.float64))
     wanted, got = expected @ expected.T, found @ found.T
@@ -49,6 +52,7 @@ def measure(gate: Gate, vectors: Array, precision: str) -> Fidelity:
         spearman=_rounded(_spearman(wanted, got)),
         thresholds=DEFAULT_THRESHOLDS[precision],
         enforced=gate.enforced,
+        of=of,
     )
 
 

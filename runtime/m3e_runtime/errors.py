@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "BundleError",
     "BundleIntegrityError",
+    "EngineBuildError",
     "EngineMissingError",
     "InvalidTextError",
     "M3EError",
@@ -46,5 +47,11 @@ class BundleIntegrityError(BundleError):
 
 class EngineMissingError(M3EError):
     """No engine on this machine can run any artifact of the bundle; the message says what to install."""
+
+    exit_code = 5
+
+
+class EngineBuildError(M3EError):
+    """TensorRT cannot build an engine from a graph; the message holds its own words."""
 
     exit_code = 5

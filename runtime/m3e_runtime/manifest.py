@@ -53,7 +53,8 @@ class Fidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How closely an artifact's vectors follow the oracle's, measured on ``texts`` texts.
 
     Cosines are between the two vectors of the same text; ``overlap_at_10`` is the mean share of common
-    texts among the ten nearest neighbours; ``spearman`` ranks the similarities of all pairs.
+    texts among the ten nearest neighbours; ``spearman`` ranks the similarities of all pairs. ``of`` says what
+    was run: the artifact, or, where there was no GPU for an engine, the graph that it was built from.
     """
 
     oracle: str
@@ -66,6 +67,7 @@ class Fidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spearman: float
     thresholds: GateThresholds
     enforced: bool
+    of: Literal["artifact", "graph"] = "artifact"
 
 
 class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,13 +75,15 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``files[0]`` is the entry point; further files are its external weights. ``dialect`` says which operators
     a graph is written in, and is absent for native weights. ``requires`` names what the engine must offer
-    (``onnxruntime``: minimum version; ``native``: version of the weights' layout). ``mix`` maps a matrix
-    format to how many matrices use it, ``kept`` lists the matrices held above the artifact's own precision.
+    (``onnxruntime``: minimum version; ``native``: version of the weights' layout; ``tensorrt`` and
+    ``tensorrt_rtx``: the version that built the engine, with ``compute_capabilities``). An engine is followed
+    by the graph that it was built from, to build it again elsewhere. ``mix`` maps a matrix format to how many
+    matrices use it, ``kept`` lists the matrices held above the artifact's own precision.
     """
 
     name: str
-    format: Literal["onnx", "native"]
-    dialect: Literal["onnxruntime", "standard"] | None
+    format: Literal["onnx", "native", "tensorrt"]
+    dialect: Literal["onnxruntime", "standard", "tensorrt"] | None
     precision: Precision
     target: str
     batch_invariant: bool

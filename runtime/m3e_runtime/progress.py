@@ -11,6 +11,8 @@ __all__ = ["progress_bar"]
 class _Silent:
     """Stands in for a bar that nobody would see: tqdm costs a service 30 ms and megabytes to import."""
 
+    total: int | None = None
+
     def __enter__(self) -> _Silent:
         return self
 

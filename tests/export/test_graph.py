@@ -1,5 +1,6 @@
 """The graph: its operators, its validity, and what ONNX's own reference says it computes."""
 
+import dataclasses
 import itertools
 from collections import Counter
 
@@ -15,7 +16,7 @@ from m3e_export.checkpoint import load_checkpoint
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import DIALECTS
 from m3e_export.precision.activations import GELU_SHIFT
-from m3e_export.precision.embeddings import Int8Embeddings
+from m3e_export.precision.embeddings import FloatEmbeddings, Int8Embeddings
 from m3e_export.precision.int8 import quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import float_plan
@@ -34,18 +35,34 @@ def int8_plan(checkpoint):
     return PrecisionPlan(np.float16, np.float32, Int8Embeddings(), quantized)
 
 
+def static_plan(checkpoint):
+    """Int8 with scales that are known before; inputs of this model are below 8."""
+    quantized = {
+        linear.name: dataclasses.replace(quantize_linear(linear, together=1), input_scale=8 / 127)
+        for linear in checkpoint.weights.linears()
+    }
+    return PrecisionPlan(np.float16, np.float16, FloatEmbeddings(np.float16), quantized)
+
+
 def plans(checkpoint):
     return {
         "fp32": float_plan("fp32"),
         "fp16": float_plan("fp16"),
         "fp16-arithmetic": float_plan("fp16", half_arithmetic=True),
         "int8": int8_plan(checkpoint),
+        "int8-static": static_plan(checkpoint),
     }
+
+
+COMBINATIONS = [
+    *itertools.product(["onnxruntime", "standard"], ["fp32", "fp16", "fp16-arithmetic", "int8"]),
+    *itertools.product(["tensorrt"], ["fp32", "fp16", "fp16-arithmetic", "int8-static"]),
+]
 
 
 @pytest.fixture(
     scope="module",
-    params=itertools.product(DIALECTS, ["fp32", "fp16", "fp16-arithmetic", "int8"]),
+    params=COMBINATIONS,
     ids="-".join,
 )
 def graph(request, checkpoint, tmp_path_factory):
@@ -69,21 +86,25 @@ def test_every_layer_has_its_fused_operators(graph, checkpoint):
     layers, found = checkpoint.spec.layers, counts(model)
     assert found["LayerNormalization"] == 2 * layers + 1
     assert found["Gelu"] == layers
-    attention = {"onnxruntime": "MultiHeadAttention", "standard": "Softmax"}
+    attention = {"onnxruntime": "MultiHeadAttention", "standard": "Softmax", "tensorrt": "Attention"}
     assert found[attention[dialect]] == layers
-    product = {"onnxruntime": "MatMulIntegerToFloat", "standard": "MatMulInteger"}
-    assert found[product[dialect]] == (4 * layers if plan == "int8" else 0)
+    products = {
+        "onnxruntime": "MatMulIntegerToFloat",
+        "standard": "MatMulInteger",
+        "tensorrt": "QuantizeLinear",
+    }
+    assert found[products[dialect]] == (4 * layers if plan.startswith("int8") else 0)
 
 
-def test_the_standard_dialect_uses_standard_operators_only(graph):
+def test_one_dialect_only_uses_operators_beyond_the_standard(graph):
     dialect, _, _, model = graph
     domains = {node.domain for node in model.graph.node}
-    assert domains == ({""} if dialect == "standard" else {"", "com.microsoft"})
+    assert domains == ({"", "com.microsoft"} if dialect == "onnxruntime" else {""})
 
 
 def test_the_checker_accepts_it(graph):
     dialect, _, path, _ = graph
-    onnx.checker.check_model(str(path), full_check=dialect == "standard")
+    onnx.checker.check_model(str(path), full_check=dialect != "onnxruntime")
 
 
 def test_no_constant_is_infinite_or_beyond_fp16(graph):
@@ -124,11 +145,20 @@ def batch():
 
 
 @pytest.mark.parametrize(
-    ("plan", "tolerance"), [("fp32", 1e-5), ("fp16", 2e-3), ("fp16-arithmetic", 5e-3), ("int8", 4e-2)]
+    ("dialect", "plan", "tolerance"),
+    [
+        ("standard", "fp32", 1e-5),
+        ("standard", "fp16", 2e-3),
+        ("standard", "fp16-arithmetic", 5e-3),
+        ("standard", "int8", 4e-2),
+        ("tensorrt", "fp32", 1e-5),
+        ("tensorrt", "fp16-arithmetic", 5e-3),
+        ("tensorrt", "int8-static", 1e-1),
+    ],
 )
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_onnx_reference_agrees_with_pytorch(
-    checkpoint, tiny_checkpoint, batch, plan, tolerance, pooling, tmp_path
+    checkpoint, tiny_checkpoint, batch, dialect, plan, tolerance, pooling, tmp_path
 ):
     ids, mask = batch
     reference = BertModel.from_pretrained(tiny_checkpoint, add_pooling_layer=False).eval()
@@ -138,7 +168,7 @@ def test_onnx_reference_agrees_with_pytorch(
     expected = (hidden * weights).sum(1) / weights.sum(1) if pooling == "mean" else hidden[:, 0]
     options = GraphOptions(pooling, normalize=False)
     model = build_model(
-        checkpoint.spec, checkpoint.weights, plans(checkpoint)[plan], DIALECTS["standard"], options
+        checkpoint.spec, checkpoint.weights, plans(checkpoint)[plan], DIALECTS[dialect], options
     )
     path = save_model(model, tmp_path / "model.onnx")[0]
     feed = {"input_ids": ids, "attention_mask": mask}
@@ -160,8 +190,6 @@ def test_a_text_without_tokens_gives_zeros(graph):
 
 
 def test_a_graph_that_lost_a_layer_is_refused(checkpoint):
-    import dataclasses
-
     fewer = dataclasses.replace(checkpoint.weights, layers=checkpoint.weights.layers[:1])
     with pytest.raises(AssertionError, match="every layer"):
         build_model(

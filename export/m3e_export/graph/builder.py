@@ -13,7 +13,7 @@ __all__ = ["MICROSOFT", "OPSET", "GraphBuilder"]
 
 MICROSOFT = "com.microsoft"
 OPSET = 20  # the first with Gelu; LayerNormalization is there since 17
-_IR_VERSION = 10
+_IR_VERSIONS = {20: 10, 23: 11}
 
 
 class GraphBuilder:
@@ -46,12 +46,14 @@ class GraphBuilder:
             self._constants[key] = self._tape.initializer(ir.tensor(array, name=name))
         return self._constants[key]
 
-    def finish(self, name: str, inputs: list[ir.Value], outputs: list[ir.Value], producer: str) -> ir.Model:
+    def finish(
+        self, name: str, inputs: list[ir.Value], outputs: list[ir.Value], producer: str, opset: int = OPSET
+    ) -> ir.Model:
         """Close the graph."""
         nodes = list(self._tape.nodes)
         for index, node in enumerate(nodes):
             node.name = f"{node.op_type}_{index}"
-        imports = {"": OPSET}
+        imports = {"": opset}
         if any(node.domain == MICROSOFT for node in nodes):
             imports[MICROSOFT] = 1
         graph = ir.Graph(
@@ -62,4 +64,4 @@ class GraphBuilder:
             opset_imports=imports,
             name=name,
         )
-        return ir.Model(graph, ir_version=_IR_VERSION, producer_name=producer)
+        return ir.Model(graph, ir_version=_IR_VERSIONS[opset], producer_name=producer)

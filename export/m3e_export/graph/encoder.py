@@ -52,14 +52,16 @@ def build_model(
     mask = _input("attention_mask")
     shape = SequenceShape.of(builder, input_ids)
     hidden = _embed(builder, dialect, weights, plan, input_ids, shape)
-    attend = dialect.attention_mask(mask)
+    attend = dialect.attention_mask(mask, shape)
     for layer in weights.layers:
         hidden = _layer(dialect, layer, hidden, attend, shape)
     states = builder.op("Reshape", dialect.to_float32(hidden), shape.split(builder, spec.hidden))
     sentence = _pool(builder, states, mask, options)
     _output(states, "last_hidden_state", ["batch", "length", spec.hidden])
     _output(sentence, "sentence_embedding", ["batch", spec.hidden])
-    model = builder.finish(f"{spec.model_type}-encoder", [input_ids, mask], [sentence, states], "m3e-export")
+    model = builder.finish(
+        f"{spec.model_type}-encoder", [input_ids, mask], [sentence, states], "m3e-export", dialect.opset
+    )
     dialect.ensure(model)
     return model
 

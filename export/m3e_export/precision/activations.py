@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GELU_SHIFT", "ZERO_POINT", "ActivationCodes", "RangeCodes", "SymmetricCodes"]
+__all__ = ["GELU_SHIFT", "ZERO_POINT", "ActivationCodes", "RangeCodes", "StaticCodes", "SymmetricCodes"]
 
 ZERO_POINT = 128
 """Code of zero for symmetric activations of both signs; the codes run from 1 to 255."""
@@ -21,12 +21,14 @@ Array = npt.NDArray[np.float32]
 
 
 class ActivationCodes(Protocol):
-    """A way to quantize each row of activations by itself, and to multiply the codes.
+    """A way to quantize activations, and to multiply the codes.
 
-    ``together``: how many products the engine adds in 16 bits where it has no VNNI.
+    ``together``: how many products the engine adds in 16 bits where it has no VNNI; 1 where it never does.
+    ``static``: one scale for all rows, known before, in place of one for each row.
     """
 
     together: int
+    static: bool
 
     def shift(self, kind: str) -> float:
         """Constant that is added to the inputs of matrices of ``kind`` before they are quantized."""
@@ -41,6 +43,7 @@ class SymmetricCodes:
     """Codes around a fixed zero point, one scale per row: what ONNX's QuantizeLinear can say."""
 
     together = 2
+    static = False
 
     def shift(self, kind: str) -> float:
         """See :class:`ActivationCodes`."""
@@ -58,6 +61,7 @@ class RangeCodes:
     """Codes 0 to 255 from the smallest to the largest value of the row: the native engine."""
 
     together = 4
+    static = False
 
     def shift(self, kind: str) -> float:
         """See :class:`ActivationCodes`."""
@@ -70,4 +74,23 @@ class RangeCodes:
         low, high = x.min(axis=1, keepdims=True), x.max(axis=1, keepdims=True)
         scale = np.maximum(high - low, _SMALLEST) / np.float32(255)
         rounded: Array = low + np.rint((x - low) / scale) * scale
+        return rounded
+
+
+class StaticCodes:
+    """Codes -127 to 127 with one scale for a matrix, from calibration: TensorRT's explicit quantization."""
+
+    together = 1
+    static = True
+
+    def shift(self, kind: str) -> float:
+        """See :class:`ActivationCodes`."""
+        del kind
+        return 0.0
+
+    def rounded(self, x: Array, shift: float) -> Array:
+        """See :class:`ActivationCodes`."""
+        del shift
+        scale = np.maximum(np.abs(x).max(), _SMALLEST) / np.float32(127)
+        rounded: Array = np.rint(x / scale) * scale
         return rounded

@@ -34,6 +34,7 @@ class QuantizedLinear:
     ``weight ≈ codes · scales`` with codes int8 ``[inputs, outputs]`` and scales float32 ``[outputs]``,
     for inputs that had ``shift`` added and were then multiplied by ``smoothing`` (float32 ``[inputs]``,
     None for ones); ``bias`` is corrected for the shift, and for the mean of the rounding errors.
+    ``input_scale`` is the scale of the inputs' codes where all rows share one, else None.
     """
 
     name: str
@@ -42,6 +43,7 @@ class QuantizedLinear:
     bias: Array
     smoothing: Array | None = None
     shift: float = 0.0
+    input_scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def quantize_linear(
         linear: the float matrix.
         smoothing: factors on the inputs, ``[inputs]``; the weights are divided by them.
         shift: constant added to the inputs before smoothing.
-        together: how many products the engine adds in 16 bits, 2 or 4.
+        together: how many products the engine adds in 16 bits, 2 or 4; 1: it adds them in 32.
         statistics: of the inputs. With them each weight is rounded to make up for those before it, else to
             the nearest code.
     """

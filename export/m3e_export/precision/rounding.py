@@ -27,10 +27,10 @@ def shared_sums(inputs: int, together: int) -> npt.NDArray[np.intp]:
     """For each input the number of the 16-bit sum that its products go to, ``[inputs]``.
 
     In pairs: inputs 2k and 2k + 1. In fours: of every eight inputs 0, 1, 4, 5 and 2, 3, 6, 7, since an engine
-    adds two vectors in which each 32 bits hold four inputs.
+    adds two vectors in which each 32 bits hold four inputs. Alone: no input shares its sum.
     """
     k = np.arange(inputs)
-    return k // 2 if together == 2 else k // 8 * 2 + k % 4 // 2
+    return {1: k, 2: k // 2, 4: k // 8 * 2 + k % 4 // 2}[together]
 
 
 def signed_sums(weight: Array, sums: npt.NDArray[np.intp]) -> Array:

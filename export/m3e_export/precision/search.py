@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,7 @@ from m3e_export.precision.smoothing import (
 from m3e_runtime.outputs import normalize
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Int8Search", "float_plan"]
+__all__ = ["Int8Rules", "Int8Search", "float_plan"]
 
 Array = npt.NDArray[np.float32]
 Strength = float | None
@@ -38,8 +40,6 @@ _STRENGTHS: dict[str, tuple[Strength, ...]] = {
 }
 """Smoothing strengths to try for each kind of matrix, the best known start first; None is no smoothing."""
 
-_TRIALS = 1 + sum(len(strengths) - 1 for strengths in _STRENGTHS.values())
-
 
 def float_plan(precision: str, half_arithmetic: bool = False) -> PrecisionPlan:
     """fp32, or fp16 weights: widened for the arithmetic, unless the target computes in fp16 itself."""
@@ -49,16 +49,32 @@ def float_plan(precision: str, half_arithmetic: bool = False) -> PrecisionPlan:
     return PrecisionPlan(np.float16, compute, FloatEmbeddings(np.float16))
 
 
+@dataclass(frozen=True)
+class Int8Rules:
+    """What a target does in int8.
+
+    ``activations`` says how it quantizes the inputs of a matrix, ``kinds`` which kinds of matrices gain from
+    int8, and ``floats`` what is done with everything else.
+    """
+
+    activations: ActivationCodes
+    kinds: tuple[str, ...] = tuple(_STRENGTHS)
+    floats: PrecisionPlan = field(
+        default_factory=lambda: PrecisionPlan(np.float16, np.float32, Int8Embeddings())
+    )
+
+
 class Int8Search:
     """Finds how to quantize a checkpoint: how strongly to smooth, and which matrices to leave out."""
 
     def __init__(
-        self, checkpoint: Checkpoint, calibration: Calibration, activations: ActivationCodes, run: RunPlan
+        self, checkpoint: Checkpoint, calibration: Calibration, rules: Int8Rules, run: RunPlan
     ) -> None:
         """``run`` builds a plan, runs it on token ids, and returns sentence vectors ``[n, d]``."""
-        self._activations = activations
+        self._rules = rules
+        self._strengths = {kind: _STRENGTHS[kind] for kind in rules.kinds}
         self._layers = checkpoint.weights.layers
-        self._linears = list(checkpoint.weights.linears())
+        self._linears = [linear for linear in checkpoint.weights.linears() if _kind(linear) in rules.kinds]
         self._calibration = calibration
         self._run = run
         self._nearest = functools.cache(self._quantize)
@@ -66,7 +82,8 @@ class Int8Search:
     @property
     def steps(self) -> int:
         """Trials of smoothing strengths, and matrices to round, before the first plan comes."""
-        return _TRIALS + len(self._linears)
+        trials = 1 + sum(len(strengths) - 1 for strengths in self._strengths.values())
+        return trials + len(self._linears)
 
     def plans(self, tick: Callable[[int], object]) -> Iterator[PrecisionPlan]:
         """Plans from all matrices in int8 to none, the most sensitive ones leaving first.
@@ -82,7 +99,7 @@ class Int8Search:
             tick(1)
         samples = self._calibration.samples
         chosen.sort(
-            key=lambda pair: -relative_error(pair[0], pair[1], self._activations, samples[pair[0].name])
+            key=lambda pair: -relative_error(pair[0], pair[1], self._rules.activations, samples[pair[0].name])
         )
         kept = 0
         while True:
@@ -96,10 +113,10 @@ class Int8Search:
 
         The error of a single matrix is a poor guide: what matters is how it moves the sentence vector.
         """
-        best = {kind: strengths[0] for kind, strengths in _STRENGTHS.items()}
+        best = {kind: strengths[0] for kind, strengths in self._strengths.items()}
         lowest = self._error(best)
         tick(1)
-        for kind, strengths in _STRENGTHS.items():
+        for kind, strengths in self._strengths.items():
             for strength in strengths[1:]:
                 trial = {**best, kind: strength}
                 error = self._error(trial)
@@ -122,15 +139,19 @@ class Int8Search:
             if all(name in quantized for name in names):
                 folded = fold_into_value(quantized[names[0]], quantized[names[1]])
                 quantized.update(zip(names, folded, strict=True))
-        return PrecisionPlan(np.float16, np.float32, Int8Embeddings(), quantized)
+        return dataclasses.replace(self._rules.floats, quantized=quantized)
 
     def _quantize(self, index: int, strength: Strength, compensate: bool = False) -> QuantizedLinear:
         linear = self._linears[index]
         sample = self._calibration.samples[linear.name]
-        shift = self._activations.shift(_kind(linear))
+        shift = self._rules.activations.shift(_kind(linear))
         factors = None if strength is None else smoothing_factors(linear.weight, sample.largest, strength)
-        known = input_statistics(self._activations, sample, factors, shift) if compensate else None
-        return quantize_linear(linear, factors, shift, self._activations.together, known)
+        known = input_statistics(self._rules.activations, sample, factors, shift) if compensate else None
+        quantized = quantize_linear(linear, factors, shift, self._rules.activations.together, known)
+        if not self._rules.activations.static:
+            return quantized
+        largest = sample.largest if factors is None else sample.largest * factors
+        return dataclasses.replace(quantized, input_scale=float(largest.max()) / 127)
 
 
 def _kind(linear: Linear) -> str:

@@ -10,7 +10,7 @@ from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.manifest import Artifact
 
-__all__ = ["BACKENDS", "choose_artifact", "load_backend"]
+__all__ = ["BACKENDS", "choose_artifact", "load_backend", "why_not_here"]
 
 BACKENDS = ("native", "onnxruntime")
 
@@ -20,6 +20,13 @@ _DIALECTS = (None, "onnxruntime", "standard")
 _FORMAT_OF = {"native": "native", "onnxruntime": "onnx"}
 
 
+def why_not_here(artifact: Artifact) -> str | None:
+    """Why ``artifact`` cannot run on this machine, or None when it can."""
+    if artifact.format == "tensorrt":
+        return "it is an engine for a GPU, and this version runs on a CPU only."
+    return native.missing() if artifact.format == "native" else None
+
+
 def choose_artifact(bundle: Bundle, name: str | None = None, backend: str | None = None) -> Artifact:
     """The artifact called ``name``, or the fastest that the bundle has and that runs on a CPU here.
 
@@ -27,7 +34,7 @@ def choose_artifact(bundle: Bundle, name: str | None = None, backend: str | None
 
     Raises:
         OptionError: the bundle has no artifact of that name, or none for ``backend``.
-        EngineMissingError: all its artifacts are for the native engine, which was not built.
+        EngineMissingError: none of its artifacts can run here.
     """
     if backend is not None and backend not in BACKENDS:
         raise OptionError(f"backend={backend!r} is unknown; use one of {', '.join(BACKENDS)}.")
@@ -44,10 +51,10 @@ def choose_artifact(bundle: Bundle, name: str | None = None, backend: str | None
         raise OptionError(
             f"{bundle.path} has nothing for backend={backend!r}; it has: {', '.join(artifacts)}."
         )
-    reason = native.missing()
-    usable = [a for a in candidates if a.format != "native" or reason is None]
+    usable = [a for a in candidates if why_not_here(a) is None]
     if not usable:
-        raise EngineMissingError(f"{bundle.path} has {candidates[0].name} only, but {reason}")
+        first = candidates[0]
+        raise EngineMissingError(f"{bundle.path}: {first.name} cannot be used, {why_not_here(first)}")
     return min(
         usable,
         key=lambda a: (

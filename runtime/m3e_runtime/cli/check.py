@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
 from m3e_runtime.encoder import Encoder
@@ -50,10 +51,14 @@ def _command(options: argparse.Namespace) -> int:
         for entry in entries:
             bundle.verify(entry)
             bar.update()
-    results = [check_artifact(bundle, artifact, options.threads) for artifact in bundle.manifest.artifacts]
+    reasons = {artifact.name: why_not_here(artifact) for artifact in bundle.manifest.artifacts}
+    not_run = {name: reason for name, reason in reasons.items() if reason}
+    artifacts = [artifact for artifact in bundle.manifest.artifacts if artifact.name not in not_run]
+    results = [check_artifact(bundle, artifact, options.threads) for artifact in artifacts]
     passed = all(result["passed"] for result in results)
     if options.json:
-        print(json.dumps({"bundle": str(bundle.path), "passed": passed, "artifacts": results}))
+        found = {"bundle": str(bundle.path), "passed": passed, "artifacts": results, "not_run": not_run}
+        print(json.dumps(found))
     else:
         print(f"{bundle.path}: {len(entries)} files, hashes match")
         for result in results:
@@ -62,6 +67,8 @@ def _command(options: argparse.Namespace) -> int:
                 f"{result['name']}: {word}, {result['texts']} golden texts, "
                 f"cosine mean {result['mean_cosine']:.6f} min {result['min_cosine']:.6f}"
             )
+        for name, reason in not_run.items():
+            print(f"{name}: not run, {reason}")
     return 0 if passed else _BELOW_GATE
 
 

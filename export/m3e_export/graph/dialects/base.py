@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from m3e_export.architectures import EncoderSpec, Linear, Norm
-from m3e_export.graph.builder import GraphBuilder
+from m3e_export.graph.builder import OPSET, GraphBuilder
 from m3e_export.precision.activations import ZERO_POINT
 from m3e_export.precision.int8 import QuantizedLinear
 from m3e_export.precision.plan import PrecisionPlan
@@ -46,6 +46,11 @@ class Dialect(abc.ABC):
     fused_attention: str
     """Operator that stands once for each layer's attention."""
 
+    integer_operators: tuple[str, ...] = ("MatMulIntegerToFloat", "MatMulInteger")
+    """Operators of which one stands for each quantized matrix."""
+
+    opset: int = OPSET
+
     def __init__(self, builder: GraphBuilder, spec: EncoderSpec, plan: PrecisionPlan) -> None:
         self.builder = builder
         self.spec = spec
@@ -53,7 +58,7 @@ class Dialect(abc.ABC):
         self._zeros: dict[int, ir.Value] = {}
 
     @abc.abstractmethod
-    def attention_mask(self, mask: ir.Value) -> ir.Value:
+    def attention_mask(self, mask: ir.Value, shape: SequenceShape) -> ir.Value:
         """Prepare ``attention_mask`` for :meth:`attention`."""
 
     @abc.abstractmethod
@@ -122,7 +127,7 @@ class Dialect(abc.ABC):
             counts["LayerNormalization"] == 2 * layers + 1, "two LayerNormalization in every layer", counts
         )
         _expect(counts["Gelu"] == layers, "one Gelu in every layer", counts)
-        integer = counts["MatMulIntegerToFloat"] + counts["MatMulInteger"]
+        integer = sum(counts[operator] for operator in self.integer_operators)
         _expect(integer == len(self.plan.quantized), "an integer product for every quantized matrix", counts)
 
     def _quantized_product(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:

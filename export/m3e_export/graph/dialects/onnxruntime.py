@@ -17,8 +17,9 @@ class OnnxRuntimeDialect(Dialect):
 
     fused_attention = "MultiHeadAttention"
 
-    def attention_mask(self, mask: ir.Value) -> ir.Value:
+    def attention_mask(self, mask: ir.Value, shape: SequenceShape) -> ir.Value:
         """The operator takes int32 ``[batch, length]``."""
+        del shape
         return self.builder.op("Cast", mask, to=ir.DataType.INT32)
 
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value, shape: SequenceShape) -> ir.Value:

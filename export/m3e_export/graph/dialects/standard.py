@@ -18,8 +18,9 @@ class StandardDialect(Dialect):
 
     fused_attention = "Softmax"
 
-    def attention_mask(self, mask: ir.Value) -> ir.Value:
+    def attention_mask(self, mask: ir.Value, shape: SequenceShape) -> ir.Value:
         """0 for tokens and a large negative for padding, float32 ``[batch, 1, 1, length]``."""
+        del shape
         builder = self.builder
         kept = builder.op("Cast", mask, to=ir.DataType.FLOAT)
         hidden = builder.op("Sub", builder.constant(1.0, np.float32), kept)

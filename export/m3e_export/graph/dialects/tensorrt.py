@@ -1,0 +1,68 @@
+"""What TensorRT's parser likes: the standard's Attention operator, and int8 as explicit quantization."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from m3e_export.architectures import Linear
+from m3e_export.graph.dialects.base import SequenceShape
+from m3e_export.graph.dialects.standard import StandardDialect
+from m3e_export.precision.int8 import QuantizedLinear
+
+__all__ = ["TensorRtDialect"]
+
+
+class TensorRtDialect(StandardDialect):
+    """For TensorRT. Standard operators only, so any runtime that knows opset 23 gives the same vectors."""
+
+    fused_attention = "Attention"
+    integer_operators = ("QuantizeLinear",)
+    opset = 23  # the first with Attention
+
+    def attention_mask(self, mask: ir.Value, shape: SequenceShape) -> ir.Value:
+        """Added to the scores, in the type of the arithmetic: ``[batch, 1, length, length]``."""
+        one = self.builder.constant([1], np.int64)
+        sizes = self.builder.op("Concat", shape.batch, one, shape.length, shape.length, axis=0)
+        return self.builder.op("Expand", self.to_compute(super().attention_mask(mask, shape)), sizes)
+
+    def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value, shape: SequenceShape) -> ir.Value:
+        """One operator that TensorRT has a fused kernel for.
+
+        It refuses the attribute that asks for softmax in float32, and does it all the same.
+        """
+        builder, spec = self.builder, self.spec
+        added = builder.op("Add", qkv, bias)
+        sizes = builder.constant([spec.hidden] * 3, np.int64)
+        split = shape.split(builder, spec.heads, spec.head_size)
+        heads = (
+            builder.op("Transpose", builder.op("Reshape", part, split), perm=[0, 2, 1, 3])
+            for part in builder.ops("Split", added, sizes, outputs=3, axis=1)
+        )
+        context = builder.op("Attention", *heads, mask)
+        joined = builder.op("Transpose", context, perm=[0, 2, 1, 3])
+        return builder.op("Reshape", joined, builder.constant([-1, spec.hidden], np.int64))
+
+    def linear(self, x: ir.Value, linear: Linear) -> tuple[ir.Value, ir.Value]:
+        """Int8 as Q/DQ around a product of floats, which TensorRT turns into a product of integers."""
+        quantized = self.plan.quantized.get(linear.name)
+        if quantized is None:
+            return super().linear(x, linear)
+        return self._quantized_product(x, quantized), self.parameter(f"{linear.name}.bias", quantized.bias)
+
+    def _quantized_product(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:
+        builder = self.builder
+        if linear.input_scale is None:
+            raise AssertionError(f"{linear.name}: TensorRT needs a scale that is known before")
+        if linear.smoothing is not None:
+            x = builder.op("Mul", x, self.parameter(f"{linear.name}.smoothing", linear.smoothing))
+        scale = builder.constant(linear.input_scale, self.plan.compute)
+        zero = builder.constant(0, np.int8)
+        codes = builder.op("QuantizeLinear", x, scale, zero)
+        weights = builder.op(
+            "DequantizeLinear",
+            builder.weight(f"{linear.name}.codes", linear.codes),
+            builder.weight(f"{linear.name}.scales", linear.scales.astype(self.plan.compute)),
+            axis=1,
+        )
+        return builder.op("MatMul", builder.op("DequantizeLinear", codes, scale, zero), weights)

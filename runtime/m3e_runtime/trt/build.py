@@ -1,0 +1,147 @@
+"""From an ONNX graph to a serialized engine."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m3e_runtime.errors import EngineBuildError, OptionError
+from m3e_runtime.progress import progress_bar
+from m3e_runtime.trt.layers import EngineLayer, read_layers
+from m3e_runtime.trt.monitor import make_logger, make_monitor
+from m3e_runtime.trt.options import EngineOptions
+from m3e_runtime.trt.package import TensorRT
+
+__all__ = ["BuiltEngine", "build_engine", "parse_graph"]
+
+_USUAL_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
+"""What TensorRT-RTX builds for by itself; older GPUs would cost these speed, and have to be asked for."""
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """A serialized engine, what it is made of, and the compute capabilities that it is for, if known."""
+
+    plan: bytes
+    layers: tuple[EngineLayer, ...]
+    compute_capabilities: tuple[str, ...]
+
+
+def build_engine(
+    trt: TensorRT, graph: Path, options: EngineOptions, show_progress: bool | None = None
+) -> BuiltEngine:
+    """Build an engine for ``graph``, an ONNX file with inputs ``[batch, length]``.
+
+    Types are the graph's own (a strongly typed network): fp16 and int8 are what its casts and its
+    quantization operators say.
+
+    Raises:
+        EngineBuildError: the graph cannot be parsed or no engine can be built, with TensorRT's own words.
+        OptionError: a compute capability that the package does not know.
+    """
+    log = make_logger(trt)
+    builder = trt.module.Builder(log)
+    network, parser = parse_graph(trt, builder, graph, log)
+    config = builder.create_builder_config()
+    _configure(trt, builder, network, config, options)
+    capabilities = _set_capabilities(trt, config, options.compute_capabilities)
+    cache = _TimingCache(trt, config, options.timing_cache)
+    with progress_bar(None, "step", f"Building with {trt.name}", show_progress) as bar:
+        monitor = make_monitor(trt, bar)  # the builder keeps no reference: it has to outlive the build
+        config.progress_monitor = monitor
+        plan = builder.build_serialized_network(network, config)
+    del parser  # it owns the weights that the network points to
+    if plan is None:
+        raise EngineBuildError(
+            f"{graph}: {trt.name} {trt.version} cannot build an engine: {_words(log.errors)}"
+        )
+    cache.keep()
+    return BuiltEngine(bytes(plan), read_layers(log.layers), capabilities)
+
+
+def parse_graph(trt: TensorRT, builder: Any, graph: Path, log: Any) -> tuple[Any, Any]:
+    """The network of an ONNX file, and the parser, which has to live as long.
+
+    Raises:
+        EngineBuildError: the parser refuses it.
+    """
+    flags = 1 << int(trt.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.module.OnnxParser(network, log)
+    if not parser.parse_from_file(str(graph)):
+        errors = (parser.get_error(i) for i in range(parser.num_errors))
+        problems = [f"{error.node_operator() or 'the file'}: {error.desc()}" for error in errors]
+        raise EngineBuildError(
+            f"{graph}: {trt.name} {trt.version} cannot read the graph: {_words(problems or log.errors)}"
+        )
+    return network, parser
+
+
+def _configure(trt: TensorRT, builder: Any, network: Any, config: Any, options: EngineOptions) -> None:
+    library = trt.module
+    for each in options.profiles:
+        profile = builder.create_optimization_profile()
+        shapes = [(getattr(each.texts, at), getattr(each.tokens, at)) for at in ("least", "usual", "most")]
+        for index in range(network.num_inputs):
+            profile.set_shape(network.get_input(index).name, *shapes)
+        config.add_optimization_profile(profile)
+    if options.workspace_bytes is not None:
+        config.set_memory_pool_limit(library.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+    # With names only, what the builder made of the graph could not be looked at.
+    config.profiling_verbosity = library.ProfilingVerbosity.DETAILED
+    if options.strip_weights:
+        config.set_flag(library.BuilderFlag.STRIP_PLAN)
+    if options.refit:
+        config.set_flag(library.BuilderFlag.REFIT)
+    if options.hardware_compatible and trt.name == "tensorrt":
+        config.hardware_compatibility_level = library.HardwareCompatibilityLevel.AMPERE_PLUS
+
+
+def _set_capabilities(trt: TensorRT, config: Any, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Tell the builder which GPUs the engine is for; return them as ``"8.9"``."""
+    if trt.needs_gpu_to_build:
+        if wanted:
+            raise OptionError(f"{trt.name} builds for the GPU at hand, not for compute capabilities.")
+        return ()
+    known = {
+        f"{name[2:-1]}.{name[-1]}": value
+        for name, value in trt.module.ComputeCapability.__members__.items()
+        if name.startswith("SM")
+    }
+    # Left alone the builder would ask the driver for the GPU at hand, and there may be none.
+    chosen = wanted or _USUAL_CAPABILITIES
+    config.num_compute_capabilities = len(chosen)
+    for index, capability in enumerate(chosen):
+        if capability not in known:
+            raise OptionError(
+                f"compute capability {capability!r}: {trt.name} {trt.version} knows {', '.join(known)}."
+            )
+        config.set_compute_capability(known[capability], index)
+    return chosen
+
+
+class _TimingCache:
+    """Kernel timings of earlier builds: nothing is timed twice, and the same kernels are chosen."""
+
+    def __init__(self, trt: TensorRT, config: Any, path: str | None) -> None:
+        self._config = config
+        self._path = Path(path) if path and trt.needs_gpu_to_build else None
+        if self._path:
+            content = self._path.read_bytes() if self._path.exists() else b""
+            config.set_timing_cache(config.create_timing_cache(content), ignore_mismatch=False)
+
+    def keep(self) -> None:
+        """Write what this build has learned, whole or not at all."""
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self._path.parent, delete=False) as file:
+            file.write(bytes(self._config.get_timing_cache().serialize()))
+        os.replace(file.name, self._path)
+
+
+def _words(messages: list[str]) -> str:
+    return " | ".join(dict.fromkeys(messages)) or "it gives no reason"
