@@ -18,6 +18,7 @@ from m3e_export.precision.search import Int8Rules, float_plan
 from m3e_runtime.backends import Backend
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
+from m3e_runtime.gpu import find_gpu
 from m3e_runtime.trt import EngineOptions, build_engine, find_package
 
 __all__ = ["TARGETS", "Target"]
@@ -156,7 +157,9 @@ class TensorRtTarget(OnnxTarget):
 
     def check(self) -> None:
         """See :class:`Target`."""
-        find_package(self._package)
+        package = find_package(self._package)
+        if package.needs_gpu_to_build:
+            find_gpu()
 
     def complete(self, files: Sequence[Path], options: EngineOptions) -> tuple[list[Path], dict[str, str]]:
         """Build the engine."""
@@ -164,9 +167,10 @@ class TensorRtTarget(OnnxTarget):
         built = build_engine(package, files[0], options)
         engine = files[0].with_suffix(".engine")
         engine.write_bytes(built.plan)
-        requires = {package.name: package.version}
-        if built.compute_capabilities:
-            requires["compute_capabilities"] = " ".join(built.compute_capabilities)
+        requires = {
+            package.name: package.version,
+            "compute_capabilities": " ".join(built.compute_capabilities),
+        }
         return [engine, *files], requires
 
 

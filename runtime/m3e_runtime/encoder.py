@@ -68,7 +68,8 @@ class Encoder:
 
         Args:
             path: the bundle's folder, as written by ``m3e-export``.
-            device: ``"auto"`` or ``"cpu"``.
+            device: ``"auto"`` or ``"cpu"``. ``"cuda"``, ``"cuda:1"`` and ``"tensorrt"`` are refused with the
+                reason: this version runs on a CPU only.
             artifact: name of the artifact to run, by default the fastest one for the device.
             backend: ``"native"`` or ``"onnxruntime"`` to force an engine.
             threads: threads of the engine; by default the cores that affinity and quota leave to us.

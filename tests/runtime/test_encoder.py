@@ -174,7 +174,7 @@ def test_options_out_of_range_are_typed_errors(tiny, options):
 
 
 @pytest.mark.parametrize(
-    "options", [{"device": "tpu"}, {"threads": 0}, {"artifact": "fp64-cpu"}, {"device": "cuda"}]
+    "options", [{"device": "tpu"}, {"threads": 0}, {"artifact": "fp64-cpu"}, {"device": "cuda:x"}]
 )
 def test_load_refuses_what_it_cannot_serve(tiny_bundle, options):
     with pytest.raises(OptionError):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import NoReturn
+
 from m3e_runtime.backends import native
 from m3e_runtime.backends.base import Backend
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.gpu import find_gpu
 from m3e_runtime.manifest import Artifact
 
 __all__ = ["BACKENDS", "choose_artifact", "load_backend", "why_not_here"]
@@ -18,13 +22,28 @@ _PRECISIONS = ("int8", "fp32", "fp16")
 _FORMATS = ("native", "onnx")
 _DIALECTS = (None, "onnxruntime", "standard")
 _FORMAT_OF = {"native": "native", "onnxruntime": "onnx"}
+_GPU_DEVICE = re.compile(r"(?:cuda|tensorrt)(?::(\d+))?")
 
 
 def why_not_here(artifact: Artifact) -> str | None:
     """Why ``artifact`` cannot run on this machine, or None when it can."""
     if artifact.format == "tensorrt":
-        return "it is an engine for a GPU, and this version runs on a CPU only."
+        return _why_no_engine(artifact)
     return native.missing() if artifact.format == "native" else None
+
+
+def _why_no_engine(artifact: Artifact) -> str:
+    try:
+        gpu = find_gpu()
+    except EngineMissingError as error:
+        return f"it is an engine for a GPU, and {error}"
+    capabilities = artifact.requires.get("compute_capabilities", "").split()
+    if capabilities and gpu.compute_capability not in capabilities:
+        return (
+            f"it is an engine for GPUs of compute capability {', '.join(capabilities)}, and {gpu.name} has "
+            f"{gpu.compute_capability}; export it for this one."
+        )
+    return "it is an engine for a GPU, and this version builds engines but runs on a CPU only."
 
 
 def choose_artifact(bundle: Bundle, name: str | None = None, backend: str | None = None) -> Artifact:
@@ -71,11 +90,22 @@ def load_backend(bundle: Bundle, artifact: Artifact, device: str, threads: int, 
     Raises:
         OptionError: the device is unknown, or not served by this version.
         BundleError: a file is damaged, or the engine refuses it.
-        EngineMissingError: the engine is not installed.
+        EngineMissingError: the engine is not installed, or a GPU was asked for.
     """
     if device not in ("auto", "cpu"):
-        raise OptionError(f"device={device!r} is not available; use 'cpu' or 'auto'.")
+        _refuse(device)
     model = bundle.verify_artifact(artifact) if verify else bundle.resolve(artifact.files[0])
     if artifact.format == "native":
         return NativeCpu(model, threads, bundle.manifest.dimension)
     return OnnxRuntimeCpu(model, threads, bundle.manifest.dimension)
+
+
+def _refuse(device: str) -> NoReturn:
+    """A GPU that was asked for is never quietly replaced by the CPU."""
+    found = _GPU_DEVICE.fullmatch(device)
+    if not found:
+        raise OptionError(f"device={device!r} is unknown; use 'cpu' or 'auto'.")
+    gpu = find_gpu(int(found[1] or 0))
+    raise EngineMissingError(
+        f"device={device!r}: {gpu.name} is there, but this version runs on a CPU only; use device='cpu'."
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from m3e_runtime.errors import EngineBuildError, OptionError
+from m3e_runtime.gpu import find_gpu
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.trt.layers import EngineLayer, read_layers
 from m3e_runtime.trt.monitor import make_logger, make_monitor
@@ -23,7 +24,7 @@ _USUAL_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """A serialized engine, what it is made of, and the compute capabilities that it is for, if known."""
+    """A serialized engine, what it is made of, and the compute capabilities that it is for."""
 
     plan: bytes
     layers: tuple[EngineLayer, ...]
@@ -40,6 +41,7 @@ def build_engine(
 
     Raises:
         EngineBuildError: the graph cannot be parsed or no engine can be built, with TensorRT's own words.
+        EngineMissingError: the package needs a GPU to build, and there is none.
         OptionError: a compute capability that the package does not know.
     """
     log = make_logger(trt)
@@ -105,7 +107,7 @@ def _set_capabilities(trt: TensorRT, config: Any, wanted: tuple[str, ...]) -> tu
     if trt.needs_gpu_to_build:
         if wanted:
             raise OptionError(f"{trt.name} builds for the GPU at hand, not for compute capabilities.")
-        return ()
+        return (find_gpu().compute_capability,)
     known = {
         f"{name[2:-1]}.{name[-1]}": value
         for name, value in trt.module.ComputeCapability.__members__.items()
