@@ -10,7 +10,12 @@ from benchmarks.workloads import SINGLE_LENGTHS
 __all__ = ["write_table"]
 
 _RIVALS = {
-    "ours-int8": ("stock-int8-on-our-graph", "onnxruntime-dynamic-int8", "ctranslate2-int8"),
+    "ours-int8": (
+        "stock-int8-on-our-graph",
+        "onnxruntime-dynamic-int8",
+        "ours-int8-onnxruntime",
+        "ctranslate2-int8",
+    ),
     "ours-fp32": ("sentence-transformers", "onnxruntime-export", "ours-fp32-onnxruntime", "openvino-fp32"),
 }
 """The native engine's artifacts, and who else computes in their precision, our graph on ONNX Runtime too."""

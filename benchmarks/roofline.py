@@ -86,6 +86,8 @@ def _limits(run: dict[str, Any], part: dict[str, Any]) -> tuple[float, float]:
     if run["precision"] == "int8" and part["name"].startswith("product"):
         speed = run["int8_multiply_adds_per_s"]
     elif part["name"] == "attention in 16 bits":
+        if run["instruction_set"] == "amx":  # its ceiling is that of tiles, which attention does not use
+            return 0.0, 0.0
         speed = run["int8_multiply_adds_per_s"] / 2  # VNNI adds four products of 8 bits, or two of 16
     return 1e3 * part["multiply_adds"] / speed, 1e3 * part["bytes"] / run["bytes_per_s"]
 

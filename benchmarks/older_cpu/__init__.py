@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import subprocess
 from pathlib import Path
 
@@ -25,7 +26,10 @@ def pretend(processor: str, folder: Path) -> None:
     Raises:
         RuntimeError: no C compiler, not Linux on x86-64, or a processor that cannot make CPUID trap.
     """
-    if ctypes.CDLL(None).syscall(_ARCH_PRCTL, _SET_CPUID, 1):  # 1: let it run, as it does already
+    linux = (platform.system(), platform.machine()) == ("Linux", "x86_64")
+    if not linux or ctypes.CDLL(None).syscall(
+        _ARCH_PRCTL, _SET_CPUID, 1
+    ):  # 1: let it run, as it does already
         raise RuntimeError("--processor: CPUID cannot be made to trap on this processor or virtual machine.")
     shim = folder / "older_cpu.so"
     source = Path(__file__).with_name("older_cpu.c")

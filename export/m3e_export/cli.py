@@ -27,7 +27,8 @@ examples:
   m3e-export ./my-finetune --precision int8 --calibration texts.jsonl --gate heldout.jsonl
   m3e-export --precision fp16 --target tensorrt-rtx --compute-capability 8.9    an engine, built without a GPU
 
-exit codes: 0 ok, 2 usage, 3 below the fidelity gate, 4 unreadable or untrusted input, 5 package missing
+exit codes: 0 ok, 2 usage, 3 below the fidelity gate, 4 unreadable or untrusted input, 5 package or GPU
+missing, or no engine can be built
 """
 
 
@@ -164,13 +165,13 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="N.N",
-        help="GPUs that a tensorrt-rtx engine is for, e.g. 8.6 8.9 12.0 (default: all from 8.0 on)",
+        help="GPUs that a tensorrt-rtx engine is for, e.g. 8.6 8.9 12.0 (default: 8.0 8.6 8.9 12.0)",
     )
     add("--hardware-compatible", action="store_true", help="let a tensorrt engine run on other GPUs, slower")
     add(
         "--strip-weights",
         action="store_true",
-        help="leave the weights out of the engine; they are in its graph",
+        help="leave the weights out of the engine (needs a GPU)",
     )
     add(
         "--timing-cache",

@@ -114,8 +114,9 @@ def _check(request: ExportRequest) -> None:
             raise OptionError(f"{option} {', '.join(unknown) or '(none)'}: choose from {', '.join(known)}.")
     if "native" in request.targets and (reason := native.missing()):
         raise EngineMissingError(f"--target native: {reason}")
-    for name in request.targets:
-        TARGETS[name].check()
+    engines = [name for name in request.targets if TARGETS[name].format == "tensorrt"]
+    for name in engines or request.targets or default_targets():
+        TARGETS[name].check(request.engine)
 
 
 def _judge(request: ExportRequest, checkpoint: Checkpoint) -> Gate:

@@ -18,8 +18,8 @@ from m3e_export.precision.search import Int8Rules, float_plan
 from m3e_runtime.backends import Backend
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
-from m3e_runtime.gpu import find_gpu
-from m3e_runtime.trt import EngineOptions, build_engine, find_package
+from m3e_runtime.errors import OptionError
+from m3e_runtime.trt import EngineOptions, build_engine, choose_capabilities, find_package
 
 __all__ = ["TARGETS", "Target"]
 
@@ -58,13 +58,15 @@ class Target(ABC):
             EngineMissingError: that engine is not installed.
         """
 
-    def check(self) -> None:
-        """Find out early that what :meth:`complete` needs is missing.
+    def check(self, options: EngineOptions) -> None:
+        """Find out early what would stop :meth:`complete`.
 
         Raises:
-            EngineMissingError: it is.
+            EngineMissingError: a package or a GPU is missing.
+            OptionError: an option that this target does not know.
         """
-        return
+        if options != EngineOptions():
+            raise OptionError("options of an engine are for --target tensorrt and tensorrt-rtx only.")
 
     def complete(self, files: Sequence[Path], options: EngineOptions) -> tuple[list[Path], dict[str, str]]:
         """What remains to be made of ``files`` once they have passed the gate.
@@ -86,7 +88,7 @@ class OnnxTarget(Target):
         self.dialect = dialect
         self._builder = DIALECTS[dialect]
         self.half_arithmetic = half_arithmetic
-        self.requires = {"onnxruntime": "1.22", "opset": "20"}
+        self.requires = {"onnxruntime": "1.23", "opset": "20"}
         self.int8 = Int8Rules(SymmetricCodes())
 
     def path(self, folder: Path, name: str, first: bool) -> Path:
@@ -145,6 +147,7 @@ class TensorRtTarget(OnnxTarget):
 
     def __init__(self, package: str) -> None:
         super().__init__("tensorrt", half_arithmetic=True)
+        self.requires = {}  # known when the engine has been built
         # TensorRT cuts the product that gives query, key and value in three, and then multiplies floats.
         gaining = ("intermediate", "output", "attention_output")
         self.int8 = Int8Rules(StaticCodes(), gaining, float_plan("fp16", half_arithmetic=True))
@@ -155,11 +158,9 @@ class TensorRtTarget(OnnxTarget):
         del first
         return folder / "tensorrt" / f"model_{name}.onnx"
 
-    def check(self) -> None:
+    def check(self, options: EngineOptions) -> None:
         """See :class:`Target`."""
-        package = find_package(self._package)
-        if package.needs_gpu_to_build:
-            find_gpu()
+        choose_capabilities(find_package(self._package), options.compute_capabilities)
 
     def complete(self, files: Sequence[Path], options: EngineOptions) -> tuple[list[Path], dict[str, str]]:
         """Build the engine."""

@@ -54,7 +54,7 @@ class Fidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Cosines are between the two vectors of the same text; ``overlap_at_10`` is the mean share of common
     texts among the ten nearest neighbours; ``spearman`` ranks the similarities of all pairs. ``of`` says what
-    was run: the artifact, or, where there was no GPU for an engine, the graph that it was built from.
+    was run: the artifact, or, for an engine, the graph that it was built from.
     """
 
     oracle: str

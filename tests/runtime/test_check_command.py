@@ -7,7 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from m3e_export import ExportRequest, export
 from m3e_export.exporter import default_targets
+from m3e_runtime.backends import native
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.check import main
 from m3e_runtime.manifest import MANIFEST_NAME, GoldenVectors
@@ -57,3 +59,21 @@ def test_vectors_that_drifted_are_exit_3(copy, capsys):
 def test_a_folder_that_is_no_bundle_is_exit_4(tmp_path, capsys):
     assert main([str(tmp_path)]) == 4
     assert "m3e-export" in capsys.readouterr().err
+
+
+def test_what_has_to_run_and_cannot_is_exit_5(tiny_checkpoint, tmp_path, monkeypatch, capsys):
+    if native.missing():
+        pytest.skip(native.missing())
+    request = ExportRequest(str(tiny_checkpoint), tmp_path / "bundle", targets=("native",), gate="off")
+    path = export(request).path
+    monkeypatch.setattr(native, "_import_error", ImportError("no module"))
+    assert main([str(path)]) == 5
+    assert "was not built" in capsys.readouterr().err
+
+
+def test_a_bundle_of_which_nothing_can_run_does_not_pass(copy, capsys):
+    manifest = Bundle.open(copy).manifest
+    engines = tuple(msgspec.structs.replace(each, format="tensorrt") for each in manifest.artifacts)
+    (copy / MANIFEST_NAME).write_bytes(msgspec.structs.replace(manifest, artifacts=engines).to_json())
+    assert main([str(copy)]) == 5
+    assert "nothing in it can be run here" in capsys.readouterr().err

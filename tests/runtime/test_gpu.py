@@ -112,6 +112,7 @@ def test_auto_takes_the_cpu(tiny_bundle, no_driver):
 
 def test_an_engine_says_why_it_is_not_for_this_machine(engine, driver, tmp_path, monkeypatch):
     assert "builds engines but runs on a CPU only" in why_not_here(engine)
+    assert "--target native cpu" in why_not_here(engine)
     driver(major=7, minor=5)
     assert "capability 8.6, 8.9, and NVIDIA Other has 7.5" in why_not_here(engine)
     monkeypatch.setattr(gpu, "_DRIVER", str(tmp_path / "none"))

@@ -95,6 +95,12 @@ def test_an_unknown_compute_capability_is_exit_2_and_leaves_nothing(rtx, tiny_ch
     assert not out.parent.exists()
 
 
+def test_options_of_an_engine_without_one_are_exit_2(tiny_checkpoint, tmp_path, capsys):
+    arguments = [str(tiny_checkpoint), "-o", str(tmp_path / "bundle"), "--compute-capability", "8.9"]
+    assert main(arguments) == 2
+    assert "tensorrt" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
 def test_the_default_targets_need_no_tensorrt(tiny_checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)

@@ -22,6 +22,7 @@ _PRECISIONS = ("int8", "fp32", "fp16")
 _FORMATS = ("native", "onnx")
 _DIALECTS = (None, "onnxruntime", "standard")
 _FORMAT_OF = {"native": "native", "onnxruntime": "onnx"}
+_EXPORT_AGAIN = "For a CPU, export the checkpoint with `--target native cpu`."
 _GPU_DEVICE = re.compile(r"(?:cuda|tensorrt)(?::(\d+))?")
 
 
@@ -36,14 +37,14 @@ def _why_no_engine(artifact: Artifact) -> str:
     try:
         gpu = find_gpu()
     except EngineMissingError as error:
-        return f"it is an engine for a GPU, and {error}"
+        return f"it is an engine for a GPU, and {error} {_EXPORT_AGAIN}"
     capabilities = artifact.requires.get("compute_capabilities", "").split()
     if capabilities and gpu.compute_capability not in capabilities:
         return (
             f"it is an engine for GPUs of compute capability {', '.join(capabilities)}, and {gpu.name} has "
-            f"{gpu.compute_capability}; export it for this one."
+            f"{gpu.compute_capability}. {_EXPORT_AGAIN}"
         )
-    return "it is an engine for a GPU, and this version builds engines but runs on a CPU only."
+    return f"it is an engine for a GPU; this version builds engines but runs on a CPU only. {_EXPORT_AGAIN}"
 
 
 def choose_artifact(bundle: Bundle, name: str | None = None, backend: str | None = None) -> Artifact:
@@ -72,8 +73,8 @@ def choose_artifact(bundle: Bundle, name: str | None = None, backend: str | None
         )
     usable = [a for a in candidates if why_not_here(a) is None]
     if not usable:
-        first = candidates[0]
-        raise EngineMissingError(f"{bundle.path}: {first.name} cannot be used, {why_not_here(first)}")
+        reasons = "; ".join(f"{a.name} cannot be used, {why_not_here(a)}" for a in candidates)
+        raise EngineMissingError(f"{bundle.path}: {reasons}")
     return min(
         usable,
         key=lambda a: (

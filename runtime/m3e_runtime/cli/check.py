@@ -14,6 +14,7 @@ from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.errors import EngineMissingError
 from m3e_runtime.manifest import Artifact
 from m3e_runtime.outputs import normalize
 from m3e_runtime.progress import progress_bar
@@ -51,9 +52,13 @@ def _command(options: argparse.Namespace) -> int:
         for entry in entries:
             bundle.verify(entry)
             bar.update()
-    reasons = {artifact.name: why_not_here(artifact) for artifact in bundle.manifest.artifacts}
-    not_run = {name: reason for name, reason in reasons.items() if reason}
+    # An engine of another machine's GPU is no fault of this bundle; anything else has to run.
+    engines = [artifact for artifact in bundle.manifest.artifacts if artifact.format == "tensorrt"]
+    not_run = {engine.name: reason for engine in engines if (reason := why_not_here(engine))}
     artifacts = [artifact for artifact in bundle.manifest.artifacts if artifact.name not in not_run]
+    if not artifacts:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in not_run.items())
+        raise EngineMissingError(f"{bundle.path}: hashes match, and nothing in it can be run here. {reasons}")
     results = [check_artifact(bundle, artifact, options.threads) for artifact in artifacts]
     passed = all(result["passed"] for result in results)
     if options.json:

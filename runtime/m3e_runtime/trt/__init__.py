@@ -1,6 +1,6 @@
 """TensorRT: building engines from graphs, without a GPU where the package can."""
 
-from m3e_runtime.trt.build import BuiltEngine, build_engine
+from m3e_runtime.trt.build import BuiltEngine, build_engine, choose_capabilities
 from m3e_runtime.trt.layers import EngineLayer
 from m3e_runtime.trt.options import EngineOptions, Profile, Span, default_profiles
 from m3e_runtime.trt.package import PACKAGES, TensorRT, find_package
@@ -14,6 +14,7 @@ __all__ = [
     "Span",
     "TensorRT",
     "build_engine",
+    "choose_capabilities",
     "default_profiles",
     "find_package",
 ]

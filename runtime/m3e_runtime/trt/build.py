@@ -16,7 +16,7 @@ from m3e_runtime.trt.monitor import make_logger, make_monitor
 from m3e_runtime.trt.options import EngineOptions
 from m3e_runtime.trt.package import TensorRT
 
-__all__ = ["BuiltEngine", "build_engine", "parse_graph"]
+__all__ = ["BuiltEngine", "build_engine", "choose_capabilities", "parse_graph"]
 
 _USUAL_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
 """What TensorRT-RTX builds for by itself; older GPUs would cost these speed, and have to be asked for."""
@@ -44,12 +44,13 @@ def build_engine(
         EngineMissingError: the package needs a GPU to build, and there is none.
         OptionError: a compute capability that the package does not know.
     """
+    capabilities = choose_capabilities(trt, options.compute_capabilities)
     log = make_logger(trt)
     builder = trt.module.Builder(log)
     network, parser = parse_graph(trt, builder, graph, log)
     config = builder.create_builder_config()
     _configure(trt, builder, network, config, options)
-    capabilities = _set_capabilities(trt, config, options.compute_capabilities)
+    _set_capabilities(trt, config, capabilities)
     cache = _TimingCache(trt, config, options.timing_cache)
     with progress_bar(None, "step", f"Building with {trt.name}", show_progress) as bar:
         monitor = make_monitor(trt, bar)  # the builder keeps no reference: it has to outlive the build
@@ -102,27 +103,39 @@ def _configure(trt: TensorRT, builder: Any, network: Any, config: Any, options: 
         config.hardware_compatibility_level = library.HardwareCompatibilityLevel.AMPERE_PLUS
 
 
-def _set_capabilities(trt: TensorRT, config: Any, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Tell the builder which GPUs the engine is for; return them as ``"8.9"``."""
+def choose_capabilities(trt: TensorRT, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The compute capabilities that an engine will be for, as ``"8.9"``: ``wanted``, or else the usual ones.
+
+    Raises:
+        EngineMissingError: the package builds for the GPU at hand, and there is none.
+        OptionError: one that the package does not know, or any where it takes the GPU at hand.
+    """
     if trt.needs_gpu_to_build:
         if wanted:
-            raise OptionError(f"{trt.name} builds for the GPU at hand, not for compute capabilities.")
+            raise OptionError(f"{trt.name} builds for the GPU at hand: leave --compute-capability out.")
         return (find_gpu().compute_capability,)
-    known = {
-        f"{name[2:-1]}.{name[-1]}": value
-        for name, value in trt.module.ComputeCapability.__members__.items()
-        if name.startswith("SM")
-    }
-    # Left alone the builder would ask the driver for the GPU at hand, and there may be none.
-    chosen = wanted or _USUAL_CAPABILITIES
-    config.num_compute_capabilities = len(chosen)
-    for index, capability in enumerate(chosen):
+    known = _known_capabilities(trt)
+    for capability in wanted:
         if capability not in known:
             raise OptionError(
                 f"compute capability {capability!r}: {trt.name} {trt.version} knows {', '.join(known)}."
             )
+    return wanted or _USUAL_CAPABILITIES
+
+
+def _known_capabilities(trt: TensorRT) -> dict[str, Any]:
+    members = trt.module.ComputeCapability.__members__.items()
+    return {f"{name[2:-1]}.{name[-1]}": value for name, value in members if name.startswith("SM")}
+
+
+def _set_capabilities(trt: TensorRT, config: Any, capabilities: tuple[str, ...]) -> None:
+    """Left alone the builder would ask the driver for the GPU at hand, and there may be none."""
+    if trt.needs_gpu_to_build:
+        return
+    known = _known_capabilities(trt)
+    config.num_compute_capabilities = len(capabilities)
+    for index, capability in enumerate(capabilities):
         config.set_compute_capability(known[capability], index)
-    return chosen
 
 
 class _TimingCache:

@@ -43,10 +43,11 @@ class EngineOptions:
 
     Args:
         profiles: shape ranges; at least one is needed to build.
-        compute_capabilities: GPUs to build for, as ``"8.9"``. ``tensorrt_rtx`` only; none: its own default,
-            all that it knows from 8.0 on. ``tensorrt`` always builds for the GPU at hand.
+        compute_capabilities: GPUs to build for, as ``"8.9"``. ``tensorrt_rtx`` only; none: 8.0, 8.6, 8.9 and
+            12.0. ``tensorrt`` always builds for the GPU at hand.
         hardware_compatible: let an engine of ``tensorrt`` run on all GPUs from 8.0 on, at some loss of speed.
         strip_weights: leave the weights out; they come back from the graph when the engine is loaded.
+            Building so needs a GPU, with ``tensorrt_rtx`` 1.7 too.
         refit: weights can be replaced later.
         workspace_bytes: bound of scratch memory on the GPU; None: all of it.
         timing_cache: file with kernel timings of earlier builds, read and brought up to date (``tensorrt``

@@ -354,6 +354,29 @@ void test_attention(const Kernels& kernels, const AttentionCase& each) {
   }
 }
 
+// One key that takes most of the weight, and many that share the rest: none of them may be forgotten.
+void test_attention_sink(const Kernels& kernels, bool rounded, float gap) {
+  const int length = 512, head_size = 16;
+  FloatGrid qkv = floats(length, 3 * head_size), out = floats(length, head_size);
+  for (int r = 0; r < length; ++r) {
+    for (int c = 0; c < head_size; ++c) {
+      qkv.at(r, c) = 1;
+      qkv.at(r, head_size + c) = r == 0 ? gap / std::sqrt(static_cast<float>(head_size)) : 0;
+      qkv.at(r, 2 * head_size + c) = r == 0 ? 1 : -1;
+    }
+  }
+  Buffer<float> scratch;
+  scratch.reserve(static_cast<size_t>(attention_scratch(length, head_size)));
+  const AttentionJob job{qkv.data(), qkv.stride, head_size, 0, head_size, length, {0, length},
+                         out.data(), out.stride, scratch.data()};
+  (rounded ? kernels.attention_rounded : kernels.attention)(job);
+  const double others = (length - 1) * std::exp(-static_cast<double>(gap));
+  const double expected = (1 - others) / (1 + others);
+  for (int r = 0; r < length; ++r) {
+    check_near(out.at(r, head_size - 1), expected, rounded ? 0.02 : 1e-4, "value beside a sink");
+  }
+}
+
 void test_embed_and_pool(const Kernels& kernels, int hidden) {
   const int words = 7, places = 5, rows = 9;
   Buffer<float> table, positions, scales;
@@ -463,7 +486,11 @@ void test(const Kernels& kernels) {
         attention({length, head_size, -3.0f, true, rounded});
       }
     }
+    for (const float gap : {2.0f, 8.0f, 9.0f, 9.5f, 12.0f}) {
+      run("attention beside a sink", [&] { test_attention_sink(kernels, rounded, gap); });
+    }
     attention({300, 16, 1.0f, false, rounded});
+    attention({500, 64, 1.0f, false, rounded});
     attention({300, 16, 3.0f, true, rounded});
   }
   for (const int hidden : {3, 16, 26, 384}) {

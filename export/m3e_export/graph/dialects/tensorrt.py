@@ -52,8 +52,8 @@ class TensorRtDialect(StandardDialect):
 
     def _quantized_product(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:
         builder = self.builder
-        if linear.input_scale is None:
-            raise AssertionError(f"{linear.name}: TensorRT needs a scale that is known before")
+        if linear.input_scale is None or linear.shift:
+            raise AssertionError(f"{linear.name}: TensorRT needs a scale that is known before, and no shift")
         if linear.smoothing is not None:
             x = builder.op("Mul", x, self.parameter(f"{linear.name}.smoothing", linear.smoothing))
         scale = builder.constant(linear.input_scale, self.plan.compute)

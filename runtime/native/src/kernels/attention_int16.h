@@ -1,5 +1,6 @@
 // Attention on 16-bit codes, where VNNI multiplies and adds two pairs of them in the time of one float. For
-// encoders whose other products are int8: what the codes lose is far below the steps of those.
+// encoders whose other products are int8, with steps of 1/255: values have steps of 1/1023 of their column's
+// largest, and a share counts from 1/65534 of the row's largest on, so 512 keys lose 1 % of the weight at most.
 //
 // Queries have a scale per row, keys one for all, values one per column. Sums are exact and fit in 32 bits.
 #pragma once
@@ -10,10 +11,11 @@
 namespace m3e {
 namespace {
 
-constexpr float kShareSteps = 4095;  // codes of e^(score - largest score)
-constexpr float kValueSteps = 2047;
-constexpr int kKeysTogether = 256;  // 4095 · 2047 · 256 < 2³¹
+constexpr float kShareSteps = 32767;  // codes of e^(score - largest score)
+constexpr float kValueSteps = 1023;
+constexpr int kKeysTogether = 64;  // 32767 · 1023 · 64 < 2³¹
 constexpr float kSmallestSpan = 1e-30f;
+static_assert(kInt8TileRows <= 16, "attention_scratch and Int16Space::rows have room for 16");
 
 // Largest code of queries and keys: head_size products of two of them fit.
 inline float score_steps(int head_size) {
@@ -132,10 +134,11 @@ template <int kRows, int kPanels>
 // Codes of e^(factor · (score − largest)), zeros from `length` to a whole sixteen; returns the sum of the codes.
 inline float share_codes(const float* scores, int length, float factor, int16_t* to) {
   constexpr float kLog2E = 1.44269502f;
-  const Floats scale = splat(factor * kLog2E), offset = splat(-highest(scores, length) * factor * kLog2E);
+  const Floats scale = splat(factor * kLog2E), top = splat(highest(scores, length));
   Floats total = zero();
   for_columns(length, [&](int column, int lanes) {
-    Floats share = mul(power_of_two(fma(load(scores + column), scale, offset)), splat(kShareSteps));
+    // The difference first: it is never above zero, and so no code above kShareSteps.
+    Floats share = mul(power_of_two(mul(sub(load(scores + column), top), scale)), splat(kShareSteps));
     if (lanes < 16) share = keep_first(share, lanes);
     const Ints codes = round_to_int(share);
     total = add(total, to_float(codes));

@@ -13,9 +13,9 @@ constexpr int kRowsNear = 128;
 
 // One tile of the product: kRows × kPanels vectors, summed over `inputs` in order, one chain for each
 // element. Weights is float or uint16_t (float16).
-template <int kRows, int kPanels, class Weights, class Ahead>
+template <int kRows, int kPanels, class Weights, class Fetch>
 M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights* panels, int64_t panel_stride,
-                                  int inputs, Ahead ahead, Floats (&sums)[kRows][kPanels]) {
+                                  int inputs, Fetch ahead, Floats (&sums)[kRows][kPanels]) {
   for (int k = 0; k < inputs; ++k) {
     Floats w[kPanels];
     unroll<kPanels>([&](auto p) M3E_INLINE {
@@ -56,11 +56,12 @@ struct FloatProduct {
 template <int kRows, int kPanels, class Weights>
 [[gnu::noinline]] void float_tile(const FloatProduct<Weights>& product, int row, int panel, Range inputs,
                                   Ahead ahead) {
-  const auto& [x, stride, w, weights, to] = product;
+  const FloatMatrix& w = product.w;  // not structured bindings: lambdas cannot capture those in C++17
+  const Epilogue& to = product.to;
   Floats sums[kRows][kPanels];
   unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
-  accumulate(x + static_cast<int64_t>(row) * stride + inputs.begin, stride, product.at(panel, inputs.begin),
-             product.panel_stride(), inputs.size(), ahead, sums);
+  accumulate(product.x + static_cast<int64_t>(row) * product.stride + inputs.begin, product.stride,
+             product.at(panel, inputs.begin), product.panel_stride(), inputs.size(), ahead, sums);
   float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
   unroll<kRows>([&](auto r) M3E_INLINE {
     unroll<kPanels>([&](auto p) M3E_INLINE {

@@ -32,9 +32,9 @@ inline int64_t bytes_of_panel(const Int8Matrix& w) {
   return static_cast<int64_t>(round_up(w.inputs, kInputsAlign)) * kPanelColumns;
 }
 
-template <int kRows, int kPanels, class Ahead>
+template <int kRows, int kPanels, class Fetch>
 [[gnu::noinline]] void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int panel,
-                                 Ahead ahead) {
+                                 Fetch ahead) {
   const int64_t panel_stride = bytes_of_panel(w);
   const int steps = static_cast<int>(panel_stride / kStepBytes);
   const int8_t* weights = w.panels + panel * panel_stride;

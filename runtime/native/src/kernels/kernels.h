@@ -86,7 +86,7 @@ struct AttentionJob {
   float* scratch;  // attention_scratch(length, head_size) floats
 };
 
-// Floats of scratch that an AttentionJob needs: keys, values, and one block of scores.
+// Floats of scratch that an AttentionJob needs, in either function: keys, values, and a tile of scores.
 int attention_scratch(int length, int head_size);
 
 struct Kernels {
