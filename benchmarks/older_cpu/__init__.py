@@ -27,9 +27,8 @@ def pretend(processor: str, folder: Path) -> None:
         RuntimeError: no C compiler, not Linux on x86-64, or a processor that cannot make CPUID trap.
     """
     linux = (platform.system(), platform.machine()) == ("Linux", "x86_64")
-    if not linux or ctypes.CDLL(None).syscall(
-        _ARCH_PRCTL, _SET_CPUID, 1
-    ):  # 1: let it run, as it does already
+    let_cpuid_run = 1  # as it does already: this only asks whether it could be made to trap
+    if not linux or ctypes.CDLL(None).syscall(_ARCH_PRCTL, _SET_CPUID, let_cpuid_run):
         raise RuntimeError("--processor: CPUID cannot be made to trap on this processor or virtual machine.")
     shim = folder / "older_cpu.so"
     source = Path(__file__).with_name("older_cpu.c")

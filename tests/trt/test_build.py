@@ -69,7 +69,10 @@ def test_m3e_bases_shape_becomes_an_engine(rtx, m3e_base_checkpoint, plan_of, tm
     graph = save_graph(m3e_base_checkpoint, plan_of, tmp_path / "model.onnx")
     options = EngineOptions(default_profiles(512), compute_capabilities=("8.9",))
     built = build_engine(rtx, graph, options)
-    assert sum(layer.attends for layer in built.layers) == 12 * 2
+    layers = 12 * 2
+    assert sum(layer.attends for layer in built.layers) == layers
+    products = 3 * layers if plan_of is int8_plan else 0
+    assert sum(layer.multiplies_int8 for layer in built.layers) == products
 
 
 def test_one_engine_serves_several_gpus_and_by_default_all_usual_ones(rtx, tiny_graph):

@@ -26,6 +26,11 @@ _EXPORT_AGAIN = "For a CPU, export the checkpoint with `--target native cpu`."
 _GPU_DEVICE = re.compile(r"(?:cuda|tensorrt)(?::(\d+))?")
 
 
+def _runs_here(artifact: Artifact) -> bool:
+    """As :func:`why_not_here`, without asking the GPU's driver: its start would be felt in every load."""
+    return artifact.format == "onnx" or (artifact.format == "native" and native.missing() is None)
+
+
 def why_not_here(artifact: Artifact) -> str | None:
     """Why ``artifact`` cannot run on this machine, or None when it can."""
     if artifact.format == "tensorrt":
@@ -71,7 +76,7 @@ def choose_artifact(bundle: Bundle, name: str | None = None, backend: str | None
         raise OptionError(
             f"{bundle.path} has nothing for backend={backend!r}; it has: {', '.join(artifacts)}."
         )
-    usable = [a for a in candidates if why_not_here(a) is None]
+    usable = [a for a in candidates if _runs_here(a)]
     if not usable:
         reasons = "; ".join(f"{a.name} cannot be used, {why_not_here(a)}" for a in candidates)
         raise EngineMissingError(f"{bundle.path}: {reasons}")

@@ -3,10 +3,9 @@
 from m3e_runtime.trt.build import BuiltEngine, build_engine, choose_capabilities
 from m3e_runtime.trt.layers import EngineLayer
 from m3e_runtime.trt.options import EngineOptions, Profile, Span, default_profiles
-from m3e_runtime.trt.package import PACKAGES, TensorRT, find_package
+from m3e_runtime.trt.package import TensorRT, find_package
 
 __all__ = [
-    "PACKAGES",
     "BuiltEngine",
     "EngineLayer",
     "EngineOptions",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 __all__ = ["EngineOptions", "Profile", "Span", "default_profiles"]
 
@@ -60,4 +60,4 @@ class EngineOptions:
     strip_weights: bool = False
     refit: bool = False
     workspace_bytes: int | None = None
-    timing_cache: str | None = field(default=None, compare=False)
+    timing_cache: str | None = None

@@ -8,9 +8,7 @@ from typing import Any
 
 from m3e_runtime.errors import EngineMissingError
 
-__all__ = ["PACKAGES", "TensorRT", "find_package"]
-
-PACKAGES = ("tensorrt", "tensorrt_rtx")
+__all__ = ["TensorRT", "find_package"]
 
 _INSTALL = {
     "tensorrt": "pip install 'm3e-runtime[tensorrt]'",
@@ -34,7 +32,7 @@ class TensorRT:
 
 
 def find_package(name: str) -> TensorRT:
-    """Import the package called ``name``, one of :data:`PACKAGES`.
+    """Import the package called ``name``: ``tensorrt`` or ``tensorrt_rtx``.
 
     Raises:
         EngineMissingError: not installed, without its libraries, or too old; it says what to install.

@@ -57,8 +57,6 @@ inline Floats largest_magnitudes(const float* x, int count, Floats so_far) {
   return so_far;
 }
 
-inline float at_least(float smallest, float x) { return x > smallest ? x : smallest; }
-
 // Returns the scale of the codes.
 inline float pack_key_codes(const AttentionJob& job, const Int16Space& space) {
   const float* keys = job.qkv + job.hidden + job.head;
