@@ -1,0 +1,180 @@
+"""How the token ids of several texts are laid out for an engine on a GPU, and what sizes are rounded up to.
+
+A GPU replays recorded work fastest, and what is recorded has fixed shapes. So small batches are rounded up to
+few sizes, with texts that nobody asked for; large ones keep their own, since there computing costs more than
+starting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime.tokenization import TokenIds
+
+__all__ = ["LAYOUTS", "BatchSize", "Layout", "PackedLayout", "PaddedLayout", "layout_for", "round_up"]
+
+RECORDED_TOKENS = 2048
+"""Batches up to this many tokens are rounded up; a larger one keeps a GPU busy for a millisecond and more."""
+
+_STEP = 8
+"""Lengths are multiples of it: the tiles of matrix units are."""
+
+_FILLER_ID = 0
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """Texts of a batch, its tokens (those of each text when padded, else of all) and the longest text's."""
+
+    texts: int
+    tokens: int
+    longest: int
+    recorded: bool
+    """Whether it has been rounded up, so that it comes again."""
+
+
+class Layout(Protocol):
+    """The inputs of a graph, by name."""
+
+    types: Mapping[str, np.dtype[Any]]
+
+    def size(self, lengths: Sequence[int]) -> BatchSize:
+        """What texts of these token counts are rounded up to."""
+        ...
+
+    def shapes(self, size: BatchSize) -> dict[str, tuple[int, ...]]:
+        """The shape of each input."""
+        ...
+
+    def fill(
+        self, token_ids: Sequence[TokenIds], size: BatchSize, into: Mapping[str, npt.NDArray[Any]]
+    ) -> None:
+        """Write the inputs into arrays of :meth:`shapes` and ``types``; the texts' results come first."""
+        ...
+
+
+class PaddedLayout:
+    """``input_ids`` and ``attention_mask``, int64 ``[texts, tokens]``, padded on the right.
+
+    Texts that nobody asked for have one token each: attention over nothing would be a case of its own.
+    """
+
+    types: Mapping[str, np.dtype[Any]] = {
+        "input_ids": np.dtype(np.int64),
+        "attention_mask": np.dtype(np.int64),
+    }
+
+    def __init__(self, max_length: int) -> None:
+        self._max_length = max_length
+
+    def size(self, lengths: Sequence[int]) -> BatchSize:
+        """See :class:`Layout`."""
+        texts, longest = len(lengths), max(lengths)
+        length = min(round_up(longest, _STEP), max(self._max_length, longest))
+        rounded = round_up(texts)
+        if rounded * length > RECORDED_TOKENS:
+            exact = min(-(-longest // _STEP) * _STEP, max(self._max_length, longest))
+            return BatchSize(texts, exact, exact, recorded=False)
+        return BatchSize(rounded, length, length, recorded=True)
+
+    def shapes(self, size: BatchSize) -> dict[str, tuple[int, ...]]:
+        """See :class:`Layout`."""
+        return dict.fromkeys(self.types, (size.texts, size.tokens))
+
+    def fill(
+        self, token_ids: Sequence[TokenIds], size: BatchSize, into: Mapping[str, npt.NDArray[Any]]
+    ) -> None:
+        """See :class:`Layout`."""
+        del size
+        ids, mask = into["input_ids"], into["attention_mask"]
+        ids.fill(_FILLER_ID)
+        mask.fill(0)
+        mask[:, 0] = 1
+        for row, text in enumerate(token_ids):
+            ids[row, : len(text)] = text
+            mask[row, : len(text)] = 1
+
+
+class PackedLayout:
+    """Texts end to end, without padding.
+
+    ``input_ids`` and ``position_ids``, int64 ``[tokens]``; ``cumulative_lengths``, int32 ``[texts + 1]``,
+    where each text starts and the last ends. With ``offsets`` also ``token_offset``, int32 ``[texts, longest]``,
+    which ONNX Runtime's packed attention takes: where each token, and after them each gap, would be in padded
+    rows.
+    """
+
+    def __init__(self, max_length: int, offsets: bool = False) -> None:
+        self._max_length = max_length
+        types: dict[str, np.dtype[Any]] = {
+            "input_ids": np.dtype(np.int64),
+            "position_ids": np.dtype(np.int64),
+            "cumulative_lengths": np.dtype(np.int32),
+        }
+        if offsets:
+            types["token_offset"] = np.dtype(np.int32)
+        self.types: Mapping[str, np.dtype[Any]] = types
+
+    def size(self, lengths: Sequence[int]) -> BatchSize:
+        """See :class:`Layout`. Rounding up takes more texts, which hold the tokens to spare."""
+        texts, tokens, longest = len(lengths), sum(lengths), max(lengths)
+        # Each holds at least one token and at most max_length, and rounding adds less than an eighth.
+        fillers = max(1, -(-RECORDED_TOKENS // 8 // max(1, self._max_length - 1)))
+        rounded = round_up(texts + fillers)
+        total = round_up(tokens + rounded - texts, _STEP)
+        if total > RECORDED_TOKENS:
+            return BatchSize(texts, tokens, longest, recorded=False)
+        spare = -(-(total - tokens) // (rounded - texts))
+        length = round_up(max(longest, spare), _STEP)
+        return BatchSize(rounded, total, length, recorded=True)
+
+    def shapes(self, size: BatchSize) -> dict[str, tuple[int, ...]]:
+        """See :class:`Layout`."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "input_ids": (size.tokens,),
+            "position_ids": (size.tokens,),
+            "cumulative_lengths": (size.texts + 1,),
+            "token_offset": (size.texts, size.longest),
+        }
+        return {name: shapes[name] for name in self.types}
+
+    def fill(
+        self, token_ids: Sequence[TokenIds], size: BatchSize, into: Mapping[str, npt.NDArray[Any]]
+    ) -> None:
+        """See :class:`Layout`."""
+        lengths = np.zeros(size.texts, dtype=np.int64)
+        lengths[: len(token_ids)] = [len(text) for text in token_ids]
+        used, fillers = int(lengths.sum()), size.texts - len(token_ids)
+        if fillers:
+            shares, more = divmod(size.tokens - used, fillers)
+            lengths[len(token_ids) :] = shares
+            lengths[size.texts - more :] += 1
+        ends = np.cumsum(lengths)
+        into["cumulative_lengths"][0] = 0
+        into["cumulative_lengths"][1:] = ends
+        np.concatenate(token_ids, out=into["input_ids"][:used], casting="same_kind")
+        into["input_ids"][used:] = _FILLER_ID
+        np.subtract(np.arange(size.tokens), np.repeat(ends - lengths, lengths), out=into["position_ids"])
+        if "token_offset" in self.types:
+            places = np.arange(size.texts * size.longest).reshape(size.texts, size.longest)
+            taken = np.arange(size.longest) < lengths[:, None]
+            into["token_offset"].reshape(-1)[:] = np.concatenate([places[taken], places[~taken]])
+
+
+LAYOUTS = ("padded", "packed")
+
+
+def layout_for(name: str, max_length: int, offsets: bool = False) -> Layout:
+    """The layout that a manifest calls ``name``; ``offsets`` as :class:`PackedLayout` says."""
+    return PackedLayout(max_length, offsets) if name == "packed" else PaddedLayout(max_length)
+
+
+def round_up(size: int, least: int = 1) -> int:
+    """``size`` or a little more: four sizes between a power of two and the next, multiples of ``least``."""
+    step = max(least, 1 << max(0, (size - 1).bit_length() - 3))
+    return -(-size // step) * step
