@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime import outputs
-from m3e_runtime.backends import Backend, load_backend, native
-from m3e_runtime.backends.choice import choose_artifact
+from m3e_runtime.backends import Backend, Choice, choose, load_backend, native, run_all
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import InvalidTextError, OptionError
-from m3e_runtime.manifest import Artifact
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
 from m3e_runtime.planning import plan, plan_packed
 from m3e_runtime.progress import progress_bar
@@ -24,12 +22,6 @@ from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TextTokenizer
 
 __all__ = ["Encoder"]
-
-TOKEN_BUDGET = 2048
-"""Tokens computed by one run. Bounds the memory of a run whatever the number of texts."""
-
-PACKED_TOKEN_BUDGET = 16384
-"""The same for an engine that bounds its memory itself: enough for all threads to share evenly."""
 
 WINDOW = 8192
 """Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
@@ -45,12 +37,11 @@ class Encoder:
         (2, 768)
     """
 
-    def __init__(
-        self, bundle: Bundle, artifact: Artifact, tokenizer: TextTokenizer, backend: Backend
-    ) -> None:
+    def __init__(self, bundle: Bundle, choice: Choice, tokenizer: TextTokenizer, backend: Backend) -> None:
         self.bundle = bundle
-        self.artifact = artifact
+        self.artifact = choice.artifact
         self.tokenizer = tokenizer
+        self._choice = choice
         self._backend = backend
         self._manifest = bundle.manifest
 
@@ -68,24 +59,28 @@ class Encoder:
 
         Args:
             path: the bundle's folder, as written by ``m3e-export``.
-            device: ``"auto"`` or ``"cpu"``. ``"cuda"``, ``"cuda:1"`` and ``"tensorrt"`` are refused with the
-                reason: this version runs on a CPU only.
+            device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` (any engine on that GPU), ``"tensorrt"``, or
+                ``"auto"``: a GPU if the bundle has an artifact for one and it can run here, else the CPU.
+                ``info["why"]`` tells the reason; a GPU that was asked for is never replaced by the CPU.
             artifact: name of the artifact to run, by default the fastest one for the device.
-            backend: ``"native"`` or ``"onnxruntime"`` to force an engine.
-            threads: threads of the engine; by default the cores that affinity and quota leave to us.
+            backend: ``"native"``, ``"onnxruntime"``, ``"tensorrt"``, ``"onnxruntime-tensorrt"`` or
+                ``"onnxruntime-tensorrt-rtx"`` to force an engine.
+            threads: threads of a CPU engine; by default the cores that affinity and quota leave to us.
             verify: compare the files with their SHA-256 in the manifest before using them.
 
         Raises:
             BundleError: not a bundle, or one from a newer exporter.
             BundleIntegrityError: a file is not the one that was exported.
-            EngineMissingError: no engine is installed for it.
+            EngineMissingError: no engine is installed for it, or there is no such GPU.
+            EngineBuildError: TensorRT has to build an engine for this GPU, and cannot.
+            EngineRunError: the GPU has not enough memory.
             OptionError: unknown device, backend or artifact, or threads below one.
         """
         if threads is not None and threads < 1:
             raise OptionError(f"threads={threads}: at least one thread is needed.")
         bundle = Bundle.open(path)
-        chosen = choose_artifact(bundle, artifact, backend)
-        engine = load_backend(bundle, chosen, device, threads or available_threads(), verify)
+        chosen = choose(bundle, device, artifact, backend)
+        engine = load_backend(bundle, chosen, threads or available_threads(), verify)
         spec = bundle.manifest.tokenization
         file = bundle.verify(spec.file) if verify else bundle.resolve(spec.file)
         tokenizer = TextTokenizer.from_file(file, spec.max_length)
@@ -111,6 +106,8 @@ class Encoder:
             "precision": self.artifact.precision,
             "mix": dict(self.artifact.mix),
             "engine": f"{self._backend.name} {self._backend.version}",
+            "device": self._choice.gpu.name if self._choice.gpu else "cpu",
+            "why": self._choice.why,
             "instruction_set": self._backend.instruction_set,
             "native_engine": native.missing() or "available",
             "threads": self._backend.threads,
@@ -236,6 +233,12 @@ class Encoder:
             self._manifest.similarity,
         )
 
+    def close(self) -> None:
+        """Give a GPU's memory back now, and not when the encoder is collected. It cannot encode any more."""
+        close = getattr(self._backend, "close", None)
+        if close is not None:
+            close()
+
     def _stream(
         self,
         texts: Iterator[str],
@@ -263,17 +266,24 @@ class Encoder:
         prefixed = [prefix + text for text in texts] if prefix else texts
         token_ids = self.tokenizer.encode_batch(prefixed)
         lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
-        for indices in self._batches(lengths, batch_size):
-            vectors[indices] = self._backend.run([token_ids[i] for i in indices])
+        batches = ((i, [token_ids[at] for at in i]) for i in self._batches(lengths, batch_size))
+        for indices, found in run_all(self._backend, batches):
+            vectors[indices] = found
             if bar is not None:
                 bar.update(len(indices))
 
     def _batches(
         self, lengths: npt.NDArray[np.int64], batch_size: int | None
     ) -> Iterator[npt.NDArray[np.int64]]:
-        if not self._backend.pads:
-            return plan_packed(lengths, PACKED_TOKEN_BUDGET, batch_size)
-        return (batch.indices for batch in plan(lengths, TOKEN_BUDGET, batch_size))
+        engine = self._backend
+        if not engine.pads:
+            most = _smaller(batch_size, engine.most_texts(self.max_seq_length))
+            return plan_packed(lengths, engine.token_budget, most)
+
+        def most_texts(longest: int) -> int | None:
+            return _smaller(batch_size, engine.most_texts(longest))
+
+        return (batch.indices for batch in plan(lengths, engine.token_budget, most_texts))
 
     def _prefix(self, prompt_name: str | None, prompt: str | None) -> str:
         if prompt is not None:
@@ -308,3 +318,8 @@ def _as_list(sentences: Sequence[str]) -> list[str]:
                 f"text {index} is {type(text).__name__}, not str; pass a string or a list of strings."
             )
     return texts
+
+
+def _smaller(a: int | None, b: int | None) -> int | None:
+    """The smaller of two bounds, either of which may be missing."""
+    return min((bound for bound in (a, b) if bound is not None), default=None)

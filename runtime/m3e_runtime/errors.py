@@ -11,6 +11,7 @@ __all__ = [
     "BundleIntegrityError",
     "EngineBuildError",
     "EngineMissingError",
+    "EngineRunError",
     "InvalidTextError",
     "M3EError",
     "OptionError",
@@ -53,5 +54,11 @@ class EngineMissingError(M3EError):
 
 class EngineBuildError(M3EError):
     """TensorRT cannot build an engine from a graph; the message holds its own words."""
+
+    exit_code = 5
+
+
+class EngineRunError(M3EError):
+    """An engine failed while it ran; the message holds its own words."""
 
     exit_code = 5

@@ -8,7 +8,7 @@ below that, or below a small share of the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,18 +54,22 @@ def plan_packed(
         start = stop
 
 
-def plan(lengths: npt.NDArray[np.int64], token_budget: int, max_batch: int | None = None) -> Iterator[Batch]:
+def plan(
+    lengths: npt.NDArray[np.int64],
+    token_budget: int,
+    most_texts: Callable[[int], int | None] = lambda longest: None,
+) -> Iterator[Batch]:
     """Group texts of the given token counts into batches to pad; every text is in exactly one.
 
     Args:
         lengths: token counts, int64 ``[n]``.
         token_budget: largest n · length of a batch; a text longer than the budget runs alone.
-        max_batch: largest number of texts in a batch.
+        most_texts: largest number of texts in a batch whose longest has so many tokens; None: any.
     """
     order = np.argsort(-lengths, kind="stable")  # longest first: the peak of memory is reached at once
     start = 0
     while start < len(order):
-        stop = _batch_end(lengths, order, start, token_budget, max_batch)
+        stop = _batch_end(lengths, order, start, token_budget, most_texts)
         yield Batch(order[start:stop], int(lengths[order[start]]))
         start = stop
 
@@ -75,12 +79,13 @@ def _batch_end(
     order: npt.NDArray[np.int64],
     start: int,
     token_budget: int,
-    max_batch: int | None,
+    most_texts: Callable[[int], int | None],
 ) -> int:
     longest = int(lengths[order[start]])
     limit = max(1, token_budget // max(longest, 1))
-    if max_batch is not None:
-        limit = min(limit, max_batch)
+    most = most_texts(longest)
+    if most is not None:
+        limit = min(limit, most)
     stop, padding = start + 1, 0
     while stop < min(start + limit, len(order)):
         padding += longest - int(lengths[order[stop]])

@@ -11,7 +11,7 @@ import pytest
 from m3e_export import exporter, fidelity
 from m3e_export.cli import default_output, main
 from m3e_runtime import Bundle
-from m3e_runtime.backends.choice import BACKENDS
+from m3e_runtime.backends.choice import CPU_BACKENDS
 from m3e_runtime.manifest import GateThresholds
 from synthetic import TINY, make_checkpoint
 
@@ -229,7 +229,7 @@ def test_without_torch_a_pickle_is_exit_5(weights, tmp_path, out):
     assert os.listdir(out.parent) == []
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_the_runtime_never_imports_what_only_the_exporter_needs(tiny_bundle, backend):
     code = (
         "import json, sys; from m3e_runtime import Encoder; encoder = Encoder.load(sys.argv[1], "

@@ -11,7 +11,7 @@ import pytest
 
 from m3e_runtime import Encoder, EngineMissingError, InvalidTextError, OptionError
 from m3e_runtime.backends import native
-from m3e_runtime.backends.choice import BACKENDS
+from m3e_runtime.backends.choice import CPU_BACKENDS
 
 TEXTS = [
     "今天天气很好",
@@ -23,12 +23,12 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=CPU_BACKENDS)
 def encoder(minilm_bundle, request):
     return load(minilm_bundle, request.param, threads=2)
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=CPU_BACKENDS)
 def tiny(tiny_bundle, request):
     return load(tiny_bundle, request.param)
 

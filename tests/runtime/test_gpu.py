@@ -2,11 +2,13 @@
 
 import shutil
 import subprocess
+import sys
 
 import msgspec
 import pytest
 
-from m3e_runtime import Bundle, Encoder, EngineMissingError, gpu
+from m3e_runtime import Bundle, Encoder, EngineMissingError, OptionError, gpu
+from m3e_runtime.backends import choose, device
 from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.gpu import Gpu, find_gpu
 from m3e_runtime.manifest import Artifact
@@ -70,7 +72,7 @@ def engine(tiny_bundle) -> Artifact:
     """An engine as it stands in a manifest."""
     artifact = Bundle.open(tiny_bundle).manifest.artifacts[0]
     requires = {"tensorrt_rtx": "1.7", "compute_capabilities": "8.6 8.9"}
-    return msgspec.structs.replace(artifact, format="tensorrt", requires=requires)
+    return msgspec.structs.replace(artifact, name="engine", format="tensorrt", requires=requires)
 
 
 def test_the_driver_tells_name_and_compute_capability(driver):
@@ -101,19 +103,57 @@ def test_a_gpu_that_was_asked_for_is_not_replaced_by_the_cpu(tiny_bundle, device
         Encoder.load(tiny_bundle, device=device)
 
 
-def test_a_gpu_that_cannot_be_used_yet_is_named(tiny_bundle, driver):
-    with pytest.raises(EngineMissingError, match=r"NVIDIA L4 is there.*CPU only"):
+def test_a_gpu_that_is_too_old_is_one_clear_sentence(tiny_bundle, driver):
+    driver(major=6, minor=1)
+    with pytest.raises(EngineMissingError, match=r"NVIDIA L4 has compute capability 6\.1, at least 7\.5"):
         Encoder.load(tiny_bundle, device="cuda:1")
 
 
-def test_auto_takes_the_cpu(tiny_bundle, no_driver):
-    assert Encoder.load(tiny_bundle, device="auto").artifact.target in ("native", "cpu")
+@pytest.mark.parametrize("device", ["cuda", "tensorrt:1"])
+def test_a_bundle_with_nothing_for_a_gpu_says_how_to_make_one(tiny_bundle, device, driver):
+    with pytest.raises(OptionError, match=r"cannot run .*--target cuda"):
+        Encoder.load(tiny_bundle, device=device)
+
+
+@pytest.mark.parametrize("device", ["cuda0", "cuda:", "gpu", "tensorrt-1", ""])
+def test_an_unknown_device_is_refused_with_those_known(tiny_bundle, device):
+    with pytest.raises(OptionError, match=r"'auto', 'cpu', 'cuda'"):
+        Encoder.load(tiny_bundle, device=device)
+
+
+def test_auto_takes_the_cpu_and_asks_no_driver_where_the_bundle_has_nothing_for_a_gpu(
+    tiny_bundle, monkeypatch
+):
+    monkeypatch.setattr(device, "find_gpu", lambda index: pytest.fail("the driver was asked"))
+    encoder = Encoder.load(tiny_bundle, device="auto")
+    assert encoder.artifact.target in ("native", "cpu")
+    assert encoder.info["device"] == "cpu"
+    assert "the fastest on the CPU" in encoder.info["why"]
+
+
+def with_artifact(bundle: Bundle, artifact: Artifact) -> Bundle:
+    artifacts = (*bundle.manifest.artifacts, artifact)
+    return Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, artifacts=artifacts))
+
+
+def test_auto_takes_the_cpu_and_says_why_not_the_gpu(tiny_bundle, engine, no_driver):
+    choice = choose(with_artifact(Bundle.open(tiny_bundle), engine))
+    assert choice.gpu is None
+    assert choice.artifact.name != "engine"
+    assert "engine cannot be used, it is for a GPU, and there is no NVIDIA driver here" in choice.why
+
+
+def test_a_cpu_that_was_asked_for_runs_no_engine_of_a_gpu(tiny_bundle, engine, driver):
+    with pytest.raises(OptionError, match=r"device='cpu' cannot run engine.*--target native cpu"):
+        choose(with_artifact(Bundle.open(tiny_bundle), engine), "cpu", "engine")
 
 
 def test_an_engine_says_why_it_is_not_for_this_machine(engine, driver, tmp_path, monkeypatch):
-    assert "builds engines but runs on a CPU only" in why_not_here(engine)
-    assert "--target native cpu" in why_not_here(engine)
-    driver(major=7, minor=5)
-    assert "capability 8.6, 8.9, and NVIDIA Other has 7.5" in why_not_here(engine)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    assert "m3e-runtime[tensorrt-rtx]" in why_not_here(engine)
+    driver(major=7, minor=0)
+    assert "capability 7.0, at least 7.5" in why_not_here(engine)
     monkeypatch.setattr(gpu, "_DRIVER", str(tmp_path / "none"))
     assert "no NVIDIA driver" in why_not_here(engine)
+    assert "--target native cpu" in why_not_here(engine)

@@ -17,7 +17,7 @@ from m3e_runtime.planning import MAX_PADDING_SHARE, RUN_OVERHEAD_TOKENS, plan, p
 )
 def test_every_text_runs_once_within_the_bounds(lengths, budget, max_batch):
     lengths = np.array(lengths, dtype=np.int64)
-    batches = list(plan(lengths, budget, max_batch))
+    batches = list(plan(lengths, budget, lambda longest: max_batch))
     order = [index for batch in batches for index in batch.indices]
     assert sorted(order) == list(range(len(lengths)))
     for batch in batches:
@@ -41,6 +41,12 @@ def test_padding_stays_below_five_percent_on_mixed_lengths(seed, texts):
 def test_texts_of_one_length_fill_the_budget():
     batches = list(plan(np.full(100, 32, dtype=np.int64), 1024))
     assert [len(batch.indices) for batch in batches] == [32, 32, 32, 4]
+
+
+def test_the_bound_on_texts_follows_the_longest_one():
+    lengths = np.array([512] * 10 + [8] * 100, dtype=np.int64)
+    batches = list(plan(lengths, 1 << 20, lambda longest: 4 if longest > 64 else 32))
+    assert [len(batch.indices) for batch in batches] == [4, 4, 2, 32, 32, 32, 4]
 
 
 @given(

@@ -1,6 +1,7 @@
-"""Engines that run an artifact. Each takes padded token ids and returns sentence vectors."""
+"""Engines that run an artifact. Each takes token ids and returns sentence vectors."""
 
-from m3e_runtime.backends.base import Backend
-from m3e_runtime.backends.choice import load_backend
+from m3e_runtime.backends.base import Backend, run_all
+from m3e_runtime.backends.choice import Choice, choose
+from m3e_runtime.backends.load import load_backend
 
-__all__ = ["Backend", "load_backend"]
+__all__ = ["Backend", "Choice", "choose", "load_backend", "run_all"]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.errors import EngineRunError
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "OverlappingBackend", "Pending", "run_all"]
+
+Vectors = npt.NDArray[np.float32]
+Key = TypeVar("Key")
 
 
 class Backend(Protocol):
@@ -24,7 +30,16 @@ class Backend(Protocol):
     pads: bool
     """Whether texts of unequal length are padded to the longest, so that like lengths should run together."""
 
-    def run(self, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
+    @property
+    def token_budget(self) -> int:
+        """Tokens that are worth computing in one run, padding included. Bounds the memory of a run."""
+        ...
+
+    def most_texts(self, longest: int) -> int | None:
+        """Most texts that a run can have whose longest has that many tokens; None: any number."""
+        ...
+
+    def run(self, token_ids: Sequence[TokenIds]) -> Vectors:
         """Encode texts together.
 
         Args:
@@ -34,3 +49,45 @@ class Backend(Protocol):
             Sentence vectors, float32 ``[len(token_ids), dimension]``.
         """
         ...
+
+
+class Pending(Protocol):
+    """A run that was started."""
+
+    def result(self) -> Vectors:
+        """Wait for the vectors. To be called once, whether they are wanted or not."""
+        ...
+
+
+@runtime_checkable
+class OverlappingBackend(Protocol):
+    """A backend that starts a run while others are under way."""
+
+    def submit(self, token_ids: Sequence[TokenIds], wait: bool = True) -> Pending | None:
+        """Start a run; None where there is no room and ``wait`` is false."""
+        ...
+
+
+def run_all(
+    backend: Backend, batches: Iterable[tuple[Key, Sequence[TokenIds]]]
+) -> Iterator[tuple[Key, Vectors]]:
+    """Run batches in order, several at once where the backend can; yields each one's key and vectors."""
+    if not isinstance(backend, OverlappingBackend):
+        for key, token_ids in batches:
+            yield key, backend.run(token_ids)
+        return
+    started: deque[tuple[Key, Pending]] = deque()
+    try:
+        for key, token_ids in batches:
+            # Who waits with runs under way might wait for someone who waits for them.
+            while (pending := backend.submit(token_ids, wait=not started)) is None:
+                done, earlier = started.popleft()
+                yield done, earlier.result()
+            started.append((key, pending))
+        while started:
+            done, earlier = started.popleft()
+            yield done, earlier.result()
+    finally:
+        for _, abandoned in started:
+            with suppress(EngineRunError):
+                abandoned.result()

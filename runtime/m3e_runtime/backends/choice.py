@@ -1,117 +1,186 @@
-"""Choosing an artifact and the engine for it."""
+"""Choosing an artifact, the engine for it and the device: the best that this machine can run, and why."""
 
 from __future__ import annotations
 
-import re
-from typing import NoReturn
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from m3e_runtime.backends import native
-from m3e_runtime.backends.base import Backend
-from m3e_runtime.backends.native import NativeCpu
-from m3e_runtime.backends.onnx import OnnxRuntimeCpu
+from m3e_runtime.backends.device import DeviceRequest, parse_device
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
-from m3e_runtime.gpu import find_gpu
+from m3e_runtime.gpu import Gpu
 from m3e_runtime.manifest import Artifact
+from m3e_runtime.trt.package import find_package
+from m3e_runtime.trt.plans import why_no_plan
 
-__all__ = ["BACKENDS", "choose_artifact", "load_backend", "why_not_here"]
+__all__ = ["BACKENDS", "CPU_BACKENDS", "Choice", "choose", "why_not_here"]
 
-BACKENDS = ("native", "onnxruntime")
+CPU_BACKENDS = ("native", "onnxruntime")
+BACKENDS = (*CPU_BACKENDS, "tensorrt", "onnxruntime-tensorrt", "onnxruntime-tensorrt-rtx")
+_PROVIDER_PACKAGE = {"onnxruntime-tensorrt": "tensorrt", "onnxruntime-tensorrt-rtx": "tensorrt_rtx"}
+_EXPORT_FOR_CPU = "For a CPU, export the checkpoint with `--target native cpu`."
+_EXPORT_FOR_GPU = "For a GPU, export the checkpoint with `--target cuda` or `tensorrt-rtx`."
 
-_PRECISIONS = ("int8", "fp32", "fp16")
-_FORMATS = ("native", "onnx")
-_DIALECTS = (None, "onnxruntime", "standard")
-_FORMAT_OF = {"native": "native", "onnxruntime": "onnx"}
-_EXPORT_AGAIN = "For a CPU, export the checkpoint with `--target native cpu`."
-_GPU_DEVICE = re.compile(r"(?:cuda|tensorrt)(?::(\d+))?")
+_CPU_ORDER = ("int8", "fp32", "fp16")
+"""fp16 comes after fp32: on a CPU both compute in fp32, and fp16 has rounded weights."""
+_GPU_ORDER = ("fp16", "int8", "fp32")
+"""fp16 comes first until int8 has been measured to be faster on a GPU."""
+_BACKEND_ORDER = ("tensorrt", "native", "onnxruntime", "onnxruntime-tensorrt-rtx", "onnxruntime-tensorrt")
+_TARGET_ORDER = ("cuda", "cuda-packed", "cpu", "portable")
 
 
-def _runs_here(artifact: Artifact) -> bool:
-    """As :func:`why_not_here`, without asking the GPU's driver: its start would be felt in every load."""
-    return artifact.format == "onnx" or (artifact.format == "native" and native.missing() is None)
+@dataclass(frozen=True)
+class Choice:
+    """What will run: an artifact in a backend, on a GPU or else on the CPU; ``why`` is for people."""
+
+    artifact: Artifact
+    backend: str
+    gpu: Gpu | None
+    why: str
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    artifact: Artifact
+    backend: str
+
+    @property
+    def for_gpu(self) -> bool:
+        return _is_for_gpu(self.artifact)
+
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """Lower is faster: GPUs before CPUs, then the precision that computes fastest there."""
+        order = _GPU_ORDER if self.for_gpu else _CPU_ORDER
+        targets = (*_TARGET_ORDER, self.artifact.target)
+        if self.for_gpu:
+            return (0, _BACKEND_ORDER.index(self.backend), order.index(self.artifact.precision),
+                    targets.index(self.artifact.target))  # fmt: skip
+        return (1, order.index(self.artifact.precision), _BACKEND_ORDER.index(self.backend),
+                targets.index(self.artifact.target))  # fmt: skip
+
+
+def choose(
+    bundle: Bundle, device: str = "auto", name: str | None = None, backend: str | None = None
+) -> Choice:
+    """The fastest of what the bundle has that runs on ``device``.
+
+    Args:
+        bundle: the opened bundle.
+        device: see :func:`m3e_runtime.backends.device.parse_device`.
+        name: consider this artifact only.
+        backend: consider this one of :data:`BACKENDS` only.
+
+    Raises:
+        OptionError: an unknown device, artifact or backend, or the bundle has nothing that fits all three.
+        EngineMissingError: what fits cannot run here; each one's reason is in the message.
+    """
+    request = parse_device(device)
+    search = _Search(request)
+    candidates = _fitting(bundle, request, name, backend)
+    refused: list[str] = []
+    for candidate in sorted(candidates, key=lambda each: each.rank):
+        reason = search.why_not(candidate)
+        if reason is None:
+            found = search.gpu if candidate.for_gpu else None
+            return Choice(candidate.artifact, candidate.backend, found, _why(candidate, found, refused, name))
+        refused.append(f"{candidate.artifact.name} cannot be used, {reason}")
+    raise EngineMissingError(f"{bundle.path}: {'; '.join(refused)}")
 
 
 def why_not_here(artifact: Artifact) -> str | None:
     """Why ``artifact`` cannot run on this machine, or None when it can."""
-    if artifact.format == "tensorrt":
-        return _why_no_engine(artifact)
-    return native.missing() if artifact.format == "native" else None
+    backend = next(_backends(artifact))
+    return _Search(DeviceRequest("auto")).why_not(_Candidate(artifact, backend))
 
 
-def _why_no_engine(artifact: Artifact) -> str:
-    try:
-        gpu = find_gpu()
-    except EngineMissingError as error:
-        return f"it is an engine for a GPU, and {error} {_EXPORT_AGAIN}"
-    capabilities = artifact.requires.get("compute_capabilities", "").split()
-    if capabilities and gpu.compute_capability not in capabilities:
-        return (
-            f"it is an engine for GPUs of compute capability {', '.join(capabilities)}, and {gpu.name} has "
-            f"{gpu.compute_capability}. {_EXPORT_AGAIN}"
-        )
-    return f"it is an engine for a GPU; this version builds engines but runs on a CPU only. {_EXPORT_AGAIN}"
+def _is_for_gpu(artifact: Artifact) -> bool:
+    return artifact.format == "tensorrt" or artifact.target.startswith("cuda")
 
 
-def choose_artifact(bundle: Bundle, name: str | None = None, backend: str | None = None) -> Artifact:
-    """The artifact called ``name``, or the fastest that the bundle has and that runs on a CPU here.
+def _backends(artifact: Artifact) -> Iterator[str]:
+    """The backends that can run it, the usual one first."""
+    yield {"native": "native", "onnx": "onnxruntime", "tensorrt": "tensorrt"}[artifact.format]
+    if artifact.format == "tensorrt" and artifact.layout == "padded":
+        yield from _PROVIDER_PACKAGE  # ONNX Runtime's providers take the graph that lies beside the engine
 
-    fp16 comes after fp32: on a CPU both compute in fp32, and fp16 has rounded weights.
 
-    Raises:
-        OptionError: the bundle has no artifact of that name, or none for ``backend``.
-        EngineMissingError: none of its artifacts can run here.
-    """
+def _fitting(
+    bundle: Bundle, request: DeviceRequest, name: str | None, backend: str | None
+) -> list[_Candidate]:
     if backend is not None and backend not in BACKENDS:
         raise OptionError(f"backend={backend!r} is unknown; use one of {', '.join(BACKENDS)}.")
     artifacts = {artifact.name: artifact for artifact in bundle.manifest.artifacts}
-    if name is not None:
-        if name not in artifacts:
-            raise OptionError(f"{bundle.path} has no artifact {name!r}; it has: {', '.join(artifacts)}.")
-        candidates = [artifacts[name]]
-    else:
-        candidates = list(artifacts.values())
-    if backend is not None:
-        candidates = [a for a in candidates if a.format == _FORMAT_OF[backend]]
-    if not candidates:
+    if name is not None and name not in artifacts:
+        raise OptionError(f"{bundle.path} has no artifact {name!r}; it has: {', '.join(artifacts)}.")
+    considered = [artifacts[name]] if name is not None else list(artifacts.values())
+    pairs = [
+        _Candidate(artifact, each)
+        for artifact in considered
+        for each in _backends(artifact)
+        # ONNX Runtime's TensorRT providers are for those who ask for them.
+        if each == (backend or next(_backends(artifact)))
+    ]
+    if not pairs:
         raise OptionError(
             f"{bundle.path} has nothing for backend={backend!r}; it has: {', '.join(artifacts)}."
         )
-    usable = [a for a in candidates if _runs_here(a)]
-    if not usable:
-        reasons = "; ".join(f"{a.name} cannot be used, {why_not_here(a)}" for a in candidates)
-        raise EngineMissingError(f"{bundle.path}: {reasons}")
-    return min(
-        usable,
-        key=lambda a: (
-            _PRECISIONS.index(a.precision),
-            _FORMATS.index(a.format),
-            _DIALECTS.index(a.dialect),
-        ),
-    )
+    fitting = [pair for pair in pairs if _fits_device(pair, request)]
+    if not fitting:
+        advice = _EXPORT_FOR_CPU if request.kind == "cpu" else _EXPORT_FOR_GPU
+        names = ", ".join(dict.fromkeys(pair.artifact.name for pair in pairs))
+        raise OptionError(f"{bundle.path}: device={request.kind!r} cannot run {names}. {advice}")
+    return fitting
 
 
-def load_backend(bundle: Bundle, artifact: Artifact, device: str, threads: int, verify: bool) -> Backend:
-    """Load ``artifact`` on ``device``.
-
-    Raises:
-        OptionError: the device is unknown, or not served by this version.
-        BundleError: a file is damaged, or the engine refuses it.
-        EngineMissingError: the engine is not installed, or a GPU was asked for.
-    """
-    if device not in ("auto", "cpu"):
-        _refuse(device)
-    model = bundle.verify_artifact(artifact) if verify else bundle.resolve(artifact.files[0])
-    if artifact.format == "native":
-        return NativeCpu(model, threads, bundle.manifest.dimension)
-    return OnnxRuntimeCpu(model, threads, bundle.manifest.dimension)
+def _fits_device(candidate: _Candidate, request: DeviceRequest) -> bool:
+    if request.kind == "auto":
+        return True
+    if request.kind == "tensorrt":
+        return candidate.artifact.format == "tensorrt"
+    return candidate.for_gpu == (request.kind == "cuda")
 
 
-def _refuse(device: str) -> NoReturn:
-    """A GPU that was asked for is never quietly replaced by the CPU."""
-    found = _GPU_DEVICE.fullmatch(device)
-    if not found:
-        raise OptionError(f"device={device!r} is unknown; use 'cpu' or 'auto'.")
-    gpu = find_gpu(int(found[1] or 0))
-    raise EngineMissingError(
-        f"device={device!r}: {gpu.name} is there, but this version runs on a CPU only; use device='cpu'."
-    )
+class _Search:
+    """Looks at the machine only as far as the candidates make it necessary: asking a driver takes time."""
+
+    def __init__(self, request: DeviceRequest) -> None:
+        self._request = request
+        self.gpu = request.gpu() if request.needs_gpu else None  # without one, nothing else matters
+        self._why_no_gpu: str | None = None
+
+    def why_not(self, candidate: _Candidate) -> str | None:
+        """Why ``candidate`` cannot run here, or None when it can."""
+        if not candidate.for_gpu:
+            return native.missing() if candidate.backend == "native" else None
+        if self.gpu is None and self._why_no_gpu is None:
+            try:
+                self.gpu = self._request.gpu()
+            except EngineMissingError as error:
+                self._why_no_gpu = str(error)
+        if self.gpu is None:
+            return f"it is for a GPU, and {self._why_no_gpu} {_EXPORT_FOR_CPU}"
+        return _why_no_engine(candidate, self.gpu)
+
+
+def _why_no_engine(candidate: _Candidate, gpu: Gpu) -> str | None:
+    """What is missing beside the GPU itself."""
+    if candidate.backend == "tensorrt":
+        return why_no_plan(candidate.artifact, gpu)
+    try:
+        package = _PROVIDER_PACKAGE.get(candidate.backend)
+        if package:
+            find_package(package)
+        from m3e_runtime.backends.onnx_gpu import check_provider
+
+        check_provider(candidate.backend)
+    except EngineMissingError as error:
+        return str(error)
+    return None
+
+
+def _why(candidate: _Candidate, gpu: Gpu | None, refused: list[str], name: str | None) -> str:
+    where = gpu.name if gpu is not None else "the CPU"
+    chosen = "as asked for" if name is not None else f"the fastest on {where} of what the bundle holds"
+    return "; ".join([f"{candidate.artifact.name} on {where}: {chosen}", *refused])

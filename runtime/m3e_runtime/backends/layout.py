@@ -29,7 +29,7 @@ _FILLER_ID = 0
 
 @dataclass(frozen=True)
 class BatchSize:
-    """Texts of a batch, its tokens (those of each text when padded, else of all) and the longest text's."""
+    """Texts of a batch, its tokens (those of each text when padded, else of all), a bound of the longest."""
 
     texts: int
     tokens: int
@@ -43,8 +43,8 @@ class Layout(Protocol):
 
     types: Mapping[str, np.dtype[Any]]
 
-    def size(self, lengths: Sequence[int]) -> BatchSize:
-        """What texts of these token counts are rounded up to."""
+    def size(self, lengths: Sequence[int], exact: bool = False) -> BatchSize:
+        """What texts of these token counts are rounded up to, unless ``exact`` or too large."""
         ...
 
     def shapes(self, size: BatchSize) -> dict[str, tuple[int, ...]]:
@@ -72,14 +72,14 @@ class PaddedLayout:
     def __init__(self, max_length: int) -> None:
         self._max_length = max_length
 
-    def size(self, lengths: Sequence[int]) -> BatchSize:
+    def size(self, lengths: Sequence[int], exact: bool = False) -> BatchSize:
         """See :class:`Layout`."""
         texts, longest = len(lengths), max(lengths)
         length = min(round_up(longest, _STEP), max(self._max_length, longest))
         rounded = round_up(texts)
-        if rounded * length > RECORDED_TOKENS:
-            exact = min(-(-longest // _STEP) * _STEP, max(self._max_length, longest))
-            return BatchSize(texts, exact, exact, recorded=False)
+        if exact or rounded * length > RECORDED_TOKENS:
+            tiled = min(-(-longest // _STEP) * _STEP, max(self._max_length, longest))
+            return BatchSize(texts, tiled, tiled, recorded=False)
         return BatchSize(rounded, length, length, recorded=True)
 
     def shapes(self, size: BatchSize) -> dict[str, tuple[int, ...]]:
@@ -104,9 +104,9 @@ class PackedLayout:
     """Texts end to end, without padding.
 
     ``input_ids`` and ``position_ids``, int64 ``[tokens]``; ``cumulative_lengths``, int32 ``[texts + 1]``,
-    where each text starts and the last ends. With ``offsets`` also ``token_offset``, int32 ``[texts, longest]``,
-    which ONNX Runtime's packed attention takes: where each token, and after them each gap, would be in padded
-    rows.
+    where each text starts and the last ends. With ``offsets`` also ``token_offset``, int32
+    ``[texts, longest]``, which ONNX Runtime's packed attention takes: where each token, and after them each
+    gap, would be in padded rows.
     """
 
     def __init__(self, max_length: int, offsets: bool = False) -> None:
@@ -120,18 +120,19 @@ class PackedLayout:
             types["token_offset"] = np.dtype(np.int32)
         self.types: Mapping[str, np.dtype[Any]] = types
 
-    def size(self, lengths: Sequence[int]) -> BatchSize:
+    def size(self, lengths: Sequence[int], exact: bool = False) -> BatchSize:
         """See :class:`Layout`. Rounding up takes more texts, which hold the tokens to spare."""
         texts, tokens, longest = len(lengths), sum(lengths), max(lengths)
         # Each holds at least one token and at most max_length, and rounding adds less than an eighth.
         fillers = max(1, -(-RECORDED_TOKENS // 8 // max(1, self._max_length - 1)))
         rounded = round_up(texts + fillers)
         total = round_up(tokens + rounded - texts, _STEP)
-        if total > RECORDED_TOKENS:
+        if exact or total > RECORDED_TOKENS:
             return BatchSize(texts, tokens, longest, recorded=False)
         spare = -(-(total - tokens) // (rounded - texts))
-        length = round_up(max(longest, spare), _STEP)
-        return BatchSize(rounded, total, length, recorded=True)
+        # Where nothing has that shape, sizes need not differ by it.
+        bound = max(longest, spare) if "token_offset" in self.types else min(total, self._max_length)
+        return BatchSize(rounded, total, round_up(bound, _STEP), recorded=True)
 
     def shapes(self, size: BatchSize) -> dict[str, tuple[int, ...]]:
         """See :class:`Layout`."""

@@ -48,6 +48,8 @@ class NativeCpu:
 
     name = "native"
     pads = False
+    token_budget = 16384
+    """Enough for all threads to share evenly; the engine bounds its memory itself."""
 
     def __init__(
         self, model: Path, threads: int, dimension: int | None = None, instruction_set: str = ""
@@ -66,6 +68,11 @@ class NativeCpu:
                 f"{model}: gives {self._engine.dimension} dimensions, the manifest says {dimension}. "
                 "Export it again."
             )
+
+    def most_texts(self, longest: int) -> int | None:
+        """See :class:`m3e_runtime.backends.base.Backend`."""
+        del longest
+        return None
 
     def run(self, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.backends.layout import Layout
 from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.tokenization import TokenIds
 
@@ -27,8 +29,13 @@ class OnnxRuntimeCpu:
     name = "onnxruntime-cpu"
     instruction_set: str | None = None
     pads = True
+    token_budget = 2048
+    """Bounds the memory of a run; more at once is not faster."""
 
-    def __init__(self, model: Path, threads: int, dimension: int | None = None) -> None:
+    def __init__(
+        self, model: Path, threads: int, dimension: int | None = None, layout: Layout | None = None
+    ) -> None:
+        """Open ``model``, which takes padded texts unless a ``layout`` is given."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -38,6 +45,7 @@ class OnnxRuntimeCpu:
             ) from error
         self.version: str = onnxruntime.__version__
         self.threads = threads
+        self._layout = layout
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -59,10 +67,11 @@ class OnnxRuntimeCpu:
     def _check_interface(self, model: Path, dimension: int | None) -> None:
         inputs = {value.name for value in self._session.get_inputs()}
         outputs = {value.name: value.shape for value in self._session.get_outputs()}
-        if inputs != {"input_ids", "attention_mask"} or "sentence_embedding" not in outputs:
+        wanted = set(self._layout.types) if self._layout else {"input_ids", "attention_mask"}
+        if inputs != wanted or "sentence_embedding" not in outputs:
             raise BundleError(
                 f"{model}: takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle's model takes "
-                "input_ids and attention_mask and gives sentence_embedding. Export it again."
+                f"{' and '.join(sorted(wanted, reverse=True))} and gives sentence_embedding. Export it again."
             )
         shape = outputs["sentence_embedding"]
         if dimension is not None and (len(shape) != 2 or shape[1] != dimension):
@@ -71,22 +80,34 @@ class OnnxRuntimeCpu:
                 "Export it again."
             )
 
+    def most_texts(self, longest: int) -> int | None:
+        """See :class:`m3e_runtime.backends.base.Backend`."""
+        del longest
+        return None
+
     def run(self, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""
-        padded, mask = _pad(token_ids)
-        feed = {"input_ids": padded, "attention_mask": mask}
+        feed = _pad(token_ids) if self._layout is None else _fill(self._layout, token_ids)
         vectors: npt.NDArray[np.float32] = self._session.run(["sentence_embedding"], feed)[0]
         return vectors
 
 
-def _pad(token_ids: Sequence[TokenIds]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _fill(layout: Layout, token_ids: Sequence[TokenIds]) -> dict[str, npt.NDArray[Any]]:
+    """The inputs in ``layout``, with no text that nobody asked for."""
+    size = layout.size([len(ids) for ids in token_ids], exact=True)
+    feed = {name: np.empty(shape, layout.types[name]) for name, shape in layout.shapes(size).items()}
+    layout.fill(token_ids, size, feed)
+    return feed
+
+
+def _pad(token_ids: Sequence[TokenIds]) -> dict[str, npt.NDArray[np.int64]]:
     """Pad on the right to int64 ``[batch, length]``; the padding id does not matter, the mask hides it."""
     if len(token_ids) == 1:
         only = token_ids[0].astype(np.int64)[None, :]
-        return only, np.ones_like(only)
+        return {"input_ids": only, "attention_mask": np.ones_like(only)}
     lengths = np.array([len(ids) for ids in token_ids])
     padded: npt.NDArray[np.int64] = np.zeros((len(token_ids), lengths.max()), dtype=np.int64)
     for row, ids in enumerate(token_ids):
         padded[row, : len(ids)] = ids
     mask = np.arange(padded.shape[1]) < lengths[:, None]
-    return padded, mask.astype(np.int64)
+    return {"input_ids": padded, "attention_mask": mask.astype(np.int64)}

@@ -8,7 +8,9 @@ from typing import Any
 
 from m3e_runtime.errors import EngineMissingError
 
-__all__ = ["TensorRT", "find_package"]
+__all__ = ["PACKAGES", "TensorRT", "find_package"]
+
+PACKAGES = ("tensorrt", "tensorrt_rtx")
 
 _INSTALL = {
     "tensorrt": "pip install 'm3e-runtime[tensorrt]'",

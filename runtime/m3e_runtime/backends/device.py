@@ -1,0 +1,61 @@
+"""What ``device=`` means, and what can be had of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.gpu import Gpu, find_gpu
+
+__all__ = ["DeviceRequest", "parse_device"]
+
+_GPU_DEVICE = re.compile(r"(cuda|tensorrt)(?::(\d+))?")
+_OLDEST_GPU = (7, 5)
+"""Turing: older GPUs are not served by TensorRT 10 or later, nor by CUDA 13 (their support matrices)."""
+
+
+@dataclass(frozen=True)
+class DeviceRequest:
+    """A kind of device, and the number of the GPU."""
+
+    kind: Literal["auto", "cpu", "cuda", "tensorrt"]
+    index: int = 0
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether a GPU was asked for, which is then never quietly replaced by the CPU."""
+        return self.kind in ("cuda", "tensorrt")
+
+    def gpu(self) -> Gpu:
+        """The GPU.
+
+        Raises:
+            EngineMissingError: there is none, no driver for it, or it is too old.
+        """
+        gpu = find_gpu(self.index)
+        if tuple(map(int, gpu.compute_capability.split("."))) < _OLDEST_GPU:
+            oldest = ".".join(map(str, _OLDEST_GPU))
+            raise EngineMissingError(
+                f"{gpu.name} has compute capability {gpu.compute_capability}, at least {oldest} is needed; "
+                "use device='cpu'."
+            )
+        return gpu
+
+
+def parse_device(device: str) -> DeviceRequest:
+    """Read ``auto``, ``cpu``, ``cuda`` or ``tensorrt``, the last two with or without the number of a GPU.
+
+    Raises:
+        OptionError: something else.
+    """
+    if device == "auto":
+        return DeviceRequest("auto")
+    if device == "cpu":
+        return DeviceRequest("cpu")
+    found = _GPU_DEVICE.fullmatch(device)
+    if not found:
+        raise OptionError(f"device={device!r} is unknown; use 'auto', 'cpu', 'cuda', 'cuda:1' or 'tensorrt'.")
+    index = int(found[2] or 0)
+    return DeviceRequest("cuda" if found[1] == "cuda" else "tensorrt", index)

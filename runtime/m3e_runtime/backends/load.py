@@ -1,0 +1,65 @@
+"""Opening what was chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m3e_runtime.backends.base import Backend
+from m3e_runtime.backends.choice import Choice
+from m3e_runtime.backends.layout import layout_for
+from m3e_runtime.backends.native import NativeCpu
+from m3e_runtime.backends.onnx import OnnxRuntimeCpu
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.gpu import Gpu
+
+__all__ = ["load_backend"]
+
+
+def load_backend(bundle: Bundle, choice: Choice, threads: int, verify: bool) -> Backend:
+    """Open the chosen artifact in its engine.
+
+    Raises:
+        BundleError: a file is damaged, or the engine refuses it.
+        EngineMissingError: the engine is not installed.
+        EngineBuildError: TensorRT has to build an engine for this GPU, and cannot.
+        EngineRunError: the GPU has not enough memory.
+    """
+    artifact = choice.artifact
+    model = bundle.verify_artifact(artifact) if verify else bundle.resolve(artifact.files[0])
+    dimension = bundle.manifest.dimension
+    if choice.gpu is None:
+        if choice.backend == "native":
+            return NativeCpu(model, threads, dimension)
+        return OnnxRuntimeCpu(model, threads, dimension)
+    if choice.backend == "tensorrt":
+        return _tensorrt(bundle, choice, choice.gpu)
+    return _onnxruntime(bundle, choice, choice.gpu, model)
+
+
+def _tensorrt(bundle: Bundle, choice: Choice, gpu: Gpu) -> Backend:
+    from m3e_runtime.backends.tensorrt import TensorRtGpu
+    from m3e_runtime.cuda import CudaContext
+    from m3e_runtime.trt.engine import Engine
+    from m3e_runtime.trt.plans import find_plan, kernel_cache, package_for
+
+    cuda = CudaContext(gpu.index)
+    cuda.activate()
+    trt = package_for(choice.artifact, gpu)
+    plan = find_plan(bundle, choice.artifact, trt, gpu)
+    engine = Engine(trt, plan.content, plan.weights, kernel_cache(choice.artifact, trt, gpu))
+    layout = layout_for(choice.artifact.layout, bundle.manifest.tokenization.max_length)
+    return TensorRtGpu(engine, cuda, gpu, layout, bundle.manifest.dimension)
+
+
+def _onnxruntime(bundle: Bundle, choice: Choice, gpu: Gpu, model: Path) -> Backend:
+    from m3e_runtime.backends.onnx_gpu import OnnxRuntimeGpu
+    from m3e_runtime.trt.cache import cache_folder
+
+    artifact = choice.artifact
+    # An engine's providers take the graph that lies beside it.
+    graph = bundle.resolve(artifact.files[1]) if artifact.format == "tensorrt" else model
+    layout = layout_for(artifact.layout, bundle.manifest.tokenization.max_length, offsets=True)
+    provider = choice.backend.removeprefix("onnxruntime").lstrip("-") or "cuda"
+    return OnnxRuntimeGpu(
+        graph, gpu, layout, bundle.manifest.dimension, provider, cache_folder() / "providers"
+    )
