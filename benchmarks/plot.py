@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["write_plot"]
 
 
-def write_plot(results: dict[str, Any], file: Path) -> None:
+def write_plot(results: dict[str, Any], file: Path, machine: str) -> None:
     """One panel a shape and thread count, a group of bars a workload, a bar a contestant."""
     import matplotlib
 
@@ -22,9 +22,7 @@ def write_plot(results: dict[str, Any], file: Path) -> None:
     for axis, run in zip(axes[:, 0], runs, strict=True):
         _panel(axis, run, results["baseline"])
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.suptitle(
-        f"Times as fast as {results['baseline']} · {results['machine']['processor']}", fontsize=10
-    )
+    figure.suptitle(f"Times as fast as {results['baseline']} · {machine}", fontsize=10)
     figure.tight_layout(rect=(0, 0.2 / len(runs), 1, 1))
     figure.legend(handles, labels, ncols=4, fontsize=8, loc="lower center")
     figure.savefig(file, dpi=110)
@@ -46,7 +44,8 @@ def _panel(axis: Any, run: dict[str, Any], baseline: str) -> None:
         axis.bar_label(bars, fmt="%.1f", fontsize=6)
     axis.axhline(1, color="black", linewidth=0.6)
     axis.set_xticks(range(len(workloads)), workloads)
-    axis.set_title(f"{run['shape']}, {run['threads']} thread(s)", fontsize=9)
+    threads = [f"{run['threads']} thread(s)"] if "threads" in run else []
+    axis.set_title(", ".join([run["shape"], *threads]), fontsize=9)
     axis.margins(y=0.25)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contestants.base import Contestant, mean_pool
+from benchmarks.contestants.base import Contestant, Place, mean_pool
 
 BATCH = 32
 
@@ -22,12 +22,12 @@ class CTranslate2Int8(Contestant):
         (folder / "tokenizer.json").write_bytes((checkpoint / "tokenizer.json").read_bytes())
         return folder
 
-    def __init__(self, model: Path, threads: int) -> None:
+    def __init__(self, model: Path, place: Place) -> None:
         import ctranslate2
         from tokenizers import Tokenizer
 
         self._encoder = ctranslate2.Encoder(
-            str(model), device="cpu", compute_type="int8", intra_threads=threads, inter_threads=1
+            str(model), device="cpu", compute_type="int8", intra_threads=place.threads, inter_threads=1
         )
         self._tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
         self._tokenizer.enable_truncation(512)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contestants.base import Contestant, mean_pool
+from benchmarks.contestants.base import Contestant, Place, mean_pool
 from benchmarks.machine import has_vnni
 
 __all__ = ["DynamicInt8", "PaddedTokenizer", "Plain", "export_onnx"]
@@ -86,11 +86,11 @@ class Plain(Contestant):
     def _convert(exported: Path, target: Path) -> None:
         target.write_bytes(exported.read_bytes())
 
-    def __init__(self, model: Path, threads: int) -> None:
+    def __init__(self, model: Path, place: Place) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = place.threads
         self._session = onnxruntime.InferenceSession(
             str(model / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )

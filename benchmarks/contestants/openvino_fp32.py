@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contestants.base import Contestant, mean_pool
+from benchmarks.contestants.base import Contestant, Place, mean_pool
 from benchmarks.contestants.onnxruntime_export import PaddedTokenizer, Plain
 
 
@@ -17,11 +17,11 @@ class OpenVino(Contestant):
     def prepare(cls, checkpoint: Path, folder: Path) -> Path:
         return Plain.prepare(checkpoint, folder)
 
-    def __init__(self, model: Path, threads: int) -> None:
+    def __init__(self, model: Path, place: Place) -> None:
         import openvino
 
         settings = {
-            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_NUM_THREADS": place.threads,
             "PERFORMANCE_HINT": "LATENCY",
             # Newer processors would silently compute in bfloat16.
             "INFERENCE_PRECISION_HINT": "f32",

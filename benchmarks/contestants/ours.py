@@ -9,14 +9,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmarks.contestants.base import Contestant
+from benchmarks.contestants.base import Contestant, Place
 from benchmarks.machine import has_vnni
 from benchmarks.workloads import corpus
+from m3e_runtime.trt import EngineOptions
 
 _ROUNDS = 300
 
 
-class _Ours(Contestant):
+class Ours(Contestant):
+    """One precision for one target."""
+
     precision: ClassVar[str]
     target: ClassVar[str]
     verify: ClassVar[bool] = True
@@ -38,14 +41,20 @@ class _Ours(Contestant):
             targets=(cls.target,),
             gate="off",
             oracle="numpy",
+            engine=cls.engine(),
             force=True,
         )
         return export(request).path
 
-    def __init__(self, model: Path, threads: int) -> None:
+    @classmethod
+    def engine(cls) -> EngineOptions:
+        """What an engine of TensorRT is built for."""
+        return EngineOptions()
+
+    def __init__(self, model: Path, place: Place) -> None:
         from m3e_runtime import Encoder
 
-        self._encoder = Encoder.load(model, threads=threads, verify=self.verify)
+        self._encoder = Encoder.load(model, threads=place.threads, verify=self.verify)
 
     def encode(self, texts: list[str]) -> np.ndarray:
         return self._encoder.encode(texts if len(texts) > 1 else texts[0], show_progress_bar=False).reshape(
@@ -81,31 +90,31 @@ class _Ours(Contestant):
         return statistics.median(differences) * 1e6
 
 
-class NativeInt8(_Ours):
+class NativeInt8(Ours):
     """Integer products."""
 
     precision, target = "int8", "native"
 
 
-class NativeFp32(_Ours):
+class NativeFp32(Ours):
     """Float32."""
 
     precision, target = "fp32", "native"
 
 
-class NativeFp16(_Ours):
+class NativeFp16(Ours):
     """Weights in half precision, arithmetic in float32."""
 
     precision, target = "fp16", "native"
 
 
-class OnnxRuntimeInt8(_Ours):
+class OnnxRuntimeInt8(Ours):
     """Our int8 graph on ONNX Runtime, the second engine."""
 
     precision, target = "int8", "cpu"
 
 
-class OnnxRuntimeFp32(_Ours):
+class OnnxRuntimeFp32(Ours):
     """Our fused graph on ONNX Runtime in float32."""
 
     precision, target = "fp32", "cpu"

@@ -25,6 +25,7 @@ examples:
   m3e-export ./my-finetune --precision int8 -o out    a folder; int8 that keeps the ranking
   m3e-export ./my-finetune --precision fp32 int8      two artifacts in one bundle
   m3e-export ./my-finetune --precision int8 --calibration texts.jsonl --gate heldout.jsonl
+  m3e-export --precision fp16 --target cuda           a graph for ONNX Runtime on an NVIDIA GPU
   m3e-export --precision fp16 --target tensorrt-rtx --compute-capability 8.9    an engine, built without a GPU
 
 exit codes: 0 ok, 2 usage, 3 below the fidelity gate, 4 unreadable or untrusted input, 5 package or GPU
@@ -136,8 +137,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=tuple(TARGETS),
         default=[],
         help="native: weights for this package's own engine; cpu: a graph of ONNX Runtime's fused operators; "
-        "portable: standard operators only; tensorrt: an engine for the GPU of this machine; tensorrt-rtx: "
-        "an engine for GPUs that need not be here (default: native cpu)",
+        "portable: standard operators only; cuda: a graph of ONNX Runtime's fused operators for NVIDIA GPUs, "
+        "fp16 or fp32; cuda-packed: the same without padding, texts end to end; tensorrt: an engine for the "
+        "GPU of this machine; tensorrt-rtx: an engine for GPUs that need not be here (default: native cpu)",
     )
     add("-o", "--output", type=Path, metavar="DIR", help="bundle folder (default: NAME-PRECISION)")
     add(

@@ -117,6 +117,8 @@ def _check(request: ExportRequest) -> None:
     engines = [name for name in request.targets if TARGETS[name].format == "tensorrt"]
     for name in engines or request.targets or default_targets():
         TARGETS[name].check(request.engine)
+    for name, precision in itertools.product(request.targets, request.precisions):
+        TARGETS[name].check_precision(precision)
 
 
 def _judge(request: ExportRequest, checkpoint: Checkpoint) -> Gate:
@@ -144,34 +146,37 @@ class _Artifacts:
         wanted = self._request.targets or default_targets()
         formats: set[str] = set()
         for precision, name in itertools.product(precisions, (t for t in TARGETS if t in wanted)):
-            target = TARGETS[name]
+            target = TARGETS[name].settle(self._checkpoint, precision, self._request.engine)
             file = target.path(self._folder, f"{precision}_{name}", target.format not in formats)
             file.parent.mkdir(exist_ok=True)
             formats.add(target.format)
-            yield self._write(precision, name, file)
+            yield self._write(precision, name, target, file)
 
-    def _write(self, precision: str, target: str, file: Path) -> Artifact:
+    def _write(self, precision: str, name: str, target: Target, file: Path) -> Artifact:
         best: Fidelity | None = None
-        for plan in self._plans(precision, target):
-            files = TARGETS[target].save(self._checkpoint, plan, file)
-            vectors = _encode(TARGETS[target], file, self._token_ids, f"Judging {precision} {target}")
-            measured = gate_module.measure(self._gate, vectors, precision, TARGETS[target].judged)
+        for plan in self._plans(precision, name, target):
+            files = target.save(self._checkpoint, plan, file)
+            label = f"Judging {precision} {name}"
+            if target.has_twin:
+                vectors = self._twin_vectors(target, plan, self._token_ids, label)
+            else:
+                vectors = _encode(target, file, self._token_ids, label)
+            measured = gate_module.measure(self._gate, vectors, precision, target.judged)
             problems = gate_module.failures(measured)
             if not problems or not self._gate.enforced:
                 if problems:
-                    logger.warning("%s %s is below the gate: %s.", precision, target, "; ".join(problems))
-                return self._artifact(precision, target, plan, files, measured)
+                    logger.warning("%s %s is below the gate: %s.", precision, name, "; ".join(problems))
+                return self._artifact(precision, name, target, plan, files, measured)
             best = measured
             logger.info("%s with mix %s: %s", precision, plan.mix(self._matrices()), "; ".join(problems))
         assert best is not None  # noqa: S101 - every precision has at least one plan
         raise BelowGateError(
-            f"{precision} for {target} is below the gate: {'; '.join(gate_module.failures(best))}. "
+            f"{precision} for {name} is below the gate: {'; '.join(gate_module.failures(best))}. "
             "Nothing was written. Try a higher precision, your own texts (--calibration FILE), or "
             "--gate off to write it anyway."
         )
 
-    def _plans(self, precision: str, name: str) -> Iterator[PrecisionPlan]:
-        target = TARGETS[name]
+    def _plans(self, precision: str, name: str, target: Target) -> Iterator[PrecisionPlan]:
         if precision != "int8":
             yield float_plan(precision, half_arithmetic=target.half_arithmetic)
             return
@@ -179,10 +184,7 @@ class _Artifacts:
         def trial(plan: PrecisionPlan, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
             # fp16 arithmetic takes a CPU several times as long, and would change no choice.
             plan = dataclasses.replace(plan, compute=np.float32)
-            with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-                file = Path(folder) / "trial"
-                target.save(self._checkpoint, plan, file)
-                return _encode(target, file, token_ids, None)
+            return self._twin_vectors(target, plan, token_ids, None)
 
         search = Int8Search(self._checkpoint, self._calibration, target.int8, trial)
         with progress_bar(search.steps, "step", f"Searching int8 {name}") as bar:
@@ -195,15 +197,28 @@ class _Artifacts:
         with progress_bar(len(texts), "text", "Calibrating") as bar:
             return calibrate(self._checkpoint, texts, bar.update)
 
+    def _twin_vectors(
+        self, target: Target, plan: PrecisionPlan, token_ids: Sequence[TokenIds], label: str | None
+    ) -> npt.NDArray[np.float32]:
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            file = Path(folder) / "twin"
+            target.save_twin(self._checkpoint, plan, file)
+            return _encode(target, file, token_ids, label)
+
     def _artifact(
-        self, precision: str, name: str, plan: PrecisionPlan, files: Sequence[Path], measured: Fidelity
+        self,
+        precision: str,
+        name: str,
+        target: Target,
+        plan: PrecisionPlan,
+        files: Sequence[Path],
+        measured: Fidelity,
     ) -> Artifact:
         kept: tuple[str, ...] = ()
         if precision == "int8":
             names = (linear.name for linear in self._checkpoint.weights.linears())
             kept = tuple(linear for linear in names if linear not in plan.quantized)
-        target = TARGETS[name]
-        files, requires = target.complete(files, self._engine_options())
+        files, requires = target.complete(files, self._engine_options(target))
         checked: Any = precision
         return Artifact(
             name=f"{precision}-{name}",
@@ -215,15 +230,17 @@ class _Artifacts:
             requires=requires,
             files=tuple(entry_of(self._folder, file) for file in files),
             fidelity=measured,
+            layout=target.layout,
             mix=plan.mix(self._matrices()),
             kept=kept,
         )
 
-    def _engine_options(self) -> EngineOptions:
+    def _engine_options(self, target: Target) -> EngineOptions:
         options = self._request.engine
         if options.profiles:
             return options
-        return dataclasses.replace(options, profiles=default_profiles(self._checkpoint.max_length))
+        profiles = default_profiles(self._checkpoint.max_length, target.layout)
+        return dataclasses.replace(options, profiles=profiles)
 
     def _matrices(self) -> int:
         return sum(1 for _ in self._checkpoint.weights.linears())

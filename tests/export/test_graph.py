@@ -14,12 +14,19 @@ from transformers import BertModel
 
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.graph import GraphOptions, build_model, save_model
-from m3e_export.graph.dialects import DIALECTS
+from m3e_export.graph.dialects import CudaDialect, OnnxRuntimeDialect, StandardDialect, TensorRtDialect
 from m3e_export.precision.activations import GELU_SHIFT
 from m3e_export.precision.embeddings import FloatEmbeddings, Int8Embeddings
 from m3e_export.precision.int8 import quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import float_plan
+
+DIALECTS = {
+    "onnxruntime": OnnxRuntimeDialect,
+    "standard": StandardDialect,
+    "tensorrt": TensorRtDialect,
+    "cuda": CudaDialect,
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,7 @@ def plans(checkpoint):
 COMBINATIONS = [
     *itertools.product(["onnxruntime", "standard"], ["fp32", "fp16", "fp16-arithmetic", "int8"]),
     *itertools.product(["tensorrt"], ["fp32", "fp16", "fp16-arithmetic", "int8-static"]),
+    *itertools.product(["cuda"], ["fp32", "fp16-arithmetic"]),
 ]
 
 
@@ -84,27 +92,32 @@ def counts(model):
 def test_every_layer_has_its_fused_operators(graph, checkpoint):
     dialect, plan, _, model = graph
     layers, found = checkpoint.spec.layers, counts(model)
-    assert found["LayerNormalization"] == 2 * layers + 1
-    assert found["Gelu"] == layers
-    attention = {"onnxruntime": "MultiHeadAttention", "standard": "Softmax", "tensorrt": "Attention"}
-    assert found[attention[dialect]] == layers
-    products = {
-        "onnxruntime": "MatMulIntegerToFloat",
-        "standard": "MatMulInteger",
-        "tensorrt": "QuantizeLinear",
-    }
-    assert found[products[dialect]] == (4 * layers if plan.startswith("int8") else 0)
+    if dialect == "cuda":
+        assert found["LayerNormalization"] == 1
+        assert found["SkipLayerNormalization"] == 2 * layers
+        assert found["BiasGelu"] == layers
+    else:
+        assert found["LayerNormalization"] == 2 * layers + 1
+        assert found["Gelu"] == layers
+    attention = {"standard": "Softmax", "tensorrt": "Attention"}.get(dialect, "MultiHeadAttention")
+    assert found[attention] == layers
+    products = {"standard": "MatMulInteger", "tensorrt": "QuantizeLinear"}
+    product = products.get(dialect, "MatMulIntegerToFloat")
+    assert found[product] == (4 * layers if plan.startswith("int8") else 0)
 
 
-def test_one_dialect_only_uses_operators_beyond_the_standard(graph):
+FUSED = ("onnxruntime", "cuda")
+
+
+def test_only_dialects_of_onnxruntime_use_operators_beyond_the_standard(graph):
     dialect, _, _, model = graph
     domains = {node.domain for node in model.graph.node}
-    assert domains == ({"", "com.microsoft"} if dialect == "onnxruntime" else {""})
+    assert domains == ({"", "com.microsoft"} if dialect in FUSED else {""})
 
 
 def test_the_checker_accepts_it(graph):
     dialect, _, path, _ = graph
-    onnx.checker.check_model(str(path), full_check=dialect != "onnxruntime")
+    onnx.checker.check_model(str(path), full_check=dialect not in FUSED)
 
 
 def test_no_constant_is_infinite_or_beyond_fp16(graph):
@@ -131,9 +144,11 @@ def test_half_arithmetic_keeps_normalization_and_softmax_in_float32(checkpoint, 
 
 
 def test_inputs_and_outputs_are_what_other_tools_expect(graph):
-    _, _, _, model = graph
+    """Engines for a GPU give the sentences only: the states of all tokens would be written for nobody."""
+    dialect, _, _, model = graph
     assert [value.name for value in model.graph.input] == ["input_ids", "attention_mask"]
-    assert [value.name for value in model.graph.output] == ["sentence_embedding", "last_hidden_state"]
+    states = ["last_hidden_state"] if dialect in ("onnxruntime", "standard") else []
+    assert [value.name for value in model.graph.output] == ["sentence_embedding", *states]
     assert {value.type.tensor_type.elem_type for value in model.graph.output} == {onnx.TensorProto.FLOAT}
 
 
@@ -172,9 +187,11 @@ def test_onnx_reference_agrees_with_pytorch(
     )
     path = save_model(model, tmp_path / "model.onnx")[0]
     feed = {"input_ids": ids, "attention_mask": mask}
-    sentence, states = ReferenceEvaluator(onnx.load(path)).run(None, feed)
+    sentence, *states = ReferenceEvaluator(onnx.load(path)).run(None, feed)
     np.testing.assert_allclose(sentence, expected, atol=tolerance)
-    np.testing.assert_allclose(states * weights, hidden * weights, atol=4 * tolerance)
+    assert len(states) == (dialect == "standard")
+    for each in states:
+        np.testing.assert_allclose(each * weights, hidden * weights, atol=4 * tolerance)
 
 
 def test_a_text_without_tokens_gives_zeros(graph):

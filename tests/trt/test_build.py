@@ -69,7 +69,7 @@ def test_m3e_bases_shape_becomes_an_engine(rtx, m3e_base_checkpoint, plan_of, tm
     graph = save_graph(m3e_base_checkpoint, plan_of, tmp_path / "model.onnx")
     options = EngineOptions(default_profiles(512), compute_capabilities=("8.9",))
     built = build_engine(rtx, graph, options)
-    layers = 12 * 2
+    layers = 12 * len(options.profiles)
     assert sum(layer.attends for layer in built.layers) == layers
     products = 3 * layers if plan_of is int8_plan else 0
     assert sum(layer.multiplies_int8 for layer in built.layers) == products
@@ -81,11 +81,14 @@ def test_one_engine_serves_several_gpus_and_by_default_all_usual_ones(rtx, tiny_
     assert build_engine(rtx, tiny_graph, EngineOptions(PROFILES)).compute_capabilities == tuple(CAPABILITIES)
 
 
-def test_the_profiles_of_a_model_cover_its_lengths():
-    latency, throughput = default_profiles(256)
-    assert latency == Profile(Span(1, 1, 1), Span(1, 32, 256))
-    assert throughput.tokens.most == 256
-    assert throughput.texts.most > throughput.texts.usual > 1
+@pytest.mark.parametrize("max_length", [16, 64, 256, 300, 512, 40000])
+def test_the_profiles_of_a_model_cover_its_lengths_and_make_batches_of_one_size(max_length):
+    latency, *throughput = default_profiles(max_length)
+    assert latency == Profile(Span(1, 1, 1), Span(1, min(32, max_length), max_length))
+    assert max(each.tokens.most for each in throughput) == max_length
+    for each in throughput:
+        assert 1 <= each.texts.usual <= each.texts.most
+        assert each.texts.most == 1 or 16000 < each.texts.most * each.tokens.most <= 16384
 
 
 def test_an_unknown_compute_capability_is_refused_with_those_known(rtx, tiny_graph):
@@ -117,9 +120,18 @@ def test_an_operator_that_the_parser_does_not_know_is_named(rtx, tmp_path):
 
 def test_a_graph_that_no_engine_can_be_built_for_is_an_error_with_the_builders_words(rtx, tmp_path):
     """Shapes that do not fit the profiles: the input has three dimensions."""
-    x = ir.Value(name="x", shape=ir.Shape(["batch", "length", 3]), type=ir.TensorType(ir.DataType.FLOAT))
+    x = ir.Value(
+        name="input_ids", shape=ir.Shape(["batch", "length", 3]), type=ir.TensorType(ir.DataType.FLOAT)
+    )
     graph = one_node_graph(ir.node("Relu", [x]), x, tmp_path / "model.onnx")
     with pytest.raises(EngineBuildError, match=r"cannot build an engine: \w"):
+        build_engine(rtx, graph, EngineOptions(PROFILES))
+
+
+def test_a_graph_with_other_inputs_than_a_bundles_is_refused(rtx, tmp_path):
+    x = ir.Value(name="x", shape=ir.Shape(["batch", "length"]), type=ir.TensorType(ir.DataType.FLOAT))
+    graph = one_node_graph(ir.node("Relu", [x]), x, tmp_path / "model.onnx")
+    with pytest.raises(EngineBuildError, match=r"takes \['x'\]"):
         build_engine(rtx, graph, EngineOptions(PROFILES))
 
 

@@ -53,9 +53,7 @@ class GraphBuilder:
         nodes = list(self._tape.nodes)
         for index, node in enumerate(nodes):
             node.name = f"{node.op_type}_{index}"
-        imports = {"": opset}
-        if any(node.domain == MICROSOFT for node in nodes):
-            imports[MICROSOFT] = 1
+        imports = {"": opset, **{node.domain: 1 for node in nodes if node.domain}}
         graph = ir.Graph(
             inputs,
             outputs,

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from m3e_runtime.backends.layout import BatchSize, PackedLayout, PaddedLayout
 from m3e_runtime.errors import EngineBuildError, OptionError
 from m3e_runtime.gpu import find_gpu
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.trt.layers import EngineLayer, read_layers
 from m3e_runtime.trt.monitor import make_logger, make_monitor
-from m3e_runtime.trt.options import EngineOptions
+from m3e_runtime.trt.options import EngineOptions, Profile
 from m3e_runtime.trt.package import TensorRT
 
-__all__ = ["BuiltEngine", "build_engine", "choose_capabilities", "parse_graph"]
+__all__ = ["BuiltEngine", "build_engine", "choose_capabilities", "parse_graph", "set_capabilities"]
 
 _USUAL_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
 """What TensorRT-RTX builds for by itself; older GPUs would cost these speed, and have to be asked for."""
@@ -34,7 +35,7 @@ class BuiltEngine:
 def build_engine(
     trt: TensorRT, graph: Path, options: EngineOptions, show_progress: bool | None = None
 ) -> BuiltEngine:
-    """Build an engine for ``graph``, an ONNX file with inputs ``[batch, length]``.
+    """Build an engine for ``graph``, an ONNX file with the inputs of one of the layouts.
 
     Types are the graph's own (a strongly typed network): fp16 and int8 are what its casts and its
     quantization operators say.
@@ -49,8 +50,9 @@ def build_engine(
     builder = trt.module.Builder(log)
     network, parser = parse_graph(trt, builder, graph, log)
     config = builder.create_builder_config()
-    _configure(trt, builder, network, config, options)
-    _set_capabilities(trt, config, capabilities)
+    _configure(trt, config, options)
+    _add_profiles(builder, network, config, options.profiles)
+    set_capabilities(trt, config, capabilities)
     cache = _TimingCache(trt, config, options.timing_cache)
     with progress_bar(None, "step", f"Building with {trt.name}", show_progress) as bar:
         monitor = make_monitor(trt, bar)  # the builder keeps no reference: it has to outlive the build
@@ -83,14 +85,29 @@ def parse_graph(trt: TensorRT, builder: Any, graph: Path, log: Any) -> tuple[Any
     return network, parser
 
 
-def _configure(trt: TensorRT, builder: Any, network: Any, config: Any, options: EngineOptions) -> None:
-    library = trt.module
-    for each in options.profiles:
+def _add_profiles(builder: Any, network: Any, config: Any, profiles: tuple[Profile, ...]) -> None:
+    names = [network.get_input(index).name for index in range(network.num_inputs)]
+    for each in profiles:
         profile = builder.create_optimization_profile()
-        shapes = [(getattr(each.texts, at), getattr(each.tokens, at)) for at in ("least", "usual", "most")]
-        for index in range(network.num_inputs):
-            profile.set_shape(network.get_input(index).name, *shapes)
+        least, usual, most = (_shapes(names, each, at) for at in ("least", "usual", "most"))
+        for name in names:
+            profile.set_shape(name, least[name], usual[name], most[name])
         config.add_optimization_profile(profile)
+
+
+def _shapes(names: list[str], profile: Profile, at: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of the inputs ``names``, which tell the layout, at one end of a profile or in its middle."""
+    texts, tokens = getattr(profile.texts, at), getattr(profile.tokens, at)
+    # Sizes are given here, so that the longest text of a model does not matter.
+    layout = PackedLayout(tokens) if "cumulative_lengths" in names else PaddedLayout(tokens)
+    shapes = layout.shapes(BatchSize(texts, tokens, tokens, recorded=False))
+    if not set(names) <= set(shapes):
+        raise EngineBuildError(f"the graph takes {sorted(names)}, not the inputs of a bundle's model.")
+    return shapes
+
+
+def _configure(trt: TensorRT, config: Any, options: EngineOptions) -> None:
+    library = trt.module
     if options.workspace_bytes is not None:
         config.set_memory_pool_limit(library.MemoryPoolType.WORKSPACE, options.workspace_bytes)
     # With names only, what the builder made of the graph could not be looked at.
@@ -128,8 +145,11 @@ def _known_capabilities(trt: TensorRT) -> dict[str, Any]:
     return {f"{name[2:-1]}.{name[-1]}": value for name, value in members if name.startswith("SM")}
 
 
-def _set_capabilities(trt: TensorRT, config: Any, capabilities: tuple[str, ...]) -> None:
-    """Left alone the builder would ask the driver for the GPU at hand, and there may be none."""
+def set_capabilities(trt: TensorRT, config: Any, capabilities: tuple[str, ...]) -> None:
+    """Say which GPUs to build for.
+
+    Left alone the builder would ask the driver for the GPU at hand, and there may be none.
+    """
     if trt.needs_gpu_to_build:
         return
     known = _known_capabilities(trt)

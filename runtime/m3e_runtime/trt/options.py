@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["EngineOptions", "Profile", "Span", "default_profiles"]
+from m3e_runtime.backends.layout import PackedLayout
 
-_USUAL_TOKENS = 64
-_MANY_TEXTS = 64
-_USUAL_TEXTS = 32
+__all__ = ["EngineOptions", "Profile", "Span", "default_profiles"]
 
 
 @dataclass(frozen=True)
@@ -20,20 +18,51 @@ class Span:
     most: int
 
 
+_BATCH_TOKENS = 16384
+"""Tokens of the largest batch in every profile: scratch memory is taken for the largest shape of all."""
+
+_FEW_TEXTS = 8
+_PACKED_TEXTS = Span(1, 128, 512)
+_PACKED_TOKENS = Span(1, _BATCH_TOKENS // 2, _BATCH_TOKENS)
+
+
 @dataclass(frozen=True)
 class Profile:
-    """A range of input shapes that kernels are chosen for: texts in a run, and tokens of the longest."""
+    """A range of input shapes that kernels are chosen for.
+
+    Texts in a run, and tokens: of the longest where texts are padded, of all where they are packed.
+    """
 
     texts: Span
     tokens: Span
 
 
-def default_profiles(max_length: int) -> tuple[Profile, ...]:
-    """One for latency (a single text, usually short) and one for throughput (many of them)."""
-    usual = min(_USUAL_TOKENS, max_length)
+def default_profiles(max_length: int, layout: str = "padded") -> tuple[Profile, ...]:
+    """One for latency (a single text, usually short), then those for throughput (many of them)."""
+    if layout == "packed":
+        return _packed_profiles(max_length)
+    alone = Profile(Span(1, 1, 1), Span(1, min(32, max_length), max_length))
+    return (alone, *(_many_texts(length) for length in _throughput_lengths(max_length)))
+
+
+def _throughput_lengths(max_length: int) -> tuple[int, ...]:
+    """Longest texts of the profiles: many short texts, or fewer long ones, make a batch of the same size."""
+    return (*(length for length in (64, 256) if length < max_length), max_length)
+
+
+def _many_texts(length: int) -> Profile:
+    most = max(1, _BATCH_TOKENS // length)
+    return Profile(Span(1, max(1, most // 2), most), Span(1, max(1, length // 2), length))
+
+
+def _packed_profiles(max_length: int) -> tuple[Profile, ...]:
+    # A text is never alone: one at least comes along and takes up the tokens to spare.
+    alone = PackedLayout(max_length).size([max_length])
+    few = Span(1, 2, max(_FEW_TEXTS, alone.texts))
+    many = Span(_PACKED_TOKENS.least, _PACKED_TOKENS.usual, max(_PACKED_TOKENS.most, alone.tokens))
     return (
-        Profile(Span(1, 1, 1), Span(1, min(32, max_length), max_length)),
-        Profile(Span(1, _USUAL_TEXTS, _MANY_TEXTS), Span(1, usual, max_length)),
+        Profile(few, Span(1, min(40, alone.tokens), alone.tokens)),
+        Profile(_PACKED_TEXTS, many),
     )
 
 

@@ -132,7 +132,7 @@ def _identity(artifact: Artifact, trt: TensorRT, gpu: Gpu) -> dict[str, str]:
 def _options(bundle: Bundle, artifact: Artifact, trt: TensorRT, gpu: Gpu) -> EngineOptions:
     timings = cache_folder() / f"timings-{trt.version}-{gpu.compute_capability}.bin"
     return EngineOptions(
-        profiles=default_profiles(bundle.manifest.tokenization.max_length),
+        profiles=default_profiles(bundle.manifest.tokenization.max_length, artifact.layout),
         compute_capabilities=_capabilities(trt, gpu),
         timing_cache=str(timings),
     )

@@ -3,48 +3,46 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections import Counter
-from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
 
 from m3e_export.architectures import EncoderSpec, Linear, Norm
 from m3e_export.graph.builder import OPSET, GraphBuilder
+from m3e_export.graph.texts import PaddedTexts, Texts
 from m3e_export.precision.activations import ZERO_POINT
 from m3e_export.precision.int8 import QuantizedLinear
 from m3e_export.precision.plan import PrecisionPlan
 
-__all__ = ["MASKED", "Dialect", "SequenceShape"]
+__all__ = ["MASKED", "Dialect"]
 
 MASKED = -10000.0
 """Added to the scores of padding. Finite in fp16, and exp() of it is exactly zero beside any real score."""
 
 
-@dataclass(frozen=True)
-class SequenceShape:
-    """Batch and length of the input at run time, int64 ``[1]`` each."""
-
-    batch: ir.Value
-    length: ir.Value
-
-    @staticmethod
-    def of(builder: GraphBuilder, input_ids: ir.Value) -> SequenceShape:
-        """Read them off ``input_ids``."""
-        return SequenceShape(
-            builder.op("Shape", input_ids, start=0, end=1), builder.op("Shape", input_ids, start=1, end=2)
-        )
-
-    def split(self, builder: GraphBuilder, *last: int) -> ir.Value:
-        """The shape ``[batch, length, *last]``."""
-        return builder.op("Concat", self.batch, self.length, builder.constant(list(last), np.int64), axis=0)
-
-
 class Dialect(abc.ABC):
-    """Operators of one encoder graph. Flat tensors are ``[batch · length, …]``."""
+    """Operators of one encoder graph. Flat tensors are ``[tokens, …]``, padding included."""
+
+    texts_type: ClassVar[type[Texts]] = PaddedTexts
+    """How the inputs hold the texts."""
+
+    reference: ClassVar[type[Dialect] | None] = None
+    """The same graph without operators that run on a GPU only; None where there are none of them."""
+
+    gives_states: ClassVar[bool] = True
+    """Whether the states of all tokens are an output too, as other tools expect of a graph."""
 
     fused_attention: str
     """Operator that stands once for each layer's attention."""
+
+    fused_norm = "LayerNormalization"
+    """Operator that stands for each of a layer's two normalizations."""
+
+    fused_gelu = "Gelu"
+    """Operator that stands once for each layer's activation."""
 
     integer_operators: tuple[str, ...] = ("MatMulIntegerToFloat", "MatMulInteger")
     """Operators of which one stands for each quantized matrix."""
@@ -55,19 +53,47 @@ class Dialect(abc.ABC):
         self.builder = builder
         self.spec = spec
         self.plan = plan
+        self.texts = self.texts_type(builder)
         self._zeros: dict[int, ir.Value] = {}
 
     @abc.abstractmethod
-    def attention_mask(self, mask: ir.Value, shape: SequenceShape) -> ir.Value:
-        """Prepare ``attention_mask`` for :meth:`attention`."""
+    def attention_mask(self) -> ir.Value:
+        """What :meth:`attention` needs to know of the texts, the same for every layer."""
 
     @abc.abstractmethod
-    def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value, shape: SequenceShape) -> ir.Value:
-        """Self-attention of flat ``qkv + bias``; returns the flat context ``[…, hidden]``."""
+    def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
+        """Self-attention of flat ``qkv + bias``; returns the flat context ``[tokens, hidden]``."""
 
-    @abc.abstractmethod
+    def project(self, x: ir.Value, qkv: Linear) -> tuple[ir.Value, ir.Value]:
+        """Query, key and value for :meth:`attention`, and their bias."""
+        return self.linear(x, qkv)
+
     def integer_product(self, codes: ir.Value, linear: QuantizedLinear, zero_point: ir.Value) -> ir.Value:
         """``(codes - zero_point) @ weights`` times the weights' scales, float32."""
+        builder = self.builder
+        weights = builder.weight(f"{linear.name}.codes", linear.codes)
+        sums = builder.op(
+            "Cast", builder.op("MatMulInteger", codes, weights, zero_point), to=ir.DataType.FLOAT
+        )
+        return builder.op("Mul", sums, builder.weight(f"{linear.name}.scales", linear.scales))
+
+    def plain_attention(self, query: ir.Value, key: ir.Value, value: ir.Value, mask: ir.Value) -> ir.Value:
+        """Attention as two products around a softmax.
+
+        Args:
+            query: ``[…, tokens, head_size]``.
+            key: transposed, ``[…, head_size, tokens]``.
+            value: ``[…, tokens, head_size]``.
+            mask: float32, added to the scores. These and the softmax are in float32: fp16 could overflow.
+        """
+        op = self.builder.op
+        scores = self.to_float32(op("MatMul", self.scaled(query), key))
+        return op("MatMul", self.to_compute(op("Softmax", op("Add", scores, mask), axis=-1)), value)
+
+    def scaled(self, query: ir.Value) -> ir.Value:
+        """The query times attention's scale: before the product, which keeps fp16 scores small."""
+        scale = self.builder.constant(1 / math.sqrt(self.spec.head_size), self.plan.compute)
+        return self.builder.op("Mul", query, scale)
 
     def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
         """Normalize ``x + bias + residual``.
@@ -122,11 +148,10 @@ class Dialect(abc.ABC):
         """Assert that the graph is what it should be: no layer lost its fused operators."""
         counts = Counter(node.op_type for node in model.graph)
         layers = self.spec.layers
-        _expect(counts[self.fused_attention] == layers, f"{self.fused_attention} in every layer", counts)
-        _expect(
-            counts["LayerNormalization"] == 2 * layers + 1, "two LayerNormalization in every layer", counts
-        )
-        _expect(counts["Gelu"] == layers, "one Gelu in every layer", counts)
+        expected = Counter({self.fused_attention: layers, self.fused_gelu: layers, "LayerNormalization": 1})
+        expected[self.fused_norm] += 2 * layers
+        for operator, number in expected.items():
+            _expect(counts[operator] == number, f"{number} {operator}, so many in every layer", counts)
         integer = sum(counts[operator] for operator in self.integer_operators)
         _expect(integer == len(self.plan.quantized), "an integer product for every quantized matrix", counts)
 

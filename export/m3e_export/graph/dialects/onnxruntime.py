@@ -6,27 +6,28 @@ import numpy as np
 import onnx_ir as ir
 
 from m3e_export.graph.builder import MICROSOFT
-from m3e_export.graph.dialects.base import MASKED, Dialect, SequenceShape
+from m3e_export.graph.dialects.base import MASKED, Dialect
+from m3e_export.graph.texts import PaddedTexts
 from m3e_export.precision.int8 import QuantizedLinear
 
 __all__ = ["OnnxRuntimeDialect"]
 
 
 class OnnxRuntimeDialect(Dialect):
-    """For ONNX Runtime on a CPU or CUDA. Fused attention assumes right padding."""
+    """For ONNX Runtime on a CPU. Fused attention assumes right padding."""
 
+    texts: PaddedTexts
     fused_attention = "MultiHeadAttention"
 
-    def attention_mask(self, mask: ir.Value, shape: SequenceShape) -> ir.Value:
+    def attention_mask(self) -> ir.Value:
         """The operator takes int32 ``[batch, length]``."""
-        del shape
-        return self.builder.op("Cast", mask, to=ir.DataType.INT32)
+        return self.builder.op("Cast", self.texts.mask, to=ir.DataType.INT32)
 
-    def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value, shape: SequenceShape) -> ir.Value:
+    def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
         """Split into query, key and value; the operator adds the bias."""
         builder, hidden = self.builder, self.spec.hidden
         sizes = builder.constant([hidden] * 3, np.int64)
-        sequences = shape.split(builder, hidden)
+        sequences = self.texts.split(hidden)
         parts = builder.ops("Split", qkv, sizes, outputs=3, axis=1)
         query, key, value = (builder.op("Reshape", part, sequences) for part in parts)
         context = builder.op(

@@ -6,42 +6,20 @@ import numpy as np
 import onnx_ir as ir
 
 from m3e_export.architectures import Linear
-from m3e_export.graph.dialects.base import SequenceShape
+from m3e_export.graph.dialects.base import Dialect
+from m3e_export.graph.dialects.packed import PackedDialect
 from m3e_export.graph.dialects.standard import StandardDialect
 from m3e_export.precision.int8 import QuantizedLinear
 
-__all__ = ["TensorRtDialect"]
+__all__ = ["TensorRtDialect", "TensorRtPackedDialect", "TensorRtPackedReference"]
 
 
-class TensorRtDialect(StandardDialect):
-    """For TensorRT. Standard operators only, so any runtime that knows opset 23 gives the same vectors."""
+class ExplicitQuantization(Dialect):
+    """What graphs for TensorRT share: int8 with scales that are known before, and nothing but sentences."""
 
-    fused_attention = "Attention"
+    gives_states = False
     integer_operators = ("QuantizeLinear",)
     opset = 23  # the first with Attention
-
-    def attention_mask(self, mask: ir.Value, shape: SequenceShape) -> ir.Value:
-        """Added to the scores, in the type of the arithmetic: ``[batch, 1, length, length]``."""
-        one = self.builder.constant([1], np.int64)
-        sizes = self.builder.op("Concat", shape.batch, one, shape.length, shape.length, axis=0)
-        return self.builder.op("Expand", self.to_compute(super().attention_mask(mask, shape)), sizes)
-
-    def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value, shape: SequenceShape) -> ir.Value:
-        """One operator that TensorRT has a fused kernel for.
-
-        It refuses the attribute that asks for softmax in float32, and does it all the same.
-        """
-        builder, spec = self.builder, self.spec
-        added = builder.op("Add", qkv, bias)
-        sizes = builder.constant([spec.hidden] * 3, np.int64)
-        split = shape.split(builder, spec.heads, spec.head_size)
-        heads = (
-            builder.op("Transpose", builder.op("Reshape", part, split), perm=[0, 2, 1, 3])
-            for part in builder.ops("Split", added, sizes, outputs=3, axis=1)
-        )
-        context = builder.op("Attention", *heads, mask)
-        joined = builder.op("Transpose", context, perm=[0, 2, 1, 3])
-        return builder.op("Reshape", joined, builder.constant([-1, spec.hidden], np.int64))
 
     def linear(self, x: ir.Value, linear: Linear) -> tuple[ir.Value, ir.Value]:
         """Int8 as Q/DQ around a product of floats, which TensorRT turns into a product of integers."""
@@ -66,3 +44,64 @@ class TensorRtDialect(StandardDialect):
             axis=1,
         )
         return builder.op("MatMul", builder.op("DequantizeLinear", codes, scale, zero), weights)
+
+
+class TensorRtDialect(ExplicitQuantization, StandardDialect):
+    """For TensorRT. Standard operators only, so any runtime that knows opset 23 gives the same vectors."""
+
+    fused_attention = "Attention"
+
+    def attention_mask(self) -> ir.Value:
+        """Added to the scores, in the type of the arithmetic: ``[batch, 1, length, length]``."""
+        one, texts = self.builder.constant([1], np.int64), self.texts
+        sizes = self.builder.op("Concat", texts.batch, one, texts.length, texts.length, axis=0)
+        return self.builder.op("Expand", self.to_compute(super().attention_mask()), sizes)
+
+    def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
+        """One operator that TensorRT has a fused kernel for.
+
+        It refuses the attribute that asks for softmax in float32, and does it all the same.
+        """
+        builder, spec = self.builder, self.spec
+        added = builder.op("Add", qkv, bias)
+        sizes = builder.constant([spec.hidden] * 3, np.int64)
+        split = self.texts.split(spec.heads, spec.head_size)
+        heads = (
+            builder.op("Transpose", builder.op("Reshape", part, split), perm=[0, 2, 1, 3])
+            for part in builder.ops("Split", added, sizes, outputs=3, axis=1)
+        )
+        context = builder.op("Attention", *heads, mask)
+        joined = builder.op("Transpose", context, perm=[0, 2, 1, 3])
+        return builder.op("Reshape", joined, builder.constant([-1, spec.hidden], np.int64))
+
+
+class TensorRtPackedReference(ExplicitQuantization, PackedDialect):
+    """The packed graph with attention in standard operators."""
+
+
+class TensorRtPackedDialect(TensorRtPackedReference):
+    """For packed texts, where TensorRT has a kernel (:func:`m3e_runtime.trt.packed.why_not_packed`)."""
+
+    reference = TensorRtPackedReference
+    fused_attention = "TRT_Attention"
+
+    def attention_mask(self) -> ir.Value:
+        """Where each text starts and the last ends."""
+        return self.texts.cumulative_lengths
+
+    def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
+        """TensorRT's own operator, which leaves scaling to us."""
+        query, key, value = self.heads(qkv, bias)
+        context = self.builder.op(
+            "TRT_Attention",
+            self.scaled(query),
+            key,
+            value,
+            None,
+            mask,
+            self.builder.op("Identity", mask),  # given one tensor twice, TensorRT's parser crashes
+            domain="trt",
+            query_form="packed_nhd",
+            kv_form="packed_nhd",
+        )
+        return self.join(context)

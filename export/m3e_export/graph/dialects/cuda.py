@@ -1,0 +1,112 @@
+"""ONNX Runtime's fused operators on CUDA, where each kernel less is time saved."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+
+from m3e_export.architectures import Linear, Norm
+from m3e_export.graph.builder import MICROSOFT
+from m3e_export.graph.dialects.base import Dialect
+from m3e_export.graph.dialects.onnxruntime import OnnxRuntimeDialect
+from m3e_export.graph.dialects.packed import PackedDialect
+
+__all__ = ["CudaDialect", "CudaPackedDialect", "CudaPackedReference"]
+
+
+class CudaOperators(Dialect):
+    """What graphs for CUDA share. ONNX Runtime has these operators for a CPU too."""
+
+    gives_states = False
+    fused_norm = "SkipLayerNormalization"
+    fused_gelu = "BiasGelu"
+
+    def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
+        """One kernel. It adds up in float32 since ONNX Runtime 1.28, and before that in its strict mode."""
+        return self.builder.op(
+            "SkipLayerNormalization",
+            x,
+            residual,
+            self.parameter(f"{norm.name}.gamma", norm.gamma),
+            self.parameter(f"{norm.name}.beta", norm.beta),
+            bias,
+            domain=MICROSOFT,
+            epsilon=self.spec.norm_eps,
+        )
+
+    def bias_gelu(self, x: ir.Value, bias: ir.Value) -> ir.Value:
+        """One kernel, exact as well."""
+        return self.builder.op("BiasGelu", x, bias, domain=MICROSOFT)
+
+
+class CudaDialect(CudaOperators, OnnxRuntimeDialect):
+    """For padded texts."""
+
+    def attention_mask(self) -> ir.Value:
+        """The number of tokens of each text, int32 ``[batch]``; for fp16 also where padded rows start.
+
+        A mask of every token would rule out all fused kernels. With the starts, queries' and then keys',
+        int32 ``[3 · batch + 2]``, it is the one form that takes the memory-efficient kernel, which all GPUs
+        have. Where that kernel does not apply, others would read the starts as padding on the left.
+        """
+        builder, texts = self.builder, self.texts
+        axis = builder.constant([1], np.int64)
+        counts = builder.op("Cast", builder.op("Squeeze", texts.counts, axis), to=ir.DataType.INT32)
+        if self.plan.compute != np.float16 or self.spec.head_size % 8:
+            return counts
+        # Range, for what else is computed from shapes would be computed on the CPU and copied.
+        end = builder.op("Add", builder.op("Size", texts.input_ids), builder.constant(1, np.int64))
+        step = builder.op("Squeeze", texts.length, builder.constant([0], np.int64))
+        starts = builder.op("Range", builder.constant(0, np.int64), end, step)
+        starts = builder.op("Cast", starts, to=ir.DataType.INT32)
+        return builder.op("Concat", counts, starts, starts, axis=0)
+
+
+class CudaPackedReference(CudaOperators, PackedDialect):
+    """The packed graph with attention in standard operators."""
+
+    def project(self, x: ir.Value, qkv: Linear) -> tuple[ir.Value, ir.Value]:
+        """Query, key and value of each head side by side, as kernels read them; the bias as it was."""
+        spec = self.spec
+        by_head = qkv.weight.reshape(-1, 3, spec.heads, spec.head_size).swapaxes(1, 2)
+        return self.linear(x, dataclasses.replace(qkv, weight=by_head.reshape(qkv.weight.shape)))
+
+    def heads(self, qkv: ir.Value, bias: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+        """See :class:`PackedDialect`."""
+        op, const, spec = self.builder.op, self.builder.constant, self.spec
+        parts = op("Reshape", bias, const([3, spec.heads, spec.head_size], np.int64))
+        added = op("Add", self.by_head(qkv), op("Transpose", parts, perm=[1, 0, 2]))
+        query, key, value = (op("Gather", added, const(part, np.int64), axis=2) for part in range(3))
+        return query, key, value
+
+    def by_head(self, qkv: ir.Value) -> ir.Value:
+        """``[tokens, heads, 3, head_size]``."""
+        shape = self.builder.constant([-1, self.spec.heads, 3, self.spec.head_size], np.int64)
+        return self.builder.op("Reshape", qkv, shape)
+
+
+class CudaPackedDialect(CudaPackedReference):
+    """For packed texts."""
+
+    reference = CudaPackedReference
+    fused_attention = "PackedMultiHeadAttention"
+
+    def attention_mask(self) -> ir.Value:
+        """Where each text starts and the last ends."""
+        return self.texts.cumulative_lengths
+
+    def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
+        """The operator adds the bias while it brings heads into the order of its kernel."""
+        return self.builder.op(
+            "PackedMultiHeadAttention",
+            self.by_head(qkv),
+            None,
+            None,
+            bias,
+            self.texts.token_offset,
+            mask,
+            domain=MICROSOFT,
+            num_heads=self.spec.heads,
+        )

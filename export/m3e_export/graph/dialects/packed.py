@@ -1,0 +1,56 @@
+"""Attention among texts that lie end to end, in standard operators."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from m3e_export.graph.dialects.base import MASKED, Dialect
+from m3e_export.graph.texts import PackedTexts
+
+__all__ = ["PackedDialect"]
+
+
+class PackedDialect(Dialect):
+    """Every token looks at all tokens of the batch, those of other texts hidden by a mask.
+
+    This says what packed attention means and runs anywhere, but its work grows with the square of all
+    tokens: it judges, and dialects for a GPU put one operator in its place.
+    """
+
+    texts_type = PackedTexts
+    texts: PackedTexts
+    gives_states = False
+    fused_attention = "Softmax"
+
+    def attention_mask(self) -> ir.Value:
+        """0 between tokens of one text and a large negative between others, float32 ``[tokens, tokens]``."""
+        builder, membership = self.builder, self.texts.membership
+        together = builder.op("MatMul", builder.op("Transpose", membership, perm=[1, 0]), membership)
+        apart = builder.op("Sub", builder.constant(1.0, np.float32), together)
+        return builder.op("Mul", apart, builder.constant(MASKED, np.float32))
+
+    def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
+        """See :class:`Dialect`."""
+        builder = self.builder
+        query, key, value = self.heads(qkv, bias)
+        context = self.plain_attention(
+            builder.op("Transpose", query, perm=[1, 0, 2]),
+            builder.op("Transpose", key, perm=[1, 2, 0]),
+            builder.op("Transpose", value, perm=[1, 0, 2]),
+            mask,
+        )
+        return self.join(builder.op("Transpose", context, perm=[1, 0, 2]))
+
+    def heads(self, qkv: ir.Value, bias: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+        """Query, key and value of flat ``qkv + bias``, ``[tokens, heads, head_size]`` each."""
+        builder, spec = self.builder, self.spec
+        split = builder.constant([-1, spec.heads, spec.head_size], np.int64)
+        sizes = builder.constant([spec.hidden] * 3, np.int64)
+        parts = builder.ops("Split", builder.op("Add", qkv, bias), sizes, outputs=3, axis=1)
+        query, key, value = (builder.op("Reshape", part, split) for part in parts)
+        return query, key, value
+
+    def join(self, context: ir.Value) -> ir.Value:
+        """From ``[tokens, heads, head_size]`` to the flat context."""
+        return self.builder.op("Reshape", context, self.builder.constant([-1, self.spec.hidden], np.int64))

@@ -1,0 +1,179 @@
+"""How a graph's inputs hold the texts of a batch: in padded rows, or end to end.
+
+These are the layouts that :mod:`m3e_runtime.backends.layout` fills.
+"""
+
+from __future__ import annotations
+
+import abc
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from m3e_export.graph.builder import GraphBuilder
+
+__all__ = ["PackedTexts", "PaddedTexts", "Texts"]
+
+_MIN_COUNT = 1e-9  # sentence-transformers' clamp: a text of no tokens gives zeros, not NaN
+
+
+class Texts(abc.ABC):
+    """The inputs of one graph. Flat states are ``[tokens in all, hidden]``, padding included."""
+
+    layout: Literal["padded", "packed"]
+
+    def __init__(self, builder: GraphBuilder) -> None:
+        self.builder = builder
+        self.inputs: list[ir.Value] = []
+        self.input_ids = self.input("input_ids", ir.DataType.INT64)
+
+    @abc.abstractmethod
+    def input(self, name: str, dtype: ir.DataType) -> ir.Value:
+        """Another input of the graph."""
+
+    @abc.abstractmethod
+    def positions(self, table: ir.Value) -> ir.Value:
+        """Rows of ``table``, to be added to the word embeddings."""
+
+    @abc.abstractmethod
+    def states(self, flat: ir.Value, hidden: int) -> ir.Value:
+        """The flat states as :meth:`first` and :meth:`mean` take them."""
+
+    @abc.abstractmethod
+    def first(self, states: ir.Value) -> ir.Value:
+        """The first token of each text, ``[texts, hidden]``."""
+
+    @abc.abstractmethod
+    def mean(self, states: ir.Value) -> ir.Value:
+        """The mean over the tokens of each text, float32 ``[texts, hidden]``."""
+
+    def _divide(self, total: ir.Value, count: ir.Value) -> ir.Value:
+        op = self.builder.op
+        return op("Div", total, op("Max", count, self.builder.constant(_MIN_COUNT, np.float32)))
+
+
+class PaddedTexts(Texts):
+    """``input_ids`` and ``attention_mask``, int64 ``[batch, length]``."""
+
+    layout = "padded"
+
+    def __init__(self, builder: GraphBuilder) -> None:
+        super().__init__(builder)
+        self.mask = self.input("attention_mask", ir.DataType.INT64)
+        self.batch = builder.op("Shape", self.input_ids, start=0, end=1)
+        self.length = builder.op("Shape", self.input_ids, start=1, end=2)
+
+    def input(self, name: str, dtype: ir.DataType) -> ir.Value:
+        """See :class:`Texts`."""
+        value = ir.Value(name=name, shape=ir.Shape(["batch", "length"]), type=ir.TensorType(dtype))
+        self.inputs.append(value)
+        return value
+
+    def split(self, *last: int) -> ir.Value:
+        """The shape ``[batch, length, *last]``."""
+        return self.builder.op(
+            "Concat", self.batch, self.length, self.builder.constant(list(last), np.int64), axis=0
+        )
+
+    @cached_property
+    def weights(self) -> ir.Value:
+        """1 for a token and 0 for padding, float32 ``[batch, length]``."""
+        return self.builder.op("Cast", self.mask, to=ir.DataType.FLOAT)
+
+    @cached_property
+    def counts(self) -> ir.Value:
+        """Tokens of each text, float32 ``[batch, 1]``."""
+        return self.builder.op("ReduceSum", self.weights, self.builder.constant([1], np.int64), keepdims=1)
+
+    def positions(self, table: ir.Value) -> ir.Value:
+        """See :class:`Texts`. The same for every text."""
+        start, axis = self.builder.constant([0], np.int64), self.builder.constant([0], np.int64)
+        return self.builder.op("Slice", table, start, self.length, axis)
+
+    def states(self, flat: ir.Value, hidden: int) -> ir.Value:
+        """See :class:`Texts`."""
+        return self.builder.op("Reshape", flat, self.split(hidden))
+
+    def first(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
+        return self.builder.op("Gather", states, self.builder.constant(0, np.int64), axis=1)
+
+    def mean(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
+        op, axis = self.builder.op, self.builder.constant([1], np.int64)
+        total = op("Squeeze", op("MatMul", op("Unsqueeze", self.weights, axis), states), axis)
+        return self._divide(total, self.counts)
+
+
+class PackedTexts(Texts):
+    """``input_ids``, ``position_ids`` and ``cumulative_lengths``: where each text starts and the last ends.
+
+    What depends on the batch is computed from these without leaving the GPU: ONNX Runtime would compute on
+    shapes on the CPU, and what is copied from there cannot be recorded. A Range of a size stays on the GPU.
+    """
+
+    layout = "packed"
+
+    def __init__(self, builder: GraphBuilder) -> None:
+        super().__init__(builder)
+        self.position_ids = self.input("position_ids", ir.DataType.INT64)
+        self.cumulative_lengths = self.input("cumulative_lengths", ir.DataType.INT32, "texts_and_one")
+
+    def input(self, name: str, dtype: ir.DataType, *dimensions: str) -> ir.Value:
+        """See :class:`Texts`. Of ``[tokens]``, unless ``dimensions`` are given."""
+        shape = ir.Shape(dimensions or ["tokens"])
+        value = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))
+        self.inputs.append(value)
+        return value
+
+    @cached_property
+    def token_offset(self) -> ir.Value:
+        """Where each token would be in padded rows: an input of those graphs only that ask for it."""
+        return self.input("token_offset", ir.DataType.INT32, "texts", "longest")
+
+    @cached_property
+    def starts(self) -> ir.Value:
+        """Where each text starts, int32 ``[texts]``."""
+        return self._slice(0, -1)
+
+    @cached_property
+    def ends(self) -> ir.Value:
+        """Where each text ends, int32 ``[texts]``."""
+        return self._slice(1, np.iinfo(np.int64).max)
+
+    @cached_property
+    def membership(self) -> ir.Value:
+        """1 where a token is of a text, else 0, float32 ``[texts, tokens]``."""
+        op, const = self.builder.op, self.builder.constant
+        size = op("Cast", op("Size", self.input_ids), to=ir.DataType.INT32)
+        places = op("Range", const(0, np.int32), size, const(1, np.int32))
+        column = const([1], np.int64)
+        begun = op("GreaterOrEqual", places, op("Unsqueeze", self.starts, column))
+        going_on = op("Less", places, op("Unsqueeze", self.ends, column))
+        return op("Cast", op("And", begun, going_on), to=ir.DataType.FLOAT)
+
+    def positions(self, table: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
+        return self.builder.op("Gather", table, self.position_ids, axis=0)
+
+    def states(self, flat: ir.Value, hidden: int) -> ir.Value:
+        """See :class:`Texts`. Flat they stay."""
+        del hidden
+        return flat
+
+    def first(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
+        return self.builder.op("Gather", states, self.starts, axis=0)
+
+    def mean(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
+        op = self.builder.op
+        counts = op("Cast", op("Sub", self.ends, self.starts), to=ir.DataType.FLOAT)
+        total = op("MatMul", self.membership, states)
+        return self._divide(total, op("Unsqueeze", counts, self.builder.constant([1], np.int64)))
+
+    def _slice(self, start: int, end: int) -> ir.Value:
+        bounds = (self.builder.constant([at], np.int64) for at in (start, end, 0))
+        return self.builder.op("Slice", self.cumulative_lengths, *bounds)
