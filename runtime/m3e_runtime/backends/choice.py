@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from m3e_runtime.backends import native
 from m3e_runtime.backends.device import DeviceRequest, parse_device
+from m3e_runtime.backends.providers import check_provider
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.gpu import Gpu
@@ -14,7 +15,7 @@ from m3e_runtime.manifest import Artifact
 from m3e_runtime.trt.package import find_package
 from m3e_runtime.trt.plans import why_no_plan
 
-__all__ = ["BACKENDS", "CPU_BACKENDS", "Choice", "choose", "why_not_here"]
+__all__ = ["BACKENDS", "CPU_BACKENDS", "Choice", "choose", "is_for_gpu", "why_not_here"]
 
 CPU_BACKENDS = ("native", "onnxruntime")
 BACKENDS = (*CPU_BACKENDS, "tensorrt", "onnxruntime-tensorrt", "onnxruntime-tensorrt-rtx")
@@ -47,7 +48,7 @@ class _Candidate:
 
     @property
     def for_gpu(self) -> bool:
-        return _is_for_gpu(self.artifact)
+        return is_for_gpu(self.artifact)
 
     @property
     def rank(self) -> tuple[int, ...]:
@@ -95,7 +96,8 @@ def why_not_here(artifact: Artifact) -> str | None:
     return _Search(DeviceRequest("auto")).why_not(_Candidate(artifact, backend))
 
 
-def _is_for_gpu(artifact: Artifact) -> bool:
+def is_for_gpu(artifact: Artifact) -> bool:
+    """Whether ``artifact`` was made for a GPU, and runs on nothing else."""
     return artifact.format == "tensorrt" or artifact.target.startswith("cuda")
 
 
@@ -172,8 +174,6 @@ def _why_no_engine(candidate: _Candidate, gpu: Gpu) -> str | None:
         package = _PROVIDER_PACKAGE.get(candidate.backend)
         if package:
             find_package(package)
-        from m3e_runtime.backends.onnx_gpu import check_provider
-
         check_provider(candidate.backend)
     except EngineMissingError as error:
         return str(error)

@@ -54,12 +54,21 @@ def _tensorrt(bundle: Bundle, choice: Choice, gpu: Gpu) -> Backend:
 def _onnxruntime(bundle: Bundle, choice: Choice, gpu: Gpu, model: Path) -> Backend:
     from m3e_runtime.backends.onnx_gpu import OnnxRuntimeGpu
     from m3e_runtime.trt.cache import cache_folder
+    from m3e_runtime.trt.options import default_profiles
 
-    artifact = choice.artifact
-    # An engine's providers take the graph that lies beside it.
-    graph = bundle.resolve(artifact.files[1]) if artifact.format == "tensorrt" else model
-    layout = layout_for(artifact.layout, bundle.manifest.tokenization.max_length, offsets=True)
-    provider = choice.backend.removeprefix("onnxruntime").lstrip("-") or "cuda"
+    artifact, longest = choice.artifact, bundle.manifest.tokenization.max_length
+    layout = layout_for(artifact.layout, longest, offsets=True)
+    if artifact.format == "onnx":
+        return OnnxRuntimeGpu(model, gpu, layout, bundle.manifest.dimension)
+    graph = artifact.files[1]  # TensorRT's providers take the graph that lies beside the engine
+    cache = cache_folder() / "providers" / graph.sha256[:16]
+    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
     return OnnxRuntimeGpu(
-        graph, gpu, layout, bundle.manifest.dimension, provider, cache_folder() / "providers"
+        bundle.resolve(graph),
+        gpu,
+        layout,
+        bundle.manifest.dimension,
+        choice.backend,
+        default_profiles(longest),
+        cache,
     )

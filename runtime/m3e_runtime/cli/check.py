@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from m3e_runtime.backends.choice import why_not_here
+from m3e_runtime.backends.choice import is_for_gpu, why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
 from m3e_runtime.encoder import Encoder
@@ -52,9 +52,9 @@ def _command(options: argparse.Namespace) -> int:
         for entry in entries:
             bundle.verify(entry)
             bar.update()
-    # An engine of another machine's GPU is no fault of this bundle; anything else has to run.
-    engines = [artifact for artifact in bundle.manifest.artifacts if artifact.format == "tensorrt"]
-    not_run = {engine.name: reason for engine in engines if (reason := why_not_here(engine))}
+    # A GPU that is not here is no fault of this bundle; anything else has to run.
+    for_gpu = [artifact for artifact in bundle.manifest.artifacts if is_for_gpu(artifact)]
+    not_run = {each.name: reason for each in for_gpu if (reason := why_not_here(each))}
     artifacts = [artifact for artifact in bundle.manifest.artifacts if artifact.name not in not_run]
     if not artifacts:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in not_run.items())
