@@ -69,6 +69,6 @@ def _onnxruntime(bundle: Bundle, choice: Choice, gpu: Gpu, model: Path) -> Backe
         layout,
         bundle.manifest.dimension,
         choice.backend,
-        default_profiles(longest),
+        default_profiles(longest)[-1:],  # these providers stay with the first they get
         cache,
     )

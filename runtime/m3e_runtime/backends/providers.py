@@ -7,10 +7,12 @@ TensorRT-ExecutionProvider.html and TensorRTRTX-ExecutionProvider.html.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from m3e_runtime.errors import EngineMissingError
-from m3e_runtime.trt.options import Profile
+
+if TYPE_CHECKING:
+    from m3e_runtime.trt.options import Profile
 
 __all__ = ["PROVIDERS", "check_provider", "load_onnxruntime", "provider_options"]
 

@@ -15,6 +15,7 @@ class Library(types.SimpleNamespace):
         self.__version__ = "1.31.1"
         self.available = ALL
         self.sessions = []
+        self.fallbacks = []
         self.starts = True
         self.refuses_recording = None
         self.__dict__.update(changes)
@@ -26,7 +27,8 @@ class Library(types.SimpleNamespace):
     def get_available_providers(self):
         return self.available
 
-    def InferenceSession(self, path, settings, providers):  # noqa: N802 - the library's name
+    def InferenceSession(self, path, settings, providers, enable_fallback=1):  # noqa: N802 - the library's name
+        self.fallbacks.append(enable_fallback)
         if self.refuses_recording and providers[0][1].get("enable_cuda_graph") == "1":
             raise RuntimeError(self.refuses_recording)
         session = Session(path, settings, providers[0], self.starts)

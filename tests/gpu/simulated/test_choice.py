@@ -3,12 +3,14 @@
 import json
 import sys
 
+import msgspec
 import numpy as np
 import pytest
 
 from gpu.simulated.onnxruntime_gpu import Library
+from gpu.simulated.tensorrt import make_module
 from m3e_export import ExportRequest, export
-from m3e_runtime import Encoder, EngineMissingError, OptionError
+from m3e_runtime import Bundle, Encoder, EngineMissingError, OptionError
 from m3e_runtime.backends import onnx_gpu, providers
 from m3e_runtime.cli.check import main as check
 
@@ -62,6 +64,30 @@ def test_an_artifact_that_was_asked_for_is_taken(bundle):
     assert Encoder.load(bundle, artifact="fp32-cuda").info["why"].endswith("as asked for")
     with pytest.raises(OptionError, match="device='tensorrt' cannot run fp16-cuda"):
         Encoder.load(bundle, device="tensorrt", artifact="fp16-cuda")
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime-tensorrt", "onnxruntime-tensorrt-rtx"])
+def test_tensorrts_providers_take_the_graph_of_an_engine(bundle, library, texts, backend, monkeypatch, cache):
+    """The engine itself is not touched: there is none here."""
+    library.available = [*library.available, "NvTensorRTRTXExecutionProvider"]
+    for package in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, package, make_module("11.0"))
+    opened = Bundle.open(bundle)
+    (graph,) = (a for a in opened.manifest.artifacts if a.name == "fp32-cpu")
+    files = (graph.files[0], *graph.files)
+    engine = msgspec.structs.replace(graph, name="engine", format="tensorrt", files=files)
+    manifest = msgspec.structs.replace(opened.manifest, artifacts=(engine,))
+    monkeypatch.setattr(Bundle, "open", staticmethod(lambda path: Bundle(bundle, manifest)))
+    encoder = Encoder.load(bundle, backend=backend, verify=False)
+    assert encoder.info["engine"] == f"{backend} 1.31.1"
+    options = library.sessions[0].options
+    assert any(name.endswith("_profile_max_shapes") and ":32x512" in text for name, text in options.items())
+    assert any(text.startswith(str(cache / "providers")) for text in options.values())
+    vectors = encoder.encode(texts)
+    monkeypatch.undo()
+    assert (
+        np.abs(vectors - Encoder.load(bundle, device="cpu", artifact="fp32-cpu").encode(texts)).max() < 1e-5
+    )
 
 
 def test_a_gpu_that_is_not_there_is_named(bundle):
