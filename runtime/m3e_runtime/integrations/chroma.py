@@ -1,0 +1,93 @@
+"""Chroma: a bundle as ``EmbeddingFunction``. Needs ``pip install chromadb``.
+
+Importing this module registers the function as ``m3e``, so that Chroma can make it again from what it has
+stored with a collection.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Unpack
+
+import numpy as np
+import numpy.typing as npt
+from chromadb.api.types import Documents, EmbeddingFunction
+from chromadb.utils.embedding_functions import register_embedding_function
+
+from m3e_runtime.integrations.embedder import EmbedderOptions, TextEmbedder
+
+__all__ = ["M3EEmbeddingFunction"]
+
+_SPACES = {"cosine": "cosine", "dot": "ip", "euclidean": "l2", "manhattan": "l2"}
+_CHANGES_VECTORS = (
+    "artifact",
+    "normalize_embeddings",
+    "truncate_dim",
+    "document_prompt_name",
+    "document_prompt",
+)
+
+
+@register_embedding_function
+class M3EEmbeddingFunction(EmbeddingFunction[Documents]):  # type: ignore[misc]
+    """Encodes documents, and queries as such, with the bundle in a folder.
+
+    The bundle is loaded when it is first needed: Chroma makes functions only to look at their settings too.
+
+    Example:
+        >>> import chromadb
+        >>> function = M3EEmbeddingFunction("m3e-base-int8")
+        >>> collection = chromadb.EphemeralClient().create_collection("faq", embedding_function=function)
+    """
+
+    def __init__(self, bundle: str | os.PathLike[str], **options: Unpack[EmbedderOptions]) -> None:
+        self._embedder = TextEmbedder(bundle, **options)
+
+    def __call__(self, input: list[str]) -> list[npt.NDArray[np.float32]]:  # noqa: A002 - Chroma's name
+        """Vectors of documents."""
+        return list(self._embedder.documents(input))
+
+    def embed_query(self, input: list[str]) -> list[npt.NDArray[np.float32]]:  # noqa: A002 - Chroma's name
+        """Vectors of search queries."""
+        return list(self._embedder.queries(input))
+
+    def default_space(self) -> str:
+        """The bundle's own similarity, or the nearest that Chroma has."""
+        return _SPACES[self._embedder.encoder.bundle.manifest.similarity]
+
+    @staticmethod
+    def name() -> str:
+        """The name that a collection stores."""
+        return "m3e"
+
+    def get_config(self) -> dict[str, Any]:
+        """What a collection stores: the bundle's path and the options."""
+        return self._embedder.config
+
+    @staticmethod
+    def build_from_config(config: dict[str, Any]) -> M3EEmbeddingFunction:
+        """The function that a collection has stored."""
+        return M3EEmbeddingFunction(**config)
+
+    @staticmethod
+    def validate_config(config: dict[str, Any]) -> None:
+        """Refuse options that are not known.
+
+        Raises:
+            TypeError: there is one.
+        """
+        TextEmbedder(**config)
+
+    def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
+        """Refuse changes after which the vectors of a collection would no longer fit together.
+
+        A bundle may move, and run on another device.
+
+        Raises:
+            ValueError: there is one.
+        """
+        changed = [name for name in _CHANGES_VECTORS if old_config.get(name) != new_config.get(name)]
+        if changed:
+            raise ValueError(
+                f"{', '.join(changed)}: cannot be changed, the collection's vectors depend on it."
+            )

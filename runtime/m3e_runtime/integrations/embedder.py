@@ -1,0 +1,150 @@
+"""What the adapters share: a bundle's path with options, and texts encoded as queries or as documents."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Container, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime.encoder import Encoder
+
+__all__ = ["EmbedderOptions", "TextEmbedder", "document_prompt_name", "query_prompt_name"]
+
+_QUERY_PROMPTS = ("query",)
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+
+
+class EmbedderOptions(TypedDict, total=False):
+    """What can be chosen beside the bundle; the names are those of ``Encoder.load`` and ``Encoder.encode``.
+
+    ``query_prompt_name`` and ``document_prompt_name`` take a prompt of the bundle, ``query_prompt`` and
+    ``document_prompt`` one given directly, where ``""`` means none. Without either it is the bundle's own
+    prompt of that use, if it has one, else its default prompt.
+    """
+
+    device: str
+    artifact: str | None
+    backend: str | None
+    threads: int | None
+    batch_size: int | None
+    normalize_embeddings: bool
+    truncate_dim: int | None
+    query_prompt_name: str | None
+    query_prompt: str | None
+    document_prompt_name: str | None
+    document_prompt: str | None
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The path and the options in full; plain values, fit for JSON."""
+
+    bundle: str
+    device: str = "auto"
+    artifact: str | None = None
+    backend: str | None = None
+    threads: int | None = None
+    batch_size: int | None = None
+    normalize_embeddings: bool = False
+    truncate_dim: int | None = None
+    query_prompt_name: str | None = None
+    query_prompt: str | None = None
+    document_prompt_name: str | None = None
+    document_prompt: str | None = None
+
+
+class TextEmbedder:
+    """A bundle that is loaded when it is first needed, and once.
+
+    Copies share the loaded bundle. A pickle holds the path and the options only, so that another process
+    loads the bundle for itself.
+
+    Raises:
+        TypeError: an option that is not known.
+    """
+
+    def __init__(self, bundle: str | os.PathLike[str], **options: Unpack[EmbedderOptions]) -> None:
+        self._settings = _Settings(os.fspath(bundle), **options)
+        self._lock = threading.Lock()
+        self._encoder: Encoder | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The path, as ``bundle``, and every option: what makes an equal embedder."""
+        return asdict(self._settings)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The bundle's encoder, loaded now if it was not yet.
+
+        Raises:
+            M3EError: as :meth:`Encoder.load`.
+        """
+        chosen = self._settings
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = Encoder.load(
+                    chosen.bundle,
+                    device=chosen.device,
+                    artifact=chosen.artifact,
+                    backend=chosen.backend,
+                    threads=chosen.threads,
+                )
+            return self._encoder
+
+    def queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Vectors of search queries, float32 ``[n, dimension]``."""
+        chosen = self._settings
+        name = chosen.query_prompt_name or query_prompt_name(self._prompts())
+        return self._encode(texts, name, chosen.query_prompt)
+
+    def documents(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Vectors of texts to be found, float32 ``[n, dimension]``."""
+        chosen = self._settings
+        name = chosen.document_prompt_name or document_prompt_name(self._prompts())
+        return self._encode(texts, name, chosen.document_prompt)
+
+    def _prompts(self) -> dict[str, str]:
+        return self.encoder.bundle.manifest.prompts
+
+    def _encode(
+        self, texts: Sequence[str], prompt_name: str | None, prompt: str | None
+    ) -> npt.NDArray[np.float32]:
+        chosen = self._settings
+        vectors: npt.NDArray[np.float32] = self.encoder.encode(
+            texts,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=chosen.batch_size,
+            normalize_embeddings=chosen.normalize_embeddings,
+            truncate_dim=chosen.truncate_dim,
+        )
+        return vectors
+
+    def __copy__(self) -> TextEmbedder:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TextEmbedder:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.config,)
+
+
+def query_prompt_name(prompts: Container[str]) -> str | None:
+    """The prompt that ``encode_query`` of sentence-transformers takes, or None where there is none."""
+    return next((name for name in _QUERY_PROMPTS if name in prompts), None)
+
+
+def document_prompt_name(prompts: Container[str]) -> str | None:
+    """The prompt that ``encode_document`` of sentence-transformers takes, or None where there is none."""
+    return next((name for name in _DOCUMENT_PROMPTS if name in prompts), None)
+
+
+def _restore(config: dict[str, Any]) -> TextEmbedder:
+    return TextEmbedder(**config)

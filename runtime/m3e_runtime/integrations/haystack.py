@@ -1,0 +1,108 @@
+"""Haystack: a bundle as embedders of a pipeline. Needs ``pip install haystack-ai``.
+
+Since Haystack 3 a stored pipeline is loaded only if its modules are trusted:
+``Pipeline.load(file, allowed_modules=["m3e_runtime.integrations.haystack"])``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any, Unpack
+
+from haystack import Document, component, default_from_dict, default_to_dict
+
+from m3e_runtime.integrations.embedder import EmbedderOptions, TextEmbedder
+
+__all__ = ["M3EDocumentEmbedder", "M3ETextEmbedder"]
+
+
+@component
+class M3ETextEmbedder:
+    """Encodes a search query. The bundle is loaded by ``warm_up``, which a pipeline calls.
+
+    Options are those of :class:`m3e_runtime.integrations.embedder.EmbedderOptions`.
+    """
+
+    def __init__(self, bundle: str | os.PathLike[str], **options: Unpack[EmbedderOptions]) -> None:
+        self._embedder = TextEmbedder(bundle, **options)
+
+    def warm_up(self) -> None:
+        """Load the bundle."""
+        _ = self._embedder.encoder
+
+    @component.output_types(embedding=list[float])  # type: ignore[untyped-decorator]
+    def run(self, text: str) -> dict[str, Any]:
+        """Return the vector of ``text`` as ``embedding``."""
+        if not isinstance(text, str):
+            raise TypeError("M3ETextEmbedder takes one string; for documents use M3EDocumentEmbedder.")
+        return {"embedding": self._embedder.queries([text])[0].tolist()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a pipeline stores: the bundle's path and the options."""
+        stored: dict[str, Any] = default_to_dict(self, **self._embedder.config)
+        return stored
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> M3ETextEmbedder:
+        """The embedder that a pipeline has stored."""
+        embedder: M3ETextEmbedder = default_from_dict(cls, data)
+        return embedder
+
+
+@component
+class M3EDocumentEmbedder:
+    """Encodes documents. The bundle is loaded by ``warm_up``, which a pipeline calls.
+
+    Args:
+        bundle: the bundle's folder.
+        meta_fields_to_embed: names of metadata whose values are put before the content.
+        embedding_separator: what is put between them.
+        options: those of :class:`m3e_runtime.integrations.embedder.EmbedderOptions`.
+    """
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str],
+        *,
+        meta_fields_to_embed: list[str] | None = None,
+        embedding_separator: str = "\n",
+        **options: Unpack[EmbedderOptions],
+    ) -> None:
+        self._embedder = TextEmbedder(bundle, **options)
+        self._meta_fields = list(meta_fields_to_embed or [])
+        self._separator = embedding_separator
+
+    def warm_up(self) -> None:
+        """Load the bundle."""
+        _ = self._embedder.encoder
+
+    @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]
+    def run(self, documents: list[Document]) -> dict[str, Any]:
+        """Return ``documents`` with their vectors; those that were given stay as they are."""
+        if not isinstance(documents, list) or not all(isinstance(each, Document) for each in documents):
+            raise TypeError("M3EDocumentEmbedder takes a list of Document; for a string use M3ETextEmbedder.")
+        vectors = self._embedder.documents([self._text(document) for document in documents]).tolist()
+        pairs = zip(documents, vectors, strict=True)
+        return {"documents": [replace(document, embedding=vector) for document, vector in pairs]}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a pipeline stores: the bundle's path and the options."""
+        stored: dict[str, Any] = default_to_dict(
+            self,
+            meta_fields_to_embed=self._meta_fields,
+            embedding_separator=self._separator,
+            **self._embedder.config,
+        )
+        return stored
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> M3EDocumentEmbedder:
+        """The embedder that a pipeline has stored."""
+        embedder: M3EDocumentEmbedder = default_from_dict(cls, data)
+        return embedder
+
+    def _text(self, document: Document) -> str:
+        values = (document.meta.get(name) for name in self._meta_fields)
+        parts = [str(value) for value in values if value is not None]
+        return self._separator.join([*parts, document.content or ""])

@@ -1,0 +1,384 @@
+"""A bundle behind the interface of sentence-transformers: code written for it changes one import.
+
+    from m3e_runtime.integrations.sentence_transformers import SentenceTransformer
+
+Neither sentence-transformers nor torch is imported, unless tensors are asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime import outputs
+from m3e_runtime.backends.device import parse_device
+from m3e_runtime.encoder import Encoder
+from m3e_runtime.errors import BundleError, OptionError
+from m3e_runtime.integrations.embedder import document_prompt_name, query_prompt_name
+from m3e_runtime.manifest import MANIFEST_NAME
+from m3e_runtime.tokenization import TextTokenizer
+
+__all__ = ["SentenceTransformer"]
+
+_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+_IGNORED = (
+    "backend",
+    "cache_folder",
+    "config_kwargs",
+    "local_files_only",
+    "model_card_data",
+    "model_kwargs",
+    "processor_kwargs",
+    "revision",
+    "token",
+    "tokenizer_kwargs",
+    "trust_remote_code",
+    "use_auth_token",
+)
+_ONE_PROCESS = "is not offered: one process uses every core that it has. Call encode() with all texts."
+_ENCODES_ONLY = "is not offered: a bundle encodes and nothing else. Use sentence-transformers for it."
+_NOT_OFFERED = {
+    **dict.fromkeys(
+        ("start_multi_process_pool", "stop_multi_process_pool", "encode_multi_process"), _ONE_PROCESS
+    ),
+    **dict.fromkeys(
+        ("evaluate", "fit", "forward", "half", "parameters", "preprocess", "push_to_hub", "save",
+         "save_pretrained", "tokenize", "tokenizer", "train"),
+        _ENCODES_ONLY,
+    ),
+}  # fmt: skip
+
+Vectors = npt.NDArray[np.float32]
+
+
+class SentenceTransformer:
+    """What ``sentence_transformers.SentenceTransformer`` offers for encoding. It is not a subclass of it.
+
+    Different on purpose: ``similarity`` gives numpy arrays unless it is given tensors, ``device`` is a
+    string, no texts give an array of shape ``[0, dimension]``, and ``float16`` is one more precision.
+
+    Args:
+        model_name_or_path: folder of a bundle, or one that has a single bundle in it.
+        device: as for :meth:`Encoder.load`; None is ``"auto"``.
+        prompts: prompts by name, in addition to the bundle's, or in their place.
+        default_prompt_name: the one to use where none is asked for.
+        similarity_fn_name: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``; by default the bundle's.
+        truncate_dim: keep only this many leading dimensions.
+        artifact: as for :meth:`Encoder.load`, not in sentence-transformers.
+        threads: as for :meth:`Encoder.load`, not in sentence-transformers.
+        ignored: other arguments that sentence-transformers has; they are ignored with a warning.
+
+    Raises:
+        M3EError: as :meth:`Encoder.load`.
+        OptionError: an unknown similarity or default prompt.
+        TypeError: an argument that sentence-transformers has not, or ``modules``, which is for new models.
+
+    Example:
+        >>> model = SentenceTransformer("m3e-base-int8")
+        >>> vectors = model.encode(["你好,世界", "Hello, world"], normalize_embeddings=True)
+        >>> model.similarity(vectors, vectors).shape
+        (2, 2)
+    """
+
+    def __init__(
+        self,
+        model_name_or_path: str | os.PathLike[str],
+        *,
+        device: Any = None,
+        prompts: dict[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        similarity_fn_name: Any = None,
+        truncate_dim: int | None = None,
+        artifact: str | None = None,
+        threads: int | None = None,
+        **ignored: Any,
+    ) -> None:
+        _warn_of(ignored)
+        wanted = "auto" if device is None else str(device)
+        folder = _find_bundle(Path(model_name_or_path))
+        self._encoder = Encoder.load(folder, device=wanted, artifact=artifact, threads=threads)
+        self._gpu = None if self._encoder.info["device"] == "cpu" else parse_device(wanted).index
+        manifest = self._encoder.bundle.manifest
+        self._longest = self._encoder.max_seq_length
+        self.prompts = {**manifest.prompts, **(prompts or {})}
+        self.default_prompt_name = default_prompt_name or manifest.default_prompt_name
+        if self.default_prompt_name is not None:
+            self._prompt(self.default_prompt_name)
+        self.similarity_fn_name = similarity_fn_name or manifest.similarity
+        self.truncate_dim = truncate_dim
+
+    def encode(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        output_value: str | None = "sentence_embedding",
+        precision: Any = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: Any = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        pool: None = None,
+        chunk_size: int | None = None,
+        *,
+        sentences: str | Sequence[str] | None = None,
+    ) -> Any:
+        """Encode one text or several; parameters as in sentence-transformers.
+
+        Args:
+            inputs: a text or texts; ``sentences`` in sentence-transformers before 6, which works too.
+            prompt_name: name of the prompt that is put before each text.
+            prompt: a prompt given directly; wins over ``prompt_name``.
+            batch_size: most texts in one run of the engine. sentence-transformers' own 32 would only slow it
+                down: by default the engine's token budget alone limits it.
+            show_progress_bar: by default shown on a terminal when it takes longer than a moment.
+            output_value: ``"sentence_embedding"``, the only one that a bundle has.
+            precision: ``float32``, ``int8``, ``uint8``, ``binary`` or ``ubinary``, and ``float16``.
+            convert_to_numpy: give one array; else a list of tensors.
+            convert_to_tensor: give one tensor, on the CPU; wins over ``convert_to_numpy``.
+            device: only the one that the model is on.
+            normalize_embeddings: scale each vector to unit length.
+            truncate_dim: keep only this many leading dimensions; wins over the model's.
+            pool: not offered.
+            chunk_size: of no use without a pool.
+            sentences: the older name of ``inputs``.
+
+        Returns:
+            ``[dimension]`` for a string, ``[n, dimension]`` for a sequence.
+
+        Raises:
+            InvalidTextError: something else than a string, or a lone surrogate.
+            OptionError: a value that cannot be used.
+            TypeError: no texts, or given under both names.
+        """
+        del chunk_size
+        if output_value != "sentence_embedding":
+            raise OptionError(
+                f"output_value={output_value!r}: a bundle gives sentence embeddings only; "
+                "for token embeddings use sentence-transformers with the checkpoint."
+            )
+        self._check_place(device, pool)
+        kept = truncate_dim if truncate_dim is not None else self.truncate_dim
+        vectors = self._encoder.encode(
+            _only_one(inputs, sentences),
+            prompt=self._prefix(prompt_name, prompt),
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            precision=precision or "float32",
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=None if kept is None else min(kept, self._encoder.dimension),
+        )
+        return _converted(vectors, convert_to_numpy, convert_to_tensor)
+
+    def encode_query(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """:meth:`encode` with the prompt ``query``, if there is one and no other is asked for."""
+        if prompt_name is None and prompt is None:
+            prompt_name = query_prompt_name(self.prompts)
+        return self.encode(inputs, prompt_name, prompt, *args, **kwargs)
+
+    def encode_document(
+        self,
+        inputs: str | Sequence[str] | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """:meth:`encode` with the first of ``document``, ``passage`` and ``corpus`` that there is."""
+        if prompt_name is None and prompt is None:
+            prompt_name = document_prompt_name(self.prompts)
+        return self.encode(inputs, prompt_name, prompt, *args, **kwargs)
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """Similarity of each vector with each other: ``[n, m]``, a tensor if one of them is."""
+        a, b = np.atleast_2d(_array(embeddings1)), np.atleast_2d(_array(embeddings2))
+        return _like(outputs.similarity(a, b, self._similarity), embeddings1, embeddings2)
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """Similarity of vectors in the same place: ``[n]``, a tensor if one of them is."""
+        a, b = np.atleast_2d(_array(embeddings1)), np.atleast_2d(_array(embeddings2))
+        return _like(_pairwise(a, b, self._similarity), embeddings1, embeddings2)
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """``cosine``, ``dot``, ``euclidean`` or ``manhattan``; can be set."""
+        return self._similarity
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, value: Any) -> None:
+        name = getattr(value, "value", value)  # sentence-transformers has an enumeration of them
+        if name not in _SIMILARITIES:
+            raise OptionError(
+                f"similarity_fn_name={value!r} is unknown; use one of {', '.join(_SIMILARITIES)}."
+            )
+        self._similarity: str = name
+
+    @property
+    def device(self) -> str:
+        """``"cpu"`` or the GPU, as sentence-transformers would name it."""
+        return "cpu" if self._gpu is None else f"cuda:{self._gpu}"
+
+    @property
+    def max_seq_length(self) -> int:
+        """Longest input in tokens, special tokens included. Can be set, but not above the bundle's own.
+
+        Setting it while texts are being encoded gives some of them the old length and some the new.
+        """
+        return self._encoder.max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, value: int) -> None:
+        tokenizer = self._encoder.tokenizer.tokenizer
+        least = tokenizer.num_special_tokens_to_add(False) + 1
+        if not least <= value <= self._longest:
+            raise OptionError(f"max_seq_length={value}: this bundle takes {least} to {self._longest} tokens.")
+        self._encoder.tokenizer = TextTokenizer.wrap(tokenizer, value)
+
+    def get_max_seq_length(self) -> int:
+        """The older name of :attr:`max_seq_length`."""
+        return self.max_seq_length
+
+    def get_embedding_dimension(self) -> int:
+        """Length of the vectors that :meth:`encode` gives."""
+        return min(self._encoder.dimension, self.truncate_dim or self._encoder.dimension)
+
+    def get_sentence_embedding_dimension(self) -> int:
+        """The older name of :meth:`get_embedding_dimension`."""
+        return self.get_embedding_dimension()
+
+    @contextmanager
+    def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
+        """Within the block, :meth:`encode` keeps only this many dimensions."""
+        before, self.truncate_dim = self.truncate_dim, truncate_dim
+        try:
+            yield
+        finally:
+            self.truncate_dim = before
+
+    truncate_sentence_embeddings = truncate_embeddings
+
+    def eval(self) -> SentenceTransformer:
+        """The model itself: it never trains."""
+        return self
+
+    def to(self, device: Any) -> SentenceTransformer:
+        """The model itself.
+
+        Raises:
+            OptionError: another device than the one it is on.
+        """
+        self._check_place(device, None)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        reason = _NOT_OFFERED.get(name, "is not an attribute of a bundle's SentenceTransformer.")
+        raise AttributeError(f"{name} {reason}")
+
+    def _check_place(self, device: Any, pool: Any) -> None:
+        if pool is not None or isinstance(device, (list, tuple)):
+            raise OptionError(f"Encoding in several processes {_ONE_PROCESS}")
+        if device is not None and str(device) not in (self.device, self.device.partition(":")[0]):
+            raise OptionError(
+                f"device={str(device)!r}: the model is on {self.device!r}; load another one with device=."
+            )
+
+    def _prefix(self, prompt_name: str | None, prompt: str | None) -> str:
+        """An empty text where there is none, so that the bundle's own default does not come in."""
+        if prompt is not None:
+            return prompt
+        name = prompt_name if prompt_name is not None else self.default_prompt_name
+        return "" if name is None else self._prompt(name)
+
+    def _prompt(self, name: str) -> str:
+        if name not in self.prompts:
+            known = ", ".join(sorted(self.prompts)) or "none"
+            raise OptionError(f"prompt name {name!r} is not known; there are: {known}.")
+        return self.prompts[name]
+
+
+def _warn_of(ignored: dict[str, Any]) -> None:
+    unknown = [name for name in ignored if name not in _IGNORED]
+    if unknown:
+        raise TypeError(f"SentenceTransformer() of m3e_runtime takes no argument {', '.join(unknown)}.")
+    given = [name for name, value in ignored.items() if value not in (None, False)]
+    if given:
+        warnings.warn(f"A bundle is loaded as it is: {', '.join(given)} ignored.", stacklevel=3)
+
+
+def _find_bundle(folder: Path) -> Path:
+    """``folder`` if it is a bundle, else the only one directly in it."""
+    if (folder / MANIFEST_NAME).is_file() or not folder.is_dir():
+        return folder
+    inside = sorted(file.parent for file in folder.glob(f"*/{MANIFEST_NAME}"))
+    if len(inside) > 1:
+        names = ", ".join(each.name for each in inside)
+        raise BundleError(f"{folder}: has several bundles, pass one of them: {names}.")
+    return inside[0] if inside else folder
+
+
+def _only_one(inputs: Any, sentences: Any) -> Any:
+    if (inputs is None) == (sentences is None):
+        raise TypeError("encode() takes texts as `inputs`, or as `sentences`, and not as both.")
+    return sentences if inputs is None else inputs
+
+
+def _converted(vectors: npt.NDArray[Any], to_numpy: bool, to_tensor: bool) -> Any:
+    if to_numpy and not to_tensor:
+        return vectors
+    import torch
+
+    tensor = torch.from_numpy(vectors)
+    return tensor if to_tensor or vectors.ndim == 1 else list(tensor)
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")  # where it was never imported there are no tensors
+    if torch is None:
+        return False
+    return isinstance(value[0] if isinstance(value, list) and value else value, torch.Tensor)
+
+
+def _array(vectors: Any) -> Vectors:
+    if _is_tensor(vectors):
+        rows = vectors if isinstance(vectors, list) else [vectors]
+        arrays = [row.detach().cpu().float().numpy() for row in rows]
+        vectors = arrays if isinstance(vectors, list) else arrays[0]
+    found: Vectors = np.asarray(vectors, dtype=np.float32)
+    return found
+
+
+def _like(scores: Vectors, *given: Any) -> Any:
+    if not any(map(_is_tensor, given)):
+        return scores
+    import torch
+
+    return torch.from_numpy(scores)
+
+
+def _pairwise(a: Vectors, b: Vectors, function: str) -> Vectors:
+    if function == "cosine":
+        a, b = outputs.normalize(a), outputs.normalize(b)
+    if function in ("cosine", "dot"):
+        scores = np.einsum("nd,nd->n", a, b)
+    else:
+        scores = -np.linalg.norm(a - b, ord=2 if function == "euclidean" else 1, axis=1)
+    rounded: Vectors = scores.astype(np.float32)
+    return rounded

@@ -1,0 +1,70 @@
+import asyncio
+import pickle
+
+import pytest
+
+pytest.importorskip("langchain_core", reason="langchain-core is not installed")
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import InMemoryVectorStore
+from pydantic import ValidationError
+
+from m3e_runtime import BundleError
+from m3e_runtime.integrations.langchain import M3EEmbeddings
+
+
+def test_vectors_are_the_encoders(bundle, encoder, documents, query, same):
+    embeddings = M3EEmbeddings(bundle=bundle)
+    assert isinstance(embeddings, Embeddings)
+    same(embeddings.embed_documents(documents), encoder.encode(documents))
+    same(embeddings.embed_query(query), encoder.encode([query])[0])
+    assert embeddings.embed_documents([]) == []
+    assert type(embeddings.embed_query(query)[0]) is float
+
+
+def test_asynchronously(bundle, encoder, documents, query, same):
+    embeddings = M3EEmbeddings(bundle=bundle, normalize_embeddings=True)
+
+    async def both():
+        return await asyncio.gather(embeddings.aembed_documents(documents), embeddings.aembed_query(query))
+
+    vectors, vector = asyncio.run(both())
+    same(vectors, encoder.encode(documents, normalize_embeddings=True))
+    same(vector, encoder.encode([query], normalize_embeddings=True)[0])
+
+
+def test_prompts(prompted, encoder, query, same):
+    embeddings = M3EEmbeddings(bundle=prompted, query_prompt_name="topic")
+    same(embeddings.embed_query(query), encoder.encode(["topic: " + query])[0])
+    same(embeddings.embed_documents([query]), encoder.encode(["passage: " + query]))
+
+
+def test_vector_store(bundle, documents, query, tmp_path):
+    embeddings = M3EEmbeddings(bundle=bundle, threads=1)
+    store = InMemoryVectorStore.from_texts(documents, embeddings)
+    assert store.similarity_search(query, k=1)[0].page_content == documents[0]
+    found = asyncio.run(store.asimilarity_search_with_score(query, k=2))
+    assert found[0][0].page_content == documents[0]
+    store.dump(str(tmp_path / "store.json"))
+    again = InMemoryVectorStore.load(str(tmp_path / "store.json"), embeddings)
+    assert again.as_retriever(search_kwargs={"k": 1}).invoke(query)[0].page_content == documents[0]
+
+
+def test_configuration(bundle, query):
+    embeddings = M3EEmbeddings(bundle=bundle, device="cpu", threads=1, truncate_dim=64)
+    again = M3EEmbeddings.model_validate_json(embeddings.model_dump_json())
+    assert again.model_dump() == embeddings.model_dump()
+    assert again.bundle == str(bundle)
+    data = pickle.dumps(embeddings)
+    assert len(data) < 5000
+    assert pickle.loads(data).embed_query(query) == embeddings.embed_query(query)
+    assert embeddings.model_copy(deep=True).embed_query(query) == embeddings.embed_query(query)
+
+
+def test_mistakes_are_told_at_once(bundle):
+    with pytest.raises(BundleError, match="no such folder"):
+        M3EEmbeddings(bundle="nowhere")
+    with pytest.raises(ValidationError, match="thread_count"):
+        M3EEmbeddings(bundle=bundle, thread_count=1)
+    with pytest.raises(ValidationError, match="frozen"):
+        M3EEmbeddings(bundle=bundle).truncate_dim = 8

@@ -1,0 +1,196 @@
+"""Bundles of graphs that another tool has exported; here graphs of our own, changed to look like theirs."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import synthetic
+from m3e_export import ExportRequest, export
+from m3e_export.errors import BelowGateError, CheckpointError, OptionError, UnsupportedModelError
+from m3e_export.onnx_folder import ITSELF, from_onnx_folder
+from m3e_runtime import Encoder
+
+TEXTS = ["今天天气很好", "Hello, world!", "", "word " * 300]
+
+
+@pytest.fixture(scope="module")
+def standard(tiny_checkpoint, tmp_path_factory) -> Path:
+    """A bundle in standard operators, whose graph gives the states as well."""
+    folder = tmp_path_factory.mktemp("standard") / "bundle"
+    return export(ExportRequest(str(tiny_checkpoint), folder, targets=("portable",), oracle="numpy")).path
+
+
+@pytest.fixture(scope="module")
+def expected(standard):
+    return Encoder.load(standard).encode(TEXTS)
+
+
+@pytest.fixture
+def folder(standard, tiny_checkpoint, tmp_path) -> Path:
+    """A checkpoint's small files with a graph, as Optimum leaves them: no weights beside it."""
+    target = tmp_path / "given"
+    shutil.copytree(tiny_checkpoint, target, ignore=shutil.ignore_patterns("*.safetensors", "*.bin"))
+    shutil.copy(standard / "onnx" / "model.onnx", target / "model.onnx")
+    return target
+
+
+def change(folder: Path, edit) -> None:
+    model = onnx.load(folder / "model.onnx")
+    edit(model.graph)
+    onnx.save(model, folder / "model.onnx")
+
+
+def only_states(graph) -> None:
+    graph.output.remove(next(each for each in graph.output if each.name == "sentence_embedding"))
+
+
+def with_token_types(graph) -> None:
+    """Token types are added to the ids, so that others than zero would show."""
+    for node in graph.node:
+        node.input[:] = ["ids" if name == "input_ids" else name for name in node.input]
+    graph.node.insert(0, helper.make_node("Add", ["input_ids", "token_type_ids"], ["ids"]))
+    shape = ["batch", "length"]
+    graph.input.append(helper.make_tensor_value_info("token_type_ids", TensorProto.INT64, shape))
+
+
+def ignoring_the_mask(graph) -> None:
+    """Every token counts, padding too."""
+    for node in graph.node:
+        node.input[:] = ["all_ones" if name == "attention_mask" else name for name in node.input]
+    one = helper.make_tensor("one", TensorProto.INT64, [1], [1])
+    graph.node.insert(0, helper.make_node("Shape", ["input_ids"], ["size"]))
+    graph.node.insert(1, helper.make_node("ConstantOfShape", ["size"], ["all_ones"], value=one))
+    graph.node.append(helper.make_node("Identity", ["attention_mask"], ["unused"]))
+
+
+def test_a_graph_that_gives_vectors(folder, tmp_path, expected):
+    bundle = from_onnx_folder(folder, tmp_path / "bundle")
+    encoder = Encoder.load(bundle.path)
+    np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-6)
+    fidelity = bundle.manifest.artifacts[0].fidelity
+    assert fidelity.oracle == ITSELF == "the given graph"
+    assert fidelity.enforced
+    assert encoder.info["artifact"] == "fp32-given"
+
+
+def in_half_precision(graph) -> None:
+    for node in graph.node:
+        node.output[:] = ["wide" if name == "sentence_embedding" else name for name in node.output]
+    graph.node.append(helper.make_node("Cast", ["wide"], ["sentence_embedding"], to=TensorProto.FLOAT16))
+    for value in graph.output:
+        if value.name == "sentence_embedding":
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+
+
+def test_vectors_in_half_precision_are_widened(folder, tmp_path, expected):
+    change(folder, in_half_precision)
+    vectors = Encoder.load(from_onnx_folder(folder, tmp_path / "bundle").path).encode(TEXTS)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, expected, atol=2e-3)
+    np.testing.assert_array_equal(vectors, vectors.astype(np.float16))
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_pooling_is_added(folder, tiny_checkpoint, tmp_path, pooling, normalize):
+    change(folder, only_states)
+    change(folder, with_token_types)
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
+    for place in (folder, shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint")):
+        synthetic.write_json(place / "modules.json", synthetic.modules_of(*kinds))
+        flags = {
+            "word_embedding_dimension": 64,
+            f"pooling_mode_{pooling}_token{'s' * (pooling == 'mean')}": True,
+        }
+        synthetic.write_json(place / "1_Pooling" / "config.json", flags)
+    bundle = from_onnx_folder(folder, tmp_path / "bundle")
+    request = ExportRequest(
+        str(tmp_path / "checkpoint"), tmp_path / "exported", targets=("portable",), oracle="numpy"
+    )
+    expected = Encoder.load(export(request).path).encode(TEXTS)
+    np.testing.assert_allclose(Encoder.load(bundle.path).encode(TEXTS), expected, atol=1e-5)
+    assert bundle.manifest.pooling == pooling
+    assert bundle.manifest.normalize is normalize
+    assert set(bundle_inputs(bundle.path)) == {"input_ids", "attention_mask"}
+
+
+def bundle_inputs(bundle: Path) -> list[str]:
+    return [each.name for each in onnx.load(bundle / "onnx" / "model.onnx").graph.input]
+
+
+def test_weights_beside_it_are_the_oracle(folder, tiny_checkpoint, tmp_path):
+    for file in tiny_checkpoint.glob("*.safetensors"):
+        shutil.copy(file, folder)
+    bundle = from_onnx_folder(folder, tmp_path / "bundle")
+    assert bundle.manifest.artifacts[0].fidelity.oracle != ITSELF
+    synthetic.rewrite_tensors(folder, embeddings__LayerNorm__weight=np.linspace(-1, 1, 64, dtype=np.float32))
+    with pytest.raises(BelowGateError, match="min_cosine"):
+        from_onnx_folder(folder, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_padding_that_counts_is_found(folder, tmp_path):
+    change(folder, ignoring_the_mask)
+    with pytest.raises(BelowGateError, match="min_cosine"):
+        from_onnx_folder(folder, tmp_path / "bundle")
+    off = from_onnx_folder(folder, tmp_path / "bundle", gate="off")
+    assert not off.manifest.artifacts[0].fidelity.enforced
+
+
+def test_places_and_lengths(folder, tmp_path):
+    (folder / "onnx").mkdir()
+    shutil.move(folder / "model.onnx", folder / "onnx" / "model.onnx")
+    bundle = from_onnx_folder(folder, tmp_path / "bundle", max_length=16)
+    assert bundle.manifest.tokenization.max_length == 16
+    with pytest.raises(OptionError, match="exists"):
+        from_onnx_folder(folder, tmp_path / "bundle")
+    from_onnx_folder(folder, tmp_path / "bundle", file="onnx/model.onnx", force=True)
+    for length in (2, 100_000):
+        with pytest.raises(OptionError, match=f"max_length={length}"):
+            from_onnx_folder(folder, tmp_path / "other", max_length=length)
+
+
+def rename_output(graph) -> None:
+    del graph.output[:]
+    graph.node.append(helper.make_node("Identity", ["sentence_embedding"], ["logits"]))
+    graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 64]))
+
+
+def add_positions(graph) -> None:
+    graph.input.append(helper.make_tensor_value_info("position_ids", TensorProto.INT64, ["batch", "length"]))
+
+
+def narrow_inputs(graph) -> None:
+    graph.input[0].type.tensor_type.elem_type = TensorProto.INT32
+
+
+def foreign_operator(graph) -> None:
+    graph.node[0].domain = "com.example"
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (rename_output, "gives logits"),
+        (add_positions, "position_ids"),
+        (narrow_inputs, "not int64"),
+        (foreign_operator, "com.example"),
+    ],
+)
+def test_graphs_that_are_no_encoders(folder, tmp_path, edit, words):
+    change(folder, edit)
+    with pytest.raises(UnsupportedModelError, match=words):
+        from_onnx_folder(folder, tmp_path / "bundle")
+
+
+def test_no_graph_or_a_damaged_one(folder, tmp_path):
+    (folder / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        from_onnx_folder(folder, tmp_path / "bundle")
+    (folder / "model.onnx").unlink()
+    with pytest.raises(CheckpointError, match="no such graph"):
+        from_onnx_folder(folder, tmp_path / "bundle")
