@@ -21,6 +21,7 @@ from tokenizers.processors import TemplateProcessing
 __all__ = [
     "TINY",
     "make_checkpoint",
+    "make_tokenizer_files",
     "modules_of",
     "random_tensors",
     "read_json",
@@ -179,7 +180,7 @@ def make_checkpoint(
     if position_ids:
         tensors[f"{prefix}embeddings.position_ids"] = np.arange(positions, dtype=np.int64)[None, :]
     write_weights(folder, tensors, weights)
-    _write_tokenizer(folder, vocabulary(vocab_size), tokenizer, lower_case, model_max_length)
+    make_tokenizer_files(folder, vocabulary(vocab_size), tokenizer, lower_case, model_max_length)
     if tokenizer_config:
         update_json(folder / "tokenizer_config.json", **tokenizer_config)
     uniem = {"last_mean": "mean", "cls": "cls"}
@@ -293,9 +294,14 @@ def _save_pickle(tensors: dict[str, np.ndarray], file: Path) -> None:
     torch.save({name: convert(array) for name, array in tensors.items()}, file)
 
 
-def _write_tokenizer(
-    folder: Path, tokens: list[str], kind: str, lower_case: bool, model_max_length: float | None
+def make_tokenizer_files(
+    folder: Path,
+    tokens: list[str],
+    kind: str = "tokenizer.json",
+    lower_case: bool = False,
+    model_max_length: float | None = 512,
 ) -> None:
+    """Write BERT's tokenizer over ``tokens``; the arguments are those of :func:`make_checkpoint`."""
     if kind == "vocab.txt":
         (folder / kind).write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
     else:

@@ -11,7 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save_file
+
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint.pooling import Dense, dense_config, pooling_config, pooling_spec
 from m3e_export.errors import OptionError
 from m3e_runtime.bundle import sha256_of
 from m3e_runtime.manifest import MANIFEST_NAME, FileEntry, Manifest
@@ -76,6 +80,9 @@ def write_companions(folder: Path, checkpoint: Checkpoint) -> tuple[FileEntry, t
     tokenizer = folder / "tokenizer.json"
     tokenizer.write_text(checkpoint.tokenizer.to_str(pretty=False), encoding="utf-8")
     files = [_write_json(folder / name, content) for name, content in _companions(checkpoint).items()]
+    if pooling_spec(checkpoint.layout.pooling).early is None:
+        for place, layer in enumerate(checkpoint.dense, start=2):
+            files.append(_write_dense(folder / f"{place}_Dense", layer))
     return entry_of(folder, tokenizer), tuple(entry_of(folder, file) for file in files)
 
 
@@ -87,15 +94,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def _companions(checkpoint: Checkpoint) -> dict[str, Any]:
     """The older spellings that sentence-transformers 2 to 6 all read."""
     layout = checkpoint.layout
-    modules = ["Transformer", "Pooling"] + (["Normalize"] if layout.normalize else [])
-    paths = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
     config = {key: value for key, value in checkpoint.config.items() if key not in _CONFIG_KEYS_OUT}
     companions: dict[str, Any] = {
         "config.json": config,
-        "modules.json": [
-            {"idx": i, "name": str(i), "path": paths[kind], "type": f"sentence_transformers.models.{kind}"}
-            for i, kind in enumerate(modules)
-        ],
         "sentence_bert_config.json": {
             "max_seq_length": checkpoint.max_length,
             "do_lower_case": False,  # tokenizer.json does it
@@ -106,33 +107,53 @@ def _companions(checkpoint: Checkpoint) -> dict[str, Any]:
             "similarity_fn_name": layout.similarity,
         },
         "tokenizer_config.json": _tokenizer_config(checkpoint),
-        "1_Pooling/config.json": {
-            "word_embedding_dimension": checkpoint.spec.hidden,
-            "pooling_mode_cls_token": layout.pooling == "cls",
-            "pooling_mode_mean_tokens": layout.pooling == "mean",
-            "pooling_mode_max_tokens": False,
-            "pooling_mode_mean_sqrt_len_tokens": False,
-        },
     }
-    if layout.normalize:
-        companions["2_Normalize/config.json"] = {}
-    return companions
+    return {**companions, **_modules(checkpoint)}
+
+
+def _modules(checkpoint: Checkpoint) -> dict[str, Any]:
+    """modules.json and what it lists; the encoder's pooler is a Dense module like any other.
+
+    Poolings of states before the last are in no module of sentence-transformers. There is no modules.json
+    then: better none, for which it warns and takes the mean, than one that says something wrong.
+    """
+    layout, spec = checkpoint.layout, pooling_spec(checkpoint.layout.pooling)
+    if spec.early is not None:
+        return {}
+    kinds = ["Transformer", "Pooling", *["Dense"] * len(checkpoint.dense), *["Normalize"] * layout.normalize]
+    paths = [f"{place}_{kind}" if place else "" for place, kind in enumerate(kinds)]
+    contents: list[Any] = [pooling_config(spec, checkpoint.spec.hidden)]
+    contents += [dense_config(layer) for layer in checkpoint.dense] + [{}] * layout.normalize
+    return {
+        "modules.json": [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+        ],
+        **{f"{path}/config.json": content for path, content in zip(paths[1:], contents, strict=True)},
+    }
+
+
+def _write_dense(folder: Path, layer: Dense) -> Path:
+    file = folder / "model.safetensors"
+    weight = np.ascontiguousarray(layer.weight.T)
+    save_file({"linear.weight": weight, "linear.bias": layer.bias}, file, metadata={"format": "pt"})
+    return file
 
 
 def _tokenizer_config(checkpoint: Checkpoint) -> dict[str, Any]:
     content = json.loads(checkpoint.tokenizer.to_str())
     normalizer = content.get("normalizer") or {}
+    shared = {"model_max_length": checkpoint.max_length, **checkpoint.special_tokens}
+    if content["model"].get("type") != "WordPiece" or normalizer.get("type") != "BertNormalizer":
+        # The class that takes tokenizer.json as it is.
+        inputs = ["input_ids", "attention_mask"]
+        return {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs, **shared}
     return {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": bool(normalizer.get("lowercase", False)),
         "strip_accents": normalizer.get("strip_accents"),
         "tokenize_chinese_chars": bool(normalizer.get("handle_chinese_chars", True)),
-        "model_max_length": checkpoint.max_length,
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "mask_token": "[MASK]",
+        **shared,
     }
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from m3e_export.checkpoint.layout import POOLINGS
+from m3e_export.checkpoint.pooling import POOLINGS
 from m3e_export.exporter import PRECISIONS, ExportRequest, export
 from m3e_export.targets import TARGETS
 from m3e_runtime.bundle import Bundle
@@ -155,7 +155,12 @@ def _parser() -> argparse.ArgumentParser:
         help="judge on the 256 built-in texts, or on those of FILE; off: judge and record, but do not refuse",
     )
     add("--max-length", type=int, metavar="N", help="longest input in tokens (default: the checkpoint's)")
-    add("--pooling", choices=POOLINGS, help="override the checkpoint's pooling")
+    add(
+        "--pooling",
+        choices=POOLINGS,
+        help="override the checkpoint's pooling; first_last_avg, last_avg and pooler are text2vec's, "
+        "which no checkpoint says",
+    )
     add(
         "--oracle",
         choices=("auto", "torch", "numpy"),

@@ -269,7 +269,7 @@ def _manifest(checkpoint: Checkpoint, gate: Gate, artifacts: tuple[Artifact, ...
         exporter=f"m3e-runtime {m3e_runtime.__version__}",
         source=Source(checkpoint.source, checkpoint.weights_sha256, checkpoint.spec.model_type),
         licence=checkpoint.licence,
-        dimension=checkpoint.spec.hidden,
+        dimension=checkpoint.dimension,
         pooling=layout.pooling,
         normalize=layout.normalize,
         tokenization=Tokenization(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint.pooling import pooling_spec
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import (
     CudaDialect,
@@ -148,7 +149,7 @@ class OnnxTarget(Target):
 def _save_graph(
     checkpoint: Checkpoint, plan: PrecisionPlan, dialect: type[Dialect], path: Path
 ) -> list[Path]:
-    options = GraphOptions(checkpoint.layout.pooling, checkpoint.layout.normalize)
+    options = GraphOptions(checkpoint.layout.pooling, checkpoint.layout.normalize, checkpoint.dense)
     return save_model(build_model(checkpoint.spec, checkpoint.weights, plan, dialect, options), path)
 
 
@@ -194,7 +195,15 @@ class NativeTarget(Target):
     def save(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
         """See :class:`Target`."""
         layout = checkpoint.layout
-        return save_native(checkpoint.spec, checkpoint.weights, plan, layout.pooling, layout.normalize, path)
+        return save_native(
+            checkpoint.spec,
+            checkpoint.weights,
+            plan,
+            layout.pooling,
+            layout.normalize,
+            path,
+            checkpoint.dense,
+        )
 
     def load(self, path: Path, threads: int) -> Backend:
         """See :class:`Target`."""
@@ -234,6 +243,7 @@ class TensorRtTarget(OnnxTarget):
 
     def settle(self, checkpoint: Checkpoint, precision: str, options: EngineOptions) -> Target:
         """For packed texts where TensorRT has a kernel: no padding is computed then."""
+        super().settle(checkpoint, precision, options)
         reason = self._why_not_packed(checkpoint, precision, options)
         if reason is None:
             return TensorRtTarget(self._package, TensorRtPackedDialect)
@@ -243,6 +253,8 @@ class TensorRtTarget(OnnxTarget):
     def _why_not_packed(self, checkpoint: Checkpoint, precision: str, options: EngineOptions) -> str | None:
         if precision == "fp32":
             return "packed attention is for fp16"
+        if "max" in pooling_spec(checkpoint.layout.pooling).reductions:
+            return "the pooling 'max' is for padded texts"
         package, spec = find_package(self._package), checkpoint.spec
         capabilities = choose_capabilities(package, options.compute_capabilities)
         return why_not_packed(package, spec.heads, spec.head_size, capabilities)

@@ -135,14 +135,18 @@ class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole of ``manifest.json``."""
+    """The whole of ``manifest.json``.
+
+    ``dimension`` is that of the sentence vectors. ``pooling`` is a name for people, such as ``mean``,
+    ``max+mean`` or ``first_last_mean``: the artifacts do it themselves.
+    """
 
     schema_version: int
     exporter: str
     source: Source
     licence: str
     dimension: int
-    pooling: Literal["mean", "cls"]
+    pooling: str
     normalize: bool
     tokenization: Tokenization
     similarity: Literal["cosine", "dot", "euclidean", "manhattan"]

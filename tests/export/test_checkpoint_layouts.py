@@ -233,7 +233,7 @@ def test_a_config_of_another_architecture_is_refused_by_name(changes, named, tmp
         load_checkpoint(str(checkpoint))
 
 
-@pytest.mark.parametrize("strategy", ["first_last_mean", "embedding_last_mean", "last_weighted", None])
+@pytest.mark.parametrize("strategy", ["last_median", None])
 def test_an_unknown_uniem_strategy_is_refused_by_name(strategy, tmp_path):
     checkpoint = make_checkpoint(tmp_path / "model", **TINY, layout="uniem")
     update_json(checkpoint / "config.json", uniem_pooling_strategy=strategy)
@@ -244,13 +244,8 @@ def test_an_unknown_uniem_strategy_is_refused_by_name(strategy, tmp_path):
 @pytest.mark.parametrize(
     ("pooling", "named"),
     [
-        ({"pooling_mode_max_tokens": True}, "pooling_mode_max_tokens"),
-        ({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "pooling_mode_max_tokens"),
-        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, r"cls.*mean|mean.*cls"),
-        ({"pooling_mode_mean_sqrt_len_tokens": True}, "sqrt_len"),
-        ({"pooling_mode_lasttoken": True}, "lasttoken"),
-        ({"pooling_mode": "weightedmean"}, "weightedmean"),
-        ({"pooling_mode": ["mean", "max"]}, "max"),
+        ({"pooling_mode_median_tokens": True}, "pooling_mode_median_tokens"),
+        ({"pooling_mode": "median"}, "median"),
         ({"pooling_mode_mean_tokens": False}, "none"),
         ({"pooling_mode_mean_tokens": True, "include_prompt": False}, "include_prompt"),
     ],
@@ -266,7 +261,7 @@ def test_an_unknown_pooling_is_refused_by_name(pooling, named, tmp_path):
 @pytest.mark.parametrize(
     ("kinds", "named"),
     [
-        (("Transformer", "Pooling", "Dense"), "Dense"),
+        (("Transformer", "Dense", "Pooling"), "Dense → Pooling"),
         (("Transformer", "Pooling", "Normalize", "LayerNorm"), "LayerNorm"),
         (("WordEmbeddings", "Pooling"), "WordEmbeddings"),
         (("Transformer", "Pooling", "Pooling"), "Pooling → Pooling"),

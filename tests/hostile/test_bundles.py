@@ -162,7 +162,7 @@ CHANGES = {
     "dimension beyond 64 bits": put("dimension", 1 << 80),
     "max_length zero": put("tokenization", "max_length", 0),
     "max_length huge": put("tokenization", "max_length", 1 << 40),
-    "pooling unknown": put("pooling", "max"),
+    "pooling no name": put("pooling", 3),
     "similarity unknown": put("similarity", "jaccard"),
     "format unknown": put("artifacts", 0, "format", "pickle"),
     "dialect unknown": put("artifacts", 0, "dialect", "python"),

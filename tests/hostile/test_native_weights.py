@@ -6,7 +6,10 @@ import random
 import numpy as np
 import pytest
 
-from m3e_export.native.writer import FORMAT_VERSION
+from m3e_export.checkpoint import load_checkpoint
+from m3e_export.checkpoint.pooling import Dense
+from m3e_export.native.writer import FORMAT_VERSION, save_native
+from m3e_export.precision.search import float_plan
 from m3e_runtime import BundleError
 from m3e_runtime.backends import native
 from m3e_runtime.backends.native import NativeCpu
@@ -129,7 +132,21 @@ CHANGES = {
     "vocabulary huge": metadata("vocabulary", "67108864"),
     "positions larger": metadata("positions", "1000000"),
     "intermediate other": metadata("intermediate", "192"),
-    "pooling unknown": metadata("pooling", "max"),
+    "no pooling": metadata("pooling", None),
+    "pooling unknown": metadata("pooling", "median"),
+    "pooling empty": metadata("pooling", ""),
+    "pooling of two empty ones": metadata("pooling", "+"),
+    "pooling with nothing more": metadata("pooling", "mean+"),
+    "pooling of too many": metadata("pooling", "+".join(["max"] * 17)),
+    "pooling of endlessly many": metadata("pooling", "mean+" * 100_000),
+    "pooling of another kind in a row": metadata("pooling", "first_last_mean+mean"),
+    "pooling with a space": metadata("pooling", "mean "),
+    "pooling with a zero byte": metadata("pooling", "mean\0"),
+    "dense without tensors": metadata("dense", "40:tanh"),
+    "dense empty": metadata("dense", ""),
+    "dense without activation": metadata("dense", "40"),
+    "dense with another activation": metadata("dense", "40:relu"),
+    "dense with a third part": metadata("dense", "40:tanh:1"),
     "normalize unknown": metadata("normalize", "maybe"),
     "eps not a number": metadata("norm_eps", "x"),
     "eps nan": metadata("norm_eps", "nan"),
@@ -157,6 +174,69 @@ def test_changed_headers(tmp_path, good, name):
     content = joined(*CHANGES[name](*split(good)))
     with pytest.raises(BundleError, match="native engine cannot load it"):
         load(tmp_path, content)
+
+
+@pytest.fixture(scope="module")
+def good_dense(tiny_checkpoint, tmp_path_factory) -> bytes:
+    """Weights with two layers after a pooling of two vectors."""
+    checkpoint = load_checkpoint(str(tiny_checkpoint), pooling="max+mean")
+    random = np.random.default_rng(0)
+    hidden = checkpoint.spec.hidden
+    layers = [
+        Dense(random.normal(size=shape).astype(np.float32), np.zeros(shape[1], np.float32), "tanh")
+        for shape in ((2 * hidden, 40), (40, 5))
+    ]
+    file = tmp_path_factory.mktemp("dense") / "weights"
+    plan = float_plan("fp32")
+    save_native(checkpoint.spec, checkpoint.weights, plan, "max+mean", False, file, layers)
+    return file.read_bytes()
+
+
+def test_the_untouched_file_with_dense_layers_loads(tmp_path, good_dense):
+    assert load(tmp_path, good_dense).shape == (1, 5)
+
+
+def half(header):
+    entry = header["dense.0"]
+    entry["dtype"], entry["shape"] = "F16", [entry["shape"][0], 2 * entry["shape"][1], entry["shape"][2]]
+
+
+DENSE_CHANGES = {
+    "no dense": metadata("dense", None),
+    "one layer less": metadata("dense", "40:tanh"),
+    "one layer more": metadata("dense", "40:tanh+5:tanh+5:tanh"),
+    "far more layers": metadata("dense", "+".join(["40:tanh"] * 17)),
+    "endlessly many layers": metadata("dense", "40:tanh+" * 100_000),
+    "outputs of other panels": metadata("dense", "80:tanh+5:tanh"),
+    "inputs of the next layer": metadata("dense", "41:tanh+5:tanh"),
+    "no outputs": metadata("dense", "0:tanh+5:tanh"),
+    "negative outputs": metadata("dense", "-40:tanh+5:tanh"),
+    "huge outputs": metadata("dense", "67108864:tanh+5:tanh"),
+    "endless outputs": metadata("dense", "9" * 1000 + ":tanh"),
+    "outputs not a number": metadata("dense", "x:tanh+5:tanh"),
+    "another separator": metadata("dense", "40:tanh,5:tanh"),
+    "fewer vectors": metadata("pooling", "max"),
+    "more vectors": metadata("pooling", "max+mean+cls"),
+    "two vectors averaged": metadata("pooling", "first_last_mean"),
+    "dense in float16": changed(half),
+    "bias missing": changed(lambda header: header.pop("dense.1.bias")),
+    "bias of another shape": tensor("dense.1.bias", shape=[4, 4]),
+}
+
+
+@pytest.mark.parametrize("name", DENSE_CHANGES)
+def test_changed_headers_with_dense_layers(tmp_path, good_dense, name):
+    content = joined(*DENSE_CHANGES[name](*split(good_dense)))
+    with pytest.raises(BundleError, match="native engine cannot load it"):
+        load(tmp_path, content)
+
+
+@pytest.mark.parametrize("pooling", ["max", "weightedmean", "first_last_avg", "lasttoken+cls"])
+def test_another_pooling_of_the_same_weights_gives_what_it_says(tmp_path, good, pooling):
+    """A pooling needs no tensors; only the manifest can tell that the dimension is another."""
+    vectors = load(tmp_path, joined(*metadata("pooling", pooling)(*split(good))))
+    assert vectors.shape == (1, 64 * (1 + pooling.count("+")))
+    assert np.isfinite(vectors).all()
 
 
 def test_misaligned(tmp_path, good):

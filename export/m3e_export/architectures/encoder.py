@@ -15,7 +15,12 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """Sizes of an encoder. ``norm_eps`` is added to the variance in every layer normalization."""
+    """Sizes of an encoder.
+
+    ``max_positions`` counts the tokens that a text may have: rows of the position table that no token uses
+    are gone. ``norm_eps`` is added to the variance in every layer normalization. ``pad_token_id`` fills
+    batches up.
+    """
 
     model_type: str
     layers: int
@@ -25,6 +30,7 @@ class EncoderSpec:
     vocab_size: int
     max_positions: int
     norm_eps: float
+    pad_token_id: int = 0
 
     @property
     def head_size(self) -> int:
@@ -68,7 +74,11 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class EncoderWeights:
-    """All weights. ``position_embeddings`` already holds the embedding of token type 0."""
+    """All weights.
+
+    Row ``i`` of ``position_embeddings`` is what the ``i``-th token gets beside its word: its position, and
+    token type 0 and task 0 in families that have them.
+    """
 
     word_embeddings: Array
     position_embeddings: Array

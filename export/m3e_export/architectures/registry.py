@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from m3e_export.architectures import bert
+from m3e_export.architectures import bert, distilbert, ernie, roberta
 from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights
+from m3e_export.architectures.settings import Config
+from m3e_export.architectures.tensors import Tensors
 from m3e_export.errors import UnsupportedModelError
 
 __all__ = ["Architecture", "architecture_for"]
@@ -18,19 +16,26 @@ __all__ = ["Architecture", "architecture_for"]
 class Architecture(Protocol):
     """A family: reads its config and maps its tensor names."""
 
-    def spec(self, config: Mapping[str, Any]) -> EncoderSpec:
+    def spec(self, config: Config) -> EncoderSpec:
         """Sizes from ``config.json``."""
         ...
 
-    def weights(self, spec: EncoderSpec, tensors: Mapping[str, npt.NDArray[np.float32]]) -> EncoderWeights:
+    def weights(self, config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeights:
         """Weights from the checkpoint's tensors."""
         ...
 
 
-_FAMILIES: dict[str, Architecture] = {"bert": bert}
+_FAMILIES: dict[str, Architecture] = {
+    "bert": bert,
+    "camembert": roberta,
+    "distilbert": distilbert,
+    "ernie": ernie,
+    "roberta": roberta,
+    "xlm-roberta": roberta,
+}
 
 
-def architecture_for(config: Mapping[str, Any]) -> Architecture:
+def architecture_for(config: Config) -> Architecture:
     """The family of ``config["model_type"]``.
 
     Raises:

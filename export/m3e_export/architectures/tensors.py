@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_export.errors import CheckpointError
 
-__all__ = ["TensorLookup", "positive_float", "positive_int"]
+__all__ = ["Array", "TensorLookup", "Tensors"]
 
 Array = npt.NDArray[np.float32]
+Tensors = Mapping[str, Array]
 
 _NORM_ALIASES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
 
@@ -20,7 +20,7 @@ _NORM_ALIASES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "Layer
 class TensorLookup:
     """Tensors under the prefix that the training framework put before the family's own names."""
 
-    def __init__(self, tensors: Mapping[str, Array], anchor: str) -> None:
+    def __init__(self, tensors: Tensors, anchor: str) -> None:
         """Find the prefix: what stands before ``anchor``, a name that every checkpoint of the family has."""
         prefixes = [name[: -len(anchor)] for name in tensors if name.endswith(anchor)]
         if len(prefixes) != 1:
@@ -28,6 +28,18 @@ class TensorLookup:
             raise CheckpointError(f"the checkpoint must have one tensor ending in {anchor!r}; found {found}.")
         self._tensors = tensors
         self._prefix = prefixes[0]
+
+    def rows(self, name: str, hidden: int) -> Array:
+        """The table ``name``, ``[rows, hidden]`` with at least one row, however many the config says.
+
+        Raises:
+            CheckpointError: missing, empty, of another width, or with infinities or NaN.
+        """
+        found = self._tensors.get(self._prefix + name)
+        count = len(found) if found is not None and found.ndim else 1
+        if not count:
+            raise CheckpointError(f"{self._prefix}{name}: has no rows.")
+        return self.get(name, count, hidden)
 
     def get(self, name: str, *shape: int) -> Array:
         """The tensor ``name``, which must have ``shape`` and only finite values.
@@ -54,27 +66,3 @@ def _old_name(name: str) -> str:
         if name.endswith(new):
             return name[: -len(new)] + old
     return name
-
-
-def positive_int(config: Mapping[str, Any], key: str, limit: int = 1 << 24) -> int:
-    """``config[key]`` as an integer between 1 and ``limit``.
-
-    Raises:
-        CheckpointError: missing, not an integer, or out of range.
-    """
-    value = config.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
-        raise CheckpointError(f"config.json: {key} is {value!r}; an integer from 1 to {limit} was expected.")
-    return value
-
-
-def positive_float(config: Mapping[str, Any], key: str, default: float) -> float:
-    """``config[key]``, or ``default`` where it is absent, as a finite float above zero.
-
-    Raises:
-        CheckpointError: not a number, or not above zero.
-    """
-    value = config.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
-        raise CheckpointError(f"config.json: {key} is {value!r}; a number above zero was expected.")
-    return float(value)

@@ -2,7 +2,7 @@
 
 Three layouts are read:
 
-* sentence-transformers: ``modules.json`` lists Transformer, Pooling and optionally Normalize;
+* sentence-transformers: ``modules.json`` lists Transformer, Pooling, and optionally Dense and Normalize;
 * uniem (m3e-large and every fine-tune): ``uniem_pooling_strategy`` in ``config.json``;
 * plain Hugging Face: nothing says the pooling, so it is mean, with a warning, as sentence-transformers does.
 """
@@ -15,28 +15,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 from m3e_export.checkpoint.jsonfile import read_json, read_object
+from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_pooling
 from m3e_export.errors import CheckpointError, UnsupportedModelError, UntrustedCheckpointError
 
-__all__ = ["POOLINGS", "Layout", "Pooling", "read_layout"]
+__all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
 
 logger = logging.getLogger(__name__)
 
-Pooling = Literal["mean", "cls"]
-POOLINGS: tuple[Pooling, ...] = ("mean", "cls")
+Pooling = str
+"""A name that :func:`m3e_export.checkpoint.pooling.pooling_spec` knows."""
 
-_SHORTEST = 3  # [CLS], one token, [SEP]
-_MODULES = ["Transformer", "Pooling", "Normalize"]
+SHORTEST = 3
+"""Tokens that a model must take at least: ``[CLS]``, one of the text, ``[SEP]``."""
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 # uniem/model.py; the older key is read when the newer is absent.
 _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
-_UNIEM_POOLINGS: dict[str, Pooling] = {"last_mean": "mean", "cls": "cls"}
-# sentence-transformers wrote flags up to 5.x and a name since 6.
-_POOLING_FLAGS: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything but weights and architecture. ``transformer`` is the folder of config and weights."""
+    """Everything but weights and architecture.
+
+    ``transformer`` is the folder of config and weights, ``dense`` those of the Dense modules in order.
+    """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
     transformer: Path
@@ -47,6 +48,7 @@ class Layout:
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
     similarity: str = "cosine"
+    dense: tuple[Path, ...] = ()
 
 
 def read_layout(folder: Path, pooling: Pooling | None = None) -> Layout:
@@ -57,6 +59,7 @@ def read_layout(folder: Path, pooling: Pooling | None = None) -> Layout:
         UnsupportedModelError: a module or pooling that is not known, named in the message.
         UntrustedCheckpointError: a module path that leads out of the folder.
     """
+    pooling = None if pooling is None else pooling_spec(pooling).name
     if (folder / "modules.json").exists():
         layout = _sentence_transformers(folder, pooling)
     else:
@@ -73,30 +76,29 @@ def _plain(folder: Path, override: Pooling | None) -> Layout:
         if override is None:
             logger.warning("%s: nothing says how to pool; taking the mean. Set it with --pooling.", folder)
         return Layout("transformers", folder, override or "mean", normalize=False)
-    found = _UNIEM_POOLINGS.get(str(config[key]))
-    if override is None and found is None:
+    found = str(config[key])
+    if override is None and found not in UNIEM_POOLINGS:
         raise UnsupportedModelError(
             f"{folder / 'config.json'}: {key} {config[key]!r} is not supported; "
-            f"known: {', '.join(_UNIEM_POOLINGS)}."
+            f"known: {', '.join(UNIEM_POOLINGS)}."
         )
-    pooling = override or found
-    assert pooling is not None  # noqa: S101 - one of the two is set, shown above
-    return Layout("uniem", folder, pooling, normalize=False)
+    return Layout("uniem", folder, override or pooling_spec(found).name, normalize=False)
 
 
 def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
     modules = _modules(folder)
     kinds = [kind for kind, _ in modules]
-    if kinds not in (_MODULES[:1], _MODULES[:2], _MODULES):
+    dense = tuple(path for kind, path in modules if kind == "Dense")
+    if kinds not in _known_modules(len(dense)):
         raise UnsupportedModelError(
             f"{folder / 'modules.json'}: the modules {' → '.join(kinds) or '(none)'} are not supported; "
-            "a Transformer, then Pooling, then optionally Normalize is."
+            "a Transformer, then Pooling, then optionally Dense and Normalize are."
         )
     transformer = modules[0][1]
     sbert = read_object(transformer / "sentence_bert_config.json")
     top = read_object(folder / "config_sentence_transformers.json")
     pooling_folder = dict(modules).get("Pooling")
-    pooling = override or (_pooling(pooling_folder) if pooling_folder else "mean")
+    pooling = override or (read_pooling(pooling_folder) if pooling_folder else "mean")
     return Layout(
         kind="sentence-transformers",
         transformer=transformer,
@@ -107,14 +109,21 @@ def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
         prompts=_prompts(folder, top),
         default_prompt_name=top.get("default_prompt_name"),
         similarity=_similarity(folder, top),
+        dense=dense,
     )
+
+
+def _known_modules(dense: int) -> list[list[str]]:
+    """What modules.json may list, with so many Dense modules."""
+    pooled = ["Transformer", "Pooling", *["Dense"] * dense]
+    return [pooled, [*pooled, "Normalize"], *([] if dense else [["Transformer"]])]
 
 
 def _max_seq_length(file: Path, config: dict[str, Any]) -> int | None:
     length = config.get("max_seq_length")
-    if length is None or (isinstance(length, int) and not isinstance(length, bool) and length >= _SHORTEST):
+    if length is None or (isinstance(length, int) and not isinstance(length, bool) and length >= SHORTEST):
         return length
-    raise CheckpointError(f"{file}: max_seq_length {length!r} is not an integer of at least {_SHORTEST}.")
+    raise CheckpointError(f"{file}: max_seq_length {length!r} is not an integer of at least {SHORTEST}.")
 
 
 def _modules(folder: Path) -> list[tuple[str, Path]]:
@@ -130,33 +139,13 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
         if not kind.startswith("sentence_transformers."):
             raise UnsupportedModelError(
                 f"{file}: the module type {kind!r} is custom code, which is never run; "
-                "only sentence-transformers' Transformer, Pooling and Normalize are supported."
+                "only sentence-transformers' Transformer, Pooling, Dense and Normalize are supported."
             )
         target = folder / path
         if not target.resolve().is_relative_to(folder.resolve()):
             raise UntrustedCheckpointError(f"{file}: the module path {path!r} leads out of the checkpoint.")
         modules.append((kind.rsplit(".", 1)[-1], target))
     return modules
-
-
-def _pooling(folder: Path) -> Pooling:
-    file = folder / "config.json"
-    config = read_object(file, required=True)
-    if config.get("include_prompt", True) is False:
-        raise UnsupportedModelError(f"{file}: include_prompt=false is not supported.")
-    if "pooling_mode" in config:
-        modes = config["pooling_mode"]
-        names = modes if isinstance(modes, list) else [modes]
-        if not all(isinstance(name, str) for name in names):
-            raise CheckpointError(f"{file}: pooling_mode {modes!r} is not a name or a list of names.")
-    else:
-        names = [key for key, on in config.items() if key.startswith("pooling_mode_") and on]
-    found = [_POOLING_FLAGS.get(name, name) for name in names]
-    if len(found) == 1 and found[0] in POOLINGS:
-        return "mean" if found[0] == "mean" else "cls"
-    raise UnsupportedModelError(
-        f"{file}: the pooling {' + '.join(names) or '(none)'} is not supported; known: {', '.join(POOLINGS)}."
-    )
 
 
 def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:

@@ -10,10 +10,11 @@ from tokenizers import Tokenizer
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, architecture_for
 from m3e_export.checkpoint.jsonfile import read_object
-from m3e_export.checkpoint.layout import Layout, Pooling, read_layout
+from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
 from m3e_export.checkpoint.licence import licence_of
+from m3e_export.checkpoint.pooling import Dense, pooling_spec, read_dense
 from m3e_export.checkpoint.source import fetch
-from m3e_export.checkpoint.tokenizer import load_tokenizer, tokenizer_length
+from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
 from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError, OptionError
 from m3e_runtime.tokenization import TextTokenizer
@@ -23,7 +24,11 @@ __all__ = ["Checkpoint", "load_checkpoint"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained model in memory. ``config`` is the transformer's config.json."""
+    """A trained model in memory.
+
+    ``config`` is the transformer's config.json; ``special_tokens`` maps parts, as ``cls_token``, to tokens;
+    ``dense`` are the layers after the pooling, the encoder's pooler among them where it is asked for.
+    """
 
     source: str
     folder: Path
@@ -33,9 +38,18 @@ class Checkpoint:
     weights: EncoderWeights
     weights_sha256: str
     tokenizer: Tokenizer
+    special_tokens: dict[str, str]
     max_length: int
     pad_token_id: int
     licence: str
+    dense: tuple[Dense, ...] = ()
+
+    @property
+    def dimension(self) -> int:
+        """Length of a sentence vector: the last layer's after the pooling, or of the poolings side by side."""
+        if self.dense:
+            return int(self.dense[-1].weight.shape[1])
+        return pooling_spec(self.layout.pooling).width(self.spec.hidden)
 
     def text_tokenizer(self) -> TextTokenizer:
         """The tokenizer exactly as the runtime will use it."""
@@ -70,8 +84,8 @@ def load_checkpoint(
     architecture = architecture_for(config)
     spec = architecture.spec(config)
     tensors = load_tensors(layout.transformer)
-    weights = architecture.weights(spec, tensors.arrays)
-    tokenizer = load_tokenizer(layout.transformer, layout.lower_case)
+    weights = architecture.weights(config, spec, tensors.arrays)
+    tokenizer = load_tokenizer(layout.transformer, spec.model_type, layout.lower_case)
     _check_vocabulary(layout.transformer, tokenizer, spec)
     return Checkpoint(
         source=source if source != str(folder) else folder.resolve().name,
@@ -82,9 +96,11 @@ def load_checkpoint(
         weights=weights,
         weights_sha256=tensors.sha256,
         tokenizer=tokenizer,
+        special_tokens=special_token_names(layout.transformer, tokenizer),
         max_length=_max_length(layout, spec, max_length),
-        pad_token_id=_pad_token_id(config),
+        pad_token_id=spec.pad_token_id,
         licence=licence_of(folder, source, config),
+        dense=read_dense(layout.pooling, layout.dense, spec, tensors.arrays),
     )
 
 
@@ -96,15 +112,18 @@ def _max_length(layout: Layout, spec: EncoderSpec, wanted: int | None) -> int:
     else:
         known.append(tokenizer_length(layout.transformer) or spec.max_positions)
     if wanted is None:
-        return min(known)
-    if not 3 <= wanted <= spec.max_positions:
-        raise OptionError(f"--max-length {wanted}: the model takes 3 to {spec.max_positions} tokens.")
+        return _long_enough(min(known))
+    if not SHORTEST <= wanted <= spec.max_positions:
+        raise OptionError(
+            f"--max-length {wanted}: the model takes {SHORTEST} to {spec.max_positions} tokens."
+        )
     return wanted
 
 
-def _pad_token_id(config: dict[str, Any]) -> int:
-    value = config.get("pad_token_id")
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+def _long_enough(length: int) -> int:
+    if length < SHORTEST:
+        raise CheckpointError(f"the model takes {length} tokens; {SHORTEST} at least are expected.")
+    return length
 
 
 def _check_vocabulary(folder: Path, tokenizer: Tokenizer, spec: EncoderSpec) -> None:

@@ -7,80 +7,123 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, normalizers
-from tokenizers.implementations.bert_wordpiece import BertWordPieceTokenizer
 
+from m3e_export.checkpoint import vocabulary
 from m3e_export.checkpoint.jsonfile import read_object
-from m3e_export.errors import CheckpointError
+from m3e_export.checkpoint.special_tokens import BERT_TOKENS, ROBERTA_TOKENS, read_special_tokens
+from m3e_export.errors import CheckpointError, ExportDependencyError, UnsupportedModelError
 
-__all__ = ["load_tokenizer", "tokenizer_length"]
+__all__ = ["load_tokenizer", "special_token_names", "tokenizer_length"]
 
-# tokenizer_config.json key → BertNormalizer key: transformers rebuilds the normalizer from these.
+# tokenizer_config.json key → BertNormalizer key, and what silence means: transformers rebuilds the
+# normalizer from these.
 _NORMALIZER_KEYS = {
-    "do_lower_case": "lowercase",
-    "strip_accents": "strip_accents",
-    "tokenize_chinese_chars": "handle_chinese_chars",
+    "do_lower_case": ("lowercase", True),
+    "strip_accents": ("strip_accents", None),
+    "tokenize_chinese_chars": ("handle_chinese_chars", True),
 }
 _UNSET_LENGTH = 1_000_000  # transformers writes 1e30 when no maximum was ever set
 
+_BERT, _ROBERTA = "BertTokenizer", "RobertaTokenizer"
+_XLM_ROBERTA, _CAMEMBERT = "XLMRobertaTokenizer", "CamembertTokenizer"
+_ALIKE = {"DistilBertTokenizer": _BERT, "ErnieTokenizer": _BERT, "BertTokenizerLegacy": _BERT}
+# Classes that take tokenizer.json as it is.
+_GENERIC = ("PreTrainedTokenizer", "TokenizersBackend")
+_FILES = {
+    _BERT: ("vocab.txt",),
+    _ROBERTA: ("vocab.json", "merges.txt"),
+    _XLM_ROBERTA: ("sentencepiece.bpe.model",),
+    _CAMEMBERT: ("sentencepiece.bpe.model",),
+}
+_OF_MODEL = {"roberta": _ROBERTA, "xlm-roberta": _XLM_ROBERTA, "camembert": _CAMEMBERT}
 
-def load_tokenizer(folder: Path, lower_case: bool = False) -> Tokenizer:
-    """Load ``tokenizer.json``, or build a WordPiece tokenizer from ``vocab.txt``.
+
+def load_tokenizer(folder: Path, model_type: str = "bert", lower_case: bool = False) -> Tokenizer:
+    """Load ``tokenizer.json``, or build the tokenizer from the vocabulary files that its class has.
 
     Args:
         folder: where the files are.
+        model_type: the model's family, whose tokenizer it is where tokenizer_config.json names none.
         lower_case: lower-case before anything else, as ``do_lower_case`` in sentence_bert_config.json asks;
             special tokens written out in a text stay as they are.
 
     Raises:
-        CheckpointError: neither is there, or it cannot be read.
+        CheckpointError: the files are not there, or cannot be read.
+        ExportDependencyError: a SentencePiece model, and what converts it is not installed.
+        UnsupportedModelError: no tokenizer.json, and a class that is not known.
     """
-    tokenizer = _load(folder)
+    settings = read_object(folder / "tokenizer_config.json")
+    try:
+        tokenizer = _load(folder, settings, model_type)
+    except (CheckpointError, ExportDependencyError):
+        raise
+    except Exception as error:  # the libraries raise a bare Exception
+        raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}).") from error
     if lower_case:
         own = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
         tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
     return tokenizer
 
 
-def _load(folder: Path) -> Tokenizer:
-    settings = read_object(folder / "tokenizer_config.json")
+def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
+    named = _class(settings)
+    kind = _OF_MODEL.get(model_type, _BERT) if named in (None, *_GENERIC) else str(named)
     file = folder / "tokenizer.json"
-    try:
-        if file.is_file():
-            return Tokenizer.from_str(_configured(file.read_text(encoding="utf-8"), settings))
-        if (folder / "vocab.txt").is_file():
-            return _from_vocabulary(folder / "vocab.txt", settings)
-    except CheckpointError:
-        raise
-    except Exception as error:  # the library raises a bare Exception
-        raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}).") from error
-    raise CheckpointError(f"{folder}: no tokenizer.json or vocab.txt.")
+    if file.is_file():
+        rebuilt = None if named in _GENERIC else kind
+        return Tokenizer.from_str(_configured(file.read_text(encoding="utf-8"), settings, rebuilt))
+    if kind not in _FILES:
+        raise UnsupportedModelError(
+            f"{folder}: has no tokenizer.json, and a {kind} is not built from its vocabulary; "
+            f"known: {', '.join(_FILES)}."
+        )
+    files = _FILES[kind]
+    if not all((folder / name).is_file() for name in files):
+        raise CheckpointError(f"{folder}: no tokenizer.json or {' and '.join(files)}.")
+    if kind == _BERT:
+        return vocabulary.wordpiece(folder, settings)
+    if kind == _ROBERTA:
+        return vocabulary.byte_level_bpe(folder, settings)
+    return vocabulary.unigram(folder, kind)
+
+
+def _class(settings: dict[str, Any]) -> str | None:
+    """The tokenizer's class, fast or slow, under the name of those that do the same."""
+    name = settings.get("tokenizer_class")
+    if not isinstance(name, str):
+        return None
+    name = name.removesuffix("Fast")
+    return _ALIKE.get(name, name)
+
+
+def special_token_names(folder: Path, tokenizer: Tokenizer) -> dict[str, str]:
+    """The special tokens by their part, such as ``cls_token``, of those that ``tokenizer`` has."""
+    settings = read_object(folder / "tokenizer_config.json")
+    defaults = BERT_TOKENS if tokenizer.token_to_id(BERT_TOKENS["cls_token"]) is not None else ROBERTA_TOKENS
+    named = read_special_tokens(folder, settings, defaults)
+    return {
+        part: token.content
+        for part, token in sorted(named.items())
+        if tokenizer.token_to_id(token.content) is not None
+    }
 
 
 def tokenizer_length(folder: Path) -> int | None:
     """``model_max_length`` of ``tokenizer_config.json``, unless it is the "never set" of transformers."""
     length = read_object(folder / "tokenizer_config.json").get("model_max_length")
-    if isinstance(length, (int, float)) and 0 < length < _UNSET_LENGTH:
+    if isinstance(length, (int, float)) and not isinstance(length, bool) and 0 < length < _UNSET_LENGTH:
         return int(length)
     return None
 
 
-def _configured(text: str, settings: dict[str, Any]) -> str:
+def _configured(text: str, settings: dict[str, Any], kind: str | None) -> str:
+    """``tokenizer.json`` with what the class named ``kind`` sets itself, whatever the file says."""
     content = json.loads(text)
-    normalizer = content.get("normalizer") or {}
-    if normalizer.get("type") == "BertNormalizer":
-        for key, target in _NORMALIZER_KEYS.items():
-            if key in settings:
-                normalizer[target] = settings[key]
+    normalizer, splitter = content.get("normalizer") or {}, content.get("pre_tokenizer") or {}
+    if kind == _BERT and normalizer.get("type") == "BertNormalizer":
+        for key, (target, default) in _NORMALIZER_KEYS.items():
+            normalizer[target] = settings.get(key, default)
+    if kind == _ROBERTA and splitter.get("type") == "ByteLevel":
+        splitter["add_prefix_space"] = settings.get("add_prefix_space", False)
     content["truncation"] = content["padding"] = None  # the runtime sets its own
     return json.dumps(content, ensure_ascii=False)
-
-
-def _from_vocabulary(file: Path, settings: dict[str, Any]) -> Tokenizer:
-    lower = bool(settings.get("do_lower_case", True))
-    built = BertWordPieceTokenizer(
-        str(file),
-        lowercase=lower,
-        strip_accents=settings.get("strip_accents"),
-        handle_chinese_chars=bool(settings.get("tokenize_chinese_chars", True)),
-    )
-    return Tokenizer.from_str(built.to_str())

@@ -2,19 +2,20 @@
 
 Inside, the hidden state is flat, ``[tokens, hidden]``: only attention and pooling look at texts. The inputs
 are those of the dialect's :mod:`m3e_export.graph.texts`. Outputs: ``sentence_embedding`` float32
-``[texts, hidden]`` and, where the dialect gives the states too, ``last_hidden_state`` float32
+``[texts, dimension]`` and, where the dialect gives the states too, ``last_hidden_state`` float32
 ``[batch, length, hidden]``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, LayerWeights
-from m3e_export.checkpoint.layout import Pooling
+from m3e_export.checkpoint.pooling import Dense, PoolingSpec, pooling_spec
 from m3e_export.graph.builder import GraphBuilder
 from m3e_export.graph.dialects.base import Dialect
 from m3e_export.precision.plan import PrecisionPlan
@@ -26,10 +27,14 @@ _MIN_NORM = 1e-12  # torch.nn.functional.normalize's eps
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """What goes behind the last layer."""
+    """What goes behind the last layer.
 
-    pooling: Pooling
+    ``pooling`` is a name; ``dense`` are the layers after it, the encoder's pooler among them.
+    """
+
+    pooling: str
     normalize: bool
+    dense: tuple[Dense, ...] = ()
 
 
 def build_model(
@@ -44,18 +49,26 @@ def build_model(
     Ensures:
         one attention per layer, one normalization per residual, every matrix of the plan in use
         (:meth:`Dialect.ensure` raises AssertionError otherwise).
+
+    Raises:
+        UnsupportedModelError: a pooling that is not known, or that the dialect's texts cannot have.
     """
+    pooling = pooling_spec(options.pooling)
     builder = GraphBuilder()
     dialect = dialect_type(builder, spec, plan)
     texts = dialect.texts
-    hidden = _embed(builder, dialect, weights, plan)
+    words, hidden = _embed(builder, dialect, weights, plan)
+    early = {"words": words, "embeddings": hidden}
     mask = dialect.attention_mask()
     for layer in weights.layers:
         hidden = _layer(dialect, layer, hidden, mask)
+        early.setdefault("first layer", hidden)
     states = texts.states(dialect.to_float32(hidden), spec.hidden)
-    sentence = _pool(builder, dialect, states, options)
+    pooled = _pool(dialect, states, early, pooling)
+    sentence = _finish(builder, pooled, options)
     outputs = [sentence]
-    _output(sentence, "sentence_embedding", ["batch", spec.hidden])
+    width = len(options.dense[-1].bias) if options.dense else pooling.width(spec.hidden)
+    _output(sentence, "sentence_embedding", ["batch", width])
     if dialect.gives_states:
         _output(states, "last_hidden_state", ["batch", "length", spec.hidden])
         outputs.append(states)
@@ -74,7 +87,10 @@ def _layer(dialect: Dialect, layer: LayerWeights, hidden: ir.Value, mask: ir.Val
     return dialect.add_norm(narrow, bias, hidden, layer.output_norm)
 
 
-def _embed(builder: GraphBuilder, dialect: Dialect, weights: EncoderWeights, plan: PrecisionPlan) -> ir.Value:
+def _embed(
+    builder: GraphBuilder, dialect: Dialect, weights: EncoderWeights, plan: PrecisionPlan
+) -> tuple[ir.Value, ir.Value]:
+    """Rows of the word embeddings, always float32, and what goes into the first layer, flat."""
     hidden, texts = weights.word_embeddings.shape[1], dialect.texts
     words = plan.embeddings.lookup(builder, "word_embeddings", weights.word_embeddings, texts.input_ids)
     table = builder.weight("position_embeddings", weights.position_embeddings.astype(plan.storage))
@@ -84,17 +100,40 @@ def _embed(builder: GraphBuilder, dialect: Dialect, weights: EncoderWeights, pla
     )
     summed = builder.op("Add", words, positions)
     flat = builder.op("Reshape", summed, builder.constant([-1, hidden], np.int64))
-    return dialect.norm(dialect.to_compute(flat), weights.embedding_norm)
+    return words, dialect.norm(dialect.to_compute(flat), weights.embedding_norm)
 
 
-def _pool(builder: GraphBuilder, dialect: Dialect, states: ir.Value, options: GraphOptions) -> ir.Value:
-    """Mean over the tokens of each text, or the first token. Always float32."""
-    texts = dialect.texts
-    sentence = texts.first(states) if options.pooling == "cls" else texts.mean(states)
+def _pool(
+    dialect: Dialect, states: ir.Value, early: Mapping[str, ir.Value], pooling: PoolingSpec
+) -> ir.Value:
+    """One vector of each text, float32 ``[texts, width]``."""
+    builder, texts = dialect.builder, dialect.texts
+    parts = [texts.reduce(reduction, states) for reduction in pooling.reductions]
+    pooled = parts[0] if len(parts) == 1 else builder.op("Concat", *parts, axis=1)
+    if pooling.early is None:
+        return pooled
+    before = early[pooling.early]
+    before = before if pooling.early == "words" else dialect.to_float32(before)
+    mean = texts.mean(texts.states(before, dialect.spec.hidden))
+    return builder.op("Mul", builder.op("Add", mean, pooled), builder.constant(0.5, np.float32))
+
+
+def _finish(builder: GraphBuilder, sentence: ir.Value, options: GraphOptions) -> ir.Value:
+    """The layers after the pooling, and normalization. Always float32: they are small and decide much."""
+    sentence = _dense(builder, sentence, options.dense)
     if not options.normalize:
         return sentence
     length = builder.op("ReduceL2", sentence, builder.constant([1], np.int64), keepdims=1)
     return builder.op("Div", sentence, builder.op("Max", length, builder.constant(_MIN_NORM, np.float32)))
+
+
+def _dense(builder: GraphBuilder, sentence: ir.Value, layers: Sequence[Dense]) -> ir.Value:
+    for index, layer in enumerate(layers):
+        weight = builder.weight(f"dense.{index}.weight", layer.weight)
+        sentence = builder.op("MatMul", sentence, weight)
+        sentence = builder.op("Add", sentence, builder.weight(f"dense.{index}.bias", layer.bias))
+        sentence = builder.op("Tanh", sentence) if layer.activation == "tanh" else sentence
+    return sentence
 
 
 def _output(value: ir.Value, name: str, shape: list[str | int]) -> None:

@@ -12,11 +12,14 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
+from m3e_export.checkpoint.pooling import Reduction
+from m3e_export.errors import UnsupportedModelError
 from m3e_export.graph.builder import GraphBuilder
 
 __all__ = ["PackedTexts", "PaddedTexts", "Texts"]
 
 _MIN_COUNT = 1e-9  # sentence-transformers' clamp: a text of no tokens gives zeros, not NaN
+_LOWEST = -3.0e38  # below every state
 
 
 class Texts(abc.ABC):
@@ -39,7 +42,22 @@ class Texts(abc.ABC):
 
     @abc.abstractmethod
     def states(self, flat: ir.Value, hidden: int) -> ir.Value:
-        """The flat states as :meth:`first` and :meth:`mean` take them."""
+        """The flat states as :meth:`reduce` and :meth:`mean` take them."""
+
+    def reduce(self, reduction: Reduction, states: ir.Value) -> ir.Value:
+        """One vector of each text, float32 ``[texts, hidden]``.
+
+        Raises:
+            UnsupportedModelError: these texts cannot be reduced so.
+        """
+        return {
+            "cls": self.first,
+            "max": self.maximum,
+            "mean": self.mean,
+            "mean_sqrt_len_tokens": self.mean_sqrt_length,
+            "weightedmean": self.weighted_mean,
+            "lasttoken": self.last,
+        }[reduction](states)
 
     @abc.abstractmethod
     def first(self, states: ir.Value) -> ir.Value:
@@ -48,6 +66,22 @@ class Texts(abc.ABC):
     @abc.abstractmethod
     def mean(self, states: ir.Value) -> ir.Value:
         """The mean over the tokens of each text, float32 ``[texts, hidden]``."""
+
+    @abc.abstractmethod
+    def mean_sqrt_length(self, states: ir.Value) -> ir.Value:
+        """The sum over the tokens over the square root of their number, like :meth:`mean`."""
+
+    @abc.abstractmethod
+    def weighted_mean(self, states: ir.Value) -> ir.Value:
+        """The mean with the weights 1, 2, 3 …, like :meth:`mean`."""
+
+    @abc.abstractmethod
+    def last(self, states: ir.Value) -> ir.Value:
+        """The last token of each text, like :meth:`first`."""
+
+    @abc.abstractmethod
+    def maximum(self, states: ir.Value) -> ir.Value:
+        """The largest value of each number over the tokens of each text, like :meth:`mean`."""
 
     def _divide(self, total: ir.Value, count: ir.Value) -> ir.Value:
         op = self.builder.op
@@ -87,6 +121,11 @@ class PaddedTexts(Texts):
         """Tokens of each text, float32 ``[batch, 1]``."""
         return self.builder.op("ReduceSum", self.weights, self.builder.constant([1], np.int64), keepdims=1)
 
+    @cached_property
+    def any_tokens(self) -> ir.Value:
+        """1 for a text, 0 for one of no tokens, float32 ``[batch, 1]``."""
+        return self.builder.op("Min", self.counts, self.builder.constant(1, np.float32))
+
     def positions(self, table: ir.Value) -> ir.Value:
         """See :class:`Texts`. The same for every text."""
         start, axis = self.builder.constant([0], np.int64), self.builder.constant([0], np.int64)
@@ -102,9 +141,38 @@ class PaddedTexts(Texts):
 
     def mean(self, states: ir.Value) -> ir.Value:
         """See :class:`Texts`."""
+        return self._divide(self._sum(states, self.weights), self.counts)
+
+    def mean_sqrt_length(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
+        return self._divide(self._sum(states, self.weights), self.builder.op("Sqrt", self.counts))
+
+    def weighted_mean(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
         op, axis = self.builder.op, self.builder.constant([1], np.int64)
-        total = op("Squeeze", op("MatMul", op("Unsqueeze", self.weights, axis), states), axis)
-        return self._divide(total, self.counts)
+        places = op("CumSum", self.weights, self.builder.constant(1, np.int64))
+        weights = op("Mul", places, self.weights)
+        return self._divide(self._sum(states, weights), op("ReduceSum", weights, axis, keepdims=1))
+
+    def last(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`. Padding is behind the tokens."""
+        op, const = self.builder.op, self.builder.constant
+        place = op("Sub", op("ReduceSum", self.mask, const([1], np.int64), keepdims=1), const(1, np.int64))
+        found = op("GatherND", states, op("Max", place, const(0, np.int64)), batch_dims=1)
+        return op("Mul", found, self.any_tokens)
+
+    def maximum(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
+        op, const = self.builder.op, self.builder.constant
+        token = op("Unsqueeze", op("Greater", self.mask, const(0, np.int64)), const([2], np.int64))
+        shown = op("Where", token, states, const(_LOWEST, np.float32))
+        largest = op("ReduceMax", shown, const([1], np.int64), keepdims=0)
+        return op("Mul", largest, self.any_tokens)
+
+    def _sum(self, states: ir.Value, weights: ir.Value) -> ir.Value:
+        """The states times ``weights`` (``[batch, length]``), summed over the tokens of each text."""
+        op, axis = self.builder.op, self.builder.constant([1], np.int64)
+        return op("Squeeze", op("MatMul", op("Unsqueeze", weights, axis), states), axis)
 
 
 class PackedTexts(Texts):
@@ -144,6 +212,12 @@ class PackedTexts(Texts):
         return self._slice(1, np.iinfo(np.int64).max)
 
     @cached_property
+    def counts(self) -> ir.Value:
+        """Tokens of each text, float32 ``[texts, 1]``."""
+        counts = self.builder.op("Cast", self.builder.op("Sub", self.ends, self.starts), to=ir.DataType.FLOAT)
+        return self.builder.op("Unsqueeze", counts, self.builder.constant([1], np.int64))
+
+    @cached_property
     def membership(self) -> ir.Value:
         """1 where a token is of a text, else 0, float32 ``[texts, tokens]``."""
         op, const = self.builder.op, self.builder.constant
@@ -169,10 +243,36 @@ class PackedTexts(Texts):
 
     def mean(self, states: ir.Value) -> ir.Value:
         """See :class:`Texts`."""
+        return self._divide(self.builder.op("MatMul", self.membership, states), self.counts)
+
+    def mean_sqrt_length(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
         op = self.builder.op
-        counts = op("Cast", op("Sub", self.ends, self.starts), to=ir.DataType.FLOAT)
-        total = op("MatMul", self.membership, states)
-        return self._divide(total, op("Unsqueeze", counts, self.builder.constant([1], np.int64)))
+        return self._divide(op("MatMul", self.membership, states), op("Sqrt", self.counts))
+
+    def weighted_mean(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
+        op, const = self.builder.op, self.builder.constant
+        places = op("Add", op("Cast", self.position_ids, to=ir.DataType.FLOAT), const(1, np.float32))
+        weights = op("Mul", self.membership, places)
+        total = op("ReduceSum", weights, const([1], np.int64), keepdims=1)
+        return self._divide(op("MatMul", weights, states), total)
+
+    def last(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
+        op, const = self.builder.op, self.builder.constant
+        return op("Gather", states, op("Sub", self.ends, const(1, np.int32)), axis=0)
+
+    def maximum(self, states: ir.Value) -> ir.Value:
+        """See :class:`Texts`. No standard operator takes the largest of runs of unequal length.
+
+        Raises:
+            UnsupportedModelError: always.
+        """
+        del states
+        raise UnsupportedModelError(
+            "the pooling 'max' is not supported where texts are packed; use --target cuda or native."
+        )
 
     def _slice(self, start: int, end: int) -> ir.Value:
         bounds = (self.builder.constant([at], np.int64) for at in (start, end, 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, Linear, Norm
-from m3e_export.checkpoint.layout import Pooling
+from m3e_export.checkpoint.pooling import Dense, pooling_spec
 from m3e_export.native.packing import pack_codes, pack_floats, pad_outputs
 from m3e_export.native.safetensors_file import write_safetensors
 from m3e_export.precision.int8 import QuantizedLinear
@@ -27,13 +27,15 @@ def save_native(
     spec: EncoderSpec,
     weights: EncoderWeights,
     plan: PrecisionPlan,
-    pooling: Pooling,
+    pooling: str,
     normalize: bool,
     path: Path,
+    dense: Sequence[Dense] = (),
 ) -> list[Path]:
     """Write the weights as ``plan`` says; return the files written.
 
-    Norms and biases stay float32, whatever the plan: they are small and decide much.
+    Norms, biases and the layers after the pooling (``dense``, the encoder's pooler among them) stay float32,
+    whatever the plan: they are small and decide much.
     """
     metadata = {
         "format": "m3e-native",
@@ -45,11 +47,25 @@ def save_native(
         "vocabulary": str(spec.vocab_size),
         "positions": str(spec.max_positions),
         "norm_eps": repr(spec.norm_eps),
-        "pooling": pooling,
+        "pooling": _pooling(pooling),
         "normalize": str(normalize).lower(),
     }
-    write_safetensors(path, dict(_tensors(weights, plan)), metadata)
+    if dense:
+        metadata["dense"] = "+".join(f"{len(layer.bias)}:{layer.activation}" for layer in dense)
+    write_safetensors(path, {**dict(_tensors(weights, plan)), **dict(_dense(dense))}, metadata)
     return [path]
+
+
+def _pooling(name: str) -> str:
+    """The engine knows no pooler: it is a dense layer on the first token."""
+    spec = pooling_spec(name)
+    return "+".join(spec.reductions) if spec.pooler else spec.name
+
+
+def _dense(layers: Sequence[Dense]) -> Tensors:
+    for index, layer in enumerate(layers):
+        yield f"dense.{index}", pack_floats(layer.weight)
+        yield f"dense.{index}.bias", pad_outputs(layer.bias)
 
 
 def _tensors(weights: EncoderWeights, plan: PrecisionPlan) -> Tensors:

@@ -22,7 +22,7 @@ Observer = Callable[[Linear, Array], None]
 
 
 class NumpyForward:
-    """The encoder up to the last hidden state."""
+    """The encoder without pooling."""
 
     def __init__(self, spec: EncoderSpec, weights: EncoderWeights, observe: Observer | None = None) -> None:
         """``observe`` is called with every matrix and its input ``[length, inputs]``."""
@@ -32,12 +32,20 @@ class NumpyForward:
 
     def __call__(self, token_ids: npt.NDArray[np.int32]) -> Array:
         """Last hidden state, float32 ``[length, hidden]``, of one text's ids, int32 ``[length]``."""
+        return self.states(token_ids)[-1]
+
+    def words(self, token_ids: npt.NDArray[np.int32]) -> Array:
+        """Rows of the word embeddings, float32 ``[length, hidden]``."""
+        return self._weights.word_embeddings[token_ids]
+
+    def states(self, token_ids: npt.NDArray[np.int32]) -> list[Array]:
+        """What goes into the first layer, then what leaves each, as ``hidden_states`` in transformers."""
         weights = self._weights
-        x = weights.word_embeddings[token_ids] + weights.position_embeddings[: len(token_ids)]
-        x = self._norm(weights.embedding_norm, x)
+        x = self.words(token_ids) + weights.position_embeddings[: len(token_ids)]
+        states = [self._norm(weights.embedding_norm, x)]
         for layer in weights.layers:
-            x = self._layer(layer, x)
-        return x
+            states.append(self._layer(layer, states[-1]))
+        return states
 
     def _layer(self, layer: LayerWeights, x: Array) -> Array:
         attended = self._attention(self._linear(layer.qkv, x))

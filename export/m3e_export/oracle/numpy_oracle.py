@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.oracle.numpy_forward import NumpyForward
+from m3e_export.oracle.sentence import sentence_vector
 from m3e_runtime.outputs import normalize
 
 __all__ = ["NumpyOracle"]
@@ -21,6 +22,7 @@ class NumpyOracle:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._layout = checkpoint.layout
+        self._dense = checkpoint.dense
         self._tokenizer = checkpoint.text_tokenizer()
         self._forward = NumpyForward(checkpoint.spec, checkpoint.weights)
 
@@ -28,8 +30,8 @@ class NumpyOracle:
         """Vectors of ``texts``, float32 ``[n, dimension]``; ``tick`` is told of every text done."""
         vectors = []
         for ids in self._tokenizer.encode_batch(texts):
-            hidden = self._forward(ids)
-            vectors.append(hidden.mean(axis=0) if self._layout.pooling == "mean" else hidden[0])
+            words, states = self._forward.words(ids), self._forward.states(ids)
+            vectors.append(sentence_vector(self._layout.pooling, self._dense, words, states))
             tick(1)
         stacked = np.stack(vectors)
         return normalize(stacked) if self._layout.normalize else stacked

@@ -12,6 +12,8 @@ from tokenizers import normalizers
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError
+from m3e_export.oracle.sentence import sentence_vector
+from m3e_runtime.outputs import normalize
 
 __all__ = ["TorchOracle"]
 
@@ -20,7 +22,7 @@ _OPTIONAL = ("pooler.", "position_ids", "token_type_ids")
 
 
 class TorchOracle:
-    """Float32 sentence vectors of ``transformers.BertModel``, one text at a time, without padding."""
+    """Float32 sentence vectors of the family's model in transformers, one text at a time, without padding."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         import torch
@@ -29,6 +31,7 @@ class TorchOracle:
         self.name = f"torch {torch.__version__} / transformers {transformers.__version__}"
         self._torch = torch
         self._layout = checkpoint.layout
+        self._dense = checkpoint.dense
         self._max_length = checkpoint.max_length
         self._tokenizer = self._load_tokenizer(transformers, checkpoint)
         self._model = self._load_model(transformers, checkpoint)
@@ -42,17 +45,17 @@ class TorchOracle:
         return np.stack(vectors)
 
     def _encode_one(self, text: str) -> npt.NDArray[np.float32]:
-        torch = self._torch
         inputs = self._tokenizer(text, truncation=True, max_length=self._max_length, return_tensors="pt")
-        with torch.inference_mode():
-            hidden = self._model(
-                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
-            ).last_hidden_state[0]
-            vector = hidden.mean(dim=0) if self._layout.pooling == "mean" else hidden[0]
-            if self._layout.normalize:
-                vector = torch.nn.functional.normalize(vector, dim=0)
-        array: npt.NDArray[np.float32] = vector.numpy()
-        return array
+        with self._torch.inference_mode():
+            words = self._model.get_input_embeddings()(inputs["input_ids"])
+            states = self._model(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                output_hidden_states=True,
+            ).hidden_states
+        arrays = [each[0].numpy() for each in states]
+        vector = sentence_vector(self._layout.pooling, self._dense, words[0].numpy(), arrays)
+        return normalize(vector[None])[0] if self._layout.normalize else vector
 
     @staticmethod
     def _load_tokenizer(transformers: Any, checkpoint: Checkpoint) -> Any:
@@ -69,8 +72,9 @@ class TorchOracle:
         return tokenizer
 
     def _load_model(self, transformers: Any, checkpoint: Checkpoint) -> Any:
-        config = transformers.BertConfig.from_dict(checkpoint.config)
-        model = transformers.BertModel(config, add_pooling_layer=False)
+        settings = dict(checkpoint.config)
+        config = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
+        model = transformers.AutoModel.from_config(config, trust_remote_code=False)
         tensors = load_tensors(checkpoint.layout.transformer).arrays
         prefix = next(name[: -len(_ANCHOR)] for name in tensors if name.endswith(_ANCHOR))
         state = {

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from m3e_export.architectures import Linear
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.oracle.numpy_forward import NumpyForward
+from m3e_export.oracle.sentence import sentence_vector
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["Calibration", "InputSample", "calibrate"]
@@ -81,7 +82,9 @@ def calibrate(checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int]
     token_ids = checkpoint.text_tokenizer().encode_batch(texts)
     vectors = []
     for ids in token_ids:
-        hidden = forward(ids)
-        vectors.append(hidden.mean(axis=0) if checkpoint.layout.pooling == "mean" else hidden[0])
+        states = forward.states(ids)
+        vectors.append(
+            sentence_vector(checkpoint.layout.pooling, checkpoint.dense, forward.words(ids), states)
+        )
         tick(1)
     return Calibration(token_ids, np.stack(vectors), samples)

@@ -92,7 +92,7 @@ m3e_status m3e_encode(m3e_encoder* encoder, const int32_t* ids, const int64_t* o
   });
 }
 
-int32_t m3e_dimension(const m3e_encoder* encoder) { return encoder->engine.sizes().hidden; }
+int32_t m3e_dimension(const m3e_encoder* encoder) { return encoder->engine.sizes().dimension; }
 int32_t m3e_max_tokens(const m3e_encoder* encoder) { return encoder->engine.sizes().positions; }
 int32_t m3e_vocabulary_size(const m3e_encoder* encoder) { return encoder->engine.sizes().vocabulary; }
 int32_t m3e_threads(const m3e_encoder* encoder) { return encoder->engine.threads(); }

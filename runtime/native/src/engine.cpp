@@ -31,14 +31,14 @@ int checked(int threads) {
 }
 
 // Cuts texts into packs of about `tokens` tokens, in order. Empty texts are in none; their vectors are zero.
-std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, int64_t texts, int hidden, float* vectors,
+std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, int64_t texts, int dimension, float* vectors,
                       int64_t tokens) {
   std::vector<Pack> packs;
   bool open = false;
   for (int64_t text = 0; text < texts; ++text) {
-    float* vector = vectors + text * hidden;
+    float* vector = vectors + text * dimension;
     if (offsets[text] == offsets[text + 1]) {
-      std::fill(vector, vector + hidden, 0.0f);
+      std::fill(vector, vector + dimension, 0.0f);
       open = false;
       continue;
     }
@@ -96,14 +96,14 @@ void Engine::check(const int32_t* ids, const int64_t* offsets, int64_t texts) co
 void Engine::encode(const int32_t* ids, const int64_t* offsets, int64_t texts, float* vectors) {
   check(ids, offsets, texts);
   const int64_t tokens = offsets[texts];
-  const int hidden = weights_.sizes.hidden;
+  const int dimension = weights_.sizes.dimension;
   if (threads_ == 1) {
-    return together(cut(ids, offsets, texts, hidden, vectors, kMostTokens), 1);
+    return together(cut(ids, offsets, texts, dimension, vectors, kMostTokens), 1);
   }
   const int64_t each = std::clamp(tokens / (4 * threads_), kLeastTokens, kMostTokens);
-  std::vector<Pack> packs = cut(ids, offsets, texts, hidden, vectors, each);
+  std::vector<Pack> packs = cut(ids, offsets, texts, dimension, vectors, each);
   if (tokens >= threads_ * kLeastTokens && balanced(packs, threads_)) return side_by_side(packs);
-  together(cut(ids, offsets, texts, hidden, vectors, kTeamTokens), threads_);
+  together(cut(ids, offsets, texts, dimension, vectors, kTeamTokens), threads_);
 }
 
 // One pack after the other, each by all threads.
@@ -116,7 +116,7 @@ void Engine::together(const std::vector<Pack>& packs, int threads) {
     pool_.run(threads, [&](Team& team, int rank) {
       if (rank == 0) {
         try {
-          space->reserve(weights_.sizes, pack, team.size());
+          space->reserve(weights_, pack, team.size());
         } catch (const std::bad_alloc&) {
           failed = true;
         }
@@ -138,7 +138,7 @@ void Engine::side_by_side(const std::vector<Pack>& packs) {
       std::unique_ptr<Workspace> space = borrow();
       for (size_t i = next++; i < packs.size() && !failed; i = next++) {
         Team alone(1);
-        space->reserve(weights_.sizes, packs[i], 1);
+        space->reserve(weights_, packs[i], 1);
         compute(packs[i], *space, alone, 0);
       }
       give_back(std::move(space));

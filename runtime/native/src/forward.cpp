@@ -1,6 +1,7 @@
 #include "forward.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace m3e {
 namespace {
@@ -47,7 +48,8 @@ size_t Workspace::Store::bytes() const {
   return x.bytes() + scale.bytes() + minimum.bytes() + codes.bytes();
 }
 
-void Workspace::reserve(const Sizes& sizes, const Pack& pack, int threads) {
+void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
+  const Sizes& sizes = weights.sizes;
   // In steps: packs that grow by a few rows would each time free and take anew.
   const int rows = round_up(pack.rows(), kRowsStep);
   hidden_.reserve(rows, sizes.hidden, true);
@@ -63,11 +65,25 @@ void Workspace::reserve(const Sizes& sizes, const Pack& pack, int threads) {
     int32_t* positions = positions_.data() + pack.begin(text);
     for (int i = 0; i < pack.length(text); ++i) positions[i] = i;
   }
+  if (!weights.simple_pooling()) reserve_pooled(weights, pack.texts, rows);
+}
+
+void Workspace::reserve_pooled(const Weights& weights, int texts, int rows) {
+  const Sizes& sizes = weights.sizes;
+  const int steps = round_up(texts, kRowsStep);
+  pooled_.reserve(steps, sizes.widest, false);
+  if (!weights.dense.empty()) dense_.reserve(steps, sizes.widest, false);
+  if (weights.pooling.early != Early::none) early_.reserve(steps, sizes.hidden, false);
+  if (weights.pooling.early == Early::words) {
+    no_positions_.reserve(static_cast<size_t>(rows));
+    no_position_.reserve(static_cast<size_t>(sizes.hidden));
+  }
 }
 
 size_t Workspace::bytes() const {
   return hidden_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
-         attention_.bytes() + positions_.bytes();
+         early_.bytes() + pooled_.bytes() + dense_.bytes() + attention_.bytes() + positions_.bytes() +
+         no_positions_.bytes() + no_position_.bytes();
 }
 
 Forward::Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space,
@@ -82,8 +98,19 @@ Forward::Forward(const Weights& weights, const Kernels& kernels, const Pack& pac
       mine_(share(pack.rows(), by_rows_ ? kTileRows : 1)) {}
 
 void Forward::run() {
+  const Early early = weights_.pooling.early;
+  if (early == Early::words) {
+    embed_words();
+    pool_early();
+    team_.wait();  // the embeddings are written over the words
+  }
   embed();
-  for (const Layer& each : weights_.layers) layer(each);
+  // Nobody writes over these states before all have come to the next layer's queries, keys and values.
+  if (early == Early::embeddings) pool_early();
+  for (const Layer& each : weights_.layers) {
+    layer(each);
+    if (early == Early::first_layer && &each == &weights_.layers.front()) pool_early();
+  }
   team_.wait();
   pool();
 }
@@ -102,6 +129,15 @@ void Forward::embed() {
   kernels_.embed(weights_.embeddings, pack_.ids, space_.positions_.data(), weights_.sizes.hidden, hidden.x,
                  hidden.stride, mine_);
   normalize(weights_.embedding_norm, hidden, mine_);
+}
+
+// Rows of the word embeddings alone: all tokens are at the same place, which adds nothing.
+void Forward::embed_words() {
+  EmbeddingTable words = weights_.embeddings;
+  words.positions = space_.no_position_.data();
+  const Rows& hidden = space_.hidden_.rows;
+  kernels_.embed(words, pack_.ids, space_.no_positions_.data(), weights_.sizes.hidden, hidden.x, hidden.stride,
+                 mine_);
 }
 
 void Forward::layer(const Layer& layer) {
@@ -199,12 +235,68 @@ void Forward::normalize(const NormWeights& norm, const Rows& rows, Range range) 
 
 void Forward::pool() {
   const Range texts = share(pack_.texts);
+  if (texts.size() <= 0) return;
+  if (weights_.simple_pooling()) return pool_simply(texts);
+  for (int text = texts.begin; text < texts.end; ++text) pool_parts(text);
+  const Rows last = apply_dense(texts);
+  const int dimension = weights_.sizes.dimension;
+  for (int text = texts.begin; text < texts.end; ++text) {
+    float* vector = pack_.vectors + static_cast<int64_t>(text) * dimension;
+    const float* from = last.row(text);
+    std::copy(from, from + dimension, vector);
+    if (weights_.normalize) scale_to_unit_length(vector, dimension);
+  }
+}
+
+// What the kernels do themselves.
+void Forward::pool_simply(Range texts) {
+  const bool first = weights_.pooling.parts.front() == Reduction::first;
   const int hidden = weights_.sizes.hidden;
   for (int text = texts.begin; text < texts.end; ++text) {
     const Rows rows = space_.hidden_.rows.from(pack_.begin(text));
-    kernels_.pool(rows.x, rows.stride, hidden, pack_.length(text), weights_.pool_first, weights_.normalize,
+    kernels_.pool(rows.x, rows.stride, hidden, pack_.length(text), first, weights_.normalize,
                   pack_.vectors + static_cast<int64_t>(text) * hidden);
   }
+}
+
+// The mean of the states as they are now, of the texts whose vectors this member pools in the end.
+void Forward::pool_early() {
+  team_.wait();
+  const Range texts = share(pack_.texts);
+  for (int text = texts.begin; text < texts.end; ++text) {
+    const Rows rows = space_.hidden_.rows.from(pack_.begin(text));
+    reduce(Reduction::mean, rows.x, rows.stride, weights_.sizes.hidden, pack_.length(text),
+           space_.early_.rows.row(text));
+  }
+}
+
+void Forward::pool_parts(int text) {
+  const int hidden = weights_.sizes.hidden;
+  const Rows rows = space_.hidden_.rows.from(pack_.begin(text));
+  float* out = space_.pooled_.rows.row(text);
+  for (const Reduction part : weights_.pooling.parts) {
+    reduce(part, rows.x, rows.stride, hidden, pack_.length(text), out);
+    out += hidden;
+  }
+  if (weights_.pooling.early == Early::none) return;
+  const float* early = space_.early_.rows.row(text);
+  out = space_.pooled_.rows.row(text);
+  for (int column = 0; column < hidden; ++column) out[column] = (early[column] + out[column]) / 2;
+}
+
+// The layers after the pooling, from one of two buffers to the other; returns the one that holds the result.
+Rows Forward::apply_dense(Range texts) {
+  Rows from = space_.pooled_.rows, to = space_.dense_.rows;
+  for (const Dense& dense : weights_.dense) {
+    const FloatMatrix& matrix = dense.matrix.floats;
+    kernels_.gemm_float(from.x, from.stride, matrix, {to.x, to.stride, nullptr, Activation::none}, texts,
+                        {0, dense.matrix.panels()});
+    for (int text = texts.begin; dense.tanh && text < texts.end; ++text) {
+      apply_tanh(to.row(text), matrix.outputs);
+    }
+    std::swap(from, to);
+  }
+  return from;
 }
 
 }  // namespace m3e

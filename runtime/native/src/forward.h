@@ -15,7 +15,7 @@ struct Pack {
   const int32_t* ids;      // of the first text
   const int64_t* offsets;  // [texts + 1], where offsets[0] stands for `ids`
   int texts;
-  float* vectors;  // [texts][hidden]
+  float* vectors;  // [texts][dimension]
 
   int begin(int text) const { return static_cast<int>(offsets[text] - offsets[0]); }
   int length(int text) const { return static_cast<int>(offsets[text + 1] - offsets[text]); }
@@ -29,13 +29,14 @@ struct Rows {
   int stride;
   QuantizedRows codes;
 
+  float* row(int index) const { return x + static_cast<int64_t>(index) * stride; }
   Rows from(int row) const;
 };
 
 // The memory of a forward pass, kept from one to the next.
 class Workspace {
  public:
-  void reserve(const Sizes& sizes, const Pack& pack, int threads);
+  void reserve(const Weights& weights, const Pack& pack, int threads);
   size_t bytes() const;
 
  private:
@@ -48,9 +49,13 @@ class Workspace {
     size_t bytes() const;
   };
 
+  void reserve_pooled(const Weights& weights, int texts, int rows);
+
   Store hidden_, qkv_, context_, wide_;
+  Store early_, pooled_, dense_;  // a row for each text; empty where the kernels' own pooling is all
   Buffer<float> attention_;
-  Buffer<int32_t> positions_;
+  Buffer<int32_t> positions_, no_positions_;  // the latter all 0
+  Buffer<float> no_position_;                 // the one row that these mean, of zeros
   int attention_each_ = 0;  // floats of scratch for each thread
   int wide_each_ = 0;       // rows of wide_ for each thread, when rows are shared out
 };
@@ -65,6 +70,7 @@ class Forward {
 
  private:
   void embed();
+  void embed_words();
   void layer(const Layer& layer);
   using Attention = void (*)(const AttentionJob&);
   void attend(Attention attention);
@@ -74,6 +80,10 @@ class Forward {
   void multiply(const Matrix& matrix, const Rows& from, const Epilogue& to, Range range);
   void normalize(const NormWeights& norm, const Rows& rows, Range range);
   void pool();
+  void pool_early();
+  void pool_simply(Range texts);
+  void pool_parts(int text);
+  Rows apply_dense(Range texts);
 
   Range share(int count, int step = 1) const;
   Range own(int count) const { return by_rows_ ? Range{0, count} : share(count); }

@@ -40,6 +40,7 @@ class SafeTensors {
   // Throws where there is no such tensor or entry.
   const Tensor& tensor(const std::string& name) const;
   const std::string& metadata(const std::string& key) const;
+  bool says(const std::string& key) const { return metadata_.count(key) != 0; }
   bool has(const std::string& name) const { return tensors_.count(name) != 0; }
   size_t size() const { return tensors_.size(); }
 

@@ -1,5 +1,6 @@
 #include "weights.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
@@ -10,9 +11,9 @@ namespace {
 
 constexpr const char* kFormat = "m3e-native";
 constexpr const char* kVersion = "2";
+constexpr size_t kMostDense = 16;
 
-int bounded(const SafeTensors& file, const std::string& key, long largest) {
-  const std::string& text = file.metadata(key);
+int number(const std::string& key, const std::string& text, long largest) {
   char* end = nullptr;
   const long value = std::strtol(text.c_str(), &end, 10);
   if (text.empty() || *end || value < 1 || value > largest) {
@@ -20,6 +21,23 @@ int bounded(const SafeTensors& file, const std::string& key, long largest) {
            std::to_string(largest));
   }
   return static_cast<int>(value);
+}
+
+int bounded(const SafeTensors& file, const std::string& key, long largest) {
+  return number(key, file.metadata(key), largest);
+}
+
+// Splits "300:tanh+64:identity", the outputs and the activation of each layer.
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts(1);
+  for (const char each : text) {
+    if (each == separator) {
+      parts.emplace_back();
+    } else {
+      parts.back() += each;
+    }
+  }
+  return parts;
 }
 
 bool choice(const SafeTensors& file, const std::string& key, const char* no, const char* yes) {
@@ -53,6 +71,7 @@ Weights::Weights(const std::string& path) : file_(path) {
     layer.output_norm = norm(base + "output_norm");
     layers.push_back(layer);
   }
+  read_dense();
   if (used_ != file_.size()) refuse("the file has tensors that an encoder does not use");
 }
 
@@ -67,7 +86,7 @@ void Weights::read_metadata() {
   sizes.vocabulary = bounded(file_, "vocabulary", 1 << 26);
   sizes.positions = bounded(file_, "positions", 1 << 20);
   if (sizes.hidden % sizes.heads) refuse("hidden is not divisible by heads");
-  pool_first = choice(file_, "pooling", "mean", "cls");
+  pooling = Pooling::named(file_.metadata("pooling"));
   normalize = choice(file_, "normalize", "false", "true");
   const std::string& text = file_.metadata("norm_eps");
   char* end = nullptr;
@@ -92,6 +111,27 @@ void Weights::read_embeddings() {
     embeddings.half_positions = as<uint16_t>(take("position_embeddings", "F16", {positions, hidden}));
   } else {
     embeddings.positions = as<float>(take("position_embeddings", "F32", {positions, hidden}));
+  }
+}
+
+// The metadata is silent where no layer follows the pooling.
+void Weights::read_dense() {
+  sizes.dimension = sizes.widest = sizes.hidden * static_cast<int>(pooling.parts.size());
+  if (!file_.says("dense")) return;
+  const std::vector<std::string> described = split(file_.metadata("dense"), '+');
+  if (described.size() > kMostDense) refuse("the metadata says dense = more layers than are possible");
+  for (const std::string& each : described) {
+    const std::vector<std::string> parts = split(each, ':');
+    const std::string activation = parts.size() == 2 ? parts[1] : "";
+    if (activation != "tanh" && activation != "identity") {
+      refuse("the metadata says dense = '" + each.substr(0, 80) + "', not outputs:tanh or outputs:identity");
+    }
+    const int outputs = number("dense", parts[0], 1 << 16);
+    const std::string name = "dense." + std::to_string(dense.size());
+    if (file_.tensor(name).type != "F32") refuse("tensor '" + name + "' is not F32");
+    dense.push_back({matrix(name, sizes.dimension, outputs), activation == "tanh"});
+    sizes.dimension = outputs;
+    sizes.widest = std::max(sizes.widest, outputs);
   }
 }
 

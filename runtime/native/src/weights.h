@@ -5,12 +5,15 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "pooling.h"
 #include "safetensors.h"
 
 namespace m3e {
 
 struct Sizes {
   int layers, hidden, heads, intermediate, vocabulary, positions;
+  int dimension;  // of a sentence vector
+  int widest;     // numbers of a vector on the way there: pooled, and after each dense layer
   int head_size() const { return hidden / heads; }
 };
 
@@ -28,20 +31,32 @@ struct Layer {
   NormWeights attention_norm, output_norm;
 };
 
+// A linear layer on the pooled vector, always of float32.
+struct Dense {
+  Matrix matrix;
+  bool tanh;
+};
+
 class Weights {
  public:
   // Throws Error for a file that is not exactly what its metadata says.
   explicit Weights(const std::string& path);
 
   Sizes sizes;
-  bool pool_first, normalize;
+  Pooling pooling;
+  bool normalize;
   EmbeddingTable embeddings{};
   NormWeights embedding_norm;
   std::vector<Layer> layers;
+  std::vector<Dense> dense;  // after the pooling
+
+  // Whether the kernels' own pooling is all that follows the last layer.
+  bool simple_pooling() const { return pooling.simple() && dense.empty(); }
 
  private:
   void read_metadata();
   void read_embeddings();
+  void read_dense();
   Matrix matrix(const std::string& name, int inputs, int outputs);
   NormWeights norm(const std::string& name);
   const float* floats(const std::string& name, int64_t count);

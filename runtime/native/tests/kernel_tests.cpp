@@ -1,6 +1,7 @@
 // Every kernel of every instruction set that runs here, against plain loops in double precision, on random
 // and adversarial shapes and values. No framework: a failed check prints what it was and the program ends
 // with 1.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -8,10 +9,13 @@
 #include <functional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "buffer.h"
+#include "error.h"
 #include "kernels/kernels.h"
+#include "pooling.h"
 
 using namespace m3e;
 
@@ -498,6 +502,49 @@ void test(const Kernels& kernels) {
   }
 }
 
+// Not of an instruction set: plain loops, against sums in double precision.
+void test_reductions(int hidden, int length) {
+  FloatGrid x = floats(length, hidden);
+  fill(x, "normal");
+  for (int c = 0; c < hidden; ++c) {
+    double sum = 0, weighted = 0, weights = 0, top = -1e300;
+    for (int r = 0; r < length; ++r) {
+      sum += x.at(r, c);
+      weighted += (r + 1.0) * x.at(r, c);
+      weights += r + 1;
+      top = std::max(top, static_cast<double>(x.at(r, c)));
+    }
+    const std::pair<Reduction, double> expected[] = {
+        {Reduction::mean, sum / length},
+        {Reduction::first, x.at(0, c)},
+        {Reduction::max, top},
+        {Reduction::mean_sqrt_length, sum / std::sqrt(length)},
+        {Reduction::weighted_mean, weighted / weights},
+        {Reduction::last, x.at(length - 1, c)},
+    };
+    for (const auto& [reduction, value] : expected) {
+      std::vector<float> out(static_cast<size_t>(hidden), 99.0f);
+      reduce(reduction, x.data(), x.stride, hidden, length, out.data());
+      check_near(out[static_cast<size_t>(c)], value, 2e-6 * std::sqrt(length), "reduced value");
+    }
+  }
+}
+
+void test_pooling_names() {
+  check(Pooling::named("mean").simple() && Pooling::named("cls").simple(), "simple poolings", 0, 1);
+  check(Pooling::named("max+mean").parts.size() == 2, "parts of max+mean", 0, 2);
+  check(Pooling::named("first_last_mean").early == Early::embeddings, "early states", 0, 1);
+  for (const char* wrong : {"", "+", "mean+", "+mean", "median", "first_last_mean+max", "mean "}) {
+    bool refused = false;
+    try {
+      Pooling::named(wrong);
+    } catch (const Error&) {
+      refused = true;
+    }
+    check(refused, "pooling that is not one", 0, 1);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -508,5 +555,10 @@ int main() {
     test(*find_kernels(names[i]));
     std::printf("%s: %d checks passed\n", names[i], checks - before);
   }
+  doing = "pooling";
+  for (const int hidden : {1, 16, 33}) {
+    for (const int length : {1, 2, 100}) test_reductions(hidden, length);
+  }
+  test_pooling_names();
   return find_kernels("no such") != nullptr;
 }

@@ -1,0 +1,52 @@
+"""DistilBERT: BERT without token types, under names of its own.
+
+Its positions may have been sinusoids once; a checkpoint holds them as a table like any other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights
+from m3e_export.architectures.layers import POSITIONS, WORDS, LayerNames, encoder_weights
+from m3e_export.architectures.settings import Config, SizeKeys, encoder_spec, refuse_variants
+from m3e_export.architectures.tensors import TensorLookup, Tensors
+
+__all__ = ["spec", "weights"]
+
+_VARIANTS: dict[str, tuple[Any, ...]] = {"activation": ("gelu",)}
+_KEYS = SizeKeys(layers="n_layers", hidden="dim", heads="n_heads", intermediate="hidden_dim", norm_eps=None)
+_NAMES = LayerNames(
+    stem="transformer.layer",
+    query="attention.q_lin",
+    key="attention.k_lin",
+    value="attention.v_lin",
+    attention_output="attention.out_lin",
+    attention_norm="sa_layer_norm",
+    intermediate="ffn.lin1",
+    output="ffn.lin2",
+    output_norm="output_layer_norm",
+)
+
+
+def spec(config: Config) -> EncoderSpec:
+    """Sizes from ``config.json``.
+
+    Raises:
+        CheckpointError: a size is missing or impossible.
+        UnsupportedModelError: another activation than gelu.
+    """
+    refuse_variants(config, _VARIANTS)
+    return encoder_spec(config, "distilbert", _KEYS)
+
+
+def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeights:
+    """Map DistilBERT's tensor names.
+
+    Raises:
+        CheckpointError: a tensor is missing, of another shape than the config says, or not finite.
+    """
+    del config
+    lookup = TensorLookup(tensors, WORDS)
+    positions = lookup.get(POSITIONS, spec.max_positions, spec.hidden)
+    return encoder_weights(lookup, spec, _NAMES, positions)

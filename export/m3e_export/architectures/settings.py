@@ -1,0 +1,144 @@
+"""Reading sizes and variants from ``config.json`` with the checks that every family needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from m3e_export.architectures.encoder import EncoderSpec
+from m3e_export.errors import CheckpointError, UnsupportedModelError
+
+__all__ = [
+    "BERT_VARIANTS",
+    "Config",
+    "SizeKeys",
+    "encoder_spec",
+    "refuse_variants",
+]
+
+Config = Mapping[str, Any]
+
+BERT_VARIANTS: dict[str, tuple[Any, ...]] = {
+    "hidden_act": ("gelu",),
+    "position_embedding_type": ("absolute",),
+    "is_decoder": (False,),
+    "add_cross_attention": (False,),
+}
+"""What BERT and the families that kept its keys may say: the first value is the one meant by silence."""
+
+_DEFAULT_EPS = 1e-12  # the default of BertConfig and its likes, and fixed in DistilBertModel
+
+
+@dataclass(frozen=True)
+class SizeKeys:
+    """Where a family's sizes stand in config.json; ``norm_eps`` is None where config.json has no say."""
+
+    layers: str = "num_hidden_layers"
+    hidden: str = "hidden_size"
+    heads: str = "num_attention_heads"
+    intermediate: str = "intermediate_size"
+    norm_eps: str | None = "layer_norm_eps"
+
+
+_BERT_KEYS = SizeKeys()
+
+
+def encoder_spec(
+    config: Config,
+    model_type: str,
+    keys: SizeKeys = _BERT_KEYS,
+    *,
+    pad_token_id: int = 0,
+    positions_after_padding: bool = False,
+) -> EncoderSpec:
+    """Sizes of an encoder.
+
+    Args:
+        config: the content of config.json.
+        model_type: the family.
+        keys: what the family calls its sizes.
+        pad_token_id: what the family's configuration class takes where config.json is silent.
+        positions_after_padding: the first token's row of the position table is the one after the padding id.
+
+    Raises:
+        CheckpointError: a size is missing or impossible, or does not fit the others.
+    """
+    vocab_size = _positive_int(config, "vocab_size")
+    pad = _padding_id(config, vocab_size, pad_token_id)
+    rows = _positive_int(config, "max_position_embeddings", 1 << 20)
+    spec = EncoderSpec(
+        model_type=model_type,
+        layers=_positive_int(config, keys.layers, 1024),
+        hidden=_positive_int(config, keys.hidden, 1 << 16),
+        heads=_positive_int(config, keys.heads, 1024),
+        intermediate=_positive_int(config, keys.intermediate, 1 << 18),
+        vocab_size=vocab_size,
+        max_positions=rows - (pad + 1 if positions_after_padding else 0),
+        norm_eps=_DEFAULT_EPS if keys.norm_eps is None else _positive_float(config, keys.norm_eps),
+        pad_token_id=pad,
+    )
+    if spec.hidden % spec.heads:
+        raise CheckpointError(
+            f"config.json: {keys.hidden} {spec.hidden} is not divisible by {spec.heads} heads."
+        )
+    if spec.max_positions < 1:
+        raise CheckpointError(
+            f"config.json: max_position_embeddings {rows} ends before the first token's position, {pad + 1}."
+        )
+    return spec
+
+
+def refuse_variants(config: Config, known: Mapping[str, tuple[Any, ...]]) -> None:
+    """Check each key of ``known`` against the values listed there; silence means the first of them.
+
+    Raises:
+        UnsupportedModelError: another value; the message names key and value.
+    """
+    for key, allowed in known.items():
+        value = config.get(key, allowed[0])
+        if value not in allowed:
+            raise UnsupportedModelError(
+                f"config.json: {key} {value!r} is not supported; known: {', '.join(map(repr, allowed))}."
+            )
+
+
+def _padding_id(config: Config, vocab_size: int, default: int) -> int:
+    """``config["pad_token_id"]``, or ``default`` where it is absent or null.
+
+    Raises:
+        CheckpointError: not an id of the vocabulary.
+    """
+    value = config.get("pad_token_id")
+    value = default if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < vocab_size:
+        raise CheckpointError(
+            f"config.json: pad_token_id is {value!r}; an integer from 0 to {vocab_size - 1} was expected."
+        )
+    return value
+
+
+def _positive_int(config: Config, key: str, limit: int = 1 << 24) -> int:
+    """``config[key]`` as an integer between 1 and ``limit``.
+
+    Raises:
+        CheckpointError: missing, not an integer, or out of range.
+    """
+    value = config.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
+        raise CheckpointError(f"config.json: {key} is {value!r}; an integer from 1 to {limit} was expected.")
+    return value
+
+
+def _positive_float(config: Config, key: str) -> float:
+    """``config[key]``, or BERT's default where it is absent, as a finite float above zero.
+
+    Raises:
+        CheckpointError: not a number, or not above zero.
+    """
+    value = config.get(key, _DEFAULT_EPS)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
+        raise CheckpointError(f"config.json: {key} is {value!r}; a number above zero was expected.")
+    return float(value)

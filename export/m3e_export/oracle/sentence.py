@@ -1,0 +1,63 @@
+"""From the states of one text to its vector, as every oracle computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_export.checkpoint.pooling import Dense, Reduction, pooling_spec
+
+__all__ = ["sentence_vector"]
+
+Array = npt.NDArray[np.float32]
+
+
+def sentence_vector(pooling: str, dense: Sequence[Dense], words: Array, states: Sequence[Array]) -> Array:
+    """Pool one text, without padding, and apply the layers after the pooling.
+
+    Args:
+        pooling: its name.
+        dense: layers after it.
+        words: rows of the word embeddings, float32 ``[length, hidden]``.
+        states: what goes into the first layer, then what leaves each; like ``words``.
+
+    Returns:
+        float32 ``[dimension]``, not normalized.
+    """
+    spec = pooling_spec(pooling)
+    vector = np.concatenate([_REDUCE[reduction](states[-1]) for reduction in spec.reductions])
+    if spec.early is not None:
+        early = {"words": words, "embeddings": states[0], "first layer": states[1]}[spec.early]
+        vector = (early.mean(axis=0) + vector) / np.float32(2)
+    for layer in dense:
+        vector = vector @ layer.weight + layer.bias
+        vector = np.tanh(vector) if layer.activation == "tanh" else vector
+    return vector
+
+
+def _weighted(states: Array) -> Array:
+    weights = np.arange(1, len(states) + 1, dtype=np.float32)
+    mean: Array = weights @ states / weights.sum()
+    return mean
+
+
+def _mean(states: Array) -> Array:
+    mean: Array = states.mean(axis=0)
+    return mean
+
+
+def _over_root(states: Array) -> Array:
+    vector: Array = states.sum(axis=0) / np.sqrt(np.float32(len(states)))
+    return vector
+
+
+_REDUCE: dict[Reduction, Callable[[Array], Array]] = {
+    "cls": lambda states: states[0],
+    "max": lambda states: states.max(axis=0),
+    "mean": _mean,
+    "mean_sqrt_len_tokens": _over_root,
+    "weightedmean": _weighted,
+    "lasttoken": lambda states: states[-1],
+}

@@ -1,0 +1,123 @@
+#include "pooling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+#include "error.h"
+
+namespace m3e {
+namespace {
+
+constexpr size_t kMostParts = 16;
+constexpr double kSmallestLength = 1e-12;  // torch.nn.functional.normalize's
+
+struct NamedReduction {
+  const char* name;
+  Reduction reduction;
+};
+
+// sentence-transformers' names
+constexpr NamedReduction kReductions[] = {
+    {"mean", Reduction::mean},
+    {"cls", Reduction::first},
+    {"max", Reduction::max},
+    {"mean_sqrt_len_tokens", Reduction::mean_sqrt_length},
+    {"weightedmean", Reduction::weighted_mean},
+    {"lasttoken", Reduction::last},
+};
+
+struct NamedEarly {
+  const char* name;
+  Early early;
+};
+
+// uniem's, and text2vec's last
+constexpr NamedEarly kEarly[] = {
+    {"embedding_last_mean", Early::words},
+    {"first_last_mean", Early::embeddings},
+    {"first_last_avg", Early::first_layer},
+};
+
+[[noreturn]] void refuse_pooling(const std::string& name) {
+  std::string known;
+  for (const NamedReduction& each : kReductions) known += std::string(each.name) + ", ";
+  for (const NamedEarly& each : kEarly) known += std::string(each.name) + ", ";
+  refuse("the metadata says pooling = '" + name.substr(0, 80) + "'; known: " + known + "and the first " +
+         std::to_string(std::size(kReductions)) + " joined by +");
+}
+
+const float* row_of(const float* x, int stride, int row) { return x + static_cast<int64_t>(row) * stride; }
+
+template <class Combine>
+void combine_rows(const float* x, int stride, int hidden, int length, float* out, Combine combine) {
+  for (int row = 0; row < length; ++row) {
+    const float* values = row_of(x, stride, row);
+    for (int column = 0; column < hidden; ++column) out[column] = combine(out[column], values[column], row);
+  }
+}
+
+void divide(float* x, int count, float divisor) {
+  for (int i = 0; i < count; ++i) x[i] /= divisor;
+}
+
+}  // namespace
+
+Pooling Pooling::named(const std::string& name) {
+  for (const NamedEarly& each : kEarly) {
+    if (name == each.name) return {{Reduction::mean}, each.early};
+  }
+  Pooling found;
+  for (size_t begin = 0; begin <= name.size();) {
+    const size_t end = std::min(name.find('+', begin), name.size());
+    const std::string part = name.substr(begin, end - begin);
+    const auto* known = std::find_if(std::begin(kReductions), std::end(kReductions),
+                                     [&](const NamedReduction& each) { return part == each.name; });
+    if (known == std::end(kReductions) || found.parts.size() == kMostParts) refuse_pooling(name);
+    found.parts.push_back(known->reduction);
+    begin = end + 1;
+  }
+  return found;
+}
+
+void reduce(Reduction reduction, const float* x, int stride, int hidden, int length, float* out) {
+  const auto add = [](float total, float value, int) { return total + value; };
+  const auto count = static_cast<float>(length);
+  std::fill(out, out + hidden, 0.0f);
+  switch (reduction) {
+    case Reduction::first:
+      std::copy(x, x + hidden, out);
+      return;
+    case Reduction::last:
+      std::copy(row_of(x, stride, length - 1), row_of(x, stride, length - 1) + hidden, out);
+      return;
+    case Reduction::max:
+      std::copy(x, x + hidden, out);
+      return combine_rows(x, stride, hidden, length, out,
+                          [](float top, float value, int) { return value > top ? value : top; });
+    case Reduction::weighted_mean:
+      combine_rows(x, stride, hidden, length, out, [](float total, float value, int row) {
+        return total + static_cast<float>(row + 1) * value;
+      });
+      return divide(out, hidden, count * (count + 1) / 2);
+    case Reduction::mean_sqrt_length:
+      combine_rows(x, stride, hidden, length, out, add);
+      return divide(out, hidden, std::sqrt(count));
+    case Reduction::mean:
+      combine_rows(x, stride, hidden, length, out, add);
+      return divide(out, hidden, count);
+  }
+}
+
+void apply_tanh(float* x, int count) {
+  for (int i = 0; i < count; ++i) x[i] = std::tanh(x[i]);
+}
+
+void scale_to_unit_length(float* x, int count) {
+  double squares = 0;
+  for (int i = 0; i < count; ++i) squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  const auto inverse = static_cast<float>(1 / std::max(std::sqrt(squares), kSmallestLength));
+  for (int i = 0; i < count; ++i) x[i] *= inverse;
+}
+
+}  // namespace m3e

@@ -1,0 +1,320 @@
+"""The exporter's tokenizers give the ids of transformers' for whatever a text may hold."""
+
+from __future__ import annotations
+
+import random
+import sys
+import unicodedata
+
+import pytest
+
+from families import pieces_of, train_unigram, write_byte_level_bpe, write_unigram, write_wordpiece
+from m3e_export import CheckpointError, UnsupportedModelError
+from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
+from m3e_export.errors import ExportDependencyError
+from synthetic import update_json, write_json
+
+COUNT = 10_000
+RANGES = {
+    "ASCII": [(0x20, 0x7F)],
+    "Latin with accents": [(0xA1, 0x250), (0x1E00, 0x1F00)],
+    "combining marks": [(0x61, 0x7B), (0x300, 0x370)],
+    "Chinese": [(0x4E00, 0xA000), (0x3400, 0x3500), (0x20000, 0x20100), (0xF900, 0xFA00)],
+    "frequent Chinese": [(0x4E00, 0x4F00)],
+    "kana": [(0x3041, 0x3100), (0xFF61, 0xFFA0)],
+    "Hangul": [(0xAC00, 0xD7A4), (0x1100, 0x1200)],
+    "Arabic": [(0x600, 0x700), (0xFB50, 0xFC00)],
+    "Greek and Cyrillic": [(0x370, 0x530)],
+    "Indic and Thai": [(0x900, 0x980), (0xE00, 0xE60)],
+    "full width": [(0xFF01, 0xFF61)],
+    "punctuation": [(0x2010, 0x2070), (0x3000, 0x3020), (0x21, 0x30)],
+    "digits": [(0x30, 0x3A), (0x660, 0x66A), (0x2460, 0x2480)],
+    "emoji": [(0x1F300, 0x1F650), (0x1F900, 0x1FA00), (0x200D, 0x200E), (0xFE0F, 0xFE10)],
+    "controls": [(0x0, 0x20), (0x7F, 0xA0), (0x200B, 0x2010), (0xFEFF, 0xFF00)],
+    "spaces": [(0x9, 0xE), (0x20, 0x21), (0xA0, 0xA1), (0x2000, 0x200B), (0x2028, 0x202A), (0x3000, 0x3001)],
+    "unassigned and private": [(0x378, 0x37A), (0xE000, 0xE010), (0x10FFF0, 0x10FFFE), (0x2FE0, 0x2FF0)],
+}
+LOOK_ALIKES = (
+    *("[CLS]", "[SEP]", "[PAD]", "[MASK]", "[UNK]", "[cls]", "[unused1]", "[ SEP ]", "[CLS", "MASK]"),
+    *("<s>", "</s>", "<pad>", "<unk>", "<mask>", "<S>", "< s >", " <mask>", "<mask> ", "▁", "▁a", "##a", "Ġ"),
+    *("👩‍👩‍👧‍👦", "🏳️‍🌈", "👍🏽", "e\u0301", "İ", "ß", "ﬁ", "ǆ", "ς", "ΑΣ", "don't", "it's", "I'LL", "\r\n"),
+)
+
+
+def generated(count: int = COUNT, seed: int = 20230601) -> list[str]:
+    """``count`` texts, each of one to eight runs of one kind of characters."""
+    chance = random.Random(seed)
+    kinds = list(RANGES.values())
+
+    def run() -> str:
+        if chance.random() < 0.15:
+            return chance.choice(LOOK_ALIKES)
+        ranges = chance.choice(kinds)
+        return "".join(chr(chance.randrange(*chance.choice(ranges))) for _ in range(chance.randint(1, 9)))
+
+    return [chance.choice(("", " ")).join(run() for _ in range(chance.randint(1, 8))) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def strings() -> list[str]:
+    return generated()
+
+
+def ids(folder, strings, model_type="bert"):
+    return [e.ids for e in load_tokenizer(folder, model_type).encode_batch(strings)]
+
+
+def assert_same_ids(folder, strings, model_type="bert"):
+    """Ours against AutoTokenizer, and both made for the same model."""
+    from transformers import AutoTokenizer
+
+    write_json(folder / "config.json", {"model_type": model_type})
+    expected = AutoTokenizer.from_pretrained(folder)(strings)["input_ids"]
+    differing(ids(folder, strings, model_type), expected, strings)
+
+
+def differing(found, expected, strings):
+    different = [(text, a, b) for text, a, b in zip(strings, found, expected, strict=True) if a != b]
+    assert not different, f"{len(different)} of {len(strings)} differ, first {different[0]!r}"
+
+
+WORDPIECE = {
+    "cased": {"lower_case": False},
+    "lower-cased": {"lower_case": True},
+    "lower-cased, accents kept": {"lower_case": True, "strip_accents": False},
+    "cased, accents stripped": {"lower_case": False, "strip_accents": True},
+    "Chinese not split": {"lower_case": True, "tokenize_chinese_chars": False},
+}
+
+
+@pytest.fixture
+def wordpiece(tmp_path):
+    def make(kind, lower_case, **settings):
+        folder = write_wordpiece(tmp_path / "model", kind, lower_case=lower_case)
+        update_json(folder / "tokenizer_config.json", **settings)
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("options", WORDPIECE.values(), ids=WORDPIECE.keys())
+@pytest.mark.parametrize("kind", ["tokenizer.json", "vocab.txt"])
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "ernie"])
+def test_wordpiece(kind, options, model_type, wordpiece, strings):
+    several = strings if model_type == "bert" else strings[:1000]
+    assert_same_ids(wordpiece(kind, **options), several, model_type)
+
+
+@pytest.mark.parametrize("kind", ["tokenizer.json", "vocab.txt"])
+def test_wordpiece_where_nothing_is_said(kind, wordpiece, strings):
+    """No tokenizer_config.json: lower-cased, whatever tokenizer.json says, since BertTokenizer is so."""
+    folder = wordpiece(kind, lower_case=False)
+    (folder / "tokenizer_config.json").unlink()
+    assert_same_ids(folder, strings[:2000])
+
+
+def test_a_class_that_takes_tokenizer_json_as_it_is_ignores_the_settings(wordpiece, strings):
+    folder = wordpiece("tokenizer.json", lower_case=False)
+    update_json(
+        folder / "tokenizer_config.json", do_lower_case=True, tokenizer_class="PreTrainedTokenizerFast"
+    )
+    assert_same_ids(folder, strings[:2000])
+
+
+@pytest.mark.parametrize("kind", ["tokenizer.json", "vocab.json"])
+@pytest.mark.parametrize("settings", [{}, {"add_prefix_space": True}], ids=str)
+def test_byte_level_bpe(kind, settings, tmp_path, strings):
+    assert_same_ids(write_byte_level_bpe(tmp_path, kind, **settings), strings, "roberta")
+
+
+@pytest.mark.parametrize("name", ["XLMRobertaTokenizer", "CamembertTokenizer"])
+def test_unigram(name, tmp_path, strings):
+    """All but exact ties, of which there is about one in ten thousand texts.
+
+    Two cuts of a text into the same pieces have one score, but for rounding. transformers 5 hands these two
+    classes the scores as Python reads them from tokenizer.json; the tokenizers library, which reads the file
+    itself in the runtime as in transformers 4, rounds some of them otherwise in the last bit.
+    """
+    from transformers import AutoTokenizer
+
+    model_type = "camembert" if name.startswith("Camembert") else "xlm-roberta"
+    folder = write_unigram(tmp_path, name)
+    write_json(folder / "config.json", {"model_type": model_type})
+    expected = AutoTokenizer.from_pretrained(folder)(strings)["input_ids"]
+    found = ids(folder, strings, model_type)
+    differing(list(map(sorted, found)), list(map(sorted, expected)), strings)
+    assert sum(a != b for a, b in zip(found, expected, strict=True)) <= 5
+
+
+def test_unigram_of_a_class_that_takes_tokenizer_json_as_it_is(tmp_path, strings):
+    assert_same_ids(write_unigram(tmp_path, "PreTrainedTokenizerFast"), strings, "xlm-roberta")
+
+
+def sentencepiece_model(folder):
+    """XLM-RoBERTa's form of the Unigram model: <unk>, <s>, </s> first, no <pad>, no <mask>."""
+    pytest.importorskip("sentencepiece", reason="converting needs sentencepiece, in no extra")
+    from transformers.convert_slow_tokenizer import import_protobuf
+
+    protobuf = import_protobuf()
+    model = protobuf.ModelProto()
+    for piece, kind in (("<unk>", 2), ("<s>", 3), ("</s>", 3)):
+        model.pieces.add(piece=piece, score=0.0, type=kind)
+    for piece, score in pieces_of(train_unigram())[5:]:
+        model.pieces.add(piece=piece, score=score, type=1)
+    model.trainer_spec.model_type = 1
+    model.trainer_spec.unk_id = 0
+    folder.mkdir(exist_ok=True)
+    (folder / "sentencepiece.bpe.model").write_bytes(model.SerializeToString())
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"})
+    return folder
+
+
+def test_a_sentencepiece_model_is_converted_where_the_packages_are_installed(tmp_path, strings):
+    assert_same_ids(sentencepiece_model(tmp_path / "model"), strings, "xlm-roberta")
+
+
+def test_a_sentencepiece_model_without_the_packages_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.raises(ExportDependencyError, match=r"pip install .* sentencepiece protobuf"):
+        load_tokenizer(tmp_path, "xlm-roberta")
+
+
+def test_a_broken_sentencepiece_model_is_a_checkpoint_error(tmp_path):
+    pytest.importorskip("sentencepiece", reason="converting needs sentencepiece, in no extra")
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(b"\xff" * 100)
+    with pytest.raises(CheckpointError):
+        load_tokenizer(tmp_path, "xlm-roberta")
+
+
+def test_tokens_that_a_trainer_added_keep_their_ids(tmp_path, strings):
+    folder = write_wordpiece(tmp_path / "model", "vocab.txt")
+    write_json(folder / "added_tokens.json", {"<b>": 2001, "<a>": 2000})
+    assert_same_ids(folder, [*strings[:500], "x<a>y<b> <B>"])
+    assert load_tokenizer(folder).token_to_id("<b>") == 2001
+
+
+def test_special_tokens_under_other_names_are_read_from_the_settings(tmp_path, strings):
+    folder = write_wordpiece(tmp_path / "model", "vocab.txt")
+    (folder / "special_tokens_map.json").unlink()
+    token = {"content": "[unused2]", "lstrip": True, "rstrip": False, "normalized": False}
+    update_json(
+        folder / "tokenizer_config.json", cls_token="[unused1]", mask_token={"__type": "AddedToken", **token}
+    )
+    assert_same_ids(folder, [*strings[:500], "a [unused2] b"])
+    names = special_token_names(folder, load_tokenizer(folder))
+    assert (names["cls_token"], names["mask_token"]) == ("[unused1]", "[unused2]")
+
+
+UNKNOWN_TO_RUST = "\u061d"  # punctuation since Unicode 14; the tokenizers library does not split there
+
+
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_the_python_tokenizer_of_bert(lower_case, tmp_path, strings):
+    """The slow one of transformers 4, kept in 5, on characters that both know.
+
+    It composes characters first (NFC), drops unassigned ones and splits at newer punctuation; the fast one,
+    which AutoTokenizer gives, does not, and we do as that does.
+    """
+    from transformers import BertTokenizerLegacy
+
+    folder = write_wordpiece(tmp_path / "model", "vocab.txt", lower_case=lower_case)
+    unknown = ("Cn", "Co")
+    shared = [
+        unicodedata.normalize("NFC", text)
+        for text in strings
+        if UNKNOWN_TO_RUST not in text and all(unicodedata.category(c) not in unknown for c in text)
+    ]
+    assert len(shared) > COUNT // 2
+    slow = BertTokenizerLegacy.from_pretrained(folder)
+    differing(ids(folder, shared), [slow(text)["input_ids"] for text in shared], shared)
+
+
+def vocabulary(content):
+    return lambda folder: (folder / "vocab.txt").write_bytes(content)
+
+
+def settings(**changes):
+    return lambda folder: update_json(folder / "tokenizer_config.json", **changes)
+
+
+def twice(folder):
+    lines = (folder / "vocab.txt").read_text().splitlines()
+    (folder / "vocab.txt").write_text("\n".join([*lines, lines[200]]))
+
+
+WORDPIECE_DAMAGE = {
+    "a token twice": twice,
+    "not UTF-8": vocabulary(b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n\xff\xfe\n"),
+    "empty": vocabulary(b""),
+    "empty lines": vocabulary(b"\n\n\n"),
+    "no special tokens": vocabulary(b"a\nb\n"),
+    "no start token": vocabulary(b"[PAD]\n[UNK]\n[SEP]\na\n"),
+    "zeros": vocabulary(bytes(1000)),
+    "a special token that is a number": settings(cls_token=5),
+    "a special token without content": settings(cls_token={"lstrip": True}),
+    "a special token of spaces": settings(cls_token="not there"),
+    "no unknown token": settings(unk_token=None),
+    "accents a word": settings(strip_accents="yes"),
+    "added tokens a list": settings(added_tokens_decoder=[1, 2]),
+    "added tokens without numbers": settings(added_tokens_decoder={"first": {"content": "x"}}),
+    "added tokens of numbers": settings(added_tokens_decoder={"1": 5}),
+    "added tokens' numbers words": lambda folder: write_json(folder / "added_tokens.json", {"x": "five"}),
+    "special tokens a list": lambda folder: write_json(folder / "special_tokens_map.json", []),
+}
+
+
+@pytest.mark.parametrize("damage", WORDPIECE_DAMAGE.values(), ids=WORDPIECE_DAMAGE.keys())
+def test_a_damaged_wordpiece_vocabulary_is_a_checkpoint_error(damage, tmp_path):
+    folder = write_wordpiece(tmp_path / "model", "vocab.txt")
+    (folder / "special_tokens_map.json").unlink()
+    damage(folder)
+    with pytest.raises(CheckpointError):
+        load_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("vocab.json", b""),
+        ("vocab.json", b"[]"),
+        ("vocab.json", b"{}"),
+        ("vocab.json", b'{"a": -1}'),
+        ("vocab.json", b'{"a": "b"}'),
+        ("vocab.json", b'{"<s>": 0, "<pad>": 1}'),
+        ("vocab.json", b"\xff\xfe"),
+        ("merges.txt", b"\xff\xfe\n"),
+        ("merges.txt", b"#version: 0.2\na\n"),
+        ("merges.txt", b"#version: 0.2\nnot there\n"),
+        ("merges.txt", b"#version: 0.2\na b c\n"),
+    ],
+)
+def test_a_damaged_byte_level_vocabulary_is_a_checkpoint_error(name, content, tmp_path):
+    folder = write_byte_level_bpe(tmp_path / "model", "vocab.json")
+    (folder / name).write_bytes(content)
+    with pytest.raises(CheckpointError):
+        load_tokenizer(folder, "roberta")
+
+
+def test_merges_without_a_vocabulary_are_a_checkpoint_error(tmp_path):
+    folder = write_byte_level_bpe(tmp_path / "model", "vocab.json")
+    (folder / "vocab.json").unlink()
+    with pytest.raises(CheckpointError, match=r"vocab.json and merges.txt"):
+        load_tokenizer(folder, "roberta")
+
+
+def test_a_class_that_needs_more_than_its_vocabulary_is_refused_by_name(tmp_path):
+    folder = write_wordpiece(tmp_path / "model", "vocab.txt")
+    update_json(folder / "tokenizer_config.json", tokenizer_class="BertJapaneseTokenizer")
+    with pytest.raises(UnsupportedModelError, match="BertJapaneseTokenizer"):
+        load_tokenizer(folder)
+
+
+LENGTHS = [(512, 512), (512.0, 512)]
+NO_LENGTHS = [(value, None) for value in (1e30, float("nan"), float("inf"), -5, 0, True, "512", None, [512])]
+
+
+@pytest.mark.parametrize(("said", "expected"), [*LENGTHS, *NO_LENGTHS])
+def test_a_length_that_means_nothing_is_no_length(said, expected, tmp_path):
+    write_json(tmp_path / "tokenizer_config.json", {"model_max_length": said})
+    assert tokenizer_length(tmp_path) == expected

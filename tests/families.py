@@ -1,0 +1,198 @@
+"""Checkpoints of every family, made by transformers' own classes, and small tokenizers trained for them."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers.decoders import ByteLevel, Metaspace
+
+from synthetic import make_tokenizer_files, modules_of, vocabulary, write_json
+
+__all__ = [
+    "FAMILIES",
+    "make_family",
+    "train_byte_level_bpe",
+    "train_unigram",
+    "write_byte_level_bpe",
+    "write_unigram",
+    "write_wordpiece",
+]
+
+_VOCABULARY = 2000
+_SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+_DISTIL = {"dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128}
+# Positions 2 more than the longest text, as in the originals.
+_ROBERTA = {**_SIZES, "max_position_embeddings": 130, "type_vocab_size": 1, "pad_token_id": 1}
+_BERT = {"max_position_embeddings": 128, "pad_token_id": 0}
+
+FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "bert": ("Bert", "wordpiece", {**_SIZES, **_BERT}),
+    "ernie": ("Ernie", "wordpiece", {**_SIZES, **_BERT, "use_task_id": True, "type_vocab_size": 4}),
+    "ernie without tasks": ("Ernie", "wordpiece", {**_SIZES, **_BERT, "use_task_id": False}),
+    "distilbert": ("DistilBert", "wordpiece", {**_DISTIL, **_BERT}),
+    "distilbert, sinusoids": ("DistilBert", "wordpiece", {**_DISTIL, **_BERT, "sinusoidal_pos_embds": True}),
+    "roberta": ("Roberta", "byte-level", {**_ROBERTA, "layer_norm_eps": 1e-5}),
+    "xlm-roberta": ("XLMRoberta", "unigram", {**_ROBERTA, "layer_norm_eps": 1e-5}),
+    "camembert": ("Camembert", "unigram", {**_ROBERTA, "layer_norm_eps": 1e-5}),
+}
+"""By name: the stem of transformers' classes, the kind of tokenizer, the entries of the configuration."""
+
+_ROBERTA_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+_ROBERTA_NAMES = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "cls_token": "<s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "mask_token": "<mask>",
+}
+_SCRIPTS = ((0x61, 0x7B), (0xC0, 0x180), (0x4E00, 0x4E80), (0x3041, 0x3097), (0x30A1, 0x30FB))
+_SCRIPTS += ((0xAC00, 0xAC80), (0x627, 0x64B), (0x3B1, 0x3CA), (0x430, 0x450), (0x30, 0x3A))
+
+
+def make_family(folder: Path, name: str, *, prefix: str = "", config: dict[str, Any] | None = None) -> Path:
+    """Write a checkpoint of ``FAMILIES[name]`` with random weights into ``folder`` and return it.
+
+    Args:
+        folder: where to.
+        name: the family.
+        prefix: put before every tensor name.
+        config: entries of the configuration that replace the family's.
+    """
+    import torch
+    import transformers
+
+    stem, kind, entries = FAMILIES[name]
+    settings = getattr(transformers, f"{stem}Config")(
+        **{"vocab_size": _VOCABULARY, **entries, **(config or {})}
+    )
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{stem}Model")(settings).eval()
+    with torch.no_grad():
+        for key, tensor in model.named_parameters():
+            _fill(torch, key, tensor)
+    model.save_pretrained(folder)
+    if prefix:
+        _put_prefix(folder / "model.safetensors", prefix)
+    {"wordpiece": write_wordpiece, "byte-level": write_byte_level_bpe, "unigram": write_unigram}[kind](folder)
+    _write_modules(folder, settings.hidden_size)
+    return folder
+
+
+def _fill(torch: Any, name: str, tensor: Any) -> None:
+    """Large enough that every part of the model matters, padding's rows included."""
+    if "norm" in name.lower() and name.endswith("weight"):
+        tensor.normal_(1.0, 0.1)
+    elif tensor.ndim == 1:
+        tensor.normal_(0.0, 0.1)
+    elif "embeddings" in name:
+        tensor.normal_(0.0, 0.05)
+    else:
+        tensor.normal_(0.0, 0.5 * tensor.shape[1] ** -0.5)
+
+
+def _put_prefix(file: Path, prefix: str) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    save_file(
+        {prefix + key: value for key, value in load_file(file).items()}, file, metadata={"format": "pt"}
+    )
+
+
+def _write_modules(folder: Path, hidden: int) -> None:
+    write_json(folder / "modules.json", modules_of("Transformer", "Pooling"))
+    pooling = {"word_embedding_dimension": hidden, "pooling_mode_mean_tokens": True}
+    write_json(folder / "1_Pooling" / "config.json", pooling)
+
+
+def write_wordpiece(folder: Path, kind: str = "tokenizer.json", **settings: Any) -> Path:
+    """BERT's tokenizer over the synthetic vocabulary; ``kind`` is ``tokenizer.json`` or ``vocab.txt``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    make_tokenizer_files(folder, vocabulary(_VOCABULARY), kind, **settings)
+    return folder
+
+
+def write_byte_level_bpe(folder: Path, kind: str = "tokenizer.json", **settings: Any) -> Path:
+    """RoBERTa's tokenizer; ``kind`` is ``tokenizer.json`` or ``vocab.json``, beside which go the merges."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_byte_level_bpe()
+    if kind == "tokenizer.json":
+        tokenizer.save(str(folder / kind))
+    else:
+        tokenizer.model.save(str(folder))
+    _write_settings(folder, "RobertaTokenizer", settings)
+    return folder
+
+
+def write_unigram(folder: Path, tokenizer_class: str = "XLMRobertaTokenizer", **settings: Any) -> Path:
+    """XLM-RoBERTa's tokenizer, as tokenizer.json; it has a normalizer only where the class is general.
+
+    transformers 5 keeps none but a precompiled one for XLMRobertaTokenizer, which only SentencePiece makes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    train_unigram(tokenizer_class == "PreTrainedTokenizerFast").save(str(folder / "tokenizer.json"))
+    _write_settings(folder, tokenizer_class, settings)
+    return folder
+
+
+def _write_settings(folder: Path, tokenizer_class: str, settings: dict[str, Any]) -> None:
+    content = {"tokenizer_class": tokenizer_class, "model_max_length": 1e30, **_ROBERTA_NAMES, **settings}
+    write_json(folder / "tokenizer_config.json", content)
+
+
+def corpus(lines: int = 3000, seed: int = 7) -> Iterator[str]:
+    """Lines of made-up words, each word of one script."""
+    chance = random.Random(seed)
+    words = [
+        "".join(chr(chance.randrange(*script)) for _ in range(chance.randint(1, 7)))
+        for script in _SCRIPTS
+        for _ in range(200)
+    ]
+    for _ in range(lines):
+        yield " ".join(chance.choices(words, k=chance.randint(3, 12)))
+
+
+def train_byte_level_bpe() -> Tokenizer:
+    """A byte-level BPE with RoBERTa's special tokens and ids."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_VOCABULARY,
+        special_tokens=_ROBERTA_SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return tokenizer
+
+
+def train_unigram(normalized: bool = False) -> Tokenizer:
+    """A Unigram tokenizer with XLM-RoBERTa's special tokens and ids; ``<mask>`` is last there, not here."""
+    tokenizer = Tokenizer(models.Unigram())
+    if normalized:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    )
+    tokenizer.decoder = Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=_VOCABULARY, special_tokens=_ROBERTA_SPECIAL, unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return tokenizer
+
+
+def pieces_of(tokenizer: Tokenizer) -> list[tuple[str, float]]:
+    """Pieces and scores of a Unigram tokenizer, in the order of their ids."""
+    return [tuple(piece) for piece in json.loads(tokenizer.to_str())["model"]["vocab"]]
