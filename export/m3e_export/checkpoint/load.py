@@ -46,7 +46,7 @@ class Checkpoint:
 
     @property
     def dimension(self) -> int:
-        """Length of a sentence vector: of the last layer after the pooling, or of the poolings side by side."""
+        """Length of a sentence vector: the last layer after the pooling says it, or else the pooling."""
         if self.dense:
             return int(self.dense[-1].weight.shape[1])
         return pooling_spec(self.layout.pooling).width(self.spec.hidden)
