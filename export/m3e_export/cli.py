@@ -53,6 +53,7 @@ def _command(options: argparse.Namespace) -> int:
             compute_capabilities=tuple(options.compute_capability),
             hardware_compatible=options.hardware_compatible,
             strip_weights=options.strip_weights,
+            refit=options.refit,
             timing_cache=options.timing_cache,
         ),
         force=options.force,
@@ -180,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave the weights out of the engine (needs a GPU)",
     )
+    add("--refit", action="store_true", help="let weights of the engine be replaced later (needs a GPU)")
     add(
         "--timing-cache",
         metavar="FILE",

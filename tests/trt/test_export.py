@@ -95,7 +95,10 @@ def test_an_unknown_compute_capability_is_exit_2_and_leaves_nothing(rtx, tiny_ch
     assert not out.parent.exists()
 
 
-@pytest.mark.parametrize("option", [["--compute-capability", "8.9"], ["--timing-cache", "timings"]])
+@pytest.mark.parametrize(
+    "option",
+    [["--compute-capability", "8.9"], ["--timing-cache", "timings"], ["--refit"], ["--strip-weights"]],
+)
 def test_options_of_an_engine_without_one_are_exit_2(tiny_checkpoint, tmp_path, option, capsys):
     assert main([str(tiny_checkpoint), "-o", str(tmp_path / "bundle"), *option]) == 2
     assert "tensorrt" in capsys.readouterr().err
