@@ -161,6 +161,8 @@ def _check_contents(folder: Path, manifest: Manifest) -> None:
         problem = f"max_length {manifest.tokenization.max_length}"
     elif not manifest.artifacts or any(not artifact.files for artifact in manifest.artifacts):
         problem = "no artifact, or one without files"
+    elif any(each.format == "tensorrt" and len(each.files) < 2 for each in manifest.artifacts):
+        problem = "an engine without the graph that it was built from"
     elif manifest.default_prompt_name is not None and manifest.default_prompt_name not in manifest.prompts:
         problem = f"default prompt {manifest.default_prompt_name!r} without a text"
     else:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime import outputs
-from m3e_runtime.backends import Backend, Choice, choose, load_backend, native, run_all
+from m3e_runtime.backends import Backend, Choice, native, open_best, run_all
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import InvalidTextError, OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
@@ -79,8 +79,7 @@ class Encoder:
         if threads is not None and threads < 1:
             raise OptionError(f"threads={threads}: at least one thread is needed.")
         bundle = Bundle.open(path)
-        chosen = choose(bundle, device, artifact, backend)
-        engine = load_backend(bundle, chosen, threads or available_threads(), verify)
+        chosen, engine = open_best(bundle, device, artifact, backend, threads or available_threads(), verify)
         spec = bundle.manifest.tokenization
         file = bundle.verify(spec.file) if verify else bundle.resolve(spec.file)
         tokenizer = TextTokenizer.from_file(file, spec.max_length)

@@ -2,6 +2,6 @@
 
 from m3e_runtime.backends.base import Backend, run_all
 from m3e_runtime.backends.choice import Choice, choose
-from m3e_runtime.backends.load import load_backend
+from m3e_runtime.backends.load import load_backend, open_best
 
-__all__ = ["Backend", "Choice", "choose", "load_backend", "run_all"]
+__all__ = ["Backend", "Choice", "choose", "load_backend", "open_best", "run_all"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from m3e_runtime.backends import native
 from m3e_runtime.backends.device import DeviceRequest, parse_device
@@ -60,7 +61,11 @@ class _Candidate:
 
 
 def choose(
-    bundle: Bundle, device: str = "auto", name: str | None = None, backend: str | None = None
+    bundle: Bundle,
+    device: str = "auto",
+    name: str | None = None,
+    backend: str | None = None,
+    failed: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> Choice:
     """The fastest of what the bundle has that runs on ``device``.
 
@@ -69,6 +74,7 @@ def choose(
         device: see :func:`m3e_runtime.backends.device.parse_device`.
         name: consider this artifact only.
         backend: consider this one of :data:`BACKENDS` only.
+        failed: artifacts and backends that could not be opened, with the reason.
 
     Raises:
         OptionError: an unknown device, artifact or backend, or the bundle has nothing that fits all three.
@@ -79,7 +85,7 @@ def choose(
     candidates = _fitting(bundle, request, name, backend)
     refused: list[str] = []
     for candidate in sorted(candidates, key=lambda each: each.rank):
-        reason = search.why_not(candidate)
+        reason = failed.get((candidate.artifact.name, candidate.backend)) or search.why_not(candidate)
         if reason is None:
             found = search.gpu if candidate.for_gpu else None
             return Choice(candidate.artifact, candidate.backend, found, _why(candidate, found, refused, name))

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
 from pathlib import Path
 
 from m3e_runtime.backends.base import Backend
-from m3e_runtime.backends.choice import Choice
+from m3e_runtime.backends.choice import Choice, choose
+from m3e_runtime.backends.device import parse_device
 from m3e_runtime.backends.layout import layout_for
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.bundle import Bundle
+from m3e_runtime.errors import BundleError, EngineBuildError, EngineMissingError, EngineRunError
 from m3e_runtime.gpu import Gpu
 
-__all__ = ["load_backend"]
+__all__ = ["load_backend", "open_best"]
+
+logger = logging.getLogger(__name__)
+
+
+def open_best(
+    bundle: Bundle, device: str, name: str | None, backend: str | None, threads: int, verify: bool
+) -> tuple[Choice, Backend]:
+    """Choose, see :func:`m3e_runtime.backends.choice.choose`, and open.
+
+    What is for a GPU and turns out not to open here is passed over, unless a GPU was asked for.
+
+    Raises:
+        M3EError: as :func:`choose` and :func:`load_backend`.
+    """
+    failed: dict[tuple[str, str], str] = {}
+    while True:
+        choice = choose(bundle, device, name, backend, failed)
+        try:
+            return choice, load_backend(bundle, choice, threads, verify)
+        except (EngineMissingError, EngineBuildError, EngineRunError) as error:
+            if choice.gpu is None or parse_device(device).needs_gpu:
+                raise
+            failed[choice.artifact.name, choice.backend] = str(error)
 
 
 def load_backend(bundle: Bundle, choice: Choice, threads: int, verify: bool) -> Backend:
@@ -42,13 +69,18 @@ def _tensorrt(bundle: Bundle, choice: Choice, gpu: Gpu) -> Backend:
     from m3e_runtime.trt.engine import Engine
     from m3e_runtime.trt.plans import find_plan, kernel_cache, package_for
 
+    artifact = choice.artifact
     cuda = CudaContext(gpu.index)
-    cuda.activate()
-    trt = package_for(choice.artifact, gpu)
-    plan = find_plan(bundle, choice.artifact, trt, gpu)
-    engine = Engine(trt, plan.content, plan.weights, kernel_cache(choice.artifact, trt, gpu))
-    layout = layout_for(choice.artifact.layout, bundle.manifest.tokenization.max_length)
-    return TensorRtGpu(engine, cuda, gpu, layout, bundle.manifest.dimension)
+    with cuda.active():
+        trt = package_for(artifact, gpu)
+        plan = find_plan(bundle, artifact, trt, gpu)
+        kernels = kernel_cache(bundle, artifact, trt, gpu)
+        try:
+            engine = Engine(trt, cuda, plan.content, plan.weights, kernels)
+        except BundleError as error:
+            raise BundleError(f"{plan.origin}: {error}") from error
+        layout = layout_for(artifact.layout, bundle.manifest.tokenization.max_length)
+        return TensorRtGpu(engine, cuda, gpu, layout, bundle.manifest.dimension)
 
 
 def _onnxruntime(bundle: Bundle, choice: Choice, gpu: Gpu, model: Path) -> Backend:
@@ -61,8 +93,7 @@ def _onnxruntime(bundle: Bundle, choice: Choice, gpu: Gpu, model: Path) -> Backe
     if artifact.format == "onnx":
         return OnnxRuntimeGpu(model, gpu, layout, bundle.manifest.dimension)
     graph = artifact.files[1]  # TensorRT's providers take the graph that lies beside the engine
-    cache = cache_folder() / "providers" / graph.sha256[:16]
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    cache = _writable(cache_folder() / "providers" / graph.sha256[:16])
     return OnnxRuntimeGpu(
         bundle.resolve(graph),
         gpu,
@@ -72,3 +103,13 @@ def _onnxruntime(bundle: Bundle, choice: Choice, gpu: Gpu, model: Path) -> Backe
         default_profiles(longest)[-1:],  # these providers stay with the first they get
         cache,
     )
+
+
+def _writable(folder: Path) -> Path:
+    """``folder``, or a temporary one where it cannot be made: what is kept there is then made again."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        logger.warning("%s cannot be made: %s.", folder, error.strerror)
+        return Path(tempfile.mkdtemp(prefix="m3e-"))
+    return folder

@@ -114,7 +114,11 @@ class OnnxRuntimeGpu:
         if os.getpid() != self._process:  # its thread is not here, and to wait for it would be for ever
             raise EngineRunError("a GPU cannot be used in a process forked off: load the encoder there.")
         size = self._size([len(ids) for ids in token_ids])
-        return self._thread.submit(self._run, token_ids, size).result()
+        try:
+            running = self._thread.submit(self._run, token_ids, size)
+        except RuntimeError as error:  # its thread has ended
+            raise EngineRunError("the encoder was closed; load it again.") from error
+        return running.result()
 
     def close(self) -> None:
         """Give the GPU's memory back; nothing may run any more."""

@@ -63,7 +63,7 @@ def check_provider(backend: str) -> None:
     if "CUDAExecutionProvider" not in available:
         raise EngineMissingError(
             "ONNX Runtime is there in its package for CPUs: "
-            "`pip uninstall onnxruntime && pip install 'm3e-runtime[gpu]'`."
+            "`pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'm3e-runtime[gpu]'`."
         )
     raise EngineMissingError(f"this ONNX Runtime has no {provider}; it has {', '.join(available)}.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +29,9 @@ LANES = 2
 RECORDED_SIZES = 32
 """Sizes that a lane keeps recorded; each holds a context and buffers, a few MB of the GPU's memory."""
 
+_TYPES = {"int64": "DataType.INT64", "int32": "DataType.INT32", "float32": "DataType.FLOAT"}
+"""TensorRT's names of numpy's types."""
+
 Vectors = npt.NDArray[np.float32]
 
 
@@ -35,13 +39,12 @@ class TensorRtGpu:
     """An engine on one GPU. ``run`` and ``submit`` may be called from several threads at once."""
 
     instruction_set: str | None = None
-    lanes = LANES
 
     def __init__(self, engine: Engine, cuda: CudaContext, gpu: Gpu, layout: Layout, dimension: int) -> None:
-        """Take buffers on ``gpu``, whose context is active in the calling thread.
+        """Take buffers on ``gpu``, whose context is the calling thread's.
 
         Raises:
-            BundleError: the engine takes other inputs, or gives another dimension, than the manifest says.
+            BundleError: the engine takes other inputs, or gives other vectors, than the manifest says.
             EngineRunError: the GPU has not enough memory.
         """
         self.name = engine.trt.name.replace("_", "-")
@@ -59,13 +62,21 @@ class TensorRtGpu:
                 f"the engine gives {engine.output_shape()[-1]} dimensions, the manifest says {dimension}. "
                 "Export it again."
             )
+        types = {name: _TYPES[dtype.name] for name, dtype in layout.types.items()} | {
+            OUTPUT: _TYPES["float32"]
+        }
+        if engine.types != types:
+            raise BundleError(f"the engine's types are {engine.types}, not {types}. Export it again.")
         self._cuda = cuda
+        self._closed = False
         self._engine = engine
         self._lanes = [_Lane(cuda, engine, layout, dimension) for _ in range(LANES)]
         # The last one back goes out first: a single caller meets what it has recorded before.
         self._idle: queue.LifoQueue[_Lane] = queue.LifoQueue()
         for lane in reversed(self._lanes):
             self._idle.put(lane)
+        # At the end of the process too. Made last, so that it runs before anything is given back.
+        self._keep_kernels = weakref.finalize(self, engine.keep_kernels)
 
     @property
     def token_budget(self) -> int:
@@ -97,24 +108,41 @@ class TensorRtGpu:
         """Start a run and return at once; None where all lanes are busy and ``wait`` is false.
 
         Who holds a pending run must not wait for another: two who do could wait for each other.
+
+        Raises:
+            EngineRunError: as :meth:`run`; also after :meth:`close`, and in a forked process.
         """
-        try:
-            lane = self._idle.get(block=wait)
-        except queue.Empty:
-            return None
-        try:
-            self._cuda.activate()
-            return _Pending(self, lane, lane.start(token_ids), len(token_ids))
-        except BaseException:
-            self._idle.put(lane)
-            raise
+        self._ensure_open()
+        with self._cuda.active():
+            try:
+                lane = self._idle.get(block=wait)
+            except queue.Empty:
+                return None
+            try:
+                self._ensure_open()  # it may have been closed while this one waited
+                return _Pending(self, lane, lane.start(token_ids), len(token_ids))
+            except BaseException:
+                self._idle.put(lane)
+                raise
+
+    def _ensure_open(self) -> None:
+        if self._closed:
+            raise EngineRunError("the encoder was closed; load it again.")
 
     def close(self) -> None:
-        """Give the GPU's memory back; nothing may run any more."""
-        self._cuda.activate()
-        self._engine.keep_kernels()
-        for lane in self._lanes:
-            lane.close()
+        """Give the GPU's memory back, when the runs under way have ended; nothing can run any more."""
+        if self._closed:
+            return
+        lanes = [self._idle.get() for _ in self._lanes]
+        self._closed = True
+        with self._cuda.active():
+            self._keep_kernels()
+            for lane in lanes:
+                lane.close()
+            self._engine.close()
+        self._cuda.close()
+        for lane in lanes:  # who waits for one wakes up, and is told
+            self._idle.put(lane)
 
 
 class _Pending:
@@ -129,8 +157,8 @@ class _Pending:
     def result(self) -> Vectors:
         """Wait for the vectors, float32 ``[texts, dimension]``. To be called once."""
         try:
-            self._backend._cuda.activate()
-            self._lane.stream.synchronize()
+            with self._backend._cuda.active():
+                self._lane.stream.synchronize()
             vectors: Vectors = self._slot.vectors[: self._texts].copy()
             return vectors
         finally:
@@ -150,6 +178,8 @@ class _Lane:
         self._by_profile: dict[int, _Slot] = {}
         self._recorded: OrderedDict[BatchSize, _Slot] = OrderedDict()
         self._met: set[BatchSize] = set()
+        self._without: set[BatchSize] = set()
+        """Sizes that there was no room to record."""
 
     def start(self, token_ids: Sequence[TokenIds]) -> _Slot:
         """Put a run into the stream."""
@@ -187,10 +217,17 @@ class _Lane:
         if size not in self._met:
             self._met.add(size)
             return self._any_size(profile)
+        if size in self._without:
+            return self._any_size(profile)
         if len(self._recorded) >= RECORDED_SIZES:
             _, oldest = self._recorded.popitem(last=False)
             oldest.close()
-        slot = self._new_slot(profile, self._layout.shapes(size), size.texts, recorded=True)
+        try:
+            slot = self._new_slot(profile, self._layout.shapes(size), size.texts, recorded=True)
+        except EngineRunError as error:
+            logger.info("A size will not be recorded: %s", error)
+            self._without.add(size)
+            return self._any_size(profile)
         self._recorded[size] = slot
         return slot
 
@@ -242,6 +279,7 @@ class _Slot:
     def shape_to(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, npt.NDArray[Any]]:
         """Set the shapes of the next runs; return the arrays to fill."""
         if shapes != self._shapes:
+            self._shapes = {}  # until all are set
             for name, shape in shapes.items():
                 if not self._context.set_input_shape(name, shape):
                     raise EngineRunError(f"the engine refuses {name} of shape {shape}.")
@@ -289,7 +327,8 @@ class _Slot:
 
     def _on_device(self, host: PinnedArray, name: str) -> DeviceMemory:
         device = DeviceMemory(self._cuda, max(1, host.size))
-        self._context.set_tensor_address(name, device.address)
+        if not self._context.set_tensor_address(name, device.address):
+            raise EngineRunError(f"the engine refuses memory for {name}.")
         return device
 
 

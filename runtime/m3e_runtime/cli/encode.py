@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -111,6 +112,11 @@ def _add_vector_options(parser: argparse.ArgumentParser) -> None:
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("run")
     group.add_argument("--artifact", metavar="NAME", help="artifact to run (default: the fastest)")
+    group.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda, cuda:1 or tensorrt (default: auto, the best there is)",
+    )
     group.add_argument("--batch-size", type=int, metavar="N", help="most texts in one run of the engine")
     group.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all)")
     group.add_argument("--force", action="store_true", help="replace an existing output")
@@ -127,8 +133,11 @@ def _command(options: argparse.Namespace) -> int:
         raise OptionError("--field is for JSON Lines, and the input is read as text; add --format jsonl.")
     ranges = _load_ranges(options.precision, options.ranges)
     with open_input(options.input) as stream:
-        encoder = Encoder.load(options.bundle, artifact=options.artifact, threads=options.threads)
-        summary = _encode(encoder, stream, ranges, options)
+        loaded = Encoder.load(
+            options.bundle, device=options.device, artifact=options.artifact, threads=options.threads
+        )
+        with closing(loaded) as encoder:
+            summary = _encode(encoder, stream, ranges, options)
     _report(summary, options.json)
     return 0
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from m3e_runtime.errors import EngineMissingError, EngineRunError
@@ -26,6 +29,7 @@ class CudaContext:
             EngineRunError: the driver refuses.
         """
         self._driver = _bindings()
+        self._process = os.getpid()
         try:
             self.call("cuInit", 0)
         except RuntimeError as error:  # cuda-bindings finds no driver to load
@@ -34,9 +38,25 @@ class CudaContext:
         self._context = self.call("cuDevicePrimaryCtxRetain", device)
         self.close = weakref.finalize(self, self._driver.cuDevicePrimaryCtxRelease, device)
 
-    def activate(self) -> None:
-        """Make it the calling thread's context. Each thread has to, before any other call."""
-        self.call("cuCtxSetCurrent", self._context)
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Have it as the calling thread's context; afterwards the thread has what it had before.
+
+        Raises:
+            EngineRunError: this process was forked off the one that took hold of the GPU.
+        """
+        if self.forked:
+            raise EngineRunError("a GPU cannot be used in a process forked off: load the encoder there.")
+        self.call("cuCtxPushCurrent", self._context)
+        try:
+            yield
+        finally:
+            self.call("cuCtxPopCurrent")
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is another process than the one that took hold of the GPU."""
+        return os.getpid() != self._process
 
     def call(self, function: str, *arguments: Any) -> Any:
         """Call ``function`` of the driver; return what it gives.
@@ -55,10 +75,11 @@ class CudaContext:
         """A member of one of the driver's enumerations."""
         return getattr(getattr(self._driver, kind), name)
 
-    def free_memory(self) -> int:
-        """Bytes of the GPU's memory that nobody uses."""
-        status, free, _ = self._driver.cuMemGetInfo()
-        return int(free) if status == self._driver.CUresult.CUDA_SUCCESS else 0
+    def release(self, function: str, handle: Any) -> None:
+        """Give ``handle`` back by ``function``, from any thread; a forked process has nothing to give."""
+        if not self.forked:
+            with self.active():
+                self.call(function, handle)
 
 
 @functools.cache

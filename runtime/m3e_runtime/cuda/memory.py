@@ -28,7 +28,7 @@ class DeviceMemory:
         self.size = size
         pointer = cuda.call("cuMemAlloc", size) if size else 0
         self.address = int(pointer)
-        self.close = weakref.finalize(self, _free, cuda, "cuMemFree", pointer)
+        self.close = weakref.finalize(self, cuda.release, "cuMemFree", pointer) if size else _nothing
 
 
 class PinnedArray:
@@ -43,10 +43,8 @@ class PinnedArray:
         self.size = count * kind.itemsize
         raw = memoryview((ctypes.c_byte * self.size).from_address(self.address)).cast("B")
         self.array: npt.NDArray[Any] = np.frombuffer(raw, dtype=kind, count=count).reshape(shape)
-        self.close = weakref.finalize(self, _free, cuda, "cuMemFreeHost", pointer)
+        self.close = weakref.finalize(self, cuda.release, "cuMemFreeHost", pointer)
 
 
-def _free(cuda: CudaContext, function: str, pointer: Any) -> None:
-    if int(pointer):
-        cuda.activate()
-        cuda.call(function, pointer)
+def _nothing() -> None:
+    """What there is to give back of no bytes."""

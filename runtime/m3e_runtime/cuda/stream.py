@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from m3e_runtime.cuda.context import CudaContext
 from m3e_runtime.cuda.memory import DeviceMemory, PinnedArray
+from m3e_runtime.errors import EngineRunError
 
 __all__ = ["RecordedGraph", "Stream"]
 
@@ -20,7 +22,7 @@ class Stream:
         flags = cuda.constant("CUstream_flags", "CU_STREAM_NON_BLOCKING")
         self._stream = cuda.call("cuStreamCreate", flags)
         self.handle = int(self._stream)
-        self.close = weakref.finalize(self, _destroy, cuda, "cuStreamDestroy", self._stream)
+        self.close = weakref.finalize(self, cuda.release, "cuStreamDestroy", self._stream)
 
     def copy_to_device(self, source: PinnedArray, target: DeviceMemory, size: int) -> None:
         """Copy the first ``size`` bytes; returns at once."""
@@ -45,9 +47,11 @@ class Stream:
         self._cuda.call("cuStreamBeginCapture", self._stream, mode)
         try:
             work()
-        finally:
-            graph = self._cuda.call("cuStreamEndCapture", self._stream)
-        return RecordedGraph(self._cuda, graph)
+        except BaseException:
+            with suppress(EngineRunError):  # a spoilt recording gives none
+                self._cuda.call("cuGraphDestroy", self._cuda.call("cuStreamEndCapture", self._stream))
+            raise
+        return RecordedGraph(self._cuda, self._cuda.call("cuStreamEndCapture", self._stream))
 
     def launch(self, graph: RecordedGraph) -> None:
         """Run recorded work; returns at once."""
@@ -62,9 +66,4 @@ class RecordedGraph:
             self.handle = cuda.call("cuGraphInstantiate", graph, 0)
         finally:
             cuda.call("cuGraphDestroy", graph)
-        self.close = weakref.finalize(self, _destroy, cuda, "cuGraphExecDestroy", self.handle)
-
-
-def _destroy(cuda: CudaContext, function: str, handle: Any) -> None:
-    cuda.activate()
-    cuda.call(function, handle)
+        self.close = weakref.finalize(self, cuda.release, "cuGraphExecDestroy", self.handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from m3e_runtime.trt.options import EngineOptions, Profile
 from m3e_runtime.trt.package import TensorRT
 
 __all__ = ["BuiltEngine", "build_engine", "choose_capabilities", "parse_graph", "set_capabilities"]
+
+logger = logging.getLogger(__name__)
 
 _USUAL_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
 """What TensorRT-RTX builds for by itself; older GPUs would cost these speed, and have to be asked for."""
@@ -166,16 +169,23 @@ class _TimingCache:
         self._path = Path(path) if path and trt.needs_gpu_to_build else None
         if self._path:
             content = self._path.read_bytes() if self._path.exists() else b""
-            config.set_timing_cache(config.create_timing_cache(content), ignore_mismatch=False)
+            cache = config.create_timing_cache(content)
+            if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+                logger.warning("%s is damaged or of another GPU, and begun anew.", self._path)
+                config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
     def keep(self) -> None:
-        """Write what this build has learned, whole or not at all."""
-        if self._path is None:
+        """Write what this build has learned, whole or not at all; the engine is not lost where that fails."""
+        cache = self._config.get_timing_cache() if self._path else None
+        if self._path is None or cache is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._path.parent, delete=False) as file:
-            file.write(bytes(self._config.get_timing_cache().serialize()))
-        os.replace(file.name, self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._path.parent, delete=False) as file:
+                file.write(bytes(cache.serialize()))
+            os.replace(file.name, self._path)
+        except OSError as error:
+            logger.warning("%s cannot be kept for the next time: %s.", self._path, error.strerror)
 
 
 def _words(messages: list[str]) -> str:

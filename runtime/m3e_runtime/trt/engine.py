@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m3e_runtime.cuda import DeviceMemory
+from m3e_runtime.cuda import CudaContext, DeviceMemory
 from m3e_runtime.errors import BundleError, EngineRunError
 from m3e_runtime.trt.cache import CacheEntry
 from m3e_runtime.trt.monitor import make_logger
@@ -40,12 +40,18 @@ class Engine:
     """One engine for any number of execution contexts."""
 
     def __init__(
-        self, trt: TensorRT, plan: bytes, weights: Path | None = None, kernels: CacheEntry | None = None
+        self,
+        trt: TensorRT,
+        cuda: CudaContext,
+        plan: bytes,
+        weights: Path | None = None,
+        kernels: CacheEntry | None = None,
     ) -> None:
-        """Open ``plan`` on the calling thread's GPU.
+        """Open ``plan`` on the GPU of ``cuda``, which is the calling thread's context.
 
         Args:
             trt: the package that the plan is for.
+            cuda: the context.
             plan: the serialized engine.
             weights: the graph that has the weights, where the plan was stripped of them.
             kernels: where kernels are kept that ``tensorrt_rtx`` compiles as it meets new shapes.
@@ -63,13 +69,16 @@ class Engine:
             self._fill_in(weights)
         self._lock = threading.Lock()
         self._kernels = kernels
+        self._kept: bytes | None = None
         self._compiled = self._known_kernels()
         self.inputs = self._names("INPUT")
         if self._names("OUTPUT") != (OUTPUT,):
             raise BundleError(f"the engine gives {self._names('OUTPUT')}, not {OUTPUT}. Export it again.")
+        self.types = {name: str(self._engine.get_tensor_dtype(name)) for name in (*self.inputs, OUTPUT)}
         self.profiles = tuple(map(self._range, range(self._engine.num_optimization_profiles)))
         self.scratch_bytes = int(self._engine.device_memory_size_v2)
         """Memory of the GPU that a run takes for what lies between the layers."""
+        self._cuda = cuda  # the last to be let go: the engine must not outlive its context
 
     def profile_for(self, shapes: Mapping[str, Shape]) -> int | None:
         """The first profile that takes these shapes; those for latency come first."""
@@ -110,9 +119,17 @@ class Engine:
             raise EngineRunError(f"{self.trt.name} cannot run the engine: {self._words()}")
 
     def keep_kernels(self) -> None:
-        """Write what ``tensorrt_rtx`` has compiled, for the next process."""
-        if self._kernels is not None and self._compiled is not None:
-            self._kernels.write(bytes(self._compiled.serialize()))
+        """Write what ``tensorrt_rtx`` has compiled since it was opened, for the next process."""
+        if self._kernels is None or self._compiled is None:
+            return
+        compiled = bytes(self._compiled.serialize())
+        if compiled != self._kept:
+            self._kernels.write(compiled)
+            self._kept = compiled
+
+    def close(self) -> None:
+        """Give the weights' memory back, once no context is held any more."""
+        self._compiled = self._engine = self._runtime = None
 
     def _new_context(self, recorded: bool) -> Any:
         library = self.trt.module
@@ -132,9 +149,9 @@ class Engine:
         if self.trt.name != "tensorrt_rtx":
             return None
         compiled = self._engine.create_runtime_config().create_runtime_cache()
-        known = self._kernels.read() if self._kernels is not None else None
-        if known is not None:
-            compiled.deserialize(known)
+        self._kept = self._kernels.read() if self._kernels is not None else None
+        if self._kept is not None:
+            compiled.deserialize(self._kept)
         return compiled
 
     def _fill_in(self, weights: Path) -> None:
@@ -155,4 +172,6 @@ class Engine:
         return ShapeRange(least, most)
 
     def _words(self) -> str:
-        return " | ".join(dict.fromkeys(self._log.errors)) or "it gives no reason"
+        """What TensorRT has complained of since it was asked last."""
+        said, self._log.errors = self._log.errors, []
+        return " | ".join(dict.fromkeys(said)) or "it gives no reason"

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_logger(trt: TensorRT) -> Any:
-    """A logger for the builder that logs its warnings, and keeps errors and the layers of the engine."""
+    """A logger that passes warnings on as information, and keeps errors and the layers of an engine."""
     library = trt.module
 
     class Logger(library.ILogger):  # type: ignore[misc, name-defined]

@@ -12,7 +12,7 @@ from m3e_runtime.gpu import Gpu
 from m3e_runtime.manifest import Artifact
 from m3e_runtime.trt.build import build_engine, choose_capabilities
 from m3e_runtime.trt.cache import CacheEntry, cache_folder
-from m3e_runtime.trt.options import EngineOptions, default_profiles
+from m3e_runtime.trt.options import EngineOptions, Profile, default_profiles
 from m3e_runtime.trt.package import PACKAGES, TensorRT, find_package
 
 __all__ = ["Plan", "find_plan", "kernel_cache", "package_for", "why_no_plan", "why_not_fit"]
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """A serialized engine, where it is from, and the graph to take weights from if it has none."""
+    """A serialized engine, the file that it is from, and the graph to take weights from if it has none."""
 
     content: bytes
     origin: str
@@ -93,20 +93,20 @@ def find_plan(
     reason = why_not_fit(artifact, trt, gpu)
     if reason is None:
         stripped = artifact.requires.get("weights") == "graph"
-        return Plan(plan.read_bytes(), "the bundle", graph if stripped else None)
-    kept = CacheEntry("engines", _identity(artifact, trt, gpu))
+        return Plan(plan.read_bytes(), str(plan), graph if stripped else None)
+    kept = CacheEntry("engines", _identity(bundle, artifact, trt, gpu))
     content = kept.read()
     if content is not None:
-        return Plan(content, "the cache")
+        return Plan(content, str(kept.path))
     logger.info("%s: the engine is built anew, %s.", artifact.name, reason)
     content = build_engine(trt, graph, _options(bundle, artifact, trt, gpu), show_progress).plan
     kept.write(content)
-    return Plan(content, "a build on this machine")
+    return Plan(content, str(kept.path))
 
 
-def kernel_cache(artifact: Artifact, trt: TensorRT, gpu: Gpu) -> CacheEntry:
+def kernel_cache(bundle: Bundle, artifact: Artifact, trt: TensorRT, gpu: Gpu) -> CacheEntry:
     """Where kernels are kept that ``tensorrt_rtx`` compiles while the artifact runs on this GPU."""
-    return CacheEntry("kernels", _identity(artifact, trt, gpu))
+    return CacheEntry("kernels", _identity(bundle, artifact, trt, gpu))
 
 
 def _from_here_on(artifact: Artifact, gpu: Gpu) -> bool:
@@ -115,13 +115,18 @@ def _from_here_on(artifact: Artifact, gpu: Gpu) -> bool:
     return oldest is not None and float(gpu.compute_capability) >= float(oldest)
 
 
+def _profiles(bundle: Bundle, artifact: Artifact) -> tuple[Profile, ...]:
+    return default_profiles(bundle.manifest.tokenization.max_length, artifact.layout)
+
+
 def _capabilities(trt: TensorRT, gpu: Gpu) -> tuple[str, ...]:
     return () if trt.needs_gpu_to_build else (gpu.compute_capability,)
 
 
-def _identity(artifact: Artifact, trt: TensorRT, gpu: Gpu) -> dict[str, str]:
-    """All that an engine's content depends on, but for the options, which follow from the bundle."""
+def _identity(bundle: Bundle, artifact: Artifact, trt: TensorRT, gpu: Gpu) -> dict[str, str]:
+    """All that an engine's content depends on."""
     return {
+        "profiles": repr(_profiles(bundle, artifact)),
         "graph": artifact.files[1].sha256,
         "package": f"{trt.name} {trt.version}",
         "gpu": f"{gpu.name} {gpu.compute_capability}",
@@ -132,7 +137,7 @@ def _identity(artifact: Artifact, trt: TensorRT, gpu: Gpu) -> dict[str, str]:
 def _options(bundle: Bundle, artifact: Artifact, trt: TensorRT, gpu: Gpu) -> EngineOptions:
     timings = cache_folder() / f"timings-{trt.version}-{gpu.compute_capability}.bin"
     return EngineOptions(
-        profiles=default_profiles(bundle.manifest.tokenization.max_length, artifact.layout),
+        profiles=_profiles(bundle, artifact),
         compute_capabilities=_capabilities(trt, gpu),
         timing_cache=str(timings),
     )

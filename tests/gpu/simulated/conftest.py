@@ -23,7 +23,7 @@ if DRIVER:
 def driver():
     """The simulated driver, with what it counts."""
     library = ctypes.CDLL("libcuda.so.1")
-    for name in ("device_bytes", "host_bytes", "streams", "graphs", "launches"):
+    for name in ("device_bytes", "host_bytes", "streams", "graphs", "launches", "current"):
         getattr(library, f"simulated_{name}").restype = ctypes.c_long
     library.simulated_limit.argtypes = [ctypes.c_long]
     return library

@@ -20,12 +20,15 @@ typedef struct Graph { Call *first, *last; } Graph;
 typedef struct Stream { Graph *recording; } Stream;
 
 static long allocated_device, allocated_host, streams, graphs, launches, device_limit = 1L << 34;
-static __thread void *current;
+enum { DEPTH = 8 };
+static __thread void *current, *before[DEPTH];
+static __thread int depth;
 
 long simulated_device_bytes(void) { return allocated_device; }
 long simulated_host_bytes(void) { return allocated_host; }
 long simulated_streams(void) { return streams; }
 long simulated_graphs(void) { return graphs; }
+long simulated_current(void) { return (long)current; }
 long simulated_launches(void) { return launches; }
 int simulated_recording(const Stream *stream) { return stream->recording != NULL; }
 void simulated_limit(long bytes) { device_limit = bytes; }
@@ -82,7 +85,18 @@ CUresult cuDeviceGetAttribute(int *value, int which, int device) {
 }
 CUresult cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)(intptr_t)(device + 1); return SUCCESS; }
 CUresult cuDevicePrimaryCtxRelease(int device) { (void)device; return SUCCESS; }
-CUresult cuCtxSetCurrent(void *context) { current = context; return SUCCESS; }
+CUresult cuCtxPushCurrent(void *context) {
+  if (depth == DEPTH) return INVALID_VALUE;
+  before[depth++] = current;
+  current = context;
+  return SUCCESS;
+}
+CUresult cuCtxPopCurrent(void **context) {
+  if (!depth) return 201;
+  if (context) *context = current;
+  current = before[--depth];
+  return SUCCESS;
+}
 CUresult cuMemGetInfo(size_t *unused, size_t *total) {
   *unused = (size_t)(device_limit - allocated_device);
   *total = (size_t)device_limit;
@@ -158,7 +172,7 @@ CUresult cuGetProcAddress_v2(const char *symbol, void **function, int version, u
   static const struct { const char *name; void *function; } known[] = {
       KNOWN(cuInit), KNOWN(cuDriverGetVersion), KNOWN(cuDeviceGetCount), KNOWN(cuDeviceGet), KNOWN(cuDeviceGetName),
       KNOWN(cuDeviceGetAttribute), KNOWN(cuDevicePrimaryCtxRetain), KNOWN(cuDevicePrimaryCtxRelease),
-      KNOWN(cuCtxSetCurrent), KNOWN(cuMemGetInfo), KNOWN(cuMemAlloc), KNOWN(cuMemFree), KNOWN(cuMemHostAlloc),
+      KNOWN(cuCtxPushCurrent), KNOWN(cuCtxPopCurrent), KNOWN(cuMemGetInfo), KNOWN(cuMemAlloc), KNOWN(cuMemFree), KNOWN(cuMemHostAlloc),
       KNOWN(cuMemFreeHost), KNOWN(cuStreamCreate), KNOWN(cuStreamDestroy), KNOWN(cuStreamSynchronize),
       KNOWN(cuMemcpyHtoDAsync), KNOWN(cuMemcpyDtoHAsync), KNOWN(cuLaunchHostFunc), KNOWN(cuStreamBeginCapture),
       KNOWN(cuStreamEndCapture), KNOWN(cuGraphInstantiateWithFlags), KNOWN(cuGraphDestroy), KNOWN(cuGraphExecDestroy),

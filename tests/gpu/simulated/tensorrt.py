@@ -98,6 +98,13 @@ class CudaEngine:
         (shape,) = (value.shape for value in self.session.get_outputs() if value.name == name)
         return [size if isinstance(size, int) else -1 for size in shape]
 
+    def get_tensor_dtype(self, name):
+        values = (*self.session.get_inputs(), *self.session.get_outputs())
+        (kind,) = (value.type for value in values if value.name == name)
+        return {"tensor(int64)": "DataType.INT64", "tensor(int32)": "DataType.INT32"}.get(
+            kind, "DataType.FLOAT"
+        )
+
     def get_tensor_profile_shape(self, name, profile):
         least, most = self.profiles[profile][name]
         return [least, least, most]

@@ -13,6 +13,7 @@ import gpu.simulated.tensorrt as simulated
 from m3e_export import ExportRequest, export
 from m3e_runtime import Bundle, BundleError, Encoder, EngineMissingError
 from m3e_runtime.backends import tensorrt as backend_module
+from m3e_runtime.cuda import CudaContext
 from m3e_runtime.errors import EngineBuildError, EngineRunError
 from m3e_runtime.gpu import Gpu
 from m3e_runtime.trt import plans
@@ -147,6 +148,90 @@ def test_what_is_recorded_is_bounded_and_everything_is_given_back(make_bundle, d
     assert [*after, driver.simulated_streams()] == before
 
 
+def test_a_closed_encoder_says_so_and_can_be_closed_again(make_bundle, texts):
+    encoder = load(make_bundle())
+    encoder.encode(texts)
+    engine = encoder._backend._engine
+    encoder.close()
+    encoder.close()
+    assert engine._engine is None
+    for content in (texts[0], texts):
+        with pytest.raises(EngineRunError, match="was closed"):
+            encoder.encode(content)
+
+
+def test_closing_waits_for_the_runs_under_way_and_wakes_those_who_wait(make_bundle, texts, expected):
+    encoder = load(make_bundle())
+    token_ids = [encoder.tokenizer.encode(texts[0])]
+    running = [encoder._backend.submit(token_ids) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(encoder.encode, texts[0])
+        closing = pool.submit(encoder.close)
+        assert not closing.done()
+        for run in running:
+            assert np.abs(run.result() - expected[0]).max() < 1e-5
+        closing.result(timeout=60)
+        problem = waiting.exception(timeout=60)
+    if problem is None:  # it came first
+        assert np.abs(waiting.result() - expected[0]).max() < 1e-5
+    else:
+        assert isinstance(problem, EngineRunError)
+        assert "was closed" in str(problem)
+
+
+def test_a_forked_process_is_told_to_load_its_own(make_bundle, texts):
+    encoder = load(make_bundle())
+    encoder.encode(texts[0])
+    encoder._backend._cuda._process += 1
+    with pytest.raises(EngineRunError, match="forked"):
+        encoder.encode(texts[0])
+    encoder._backend._cuda._process -= 1
+
+
+def test_the_callers_context_is_left_as_it_was(make_bundle, texts, driver):
+    other = CudaContext(1)
+    with other.active():
+        encoder = load(make_bundle())
+        encoder.encode(texts)
+        encoder.close()
+        assert driver.simulated_current() == 2
+    assert not driver.simulated_current()
+
+
+def test_a_size_that_there_is_no_room_to_record_runs_all_the_same(make_bundle, texts, expected, driver):
+    encoder = load(make_bundle())
+    assert np.abs(encoder.encode(texts[0]) - expected[0]).max() < 1e-5
+    driver.simulated_limit(driver.simulated_device_bytes() + 10)
+    try:
+        for _ in range(3):
+            assert np.abs(encoder.encode(texts[0]) - expected[0]).max() < 1e-5
+    finally:
+        driver.simulated_limit(1 << 34)
+
+
+def test_what_was_said_before_is_not_in_later_errors(make_bundle):
+    encoder = load(make_bundle())
+    engine = encoder._backend._engine
+    engine._log.errors.append("long ago")
+    assert engine._words() == "long ago"
+    assert engine._words() == "it gives no reason"
+
+
+def test_auto_passes_over_an_engine_that_does_not_open_and_says_why(make_bundle, monkeypatch):
+    folder = make_bundle(plan=b"not for here", requires={"tensorrt_rtx": "1.6.0"})
+
+    def refuse(*arguments, **options):
+        raise EngineBuildError("no kernel for this")
+
+    monkeypatch.setattr(plans, "build_engine", refuse)
+    encoder = load(folder)
+    assert encoder.info["device"] == "cpu"
+    assert "fp16-tensorrt-rtx cannot be used, no kernel for this" in encoder.info["why"]
+    for asked in ({"device": "cuda"}, {"artifact": "fp16-tensorrt-rtx", "device": "tensorrt"}):
+        with pytest.raises(EngineBuildError, match="no kernel"):
+            load(folder, **asked)
+
+
 def test_an_encoder_that_is_dropped_gives_its_memory_back(make_bundle, texts, driver):
     gc.collect()
     before = driver.simulated_device_bytes(), driver.simulated_streams()
@@ -162,7 +247,8 @@ def test_too_little_memory_is_said_in_the_drivers_words(make_bundle, driver):
     driver.simulated_limit(ctypes.c_long(driver.simulated_device_bytes() + 100))
     try:
         with pytest.raises(EngineRunError, match=r"cuMemAlloc.*out of memory"):
-            load(folder)
+            load(folder, device="cuda")
+        assert "out of memory" in load(folder).info["why"]
     finally:
         driver.simulated_limit(ctypes.c_long(1 << 34))
 
@@ -213,18 +299,22 @@ def test_an_engine_that_does_not_fit_is_built_anew_once(
 
 
 def test_what_is_kept_is_for_one_graph_version_and_gpu(make_bundle, package):
-    (_, artifact) = Bundle.open(make_bundle()).manifest.artifacts
+    bundle = Bundle.open(make_bundle())
+    (_, artifact) = bundle.manifest.artifacts
+    shorter = msgspec.structs.replace(bundle.manifest.tokenization, max_length=16)
+    cut = Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, tokenization=shorter))
     graph = msgspec.structs.replace(artifact.files[1], sha256="0" * 64)
     other = msgspec.structs.replace(artifact, files=(artifact.files[0], graph))
     gpus = [Gpu(0, "NVIDIA L4", "8.9"), Gpu(0, "NVIDIA L40S", "8.9"), Gpu(0, "NVIDIA L4", "9.0")]
     versions = [TensorRT("tensorrt_rtx", package, version) for version in ("1.7", "1.8")]
     paths = {
-        plans.kernel_cache(which, trt, gpu).path
+        plans.kernel_cache(of, which, trt, gpu).path
+        for of in (bundle, cut)
         for which in (artifact, other)
         for trt in versions
         for gpu in gpus
     }
-    assert len(paths) == 12
+    assert len(paths) == 24
 
 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(make_bundle, texts, expected, builds, cache):
@@ -251,7 +341,7 @@ def test_a_build_that_fails_is_an_error_with_its_words(make_bundle, monkeypatch)
 
     monkeypatch.setattr(plans, "build_engine", refuse)
     with pytest.raises(EngineBuildError, match="no kernel"):
-        load(make_bundle(requires={"tensorrt_rtx": "1.6.0"}))
+        load(make_bundle(requires={"tensorrt_rtx": "1.6.0"}), device="cuda")
 
 
 def test_an_engine_with_other_outputs_is_refused(make_bundle, portable):
