@@ -169,6 +169,9 @@ CHANGES = {
     "precision unknown": put("artifacts", 0, "precision", "int4"),
     "no artifacts": put("artifacts", []),
     "an artifact without files": put("artifacts", 0, "files", []),
+    "an engine without its graph": lambda manifest: manifest["artifacts"][0].update(
+        format="tensorrt", files=manifest["artifacts"][0]["files"][:1]
+    ),
     "artifacts null": put("artifacts", None),
     "prompts of numbers": put("prompts", {"query": 5}),
     "default prompt absent": put("default_prompt_name", "query"),

@@ -73,7 +73,10 @@ def test_what_has_to_run_and_cannot_is_exit_5(tiny_checkpoint, tmp_path, monkeyp
 
 def test_a_bundle_of_which_nothing_can_run_does_not_pass(copy, capsys):
     manifest = Bundle.open(copy).manifest
-    engines = tuple(msgspec.structs.replace(each, format="tensorrt") for each in manifest.artifacts)
+    engines = tuple(
+        msgspec.structs.replace(each, format="tensorrt", files=(each.files[0], each.files[0]))
+        for each in manifest.artifacts
+    )
     (copy / MANIFEST_NAME).write_bytes(msgspec.structs.replace(manifest, artifacts=engines).to_json())
     assert main([str(copy)]) == 5
     assert "nothing in it can be run here" in capsys.readouterr().err
