@@ -26,10 +26,10 @@ from m3e_export.precision.activations import RangeCodes, StaticCodes, SymmetricC
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import Int8Rules, float_plan
 from m3e_runtime.backends import Backend
-from m3e_runtime.backends.layout import PackedLayout
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.errors import OptionError
+from m3e_runtime.layout import PackedLayout
 from m3e_runtime.trt import EngineOptions, build_engine, choose_capabilities, find_package
 from m3e_runtime.trt.packed import why_not_packed
 
@@ -243,7 +243,6 @@ class TensorRtTarget(OnnxTarget):
 
     def settle(self, checkpoint: Checkpoint, precision: str, options: EngineOptions) -> Target:
         """For packed texts where TensorRT has a kernel: no padding is computed then."""
-        super().settle(checkpoint, precision, options)
         reason = self._why_not_packed(checkpoint, precision, options)
         if reason is None:
             return TensorRtTarget(self._package, TensorRtPackedDialect)

@@ -23,7 +23,7 @@ from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import CudaDialect, CudaPackedDialect
 from m3e_export.precision.search import float_plan
 from m3e_export.targets import TARGETS
-from m3e_runtime.backends.layout import PackedLayout, PaddedLayout
+from m3e_runtime.layout import PackedLayout, PaddedLayout
 
 PLANS = {name: float_plan(name, half_arithmetic=True) for name in ("fp32", "fp16")}
 

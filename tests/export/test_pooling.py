@@ -25,9 +25,9 @@ from m3e_export.precision.search import float_plan
 from m3e_export.targets import TARGETS
 from m3e_runtime import Encoder
 from m3e_runtime.backends import native
-from m3e_runtime.backends.layout import PackedLayout
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
+from m3e_runtime.layout import PackedLayout
 
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 FLAGS = {

@@ -12,11 +12,11 @@ import pytest
 from gpu.simulated.onnxruntime_gpu import ALL, Library
 from m3e_runtime import Bundle, BundleError, EngineMissingError
 from m3e_runtime.backends import onnx_gpu, providers
-from m3e_runtime.backends.layout import PaddedLayout
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.backends.onnx_gpu import OnnxRuntimeGpu
 from m3e_runtime.errors import EngineRunError
 from m3e_runtime.gpu import Gpu
+from m3e_runtime.layout import PaddedLayout
 from m3e_runtime.trt import default_profiles
 
 GPU = Gpu(1, "NVIDIA L4", "8.9")
@@ -24,10 +24,7 @@ GPU = Gpu(1, "NVIDIA L4", "8.9")
 
 @pytest.fixture
 def library(monkeypatch):
-    library = Library()
-    monkeypatch.setattr(providers, "load_onnxruntime", lambda: library)
-    monkeypatch.setattr(onnx_gpu, "load_onnxruntime", lambda: library)
-    return library
+    return Library().install(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ import pytest
 
 from gpu.simulated.onnxruntime_gpu import Library
 from m3e_runtime import Bundle, BundleError, EngineMissingError
-from m3e_runtime.backends import onnx_gpu, providers
-from m3e_runtime.backends.layout import PaddedLayout
+from m3e_runtime.backends import onnx_gpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.backends.onnx_gpu import OnnxRuntimeGpu
 from m3e_runtime.errors import EngineRunError
 from m3e_runtime.gpu import Gpu
+from m3e_runtime.layout import PaddedLayout
 from m3e_runtime.trt import default_profiles
 
 GPU = Gpu(1, "NVIDIA L4", "8.9")
@@ -59,10 +59,7 @@ class Watched(Library):
 
 @pytest.fixture
 def library(monkeypatch):
-    library = Watched()
-    monkeypatch.setattr(providers, "load_onnxruntime", lambda: library)
-    monkeypatch.setattr(onnx_gpu, "load_onnxruntime", lambda: library)
-    return library
+    return Watched().install(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import TensorRtDialect, TensorRtPackedDialect
 from m3e_export.precision.int8 import quantize_linear
 from m3e_export.precision.search import float_plan
-from m3e_runtime.backends.layout import PackedLayout
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
+from m3e_runtime.layout import PackedLayout
 from m3e_runtime.trt import BuiltEngine, EngineOptions, TensorRT, build_engine, default_profiles
 from m3e_runtime.trt.build import parse_graph
 from m3e_runtime.trt.monitor import make_logger

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ class Loaded:
 Loader = Callable[[], Loaded]
 
 
-class _Task:
+class _Task(ABC):
     """What the tasks share: a name, a function that gets the data, and mteb's description made from both."""
 
     kind: str
@@ -76,8 +77,9 @@ class _Task:
     data_loaded = False
     dataset: Any = None
 
+    @abstractmethod
     def _arrange(self, data: Any) -> Any:
-        raise NotImplementedError
+        """The data as mteb's task takes it."""
 
 
 class SimilarityTask(_Task, AbsTaskSTS):  # type: ignore[misc]

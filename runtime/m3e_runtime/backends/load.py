@@ -9,12 +9,12 @@ from pathlib import Path
 from m3e_runtime.backends.base import Backend
 from m3e_runtime.backends.choice import Choice, choose
 from m3e_runtime.backends.device import parse_device
-from m3e_runtime.backends.layout import layout_for
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import BundleError, EngineBuildError, EngineMissingError, EngineRunError
 from m3e_runtime.gpu import Gpu
+from m3e_runtime.layout import layout_for
 
 __all__ = ["load_backend", "open_best"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.backends.layout import Layout
 from m3e_runtime.errors import BundleError, EngineMissingError
+from m3e_runtime.layout import Layout
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["OnnxRuntimeCpu"]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.backends.layout import BatchSize, Layout, PackedLayout
 from m3e_runtime.backends.providers import PROVIDERS, check_provider, load_onnxruntime, provider_options
 from m3e_runtime.errors import BundleError, EngineMissingError, EngineRunError, M3EError
 from m3e_runtime.gpu import Gpu
+from m3e_runtime.layout import BatchSize, Layout, PackedLayout
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.trt.options import Profile
 

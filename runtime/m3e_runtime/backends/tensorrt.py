@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.backends.layout import BatchSize, Layout, PackedLayout
 from m3e_runtime.cuda import CudaContext, DeviceMemory, PinnedArray, Stream
 from m3e_runtime.errors import BundleError, EngineRunError
 from m3e_runtime.gpu import Gpu
+from m3e_runtime.layout import BatchSize, Layout, PackedLayout
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.trt.engine import OUTPUT, Engine
 
@@ -212,12 +212,10 @@ class _Lane:
         if size in self._recorded:
             self._recorded.move_to_end(size)
             return self._recorded[size]
-        if not size.recorded:
+        if not size.recorded or size in self._without:
             return self._any_size(profile)
         if size not in self._met:
             self._met.add(size)
-            return self._any_size(profile)
-        if size in self._without:
             return self._any_size(profile)
         if len(self._recorded) >= RECORDED_SIZES:
             _, oldest = self._recorded.popitem(last=False)

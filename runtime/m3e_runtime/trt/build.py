@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m3e_runtime.backends.layout import BatchSize, PackedLayout, PaddedLayout
 from m3e_runtime.errors import EngineBuildError, OptionError
 from m3e_runtime.gpu import find_gpu
+from m3e_runtime.layout import BatchSize, PackedLayout, PaddedLayout
 from m3e_runtime.progress import progress_bar
+from m3e_runtime.trt.cache import write_whole
 from m3e_runtime.trt.layers import EngineLayer, read_layers
 from m3e_runtime.trt.monitor import make_logger, make_monitor
 from m3e_runtime.trt.options import EngineOptions, Profile
@@ -180,10 +179,7 @@ class _TimingCache:
         if self._path is None or cache is None:
             return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._path.parent, delete=False) as file:
-                file.write(bytes(cache.serialize()))
-            os.replace(file.name, self._path)
+            write_whole(self._path, bytes(cache.serialize()))
         except OSError as error:
             logger.warning("%s cannot be kept for the next time: %s.", self._path, error.strerror)
 

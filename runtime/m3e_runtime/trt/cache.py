@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["CacheEntry", "cache_folder"]
+__all__ = ["CacheEntry", "cache_folder", "write_whole"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +45,18 @@ class CacheEntry:
     def write(self, content: bytes) -> None:
         """Keep ``content``; where that is not possible a warning says so, and it is made again next time."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _replace(self.path, hashlib.sha256(content).digest() + content)
+            write_whole(self.path, hashlib.sha256(content).digest() + content)
         except OSError as error:
             logger.warning("%s cannot be kept for the next time: %s.", self.path, error.strerror)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside and rename: another process reads the old or the new, whole."""
+def write_whole(path: Path, content: bytes) -> None:
+    """Write beside and rename: another process reads the old or the new, whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(content)
     os.replace(file.name, path)

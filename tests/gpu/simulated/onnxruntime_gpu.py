@@ -4,6 +4,8 @@ import types
 
 import onnxruntime
 
+from m3e_runtime.backends import onnx_gpu, providers
+
 ALL = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
@@ -23,6 +25,12 @@ class Library(types.SimpleNamespace):
         self.GraphOptimizationLevel = onnxruntime.GraphOptimizationLevel
         self.RunOptions = lambda: RunOptions()
         self.OrtValue = types.SimpleNamespace(ortvalue_from_shape_and_type=self._allocate)
+
+    def install(self, monkeypatch):
+        """Be what the runtime finds; returns itself."""
+        for module in (providers, onnx_gpu):
+            monkeypatch.setattr(module, "load_onnxruntime", lambda: self)
+        return self
 
     def get_available_providers(self):
         return self.available

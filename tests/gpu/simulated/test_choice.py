@@ -11,7 +11,6 @@ from gpu.simulated.onnxruntime_gpu import Library
 from gpu.simulated.tensorrt import make_module
 from m3e_export import ExportRequest, export
 from m3e_runtime import Bundle, Encoder, EngineMissingError, OptionError
-from m3e_runtime.backends import onnx_gpu, providers
 from m3e_runtime.cli.check import main as check
 
 
@@ -25,9 +24,7 @@ def bundle(tiny_checkpoint, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def library(monkeypatch):
-    library = Library()
-    monkeypatch.setattr(providers, "load_onnxruntime", lambda: library)
-    monkeypatch.setattr(onnx_gpu, "load_onnxruntime", lambda: library)
+    library = Library().install(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     return library

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["LAYOUTS", "BatchSize", "Layout", "PackedLayout", "PaddedLayout", "layout_for", "round_up"]
+__all__ = ["BatchSize", "Layout", "PackedLayout", "PaddedLayout", "layout_for", "round_up"]
 
 RECORDED_TOKENS = 2048
 """Batches up to this many tokens are rounded up; a larger one keeps a GPU busy for a millisecond and more."""
@@ -165,9 +165,6 @@ class PackedLayout:
             places = np.arange(size.texts * size.longest).reshape(size.texts, size.longest)
             taken = np.arange(size.longest) < lengths[:, None]
             into["token_offset"].reshape(-1)[:] = np.concatenate([places[taken], places[~taken]])
-
-
-LAYOUTS = ("padded", "packed")
 
 
 def layout_for(name: str, max_length: int, offsets: bool = False) -> Layout:
