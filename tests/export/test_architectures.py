@@ -12,16 +12,10 @@ from m3e_export.oracle import load_oracle
 from m3e_runtime import Encoder
 from synthetic import read_json, rewrite_tensors, update_json
 
-ARTIFACTS = (
-    "fp32-native",
-    "fp32-cpu",
-    "fp32-portable",
-    "fp16-native",
-    "fp16-portable",
-    "int8-native",
-    "int8-cpu",
-)
-LEAST_COSINE = {"fp32": 0.99999, "fp16": 0.9995, "int8": 0.99}
+PRECISIONS = ("fp32", "fp16", "int8")
+TARGETS = ("native", "cpu", "portable")
+ARTIFACTS = tuple(f"{precision}-{target}" for precision in PRECISIONS for target in TARGETS)
+LEAST_COSINE = {"fp32": 0.99999, "fp16": 0.9995, "int8": 0.999}
 POSITIONS = "embeddings__position_embeddings__weight"
 FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
@@ -64,17 +58,13 @@ def bundles(checkpoints, few_texts, tmp_path_factory):
                         str(checkpoints[family]),
                         folder / precision,
                         precisions=(precision,),
-                        targets=targets,
+                        targets=TARGETS,
                         calibration=few_texts,
                         gate="off",
                         oracle="numpy",
                     )
                 )
-                for precision, targets in (
-                    ("fp32", ("native", "cpu", "portable")),
-                    ("fp16", ("native", "portable")),
-                    ("int8", ("native", "cpu")),
-                )
+                for precision in PRECISIONS
             ]
         return made[family]
 
@@ -82,17 +72,25 @@ def bundles(checkpoints, few_texts, tmp_path_factory):
 
 
 def cosines(found, expected):
-    products = (found.astype(np.float64) * expected).sum(axis=1)
+    found, expected = found.astype(np.float64), expected.astype(np.float64)
+    products = (found * expected).sum(axis=1)
     return products / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
 
 
 @FAMILY
 @pytest.mark.parametrize("artifact", ARTIFACTS)
-def test_every_artifact_gives_sentence_transformers_vectors(family, artifact, bundles, expected, some_texts):
+def test_every_artifact_gives_sentence_transformers_vectors(
+    family, artifact, bundles, expected, some_texts, matrix
+):
     precision = artifact.split("-")[0]
     bundle = next(b for b in bundles(family) if b.path.name == precision)
     found = Encoder.load(bundle.path, artifact=artifact).encode(some_texts)
-    assert cosines(found, expected[family]).min() >= LEAST_COSINE[precision]
+    worst = float(cosines(found, expected[family]).min())
+    assert worst >= LEAST_COSINE[precision]
+    # Roundings differ with the processor: a written number is good for three times as much.
+    matrix("architectures").check(
+        family, artifact, f"{max(1 - worst, 0):.0e}", lambda written: 1 - worst <= 3 * float(written) + 1e-9
+    )
     if precision == "fp32":
         np.testing.assert_allclose(found, expected[family], atol=1e-5, rtol=0)
 
