@@ -26,5 +26,9 @@ class NativeEncoder:
         ids: npt.NDArray[np.int32],
         offsets: npt.NDArray[np.int64],
         vectors: npt.NDArray[np.float32],
+        prompt_lengths: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Encode a flat run of ids: int32 ``[tokens]``, int64 ``[texts + 1]`` → float32 ``[texts, d]``."""
+        """Encode a flat run of ids: int32 ``[tokens]``, int64 ``[texts + 1]`` → float32 ``[texts, d]``.
+
+        ``prompt_lengths``, int64 ``[texts]``: first tokens of each text that are left out of its pooling.
+        """

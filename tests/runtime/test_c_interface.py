@@ -1,5 +1,6 @@
 """The C interface as other languages use it: the installed header and library, the example, CMake."""
 
+import ctypes
 import shutil
 import subprocess
 from pathlib import Path
@@ -57,6 +58,31 @@ def test_the_example_computes_what_python_does(build, precision, minilm_bundle, 
     a, b = engine.run([np.array(ids, dtype=np.int32) for ids in _TEXTS]).astype(np.float64)
     cosine = a @ b / np.sqrt((a @ a) * (b @ b))
     assert shown.stdout == f"{engine.instruction_set}: {len(a)} dimensions, cosine {cosine:.6f}\n"
+
+
+def test_prompts_are_left_out_of_the_pooling(minilm_bundle):
+    artifact = minilm_bundle / "native" / "model_fp32_native.safetensors"
+    library = ctypes.CDLL(next((engine_path() / "lib").glob("libm3e.*")))
+    encoder, message = ctypes.c_void_p(), ctypes.create_string_buffer(512)
+    assert library.m3e_load(str(artifact).encode(), None, ctypes.byref(encoder), message) == 0
+    library.m3e_encode_prompted.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_size_t] + [ctypes.c_void_p] * 2
+    ids, offsets = np.concatenate(_TEXTS).astype(np.int32), np.array([0, 5, 11], np.int64)
+    vectors = np.empty((2, 384), np.float32)
+
+    def encode(prompts):
+        given = None if prompts is None else np.array(prompts, np.int64).ctypes.data_as(ctypes.c_void_p)
+        return library.m3e_encode_prompted(
+            encoder, ids.ctypes.data, offsets.ctypes.data, given, 2, vectors.ctypes.data, message
+        )
+
+    engine = NativeCpu(artifact, 1)
+    texts = [np.array(text, np.int32) for text in _TEXTS]
+    for prompts in (None, [0, 0], [2, 0], [3, 6]):
+        assert encode(prompts) == 0
+        np.testing.assert_array_equal(vectors, engine.run(texts, prompts))
+    assert encode([0, -1]) == 1
+    assert b"text 1 has a prompt of -1 tokens" in message.value
+    library.m3e_free(encoder)
 
 
 def test_errors_are_codes_and_messages(tmp_path):

@@ -65,6 +65,13 @@ M3E_API m3e_status m3e_load(const char *path, const m3e_options *options, m3e_en
 M3E_API m3e_status m3e_encode(m3e_encoder *encoder, const int32_t *ids, const int64_t *offsets,
                               size_t texts, float *vectors, char *message);
 
+/* m3e_encode for a bundle whose manifest says include_prompt = false: the first prompt_lengths[i] tokens of text
+ * i, special tokens included, are left out of its pooling; 0 leaves out none. Where nothing remains, the pooling
+ * "cls" still gives the first token and all others zeros. `prompt_lengths` has `texts` entries, or is NULL. */
+M3E_API m3e_status m3e_encode_prompted(m3e_encoder *encoder, const int32_t *ids, const int64_t *offsets,
+                                       const int64_t *prompt_lengths, size_t texts, float *vectors,
+                                       char *message);
+
 M3E_API int32_t m3e_dimension(const m3e_encoder *encoder);
 M3E_API int32_t m3e_max_tokens(const m3e_encoder *encoder); /* of one text */
 M3E_API int32_t m3e_vocabulary_size(const m3e_encoder *encoder);

@@ -1,8 +1,10 @@
 // The C interface for Python: arrays in, arrays out, without the interpreter's lock while computing.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
+#include <optional>
 #include <string>
 
 #include "m3e.h"
@@ -50,7 +52,8 @@ class NativeEncoder {
   NativeEncoder(const NativeEncoder&) = delete;
   NativeEncoder& operator=(const NativeEncoder&) = delete;
 
-  void encode(const Ids& ids, const Offsets& offsets, const Vectors& vectors) const {
+  void encode(const Ids& ids, const Offsets& offsets, const Vectors& vectors,
+              const std::optional<Offsets>& prompt_lengths) const {
     const size_t texts = vectors.shape(0);
     if (offsets.shape(0) != texts + 1 || vectors.shape(1) != static_cast<size_t>(m3e_dimension(encoder_))) {
       throw nb::value_error("vectors must be [texts, dimension] and offsets [texts + 1]");
@@ -58,11 +61,15 @@ class NativeEncoder {
     if (offsets.data()[texts] != static_cast<int64_t>(ids.shape(0))) {
       throw nb::value_error("the last offset must be the number of token ids");
     }
+    if (prompt_lengths && prompt_lengths->shape(0) != texts) {
+      throw nb::value_error("prompt_lengths must be [texts]");
+    }
+    const int64_t* prompts = prompt_lengths ? prompt_lengths->data() : nullptr;
     char message[M3E_MESSAGE_SIZE] = "";
     m3e_status status;
     {
       const nb::gil_scoped_release release;
-      status = m3e_encode(encoder_, ids.data(), offsets.data(), texts, vectors.data(), message);
+      status = m3e_encode_prompted(encoder_, ids.data(), offsets.data(), prompts, texts, vectors.data(), message);
     }
     check(status, message);
   }
@@ -86,7 +93,8 @@ NB_MODULE(_native, module) {
   nb::class_<NativeEncoder>(module, "NativeEncoder")
       .def(nb::init<const std::string&, int, const std::string&>(), nb::arg("path"), nb::arg("threads") = 1,
            nb::arg("instruction_set") = "")
-      .def("encode", &NativeEncoder::encode, nb::arg("ids"), nb::arg("offsets"), nb::arg("vectors"))
+      .def("encode", &NativeEncoder::encode, nb::arg("ids"), nb::arg("offsets"), nb::arg("vectors"),
+           nb::arg("prompt_lengths") = nb::none())
       .def_prop_ro("dimension", &NativeEncoder::dimension)
       .def_prop_ro("max_tokens", &NativeEncoder::max_tokens)
       .def_prop_ro("vocabulary_size", &NativeEncoder::vocabulary_size)

@@ -82,13 +82,18 @@ m3e_status m3e_load(const char* path, const m3e_options* options, m3e_encoder** 
 
 m3e_status m3e_encode(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets, size_t texts,
                       float* vectors, char* message) {
+  return m3e_encode_prompted(encoder, ids, offsets, nullptr, texts, vectors, message);
+}
+
+m3e_status m3e_encode_prompted(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
+                               const int64_t* prompt_lengths, size_t texts, float* vectors, char* message) {
   return guarded(message, [&] {
     require(encoder, "encoder");
     if (texts == 0) return;
     require(offsets, "offsets");
     require(vectors, "vectors");
     require(ids || offsets[texts] == 0, "ids");
-    encoder->engine.encode(ids, offsets, static_cast<int64_t>(texts), vectors);
+    encoder->engine.encode(ids, offsets, prompt_lengths, static_cast<int64_t>(texts), vectors);
   });
 }
 

@@ -31,8 +31,8 @@ int checked(int threads) {
 }
 
 // Cuts texts into packs of about `tokens` tokens, in order. Empty texts are in none; their vectors are zero.
-std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, int64_t texts, int dimension, float* vectors,
-                      int64_t tokens) {
+std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts,
+                      int dimension, float* vectors, int64_t tokens) {
   std::vector<Pack> packs;
   bool open = false;
   for (int64_t text = 0; text < texts; ++text) {
@@ -45,7 +45,7 @@ std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, int64_t texts,
     if (open && offsets[text + 1] - packs.back().offsets[0] <= tokens) {
       ++packs.back().texts;
     } else {
-      packs.push_back({ids + offsets[text], offsets + text, 1, vector});
+      packs.push_back({ids + offsets[text], offsets + text, 1, vector, prompts ? prompts + text : nullptr});
       open = true;
     }
   }
@@ -72,7 +72,7 @@ Engine::Engine(const std::string& path, int threads, const char* instruction_set
       threads_(checked(threads)),
       pool_(threads) {}
 
-void Engine::check(const int32_t* ids, const int64_t* offsets, int64_t texts) const {
+void Engine::check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts) const {
   const Sizes& sizes = weights_.sizes;
   if (offsets[0] != 0) throw Error(ErrorKind::argument, "offsets do not start at 0");
   for (int64_t text = 0; text < texts; ++text) {
@@ -82,6 +82,10 @@ void Engine::check(const int32_t* ids, const int64_t* offsets, int64_t texts) co
       throw Error(ErrorKind::argument, "text " + std::to_string(text) + " has " + std::to_string(length) +
                                            " tokens; from 0 to " + std::to_string(sizes.positions) +
                                            " are possible");
+    }
+    if (prompts && prompts[text] < 0) {
+      throw Error(ErrorKind::argument, "text " + std::to_string(text) + " has a prompt of " +
+                                           std::to_string(prompts[text]) + " tokens");
     }
   }
   for (int64_t i = 0; i < offsets[texts]; ++i) {
@@ -93,17 +97,18 @@ void Engine::check(const int32_t* ids, const int64_t* offsets, int64_t texts) co
   }
 }
 
-void Engine::encode(const int32_t* ids, const int64_t* offsets, int64_t texts, float* vectors) {
-  check(ids, offsets, texts);
+void Engine::encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts,
+                    float* vectors) {
+  check(ids, offsets, prompts, texts);
   const int64_t tokens = offsets[texts];
-  const int dimension = weights_.sizes.dimension;
-  if (threads_ == 1) {
-    return together(cut(ids, offsets, texts, dimension, vectors, kMostTokens), 1);
-  }
+  const auto packs_of = [&](int64_t most) {
+    return cut(ids, offsets, prompts, texts, weights_.sizes.dimension, vectors, most);
+  };
+  if (threads_ == 1) return together(packs_of(kMostTokens), 1);
   const int64_t each = std::clamp(tokens / (4 * threads_), kLeastTokens, kMostTokens);
-  std::vector<Pack> packs = cut(ids, offsets, texts, dimension, vectors, each);
+  std::vector<Pack> packs = packs_of(each);
   if (tokens >= threads_ * kLeastTokens && balanced(packs, threads_)) return side_by_side(packs);
-  together(cut(ids, offsets, texts, dimension, vectors, kTeamTokens), threads_);
+  together(packs_of(kTeamTokens), threads_);
 }
 
 // One pack after the other, each by all threads.

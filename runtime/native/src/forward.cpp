@@ -24,6 +24,11 @@ int Pack::longest() const {
   return most;
 }
 
+Range Pack::pooled(int text) const {
+  const int count = length(text);
+  return {prompts ? static_cast<int>(std::min<int64_t>(prompts[text], count)) : 0, count};
+}
+
 Rows Rows::from(int row) const {
   const int64_t at = row;
   return {x + at * stride,
@@ -253,9 +258,14 @@ void Forward::pool_simply(Range texts) {
   const bool first = weights_.pooling.parts.front() == Reduction::first;
   const int hidden = weights_.sizes.hidden;
   for (int text = texts.begin; text < texts.end; ++text) {
-    const Rows rows = space_.hidden_.rows.from(pack_.begin(text));
-    kernels_.pool(rows.x, rows.stride, hidden, pack_.length(text), first, weights_.normalize,
-                  pack_.vectors + static_cast<int64_t>(text) * hidden);
+    const Range pooled = pack_.pooled(text);
+    float* vector = pack_.vectors + static_cast<int64_t>(text) * hidden;
+    if (pooled.size() == 0 && !first) {
+      std::fill(vector, vector + hidden, 0.0f);
+      continue;
+    }
+    const Rows rows = space_.hidden_.rows.from(pack_.begin(text) + (pooled.size() ? pooled.begin : 0));
+    kernels_.pool(rows.x, rows.stride, hidden, pooled.size(), first, weights_.normalize, vector);
   }
 }
 
@@ -265,7 +275,7 @@ void Forward::pool_early() {
   const Range texts = share(pack_.texts);
   for (int text = texts.begin; text < texts.end; ++text) {
     const Rows rows = space_.hidden_.rows.from(pack_.begin(text));
-    reduce(Reduction::mean, rows.x, rows.stride, weights_.sizes.hidden, pack_.length(text),
+    reduce(Reduction::mean, rows.x, rows.stride, weights_.sizes.hidden, pack_.pooled(text),
            space_.early_.rows.row(text));
   }
 }
@@ -275,7 +285,7 @@ void Forward::pool_parts(int text) {
   const Rows rows = space_.hidden_.rows.from(pack_.begin(text));
   float* out = space_.pooled_.rows.row(text);
   for (const Reduction part : weights_.pooling.parts) {
-    reduce(part, rows.x, rows.stride, hidden, pack_.length(text), out);
+    reduce(part, rows.x, rows.stride, hidden, pack_.pooled(text), out);
     out += hidden;
   }
   if (weights_.pooling.early == Early::none) return;

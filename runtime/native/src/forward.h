@@ -16,11 +16,13 @@ struct Pack {
   const int64_t* offsets;  // [texts + 1], where offsets[0] stands for `ids`
   int texts;
   float* vectors;  // [texts][dimension]
+  const int64_t* prompts = nullptr;  // [texts]: first tokens that are not pooled; or null
 
   int begin(int text) const { return static_cast<int>(offsets[text] - offsets[0]); }
   int length(int text) const { return static_cast<int>(offsets[text + 1] - offsets[text]); }
   int rows() const { return begin(texts); }
   int longest() const;
+  Range pooled(int text) const;  // of its tokens; empty where all are the prompt's
 };
 
 // Rows of floats, and room for their 8-bit codes.

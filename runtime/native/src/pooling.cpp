@@ -50,8 +50,8 @@ constexpr NamedEarly kEarly[] = {
 const float* row_of(const float* x, int stride, int row) { return x + static_cast<int64_t>(row) * stride; }
 
 template <class Combine>
-void combine_rows(const float* x, int stride, int hidden, int length, float* out, Combine combine) {
-  for (int row = 0; row < length; ++row) {
+void combine_rows(const float* x, int stride, int hidden, Range rows, float* out, Combine combine) {
+  for (int row = rows.begin; row < rows.end; ++row) {
     const float* values = row_of(x, stride, row);
     for (int column = 0; column < hidden; ++column) out[column] = combine(out[column], values[column], row);
   }
@@ -80,31 +80,33 @@ Pooling Pooling::named(const std::string& name) {
   return found;
 }
 
-void reduce(Reduction reduction, const float* x, int stride, int hidden, int length, float* out) {
+void reduce(Reduction reduction, const float* x, int stride, int hidden, Range rows, float* out) {
   const auto add = [](float total, float value, int) { return total + value; };
-  const auto count = static_cast<float>(length);
+  const auto count = static_cast<float>(rows.size());
+  const float* first = row_of(x, stride, rows.size() ? rows.begin : 0);
   std::fill(out, out + hidden, 0.0f);
+  if (rows.size() == 0 && reduction != Reduction::first) return;
   switch (reduction) {
     case Reduction::first:
-      std::copy(x, x + hidden, out);
+      std::copy(first, first + hidden, out);
       return;
     case Reduction::last:
-      std::copy(row_of(x, stride, length - 1), row_of(x, stride, length - 1) + hidden, out);
+      std::copy(row_of(x, stride, rows.end - 1), row_of(x, stride, rows.end - 1) + hidden, out);
       return;
     case Reduction::max:
-      std::copy(x, x + hidden, out);
-      return combine_rows(x, stride, hidden, length, out,
+      std::copy(first, first + hidden, out);
+      return combine_rows(x, stride, hidden, rows, out,
                           [](float top, float value, int) { return value > top ? value : top; });
     case Reduction::weighted_mean:
-      combine_rows(x, stride, hidden, length, out, [](float total, float value, int row) {
+      combine_rows(x, stride, hidden, rows, out, [](float total, float value, int row) {
         return total + static_cast<float>(row + 1) * value;
       });
-      return divide(out, hidden, count * (count + 1) / 2);
+      return divide(out, hidden, count * static_cast<float>(rows.begin + 1 + rows.end) / 2);
     case Reduction::mean_sqrt_length:
-      combine_rows(x, stride, hidden, length, out, add);
+      combine_rows(x, stride, hidden, rows, out, add);
       return divide(out, hidden, std::sqrt(count));
     case Reduction::mean:
-      combine_rows(x, stride, hidden, length, out, add);
+      combine_rows(x, stride, hidden, rows, out, add);
       return divide(out, hidden, count);
   }
 }

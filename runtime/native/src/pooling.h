@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/kernels.h"
+
 namespace m3e {
 
 enum class Reduction { mean, first, max, mean_sqrt_length, weighted_mean, last };
@@ -25,9 +27,10 @@ struct Pooling {
   }
 };
 
-// One vector, [hidden], of rows [0, length). Plain loops: this is one pass over the states of the last layer,
-// next to nothing beside any product. The order of operations depends on nothing but the text.
-void reduce(Reduction reduction, const float* x, int stride, int hidden, int length, float* out);
+// One vector, [hidden], of some rows of the text that starts at `x`. Of no rows: `first` is the text's first
+// all the same, the others zeros. Plain loops: this is one pass over the states of the last layer, next to
+// nothing beside any product. The order of operations depends on nothing but the text.
+void reduce(Reduction reduction, const float* x, int stride, int hidden, Range rows, float* out);
 
 // In place: tanh, and scaling to unit length.
 void apply_tanh(float* x, int count);

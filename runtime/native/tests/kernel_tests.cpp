@@ -503,30 +503,41 @@ void test(const Kernels& kernels) {
 }
 
 // Not of an instruction set: plain loops, against sums in double precision.
-void test_reductions(int hidden, int length) {
+void test_reductions(int hidden, int length, int begin) {
   FloatGrid x = floats(length, hidden);
   fill(x, "normal");
   for (int c = 0; c < hidden; ++c) {
     double sum = 0, weighted = 0, weights = 0, top = -1e300;
-    for (int r = 0; r < length; ++r) {
+    for (int r = begin; r < length; ++r) {
       sum += x.at(r, c);
       weighted += (r + 1.0) * x.at(r, c);
       weights += r + 1;
       top = std::max(top, static_cast<double>(x.at(r, c)));
     }
     const std::pair<Reduction, double> expected[] = {
-        {Reduction::mean, sum / length},
-        {Reduction::first, x.at(0, c)},
+        {Reduction::mean, sum / (length - begin)},
+        {Reduction::first, x.at(begin, c)},
         {Reduction::max, top},
-        {Reduction::mean_sqrt_length, sum / std::sqrt(length)},
+        {Reduction::mean_sqrt_length, sum / std::sqrt(length - begin)},
         {Reduction::weighted_mean, weighted / weights},
         {Reduction::last, x.at(length - 1, c)},
     };
     for (const auto& [reduction, value] : expected) {
       std::vector<float> out(static_cast<size_t>(hidden), 99.0f);
-      reduce(reduction, x.data(), x.stride, hidden, length, out.data());
+      reduce(reduction, x.data(), x.stride, hidden, {begin, length}, out.data());
       check_near(out[static_cast<size_t>(c)], value, 2e-6 * std::sqrt(length), "reduced value");
     }
+  }
+}
+
+void test_reductions_of_nothing() {
+  const float x[] = {3, 4};
+  for (const Reduction reduction : {Reduction::mean, Reduction::first, Reduction::max,
+                                    Reduction::mean_sqrt_length, Reduction::weighted_mean, Reduction::last}) {
+    const float expected = reduction == Reduction::first ? 3.0f : 0.0f;
+    float out = 99.0f;
+    reduce(reduction, x, 1, 1, {2, 2}, &out);
+    check(out == expected, "reduction of nothing", out, expected);
   }
 }
 
@@ -557,8 +568,11 @@ int main() {
   }
   doing = "pooling";
   for (const int hidden : {1, 16, 33}) {
-    for (const int length : {1, 2, 100}) test_reductions(hidden, length);
+    for (const int length : {1, 2, 100}) {
+      for (const int begin : {0, length / 2, length - 1}) test_reductions(hidden, length, begin);
+    }
   }
+  test_reductions_of_nothing();
   test_pooling_names();
   return find_kernels("no such") != nullptr;
 }
