@@ -122,7 +122,7 @@ def _modules(checkpoint: Checkpoint) -> dict[str, Any]:
         return {}
     kinds = ["Transformer", "Pooling", *["Dense"] * len(checkpoint.dense), *["Normalize"] * layout.normalize]
     paths = [f"{place}_{kind}" if place else "" for place, kind in enumerate(kinds)]
-    contents: list[Any] = [pooling_config(spec, checkpoint.spec.hidden)]
+    contents: list[Any] = [pooling_config(spec, checkpoint.spec.hidden, layout.include_prompt)]
     contents += [dense_config(layer) for layer in checkpoint.dense] + [{}] * layout.normalize
     return {
         "modules.json": [

@@ -19,8 +19,8 @@ import m3e_runtime
 from m3e_export import fidelity as gate_module
 from m3e_export.bundle_writer import entry_of, prepared_folder, write_companions, write_manifest
 from m3e_export.checkpoint import Checkpoint, load_checkpoint
-from m3e_export.checkpoint.layout import Pooling
-from m3e_export.errors import BelowGateError, OptionError
+from m3e_export.checkpoint.layout import Layout, Pooling
+from m3e_export.errors import BelowGateError, OptionError, UnsupportedModelError
 from m3e_export.fidelity import Gate
 from m3e_export.oracle import load_oracle
 from m3e_export.oracle.choice import OracleName
@@ -53,6 +53,7 @@ logger = logging.getLogger(__name__)
 PRECISIONS = ("fp32", "fp16", "int8")  # most precise first
 
 _GOLDEN_TEXTS = 16
+_PROMPT = "Represent the sentence: "
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def export(request: ExportRequest) -> Bundle:
             max_length=request.max_length,
             revision=request.revision,
         )
+        _check_prompt(request, checkpoint)
         gate = _judge(request, checkpoint)
         artifacts = tuple(_Artifacts(request, checkpoint, gate, folder).write_all())
         write_manifest(folder, _manifest(checkpoint, gate, artifacts, folder))
@@ -121,13 +123,30 @@ def _check(request: ExportRequest) -> None:
         TARGETS[name].check_precision(precision)
 
 
+def _check_prompt(request: ExportRequest, checkpoint: Checkpoint) -> None:
+    unable = [name for name in request.targets if not TARGETS[name].leaves_out_prompts]
+    if unable and not checkpoint.layout.include_prompt:
+        raise UnsupportedModelError(
+            f"{checkpoint.source}: include_prompt=false is not supported by --target {' '.join(unable)}; "
+            "use native, cpu or portable."
+        )
+
+
 def _judge(request: ExportRequest, checkpoint: Checkpoint) -> Gate:
     """Run the original model over the gate's texts."""
     texts = built_in("gate") if request.gate in ("default", "off") else read_texts(Path(request.gate))
-    oracle = load_oracle(checkpoint, request.oracle)
+    oracle, prompt = load_oracle(checkpoint, request.oracle), _prompt_to_judge(checkpoint.layout)
     with progress_bar(len(texts), "text", f"Original model ({oracle.name.split()[0]})") as bar:
-        reference = oracle.encode(texts, bar.update)
-    return Gate(texts, oracle.name, reference, enforced=request.gate != "off")
+        reference = oracle.encode(texts, bar.update, prompt)
+    return Gate(texts, oracle.name, reference, enforced=request.gate != "off", prompt=prompt)
+
+
+def _prompt_to_judge(layout: Layout) -> str:
+    """One of the checkpoint's own, if it has any, where the pooling leaves prompts out."""
+    if layout.include_prompt:
+        return ""
+    preferred = layout.prompts.get(layout.default_prompt_name or "", "")
+    return preferred or next(filter(None, layout.prompts.values()), _PROMPT)
 
 
 class _Artifacts:
@@ -138,7 +157,9 @@ class _Artifacts:
         self._checkpoint = checkpoint
         self._gate = gate
         self._folder = folder
-        self._token_ids = checkpoint.text_tokenizer().encode_batch(gate.texts)
+        tokenizer = checkpoint.text_tokenizer()
+        self._token_ids = tokenizer.encode_batch([gate.prompt + text for text in gate.texts])
+        self._prompt_length = tokenizer.prompt_length(gate.prompt)
 
     def write_all(self) -> Iterator[Artifact]:
         """The most precise ones first."""
@@ -160,7 +181,7 @@ class _Artifacts:
             if target.has_twin:
                 vectors = self._twin_vectors(target, plan, self._token_ids, label)
             else:
-                vectors = _encode(target, file, self._token_ids, label)
+                vectors = _encode(target, file, self._token_ids, label, self._prompt_length)
             measured = gate_module.measure(self._gate, vectors, precision, target.judged)
             problems = gate_module.failures(measured)
             if not problems or not self._gate.enforced:
@@ -247,14 +268,14 @@ class _Artifacts:
 
 
 def _encode(
-    target: Target, file: Path, token_ids: Sequence[TokenIds], label: str | None
+    target: Target, file: Path, token_ids: Sequence[TokenIds], label: str | None, prompt_length: int = 0
 ) -> npt.NDArray[np.float32]:
     """Vectors from a written artifact, one text at a time as a service would; float32 ``[n, dimension]``."""
     engine: Backend = target.load(file, available_threads())
     vectors = []
     with progress_bar(len(token_ids), "text", label or "", show=None if label else False) as bar:
         for ids in token_ids:
-            vectors.append(engine.run([ids])[0])
+            vectors.append(engine.run([ids], [prompt_length] if prompt_length else None)[0])
             bar.update()
     return np.stack(vectors)
 
@@ -281,6 +302,7 @@ def _manifest(checkpoint: Checkpoint, gate: Gate, artifacts: tuple[Artifact, ...
         prompts=layout.prompts,
         default_prompt_name=layout.default_prompt_name,
         artifacts=artifacts,
-        golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.reference[chosen]),
+        golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.reference[chosen], gate.prompt),
         files=companions,
+        include_prompt=layout.include_prompt,
     )

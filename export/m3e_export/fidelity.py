@@ -26,12 +26,16 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Gate:
-    """The texts to judge on, the oracle's vectors of them (float32 ``[n, d]``), and whether to enforce."""
+    """The texts to judge on, the oracle's vectors of them (float32 ``[n, d]``), and whether to enforce.
+
+    ``prompt`` is before each text: there is one where the pooling leaves it out, to judge that too.
+    """
 
     texts: tuple[str, ...]
     oracle_name: str
     reference: Array
     enforced: bool
+    prompt: str = ""
 
 
 def measure(

@@ -144,6 +144,10 @@ def from_onnx_folder(
 
 def _read(folder: Path, file: str | None, pooling: str | None, max_length: int | None) -> _Given:
     layout = read_layout(folder, pooling)
+    if not layout.include_prompt:
+        raise UnsupportedModelError(
+            f"{folder}: include_prompt=false is not supported for a given graph; export the checkpoint."
+        )
     config = read_object(layout.transformer / "config.json", required=True)
     tokenizer = load_tokenizer(layout.transformer, str(config.get("model_type", "bert")), layout.lower_case)
     longest = _max_length(layout, config)

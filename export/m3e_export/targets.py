@@ -46,13 +46,15 @@ class Target(ABC):
     ``requires`` is what the manifest will ask of the engine; ``half_arithmetic`` says whether fp16 means
     arithmetic in fp16 too, and not only weights; ``int8`` what it does in int8; ``judged`` whether
     :meth:`load` runs the artifact itself or the graph that it is made from; ``layout`` how the artifact's
-    inputs hold texts; ``has_twin`` whether something else is judged in the artifact's place.
+    inputs hold texts; ``has_twin`` whether something else is judged in the artifact's place;
+    ``leaves_out_prompts`` whether it can serve a checkpoint that does not pool the tokens of prompts.
     """
 
     format: Literal["onnx", "native", "tensorrt"]
     judged: Literal["artifact", "graph"] = "artifact"
     layout: Literal["padded", "packed"] = "padded"
     has_twin = False
+    leaves_out_prompts = True
     dialect: DialectName | None
     requires: dict[str, str]
     batch_invariant: bool
@@ -122,6 +124,7 @@ class OnnxTarget(Target):
         self.dialect = name
         self.layout = dialect.texts_type.layout
         self.has_twin = dialect.reference is not None
+        self.leaves_out_prompts = dialect.leaves_out_prompts
         self.half_arithmetic = half_arithmetic
         self.requires = {"onnxruntime": "1.23", "opset": "20"}
         self.int8 = Int8Rules(SymmetricCodes())
@@ -149,7 +152,8 @@ class OnnxTarget(Target):
 def _save_graph(
     checkpoint: Checkpoint, plan: PrecisionPlan, dialect: type[Dialect], path: Path
 ) -> list[Path]:
-    options = GraphOptions(checkpoint.layout.pooling, checkpoint.layout.normalize, checkpoint.dense)
+    layout = checkpoint.layout
+    options = GraphOptions(layout.pooling, layout.normalize, checkpoint.dense, layout.include_prompt)
     return save_model(build_model(checkpoint.spec, checkpoint.weights, plan, dialect, options), path)
 
 

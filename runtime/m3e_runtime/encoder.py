@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ class Encoder:
             "dimension": self.dimension,
             "max_seq_length": self.max_seq_length,
             "pooling": self._manifest.pooling,
+            "include_prompt": self._manifest.include_prompt,
             "batch_invariant": self.artifact.batch_invariant,
             "fidelity": {
                 name: getattr(self.artifact.fidelity, name)
@@ -124,7 +126,7 @@ class Encoder:
         self,
         sentences: str | Sequence[str],
         prompt_name: str | None = None,
-        prompt: str | None = None,
+        prompt: str | Sequence[str] | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         precision: OutputPrecision = "float32",
@@ -139,7 +141,9 @@ class Encoder:
         Args:
             sentences: a text, or a sequence of texts.
             prompt_name: name of a prompt of the checkpoint, put before each text.
-            prompt: a prompt given directly; wins over ``prompt_name``.
+            prompt: a prompt given directly, or one for each text; wins over ``prompt_name``. Nothing is put
+                between the two: uniem, for one, ends instructions with a line feed. Whether a prompt's tokens
+                are pooled is the checkpoint's choice, ``info["include_prompt"]``.
             batch_size: most texts in one run of the engine; by default only the token budget limits it.
             show_progress_bar: by default shown on a terminal when it takes longer than a moment.
             precision: ``float32``, ``float16``, ``int8``, ``uint8``, ``binary`` or ``ubinary``;
@@ -153,28 +157,31 @@ class Encoder:
 
         Raises:
             InvalidTextError: something else than a string, or a lone surrogate.
-            OptionError: an unknown precision or prompt, or a size out of range.
+            OptionError: an unknown precision or prompt, more or fewer prompts than texts, or a size out of
+                range.
         """
-        prefix = self._prefix(prompt_name, prompt)
+        prompts = self._prompts(prompt_name, prompt)
         self._check_options(precision, truncate_dim, batch_size)
         if isinstance(sentences, str):
-            vectors = self._encode_one(prefix + sentences)
+            vectors = self._encode_one(sentences, prompts)
             finished = outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)
             only: npt.NDArray[Any] = finished[0]
             return only
         texts = _as_list(sentences)
+        each = prompts if isinstance(prompts, str) else _one_for_each(prompts, texts)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         with progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar:
             for start in range(0, len(texts), WINDOW):
-                window = texts[start : start + WINDOW]
-                self._encode_into(vectors[start : start + WINDOW], window, prefix, batch_size, bar)
+                part = slice(start, start + WINDOW)
+                some = each if isinstance(each, str) else each[part]
+                self._encode_into(vectors[part], texts[part], some, batch_size, bar)
         return outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)
 
     def encode_iter(
         self,
         sentences: Iterable[str],
         prompt_name: str | None = None,
-        prompt: str | None = None,
+        prompt: str | Iterable[str] | None = None,
         batch_size: int | None = None,
         precision: OutputPrecision = "float32",
         normalize_embeddings: bool = False,
@@ -188,7 +195,7 @@ class Encoder:
             sentences: any iterable of texts; read ``window`` texts ahead.
             window: texts tokenized and sorted together.
             prompt_name: as in :meth:`encode`, like the other arguments.
-            prompt: as in :meth:`encode`.
+            prompt: as in :meth:`encode`; those for each text may be any iterable.
             batch_size: as in :meth:`encode`.
             precision: as in :meth:`encode`; int8 and uint8 need ``ranges`` here.
             normalize_embeddings: as in :meth:`encode`.
@@ -202,7 +209,7 @@ class Encoder:
             InvalidTextError: something else than a string, or a lone surrogate.
             OptionError: as :meth:`encode`, and int8 or uint8 without ``ranges``.
         """
-        prefix = self._prefix(prompt_name, prompt)
+        prompts = self._prompts(prompt_name, prompt)
         self._check_options(precision, truncate_dim, batch_size)
         if window < 1:
             raise OptionError(f"window={window}: at least one text must be read ahead.")
@@ -211,7 +218,7 @@ class Encoder:
         return self._stream(
             iter(sentences),
             window,
-            prefix,
+            prompts if isinstance(prompts, str) else iter(prompts),
             batch_size,
             (truncate_dim, normalize_embeddings, precision, ranges),
         )
@@ -242,34 +249,51 @@ class Encoder:
         self,
         texts: Iterator[str],
         window: int,
-        prefix: str,
+        prompts: str | Iterator[str],
         batch_size: int | None,
         finishing: tuple[Any, ...],
     ) -> Iterator[npt.NDArray[Any]]:
-        while chunk := list(itertools.islice(texts, window)):
+        while chunk := list(islice(texts, window)):
+            some = prompts if isinstance(prompts, str) else _one_for_each(islice(prompts, len(chunk)), chunk)
             vectors = np.empty((len(chunk), self.dimension), dtype=np.float32)
-            self._encode_into(vectors, chunk, prefix, batch_size, None)
+            self._encode_into(vectors, chunk, some, batch_size, None)
             yield from outputs.finish(vectors, *finishing)
 
-    def _encode_one(self, text: str) -> npt.NDArray[np.float32]:
-        return self._backend.run([self.tokenizer.encode(text)])
+    def _encode_one(self, text: str, prompt: str | Iterable[str]) -> npt.NDArray[np.float32]:
+        if not isinstance(prompt, str):
+            raise OptionError("one text takes one prompt, as a string.")
+        token_ids = [self.tokenizer.encode(prompt + text)]
+        if self._manifest.include_prompt:
+            return self._backend.run(token_ids)
+        return self._backend.run(token_ids, [self.tokenizer.prompt_length(prompt)])
 
     def _encode_into(
         self,
         vectors: npt.NDArray[np.float32],
         texts: list[str],
-        prefix: str,
+        prompts: str | list[str],
         batch_size: int | None,
         bar: Any,
     ) -> None:
-        prefixed = [prefix + text for text in texts] if prefix else texts
-        token_ids = self.tokenizer.encode_batch(prefixed)
+        token_ids = self.tokenizer.encode_batch(_joined(prompts, texts))
         lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
         batches = ((i, [token_ids[at] for at in i]) for i in self._batches(lengths, batch_size))
-        for indices, found in run_all(self._backend, batches):
+        if self._manifest.include_prompt:
+            runs = run_all(self._backend, batches)
+        else:
+            left_out = self._prompt_lengths(prompts, len(texts))
+            runs = ((i, self._backend.run(ids, [left_out[at] for at in i])) for i, ids in batches)
+        for indices, found in runs:
             vectors[indices] = found
             if bar is not None:
                 bar.update(len(indices))
+
+    def _prompt_lengths(self, prompts: str | list[str], texts: int) -> list[int]:
+        """Tokens of each of so many texts that are its prompt's."""
+        if isinstance(prompts, str):
+            return [self.tokenizer.prompt_length(prompts)] * texts
+        lengths = {prompt: self.tokenizer.prompt_length(prompt) for prompt in set(prompts)}
+        return [lengths[prompt] for prompt in prompts]
 
     def _batches(
         self, lengths: npt.NDArray[np.int64], batch_size: int | None
@@ -284,7 +308,7 @@ class Encoder:
 
         return (batch.indices for batch in plan(lengths, engine.token_budget, most_texts))
 
-    def _prefix(self, prompt_name: str | None, prompt: str | None) -> str:
+    def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
         if prompt is not None:
             return prompt
         name = prompt_name if prompt_name is not None else self._manifest.default_prompt_name
@@ -307,16 +331,33 @@ class Encoder:
             raise OptionError(f"batch_size={batch_size}: at least one text must fit in a batch.")
 
 
-def _as_list(sentences: Sequence[str]) -> list[str]:
+def _as_list(sentences: Iterable[str], what: str = "text") -> list[str]:
     if isinstance(sentences, (bytes, bytearray, os.PathLike)) or not isinstance(sentences, Iterable):
         raise InvalidTextError(f"{type(sentences).__name__} given; pass a string or a list of strings.")
     texts = list(sentences)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
+            pair = ", and instructions as prompt=[…]" if isinstance(text, (list, tuple)) else ""
             raise InvalidTextError(
-                f"text {index} is {type(text).__name__}, not str; pass a string or a list of strings."
+                f"{what} {index} is {type(text).__name__}, not str; pass a string or a list of strings{pair}."
             )
     return texts
+
+
+def _one_for_each(prompts: Iterable[str], texts: list[str]) -> list[str]:
+    each = _as_list(prompts, "prompt")
+    if len(each) != len(texts):
+        raise OptionError(
+            f"{len(each)} prompts for {len(texts)} texts; pass one for all, as a string, or one for each."
+        )
+    return each
+
+
+def _joined(prompts: str | list[str], texts: list[str]) -> list[str]:
+    if not prompts:
+        return texts
+    each = itertools.repeat(prompts) if isinstance(prompts, str) else prompts
+    return [prompt + text for prompt, text in zip(each, _as_list(texts), strict=False)]
 
 
 def _smaller(a: int | None, b: int | None) -> int | None:

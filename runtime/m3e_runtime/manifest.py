@@ -113,16 +113,20 @@ class Tokenization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Texts with the oracle's vectors: base64 of little-endian float32 ``[len(texts), dimension]``."""
+    """Texts with the oracle's vectors: base64 of little-endian float32 ``[len(texts), dimension]``.
+
+    ``prompt`` is before each text: there is one where the pooling leaves it out.
+    """
 
     texts: tuple[str, ...]
     vectors: str
+    prompt: str = ""
 
     @staticmethod
-    def pack(texts: tuple[str, ...], vectors: npt.NDArray[np.float32]) -> GoldenVectors:
+    def pack(texts: tuple[str, ...], vectors: npt.NDArray[np.float32], prompt: str = "") -> GoldenVectors:
         """Store ``vectors`` (float32 ``[len(texts), dimension]``)."""
         data = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
-        return GoldenVectors(texts, base64.b64encode(data).decode("ascii"))
+        return GoldenVectors(texts, base64.b64encode(data).decode("ascii"), prompt)
 
     def unpack(self, dimension: int) -> npt.NDArray[np.float32]:
         """Return the vectors as float32 ``[len(texts), dimension]``.
@@ -138,7 +142,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of ``manifest.json``.
 
     ``dimension`` is that of the sentence vectors. ``pooling`` is a name for people, such as ``mean``,
-    ``max+mean`` or ``first_last_mean``: the artifacts do it themselves.
+    ``max+mean`` or ``first_last_mean``: the artifacts do it themselves. ``include_prompt`` says whether a
+    prompt's tokens are pooled; where not, an artifact is told how many of a text are the prompt's.
     """
 
     schema_version: int
@@ -155,6 +160,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     artifacts: tuple[Artifact, ...]
     golden: GoldenVectors
     files: tuple[FileEntry, ...] = ()
+    include_prompt: bool = True
 
     def to_json(self) -> bytes:
         """Encode with stable key order and indentation, so that equal manifests give equal bytes."""

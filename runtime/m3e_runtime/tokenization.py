@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,25 @@ class TextTokenizer:
         except (TypeError, AttributeError) as error:
             raise _explain([text]) from error
         return np.array(ids, dtype=np.int32)
+
+    def prompt_length(self, prompt: str) -> int:
+        """Tokens of a text that ``prompt`` before it takes up, special tokens at its start included.
+
+        As sentence-transformers counts them: those of the prompt alone, without a special token at its end.
+        No prompt takes up none.
+
+        Raises:
+            InvalidTextError: as :meth:`encode`.
+        """
+        if not prompt:
+            return 0
+        ids = self.encode(prompt).tolist()
+        return len(ids) - sum(last in self._special_ids for last in ids[-1:])
+
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
+        added = self.tokenizer.get_added_tokens_decoder()
+        return frozenset(index for index, token in added.items() if token.special)
 
     def encode_batch(self, texts: Sequence[str]) -> list[TokenIds]:
         """Token ids of each text, in parallel over the texts.

@@ -448,7 +448,6 @@ def test_an_export_in_int8_is_searched_with_the_checkpoints_own_pooling(variant,
         ({"pooling_mode_median_tokens": True}, "pooling_mode_median_tokens"),
         ({"pooling_mode": []}, "none"),
         ({"pooling_mode": ["mean"] * 17}, "17"),
-        ({FLAGS["max"]: True, "include_prompt": False}, "include_prompt"),
     ],
 )
 def test_unknown_poolings_are_refused_by_name(config, named, variant):

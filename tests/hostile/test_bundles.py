@@ -7,8 +7,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from m3e_runtime import Bundle, BundleError, BundleIntegrityError, Encoder
+from m3e_runtime.backends import Choice, load_backend
 from m3e_runtime.bundle import sha256_of
 from m3e_runtime.cli.check import main as check
+from m3e_runtime.gpu import Gpu
 from synthetic import read_json, write_json
 
 MODEL = "onnx/model.onnx"
@@ -173,6 +175,7 @@ CHANGES = {
         format="tensorrt", files=manifest["artifacts"][0]["files"][:1]
     ),
     "artifacts null": put("artifacts", None),
+    "include_prompt a word": put("include_prompt", "no"),
     "prompts of numbers": put("prompts", {"query": 5}),
     "default prompt absent": put("default_prompt_name", "query"),
     "golden vectors too short": lambda manifest: put("golden", "vectors", manifest["golden"]["vectors"][:-8])(
@@ -329,6 +332,19 @@ def test_a_model_of_another_interface_is_a_bundle_error(bundle, interface):
     install(bundle, small_model(**interface))
     with pytest.raises(BundleError, match="input_ids and attention_mask"):
         load(bundle)
+
+
+def test_a_model_that_cannot_leave_prompts_out_is_a_bundle_error(bundle):
+    edit(bundle, lambda manifest: manifest.update(include_prompt=False))
+    refuse(bundle, match="prompt_length.*include_prompt=false")
+
+
+def test_prompts_that_an_engine_for_a_gpu_would_pool_are_a_bundle_error(bundle):
+    edit(bundle, lambda manifest: manifest.update(include_prompt=False))
+    opened = Bundle.open(bundle)
+    gpu = Gpu(0, "GPU", "8.0")
+    with pytest.raises(BundleError, match="include_prompt=false is not supported on a GPU"):
+        load_backend(opened, Choice(opened.manifest.artifacts[0], "onnxruntime", gpu, ""), 1, verify=False)
 
 
 def test_a_model_with_an_unknown_operator_is_a_bundle_error(bundle):

@@ -203,6 +203,38 @@ def test_a_prompt_is_put_before_the_text(encoder):
     )
 
 
+def test_each_text_may_have_a_prompt_of_its_own(encoder):
+    prompts = ["query: ", "", "Represent the sentence;\n", "x", "查询：", " "]
+    joined = encoder.encode([prompt + text for prompt, text in zip(prompts, TEXTS, strict=True)])
+    np.testing.assert_array_equal(encoder.encode(TEXTS, prompt=prompts), joined)
+    np.testing.assert_array_equal(encoder.encode(TEXTS, "no such name", np.array(prompts)), joined)
+    np.testing.assert_allclose(list(encoder.encode_iter(TEXTS, prompt=prompts, window=4)), joined, atol=1e-6)
+    endless = encoder.encode_iter(TEXTS[:3], prompt=itertools.cycle(["query: ", "passage: "]))
+    expected = encoder.encode(TEXTS[:3], prompt=["query: ", "passage: ", "query: "])
+    np.testing.assert_allclose(list(endless), expected, atol=1e-6)
+
+
+def test_prompts_are_one_for_all_or_one_for_each(tiny):
+    for prompts in ([], ["one"], ["one", "two", "three"]):
+        with pytest.raises(OptionError, match=f"{len(prompts)} prompts for 2 texts"):
+            tiny.encode(["a", "b"], prompt=prompts)
+    with pytest.raises(OptionError, match="1 prompts for 2 texts"):
+        list(tiny.encode_iter(iter(["a", "b"]), prompt=iter(["one"])))
+    with pytest.raises(OptionError, match="one prompt"):
+        tiny.encode("a", prompt=["one"])
+    assert tiny.encode([], prompt=[]).shape == (0, 64)
+    for wrong in ([5, "x"], [None, "x"], b"xy", 5):
+        with pytest.raises(InvalidTextError, match="string"):
+            tiny.encode(["a", "b"], prompt=wrong)
+    with pytest.raises(InvalidTextError, match="text 1 is int"):
+        list(tiny.encode_iter(["a", 5], prompt="query: "))
+
+
+def test_pairs_of_instruction_and_text_are_told_where_instructions_go(tiny):
+    with pytest.raises(InvalidTextError, match=r"text 0 is list.*prompt=\["):
+        tiny.encode([["Represent the sentence: ", "text"]])
+
+
 def test_similarity_is_the_cosine(encoder, minilm_reference):
     vectors = encoder.encode(TEXTS) * 3
     expected = minilm_reference.similarity(vectors, vectors).numpy()

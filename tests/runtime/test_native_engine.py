@@ -181,6 +181,24 @@ def test_a_text_longer_than_the_positions_is_refused(tiny_bundle):
         engine.run([np.full(100_000, 5, np.int32)])
 
 
+def test_a_prompt_is_left_out_of_the_pooling_as_far_as_there_is_a_text(tiny_bundle):
+    engine = NativeCpu(artifact_file(tiny_bundle, "fp32"), 2)
+    ids = random_ids([5, 9, 9, 9], 500)
+    vectors = engine.run(ids, [2, 0, 9, 2**40])
+    assert np.abs(vectors[0] - engine.run(ids)[0]).max() > 1e-3
+    np.testing.assert_array_equal(vectors[1], engine.run(ids)[1])
+    np.testing.assert_array_equal(vectors[2:], 0)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "named"), [([-1, 0], "text 0 has a prompt of -1"), ([0], "prompt_lengths"), ([], "texts")]
+)
+def test_prompt_lengths_that_cannot_be_are_refused(tiny_bundle, lengths, named):
+    engine = NativeCpu(artifact_file(tiny_bundle, "fp32"), 1)
+    with pytest.raises(ValueError, match=named):
+        engine.run(random_ids([5, 6], 500), lengths)
+
+
 def test_an_unknown_instruction_set_is_refused(tiny_bundle):
     with pytest.raises(BundleError, match="'sse9' does not run here"):
         NativeCpu(artifact_file(tiny_bundle, "fp32"), 1, instruction_set="sse9")

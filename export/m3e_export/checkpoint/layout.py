@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from m3e_export.checkpoint.jsonfile import read_json, read_object
-from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_pooling
+from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
 from m3e_export.errors import CheckpointError, UnsupportedModelError, UntrustedCheckpointError
 
 __all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
@@ -36,7 +36,8 @@ _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
 class Layout:
     """Everything but weights and architecture.
 
-    ``transformer`` is the folder of config and weights, ``dense`` those of the Dense modules in order.
+    ``transformer`` is the folder of config and weights, ``dense`` those of the Dense modules in order;
+    ``include_prompt`` says whether the tokens of a prompt are pooled.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
@@ -49,6 +50,7 @@ class Layout:
     default_prompt_name: str | None = None
     similarity: str = "cosine"
     dense: tuple[Path, ...] = ()
+    include_prompt: bool = True
 
 
 def read_layout(folder: Path, pooling: Pooling | None = None) -> Layout:
@@ -99,6 +101,7 @@ def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
     top = read_object(folder / "config_sentence_transformers.json")
     pooling_folder = dict(modules).get("Pooling")
     pooling = override or (read_pooling(pooling_folder) if pooling_folder else "mean")
+    include_prompt = pooling_folder is None or read_include_prompt(pooling_folder)
     return Layout(
         kind="sentence-transformers",
         transformer=transformer,
@@ -110,6 +113,7 @@ def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
         default_prompt_name=top.get("default_prompt_name"),
         similarity=_similarity(folder, top),
         dense=dense,
+        include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler sees the first token only
     )
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "pooling_config",
     "pooling_spec",
     "read_dense",
+    "read_include_prompt",
     "read_pooling",
 ]
 
@@ -133,8 +134,6 @@ def read_pooling(folder: Path) -> str:
     """
     file = folder / "config.json"
     config = read_object(file, required=True)
-    if config.get("include_prompt", True) is False:
-        raise UnsupportedModelError(f"{file}: include_prompt=false is not supported.")
     names = _modes(file, config)
     unknown = [name for name in names if name not in _REDUCTIONS]
     if unknown or not names:
@@ -143,6 +142,19 @@ def read_pooling(folder: Path) -> str:
             f"known: {', '.join(_REDUCTIONS)}, alone or together."
         )
     return pooling_spec("+".join(names)).name
+
+
+def read_include_prompt(folder: Path) -> bool:
+    """Whether the Pooling module in ``folder`` pools the tokens of a prompt too.
+
+    Raises:
+        CheckpointError: its config.json is missing or broken.
+    """
+    file = folder / "config.json"
+    value = read_object(file, required=True).get("include_prompt", True)
+    if not isinstance(value, bool):
+        raise CheckpointError(f"{file}: include_prompt is {value!r}; true or false was expected.")
+    return value
 
 
 def _modes(file: Path, config: Mapping[str, Any]) -> list[str]:
@@ -158,7 +170,7 @@ def _modes(file: Path, config: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def pooling_config(spec: PoolingSpec, hidden: int) -> dict[str, Any]:
+def pooling_config(spec: PoolingSpec, hidden: int, include_prompt: bool = True) -> dict[str, Any]:
     """Content of 1_Pooling/config.json: flags, which every version reads, wherever they can say it."""
     content: dict[str, Any] = {
         "word_embedding_dimension": hidden,
@@ -167,6 +179,8 @@ def pooling_config(spec: PoolingSpec, hidden: int) -> dict[str, Any]:
     in_order = tuple(reduction for reduction in _FLAGS.values() if reduction in spec.reductions)
     if in_order != spec.reductions:
         content["pooling_mode"] = list(spec.reductions)  # another order, which only version 6 can read
+    if not include_prompt:
+        content["include_prompt"] = False  # silence, which the oldest versions need, means true
     return content
 
 

@@ -242,7 +242,7 @@ class TorchReference(TextEncoder):
 
     def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
         """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
-        return self._oracle.encode([prompt + text for text in texts], lambda _: None)
+        return self._oracle.encode(texts, lambda _: None, prompt)
 
 
 def _matrix(vectors: Any) -> Array:

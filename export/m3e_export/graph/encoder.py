@@ -29,12 +29,14 @@ _MIN_NORM = 1e-12  # torch.nn.functional.normalize's eps
 class GraphOptions:
     """What goes behind the last layer.
 
-    ``pooling`` is a name; ``dense`` are the layers after it, the encoder's pooler among them.
+    ``pooling`` is a name; ``dense`` are the layers after it, the encoder's pooler among them. Without
+    ``include_prompt`` the graph takes ``prompt_length``, how many tokens of each text are not pooled.
     """
 
     pooling: str
     normalize: bool
     dense: tuple[Dense, ...] = ()
+    include_prompt: bool = True
 
 
 def build_model(
@@ -51,12 +53,14 @@ def build_model(
         (:meth:`Dialect.ensure` raises AssertionError otherwise).
 
     Raises:
-        UnsupportedModelError: a pooling that is not known, or that the dialect's texts cannot have.
+        UnsupportedModelError: a pooling that is not known, or one that the dialect cannot do.
     """
     pooling = pooling_spec(options.pooling)
     builder = GraphBuilder()
     dialect = dialect_type(builder, spec, plan)
     texts = dialect.texts
+    if not options.include_prompt:
+        dialect.leave_out_prompts()
     words, hidden = _embed(builder, dialect, weights, plan)
     early = {"words": words, "embeddings": hidden}
     mask = dialect.attention_mask()

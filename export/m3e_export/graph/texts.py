@@ -98,6 +98,7 @@ class PaddedTexts(Texts):
         self.mask = self.input("attention_mask", ir.DataType.INT64)
         self.batch = builder.op("Shape", self.input_ids, start=0, end=1)
         self.length = builder.op("Shape", self.input_ids, start=1, end=2)
+        self.prompt_length: ir.Value | None = None
 
     def input(self, name: str, dtype: ir.DataType) -> ir.Value:
         """See :class:`Texts`."""
@@ -111,19 +112,43 @@ class PaddedTexts(Texts):
             "Concat", self.batch, self.length, self.builder.constant(list(last), np.int64), axis=0
         )
 
+    def leave_out_prompts(self) -> None:
+        """Pool all but the first ``prompt_length`` tokens of a text, int64 ``[batch]``, or ``[1]`` for all.
+
+        The input has a default, 0, so that tools that do not know it need not give it.
+        """
+        self.prompt_length = self.builder.weight("prompt_length", np.zeros(1, np.int64))
+        self.prompt_length.shape = ir.Shape(["prompts"])
+        self.inputs.append(self.prompt_length)
+
     @cached_property
-    def weights(self) -> ir.Value:
+    def tokens(self) -> ir.Value:
         """1 for a token and 0 for padding, float32 ``[batch, length]``."""
         return self.builder.op("Cast", self.mask, to=ir.DataType.FLOAT)
 
     @cached_property
+    def places(self) -> ir.Value:
+        """1 for the first token of a text, 2 for the second …, float32 ``[batch, length]``."""
+        return self.builder.op("CumSum", self.tokens, self.builder.constant(1, np.int64))
+
+    @cached_property
+    def weights(self) -> ir.Value:
+        """1 for a token that is pooled, 0 for prompts and padding, float32 ``[batch, length]``."""
+        if self.prompt_length is None:
+            return self.tokens
+        op, axis = self.builder.op, self.builder.constant([1], np.int64)
+        lengths = op("Cast", op("Unsqueeze", self.prompt_length, axis), to=ir.DataType.FLOAT)
+        behind = op("Cast", op("Greater", self.places, lengths), to=ir.DataType.FLOAT)
+        return op("Mul", behind, self.tokens)
+
+    @cached_property
     def counts(self) -> ir.Value:
-        """Tokens of each text, float32 ``[batch, 1]``."""
+        """Tokens of each text that are pooled, float32 ``[batch, 1]``."""
         return self.builder.op("ReduceSum", self.weights, self.builder.constant([1], np.int64), keepdims=1)
 
     @cached_property
     def any_tokens(self) -> ir.Value:
-        """1 for a text, 0 for one of no tokens, float32 ``[batch, 1]``."""
+        """1 for a text, 0 for one of no tokens to pool, float32 ``[batch, 1]``."""
         return self.builder.op("Min", self.counts, self.builder.constant(1, np.float32))
 
     def positions(self, table: ir.Value) -> ir.Value:
@@ -136,7 +161,10 @@ class PaddedTexts(Texts):
         return self.builder.op("Reshape", flat, self.split(hidden))
 
     def first(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
+        """See :class:`Texts`. The first of all where none is to be pooled."""
+        if self.prompt_length is not None:
+            place = self.builder.op("ArgMax", self.weights, axis=1, keepdims=1)
+            return self.builder.op("GatherND", states, place, batch_dims=1)
         return self.builder.op("Gather", states, self.builder.constant(0, np.int64), axis=1)
 
     def mean(self, states: ir.Value) -> ir.Value:
@@ -150,8 +178,7 @@ class PaddedTexts(Texts):
     def weighted_mean(self, states: ir.Value) -> ir.Value:
         """See :class:`Texts`."""
         op, axis = self.builder.op, self.builder.constant([1], np.int64)
-        places = op("CumSum", self.weights, self.builder.constant(1, np.int64))
-        weights = op("Mul", places, self.weights)
+        weights = op("Mul", self.places, self.weights)
         return self._divide(self._sum(states, weights), op("ReduceSum", weights, axis, keepdims=1))
 
     def last(self, states: ir.Value) -> ir.Value:
@@ -164,7 +191,7 @@ class PaddedTexts(Texts):
     def maximum(self, states: ir.Value) -> ir.Value:
         """See :class:`Texts`."""
         op, const = self.builder.op, self.builder.constant
-        token = op("Unsqueeze", op("Greater", self.mask, const(0, np.int64)), const([2], np.int64))
+        token = op("Unsqueeze", op("Greater", self.weights, const(0, np.float32)), const([2], np.int64))
         shown = op("Where", token, states, const(_LOWEST, np.float32))
         largest = op("ReduceMax", shown, const([1], np.int64), keepdims=0)
         return op("Mul", largest, self.any_tokens)

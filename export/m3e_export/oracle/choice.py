@@ -23,8 +23,13 @@ class Oracle(Protocol):
 
     name: str
 
-    def encode(self, texts: Sequence[str], tick: Callable[[int], object]) -> npt.NDArray[np.float32]:
-        """Vectors of ``texts``, float32 ``[n, dimension]``; ``tick`` is told of every text done."""
+    def encode(
+        self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
+    ) -> npt.NDArray[np.float32]:
+        """Vectors of ``texts``, float32 ``[n, dimension]``, with ``prompt`` before each.
+
+        ``tick`` is told of every text done.
+        """
         ...
 
 

@@ -26,12 +26,15 @@ class NumpyOracle:
         self._tokenizer = checkpoint.text_tokenizer()
         self._forward = NumpyForward(checkpoint.spec, checkpoint.weights)
 
-    def encode(self, texts: Sequence[str], tick: Callable[[int], object]) -> npt.NDArray[np.float32]:
-        """Vectors of ``texts``, float32 ``[n, dimension]``; ``tick`` is told of every text done."""
+    def encode(
+        self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
+    ) -> npt.NDArray[np.float32]:
+        """See :class:`m3e_export.oracle.choice.Oracle`."""
+        left_out = 0 if self._layout.include_prompt else self._tokenizer.prompt_length(prompt)
         vectors = []
-        for ids in self._tokenizer.encode_batch(texts):
+        for ids in self._tokenizer.encode_batch([prompt + text for text in texts]):
             words, states = self._forward.words(ids), self._forward.states(ids)
-            vectors.append(sentence_vector(self._layout.pooling, self._dense, words, states))
+            vectors.append(sentence_vector(self._layout.pooling, self._dense, words, states, left_out))
             tick(1)
         stacked = np.stack(vectors)
         return normalize(stacked) if self._layout.normalize else stacked

@@ -14,7 +14,9 @@ __all__ = ["sentence_vector"]
 Array = npt.NDArray[np.float32]
 
 
-def sentence_vector(pooling: str, dense: Sequence[Dense], words: Array, states: Sequence[Array]) -> Array:
+def sentence_vector(
+    pooling: str, dense: Sequence[Dense], words: Array, states: Sequence[Array], prompt_length: int = 0
+) -> Array:
     """Pool one text, without padding, and apply the layers after the pooling.
 
     Args:
@@ -22,42 +24,53 @@ def sentence_vector(pooling: str, dense: Sequence[Dense], words: Array, states: 
         dense: layers after it.
         words: rows of the word embeddings, float32 ``[length, hidden]``.
         states: what goes into the first layer, then what leaves each; like ``words``.
+        prompt_length: first tokens that are not pooled.
 
     Returns:
         float32 ``[dimension]``, not normalized.
     """
     spec = pooling_spec(pooling)
-    vector = np.concatenate([_REDUCE[reduction](states[-1]) for reduction in spec.reductions])
+    vector = np.concatenate([_reduced(part, states[-1], prompt_length) for part in spec.reductions])
     if spec.early is not None:
         early = {"words": words, "embeddings": states[0], "first layer": states[1]}[spec.early]
-        vector = (early.mean(axis=0) + vector) / np.float32(2)
+        vector = (_reduced("mean", early, prompt_length) + vector) / np.float32(2)
     for layer in dense:
         vector = vector @ layer.weight + layer.bias
         vector = np.tanh(vector) if layer.activation == "tanh" else vector
     return vector
 
 
-def _weighted(states: Array) -> Array:
-    weights = np.arange(1, len(states) + 1, dtype=np.float32)
+def _reduced(reduction: Reduction, states: Array, start: int) -> Array:
+    """One vector of the states from ``start`` on; of none, what sentence-transformers gives.
+
+    Only its ``max`` is minus infinity then, where this is zero.
+    """
+    if start < len(states):
+        return _REDUCE[reduction](states[start:], start)
+    return states[0] if reduction == "cls" else np.zeros_like(states[0])
+
+
+def _weighted(states: Array, start: int) -> Array:
+    weights = np.arange(start + 1, start + len(states) + 1, dtype=np.float32)
     mean: Array = weights @ states / weights.sum()
     return mean
 
 
-def _mean(states: Array) -> Array:
+def _mean(states: Array, _: int) -> Array:
     mean: Array = states.mean(axis=0)
     return mean
 
 
-def _over_root(states: Array) -> Array:
+def _over_root(states: Array, _: int) -> Array:
     vector: Array = states.sum(axis=0) / np.sqrt(np.float32(len(states)))
     return vector
 
 
-_REDUCE: dict[Reduction, Callable[[Array], Array]] = {
-    "cls": lambda states: states[0],
-    "max": lambda states: states.max(axis=0),
+_REDUCE: dict[Reduction, Callable[[Array, int], Array]] = {
+    "cls": lambda states, _: states[0],
+    "max": lambda states, _: states.max(axis=0),
     "mean": _mean,
     "mean_sqrt_len_tokens": _over_root,
     "weightedmean": _weighted,
-    "lasttoken": lambda states: states[-1],
+    "lasttoken": lambda states, _: states[-1],
 }

@@ -36,15 +36,25 @@ class TorchOracle:
         self._tokenizer = self._load_tokenizer(transformers, checkpoint)
         self._model = self._load_model(transformers, checkpoint)
 
-    def encode(self, texts: Sequence[str], tick: Callable[[int], object]) -> npt.NDArray[np.float32]:
-        """Vectors of ``texts``, float32 ``[n, dimension]``; ``tick`` is told of every text done."""
+    def encode(
+        self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
+    ) -> npt.NDArray[np.float32]:
+        """See :class:`m3e_export.oracle.choice.Oracle`."""
+        left_out = 0 if self._layout.include_prompt else self._prompt_length(prompt)
         vectors = []
         for text in texts:
-            vectors.append(self._encode_one(text))
+            vectors.append(self._encode_one(prompt + text, left_out))
             tick(1)
         return np.stack(vectors)
 
-    def _encode_one(self, text: str) -> npt.NDArray[np.float32]:
+    def _prompt_length(self, prompt: str) -> int:
+        """As sentence-transformers counts: without a special token at the end."""
+        if not prompt:
+            return 0
+        ids = self._tokenizer(prompt, truncation=True, max_length=self._max_length)["input_ids"]
+        return len(ids) - sum(last in self._tokenizer.all_special_ids for last in ids[-1:])
+
+    def _encode_one(self, text: str, left_out: int) -> npt.NDArray[np.float32]:
         inputs = self._tokenizer(text, truncation=True, max_length=self._max_length, return_tensors="pt")
         with self._torch.inference_mode():
             words = self._model.get_input_embeddings()(inputs["input_ids"])
@@ -54,7 +64,7 @@ class TorchOracle:
                 output_hidden_states=True,
             ).hidden_states
         arrays = [each[0].numpy() for each in states]
-        vector = sentence_vector(self._layout.pooling, self._dense, words[0].numpy(), arrays)
+        vector = sentence_vector(self._layout.pooling, self._dense, words[0].numpy(), arrays, left_out)
         return normalize(vector[None])[0] if self._layout.normalize else vector
 
     @staticmethod

@@ -39,11 +39,13 @@ class Backend(Protocol):
         """Most texts that a run can have whose longest has that many tokens; None: any number."""
         ...
 
-    def run(self, token_ids: Sequence[TokenIds]) -> Vectors:
+    def run(self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None) -> Vectors:
         """Encode texts together.
 
         Args:
             token_ids: int32 ``[length]`` for each text, special tokens included.
+            prompt_lengths: first tokens of each text that the pooling leaves out; None: nothing of any. Only
+                where the manifest says ``include_prompt=false``, which no engine for a GPU can do.
 
         Returns:
             Sentence vectors, float32 ``[len(token_ids), dimension]``.

@@ -53,11 +53,13 @@ def load_backend(bundle: Bundle, choice: Choice, threads: int, verify: bool) -> 
     """
     artifact = choice.artifact
     model = bundle.verify_artifact(artifact) if verify else bundle.resolve(artifact.files[0])
-    dimension = bundle.manifest.dimension
+    dimension, include_prompt = bundle.manifest.dimension, bundle.manifest.include_prompt
     if choice.gpu is None:
         if choice.backend == "native":
             return NativeCpu(model, threads, dimension)
-        return OnnxRuntimeCpu(model, threads, dimension)
+        return OnnxRuntimeCpu(model, threads, dimension, include_prompt=include_prompt)
+    if not include_prompt:
+        raise BundleError(f"{model}: include_prompt=false is not supported on a GPU; use device='cpu'.")
     if choice.backend == "tensorrt":
         return _tensorrt(bundle, choice, choice.gpu)
     return _onnxruntime(bundle, choice, choice.gpu, model)

@@ -74,11 +74,14 @@ class NativeCpu:
         del longest
         return None
 
-    def run(self, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
+    def run(
+        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
+    ) -> npt.NDArray[np.float32]:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""
         offsets = np.zeros(len(token_ids) + 1, dtype=np.int64)
         np.cumsum([len(ids) for ids in token_ids], out=offsets[1:])
         flat = token_ids[0] if len(token_ids) == 1 else np.concatenate(token_ids)
         vectors = np.empty((len(token_ids), self._engine.dimension), dtype=np.float32)
-        self._engine.encode(flat, offsets, vectors)
+        prompts = None if prompt_lengths is None else np.array(prompt_lengths, dtype=np.int64)
+        self._engine.encode(flat, offsets, vectors, prompts)
         return vectors

@@ -23,6 +23,10 @@ spinning while an idle encoder leaves the cores to the rest of the service.
 """
 
 
+_PROMPT = "prompt_length"
+"""An input with a default, int64 ``[texts]``, of graphs that leave prompts out of the pooling."""
+
+
 class OnnxRuntimeCpu:
     """One inference session; ONNX Runtime sessions are safe to run from several threads."""
 
@@ -33,9 +37,17 @@ class OnnxRuntimeCpu:
     """Bounds the memory of a run; more at once is not faster."""
 
     def __init__(
-        self, model: Path, threads: int, dimension: int | None = None, layout: Layout | None = None
+        self,
+        model: Path,
+        threads: int,
+        dimension: int | None = None,
+        layout: Layout | None = None,
+        include_prompt: bool = True,
     ) -> None:
-        """Open ``model``, which takes padded texts unless a ``layout`` is given."""
+        """Open ``model``, which takes padded texts unless a ``layout`` is given.
+
+        Where it can leave prompts out of the pooling, ``include_prompt`` is false.
+        """
         try:
             import onnxruntime
         except ImportError as error:
@@ -63,6 +75,12 @@ class OnnxRuntimeCpu:
             reason = str(error).splitlines()[0]
             raise BundleError(f"{model}: ONNX Runtime {self.version} cannot load it: {reason}") from error
         self._check_interface(model, dimension)
+        if not include_prompt and _PROMPT not in {
+            value.name for value in self._session.get_overridable_initializers()
+        }:
+            raise BundleError(
+                f"{model}: takes no {_PROMPT}, the manifest says include_prompt=false. Export it again."
+            )
 
     def _check_interface(self, model: Path, dimension: int | None) -> None:
         inputs = {value.name for value in self._session.get_inputs()}
@@ -85,9 +103,13 @@ class OnnxRuntimeCpu:
         del longest
         return None
 
-    def run(self, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
+    def run(
+        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
+    ) -> npt.NDArray[np.float32]:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""
         feed = _pad(token_ids) if self._layout is None else _fill(self._layout, token_ids)
+        if prompt_lengths is not None:
+            feed[_PROMPT] = np.array(prompt_lengths, dtype=np.int64)
         vectors: npt.NDArray[np.float32] = self._session.run(["sentence_embedding"], feed)[0]
         return vectors
 

@@ -105,12 +105,13 @@ class OnnxRuntimeGpu:
         fitting = [each.texts.most for each in self._profiles if each.tokens.most >= longest]
         return max(fitting, default=_MOST_TEXTS)
 
-    def run(self, token_ids: Sequence[TokenIds]) -> Vectors:
+    def run(self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None) -> Vectors:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`.
 
         Raises:
             EngineRunError: ONNX Runtime fails, with its own words.
         """
+        del prompt_lengths  # such a bundle is not loaded on a GPU
         if os.getpid() != self._process:  # its thread is not here, and to wait for it would be for ever
             raise EngineRunError("a GPU cannot be used in a process forked off: load the encoder there.")
         size = self._size([len(ids) for ids in token_ids])

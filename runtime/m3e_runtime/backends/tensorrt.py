@@ -94,12 +94,13 @@ class TensorRtGpu:
             return max((texts for texts, tokens in sizes if tokens >= longest), default=1)
         return max(each.most["cumulative_lengths"][0] for each in self._engine.profiles) - 1
 
-    def run(self, token_ids: Sequence[TokenIds]) -> Vectors:
+    def run(self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None) -> Vectors:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`.
 
         Raises:
             EngineRunError: the GPU or TensorRT fails, with their own words.
         """
+        del prompt_lengths  # such a bundle is not loaded on a GPU
         pending = self.submit(token_ids)
         assert pending is not None  # noqa: S101 - it waits
         return pending.result()

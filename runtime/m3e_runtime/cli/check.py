@@ -84,9 +84,10 @@ def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> d
     The bounds are those of the gate. Where it bounds a mean or a percentile only, the worst golden text
     may be as far as the worst text was at export, with room for another processor's rounding.
     """
-    expected = normalize(bundle.manifest.golden.unpack(bundle.manifest.dimension))
+    golden = bundle.manifest.golden
+    expected = normalize(golden.unpack(bundle.manifest.dimension))
     with closing(Encoder.load(bundle.path, artifact=artifact.name, threads=threads, verify=False)) as encoder:
-        found = normalize(encoder.encode(list(bundle.manifest.golden.texts), prompt=""))
+        found = normalize(encoder.encode(list(golden.texts), prompt=golden.prompt))
     cosines = (expected * found).sum(axis=1)
     floor = min(artifact.fidelity.min_cosine, 1.0) - max(1e-5, 0.25 * (1 - artifact.fidelity.min_cosine))
     passed = bool(np.isfinite(found).all() and cosines.min() >= floor)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from m3e_export.architectures import EncoderSpec, Linear, Norm
+from m3e_export.errors import UnsupportedModelError
 from m3e_export.graph.builder import OPSET, GraphBuilder
 from m3e_export.graph.texts import PaddedTexts, Texts
 from m3e_export.precision.activations import ZERO_POINT
@@ -35,6 +36,9 @@ class Dialect(abc.ABC):
     gives_states: ClassVar[bool] = True
     """Whether the states of all tokens are an output too, as other tools expect of a graph."""
 
+    leaves_out_prompts: ClassVar[bool] = True
+    """Whether the pooling can do without the tokens of prompts. Engines for a GPU are not told of these."""
+
     fused_attention: str
     """Operator that stands once for each layer's attention."""
 
@@ -55,6 +59,16 @@ class Dialect(abc.ABC):
         self.plan = plan
         self.texts = self.texts_type(builder)
         self._zeros: dict[int, ir.Value] = {}
+
+    def leave_out_prompts(self) -> None:
+        """Do not pool the tokens of prompts: see :meth:`PaddedTexts.leave_out_prompts`.
+
+        Raises:
+            UnsupportedModelError: this dialect cannot.
+        """
+        if not self.leaves_out_prompts or not isinstance(self.texts, PaddedTexts):
+            raise UnsupportedModelError(f"include_prompt=false is not supported in {type(self).__name__}.")
+        self.texts.leave_out_prompts()
 
     @abc.abstractmethod
     def attention_mask(self) -> ir.Value:

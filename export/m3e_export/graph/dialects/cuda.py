@@ -20,6 +20,7 @@ class CudaOperators(Dialect):
     """What graphs for CUDA share. ONNX Runtime has these operators for a CPU too."""
 
     gives_states = False
+    leaves_out_prompts = False
     fused_norm = "SkipLayerNormalization"
     fused_gelu = "BiasGelu"
 

@@ -21,6 +21,7 @@ class PackedDialect(Dialect):
     texts_type = PackedTexts
     texts: PackedTexts
     gives_states = False
+    leaves_out_prompts = False
     fused_attention = "Softmax"
 
     def attention_mask(self) -> ir.Value:

@@ -18,6 +18,7 @@ class ExplicitQuantization(Dialect):
     """What graphs for TensorRT share: int8 with scales that are known before, and nothing but sentences."""
 
     gives_states = False
+    leaves_out_prompts = False
     integer_operators = ("QuantizeLinear",)
     opset = 23  # the first with Attention
 
