@@ -142,6 +142,18 @@ def test_prompts(prompted, encoder, query, same):
         model.encode(query, prompt_name="other")
 
 
+def test_a_prompt_for_each_text(model, encoder, documents, same):
+    prompts = ["a: ", "", "b: ", "c: "]
+    same(model.encode(documents, prompt=prompts), encoder.encode(documents, prompt=prompts))
+    same(model.encode_query(documents, None, prompts), encoder.encode(documents, prompt=prompts))
+
+
+def test_whether_prompts_are_pooled_is_decided_at_export(model):
+    model.set_pooling_include_prompt(True)
+    with pytest.raises(OptionError, match=r"include_prompt=True.*export it again"):
+        model.set_pooling_include_prompt(False)
+
+
 def test_prompts_of_a_bundle_that_has_none(bundle, model, encoder, query, same):
     same(model.encode_query(query), encoder.encode(query))
     same(model.encode_document(sentences=[query]), encoder.encode([query]))

@@ -200,6 +200,25 @@ def test_the_vector_options_are_those_of_encode(encode, encoder, text_file, out)
     np.testing.assert_array_equal(np.load(out / "v.npy"), expected)
 
 
+def test_a_prompt_of_its_own_in_each_object(encode, encoder, tmp_path, out):
+    prompts = ["query: ", "", "Represent the sentence;\n"] * 3000  # more than a window
+    texts = [f"text {i % 7}" for i in range(len(prompts))]
+    rows = ({"text": text, "instruction": prompt} for text, prompt in zip(texts, prompts, strict=True))
+    file = write_lines(tmp_path / "in.jsonl", *map(json.dumps, rows))
+    assert encode(file, "--prompt-field", "instruction", "-o", out / "v.npy")[0] == 0
+    np.testing.assert_array_equal(np.load(out / "v.npy"), encoder.encode(texts, prompt=prompts))
+
+
+@pytest.mark.parametrize("line", ['{"text": "a"}', '{"text": "a", "instruction": 5}'])
+def test_a_row_without_its_prompt_is_exit_4(encode, tmp_path, out, line):
+    file = write_lines(tmp_path / "in.jsonl", '{"text": "good", "instruction": ""}', line)
+    code, _, stderr = encode(file, "--prompt-field", "instruction", "-o", out / "v.npy")
+    assert code == 4
+    assert "line 2" in stderr
+    assert "'instruction'" in stderr
+    assert left_in(out) == []
+
+
 def test_more_texts_than_a_window_and_a_row_group(encode, encoder, tmp_path, out):
     texts = [f"text {i}" for i in range(8192 + 10)]
     file = write_lines(tmp_path / "in.txt", *texts)
@@ -448,6 +467,8 @@ def test_int8_needs_ranges(encode, text_file, tmp_path, out, encoder):
         ["--batch-size", "0"],
         ["--threads", "0"],
         ["--prompt-name", "no-such-prompt"],
+        ["--prompt-field", "of-a-text-file"],
+        ["--format", "jsonl", "--prompt-field", "instruction", "--prompt", "query: "],
         ["--artifact", "no-such-artifact"],
         ["--precision", "int4"],
         ["--format", "csv"],

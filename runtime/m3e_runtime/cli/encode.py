@@ -95,6 +95,11 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
         "--prompt-name", metavar="NAME", help="a prompt of the checkpoint, put before each text"
     )
     group.add_argument("--prompt", metavar="TEXT", help="a prompt given directly; wins over --prompt-name")
+    group.add_argument(
+        "--prompt-field",
+        metavar="NAME",
+        help="where each text's own prompt is in its object, in place of both",
+    )
 
 
 def _add_vector_options(parser: argparse.ArgumentParser) -> None:
@@ -129,8 +134,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 def _command(options: argparse.Namespace) -> int:
     # Everything that can be wrong with the options is looked at before the bundle is loaded.
     check_output(options.output, options.force)
-    if options.field is not None and input_format(options.input, options.format) == "text":
-        raise OptionError("--field is for JSON Lines, and the input is read as text; add --format jsonl.")
+    for name, given in (("--field", options.field), ("--prompt-field", options.prompt_field)):
+        if given is not None and input_format(options.input, options.format) == "text":
+            raise OptionError(f"{name} is for JSON Lines, and the input is read as text; add --format jsonl.")
+    if options.prompt_field is not None and (options.prompt, options.prompt_name) != (None, None):
+        raise OptionError("--prompt-field gives each text a prompt; leave out --prompt and --prompt-name.")
     ranges = _load_ranges(options.precision, options.ranges)
     with open_input(options.input) as stream:
         loaded = Encoder.load(
@@ -170,7 +178,7 @@ def _encode(
 ) -> _Summary:
     settings: dict[str, Any] = {
         "prompt_name": options.prompt_name,
-        "prompt": options.prompt,
+        "prompt": options.prompt if options.prompt_field is None else (),
         "batch_size": options.batch_size,
         "precision": options.precision,
         "normalize_embeddings": options.normalize,
@@ -198,8 +206,12 @@ def _stream(
 ) -> int:
     """Encode ``stream`` to the output; returns the number of texts."""
     file_format = input_format(options.input, options.format)
-    rows = read_rows(stream, options.input, file_format, options.field or DEFAULT_FIELD)
+    field = options.field or DEFAULT_FIELD
+    rows = read_rows(stream, options.input, file_format, field, options.prompt_field)
     rows, ahead = itertools.tee(rows)  # holds the rows of one window, until their vectors come
+    if options.prompt_field is not None:
+        ahead, prompted = itertools.tee(ahead)
+        settings = {**settings, "prompt": (row.prompt for row in prompted)}
     encoded = encoder.encode_iter((row.text for row in ahead), **settings)
     texts = 0
     with (

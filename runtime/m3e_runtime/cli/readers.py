@@ -37,6 +37,7 @@ class Row:
 
     text: str
     fields: Mapping[str, object]
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ def open_input(source: str) -> AbstractContextManager[BinaryIO]:
         raise _unreadable(source, error) from error
 
 
-def read_rows(stream: BinaryIO, source: str, file_format: str, field: str) -> Iterator[Row]:
+def read_rows(
+    stream: BinaryIO, source: str, file_format: str, field: str, prompt_field: str | None = None
+) -> Iterator[Row]:
     """Read rows as they are asked for; only one line is held.
 
     Args:
@@ -82,15 +85,16 @@ def read_rows(stream: BinaryIO, source: str, file_format: str, field: str) -> It
         file_format: ``text``: each line is a text, an empty one too, so that rows keep the numbers of the
             lines. ``jsonl``: each line that is not blank is an object.
         field: where the text is in an object.
+        prompt_field: where its prompt is, if each has its own.
 
     Raises:
-        InvalidTextError: a line that is not UTF-8, not an object, or without a valid text in ``field``.
+        InvalidTextError: a line that is not UTF-8, not an object, or without a valid text in a field.
         UnreadableInputError: reading fails half-way.
     """
     lines = _lines(stream, "standard input" if source == _STANDARD_INPUT else source)
     if file_format == "text":
         return (Row(line.text, {DEFAULT_FIELD: line.text}) for line in lines)
-    return (_object_row(line, field) for line in lines if line.text.strip())
+    return (_object_row(line, field, prompt_field) for line in lines if line.text.strip())
 
 
 def _lines(stream: BinaryIO, name: str) -> Iterator[_Line]:
@@ -116,16 +120,23 @@ def _raw_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
         raise _unreadable(name, error) from error
 
 
-def _object_row(line: _Line, field: str) -> Row:
+def _object_row(line: _Line, field: str, prompt_field: str | None) -> Row:
     try:
         fields = _object_decoder.decode(line.text)
     except (msgspec.DecodeError, RecursionError) as error:
         raise line.error(_why_not_an_object(line.text, error)) from error
+    text = _string(line, fields, field, "--field")
+    if prompt_field is None:
+        return Row(text, fields)
+    return Row(text, fields, _string(line, fields, prompt_field, "--prompt-field"))
+
+
+def _string(line: _Line, fields: Mapping[str, msgspec.Raw], field: str, option: str) -> str:
     if field not in fields:
         known = ", ".join(map(repr, fields)) or "none"
-        raise line.error(f"no field {field!r} (the fields are: {known}); name it with --field.")
+        raise line.error(f"no field {field!r} (the fields are: {known}); name it with {option}.")
     try:
-        return Row(msgspec.json.decode(fields[field], type=str), fields)
+        return msgspec.json.decode(fields[field], type=str)
     except msgspec.DecodeError as error:
         raise line.error(f"field {field!r} is not a string ({error}).") from error
 

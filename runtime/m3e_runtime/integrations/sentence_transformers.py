@@ -119,7 +119,7 @@ class SentenceTransformer:
         self,
         inputs: str | Sequence[str] | None = None,
         prompt_name: str | None = None,
-        prompt: str | None = None,
+        prompt: str | Sequence[str] | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         output_value: str | None = "sentence_embedding",
@@ -139,7 +139,7 @@ class SentenceTransformer:
         Args:
             inputs: a text or texts; ``sentences`` in sentence-transformers before 6, which works too.
             prompt_name: name of the prompt that is put before each text.
-            prompt: a prompt given directly; wins over ``prompt_name``.
+            prompt: a prompt given directly, or one for each text; wins over ``prompt_name``.
             batch_size: most texts in one run of the engine. sentence-transformers' own 32 would only slow it
                 down: by default the engine's token budget alone limits it.
             show_progress_bar: by default shown on a terminal when it takes longer than a moment.
@@ -185,7 +185,7 @@ class SentenceTransformer:
         self,
         inputs: str | Sequence[str] | None = None,
         prompt_name: str | None = None,
-        prompt: str | None = None,
+        prompt: str | Sequence[str] | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> Any:
@@ -198,7 +198,7 @@ class SentenceTransformer:
         self,
         inputs: str | Sequence[str] | None = None,
         prompt_name: str | None = None,
-        prompt: str | None = None,
+        prompt: str | Sequence[str] | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> Any:
@@ -275,6 +275,18 @@ class SentenceTransformer:
 
     truncate_sentence_embeddings = truncate_embeddings
 
+    def set_pooling_include_prompt(self, include_prompt: bool) -> None:
+        """Nothing, where the bundle pools prompts as asked for: that was decided when it was exported.
+
+        Raises:
+            OptionError: it does not.
+        """
+        if include_prompt != self._encoder.info["include_prompt"]:
+            raise OptionError(
+                f"this bundle was exported with include_prompt={not include_prompt}; set it in "
+                "sentence-transformers, save the model and export it again."
+            )
+
     def eval(self) -> SentenceTransformer:
         """The model itself: it never trains."""
         return self
@@ -300,7 +312,7 @@ class SentenceTransformer:
                 f"device={str(device)!r}: the model is on {self.device!r}; load another one with device=."
             )
 
-    def _prefix(self, prompt_name: str | None, prompt: str | None) -> str:
+    def _prefix(self, prompt_name: str | None, prompt: str | Sequence[str] | None) -> str | Sequence[str]:
         """An empty text where there is none, so that the bundle's own default does not come in."""
         if prompt is not None:
             return prompt
