@@ -258,6 +258,8 @@ class TensorRtTarget(OnnxTarget):
             return "packed attention is for fp16"
         if "max" in pooling_spec(checkpoint.layout.pooling).reductions:
             return "the pooling 'max' is for padded texts"
+        if checkpoint.weights.relative_bias is not None:
+            return "relative positions are for padded texts"
         package, spec = find_package(self._package), checkpoint.spec
         capabilities = choose_capabilities(package, options.compute_capabilities)
         return why_not_packed(package, spec.heads, spec.head_size, capabilities)

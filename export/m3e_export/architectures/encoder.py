@@ -78,12 +78,16 @@ class EncoderWeights:
 
     Row ``i`` of ``position_embeddings`` is what the ``i``-th token gets beside its word: its position, and
     token type 0 and task 0 in families that have them.
+
+    ``relative_bias``, float32 ``[heads, 2 · max_positions - 1]``, is None in families without one. In every
+    layer column ``(j - i) + max_positions - 1`` is added to the scaled scores of query ``i`` and key ``j``.
     """
 
     word_embeddings: Array
     position_embeddings: Array
     embedding_norm: Norm
     layers: tuple[LayerWeights, ...]
+    relative_bias: Array | None = None
 
     def linears(self) -> Iterator[Linear]:
         """Every matrix product of the encoder."""

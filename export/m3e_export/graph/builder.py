@@ -24,7 +24,9 @@ class GraphBuilder:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
     def op(self, op_type: str, *inputs: ir.Value | None, domain: str = "", **attributes: Any) -> ir.Value:
-        """Append a node with one output."""
+        """Append a node with one output. Optional inputs at the end that are None are left out."""
+        while inputs and inputs[-1] is None:
+            inputs = inputs[:-1]
         return self._tape.op(op_type, inputs, attributes, domain=domain)
 
     def ops(

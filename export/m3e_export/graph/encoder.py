@@ -57,7 +57,7 @@ def build_model(
     """
     pooling = pooling_spec(options.pooling)
     builder = GraphBuilder()
-    dialect = dialect_type(builder, spec, plan)
+    dialect = dialect_type(builder, spec, plan, weights.relative_bias)
     texts = dialect.texts
     if not options.include_prompt:
         dialect.leave_out_prompts()

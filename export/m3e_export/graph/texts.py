@@ -41,6 +41,10 @@ class Texts(abc.ABC):
         """Rows of ``table``, to be added to the word embeddings."""
 
     @abc.abstractmethod
+    def token_places(self) -> ir.Value:
+        """The place in its text of each token that attention compares, from 0 on, int64 ``[tokens]``."""
+
+    @abc.abstractmethod
     def states(self, flat: ir.Value, hidden: int) -> ir.Value:
         """The flat states as :meth:`reduce` and :meth:`mean` take them."""
 
@@ -82,6 +86,11 @@ class Texts(abc.ABC):
     @abc.abstractmethod
     def maximum(self, states: ir.Value) -> ir.Value:
         """The largest value of each number over the tokens of each text, like :meth:`mean`."""
+
+    def _count(self, size: ir.Value) -> ir.Value:
+        """0, 1, 2 … for a dimension, int64 ``[1]``. A Range takes it from the CPU, where shapes are."""
+        op, const = self.builder.op, self.builder.constant
+        return op("Range", const(0, np.int64), op("Squeeze", size, const([0], np.int64)), const(1, np.int64))
 
     def _divide(self, total: ir.Value, count: ir.Value) -> ir.Value:
         op = self.builder.op
@@ -155,6 +164,10 @@ class PaddedTexts(Texts):
         """See :class:`Texts`. The same for every text."""
         start, axis = self.builder.constant([0], np.int64), self.builder.constant([0], np.int64)
         return self.builder.op("Slice", table, start, self.length, axis)
+
+    def token_places(self) -> ir.Value:
+        """See :class:`Texts`. ``[length]``, the same for every text."""
+        return self._count(self.length)
 
     def states(self, flat: ir.Value, hidden: int) -> ir.Value:
         """See :class:`Texts`."""
@@ -258,6 +271,14 @@ class PackedTexts(Texts):
     def positions(self, table: ir.Value) -> ir.Value:
         """See :class:`Texts`."""
         return self.builder.op("Gather", table, self.position_ids, axis=0)
+
+    def token_places(self) -> ir.Value:
+        """See :class:`Texts`. ``[tokens]``."""
+        return self.position_ids
+
+    def padded_places(self) -> ir.Value:
+        """The places of a padded row, int64 ``[longest]``."""
+        return self._count(self.builder.op("Shape", self.token_offset, start=1, end=2))
 
     def states(self, flat: ir.Value, hidden: int) -> ir.Value:
         """See :class:`Texts`. Flat they stay."""

@@ -57,6 +57,9 @@ class NumpyForward:
         length, spec = len(qkv), self._spec
         query, key, value = qkv.reshape(length, 3, spec.heads, spec.head_size).transpose(1, 2, 0, 3)
         scores = query @ key.transpose(0, 2, 1) / np.float32(math.sqrt(spec.head_size))
+        if self._weights.relative_bias is not None:
+            places = np.arange(length)
+            scores += self._weights.relative_bias[:, places - places[:, None] + spec.max_positions - 1]
         exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
         shares = exponents / exponents.sum(axis=-1, keepdims=True)
         context: Array = (shares @ value).transpose(1, 0, 2).reshape(length, spec.hidden)

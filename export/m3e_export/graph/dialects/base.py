@@ -5,9 +5,11 @@ from __future__ import annotations
 import abc
 import math
 from collections import Counter
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from m3e_export.architectures import EncoderSpec, Linear, Norm
@@ -53,10 +55,18 @@ class Dialect(abc.ABC):
 
     opset: int = OPSET
 
-    def __init__(self, builder: GraphBuilder, spec: EncoderSpec, plan: PrecisionPlan) -> None:
+    def __init__(
+        self,
+        builder: GraphBuilder,
+        spec: EncoderSpec,
+        plan: PrecisionPlan,
+        relative_bias: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """``relative_bias`` is that of the encoder's weights."""
         self.builder = builder
         self.spec = spec
         self.plan = plan
+        self.relative_bias = relative_bias
         self.texts = self.texts_type(builder)
         self._zeros: dict[int, ir.Value] = {}
 
@@ -69,6 +79,25 @@ class Dialect(abc.ABC):
         if not self.leaves_out_prompts or not isinstance(self.texts, PaddedTexts):
             raise UnsupportedModelError(f"include_prompt=false is not supported in {type(self).__name__}.")
         self.texts.leave_out_prompts()
+
+    @cached_property
+    def score_bias(self) -> ir.Value | None:
+        """What every layer adds to the scaled scores, ``[1, heads, queries, keys]``, or None for nothing.
+
+        In the type of the arithmetic; made once, and the same for every text.
+        """
+        if self.relative_bias is None:
+            return None
+        op, const = self.builder.op, self.builder.constant
+        places = self.compared_places()
+        keys = op("Add", places, const(self.spec.max_positions - 1, np.int64))
+        columns = op("Sub", keys, op("Unsqueeze", places, const([1], np.int64)))
+        table = self.parameter("relative_bias", self.relative_bias)
+        return op("Unsqueeze", op("Gather", table, columns, axis=1), const([0], np.int64))
+
+    def compared_places(self) -> ir.Value:
+        """The places of queries, and of keys, in the scores, int64 ``[queries]``."""
+        return self.texts.token_places()
 
     @abc.abstractmethod
     def attention_mask(self) -> ir.Value:

@@ -50,12 +50,13 @@ class CudaDialect(CudaOperators, OnnxRuntimeDialect):
 
         A mask of every token would rule out all fused kernels. With the starts, queries' and then keys',
         int32 ``[3 · batch + 2]``, it is the one form that takes the memory-efficient kernel, which all GPUs
-        have. Where that kernel does not apply, others would read the starts as padding on the left.
+        have. Where that kernel does not apply, others would read the starts as padding on the left; beside
+        biases of scores it applies to some lengths only.
         """
         builder, texts = self.builder, self.texts
         axis = builder.constant([1], np.int64)
         counts = builder.op("Cast", builder.op("Squeeze", texts.counts, axis), to=ir.DataType.INT32)
-        if self.plan.compute != np.float16 or self.spec.head_size % 8:
+        if self.plan.compute != np.float16 or self.spec.head_size % 8 or self.relative_bias is not None:
             return counts
         # Range, for what else is computed from shapes would be computed on the CPU and copied.
         end = builder.op("Add", builder.op("Size", texts.input_ids), builder.constant(1, np.int64))
@@ -94,6 +95,11 @@ class CudaPackedDialect(CudaPackedReference):
     reference = CudaPackedReference
     fused_attention = "PackedMultiHeadAttention"
 
+    def compared_places(self) -> ir.Value:
+        """The operator pads scores; padding may go on past the last position that there is."""
+        last = self.builder.constant(self.spec.max_positions - 1, np.int64)
+        return self.builder.op("Min", self.texts.padded_places(), last)
+
     def attention_mask(self) -> ir.Value:
         """Where each text starts and the last ends."""
         return self.texts.cumulative_lengths
@@ -108,6 +114,7 @@ class CudaPackedDialect(CudaPackedReference):
             bias,
             self.texts.token_offset,
             mask,
+            self.score_bias,
             domain=MICROSOFT,
             num_heads=self.spec.heads,
         )

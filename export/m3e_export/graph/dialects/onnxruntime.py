@@ -37,6 +37,7 @@ class OnnxRuntimeDialect(Dialect):
             value,
             bias,
             mask,
+            self.score_bias,
             domain=MICROSOFT,
             num_heads=self.spec.heads,
             mask_filter_value=MASKED,

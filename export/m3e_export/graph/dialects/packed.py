@@ -25,11 +25,18 @@ class PackedDialect(Dialect):
     fused_attention = "Softmax"
 
     def attention_mask(self) -> ir.Value:
-        """0 between tokens of one text and a large negative between others, float32 ``[tokens, tokens]``."""
+        """0 between tokens of one text and a large negative between others, float32 ``[tokens, tokens]``.
+
+        With biases of scores added once for all layers, ``[heads, tokens, tokens]``.
+        """
         builder, membership = self.builder, self.texts.membership
         together = builder.op("MatMul", builder.op("Transpose", membership, perm=[1, 0]), membership)
         apart = builder.op("Sub", builder.constant(1.0, np.float32), together)
-        return builder.op("Mul", apart, builder.constant(MASKED, np.float32))
+        mask = builder.op("Mul", apart, builder.constant(MASKED, np.float32))
+        if self.score_bias is None:
+            return mask
+        biases = builder.op("Squeeze", self.score_bias, builder.constant([0], np.int64))
+        return builder.op("Add", mask, self.to_float32(biases))
 
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
         """See :class:`Dialect`."""

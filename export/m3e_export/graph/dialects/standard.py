@@ -18,12 +18,18 @@ class StandardDialect(Dialect):
     fused_attention = "Softmax"
 
     def attention_mask(self) -> ir.Value:
-        """0 for tokens and a large negative for padding, float32 ``[batch, 1, 1, length]``."""
+        """0 for tokens and a large negative for padding, float32 ``[batch, 1, 1, length]``.
+
+        With biases of scores added once for all layers, ``[batch, heads, length, length]``.
+        """
         builder = self.builder
         kept = builder.op("Cast", self.texts.mask, to=ir.DataType.FLOAT)
         hidden = builder.op("Sub", builder.constant(1.0, np.float32), kept)
         scores = builder.op("Mul", hidden, builder.constant(MASKED, np.float32))
-        return builder.op("Unsqueeze", scores, builder.constant([1, 2], np.int64))
+        mask = builder.op("Unsqueeze", scores, builder.constant([1, 2], np.int64))
+        if self.score_bias is None:
+            return mask
+        return builder.op("Add", mask, self.to_float32(self.score_bias))
 
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
         """See :class:`Dialect`."""

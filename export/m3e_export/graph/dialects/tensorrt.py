@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from m3e_export.architectures import Linear
+from m3e_export.errors import UnsupportedModelError
 from m3e_export.graph.dialects.base import Dialect
 from m3e_export.graph.dialects.packed import PackedDialect
 from m3e_export.graph.dialects.standard import StandardDialect
@@ -53,7 +54,7 @@ class TensorRtDialect(ExplicitQuantization, StandardDialect):
     fused_attention = "Attention"
 
     def attention_mask(self) -> ir.Value:
-        """Added to the scores, in the type of the arithmetic: ``[batch, 1, length, length]``."""
+        """Added to the scores, in the type of the arithmetic: ``[batch, 1 or heads, length, length]``."""
         one, texts = self.builder.constant([1], np.int64), self.texts
         sizes = self.builder.op("Concat", texts.batch, one, texts.length, texts.length, axis=0)
         return self.builder.op("Expand", self.to_compute(super().attention_mask()), sizes)
@@ -87,7 +88,15 @@ class TensorRtPackedDialect(TensorRtPackedReference):
     fused_attention = "TRT_Attention"
 
     def attention_mask(self) -> ir.Value:
-        """Where each text starts and the last ends."""
+        """Where each text starts and the last ends.
+
+        Raises:
+            UnsupportedModelError: scores have biases, which the operator does not take.
+        """
+        if self.relative_bias is not None:
+            raise UnsupportedModelError(
+                "relative positions are not supported in packed texts for TensorRT; use --target cuda-packed."
+            )
         return self.texts.cumulative_lengths
 
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
