@@ -34,8 +34,8 @@ def save_native(
 ) -> list[Path]:
     """Write the weights as ``plan`` says; return the files written.
 
-    Norms, biases and the layers after the pooling (``dense``, the encoder's pooler among them) stay float32,
-    whatever the plan: they are small and decide much.
+    Norms, biases (of scores too) and layers after the pooling (``dense``, the encoder's pooler among them)
+    stay float32, whatever the plan: they are small and decide much.
     """
     metadata = {
         "format": "m3e-native",
@@ -50,6 +50,8 @@ def save_native(
         "pooling": _pooling(pooling),
         "normalize": str(normalize).lower(),
     }
+    if weights.relative_bias is not None:
+        metadata["attention_bias"] = "relative"
     if dense:
         metadata["dense"] = "+".join(f"{len(layer.bias)}:{layer.activation}" for layer in dense)
     write_safetensors(path, {**dict(_tensors(weights, plan)), **dict(_dense(dense))}, metadata)
@@ -72,6 +74,8 @@ def _tensors(weights: EncoderWeights, plan: PrecisionPlan) -> Tensors:
     yield from plan.embeddings.tensors("word_embeddings", weights.word_embeddings)
     yield "position_embeddings", weights.position_embeddings.astype(plan.storage)
     yield from _norm("embedding_norm", weights.embedding_norm)
+    if weights.relative_bias is not None:
+        yield "relative_bias", weights.relative_bias
     for index, layer in enumerate(weights.layers):
         for linear in layer.linears():
             yield from _linear(linear, plan)

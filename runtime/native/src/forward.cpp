@@ -196,6 +196,7 @@ void Forward::attend(Attention attention, int text, int head, Range queries) {
   job.queries = queries;
   job.out = context.x;
   job.out_stride = context.stride;
+  job.bias = weights_.bias_of(head);
   job.scratch = space_.attention_.data() + static_cast<int64_t>(rank_) * space_.attention_each_;
   attention(job);
 }

@@ -59,6 +59,7 @@ Weights::Weights(const std::string& path) : file_(path) {
   read_metadata();
   read_embeddings();
   embedding_norm = norm("embedding_norm");
+  read_relative_bias();
   const int hidden = sizes.hidden, wide = sizes.intermediate;
   for (int i = 0; i < sizes.layers; ++i) {
     const std::string base = "layer." + std::to_string(i) + ".";
@@ -112,6 +113,25 @@ void Weights::read_embeddings() {
   } else {
     embeddings.positions = as<float>(take("position_embeddings", "F32", {positions, hidden}));
   }
+}
+
+// The metadata is silent where scores have no bias.
+void Weights::read_relative_bias() {
+  if (!file_.says("attention_bias")) return;
+  const std::string& kind = file_.metadata("attention_bias");
+  if (kind != "relative") {
+    refuse("the metadata says attention_bias = '" + kind.substr(0, 80) + "'; known: relative");
+  }
+  const int64_t heads = sizes.heads, distances = 2 * static_cast<int64_t>(sizes.positions) - 1;
+  relative_bias = as<float>(take("relative_bias", "F32", {heads, distances}));
+  if (!std::all_of(relative_bias, relative_bias + heads * distances, [](float x) { return std::isfinite(x); })) {
+    refuse("tensor 'relative_bias' holds NaN or infinite values");
+  }
+}
+
+const float* Weights::bias_of(int head) const {
+  const int64_t distances = 2 * static_cast<int64_t>(sizes.positions) - 1;
+  return relative_bias ? relative_bias + head * distances + sizes.positions - 1 : nullptr;
 }
 
 // The metadata is silent where no layer follows the pooling.

@@ -47,8 +47,12 @@ class Weights {
   bool normalize;
   EmbeddingTable embeddings{};
   NormWeights embedding_norm;
+  const float* relative_bias = nullptr;  // [heads][2 · positions − 1], or null where scores have none
   std::vector<Layer> layers;
   std::vector<Dense> dense;  // after the pooling
+
+  // AttentionJob::bias.
+  const float* bias_of(int head) const;
 
   // Whether the kernels' own pooling is all that follows the last layer.
   bool simple_pooling() const { return pooling.simple() && dense.empty(); }
@@ -56,6 +60,7 @@ class Weights {
  private:
   void read_metadata();
   void read_embeddings();
+  void read_relative_bias();
   void read_dense();
   Matrix matrix(const std::string& name, int inputs, int outputs);
   NormWeights norm(const std::string& name);

@@ -307,10 +307,11 @@ struct AttentionCase {
   float spread;
   bool equal;    // all numbers are `spread`: codes are as large as can be, and so are their sums
   bool rounded;  // the function for encoders in int8
+  float bias = 0;  // how large biases of scores are; 0 for none
 };
 
 void test_attention(const Kernels& kernels, const AttentionCase& each) {
-  const auto [length, head_size, spread, equal, rounded] = each;
+  const auto [length, head_size, spread, equal, rounded, bias] = each;
   const int heads = 3, hidden = heads * head_size;
   const auto attention = rounded ? kernels.attention_rounded : kernels.attention;
   FloatGrid qkv = floats(length, 3 * hidden), out = floats(length, hidden), part = floats(length, hidden);
@@ -319,9 +320,13 @@ void test_attention(const Kernels& kernels, const AttentionCase& each) {
   }
   Buffer<float> scratch;
   scratch.reserve(static_cast<size_t>(attention_scratch(length, head_size)));
+  // No longer than they may be read: past their end is for the sanitizer to find.
+  std::vector<float> biases(static_cast<size_t>(2 * length - 1));
+  for (float& value : biases) value = bias * normal();
   for (int head = 0; head < heads; ++head) {
     AttentionJob job{qkv.data(), qkv.stride, hidden, head * head_size, head_size, length, {0, length},
                      out.data(), out.stride, scratch.data()};
+    if (bias > 0) job.bias = biases.data() + length - 1;
     attention(job);
     for (int row = 0; row < length; ++row) {  // row by row: the same bytes
       job.out = part.data();
@@ -336,7 +341,8 @@ void test_attention(const Kernels& kernels, const AttentionCase& each) {
         for (int i = 0; i < head_size; ++i) {
           score += static_cast<double>(qkv.at(q, job.head + i)) * qkv.at(k, hidden + job.head + i);
         }
-        shares[static_cast<size_t>(k)] = score / std::sqrt(head_size);
+        score = score / std::sqrt(head_size) + static_cast<double>(biases[static_cast<size_t>(k - q + length - 1)]);
+        shares[static_cast<size_t>(k)] = score;
         top = std::max(top, shares[static_cast<size_t>(k)]);
       }
       for (double& share : shares) total += share = std::exp(share - top);
@@ -349,7 +355,8 @@ void test_attention(const Kernels& kernels, const AttentionCase& each) {
         }
         // The score's own rounding is magnified by the exponential.
         const double codes = rounded ? 300 : 1;  // 12 bits in place of 24, and errors that do not add up
-        const double tolerance = codes * largest * (2e-6 + 1e-6 * spread * spread * std::sqrt(head_size));
+        const double rounding = 2e-6 + 1e-6 * spread * spread * std::sqrt(head_size) + 5e-7 * bias;
+        const double tolerance = codes * largest * rounding;
         check_near(out.at(q, job.head + i), expected, tolerance, "attended value");
         check(out.at(q, job.head + i) == part.at(q, job.head + i), "row alone", part.at(q, job.head + i),
               out.at(q, job.head + i));
@@ -480,7 +487,8 @@ void test(const Kernels& kernels) {
   run("gemm_int8, long sums", [&] { test_gemm_int8(kernels, 20, 4096, 32, true, Activation::none, false); });
   const auto attention = [&](const AttentionCase& each) {
     run(std::string("attention ") + (each.rounded ? "rounded " : "") + std::to_string(each.length) + " " +
-            std::to_string(each.head_size) + " " + std::to_string(each.spread),
+            std::to_string(each.head_size) + " " + std::to_string(each.spread) +
+            (each.bias > 0 ? " biased" : ""),
         [&] { test_attention(kernels, each); });
   };
   for (const bool rounded : {false, true}) {
@@ -488,6 +496,7 @@ void test(const Kernels& kernels) {
       for (const int head_size : {1, 4, 16, 26, 64}) {
         for (const float spread : {0.0f, 1.0f, 5.0f}) attention({length, head_size, spread, false, rounded});
         attention({length, head_size, -3.0f, true, rounded});
+        for (const float bias : {1.0f, 30.0f}) attention({length, head_size, 1.0f, false, rounded, bias});
       }
     }
     for (const float gap : {2.0f, 8.0f, 9.0f, 9.5f, 12.0f}) {
@@ -495,6 +504,7 @@ void test(const Kernels& kernels) {
     }
     attention({300, 16, 1.0f, false, rounded});
     attention({500, 64, 1.0f, false, rounded});
+    attention({300, 26, 1.0f, false, rounded, 3.0f});
     attention({300, 16, 3.0f, true, rounded});
   }
   for (const int hidden : {3, 16, 26, 384}) {

@@ -56,6 +56,16 @@ inline void score_rows(const float* queries, const AttentionJob& job, const floa
   });
 }
 
+// scores → factor · scores + biases, where there are any; returns the factor that is still to be applied.
+inline float add_bias(const AttentionJob& job, int query, float factor, float* scores) {
+  if (!job.bias) return factor;
+  const float* bias = job.bias - query;
+  for_columns(job.length, [&](int c, int lanes) {
+    store(scores + c, fma(load(scores + c), splat(factor), load_some(bias + c, lanes)));
+  });
+  return 1;
+}
+
 inline float highest(const float* scores, int length) {
   Floats most = splat(scores[0]);
   int column = 0;
@@ -117,7 +127,8 @@ void attention(const AttentionJob& job) {
       score_rows<tall.value>(queries, job, keys, scores, columns);
       float inverse[kFloatTileRows];
       for (int r = 0; r < count; ++r) {
-        inverse[r] = 1.0f / exponentiate(scores + r * columns, job.length, factor);
+        float* of_row = scores + r * columns;
+        inverse[r] = 1.0f / exponentiate(of_row, job.length, add_bias(job, row + r, factor, of_row));
       }
       mix_values<tall.value>(job, values, scores, columns, inverse, out);
     });

@@ -182,7 +182,8 @@ inline void attend_rows(const AttentionJob& job, const Int16Space& space, int ro
   });
   for (int r = 0; r < kRows; ++r) {
     const int64_t at = static_cast<int64_t>(r) * space.columns;
-    inverse[r] = 1.0f / share_codes(space.scores + at, job.length, factors[r], space.shares + at);
+    const float left = add_bias(job, row + r, factors[r], space.scores + at);
+    inverse[r] = 1.0f / share_codes(space.scores + at, job.length, left, space.shares + at);
   }
   float* out = job.out + static_cast<int64_t>(row) * job.out_stride + job.head;
   for_panels<kInt8TilePanels>(job.head_size, [&](auto panels, int column, int lanes) {

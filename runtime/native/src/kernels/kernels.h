@@ -84,6 +84,8 @@ struct AttentionJob {
   float* out;     // first row of the sequence, [length][out_stride], written at column `head`
   int out_stride;
   float* scratch;  // attention_scratch(length, head_size) floats
+  // bias[j − i] is added to the scaled score of query i and key j, from bias[1 − length] to bias[length − 1].
+  const float* bias = nullptr;  // or null where there is none
 };
 
 // Floats of scratch that an AttentionJob needs, in either function: keys, values, and a tile of scores.
