@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from tokenizers.decoders import ByteLevel, Metaspace
+from tokenizers.decoders import ByteLevel, Metaspace, WordPiece
 
-from synthetic import make_tokenizer_files, modules_of, vocabulary, write_json
+from synthetic import make_tokenizer_files, modules_of, update_json, vocabulary, write_json
 
 __all__ = [
     "FAMILIES",
+    "LONGEST",
     "make_family",
     "train_byte_level_bpe",
     "train_unigram",
     "write_byte_level_bpe",
+    "write_mpnet_wordpiece",
     "write_unigram",
     "write_wordpiece",
 ]
@@ -39,8 +41,13 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "roberta": ("Roberta", "byte-level", {**_ROBERTA, "layer_norm_eps": 1e-5}),
     "xlm-roberta": ("XLMRoberta", "unigram", {**_ROBERTA, "layer_norm_eps": 1e-5}),
     "camembert": ("Camembert", "unigram", {**_ROBERTA, "layer_norm_eps": 1e-5}),
+    # Long enough for distances beyond 128, from which on all are one.
+    "mpnet": ("MPNet", "mpnet-wordpiece", {**_SIZES, "max_position_embeddings": 302}),
 }
 """By name: the stem of transformers' classes, the kind of tokenizer, the entries of the configuration."""
+
+LONGEST = {name: 300 if name == "mpnet" else 128 for name in FAMILIES}
+"""Tokens that a text may have."""
 
 _ROBERTA_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 _ROBERTA_NAMES = {
@@ -80,8 +87,9 @@ def make_family(folder: Path, name: str, *, prefix: str = "", config: dict[str, 
     model.save_pretrained(folder)
     if prefix:
         _put_prefix(folder / "model.safetensors", prefix)
-    {"wordpiece": write_wordpiece, "byte-level": write_byte_level_bpe, "unigram": write_unigram}[kind](folder)
-    _write_modules(folder, settings.hidden_size)
+    _WRITE_TOKENIZER[kind](folder)
+    # The mean hardly shows what token looks at what: all move by the same distance.
+    _write_modules(folder, settings.hidden_size, "cls" if name == "mpnet" else "mean")
     return folder
 
 
@@ -91,6 +99,8 @@ def _fill(torch: Any, name: str, tensor: Any) -> None:
         tensor.normal_(1.0, 0.1)
     elif tensor.ndim == 1:
         tensor.normal_(0.0, 0.1)
+    elif "relative_attention_bias" in name:
+        tensor.normal_(0.0, 6.0)
     elif "embeddings" in name:
         tensor.normal_(0.0, 0.05)
     else:
@@ -105,9 +115,9 @@ def _put_prefix(file: Path, prefix: str) -> None:
     )
 
 
-def _write_modules(folder: Path, hidden: int) -> None:
+def _write_modules(folder: Path, hidden: int, mode: str) -> None:
     write_json(folder / "modules.json", modules_of("Transformer", "Pooling"))
-    pooling = {"word_embedding_dimension": hidden, "pooling_mode_mean_tokens": True}
+    pooling = {"word_embedding_dimension": hidden, "pooling_mode": mode}
     write_json(folder / "1_Pooling" / "config.json", pooling)
 
 
@@ -115,6 +125,27 @@ def write_wordpiece(folder: Path, kind: str = "tokenizer.json", **settings: Any)
     """BERT's tokenizer over the synthetic vocabulary; ``kind`` is ``tokenizer.json`` or ``vocab.txt``."""
     folder.mkdir(parents=True, exist_ok=True)
     make_tokenizer_files(folder, vocabulary(_VOCABULARY), kind, **settings)
+    return folder
+
+
+def write_mpnet_wordpiece(folder: Path, kind: str = "tokenizer.json", **settings: Any) -> Path:
+    """MPNet's tokenizer: BERT's vocabulary between special tokens of its own; ``kind`` as for BERT."""
+    write_wordpiece(folder, "vocab.txt", **settings)
+    (folder / "special_tokens_map.json").unlink()
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *vocabulary(_VOCABULARY - 5), "<mask>"]
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    names = {**_ROBERTA_NAMES, "unk_token": "[UNK]"}
+    update_json(folder / "tokenizer_config.json", tokenizer_class="MPNetTokenizer", **names)
+    if kind == "tokenizer.json":
+        ids = {token: number for number, token in enumerate(tokens)}
+        tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=settings.get("lower_case", False))
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = WordPiece()
+        tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "[UNK]", "<mask>"])
+        tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+        tokenizer.save(str(folder / kind))
+        (folder / "vocab.txt").unlink()
     return folder
 
 
@@ -139,6 +170,14 @@ def write_unigram(folder: Path, tokenizer_class: str = "XLMRobertaTokenizer", **
     train_unigram(tokenizer_class == "PreTrainedTokenizerFast").save(str(folder / "tokenizer.json"))
     _write_settings(folder, tokenizer_class, settings)
     return folder
+
+
+_WRITE_TOKENIZER = {
+    "wordpiece": write_wordpiece,
+    "mpnet-wordpiece": write_mpnet_wordpiece,
+    "byte-level": write_byte_level_bpe,
+    "unigram": write_unigram,
+}
 
 
 def _write_settings(folder: Path, tokenizer_class: str, settings: dict[str, Any]) -> None:

@@ -149,7 +149,7 @@ def _tokenizer_config(checkpoint: Checkpoint) -> dict[str, Any]:
         inputs = ["input_ids", "attention_mask"]
         return {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs, **shared}
     return {
-        "tokenizer_class": "BertTokenizer",
+        "tokenizer_class": "MPNetTokenizer" if checkpoint.spec.model_type == "mpnet" else "BertTokenizer",
         "do_lower_case": bool(normalizer.get("lowercase", False)),
         "strip_accents": normalizer.get("strip_accents"),
         "tokenize_chinese_chars": bool(normalizer.get("handle_chinese_chars", True)),

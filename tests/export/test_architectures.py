@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from families import FAMILIES, make_family
+from families import FAMILIES, LONGEST, make_family
 from m3e_export import CheckpointError, ExportRequest, UnsupportedModelError, export
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.oracle import load_oracle
@@ -17,6 +18,7 @@ TARGETS = ("native", "cpu", "portable")
 ARTIFACTS = tuple(f"{precision}-{target}" for precision in PRECISIONS for target in TARGETS)
 LEAST_COSINE = {"fp32": 0.99999, "fp16": 0.9995, "int8": 0.999}
 POSITIONS = "embeddings__position_embeddings__weight"
+BUCKETS = "encoder__relative_attention_bias__weight"
 FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
 
@@ -38,7 +40,7 @@ def expected(checkpoints, some_texts, sentence_transformer):
 
     def run(family):
         model = sentence_transformer(checkpoints[family])
-        model.max_seq_length = 128
+        model.max_seq_length = LONGEST[family]
         return model.encode(some_texts)
 
     return {family: run(family) for family in FAMILIES}
@@ -118,15 +120,17 @@ def test_transformers_reads_the_bundles_tokenizer(family, bundles, checkpoints, 
     folder = bundles(family)[0].path
     ours = AutoTokenizer.from_pretrained(folder)
     theirs = AutoTokenizer.from_pretrained(checkpoints[family])
-    assert ours.model_max_length == 128
+    assert ours.model_max_length == LONGEST[family]
     assert ours.pad_token_id == theirs.pad_token_id
     assert ours.model_input_names == theirs.model_input_names or family.startswith("distilbert")
     encoded = ours(some_texts, truncation=True, padding=True)["input_ids"]
-    assert encoded == theirs(some_texts, truncation=True, max_length=128, padding=True)["input_ids"]
+    same = theirs(some_texts, truncation=True, max_length=LONGEST[family], padding=True)["input_ids"]
+    assert encoded == same
 
 
 @pytest.mark.parametrize(
-    ("family", "prefix"), [("roberta", "roberta."), ("distilbert", "distilbert."), ("ernie", "ernie.")]
+    ("family", "prefix"),
+    [("roberta", "roberta."), ("distilbert", "distilbert."), ("ernie", "ernie."), ("mpnet", "mpnet.")],
 )
 def test_names_may_stand_under_the_familys_own_prefix(family, prefix, tmp_path, checkpoints):
     named = load_checkpoint(str(make_family(tmp_path / "model", family, prefix=prefix))).weights
@@ -161,6 +165,26 @@ def test_task_embeddings_that_the_config_leaves_unused_are_left_out(tmp_path, ch
     assert np.abs(with_tasks - found).max() > 0.01  # … and not nothing
 
 
+def test_mpnets_biases_are_spread_out_over_distances(checkpoints):
+    from transformers import MPNetModel
+
+    model = MPNetModel.from_pretrained(checkpoints["mpnet"])
+    weights = load_checkpoint(str(checkpoints["mpnet"])).weights
+    with torch.inference_mode():
+        expected = model.encoder.compute_position_bias(torch.empty(1, 300, 1))[0].numpy()
+    places = np.arange(300)
+    np.testing.assert_array_equal(weights.relative_bias[:, places - places[:, None] + 299], expected)
+    assert weights.relative_bias.shape == (4, 599)
+
+
+def test_mpnets_positions_begin_after_a_padding_id_of_one_though_the_config_is_silent(tmp_path, checkpoints):
+    checkpoint = make_family(tmp_path / "model", "mpnet")
+    update_json(checkpoint / "config.json", remove=("pad_token_id", "relative_attention_num_buckets"))
+    silent, said = load_checkpoint(str(checkpoint)), load_checkpoint(str(checkpoints["mpnet"]))
+    assert silent.spec == said.spec
+    assert silent.spec.max_positions == 300
+
+
 @pytest.mark.parametrize(
     ("family", "changes", "named"),
     [
@@ -171,8 +195,10 @@ def test_task_embeddings_that_the_config_leaves_unused_are_left_out(tmp_path, ch
         ("ernie", {"hidden_act": "relu"}, "relu"),
         ("ernie", {"use_task_id": "yes"}, "use_task_id"),
         ("distilbert", {"activation": "relu"}, "relu"),
-        ("bert", {"model_type": "albert"}, "bert, camembert, distilbert, ernie, roberta, xlm-roberta"),
-        ("bert", {"model_type": "mpnet"}, "bert, camembert, distilbert, ernie, roberta, xlm-roberta"),
+        ("bert", {"model_type": "albert"}, "bert, camembert, distilbert, ernie, mpnet, roberta, xlm-roberta"),
+        ("mpnet", {"hidden_act": "relu"}, "relu"),
+        ("mpnet", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets 64"),
+        ("mpnet", {"pad_token_id": 0}, "pad_token_id 0"),
     ],
     ids=str,
 )
@@ -219,6 +245,10 @@ DAMAGED = {
         tensors(transformer__layer__1__attention__k_lin__weight=None),
         "layer.1.attention.k_lin",
     ),
+    "no biases of distances": ("mpnet", tensors(**{BUCKETS: None}), "relative_attention_bias"),
+    "biases of fewer buckets": ("mpnet", tensors(**{BUCKETS: array(31, 4)}), "relative_attention_bias"),
+    "biases of more heads": ("mpnet", tensors(**{BUCKETS: array(32, 5)}), "relative_attention_bias"),
+    "biases not finite": ("mpnet", tensors(**{BUCKETS: array(32, 4) * np.inf}), "relative_attention_bias"),
     "width a word": ("distilbert", config(dim="wide"), "dim"),
     "width that heads do not divide": ("distilbert", config(n_heads=7), "dim"),
     "sizes under BERT's keys only": ("distilbert", config(dim=None, hidden_size=64), "dim"),

@@ -13,9 +13,10 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
-from transformers import BertModel
+from transformers import AutoModel
 
 import synthetic
+from families import make_family
 from m3e_export import ExportRequest, export
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.cli import main
@@ -36,6 +37,13 @@ def real(minilm):
 @pytest.fixture(scope="module")
 def tiny(tiny_checkpoint):
     return load_checkpoint(str(tiny_checkpoint))
+
+
+@pytest.fixture(scope="module")
+def mpnet(tmp_path_factory):
+    """A model with biases of scores, and its folder."""
+    folder = make_family(tmp_path_factory.mktemp("mpnet"), "mpnet")
+    return load_checkpoint(str(folder)), folder
 
 
 @pytest.fixture(scope="module", params=["cuda-fp32", "cuda-fp16", "cuda-packed-fp32", "cuda-packed-fp16"])
@@ -114,7 +122,7 @@ def build(checkpoint, dialect, precision, pooling="mean", normalize=True):
 
 
 def torch_vectors(folder, token_ids, pooling, normalize):
-    model = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    model = AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
     with torch.inference_mode():
         states = [
             model(torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state[0] for ids in token_ids
@@ -128,18 +136,22 @@ class PackedMultiHeadAttention(OpRun):
 
     op_domain = "com.microsoft"
 
-    def _run(self, qkv, key, value, bias, token_offset, ends, num_heads=None, **attributes):
+    def _run(self, qkv, key, value, bias, token_offset, ends, score_bias=None, num_heads=None, **attributes):
         assert key is None
         assert value is None
         heads, size = qkv.shape[1], qkv.shape[3]
         assert heads == num_heads
         added = qkv + bias.reshape(3, heads, size).swapaxes(0, 1)
         context = np.empty((len(qkv), heads * size), qkv.dtype)
+        longest = token_offset.shape[1]
+        score_bias = np.zeros((1, heads, longest, longest)) if score_bias is None else score_bias
+        assert score_bias.shape == (1, heads, longest, longest)
         for text, (start, end) in enumerate(itertools.pairwise(ends)):
-            row = token_offset.reshape(-1)[start:end] - text * token_offset.shape[1]
+            row = token_offset.reshape(-1)[start:end] - text * longest
             np.testing.assert_array_equal(row, np.arange(end - start))
             query, key, value = added[start:end].transpose(2, 1, 0, 3)
-            scores = np.exp(query @ key.swapaxes(1, 2) / math.sqrt(size))
+            scores = query @ key.swapaxes(1, 2) / math.sqrt(size)
+            scores = np.exp(scores + score_bias[0, :, : end - start, : end - start])
             shares = scores / scores.sum(axis=-1, keepdims=True)
             context[start:end] = (shares @ value).swapaxes(0, 1).reshape(end - start, -1)
         return (context,)
@@ -162,18 +174,45 @@ class BiasGelu(OpRun):
         return (torch.nn.functional.gelu(torch.from_numpy(x + bias)).numpy(),)
 
 
+OPERATORS = [PackedMultiHeadAttention, SkipLayerNormalization, BiasGelu]
+"""No CPU has packed attention, so the documented meaning of the operators stands in for it."""
+
+
 def test_the_packed_graph_itself_gives_its_twins_vectors(tiny, tiny_checkpoint, texts, tmp_path):
-    """No CPU has its attention, so the documented meaning of the operators stands in for it."""
     path = save_model(build(tiny, CudaPackedDialect, "fp32"), tmp_path / "model.onnx")[0]
-    operators = [PackedMultiHeadAttention, SkipLayerNormalization, BiasGelu]
     token_ids = ids_of(tiny, texts[:6])
     feed, _ = filled(PackedLayout(64, offsets=True), token_ids)
-    found = ReferenceEvaluator(onnx.load(path), new_ops=operators).run(None, feed)[0][:6]
+    found = ReferenceEvaluator(onnx.load(path), new_ops=OPERATORS).run(None, feed)[0][:6]
     np.testing.assert_allclose(found, torch_vectors(tiny_checkpoint, token_ids, "mean", True), atol=1e-5)
 
 
-def test_onnxruntime_takes_the_packed_graph_but_for_the_kernel(tiny, tmp_path):
-    path = save_model(build(tiny, CudaPackedDialect, "fp16"), tmp_path / "model.onnx")[0]
+@pytest.mark.parametrize(("precision", "least"), [("fp32", 0.999999), ("fp16", 0.9995)])
+@pytest.mark.parametrize("name", ["cuda", "cuda-packed"])
+def test_biases_of_scores_reach_every_layer(mpnet, name, precision, least, texts, tmp_path):
+    checkpoint, folder = mpnet
+    target, token_ids = TARGETS[name], ids_of(checkpoint, [*texts[:6], texts[-1]])
+    assert len(token_ids[-1]) == 300
+    path = target.save_twin(checkpoint, PLANS[precision], tmp_path / "twin.onnx")[0]
+    found = target.load(path, 2).run(token_ids)
+    expected = torch_vectors(folder, token_ids, "cls", normalize=False)
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    assert ((found * expected).sum(axis=1) / lengths).min() >= least
+
+
+def test_the_packed_graph_itself_takes_biases_of_scores_longer_than_the_table(mpnet, texts, tmp_path):
+    checkpoint, folder = mpnet
+    path = save_model(build(checkpoint, CudaPackedDialect, "fp32"), tmp_path / "model.onnx")[0]
+    token_ids = ids_of(checkpoint, [*texts[:6], texts[-1]])
+    feed, _ = filled(PackedLayout(checkpoint.max_length, offsets=True), token_ids)
+    assert feed["token_offset"].shape[1] > checkpoint.spec.max_positions
+    found = ReferenceEvaluator(onnx.load(path), new_ops=OPERATORS).run(None, feed)[0][: len(token_ids)]
+    np.testing.assert_allclose(found, torch_vectors(folder, token_ids, "mean", True), atol=1e-5)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_onnxruntime_takes_the_packed_graph_but_for_the_kernel(tiny, mpnet, biased, tmp_path):
+    checkpoint = mpnet[0] if biased else tiny
+    path = save_model(build(checkpoint, CudaPackedDialect, "fp16"), tmp_path / "model.onnx")[0]
     with pytest.raises(Exception, match=r"NOT_IMPLEMENTED.*PackedMultiHeadAttention"):
         session_of(path)
 
@@ -219,12 +258,13 @@ def test_attention_is_told_lengths_and_where_rows_start(tiny, tmp_path):
     assert mask_of(tiny, "fp16", tmp_path / "model.onnx") == [3, 1, *(0, 3, 6), *(0, 3, 6)]
 
 
-def test_attention_is_told_lengths_only_where_no_kernel_would_read_starts_right(tiny, tmp_path):
+def test_attention_is_told_lengths_only_where_kernels_may_read_starts_wrong(tiny, mpnet, tmp_path):
     assert mask_of(tiny, "fp32", tmp_path / "model.onnx") == [3, 1]
     folder = synthetic.make_checkpoint(tmp_path / "odd", **{**synthetic.TINY, "hidden": 48})
     odd = load_checkpoint(str(folder))
     assert odd.spec.head_size == 12
     assert mask_of(odd, "fp16", tmp_path / "model.onnx") == [3, 1]
+    assert mask_of(mpnet[0], "fp16", tmp_path / "model.onnx") == [3, 1]
 
 
 @pytest.mark.parametrize("dialect", [CudaDialect, CudaPackedDialect])

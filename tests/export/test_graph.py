@@ -10,8 +10,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
-from transformers import BertModel
+from transformers import BertModel, MPNetModel
 
+from families import make_family
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import CudaDialect, OnnxRuntimeDialect, StandardDialect, TensorRtDialect
@@ -65,6 +66,9 @@ COMBINATIONS = [
     *itertools.product(["onnxruntime", "standard"], ["fp32", "fp16", "fp16-arithmetic", "int8"]),
     *itertools.product(["tensorrt"], ["fp32", "fp16", "fp16-arithmetic", "int8-static"]),
     *itertools.product(["cuda"], ["fp32", "fp16-arithmetic"]),
+    *itertools.product(["onnxruntime", "standard"], ["fp16-arithmetic", "int8"], ["biased"]),
+    ("tensorrt", "fp16-arithmetic", "biased"),
+    ("cuda", "fp16-arithmetic", "biased"),
 ]
 
 
@@ -74,13 +78,15 @@ COMBINATIONS = [
     ids="-".join,
 )
 def graph(request, checkpoint, tmp_path_factory):
-    """(dialect, plan, path, loaded model) of each combination."""
-    dialect, plan = request.param
+    """(dialect, plan, path, loaded model) of each combination, scores with biases among them."""
+    dialect, plan, *biased = request.param
+    weights = checkpoint.weights
+    if biased:
+        shape = (checkpoint.spec.heads, 2 * checkpoint.spec.max_positions - 1)
+        weights = dataclasses.replace(weights, relative_bias=np.ones(shape, np.float32))
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
     options = GraphOptions("mean", normalize=True)
-    model = build_model(
-        checkpoint.spec, checkpoint.weights, plans(checkpoint)[plan], DIALECTS[dialect], options
-    )
+    model = build_model(checkpoint.spec, weights, plans(checkpoint)[plan], DIALECTS[dialect], options)
     save_model(model, path)
     return dialect, plan, path, onnx.load(path)
 
@@ -192,6 +198,34 @@ def test_onnx_reference_agrees_with_pytorch(
     assert len(states) == (dialect == "standard")
     for each in states:
         np.testing.assert_allclose(each * weights, hidden * weights, atol=4 * tolerance)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "plan", "tolerance"),
+    [("standard", "fp32", 1e-5), ("tensorrt", "fp32", 1e-5), ("tensorrt", "fp16-arithmetic", 1e-2)],
+)
+def test_onnx_reference_agrees_with_pytorch_on_relative_positions(dialect, plan, tolerance, tmp_path):
+    folder = make_family(tmp_path / "mpnet", "mpnet")
+    checkpoint, lengths = load_checkpoint(str(folder)), np.array([250, 9, 1])
+    mask = (np.arange(250) < lengths[:, None]).astype(np.int64)
+    ids = np.where(mask, np.random.default_rng(0).integers(110, 1900, mask.shape), checkpoint.pad_token_id)
+    with torch.inference_mode():
+        states = MPNetModel.from_pretrained(folder)(torch.from_numpy(ids), torch.from_numpy(mask))[0].numpy()
+    options = GraphOptions("mean", normalize=False)
+    model = build_model(
+        checkpoint.spec, checkpoint.weights, plans(checkpoint)[plan], DIALECTS[dialect], options
+    )
+    path = save_model(model, tmp_path / "model.onnx")[0]
+    feed = {"input_ids": ids, "attention_mask": mask}
+    found = ReferenceEvaluator(onnx.load(path)).run(["sentence_embedding"], feed)[0]
+    expected = (states * mask[:, :, None]).sum(1) / lengths[:, None]
+    np.testing.assert_allclose(found, expected, atol=tolerance)
+
+
+def test_biases_of_scores_are_made_once_for_all_layers(graph):
+    _, _, _, model = graph
+    has_biases = "relative_bias" in {tensor.name for tensor in model.graph.initializer}
+    assert sum("relative_bias" in node.input for node in model.graph.node) == has_biases
 
 
 def test_a_text_without_tokens_gives_zeros(graph):

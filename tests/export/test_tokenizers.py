@@ -9,7 +9,14 @@ import unicodedata
 
 import pytest
 
-from families import pieces_of, train_unigram, write_byte_level_bpe, write_unigram, write_wordpiece
+from families import (
+    pieces_of,
+    train_unigram,
+    write_byte_level_bpe,
+    write_mpnet_wordpiece,
+    write_unigram,
+    write_wordpiece,
+)
 from m3e_export import CheckpointError, UnsupportedModelError
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
 from m3e_export.errors import ExportDependencyError
@@ -115,8 +122,8 @@ WORDPIECE = {
 
 @pytest.fixture
 def wordpiece(tmp_path):
-    def make(kind, lower_case, **settings):
-        folder = write_wordpiece(tmp_path / "model", kind, lower_case=lower_case)
+    def make(kind, lower_case, write=write_wordpiece, **settings):
+        folder = write(tmp_path / "model", kind, lower_case=lower_case)
         update_json(folder / "tokenizer_config.json", **settings)
         return folder
 
@@ -129,11 +136,18 @@ def test_wordpiece(kind, options, wordpiece, same_ids):
     same_ids(f"WordPiece, {options}, {kind}", wordpiece(kind, **WORDPIECE[options]), "bert")
 
 
+@pytest.mark.parametrize("kind", ["tokenizer.json", "vocab.txt"])
+def test_mpnets_wordpiece(kind, wordpiece, same_ids):
+    folder = wordpiece(kind, write=write_mpnet_wordpiece, **WORDPIECE["lower-cased"])
+    same_ids(f"MPNet's WordPiece, lower-cased, {kind}", folder, "mpnet")
+
+
 @pytest.mark.parametrize("options", WORDPIECE)
 @pytest.mark.parametrize("kind", ["tokenizer.json", "vocab.txt"])
-@pytest.mark.parametrize("model_type", ["distilbert", "ernie"])
+@pytest.mark.parametrize("model_type", ["distilbert", "ernie", "mpnet"])
 def test_wordpiece_of_berts_relatives(kind, options, model_type, wordpiece, strings):
-    assert_same_ids(wordpiece(kind, **WORDPIECE[options]), strings[:1000], model_type)
+    write = write_mpnet_wordpiece if model_type == "mpnet" else write_wordpiece
+    assert_same_ids(wordpiece(kind, write=write, **WORDPIECE[options]), strings[:1000], model_type)
 
 
 @pytest.mark.parametrize("kind", ["tokenizer.json", "vocab.txt"])
@@ -150,6 +164,16 @@ def test_a_class_that_takes_tokenizer_json_as_it_is_ignores_the_settings(wordpie
         folder / "tokenizer_config.json", do_lower_case=True, tokenizer_class="PreTrainedTokenizerFast"
     )
     assert_same_ids(folder, strings[:2000])
+
+
+@pytest.mark.parametrize("kind", ["tokenizer.json", "vocab.txt"])
+def test_mpnets_wordpiece_where_nothing_is_said(kind, tmp_path, strings):
+    """The model's family says the class, whose special tokens are its own: the vocabulary has BERT's too."""
+    folder = write_mpnet_wordpiece(tmp_path / "model", kind)
+    (folder / "tokenizer_config.json").unlink()
+    assert_same_ids(folder, strings[:2000], "mpnet")
+    names = special_token_names(folder, load_tokenizer(folder, "mpnet"), "mpnet")
+    assert (names["cls_token"], names["unk_token"], names["pad_token"]) == ("<s>", "[UNK]", "<pad>")
 
 
 @pytest.mark.parametrize("kind", ["tokenizer.json", "vocab.json"])

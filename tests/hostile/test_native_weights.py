@@ -1,5 +1,6 @@
 """Native weights are read in place by C++: whatever is wrong with the file must be refused, not followed."""
 
+import dataclasses
 import json
 import random
 
@@ -227,6 +228,54 @@ DENSE_CHANGES = {
 @pytest.mark.parametrize("name", DENSE_CHANGES)
 def test_changed_headers_with_dense_layers(tmp_path, good_dense, name):
     content = joined(*DENSE_CHANGES[name](*split(good_dense)))
+    with pytest.raises(BundleError, match="native engine cannot load it"):
+        load(tmp_path, content)
+
+
+@pytest.fixture(scope="module")
+def save_biased(tiny_checkpoint, tmp_path_factory):
+    """Write weights with biases of scores, all of one value."""
+    checkpoint = load_checkpoint(str(tiny_checkpoint))
+    shape = (checkpoint.spec.heads, 2 * checkpoint.spec.max_positions - 1)
+
+    def save(value: float) -> bytes:
+        weights = dataclasses.replace(checkpoint.weights, relative_bias=np.full(shape, value, np.float32))
+        file = tmp_path_factory.mktemp("biased") / "weights"
+        save_native(checkpoint.spec, weights, float_plan("fp32"), "mean", False, file)
+        return file.read_bytes()
+
+    return save
+
+
+@pytest.mark.parametrize("value", [0, 5, -1e38])
+def test_the_untouched_file_with_biases_loads(tmp_path, save_biased, value):
+    assert np.isfinite(load(tmp_path, save_biased(value))).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_biases_that_are_not_finite_are_refused(tmp_path, save_biased, value):
+    with pytest.raises(BundleError, match=r"relative_bias.*NaN or infinite"):
+        load(tmp_path, save_biased(value))
+
+
+BIAS_CHANGES = {
+    "no biases": metadata("attention_bias", None),
+    "biases of another kind": metadata("attention_bias", "rotary"),
+    "biases of no kind": metadata("attention_bias", ""),
+    "biases of an endless kind": metadata("attention_bias", "relative" * 100_000),
+    "biases missing": changed(lambda header: header.pop("relative_bias")),
+    "biases of one distance less": tensor("relative_bias", shape=[4, 1022]),
+    "biases turned around": tensor("relative_bias", shape=[1023, 4]),
+    "biases in a row": tensor("relative_bias", shape=[4 * 1023]),
+    "biases in float16": tensor("relative_bias", shape=[4, 2046], dtype="F16"),
+    "more heads": metadata("heads", "8"),
+    "fewer heads": metadata("heads", "2"),
+}
+
+
+@pytest.mark.parametrize("name", BIAS_CHANGES)
+def test_changed_headers_with_biases(tmp_path, save_biased, name):
+    content = joined(*BIAS_CHANGES[name](*split(save_biased(1))))
     with pytest.raises(BundleError, match="native engine cannot load it"):
         load(tmp_path, content)
 

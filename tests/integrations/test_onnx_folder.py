@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import synthetic
+from families import LONGEST, make_family
 from m3e_export import ExportRequest, export
 from m3e_export.errors import BelowGateError, CheckpointError, OptionError, UnsupportedModelError
 from m3e_export.onnx_folder import ITSELF, from_onnx_folder
@@ -75,6 +76,18 @@ def test_a_graph_that_gives_vectors(folder, tmp_path, expected):
     assert fidelity.oracle == ITSELF == "the given graph"
     assert fidelity.enforced
     assert encoder.info["artifact"] == "fp32-given"
+
+
+@pytest.mark.parametrize("family", ["roberta", "mpnet"])
+def test_positions_of_padding_are_no_tokens(family, tmp_path):
+    given = make_family(tmp_path / "given", family)
+    request = ExportRequest(str(given), tmp_path / "ours", targets=("portable",), oracle="numpy", gate="off")
+    ours = export(request)
+    shutil.copy(ours.path / "onnx" / "model.onnx", given / "model.onnx")
+    bundle = from_onnx_folder(given, tmp_path / "bundle")
+    assert bundle.manifest.tokenization.max_length == LONGEST[family]
+    found, expected = (Encoder.load(each.path).encode(TEXTS) for each in (bundle, ours))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def in_half_precision(graph) -> None:

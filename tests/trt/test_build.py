@@ -7,6 +7,7 @@ import types
 import onnx_ir as ir
 import pytest
 
+from families import make_family
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import TensorRtDialect
@@ -73,6 +74,15 @@ def test_m3e_bases_shape_becomes_an_engine(rtx, m3e_base_checkpoint, plan_of, tm
     assert sum(layer.attends for layer in built.layers) == layers
     products = 3 * layers if plan_of is int8_plan else 0
     assert sum(layer.multiplies_int8 for layer in built.layers) == products
+
+
+@pytest.mark.parametrize("plan_of", [fp16_plan, int8_plan])
+def test_attention_is_fused_with_biases_of_scores(rtx, plan_of, tmp_path):
+    sizes = {"hidden_size": 128, "num_attention_heads": 2}
+    folder = make_family(tmp_path / "model", "mpnet", config=sizes)
+    graph = save_graph(folder, plan_of, tmp_path / "model.onnx")
+    built = build_engine(rtx, graph, EngineOptions(PROFILES, compute_capabilities=("8.9",)))
+    assert sum(layer.attends for layer in built.layers) == 2 * len(PROFILES)
 
 
 def test_one_engine_serves_several_gpus_and_by_default_all_usual_ones(rtx, tiny_graph):

@@ -13,7 +13,8 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from m3e_export import ExportRequest, export, targets
+from families import make_family
+from m3e_export import ExportRequest, UnsupportedModelError, export, targets
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import TensorRtDialect, TensorRtPackedDialect
@@ -228,6 +229,19 @@ def test_fp32_is_padded_with_a_kernel_too(rtx, tiny, tiny_checkpoint, tmp_path, 
     (artifact,) = export(request_for(tiny_checkpoint, tmp_path / "bundle", "fp32")).manifest.artifacts
     assert artifact.layout == "padded"
     assert [each.profiles for each in kernel] == [default_profiles(tiny.max_length)]
+
+
+def test_relative_positions_are_padded_with_a_kernel_too(rtx, tmp_path, kernel, caplog):
+    folder = make_family(tmp_path / "mpnet", "mpnet")
+    with caplog.at_level(logging.INFO, logger="m3e_export.targets"):
+        bundle = export(request_for(folder, tmp_path / "bundle"))
+    (artifact,) = bundle.manifest.artifacts
+    assert artifact.layout == "padded"
+    assert artifact.fidelity.min_cosine > 0.9995
+    assert "relative positions are for padded texts" in caplog.text
+    checkpoint = load_checkpoint(str(folder))
+    with pytest.raises(UnsupportedModelError, match="--target cuda-packed"):
+        save_graph(checkpoint, plan_of(checkpoint, "fp16"), TensorRtPackedDialect, tmp_path / "model.onnx")
 
 
 def test_an_engine_without_weights_says_where_they_are(rtx, tiny_checkpoint, tmp_path, kernel):

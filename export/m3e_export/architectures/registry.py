@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from m3e_export.architectures import bert, distilbert, ernie, roberta
+from m3e_export.architectures import bert, distilbert, ernie, mpnet, roberta
 from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights
 from m3e_export.architectures.settings import Config
 from m3e_export.architectures.tensors import Tensors
@@ -30,6 +30,7 @@ _FAMILIES: dict[str, Architecture] = {
     "camembert": roberta,
     "distilbert": distilbert,
     "ernie": ernie,
+    "mpnet": mpnet,
     "roberta": roberta,
     "xlm-roberta": roberta,
 }

@@ -96,7 +96,7 @@ def load_checkpoint(
         weights=weights,
         weights_sha256=tensors.sha256,
         tokenizer=tokenizer,
-        special_tokens=special_token_names(layout.transformer, tokenizer),
+        special_tokens=special_token_names(layout.transformer, tokenizer, spec.model_type),
         max_length=_max_length(layout, spec, max_length),
         pad_token_id=spec.pad_token_id,
         licence=licence_of(folder, source, config),

@@ -10,7 +10,14 @@ from tokenizers import AddedToken, Tokenizer
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.errors import CheckpointError
 
-__all__ = ["BERT_TOKENS", "ROBERTA_TOKENS", "SpecialTokens", "add_tokens", "read_special_tokens"]
+__all__ = [
+    "BERT_TOKENS",
+    "MPNET_TOKENS",
+    "ROBERTA_TOKENS",
+    "SpecialTokens",
+    "add_tokens",
+    "read_special_tokens",
+]
 
 SpecialTokens = dict[str, AddedToken]
 """Tokens by their part: ``cls_token``, ``sep_token``, ``pad_token``, ``unk_token``, ``mask_token`` …"""
@@ -34,6 +41,9 @@ ROBERTA_TOKENS = {
     "mask_token": "<mask>",
 }
 """The defaults of RobertaTokenizer, XLMRobertaTokenizer and CamembertTokenizer."""
+
+MPNET_TOKENS = {**ROBERTA_TOKENS, "unk_token": "[UNK]"}
+"""The defaults of MPNetTokenizer, whose vocabulary has BERT's tokens too."""
 
 
 def read_special_tokens(folder: Path, settings: dict[str, Any], defaults: dict[str, str]) -> SpecialTokens:

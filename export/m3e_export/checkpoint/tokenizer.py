@@ -10,7 +10,12 @@ from tokenizers import Tokenizer, normalizers
 
 from m3e_export.checkpoint import vocabulary
 from m3e_export.checkpoint.jsonfile import read_object
-from m3e_export.checkpoint.special_tokens import BERT_TOKENS, ROBERTA_TOKENS, read_special_tokens
+from m3e_export.checkpoint.special_tokens import (
+    BERT_TOKENS,
+    MPNET_TOKENS,
+    ROBERTA_TOKENS,
+    read_special_tokens,
+)
 from m3e_export.errors import CheckpointError, ExportDependencyError, UnsupportedModelError
 
 __all__ = ["load_tokenizer", "special_token_names", "tokenizer_length"]
@@ -24,18 +29,20 @@ _NORMALIZER_KEYS = {
 }
 _UNSET_LENGTH = 1_000_000  # transformers writes 1e30 when no maximum was ever set
 
-_BERT, _ROBERTA = "BertTokenizer", "RobertaTokenizer"
+_BERT, _MPNET, _ROBERTA = "BertTokenizer", "MPNetTokenizer", "RobertaTokenizer"
 _XLM_ROBERTA, _CAMEMBERT = "XLMRobertaTokenizer", "CamembertTokenizer"
 _ALIKE = {"DistilBertTokenizer": _BERT, "ErnieTokenizer": _BERT, "BertTokenizerLegacy": _BERT}
 # Classes that take tokenizer.json as it is.
 _GENERIC = ("PreTrainedTokenizer", "TokenizersBackend")
 _FILES = {
     _BERT: ("vocab.txt",),
+    _MPNET: ("vocab.txt",),
     _ROBERTA: ("vocab.json", "merges.txt"),
     _XLM_ROBERTA: ("sentencepiece.bpe.model",),
     _CAMEMBERT: ("sentencepiece.bpe.model",),
 }
-_OF_MODEL = {"roberta": _ROBERTA, "xlm-roberta": _XLM_ROBERTA, "camembert": _CAMEMBERT}
+_WORDPIECE = {_BERT: BERT_TOKENS, _MPNET: MPNET_TOKENS}
+_OF_MODEL = {"mpnet": _MPNET, "roberta": _ROBERTA, "xlm-roberta": _XLM_ROBERTA, "camembert": _CAMEMBERT}
 
 
 def load_tokenizer(folder: Path, model_type: str = "bert", lower_case: bool = False) -> Tokenizer:
@@ -66,8 +73,7 @@ def load_tokenizer(folder: Path, model_type: str = "bert", lower_case: bool = Fa
 
 
 def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
-    named = _class(settings)
-    kind = _OF_MODEL.get(model_type, _BERT) if named in (None, *_GENERIC) else str(named)
+    named, kind = _class(settings), _kind(settings, model_type)
     file = folder / "tokenizer.json"
     if file.is_file():
         rebuilt = None if named in _GENERIC else kind
@@ -80,8 +86,8 @@ def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
     files = _FILES[kind]
     if not all((folder / name).is_file() for name in files):
         raise CheckpointError(f"{folder}: no tokenizer.json or {' and '.join(files)}.")
-    if kind == _BERT:
-        return vocabulary.wordpiece(folder, settings)
+    if kind in _WORDPIECE:
+        return vocabulary.wordpiece(folder, settings, _WORDPIECE[kind])
     if kind == _ROBERTA:
         return vocabulary.byte_level_bpe(folder, settings)
     return vocabulary.unigram(folder, kind)
@@ -96,10 +102,18 @@ def _class(settings: dict[str, Any]) -> str | None:
     return _ALIKE.get(name, name)
 
 
-def special_token_names(folder: Path, tokenizer: Tokenizer) -> dict[str, str]:
+def _kind(settings: dict[str, Any], model_type: str) -> str:
+    """The class, or that of the model's family where none is named or a general one."""
+    named = _class(settings)
+    return _OF_MODEL.get(model_type, _BERT) if named in (None, *_GENERIC) else str(named)
+
+
+def special_token_names(folder: Path, tokenizer: Tokenizer, model_type: str = "bert") -> dict[str, str]:
     """The special tokens by their part, such as ``cls_token``, of those that ``tokenizer`` has."""
     settings = read_object(folder / "tokenizer_config.json")
     defaults = BERT_TOKENS if tokenizer.token_to_id(BERT_TOKENS["cls_token"]) is not None else ROBERTA_TOKENS
+    if _kind(settings, model_type) == _MPNET:
+        defaults = MPNET_TOKENS
     named = read_special_tokens(folder, settings, defaults)
     return {
         part: token.content
@@ -120,7 +134,7 @@ def _configured(text: str, settings: dict[str, Any], kind: str | None) -> str:
     """``tokenizer.json`` with what the class named ``kind`` sets itself, whatever the file says."""
     content = json.loads(text)
     normalizer, splitter = content.get("normalizer") or {}, content.get("pre_tokenizer") or {}
-    if kind == _BERT and normalizer.get("type") == "BertNormalizer":
+    if kind in _WORDPIECE and normalizer.get("type") == "BertNormalizer":
         for key, (target, default) in _NORMALIZER_KEYS.items():
             normalizer[target] = settings.get(key, default)
     if kind == _ROBERTA and splitter.get("type") == "ByteLevel":

@@ -9,7 +9,6 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from m3e_export.checkpoint.special_tokens import (
-    BERT_TOKENS,
     ROBERTA_TOKENS,
     SpecialTokens,
     add_tokens,
@@ -20,13 +19,15 @@ from m3e_export.errors import CheckpointError, ExportDependencyError
 __all__ = ["byte_level_bpe", "unigram", "wordpiece"]
 
 
-def wordpiece(folder: Path, settings: dict[str, Any]) -> Tokenizer:
-    """BERT's tokenizer from ``vocab.txt``, as ``settings``, the tokenizer_config.json, ask for it.
+def wordpiece(folder: Path, settings: dict[str, Any], defaults: dict[str, str]) -> Tokenizer:
+    """BERT's or MPNet's tokenizer from ``vocab.txt``, as ``settings``, the tokenizer_config.json, ask for it.
+
+    ``defaults`` are the special tokens that its class takes where nothing is said.
 
     Raises:
         CheckpointError: an empty or ambiguous vocabulary, or one without the special tokens.
     """
-    named = read_special_tokens(folder, settings, BERT_TOKENS)
+    named = read_special_tokens(folder, settings, defaults)
     vocabulary = _read_lines(folder / "vocab.txt")
     unknown, start, end = _needed(vocabulary, named, "unk_token", "cls_token", "sep_token")
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
