@@ -74,7 +74,22 @@ void fill(FloatGrid& grid, const std::string& kind) {
   }
 }
 
-double gelu(double x) { return 0.5 * x * std::erfc(-x / std::sqrt(2.0)); }
+double activated(Activation activation, double x) {
+  const double pi = std::acos(-1.0);
+  switch (activation) {
+    case Activation::none:
+      return x;
+    case Activation::gelu:
+      return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+    case Activation::gelu_tanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
+    case Activation::relu:
+      return std::max(x, 0.0);
+  }
+  return x;
+}
+
+const Activation kActivations[] = {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::relu};
 
 struct Codes {
   Grid<uint8_t> grid;
@@ -191,10 +206,8 @@ void test_gemm_int8(const Kernels& kernels, int rows, int inputs, int outputs, b
       const double lowest = std::abs(minimum) + 128 * scale;
       double tolerance = 3e-6 * (std::abs(product) + lowest * std::abs(w.sums.data()[n]) + 1);
       if (residual) expected += before.at(r, n);
-      if (activation == Activation::gelu) {
-        expected = gelu(expected);
-        tolerance += 4e-4;
-      }
+      expected = activated(activation, expected);
+      if (activation == Activation::gelu) tolerance += 1e-4;
       check_near(out.at(r, n), expected, tolerance, "element of the 8-bit product");
     }
   }
@@ -251,14 +264,17 @@ void test_gemm_float(const Kernels& kernels, int rows, int inputs, int outputs, 
   kernels.gemm_float(x.data(), x.stride, w, to, {0, rows}, {0, panels});
   for (int r = 0; r < rows; ++r) {
     for (int n = 0; n < outputs; ++n) {
-      double expected = bias.data()[n], size_of_terms = 1;
+      double expected = bias.data()[n], size_of_terms = 1 + std::abs(expected);
       for (int k = 0; k < inputs; ++k) {
         const double term = static_cast<double>(x.at(r, k)) * weights[static_cast<size_t>(k * outputs + n)];
         expected += term;
         size_of_terms += std::abs(term);
       }
-      if (residual) expected += before.at(r, n);
-      if (activation == Activation::gelu) expected = gelu(expected);
+      if (residual) {
+        expected += before.at(r, n);
+        size_of_terms += std::abs(before.at(r, n));
+      }
+      expected = activated(activation, expected);
       check_near(out.at(r, n), expected, 4e-7 * size_of_terms, "element of the float product");
     }
   }
@@ -268,6 +284,28 @@ void test_gemm_float(const Kernels& kernels, int rows, int inputs, int outputs, 
     kernels.gemm_float(x.data(), x.stride, w, {one.data(), one.stride, residual ? one.data() : nullptr, activation},
                        {r, r + 1}, {0, panels});
     for (int n = 0; n < outputs; ++n) check(one.at(r, n) == out.at(r, n), "row alone", one.at(r, n), out.at(r, n));
+  }
+}
+
+// Every size of x that an activation may meet, through a matrix that is the number one.
+void test_activation(const Kernels& kernels, Activation activation) {
+  const int rows = 4096;
+  Buffer<float> one, bias;
+  one.reserve(kPanelColumns);
+  bias.reserve(kPanelColumns);
+  one.data()[0] = 1;
+  FloatGrid x = floats(rows, 1), out = floats(rows, 1);
+  const float sizes[] = {0, 1e-30f, 100, 1e4f, 1e18f};
+  for (int r = 0; r < rows; ++r) {
+    const int place = r / 2;
+    const float size = place < 5 ? sizes[place] : static_cast<float>(place) * 0.01f;
+    x.at(r, 0) = r % 2 ? -size : size;
+  }
+  kernels.gemm_float(x.data(), x.stride, {one.data(), nullptr, bias.data(), 1, 1},
+                     {out.data(), out.stride, nullptr, activation}, {0, rows}, {0, 1});
+  for (int r = 0; r < rows; ++r) {
+    const double expected = activated(activation, x.at(r, 0));
+    check_near(out.at(r, 0), expected, 2.5e-7 + 1e-7 * std::abs(expected), "activated value");
   }
 }
 
@@ -470,7 +508,7 @@ void test(const Kernels& kernels) {
         const std::string shape =
             std::to_string(rows) + "x" + std::to_string(inputs) + "x" + std::to_string(outputs);
         const bool odd = (rows + inputs) % 2;
-        const Activation activation = outputs % 3 ? Activation::none : Activation::gelu;
+        const Activation activation = kActivations[(rows + inputs + outputs / 16) % 4];
         run("gemm_int8 " + shape, [&] {
           test_gemm_int8(kernels, rows, inputs, outputs, false, activation, odd);
           test_gemm_int8(kernels, rows, inputs, outputs, true, Activation::none, !odd);
@@ -481,9 +519,12 @@ void test(const Kernels& kernels) {
       }
     }
   }
-  run("gemm_float, several blocks of inputs", [&] {
-    test_gemm_float(kernels, 14, 1000, 48, false, Activation::gelu, true);
-  });
+  for (const Activation activation : kActivations) {
+    run("gemm_float, several blocks of inputs", [&] {
+      test_gemm_float(kernels, 14, 1000, 48, false, activation, true);
+    });
+    run("activation", [&] { test_activation(kernels, activation); });
+  }
   run("gemm_int8, long sums", [&] { test_gemm_int8(kernels, 20, 4096, 32, true, Activation::none, false); });
   const auto attention = [&](const AttentionCase& each) {
     run(std::string("attention ") + (each.rounded ? "rounded " : "") + std::to_string(each.length) + " " +

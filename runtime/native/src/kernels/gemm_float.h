@@ -122,6 +122,7 @@ void gemm_float(const float* x, int stride, const FloatMatrix& w, const Epilogue
   } else {
     gemm_float_as<uint16_t>({x, stride, w, w.half_panels, to}, rows, panels);
   }
+  activate(to, rows, panels);
 }
 
 }  // namespace

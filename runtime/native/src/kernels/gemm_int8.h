@@ -85,6 +85,7 @@ inline void int8_panels(const QuantizedRows& x, const Int8Matrix& w, const Epilo
     int8_panels<kInt8TilePanels>(x, w, to, rows, panel);
   }
   for (; panel < panels.end; ++panel) int8_panels<1>(x, w, to, rows, panel);
+  activate(to, rows, panels);
 }
 
 }  // namespace

@@ -162,6 +162,7 @@ void gemm_int8_amx(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& 
   }
   if (squares_end < rows.end) few_rows(x, w, to, {squares_end, rows.end}, panels);
   _tile_release();
+  activate(to, rows, panels);
 }
 
 }  // namespace

@@ -71,6 +71,7 @@ void gemm_int8_i8mm(const QuantizedRows& x, const Int8Matrix& w, const Epilogue&
     for (; row + 2 <= rows.end; row += 2) pair_tile<1>(x, w, to, row, panel);
     if (row < rows.end) int8_tile<1, 1>(x, w, to, row, panel, NothingAhead{});
   }
+  activate(to, rows, panels);
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ struct FloatMatrix {
   int inputs, outputs;
 };
 
-enum class Activation { none, gelu };
+enum class Activation { none, gelu, gelu_tanh, relu };
 
 // What happens to a product before it is stored: out = activation(residual + product + bias).
 struct Epilogue {

@@ -107,11 +107,28 @@ inline Floats add_residual(const Epilogue& to, int row, int panel, Floats y) {
   return to.residual ? add(y, load(to.residual + at)) : y;
 }
 
+// Of the activations only GELU happens here: any other would take registers and room from it. See activate.
 template <Floats (*gelu)(Floats)>
 inline void finish(const Epilogue& to, int row, int panel, Floats y) {
   const int64_t at = static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
   if (to.activation == Activation::gelu) y = gelu(y);
   store(to.out + at, y);
+}
+
+template <class Function>
+inline void apply(const Epilogue& to, Range rows, Range panels, Function function) {
+  for (int row = rows.begin; row < rows.end; ++row) {
+    float* x = to.out + static_cast<int64_t>(row) * to.stride;
+    for (int panel = panels.begin; panel < panels.end; ++panel) {
+      store(x + panel * kPanelColumns, function(load(x + panel * kPanelColumns)));
+    }
+  }
+}
+
+// The activations that `finish` leaves out, on a whole product.
+inline void activate(const Epilogue& to, Range rows, Range panels) {
+  if (to.activation == Activation::gelu_tanh) apply(to, rows, panels, [](Floats x) { return gelu_tanh(x); });
+  if (to.activation == Activation::relu) apply(to, rows, panels, [](Floats x) { return relu(x); });
 }
 
 }  // namespace
