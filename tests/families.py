@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ from tokenizers.decoders import ByteLevel, Metaspace, WordPiece
 from synthetic import make_tokenizer_files, modules_of, update_json, vocabulary, write_json
 
 __all__ = [
+    "ALBERT_SPECIAL",
     "FAMILIES",
     "LONGEST",
+    "corpus",
     "make_family",
     "train_byte_level_bpe",
     "train_unigram",
+    "write_albert",
     "write_byte_level_bpe",
     "write_mpnet_wordpiece",
     "write_unigram",
@@ -27,12 +30,26 @@ __all__ = [
 
 _VOCABULARY = 2000
 _SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+_ALBERT = {**_SIZES, "num_hidden_layers": 3}
 _DISTIL = {"dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128}
 # Positions 2 more than the longest text, as in the originals.
 _ROBERTA = {**_SIZES, "max_position_embeddings": 130, "type_vocab_size": 1, "pad_token_id": 1}
 _BERT = {"max_position_embeddings": 128, "pad_token_id": 0}
 
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "albert": ("Albert", "albert", {**_ALBERT, **_BERT, "embedding_size": 32}),
+    "albert, groups": (
+        "Albert",
+        "wordpiece",
+        {
+            **_ALBERT,
+            **_BERT,
+            "embedding_size": 64,
+            "num_hidden_groups": 2,
+            "inner_group_num": 2,
+            "hidden_act": "relu",
+        },
+    ),
     "bert": ("Bert", "wordpiece", {**_SIZES, **_BERT}),
     "ernie": ("Ernie", "wordpiece", {**_SIZES, **_BERT, "use_task_id": True, "type_vocab_size": 4}),
     "ernie without tasks": ("Ernie", "wordpiece", {**_SIZES, **_BERT, "use_task_id": False}),
@@ -49,6 +66,8 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
 LONGEST = {name: 300 if name == "mpnet" else 128 for name in FAMILIES}
 """Tokens that a text may have."""
 
+ALBERT_SPECIAL = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+"""First in its vocabulary, in this order."""
 _ROBERTA_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 _ROBERTA_NAMES = {
     "bos_token": "<s>",
@@ -58,6 +77,13 @@ _ROBERTA_NAMES = {
     "unk_token": "<unk>",
     "pad_token": "<pad>",
     "mask_token": "<mask>",
+}
+_ALBERT_NAMES = {
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "mask_token": "[MASK]",
 }
 _SCRIPTS = ((0x61, 0x7B), (0xC0, 0x180), (0x4E00, 0x4E80), (0x3041, 0x3097), (0x30A1, 0x30FB))
 _SCRIPTS += ((0xAC00, 0xAC80), (0x627, 0x64B), (0x3B1, 0x3CA), (0x430, 0x450), (0x30, 0x3A))
@@ -157,7 +183,7 @@ def write_byte_level_bpe(folder: Path, kind: str = "tokenizer.json", **settings:
         tokenizer.save(str(folder / kind))
     else:
         tokenizer.model.save(str(folder))
-    _write_settings(folder, "RobertaTokenizer", settings)
+    _write_settings(folder, "RobertaTokenizer", {**_ROBERTA_NAMES, **settings})
     return folder
 
 
@@ -167,12 +193,35 @@ def write_unigram(folder: Path, tokenizer_class: str = "XLMRobertaTokenizer", **
     transformers 5 keeps none but a precompiled one for XLMRobertaTokenizer, which only SentencePiece makes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    train_unigram(tokenizer_class == "PreTrainedTokenizerFast").save(str(folder / "tokenizer.json"))
-    _write_settings(folder, tokenizer_class, settings)
+    tokenizer = train_unigram(tokenizer_class == "PreTrainedTokenizerFast")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    _write_settings(folder, tokenizer_class, {**_ROBERTA_NAMES, **settings})
     return folder
 
 
-_WRITE_TOKENIZER = {
+def write_albert(folder: Path, **settings: Any) -> Path:
+    """ALBERT's tokenizer, as the tokenizer.json of an uncased model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_unigram(special=ALBERT_SPECIAL)
+    quotes = [normalizers.Replace(quote, '"') for quote in ("``", "''")]
+    tokenizer.normalizer = normalizers.Sequence(
+        [*quotes, normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    _write_settings(folder, "AlbertTokenizer", {**_ALBERT_NAMES, **settings})
+    return folder
+
+
+_WRITE_TOKENIZER: dict[str, Callable[[Path], Path]] = {
+    "albert": write_albert,
     "wordpiece": write_wordpiece,
     "mpnet-wordpiece": write_mpnet_wordpiece,
     "byte-level": write_byte_level_bpe,
@@ -181,7 +230,7 @@ _WRITE_TOKENIZER = {
 
 
 def _write_settings(folder: Path, tokenizer_class: str, settings: dict[str, Any]) -> None:
-    content = {"tokenizer_class": tokenizer_class, "model_max_length": 1e30, **_ROBERTA_NAMES, **settings}
+    content = {"tokenizer_class": tokenizer_class, "model_max_length": 1e30, **settings}
     write_json(folder / "tokenizer_config.json", content)
 
 
@@ -213,7 +262,7 @@ def train_byte_level_bpe() -> Tokenizer:
     return tokenizer
 
 
-def train_unigram(normalized: bool = False) -> Tokenizer:
+def train_unigram(normalized: bool = False, special: Sequence[str] = _ROBERTA_SPECIAL) -> Tokenizer:
     """A Unigram tokenizer with XLM-RoBERTa's special tokens and ids; ``<mask>`` is last there, not here."""
     tokenizer = Tokenizer(models.Unigram())
     if normalized:
@@ -223,12 +272,9 @@ def train_unigram(normalized: bool = False) -> Tokenizer:
     )
     tokenizer.decoder = Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=_VOCABULARY, special_tokens=_ROBERTA_SPECIAL, unk_token="<unk>", show_progress=False
+        vocab_size=_VOCABULARY, special_tokens=list(special), unk_token="<unk>", show_progress=False
     )
     tokenizer.train_from_iterator(corpus(), trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
     return tokenizer
 
 

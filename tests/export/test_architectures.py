@@ -97,6 +97,29 @@ def test_every_artifact_gives_sentence_transformers_vectors(
         np.testing.assert_allclose(found, expected[family], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("bert", {"hidden_act": "gelu_new"}),
+        ("xlm-roberta", {"hidden_act": "gelu_pytorch_tanh"}),
+        ("ernie", {"hidden_act": "relu"}),
+        ("distilbert", {"activation": "relu"}),
+        ("mpnet", {"hidden_act": "gelu_new"}),
+        ("albert", {"hidden_act": "gelu"}),
+    ],
+)
+def test_other_activations(family, changes, tmp_path, few_texts, some_texts, sentence_transformer):
+    checkpoint = make_family(tmp_path / "model", family, config=changes)
+    model = sentence_transformer(checkpoint)
+    model.max_seq_length = LONGEST[family]
+    expected = model.encode(some_texts)
+    targets = ("native", "cpu", "portable")
+    request = ExportRequest(str(checkpoint), tmp_path / "bundle", targets=targets, gate=str(few_texts))
+    for artifact in export(request).manifest.artifacts:
+        found = Encoder.load(request.output, artifact=artifact.name).encode(some_texts)
+        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+
+
 @FAMILY
 def test_the_numpy_oracle_agrees_with_pytorch(family, checkpoints, expected, some_texts):
     oracle = load_oracle(load_checkpoint(str(checkpoints[family])), "numpy")
@@ -130,7 +153,13 @@ def test_transformers_reads_the_bundles_tokenizer(family, bundles, checkpoints, 
 
 @pytest.mark.parametrize(
     ("family", "prefix"),
-    [("roberta", "roberta."), ("distilbert", "distilbert."), ("ernie", "ernie."), ("mpnet", "mpnet.")],
+    [
+        ("albert", "albert."),
+        ("roberta", "roberta."),
+        ("distilbert", "distilbert."),
+        ("ernie", "ernie."),
+        ("mpnet", "mpnet."),
+    ],
 )
 def test_names_may_stand_under_the_familys_own_prefix(family, prefix, tmp_path, checkpoints):
     named = load_checkpoint(str(make_family(tmp_path / "model", family, prefix=prefix))).weights
@@ -188,17 +217,23 @@ def test_mpnets_positions_begin_after_a_padding_id_of_one_though_the_config_is_s
 @pytest.mark.parametrize(
     ("family", "changes", "named"),
     [
-        ("roberta", {"hidden_act": "gelu_new"}, "gelu_new"),
+        ("roberta", {"hidden_act": "silu"}, "silu"),
         ("roberta", {"position_embedding_type": "relative_key"}, "relative_key"),
         ("roberta", {"is_decoder": True}, "is_decoder"),
         ("xlm-roberta", {"add_cross_attention": True}, "add_cross_attention"),
-        ("ernie", {"hidden_act": "relu"}, "relu"),
+        ("ernie", {"hidden_act": "tanh"}, "tanh"),
         ("ernie", {"use_task_id": "yes"}, "use_task_id"),
-        ("distilbert", {"activation": "relu"}, "relu"),
-        ("bert", {"model_type": "albert"}, "bert, camembert, distilbert, ernie, mpnet, roberta, xlm-roberta"),
-        ("mpnet", {"hidden_act": "relu"}, "relu"),
+        ("distilbert", {"activation": "mish"}, "mish"),
+        ("albert", {"hidden_act": "swish"}, "swish"),
+        ("albert", {"position_embedding_type": "relative_key"}, "relative_key"),
+        ("mpnet", {"hidden_act": "silu"}, "silu"),
         ("mpnet", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets 64"),
         ("mpnet", {"pad_token_id": 0}, "pad_token_id 0"),
+        (
+            "bert",
+            {"model_type": "electra"},
+            "albert, bert, camembert, distilbert, ernie, mpnet, roberta, xlm-roberta",
+        ),
     ],
     ids=str,
 )

@@ -22,6 +22,7 @@ from m3e_export.checkpoint import load_checkpoint
 from m3e_export.cli import main
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import CudaDialect, CudaPackedDialect
+from m3e_export.oracle.numpy_forward import NumpyForward
 from m3e_export.precision.search import float_plan
 from m3e_export.targets import TARGETS
 from m3e_runtime.layout import PackedLayout, PaddedLayout
@@ -44,6 +45,16 @@ def mpnet(tmp_path_factory):
     """A model with biases of scores, and its folder."""
     folder = make_family(tmp_path_factory.mktemp("mpnet"), "mpnet")
     return load_checkpoint(str(folder)), folder
+
+
+@pytest.fixture(scope="module")
+def albert_checkpoint(tmp_path_factory):
+    return make_family(tmp_path_factory.mktemp("albert") / "model", "albert")
+
+
+@pytest.fixture(scope="module")
+def albert(albert_checkpoint):
+    return load_checkpoint(str(albert_checkpoint))
 
 
 @pytest.fixture(scope="module", params=["cuda-fp32", "cuda-fp16", "cuda-packed-fp32", "cuda-packed-fp16"])
@@ -174,16 +185,41 @@ class BiasGelu(OpRun):
         return (torch.nn.functional.gelu(torch.from_numpy(x + bias)).numpy(),)
 
 
-OPERATORS = [PackedMultiHeadAttention, SkipLayerNormalization, BiasGelu]
+class FastGelu(OpRun):
+    op_domain = "com.microsoft"
+
+    def _run(self, x, bias):
+        return (torch.nn.functional.gelu(torch.from_numpy(x + bias), approximate="tanh").numpy(),)
+
+
+OPERATORS = [PackedMultiHeadAttention, SkipLayerNormalization, BiasGelu, FastGelu]
 """No CPU has packed attention, so the documented meaning of the operators stands in for it."""
 
 
-def test_the_packed_graph_itself_gives_its_twins_vectors(tiny, tiny_checkpoint, texts, tmp_path):
-    path = save_model(build(tiny, CudaPackedDialect, "fp32"), tmp_path / "model.onnx")[0]
-    token_ids = ids_of(tiny, texts[:6])
+@pytest.mark.parametrize("name", ["tiny", "albert"])
+def test_the_packed_graph_itself_gives_its_twins_vectors(name, request, texts, tmp_path):
+    checkpoint, folder = request.getfixturevalue(name), request.getfixturevalue(f"{name}_checkpoint")
+    path = save_model(build(checkpoint, CudaPackedDialect, "fp32"), tmp_path / "model.onnx")[0]
+    token_ids = ids_of(checkpoint, texts[:6])
     feed, _ = filled(PackedLayout(64, offsets=True), token_ids)
     found = ReferenceEvaluator(onnx.load(path), new_ops=OPERATORS).run(None, feed)[0][:6]
-    np.testing.assert_allclose(found, torch_vectors(tiny_checkpoint, token_ids, "mean", True), atol=1e-5)
+    np.testing.assert_allclose(found, torch_vectors(folder, token_ids, "mean", True), atol=1e-5)
+
+
+@pytest.mark.parametrize("dialect", [CudaDialect, CudaPackedDialect])
+@pytest.mark.parametrize(("activation", "operator"), [("gelu_tanh", "FastGelu"), ("relu", "Relu")])
+def test_each_activation_has_an_operator_of_its_own(dialect, activation, operator, tiny, texts, tmp_path):
+    spec = dataclasses.replace(tiny.spec, activation=activation)
+    plan, options = PLANS["fp32"], GraphOptions("mean", normalize=False)
+    graph = build_model(spec, tiny.weights, plan, dialect, options).graph
+    assert Counter(node.op_type for node in graph)[operator] == spec.layers
+    twin = build_model(spec, tiny.weights, plan, dialect.reference or dialect, options)
+    token_ids = ids_of(tiny, texts[:6])
+    layout = PackedLayout(64) if dialect is CudaPackedDialect else PaddedLayout(64)
+    found = session_of(save_model(twin, tmp_path / "twin.onnx")[0]).run(None, filled(layout, token_ids)[0])[0]
+    forward = NumpyForward(spec, tiny.weights)
+    expected = np.stack([forward(ids).mean(axis=0) for ids in token_ids])
+    np.testing.assert_allclose(found[:6], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("precision", "least"), [("fp32", 0.999999), ("fp16", 0.9995)])

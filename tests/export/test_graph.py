@@ -16,7 +16,7 @@ from families import make_family
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import CudaDialect, OnnxRuntimeDialect, StandardDialect, TensorRtDialect
-from m3e_export.precision.activations import GELU_SHIFT
+from m3e_export.precision.activations import SHIFTS
 from m3e_export.precision.embeddings import FloatEmbeddings, Int8Embeddings
 from m3e_export.precision.int8 import quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
@@ -37,7 +37,9 @@ def checkpoint(tiny_checkpoint):
 
 def int8_plan(checkpoint):
     quantized = {
-        linear.name: quantize_linear(linear, shift=GELU_SHIFT if linear.name.endswith(".output") else 0.0)
+        linear.name: quantize_linear(
+            linear, shift=SHIFTS["gelu"] if linear.name.endswith(".output") else None
+        )
         for linear in checkpoint.weights.linears()
     }
     return PrecisionPlan(np.float16, np.float32, Int8Embeddings(), quantized)

@@ -5,6 +5,7 @@ import pytest
 
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.oracle import load_oracle
+from m3e_export.oracle.numpy_forward import ACTIVATIONS
 
 
 def oracle_vectors(checkpoint, name, texts):
@@ -29,11 +30,12 @@ def test_the_numpy_oracle_gives_sentence_transformers_vectors_in_the_shape_of_m3
     )
 
 
-def test_gelu_is_torchs_exact_gelu():
+@pytest.mark.parametrize("name", ["gelu", "gelu_new", "relu"])
+def test_activations_are_transformers(name):
     import torch
+    from transformers.activations import ACT2FN
 
-    from m3e_export.oracle.numpy_forward import gelu
-
+    ours = ACTIVATIONS[{"gelu_new": "gelu_tanh"}.get(name, name)]
     x = np.concatenate([np.linspace(-40, 40, 200_001), [0.0, -0.0, 1e-30, -1e-30, 1e4]]).astype(np.float32)
-    expected = torch.nn.functional.gelu(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(gelu(x), expected, atol=2e-6, rtol=1e-6)
+    expected = ACT2FN[name](torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(ours(x), expected, atol=2e-6, rtol=1e-6)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from transformers import BertModel
+from transformers import AutoModel
 
 import synthetic
+from families import make_family
 from m3e_export import ExportRequest, export
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.pooling import POOLINGS, pooling_spec
@@ -187,7 +188,7 @@ def test_normalized_concatenation(variant, tmp_path):
 
 def definitions(folder, checkpoint):
     """uniem's and text2vec's poolings of each text alone, written from their definitions."""
-    model = BertModel.from_pretrained(folder, add_pooling_layer=True).eval()
+    model = AutoModel.from_pretrained(folder, add_pooling_layer=True).eval()
     found = {}
     for ids in token_ids(checkpoint):
         with torch.inference_mode():
@@ -198,13 +199,14 @@ def definitions(folder, checkpoint):
             vectors = {
                 "last_mean": states[-1].mean(0),
                 "first_last_mean": (states[0].mean(0) + states[-1].mean(0)) / 2,
-                "embedding_last_mean": (words.mean(0) + states[-1].mean(0)) / 2,
                 "last_weighted": (states[-1] * weights).sum(0) / weights.sum(),
                 "first_last_avg": (states[1].mean(0) + states[-1].mean(0)) / 2,
                 "last_avg": states[-1].mean(0),
                 "pooler": out.pooler_output[0],
                 "cls": states[-1][0],
             }
+        if words.shape == states[-1].shape:
+            vectors["embedding_last_mean"] = (words.mean(0) + states[-1].mean(0)) / 2
         for name, vector in vectors.items():
             found.setdefault(name, []).append(vector.numpy())
     return {name: np.stack(vectors) for name, vectors in found.items()}
@@ -231,6 +233,22 @@ def test_poolings_of_uniem(strategy, key, variant, defined, tmp_path):
 def test_poolings_of_text2vec(name, variant, defined, tmp_path):
     checkpoint = load_checkpoint(str(variant()), pooling=name)
     check_engines(checkpoint, defined[name], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("albert", "first_last_mean"),
+        ("albert", "first_last_avg"),
+        ("albert", "pooler"),
+        ("albert, groups", "first_last_avg"),
+        ("albert, groups", "embedding_last_mean"),
+    ],
+)
+def test_poolings_where_embeddings_are_projected(family, name, tmp_path):
+    folder = make_family(tmp_path / "model", family)
+    checkpoint = load_checkpoint(str(folder), pooling=name)
+    check_engines(checkpoint, definitions(folder, checkpoint)[name], tmp_path)
 
 
 @pytest.mark.parametrize("layers", [1, 3])

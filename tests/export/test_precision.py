@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from m3e_export.architectures import Linear
+from m3e_export.oracle.numpy_forward import ACTIVATIONS
+from m3e_export.precision.activations import SHIFTS, SymmetricCodes
 from m3e_export.precision.int8 import InputStatistics, quantize_linear
 from m3e_export.precision.rounding import SUM_LIMIT, shared_sums, signed_sums
 from m3e_runtime import Bundle, Encoder
@@ -133,6 +135,20 @@ def test_smoothing_and_shift_leave_the_exact_product_unchanged():
     quantized = quantize_linear(Linear("m", weight, bias), factors, shift=0.17)
     found = ((x + 0.17) * factors) @ (quantized.codes * quantized.scales) + quantized.bias
     np.testing.assert_allclose(found, x @ weight + bias, atol=0.15)
+
+
+@pytest.mark.parametrize("activation", SHIFTS)
+def test_what_an_activation_gives_is_never_negative_once_shifted(activation):
+    lowest = ACTIVATIONS[activation](np.linspace(-5, 5, 100_001, dtype=np.float32)).min()
+    assert -1e-6 <= lowest + SHIFTS[activation] < 1e-4
+    assert SymmetricCodes().shift("output", activation) == SHIFTS[activation]
+    assert SymmetricCodes().shift("qkv", activation) is None
+
+
+def test_inputs_that_are_never_negative_use_all_codes():
+    x = np.random.default_rng(0).random((50, 64)).astype(np.float32)
+    errors = [np.abs(SymmetricCodes().rounded(x, shift) - x).mean() for shift in (0.0, None)]
+    assert errors[0] < 0.6 * errors[1]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import shutil
 import sys
@@ -10,8 +11,10 @@ import unicodedata
 import pytest
 
 from families import (
+    corpus,
     pieces_of,
     train_unigram,
+    write_albert,
     write_byte_level_bpe,
     write_mpnet_wordpiece,
     write_unigram,
@@ -84,6 +87,15 @@ def transformers_ids(folder, strings, model_type):
     return AutoTokenizer.from_pretrained(folder)(strings)["input_ids"]
 
 
+def assert_same_but_for_ties(folder, strings, model_type, ties=5):
+    """``ties``: most texts that may have the same ids in another order. Returns our ids, and how many."""
+    found, expected = ids(folder, strings, model_type), transformers_ids(folder, strings, model_type)
+    differing(list(map(sorted, found)), list(map(sorted, expected)), strings)
+    others = sum(a != b for a, b in zip(found, expected, strict=True))
+    assert others <= ties
+    return found, others
+
+
 def differing(found, expected, strings):
     different = [(text, a, b) for text, a, b in zip(strings, found, expected, strict=True) if a != b]
     assert not different, f"{len(different)} of {len(strings)} differ, first {different[0]!r}"
@@ -94,11 +106,8 @@ def same_ids(strings, matrix):
     """:func:`assert_same_ids` on all the strings; README's table has a row of it."""
 
     def check(row, folder, model_type, ties=0):
-        """``ties``: most texts that may have the same ids in another order."""
-        found, expected = ids(folder, strings, model_type), transformers_ids(folder, strings, model_type)
-        differing(list(map(sorted, found)), list(map(sorted, expected)), strings)
-        others = sum(a != b for a, b in zip(found, expected, strict=True))
-        assert others <= ties
+        """See :func:`assert_same_but_for_ties`."""
+        found, others = assert_same_but_for_ties(folder, strings, model_type, ties)
         columns = {"texts": len(strings), "tokens": sum(map(len, found)), "texts with other ids": others}
         for column, number in columns.items():
             matrix("tokenizers").check(row, column, f"{number}", agrees_with(number, ties))
@@ -197,6 +206,35 @@ def test_unigram(name, model_type, tmp_path, same_ids):
     same_ids(f"Unigram, {name}, tokenizer.json", write_unigram(tmp_path, name), model_type, ties=5)
 
 
+ALBERT = {
+    "uncased": {},
+    "cased": {"do_lower_case": False},
+    "accents kept": {"keep_accents": True},
+    "cased, accents kept": {"do_lower_case": False, "keep_accents": True},
+}
+
+
+@pytest.mark.parametrize("options", ALBERT)
+def test_unigram_of_albert(options, tmp_path, same_ids):
+    """The settings win over the file, which is that of an uncased model."""
+    folder = write_albert(tmp_path, **ALBERT[options])
+    assert_same_ids(folder, ["``a''", "a `` b '' ``", "``", " '' "], "albert")
+    same_ids(f"Unigram, AlbertTokenizer, {options}, tokenizer.json", folder, "albert", ties=5)
+
+
+@pytest.mark.parametrize("kind", ["tokenizer.json", "vocab.txt"])
+def test_wordpiece_of_albert(kind, wordpiece, strings):
+    """Chinese ones have BERT's vocabulary, and its class in the settings."""
+    assert_same_ids(wordpiece(kind, lower_case=True), strings[:2000], "albert")
+
+
+def test_special_tokens_of_albert_where_nothing_is_said(tmp_path):
+    folder = write_albert(tmp_path)
+    (folder / "tokenizer_config.json").unlink()
+    names = special_token_names(folder, load_tokenizer(folder, "albert"), "albert")
+    assert (names["cls_token"], names["pad_token"], names["unk_token"]) == ("[CLS]", "<pad>", "<unk>")
+
+
 def test_unigram_of_a_class_that_takes_tokenizer_json_as_it_is(tmp_path, same_ids):
     name = "PreTrainedTokenizerFast"
     same_ids(f"Unigram, {name}, tokenizer.json", write_unigram(tmp_path, name), "xlm-roberta")
@@ -226,18 +264,65 @@ def test_a_sentencepiece_model_is_converted_where_the_packages_are_installed(tmp
     same_ids("Unigram, XLMRobertaTokenizer, sentencepiece.bpe.model", folder, "xlm-roberta")
 
 
-def test_a_sentencepiece_model_without_the_packages_says_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "sentencepiece.bpe.model").write_bytes(b"")
+@pytest.mark.parametrize("options", ALBERT.values(), ids=ALBERT.keys())
+@pytest.mark.parametrize("kind", ["spiece.model", "tokenizer.json"])
+def test_a_sentencepiece_model_of_albert(kind, options, tmp_path, strings):
+    """One that SentencePiece trained, with its table of characters, and what transformers makes of it."""
+    sentencepiece = pytest.importorskip("sentencepiece", reason="converting needs sentencepiece, in no extra")
+    from transformers import AutoTokenizer
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=corpus(),
+        model_writer=model,
+        vocab_size=1000,
+        character_coverage=1.0,
+        pad_id=0,
+        unk_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        control_symbols=["[CLS]", "[SEP]", "[MASK]"],
+        minloglevel=2,
+    )
+    (tmp_path / "spiece.model").write_bytes(model.getvalue())
+    write_json(tmp_path / "tokenizer_config.json", {"tokenizer_class": "AlbertTokenizer", **options})
+    if kind == "tokenizer.json":
+        write_json(tmp_path / "config.json", {"model_type": "albert"})
+        AutoTokenizer.from_pretrained(tmp_path).save_pretrained(tmp_path)
+        (tmp_path / "spiece.model").unlink()
+        assert "Precompiled" in (tmp_path / kind).read_text()
+    assert_same_but_for_ties(tmp_path, strings, "albert")
+
+
+SENTENCEPIECE = [("sentencepiece.bpe.model", "xlm-roberta"), ("spiece.model", "albert")]
+
+
+@pytest.mark.parametrize(("name", "model_type"), SENTENCEPIECE)
+def test_a_sentencepiece_model_without_the_packages_says_what_to_install(
+    name, model_type, tmp_path, monkeypatch
+):
+    (tmp_path / name).write_bytes(b"")
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
-    with pytest.raises(ExportDependencyError, match=r"pip install .* sentencepiece protobuf"):
-        load_tokenizer(tmp_path, "xlm-roberta")
+    with pytest.raises(ExportDependencyError, match=rf"{name} .*pip install .* sentencepiece protobuf"):
+        load_tokenizer(tmp_path, model_type)
 
 
-def test_a_broken_sentencepiece_model_is_a_checkpoint_error(tmp_path):
+@pytest.mark.parametrize(("name", "model_type"), SENTENCEPIECE)
+def test_a_broken_sentencepiece_model_is_a_checkpoint_error(name, model_type, tmp_path):
     pytest.importorskip("sentencepiece", reason="converting needs sentencepiece, in no extra")
-    (tmp_path / "sentencepiece.bpe.model").write_bytes(b"\xff" * 100)
+    (tmp_path / name).write_bytes(b"\xff" * 100)
     with pytest.raises(CheckpointError):
-        load_tokenizer(tmp_path, "xlm-roberta")
+        load_tokenizer(tmp_path, model_type)
+
+
+@pytest.mark.parametrize(
+    "normalizer", [{"type": "Sequence"}, {"type": "Sequence", "normalizers": [5]}, [5], 5]
+)
+def test_a_damaged_normalizer_of_albert_is_a_checkpoint_error(normalizer, tmp_path):
+    folder = write_albert(tmp_path)
+    update_json(folder / "tokenizer.json", normalizer=normalizer)
+    with pytest.raises(CheckpointError):
+        load_tokenizer(folder, "albert")
 
 
 def test_tokens_that_a_trainer_added_keep_their_ids(tmp_path, strings):

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from families import make_family
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.pooling import Dense
 from m3e_export.native.writer import FORMAT_VERSION, save_native
@@ -286,6 +287,67 @@ def test_another_pooling_of_the_same_weights_gives_what_it_says(tmp_path, good, 
     vectors = load(tmp_path, joined(*metadata("pooling", pooling)(*split(good))))
     assert vectors.shape == (1, 64 * (1 + pooling.count("+")))
     assert np.isfinite(vectors).all()
+
+
+@pytest.fixture(scope="module")
+def good_shared(tmp_path_factory) -> bytes:
+    """Weights of ALBERT: two stored layers for four, and a matrix from embeddings of 32 to states of 64."""
+    sizes = {"num_hidden_layers": 4, "num_hidden_groups": 2}
+    folder = make_family(tmp_path_factory.mktemp("shared") / "model", "albert", config=sizes)
+    checkpoint, file = load_checkpoint(str(folder)), folder / "weights"
+    save_native(checkpoint.spec, checkpoint.weights, float_plan("fp32"), "mean", False, file)
+    return file.read_bytes()
+
+
+def test_the_untouched_file_with_shared_layers_loads(tmp_path, good_shared):
+    assert split(good_shared)[0]["__metadata__"]["layer_weights"] == "0,0,1,1"
+    assert np.isfinite(load(tmp_path, good_shared)).all()
+
+
+SHARED_CHANGES = {
+    "no layer weights": metadata("layer_weights", None),
+    "layer weights empty": metadata("layer_weights", ""),
+    "fewer layer weights": metadata("layer_weights", "0,0,1"),
+    "more layer weights": metadata("layer_weights", "0,0,1,1,1"),
+    "endlessly many layer weights": metadata("layer_weights", "0," * 100_000),
+    "one layer left out": metadata("layer_weights", "0,0,0,0"),
+    "one layer too many": metadata("layer_weights", "0,0,1,2"),
+    "a layer before its turn": metadata("layer_weights", "1,0,0,0"),
+    "a layer skipped": metadata("layer_weights", "0,0,2,2"),
+    "a negative layer": metadata("layer_weights", "0,0,-1,1"),
+    "a huge layer": metadata("layer_weights", "0,0,1," + "9" * 1000),
+    "a layer that is no number": metadata("layer_weights", "0,0,one,1"),
+    "a comma at the end": metadata("layer_weights", "0,0,1,"),
+    "another separator": metadata("layer_weights", "0+0+1+1"),
+    "fewer layers": metadata("layers", "3"),
+    "no activation": metadata("activation", None),
+    "activation unknown": metadata("activation", "swish"),
+    "activation empty": metadata("activation", ""),
+    "activation of another case": metadata("activation", "GELU"),
+    "no embedding width": metadata("embedding", None),
+    "embedding wider": metadata("embedding", "64"),
+    "embedding narrower": metadata("embedding", "16"),
+    "embedding zero": metadata("embedding", "0"),
+    "embedding negative": metadata("embedding", "-32"),
+    "embedding huge": metadata("embedding", "67108864"),
+    "embedding not a number": metadata("embedding", "wide"),
+    "projection missing": changed(lambda header: header.pop("embedding_projection")),
+    "projection's bias missing": changed(lambda header: header.pop("embedding_projection.bias")),
+    "projection transposed": tensor("embedding_projection", shape=[2, 64, 16]),
+    "words added to states": metadata("pooling", "embedding_last_mean"),
+}
+
+
+@pytest.mark.parametrize("name", SHARED_CHANGES)
+def test_changed_headers_with_shared_layers(tmp_path, good_shared, name):
+    content = joined(*SHARED_CHANGES[name](*split(good_shared)))
+    with pytest.raises(BundleError, match="native engine cannot load it"):
+        load(tmp_path, content)
+
+
+def test_a_projection_that_is_said_to_be_there_is_asked_for(tmp_path, good):
+    with pytest.raises(BundleError, match="embedding_projection"):
+        load(tmp_path, joined(*metadata("embedding", "64")(*split(good))))
 
 
 def test_misaligned(tmp_path, good):

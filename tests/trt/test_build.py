@@ -85,6 +85,19 @@ def test_attention_is_fused_with_biases_of_scores(rtx, plan_of, tmp_path):
     assert sum(layer.attends for layer in built.layers) == 2 * len(PROFILES)
 
 
+@pytest.mark.parametrize("plan_of", [fp16_plan, int8_plan])
+@pytest.mark.parametrize("family", ["albert", "albert, groups"])
+def test_shared_layers_and_other_activations_become_an_engine(rtx, family, plan_of, tmp_path):
+    folder = make_family(tmp_path / "model", family)
+    graph = save_graph(folder, plan_of, tmp_path / "model.onnx")
+    options = EngineOptions(default_profiles(128), compute_capabilities=("8.9",))
+    built = build_engine(rtx, graph, options)
+    layers, profiles = load_checkpoint(str(folder)).spec.layers, len(options.profiles)
+    assert sum(layer.attends for layer in built.layers) == layers * profiles
+    products = 3 * layers + 1 if plan_of is int8_plan else 0
+    assert sum(layer.multiplies_int8 for layer in built.layers) == products * profiles
+
+
 def test_one_engine_serves_several_gpus_and_by_default_all_usual_ones(rtx, tiny_graph):
     chosen = EngineOptions(PROFILES, compute_capabilities=tuple(CAPABILITIES[1:]))
     assert build_engine(rtx, tiny_graph, chosen).compute_capabilities == tuple(CAPABILITIES[1:])

@@ -5,17 +5,21 @@ Its positions may have been sinusoids once; a checkpoint holds them as a table l
 
 from __future__ import annotations
 
-from typing import Any
-
 from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights
 from m3e_export.architectures.layers import POSITIONS, WORDS, LayerNames, encoder_weights
-from m3e_export.architectures.settings import Config, SizeKeys, encoder_spec, refuse_variants
+from m3e_export.architectures.settings import Config, SizeKeys, encoder_spec
 from m3e_export.architectures.tensors import TensorLookup, Tensors
 
 __all__ = ["spec", "weights"]
 
-_VARIANTS: dict[str, tuple[Any, ...]] = {"activation": ("gelu",)}
-_KEYS = SizeKeys(layers="n_layers", hidden="dim", heads="n_heads", intermediate="hidden_dim", norm_eps=None)
+_KEYS = SizeKeys(
+    layers="n_layers",
+    hidden="dim",
+    heads="n_heads",
+    intermediate="hidden_dim",
+    activation="activation",
+    norm_eps=None,
+)
 _NAMES = LayerNames(
     stem="transformer.layer",
     query="attention.q_lin",
@@ -34,9 +38,8 @@ def spec(config: Config) -> EncoderSpec:
 
     Raises:
         CheckpointError: a size is missing or impossible.
-        UnsupportedModelError: another activation than gelu.
+        UnsupportedModelError: an activation that is not known.
     """
-    refuse_variants(config, _VARIANTS)
     return encoder_spec(config, "distilbert", _KEYS)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["EncoderSpec", "EncoderWeights", "LayerWeights", "Linear", "Norm"]
+__all__ = ["Activation", "EncoderSpec", "EncoderWeights", "LayerWeights", "Linear", "Norm"]
 
 Array = npt.NDArray[np.float32]
+
+Activation = Literal["gelu", "gelu_tanh", "relu"]
+"""Between the two matrices of the feed-forward part; ``gelu_tanh`` is GELU's approximation with tanh."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +22,18 @@ class EncoderSpec:
     """Sizes of an encoder.
 
     ``max_positions`` counts the tokens that a text may have: rows of the position table that no token uses
-    are gone. ``norm_eps`` is added to the variance in every layer normalization. ``pad_token_id`` fills
-    batches up.
+    are gone. ``layers`` counts those that a text passes through, however many share their weights.
+    ``embedding_size`` is the width of the embeddings. ``norm_eps`` is added to the variance in every layer
+    normalization. ``pad_token_id`` fills batches up.
     """
 
     model_type: str
     layers: int
     hidden: int
+    embedding_size: int
     heads: int
     intermediate: int
+    activation: Activation
     vocab_size: int
     max_positions: int
     norm_eps: float
@@ -49,7 +56,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Norm:
-    """Layer normalization over the last axis: scale and shift, float32 ``[hidden]``."""
+    """Layer normalization over the last axis: scale and shift, float32 ``[width]``."""
 
     name: str
     gamma: Array
@@ -77,7 +84,8 @@ class EncoderWeights:
     """All weights.
 
     Row ``i`` of ``position_embeddings`` is what the ``i``-th token gets beside its word: its position, and
-    token type 0 and task 0 in families that have them.
+    token type 0 and task 0 in families that have them. ``embedding_projection`` takes normalized embeddings
+    to the first layer, in families that have one. Layers that share weights are the same object.
 
     ``relative_bias``, float32 ``[heads, 2 · max_positions - 1]``, is None in families without one. In every
     layer column ``(j - i) + max_positions - 1`` is added to the scaled scores of query ``i`` and key ``j``.
@@ -88,8 +96,22 @@ class EncoderWeights:
     embedding_norm: Norm
     layers: tuple[LayerWeights, ...]
     relative_bias: Array | None = None
+    embedding_projection: Linear | None = None
+
+    def stored_layers(self) -> tuple[LayerWeights, ...]:
+        """What the layers consist of, each once, in the order of its first use."""
+        return tuple({id(layer): layer for layer in self.layers}.values())
 
     def linears(self) -> Iterator[Linear]:
-        """Every matrix product of the encoder."""
-        for layer in self.layers:
+        """Every matrix of the encoder, each once."""
+        return self._linears(self.stored_layers())
+
+    def products(self) -> Iterator[Linear]:
+        """The matrix of every product that a text passes through: a shared one comes several times."""
+        return self._linears(self.layers)
+
+    def _linears(self, layers: Iterable[LayerWeights]) -> Iterator[Linear]:
+        if self.embedding_projection is not None:
+            yield self.embedding_projection
+        for layer in layers:
             yield from layer.linears()

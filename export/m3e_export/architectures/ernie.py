@@ -18,7 +18,7 @@ def spec(config: Config) -> EncoderSpec:
 
     Raises:
         CheckpointError: a size is missing or impossible.
-        UnsupportedModelError: a variant that is not known, such as the relu of ERNIE 1.
+        UnsupportedModelError: a variant that is not known.
     """
     refuse_variants(config, _VARIANTS)
     return encoder_spec(config, "ernie")

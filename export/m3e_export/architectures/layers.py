@@ -9,12 +9,24 @@ import numpy as np
 from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights, LayerWeights, Linear, Norm
 from m3e_export.architectures.tensors import Array, TensorLookup
 
-__all__ = ["BERT_NAMES", "POSITIONS", "TYPES", "WORDS", "LayerNames", "encoder_weights"]
+__all__ = [
+    "BERT_NAMES",
+    "EMBEDDING_NORM",
+    "POSITIONS",
+    "TYPES",
+    "WORDS",
+    "LayerNames",
+    "encoder_weights",
+    "layer_weights",
+    "linear_weights",
+    "norm_weights",
+]
 
 WORDS = "embeddings.word_embeddings.weight"
 """In every family, so that what stands before it is the prefix of all its names."""
 POSITIONS = "embeddings.position_embeddings.weight"
 TYPES = "embeddings.token_type_embeddings.weight"
+EMBEDDING_NORM = "embeddings.LayerNorm"
 
 
 @dataclass(frozen=True)
@@ -62,19 +74,25 @@ def encoder_weights(
     return EncoderWeights(
         word_embeddings=lookup.get(WORDS, spec.vocab_size, spec.hidden),
         position_embeddings=positions,
-        embedding_norm=_norm(lookup, "embeddings.LayerNorm", spec.hidden),
-        layers=tuple(_layer(lookup, spec, names, index) for index in range(spec.layers)),
+        embedding_norm=norm_weights(lookup, EMBEDDING_NORM, spec.hidden),
+        layers=tuple(
+            layer_weights(lookup, spec, names, f"{names.stem}.{index}", index) for index in range(spec.layers)
+        ),
     )
 
 
-def _layer(lookup: TensorLookup, spec: EncoderSpec, names: LayerNames, index: int) -> LayerWeights:
-    base = f"{names.stem}.{index}"
+def layer_weights(
+    lookup: TensorLookup, spec: EncoderSpec, names: LayerNames, base: str, index: int
+) -> LayerWeights:
+    """The layer whose tensors stand under ``base``; ``index`` is its place among the stored ones.
+
+    Raises:
+        CheckpointError: see :func:`encoder_weights`.
+    """
     hidden, wide = spec.hidden, spec.intermediate
 
     def linear(name: str, part: str, inputs: int, outputs: int) -> Linear:
-        weight = lookup.get(f"{base}.{name}.weight", outputs, inputs)
-        bias = lookup.get(f"{base}.{name}.bias", outputs)
-        return Linear(f"layer.{index}.{part}", np.ascontiguousarray(weight.T), bias)
+        return linear_weights(lookup, f"{base}.{name}", f"layer.{index}.{part}", inputs, outputs)
 
     parts = [linear(name, "qkv", hidden, hidden) for name in (names.query, names.key, names.value)]
     return LayerWeights(
@@ -84,12 +102,27 @@ def _layer(lookup: TensorLookup, spec: EncoderSpec, names: LayerNames, index: in
             np.concatenate([part.bias for part in parts]),
         ),
         attention_output=linear(names.attention_output, "attention_output", hidden, hidden),
-        attention_norm=_norm(lookup, f"{base}.{names.attention_norm}", hidden),
+        attention_norm=norm_weights(lookup, f"{base}.{names.attention_norm}", hidden),
         intermediate=linear(names.intermediate, "intermediate", hidden, wide),
         output=linear(names.output, "output", wide, hidden),
-        output_norm=_norm(lookup, f"{base}.{names.output_norm}", hidden),
+        output_norm=norm_weights(lookup, f"{base}.{names.output_norm}", hidden),
     )
 
 
-def _norm(lookup: TensorLookup, name: str, hidden: int) -> Norm:
-    return Norm(name, lookup.get(f"{name}.weight", hidden), lookup.get(f"{name}.bias", hidden))
+def linear_weights(lookup: TensorLookup, name: str, known_as: str, inputs: int, outputs: int) -> Linear:
+    """The linear layer ``name``, which we call ``known_as``.
+
+    Raises:
+        CheckpointError: see :func:`encoder_weights`.
+    """
+    weight = lookup.get(f"{name}.weight", outputs, inputs)
+    return Linear(known_as, np.ascontiguousarray(weight.T), lookup.get(f"{name}.bias", outputs))
+
+
+def norm_weights(lookup: TensorLookup, name: str, width: int) -> Norm:
+    """The layer normalization ``name``.
+
+    Raises:
+        CheckpointError: see :func:`encoder_weights`.
+    """
+    return Norm(name, lookup.get(f"{name}.weight", width), lookup.get(f"{name}.bias", width))

@@ -23,7 +23,6 @@ _PAD = 1  # MPNetEmbeddings.padding_idx
 _BUCKETS = 32  # MPNetEncoder.compute_position_bias asks for so many, whatever the config says
 _EXACT = 8  # distances below have a bucket each
 _VARIANTS: dict[str, tuple[Any, ...]] = {
-    "hidden_act": ("gelu",),
     "pad_token_id": (_PAD, None),
     "relative_attention_num_buckets": (_BUCKETS,),
 }
@@ -45,7 +44,8 @@ def spec(config: Config) -> EncoderSpec:
 
     Raises:
         CheckpointError: a size is missing or impossible.
-        UnsupportedModelError: another activation than gelu, padding id than 1 or number of buckets than 32.
+        UnsupportedModelError: an activation that is not known, another padding id than 1 or number of buckets
+            than 32.
     """
     refuse_variants(config, _VARIANTS)
     return encoder_spec(config, "mpnet", pad_token_id=_PAD, positions_after_padding=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from m3e_export.architectures import bert, distilbert, ernie, mpnet, roberta
+from m3e_export.architectures import albert, bert, distilbert, ernie, mpnet, roberta
 from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights
 from m3e_export.architectures.settings import Config
 from m3e_export.architectures.tensors import Tensors
@@ -26,6 +26,7 @@ class Architecture(Protocol):
 
 
 _FAMILIES: dict[str, Architecture] = {
+    "albert": albert,
     "bert": bert,
     "camembert": roberta,
     "distilbert": distilbert,

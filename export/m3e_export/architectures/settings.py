@@ -8,27 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from m3e_export.architectures.encoder import EncoderSpec
+from m3e_export.architectures.encoder import Activation, EncoderSpec
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 
 __all__ = [
     "BERT_VARIANTS",
+    "MOST_LAYERS",
     "Config",
     "SizeKeys",
     "encoder_spec",
+    "positive_int",
     "refuse_variants",
 ]
 
 Config = Mapping[str, Any]
 
 BERT_VARIANTS: dict[str, tuple[Any, ...]] = {
-    "hidden_act": ("gelu",),
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
     "add_cross_attention": (False,),
 }
 """What BERT and the families that kept its keys may say: the first value is the one meant by silence."""
 
+_ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+"""By their names in transformers."""
+
+MOST_LAYERS = 1024  # as the native engine allows
 _DEFAULT_EPS = 1e-12  # the default of BertConfig and its likes, and fixed in DistilBertModel
 
 
@@ -40,6 +50,7 @@ class SizeKeys:
     hidden: str = "hidden_size"
     heads: str = "num_attention_heads"
     intermediate: str = "intermediate_size"
+    activation: str = "hidden_act"
     norm_eps: str | None = "layer_norm_eps"
 
 
@@ -51,6 +62,7 @@ def encoder_spec(
     model_type: str,
     keys: SizeKeys = _BERT_KEYS,
     *,
+    activation: str = "gelu",
     pad_token_id: int = 0,
     positions_after_padding: bool = False,
 ) -> EncoderSpec:
@@ -60,21 +72,26 @@ def encoder_spec(
         config: the content of config.json.
         model_type: the family.
         keys: what the family calls its sizes.
-        pad_token_id: what the family's configuration class takes where config.json is silent.
+        activation: what the family's configuration class takes where config.json is silent.
+        pad_token_id: likewise.
         positions_after_padding: the first token's row of the position table is the one after the padding id.
 
     Raises:
         CheckpointError: a size is missing or impossible, or does not fit the others.
+        UnsupportedModelError: an activation that is not known.
     """
-    vocab_size = _positive_int(config, "vocab_size")
+    vocab_size = positive_int(config, "vocab_size")
     pad = _padding_id(config, vocab_size, pad_token_id)
-    rows = _positive_int(config, "max_position_embeddings", 1 << 20)
+    hidden = positive_int(config, keys.hidden, 1 << 16)
+    rows = positive_int(config, "max_position_embeddings", 1 << 20)
     spec = EncoderSpec(
         model_type=model_type,
-        layers=_positive_int(config, keys.layers, 1024),
-        hidden=_positive_int(config, keys.hidden, 1 << 16),
-        heads=_positive_int(config, keys.heads, 1024),
-        intermediate=_positive_int(config, keys.intermediate, 1 << 18),
+        layers=positive_int(config, keys.layers, MOST_LAYERS),
+        hidden=hidden,
+        embedding_size=hidden,
+        heads=positive_int(config, keys.heads, 1024),
+        intermediate=positive_int(config, keys.intermediate, 1 << 18),
+        activation=_activation(config, keys.activation, activation),
         vocab_size=vocab_size,
         max_positions=rows - (pad + 1 if positions_after_padding else 0),
         norm_eps=_DEFAULT_EPS if keys.norm_eps is None else _positive_float(config, keys.norm_eps),
@@ -105,6 +122,20 @@ def refuse_variants(config: Config, known: Mapping[str, tuple[Any, ...]]) -> Non
             )
 
 
+def _activation(config: Config, key: str, default: str) -> Activation:
+    """``config[key]``, or ``default`` where it is absent, by our name.
+
+    Raises:
+        UnsupportedModelError: not a name that is known.
+    """
+    value = config.get(key, default)
+    if not isinstance(value, str) or value not in _ACTIVATIONS:
+        raise UnsupportedModelError(
+            f"config.json: {key} {value!r} is not supported; known: {', '.join(map(repr, _ACTIVATIONS))}."
+        )
+    return _ACTIVATIONS[value]
+
+
 def _padding_id(config: Config, vocab_size: int, default: int) -> int:
     """``config["pad_token_id"]``, or ``default`` where it is absent or null.
 
@@ -120,13 +151,13 @@ def _padding_id(config: Config, vocab_size: int, default: int) -> int:
     return value
 
 
-def _positive_int(config: Config, key: str, limit: int = 1 << 24) -> int:
-    """``config[key]`` as an integer between 1 and ``limit``.
+def positive_int(config: Config, key: str, limit: int = 1 << 24, default: int | None = None) -> int:
+    """``config[key]``, or ``default`` where it is absent, as an integer between 1 and ``limit``.
 
     Raises:
         CheckpointError: missing, not an integer, or out of range.
     """
-    value = config.get(key)
+    value = config.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
         raise CheckpointError(f"config.json: {key} is {value!r}; an integer from 1 to {limit} was expected.")
     return value

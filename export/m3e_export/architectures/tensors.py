@@ -29,6 +29,10 @@ class TensorLookup:
         self._tensors = tensors
         self._prefix = prefixes[0]
 
+    def has(self, name: str) -> bool:
+        """Whether there is a tensor ``name``."""
+        return self._prefix + name in self._tensors
+
     def rows(self, name: str, hidden: int) -> Array:
         """The table ``name``, ``[rows, hidden]`` with at least one row, however many the config says.
 

@@ -12,7 +12,7 @@ from m3e_export.architectures import EncoderSpec, EncoderWeights, architecture_f
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
 from m3e_export.checkpoint.licence import licence_of
-from m3e_export.checkpoint.pooling import Dense, pooling_spec, read_dense
+from m3e_export.checkpoint.pooling import Dense, check_pooling, pooling_spec, read_dense
 from m3e_export.checkpoint.source import fetch
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
 from m3e_export.checkpoint.weights import load_tensors
@@ -83,6 +83,7 @@ def load_checkpoint(
     config = read_object(layout.transformer / "config.json", required=True)
     architecture = architecture_for(config)
     spec = architecture.spec(config)
+    check_pooling(layout.pooling, spec)
     tensors = load_tensors(layout.transformer)
     weights = architecture.weights(config, spec, tensors.arrays)
     tokenizer = load_tokenizer(layout.transformer, spec.model_type, layout.lower_case)

@@ -34,6 +34,7 @@ __all__ = [
     "Early",
     "PoolingSpec",
     "Reduction",
+    "check_pooling",
     "dense_config",
     "pooling_config",
     "pooling_spec",
@@ -123,6 +124,19 @@ def pooling_spec(name: str) -> PoolingSpec:
             f"a pooling of {len(parts)} vectors; at most {_MOST_PARTS} are supported."
         )
     return PoolingSpec(name, tuple(_REDUCTIONS[part] for part in parts))
+
+
+def check_pooling(name: str, spec: EncoderSpec) -> None:
+    """See that an encoder can be pooled so.
+
+    Raises:
+        UnsupportedModelError: the mean of words and states, where their widths differ.
+    """
+    if pooling_spec(name).early == "words" and spec.embedding_size != spec.hidden:
+        raise UnsupportedModelError(
+            f"the pooling {name!r} adds word embeddings to states, and this model's are of "
+            f"{spec.embedding_size} and {spec.hidden} numbers; choose another with --pooling."
+        )
 
 
 def read_pooling(folder: Path) -> str:
@@ -239,8 +253,9 @@ def read_dense(
 
 def _pooler(spec: EncoderSpec, tensors: Tensors) -> Dense:
     lookup = TensorLookup(tensors, WORDS)
-    weight = lookup.get("pooler.dense.weight", spec.hidden, spec.hidden)
-    return Dense(np.ascontiguousarray(weight.T), lookup.get("pooler.dense.bias", spec.hidden), "tanh")
+    name = "pooler" if lookup.has("pooler.weight") else "pooler.dense"  # the former in ALBERT
+    weight = lookup.get(f"{name}.weight", spec.hidden, spec.hidden)
+    return Dense(np.ascontiguousarray(weight.T), lookup.get(f"{name}.bias", spec.hidden), "tanh")
 
 
 def _dense_module(folder: Path, width: int) -> Dense:

@@ -11,6 +11,7 @@ from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.errors import CheckpointError
 
 __all__ = [
+    "ALBERT_TOKENS",
     "BERT_TOKENS",
     "MPNET_TOKENS",
     "ROBERTA_TOKENS",
@@ -30,6 +31,15 @@ BERT_TOKENS = {
     "mask_token": "[MASK]",
 }
 """The defaults of BertTokenizer."""
+
+ALBERT_TOKENS = {
+    **BERT_TOKENS,
+    "bos_token": "[CLS]",
+    "eos_token": "[SEP]",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+}
+"""The defaults of AlbertTokenizer."""
 
 ROBERTA_TOKENS = {
     "bos_token": "<s>",

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, normalizers
 from m3e_export.checkpoint import vocabulary
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.special_tokens import (
+    ALBERT_TOKENS,
     BERT_TOKENS,
     MPNET_TOKENS,
     ROBERTA_TOKENS,
@@ -18,7 +19,7 @@ from m3e_export.checkpoint.special_tokens import (
 )
 from m3e_export.errors import CheckpointError, ExportDependencyError, UnsupportedModelError
 
-__all__ = ["load_tokenizer", "special_token_names", "tokenizer_length"]
+__all__ = ["load_tokenizer", "only_bert_vocabulary", "special_token_names", "tokenizer_length"]
 
 # tokenizer_config.json key → BertNormalizer key, and what silence means: transformers rebuilds the
 # normalizer from these.
@@ -29,12 +30,13 @@ _NORMALIZER_KEYS = {
 }
 _UNSET_LENGTH = 1_000_000  # transformers writes 1e30 when no maximum was ever set
 
-_BERT, _MPNET, _ROBERTA = "BertTokenizer", "MPNetTokenizer", "RobertaTokenizer"
+_ALBERT, _BERT, _MPNET, _ROBERTA = "AlbertTokenizer", "BertTokenizer", "MPNetTokenizer", "RobertaTokenizer"
 _XLM_ROBERTA, _CAMEMBERT = "XLMRobertaTokenizer", "CamembertTokenizer"
 _ALIKE = {"DistilBertTokenizer": _BERT, "ErnieTokenizer": _BERT, "BertTokenizerLegacy": _BERT}
 # Classes that take tokenizer.json as it is.
 _GENERIC = ("PreTrainedTokenizer", "TokenizersBackend")
 _FILES = {
+    _ALBERT: ("spiece.model",),
     _BERT: ("vocab.txt",),
     _MPNET: ("vocab.txt",),
     _ROBERTA: ("vocab.json", "merges.txt"),
@@ -42,7 +44,13 @@ _FILES = {
     _CAMEMBERT: ("sentencepiece.bpe.model",),
 }
 _WORDPIECE = {_BERT: BERT_TOKENS, _MPNET: MPNET_TOKENS}
-_OF_MODEL = {"mpnet": _MPNET, "roberta": _ROBERTA, "xlm-roberta": _XLM_ROBERTA, "camembert": _CAMEMBERT}
+_OF_MODEL = {
+    "albert": _ALBERT,
+    "mpnet": _MPNET,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _XLM_ROBERTA,
+    "camembert": _CAMEMBERT,
+}
 
 
 def load_tokenizer(folder: Path, model_type: str = "bert", lower_case: bool = False) -> Tokenizer:
@@ -74,6 +82,7 @@ def load_tokenizer(folder: Path, model_type: str = "bert", lower_case: bool = Fa
 
 def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
     named, kind = _class(settings), _kind(settings, model_type)
+    kind = _BERT if only_bert_vocabulary(folder, model_type) else kind
     file = folder / "tokenizer.json"
     if file.is_file():
         rebuilt = None if named in _GENERIC else kind
@@ -90,7 +99,18 @@ def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
         return vocabulary.wordpiece(folder, settings, _WORDPIECE[kind])
     if kind == _ROBERTA:
         return vocabulary.byte_level_bpe(folder, settings)
-    return vocabulary.unigram(folder, kind)
+    return vocabulary.unigram(folder, files[0], kind)
+
+
+def only_bert_vocabulary(folder: Path, model_type: str) -> bool:
+    """Whether these are the files of a Chinese ALBERT, which has BERT's vocabulary and does not say so.
+
+    transformers takes AlbertTokenizer then, and gives it no vocabulary at all.
+    """
+    if model_type != "albert" or _class(read_object(folder / "tokenizer_config.json")) is not None:
+        return False
+    others = ("tokenizer.json", *_FILES[_ALBERT])
+    return (folder / "vocab.txt").is_file() and not any((folder / name).is_file() for name in others)
 
 
 def _class(settings: dict[str, Any]) -> str | None:
@@ -111,15 +131,20 @@ def _kind(settings: dict[str, Any], model_type: str) -> str:
 def special_token_names(folder: Path, tokenizer: Tokenizer, model_type: str = "bert") -> dict[str, str]:
     """The special tokens by their part, such as ``cls_token``, of those that ``tokenizer`` has."""
     settings = read_object(folder / "tokenizer_config.json")
-    defaults = BERT_TOKENS if tokenizer.token_to_id(BERT_TOKENS["cls_token"]) is not None else ROBERTA_TOKENS
-    if _kind(settings, model_type) == _MPNET:
-        defaults = MPNET_TOKENS
-    named = read_special_tokens(folder, settings, defaults)
+    named = read_special_tokens(folder, settings, _default_tokens(tokenizer, _kind(settings, model_type)))
     return {
         part: token.content
         for part, token in sorted(named.items())
         if tokenizer.token_to_id(token.content) is not None
     }
+
+
+def _default_tokens(tokenizer: Tokenizer, kind: str) -> dict[str, str]:
+    if kind == _MPNET:
+        return MPNET_TOKENS
+    if tokenizer.token_to_id(BERT_TOKENS["cls_token"]) is None:
+        return ROBERTA_TOKENS
+    return BERT_TOKENS if tokenizer.token_to_id(ALBERT_TOKENS["pad_token"]) is None else ALBERT_TOKENS
 
 
 def tokenizer_length(folder: Path) -> int | None:
@@ -137,7 +162,21 @@ def _configured(text: str, settings: dict[str, Any], kind: str | None) -> str:
     if kind in _WORDPIECE and normalizer.get("type") == "BertNormalizer":
         for key, (target, default) in _NORMALIZER_KEYS.items():
             normalizer[target] = settings.get(key, default)
+    if kind == _ALBERT and content["model"]["type"] == "Unigram":
+        content["normalizer"] = _albert_normalizer(settings, normalizer)
     if kind == _ROBERTA and splitter.get("type") == "ByteLevel":
         splitter["add_prefix_space"] = settings.get("add_prefix_space", False)
     content["truncation"] = content["padding"] = None  # the runtime sets its own
     return json.dumps(content, ensure_ascii=False)
+
+
+def _albert_normalizer(settings: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What AlbertTokenizer makes of its settings; of the file's ``own`` it keeps a precompiled table only."""
+    steps = [{"type": "Replace", "pattern": {"String": quote}, "content": '"'} for quote in ("``", "''")]
+    if not settings.get("keep_accents", False):
+        steps += [{"type": "NFKD"}, {"type": "StripAccents"}]
+    if settings.get("do_lower_case", True):
+        steps.append({"type": "Lowercase"})
+    found = own["normalizers"] if own.get("type") == "Sequence" else [own]
+    tables = [each for each in found if each.get("type") == "Precompiled"]
+    return {"type": "Sequence", "normalizers": [*steps, *tables[:1]]}

@@ -69,8 +69,8 @@ def byte_level_bpe(folder: Path, settings: dict[str, Any]) -> Tokenizer:
     return tokenizer
 
 
-def unigram(folder: Path, tokenizer_class: str) -> Tokenizer:
-    """A SentencePiece model, ``sentencepiece.bpe.model``, converted by the class of transformers named.
+def unigram(folder: Path, file: str, tokenizer_class: str) -> Tokenizer:
+    """The SentencePiece model ``file`` in ``folder``, converted by the class of transformers named.
 
     Raises:
         ExportDependencyError: transformers, sentencepiece or protobuf is not installed.
@@ -81,7 +81,7 @@ def unigram(folder: Path, tokenizer_class: str) -> Tokenizer:
             importlib.import_module(package)
     except ImportError as error:
         raise ExportDependencyError(
-            f"{folder}: has sentencepiece.bpe.model and no tokenizer.json; converting it needs "
+            f"{folder}: has {file} and no tokenizer.json; converting it needs "
             "`pip install 'm3e-runtime[torch]' sentencepiece protobuf`."
         ) from error
     transformers = importlib.import_module("transformers")

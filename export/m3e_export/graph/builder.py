@@ -22,6 +22,7 @@ class GraphBuilder:
     def __init__(self) -> None:
         self._tape = tape.Tape()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self._weights: dict[str, ir.Value] = {}
 
     def op(self, op_type: str, *inputs: ir.Value | None, domain: str = "", **attributes: Any) -> ir.Value:
         """Append a node with one output. Optional inputs at the end that are None are left out."""
@@ -36,8 +37,10 @@ class GraphBuilder:
         return list(self._tape.op_multi_out(op_type, inputs, attributes, domain=domain, num_outputs=outputs))
 
     def weight(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
-        """Add a named initializer."""
-        return self._tape.initializer(ir.tensor(np.ascontiguousarray(array), name=name))
+        """A named initializer, added once: layers that share weights ask for it again."""
+        if name not in self._weights:
+            self._weights[name] = self._tape.initializer(ir.tensor(np.ascontiguousarray(array), name=name))
+        return self._weights[name]
 
     def constant(self, value: Any, dtype: Any) -> ir.Value:
         """A small constant; equal ones are stored once."""

@@ -50,7 +50,7 @@ def build_model(
 
     Ensures:
         one attention per layer, one normalization per residual, every matrix of the plan in use
-        (:meth:`Dialect.ensure` raises AssertionError otherwise).
+        (:meth:`Dialect.ensure` raises AssertionError otherwise). Each matrix is stored once.
 
     Raises:
         UnsupportedModelError: a pooling that is not known, or one that the dialect cannot do.
@@ -77,7 +77,7 @@ def build_model(
         _output(states, "last_hidden_state", ["batch", "length", spec.hidden])
         outputs.append(states)
     model = builder.finish(f"{spec.model_type}-encoder", texts.inputs, outputs, "m3e-export", dialect.opset)
-    dialect.ensure(model)
+    dialect.ensure(model, weights)
     return model
 
 
@@ -87,7 +87,7 @@ def _layer(dialect: Dialect, layer: LayerWeights, hidden: ir.Value, mask: ir.Val
     attended, bias = dialect.linear(context, layer.attention_output)
     hidden = dialect.add_norm(attended, bias, hidden, layer.attention_norm)
     wide, bias = dialect.linear(hidden, layer.intermediate)
-    narrow, bias = dialect.linear(dialect.bias_gelu(wide, bias), layer.output)
+    narrow, bias = dialect.linear(dialect.activate(wide, bias), layer.output)
     return dialect.add_norm(narrow, bias, hidden, layer.output_norm)
 
 
@@ -95,7 +95,7 @@ def _embed(
     builder: GraphBuilder, dialect: Dialect, weights: EncoderWeights, plan: PrecisionPlan
 ) -> tuple[ir.Value, ir.Value]:
     """Rows of the word embeddings, always float32, and what goes into the first layer, flat."""
-    hidden, texts = weights.word_embeddings.shape[1], dialect.texts
+    width, texts = weights.word_embeddings.shape[1], dialect.texts
     words = plan.embeddings.lookup(builder, "word_embeddings", weights.word_embeddings, texts.input_ids)
     table = builder.weight("position_embeddings", weights.position_embeddings.astype(plan.storage))
     positions = texts.positions(table)
@@ -103,8 +103,11 @@ def _embed(
         builder.op("Cast", positions, to=ir.DataType.FLOAT) if plan.storage != np.float32 else positions
     )
     summed = builder.op("Add", words, positions)
-    flat = builder.op("Reshape", summed, builder.constant([-1, hidden], np.int64))
-    return words, dialect.norm(dialect.to_compute(flat), weights.embedding_norm)
+    flat = builder.op("Reshape", summed, builder.constant([-1, width], np.int64))
+    normed = dialect.norm(dialect.to_compute(flat), weights.embedding_norm)
+    if weights.embedding_projection is None:
+        return words, normed
+    return words, builder.op("Add", *dialect.linear(normed, weights.embedding_projection))
 
 
 def _pool(

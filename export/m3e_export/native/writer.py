@@ -18,7 +18,7 @@ from m3e_export.precision.plan import PrecisionPlan
 
 __all__ = ["FORMAT_VERSION", "save_native"]
 
-FORMAT_VERSION = "2"
+FORMAT_VERSION = "3"
 
 Tensors = Iterator[tuple[str, npt.NDArray[Any]]]
 
@@ -44,6 +44,7 @@ def save_native(
         "hidden": str(spec.hidden),
         "heads": str(spec.heads),
         "intermediate": str(spec.intermediate),
+        "activation": spec.activation,
         "vocabulary": str(spec.vocab_size),
         "positions": str(spec.max_positions),
         "norm_eps": repr(spec.norm_eps),
@@ -52,6 +53,10 @@ def save_native(
     }
     if weights.relative_bias is not None:
         metadata["attention_bias"] = "relative"
+    if weights.embedding_projection is not None:
+        metadata["embedding"] = str(spec.embedding_size)
+    if len(weights.stored_layers()) < spec.layers:
+        metadata["layer_weights"] = ",".join(map(str, _layer_weights(weights)))
     if dense:
         metadata["dense"] = "+".join(f"{len(layer.bias)}:{layer.activation}" for layer in dense)
     write_safetensors(path, {**dict(_tensors(weights, plan)), **dict(_dense(dense))}, metadata)
@@ -62,6 +67,12 @@ def _pooling(name: str) -> str:
     """The engine knows no pooler: it is a dense layer on the first token."""
     spec = pooling_spec(name)
     return "+".join(spec.reductions) if spec.pooler else spec.name
+
+
+def _layer_weights(weights: EncoderWeights) -> Iterator[int]:
+    """The number of the stored layer that each layer uses."""
+    numbers = {id(layer): number for number, layer in enumerate(weights.stored_layers())}
+    return (numbers[id(layer)] for layer in weights.layers)
 
 
 def _dense(layers: Sequence[Dense]) -> Tensors:
@@ -76,7 +87,9 @@ def _tensors(weights: EncoderWeights, plan: PrecisionPlan) -> Tensors:
     yield from _norm("embedding_norm", weights.embedding_norm)
     if weights.relative_bias is not None:
         yield "relative_bias", weights.relative_bias
-    for index, layer in enumerate(weights.layers):
+    if weights.embedding_projection is not None:
+        yield from _linear(weights.embedding_projection, plan)
+    for index, layer in enumerate(weights.stored_layers()):
         for linear in layer.linears():
             yield from _linear(linear, plan)
         yield from _norm(f"layer.{index}.attention_norm", layer.attention_norm)

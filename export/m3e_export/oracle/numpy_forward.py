@@ -13,9 +13,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export.architectures import EncoderSpec, EncoderWeights, LayerWeights, Linear, Norm
+from m3e_export.architectures import Activation, EncoderSpec, EncoderWeights, LayerWeights, Linear, Norm
 
-__all__ = ["NumpyForward"]
+__all__ = ["ACTIVATIONS", "NumpyForward"]
 
 Array = npt.NDArray[np.float32]
 Observer = Callable[[Linear, Array], None]
@@ -35,14 +35,17 @@ class NumpyForward:
         return self.states(token_ids)[-1]
 
     def words(self, token_ids: npt.NDArray[np.int32]) -> Array:
-        """Rows of the word embeddings, float32 ``[length, hidden]``."""
+        """Rows of the word embeddings, float32 ``[length, embedding_size]``."""
         return self._weights.word_embeddings[token_ids]
 
     def states(self, token_ids: npt.NDArray[np.int32]) -> list[Array]:
         """What goes into the first layer, then what leaves each, as ``hidden_states`` in transformers."""
         weights = self._weights
         x = self.words(token_ids) + weights.position_embeddings[: len(token_ids)]
-        states = [self._norm(weights.embedding_norm, x)]
+        x = self._norm(weights.embedding_norm, x)
+        if weights.embedding_projection is not None:
+            x = self._linear(weights.embedding_projection, x)
+        states = [x]
         for layer in weights.layers:
             states.append(self._layer(layer, states[-1]))
         return states
@@ -50,7 +53,7 @@ class NumpyForward:
     def _layer(self, layer: LayerWeights, x: Array) -> Array:
         attended = self._attention(self._linear(layer.qkv, x))
         x = self._norm(layer.attention_norm, x + self._linear(layer.attention_output, attended))
-        wide = gelu(self._linear(layer.intermediate, x))
+        wide = ACTIVATIONS[self._spec.activation](self._linear(layer.intermediate, x))
         return self._norm(layer.output_norm, x + self._linear(layer.output, wide))
 
     def _attention(self, qkv: Array) -> Array:
@@ -81,6 +84,23 @@ def gelu(x: Array) -> Array:
     """``x · Φ(x)`` with the exact normal distribution function, as ``torch.nn.functional.gelu``."""
     return x * _normal_cdf(x)
 
+
+def gelu_tanh(x: Array) -> Array:
+    """``torch.nn.functional.gelu`` with ``approximate="tanh"``: https://arxiv.org/abs/1606.08415."""
+    inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
+    return x * (np.float32(0.5) + np.float32(0.5) * np.tanh(inner))
+
+
+def relu(x: Array) -> Array:
+    """``torch.nn.functional.relu``."""
+    return np.maximum(x, np.float32(0))
+
+
+ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "relu": relu,
+}
 
 _REACH, _STEPS = 9.0, 4608
 

@@ -22,8 +22,8 @@ def sentence_vector(
     Args:
         pooling: its name.
         dense: layers after it.
-        words: rows of the word embeddings, float32 ``[length, hidden]``.
-        states: what goes into the first layer, then what leaves each; like ``words``.
+        words: rows of the word embeddings, float32 ``[length, embedding_size]``.
+        states: what goes into the first layer, then what leaves each, float32 ``[length, hidden]``.
         prompt_length: first tokens that are not pooled.
 
     Returns:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tokenizers import normalizers
 
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint.tokenizer import only_bert_vocabulary
 from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError
 from m3e_export.oracle.sentence import sentence_vector
@@ -70,10 +71,10 @@ class TorchOracle:
     @staticmethod
     def _load_tokenizer(transformers: Any, checkpoint: Checkpoint) -> Any:
         folder = str(checkpoint.layout.transformer)
+        bert = only_bert_vocabulary(checkpoint.layout.transformer, checkpoint.spec.model_type)
+        loader = transformers.BertTokenizerFast if bert else transformers.AutoTokenizer
         try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
+            tokenizer = loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # many kinds, all meaning the folder's tokenizer is not usable
             raise CheckpointError(f"{folder}: transformers cannot load its tokenizer ({error}).") from error
         if checkpoint.layout.lower_case:  # as sentence-transformers applies do_lower_case

@@ -7,13 +7,16 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GELU_SHIFT", "ZERO_POINT", "ActivationCodes", "RangeCodes", "StaticCodes", "SymmetricCodes"]
+from m3e_export.architectures import Activation
+
+__all__ = ["SHIFTS", "ZERO_POINT", "ActivationCodes", "RangeCodes", "StaticCodes", "SymmetricCodes"]
 
 ZERO_POINT = 128
 """Code of zero for symmetric activations of both signs; the codes run from 1 to 255."""
 
-GELU_SHIFT = 0.17
-"""Added to GELU's output before quantization: its minimum is −0.16997, so all 255 codes are used."""
+SHIFTS: dict[Activation, float] = {"gelu": 0.17, "gelu_tanh": 0.1701, "relu": 0.0}
+"""Added to what an activation gives before quantization, so that all 255 codes are used: the minima are
+−0.16997, −0.17004 and 0."""
 
 _SMALLEST = np.float32(1e-20)
 
@@ -30,28 +33,31 @@ class ActivationCodes(Protocol):
     together: int
     static: bool
 
-    def shift(self, kind: str) -> float:
-        """Constant that is added to the inputs of matrices of ``kind`` before they are quantized."""
+    def shift(self, kind: str, activation: Activation) -> float | None:
+        """Constant that is added to the inputs of matrices of ``kind`` before they are quantized.
+
+        None where they may be of both signs even so. ``activation`` is the encoder's.
+        """
         ...
 
-    def rounded(self, x: Array, shift: float) -> Array:
+    def rounded(self, x: Array, shift: float | None) -> Array:
         """``x`` (``[n, inputs]``, ``shift`` already added) as the codes represent it."""
         ...
 
 
 class SymmetricCodes:
-    """Codes around a fixed zero point, one scale per row: what ONNX's QuantizeLinear can say."""
+    """Codes from zero or around it, one scale per row: what ONNX's QuantizeLinear can say."""
 
     together = 2
     static = False
 
-    def shift(self, kind: str) -> float:
+    def shift(self, kind: str, activation: Activation) -> float | None:
         """See :class:`ActivationCodes`."""
-        return GELU_SHIFT if kind == "output" else 0.0
+        return SHIFTS[activation] if kind == "output" else None
 
-    def rounded(self, x: Array, shift: float) -> Array:
+    def rounded(self, x: Array, shift: float | None) -> Array:
         """See :class:`ActivationCodes`."""
-        steps = np.float32(255 if shift else ZERO_POINT - 1)
+        steps = np.float32(ZERO_POINT - 1 if shift is None else 255)
         scale = np.maximum(np.abs(x).max(axis=1, keepdims=True), _SMALLEST) / steps
         rounded: Array = np.rint(x / scale) * scale
         return rounded
@@ -63,12 +69,12 @@ class RangeCodes:
     together = 4
     static = False
 
-    def shift(self, kind: str) -> float:
+    def shift(self, kind: str, activation: Activation) -> float | None:
         """See :class:`ActivationCodes`."""
-        del kind
-        return 0.0
+        del kind, activation
+        return None
 
-    def rounded(self, x: Array, shift: float) -> Array:
+    def rounded(self, x: Array, shift: float | None) -> Array:
         """See :class:`ActivationCodes`."""
         del shift
         low, high = x.min(axis=1, keepdims=True), x.max(axis=1, keepdims=True)
@@ -83,12 +89,12 @@ class StaticCodes:
     together = 1
     static = True
 
-    def shift(self, kind: str) -> float:
+    def shift(self, kind: str, activation: Activation) -> float | None:
         """See :class:`ActivationCodes`."""
-        del kind
-        return 0.0
+        del kind, activation
+        return None
 
-    def rounded(self, x: Array, shift: float) -> Array:
+    def rounded(self, x: Array, shift: float | None) -> Array:
         """See :class:`ActivationCodes`."""
         del shift
         scale = np.maximum(np.abs(x).max(), _SMALLEST) / np.float32(127)

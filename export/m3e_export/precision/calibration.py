@@ -44,10 +44,13 @@ class InputSample:
         self._rows.append(x[chosen])
 
     def rows(self) -> Array:
-        """A sample of rows spread over the texts; float32 ``[rows, inputs]``."""
+        """A sample of rows spread over the texts; float32 ``[rows, inputs]``.
+
+        And over the layers that share the matrix: a whole step could land on the same layer in every text.
+        """
         rows = np.concatenate(self._rows)
-        step = max(1, len(rows) // _ROWS)
-        return rows[::step][:_ROWS]
+        chosen: Array = rows[np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int)]
+        return chosen
 
     def mean(self) -> Array:
         """Mean of each channel, float32 ``[inputs]``."""

@@ -32,8 +32,9 @@ class QuantizedLinear:
     """A matrix in int8.
 
     ``weight ≈ codes · scales`` with codes int8 ``[inputs, outputs]`` and scales float32 ``[outputs]``,
-    for inputs that had ``shift`` added and were then multiplied by ``smoothing`` (float32 ``[inputs]``,
-    None for ones); ``bias`` is corrected for the shift, and for the mean of the rounding errors.
+    for inputs that had ``shift`` added, which leaves none below zero (None: nothing, and both signs), and
+    were then multiplied by ``smoothing`` (float32 ``[inputs]``, None for ones); ``bias`` is corrected for
+    the shift, and for the mean of the rounding errors.
     ``input_scale`` is the scale of the inputs' codes where all rows share one, else None.
     """
 
@@ -42,7 +43,7 @@ class QuantizedLinear:
     scales: Array
     bias: Array
     smoothing: Array | None = None
-    shift: float = 0.0
+    shift: float | None = None
     input_scale: float | None = None
 
 
@@ -62,7 +63,7 @@ class InputStatistics:
 def quantize_linear(
     linear: Linear,
     smoothing: Array | None = None,
-    shift: float = 0.0,
+    shift: float | None = None,
     together: int = 2,
     statistics: InputStatistics | None = None,
 ) -> QuantizedLinear:
@@ -71,7 +72,7 @@ def quantize_linear(
     Args:
         linear: the float matrix.
         smoothing: factors on the inputs, ``[inputs]``; the weights are divided by them.
-        shift: constant added to the inputs before smoothing.
+        shift: constant added to the inputs before smoothing, so that none is negative.
         together: how many products the engine adds in 16 bits, 2 or 4; 1: it adds them in 32.
         statistics: of the inputs. With them each weight is rounded to make up for those before it, else to
             the nearest code.
@@ -86,7 +87,7 @@ def quantize_linear(
         feedback = error_feedback(statistics.covariance * np.outer(factors, factors), statistics.noise)
     codes = round_in_order(weight / scales, sums, feedback)
     kept = codes.astype(np.float32) * scales
-    bias = linear.bias - np.float32(shift) * (factors @ kept)
+    bias = linear.bias - np.float32(shift or 0) * (factors @ kept)
     if statistics is not None:
         bias = bias + (statistics.mean * factors) @ (weight - kept)
     return QuantizedLinear(linear.name, codes, scales, bias.astype(np.float32), smoothing, shift)

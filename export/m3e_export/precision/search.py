@@ -73,7 +73,8 @@ class Int8Search:
         """``run`` builds a plan, runs it on token ids, and returns sentence vectors ``[n, d]``."""
         self._rules = rules
         self._strengths = {kind: _STRENGTHS[kind] for kind in rules.kinds}
-        self._layers = checkpoint.weights.layers
+        self._activation = checkpoint.spec.activation
+        self._layers = checkpoint.weights.stored_layers()
         self._linears = [linear for linear in checkpoint.weights.linears() if _kind(linear) in rules.kinds]
         self._calibration = calibration
         self._run = run
@@ -144,7 +145,7 @@ class Int8Search:
     def _quantize(self, index: int, strength: Strength, compensate: bool = False) -> QuantizedLinear:
         linear = self._linears[index]
         sample = self._calibration.samples[linear.name]
-        shift = self._rules.activations.shift(_kind(linear))
+        shift = self._rules.activations.shift(_kind(linear), self._activation)
         factors = None if strength is None else smoothing_factors(linear.weight, sample.largest, strength)
         known = input_statistics(self._rules.activations, sample, factors, shift) if compensate else None
         quantized = quantize_linear(linear, factors, shift, self._rules.activations.together, known)

@@ -58,7 +58,7 @@ def relative_error(
 
 
 def input_statistics(
-    activations: ActivationCodes, sample: InputSample, smoothing: Array | None, shift: float
+    activations: ActivationCodes, sample: InputSample, smoothing: Array | None, shift: float | None
 ) -> InputStatistics:
     """What rounding the weights of a matrix needs to know of its inputs."""
     x = _prepared(sample.rows(), smoothing, shift)
@@ -73,6 +73,6 @@ def _simulate(linear: QuantizedLinear, activations: ActivationCodes, rows: Array
     return product * linear.scales + linear.bias
 
 
-def _prepared(rows: Array, smoothing: Array | None, shift: float) -> Array:
-    x = rows + np.float32(shift)
+def _prepared(rows: Array, smoothing: Array | None, shift: float | None) -> Array:
+    x = rows + np.float32(shift or 0)
     return x if smoothing is None else x * smoothing

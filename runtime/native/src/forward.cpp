@@ -58,6 +58,7 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   // In steps: packs that grow by a few rows would each time free and take anew.
   const int rows = round_up(pack.rows(), kRowsStep);
   hidden_.reserve(rows, sizes.hidden, true);
+  if (weights.projected) embedded_.reserve(rows, sizes.embedding, true);
   context_.reserve(rows, sizes.hidden, true);
   qkv_.reserve(rows, 3 * sizes.hidden, false);
   const bool one_each = threads == 1 || enough_rows(pack.rows(), threads);
@@ -86,7 +87,7 @@ void Workspace::reserve_pooled(const Weights& weights, int texts, int rows) {
 }
 
 size_t Workspace::bytes() const {
-  return hidden_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
+  return hidden_.bytes() + embedded_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
          early_.bytes() + pooled_.bytes() + dense_.bytes() + attention_.bytes() + positions_.bytes() +
          no_positions_.bytes() + no_position_.bytes();
 }
@@ -130,10 +131,19 @@ Range Forward::share(int count, int step) const {
 }
 
 void Forward::embed() {
+  const Rows& rows = weights_.projected ? space_.embedded_.rows : space_.hidden_.rows;
+  const int width = weights_.sizes.embedding;
+  kernels_.embed(weights_.embeddings, pack_.ids, space_.positions_.data(), width, rows.x, rows.stride, mine_);
+  normalize(weights_.embedding_norm, width, rows, mine_);
+  if (weights_.projected) project(rows);
+}
+
+void Forward::project(const Rows& embedded) {
   const Rows& hidden = space_.hidden_.rows;
-  kernels_.embed(weights_.embeddings, pack_.ids, space_.positions_.data(), weights_.sizes.hidden, hidden.x,
-                 hidden.stride, mine_);
-  normalize(weights_.embedding_norm, hidden, mine_);
+  quantize(weights_.embedding_projection, embedded, mine_);
+  step();
+  multiply(weights_.embedding_projection, embedded, {hidden.x, hidden.stride, nullptr, Activation::none}, mine_);
+  step();
 }
 
 // Rows of the word embeddings alone: all tokens are at the same place, which adds nothing.
@@ -157,7 +167,7 @@ void Forward::layer(const Layer& layer) {
   step();
   multiply(layer.attention_output, context, {hidden.x, hidden.stride, hidden.x, Activation::none}, mine_);
   step();
-  normalize(layer.attention_norm, hidden, mine_);
+  normalize(layer.attention_norm, weights_.sizes.hidden, hidden, mine_);
   if (!by_rows_) return feed_forward(layer, 0, pack_.rows());
   for (int row = mine_.begin; row < mine_.end; row += kWideRows) {
     feed_forward(layer, row, std::min(kWideRows, mine_.end - row));
@@ -208,13 +218,13 @@ void Forward::feed_forward(const Layer& layer, int begin, int count) {
   const Range all{0, count};
   quantize(layer.intermediate, hidden, own(count));
   step();
-  multiply(layer.intermediate, hidden, {wide.x, wide.stride, nullptr, Activation::gelu}, all);
+  multiply(layer.intermediate, hidden, {wide.x, wide.stride, nullptr, weights_.activation}, all);
   step();
   quantize(layer.output, wide, own(count));
   step();
   multiply(layer.output, wide, {hidden.x, hidden.stride, hidden.x, Activation::none}, all);
   step();
-  normalize(layer.output_norm, hidden, own(count));
+  normalize(layer.output_norm, weights_.sizes.hidden, hidden, own(count));
 }
 
 void Forward::quantize(const Matrix& matrix, const Rows& rows, Range range) {
@@ -235,8 +245,8 @@ void Forward::multiply(const Matrix& matrix, const Rows& from, const Epilogue& t
   }
 }
 
-void Forward::normalize(const NormWeights& norm, const Rows& rows, Range range) {
-  kernels_.layer_norm(norm, weights_.sizes.hidden, rows.x, rows.stride, range);
+void Forward::normalize(const NormWeights& norm, int width, const Rows& rows, Range range) {
+  kernels_.layer_norm(norm, width, rows.x, rows.stride, range);
 }
 
 void Forward::pool() {

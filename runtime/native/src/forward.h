@@ -54,6 +54,7 @@ class Workspace {
   void reserve_pooled(const Weights& weights, int texts, int rows);
 
   Store hidden_, qkv_, context_, wide_;
+  Store embedded_;  // before their projection; empty where there is none
   Store early_, pooled_, dense_;  // a row for each text; empty where the kernels' own pooling is all
   Buffer<float> attention_;
   Buffer<int32_t> positions_, no_positions_;  // the latter all 0
@@ -73,6 +74,7 @@ class Forward {
  private:
   void embed();
   void embed_words();
+  void project(const Rows& embedded);
   void layer(const Layer& layer);
   using Attention = void (*)(const AttentionJob&);
   void attend(Attention attention);
@@ -80,7 +82,7 @@ class Forward {
   void feed_forward(const Layer& layer, int begin, int count);
   void quantize(const Matrix& matrix, const Rows& rows, Range range);
   void multiply(const Matrix& matrix, const Rows& from, const Epilogue& to, Range range);
-  void normalize(const NormWeights& norm, const Rows& rows, Range range);
+  void normalize(const NormWeights& norm, int width, const Rows& rows, Range range);
   void pool();
   void pool_early();
   void pool_simply(Range texts);

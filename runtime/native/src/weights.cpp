@@ -10,24 +10,23 @@ namespace m3e {
 namespace {
 
 constexpr const char* kFormat = "m3e-native";
-constexpr const char* kVersion = "2";
+constexpr const char* kVersion = "3";
 constexpr size_t kMostDense = 16;
 
-int number(const std::string& key, const std::string& text, long largest) {
+int number(const std::string& key, const std::string& text, int smallest, int largest) {
   char* end = nullptr;
   const long value = std::strtol(text.c_str(), &end, 10);
-  if (text.empty() || *end || value < 1 || value > largest) {
-    refuse("the metadata says " + key + " = '" + text + "', not a number from 1 to " +
+  if (text.empty() || *end || value < smallest || value > largest) {
+    refuse("the metadata says " + key + " = '" + text + "', not a number from " + std::to_string(smallest) + " to " +
            std::to_string(largest));
   }
   return static_cast<int>(value);
 }
 
-int bounded(const SafeTensors& file, const std::string& key, long largest) {
-  return number(key, file.metadata(key), largest);
+int bounded(const SafeTensors& file, const std::string& key, int largest) {
+  return number(key, file.metadata(key), 1, largest);
 }
 
-// Splits "300:tanh+64:identity", the outputs and the activation of each layer.
 std::vector<std::string> split(const std::string& text, char separator) {
   std::vector<std::string> parts(1);
   for (const char each : text) {
@@ -48,6 +47,13 @@ bool choice(const SafeTensors& file, const std::string& key, const char* no, con
   return value == yes;
 }
 
+Activation activation_named(const std::string& name) {
+  if (name == "gelu") return Activation::gelu;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  if (name == "relu") return Activation::relu;
+  refuse("the metadata says activation = '" + name.substr(0, 80) + "'; known: gelu, gelu_tanh, relu");
+}
+
 template <class Value>
 const Value* as(const Tensor& tensor) {
   return reinterpret_cast<const Value*>(tensor.data);
@@ -58,20 +64,8 @@ const Value* as(const Tensor& tensor) {
 Weights::Weights(const std::string& path) : file_(path) {
   read_metadata();
   read_embeddings();
-  embedding_norm = norm("embedding_norm");
   read_relative_bias();
-  const int hidden = sizes.hidden, wide = sizes.intermediate;
-  for (int i = 0; i < sizes.layers; ++i) {
-    const std::string base = "layer." + std::to_string(i) + ".";
-    Layer layer;
-    layer.qkv = matrix(base + "qkv", hidden, 3 * hidden);
-    layer.attention_output = matrix(base + "attention_output", hidden, hidden);
-    layer.attention_norm = norm(base + "attention_norm");
-    layer.intermediate = matrix(base + "intermediate", hidden, wide);
-    layer.output = matrix(base + "output", wide, hidden);
-    layer.output_norm = norm(base + "output_norm");
-    layers.push_back(layer);
-  }
+  read_layers();
   read_dense();
   if (used_ != file_.size()) refuse("the file has tensors that an encoder does not use");
 }
@@ -86,9 +80,16 @@ void Weights::read_metadata() {
   sizes.intermediate = bounded(file_, "intermediate", 1 << 18);
   sizes.vocabulary = bounded(file_, "vocabulary", 1 << 26);
   sizes.positions = bounded(file_, "positions", 1 << 20);
+  // Silent where the embeddings go straight to the first layer.
+  projected = file_.says("embedding");
+  sizes.embedding = projected ? bounded(file_, "embedding", 1 << 16) : sizes.hidden;
   if (sizes.hidden % sizes.heads) refuse("hidden is not divisible by heads");
   pooling = Pooling::named(file_.metadata("pooling"));
+  if (pooling.early == Early::words && sizes.embedding != sizes.hidden) {
+    refuse("the pooling adds word embeddings to states of another width");
+  }
   normalize = choice(file_, "normalize", "false", "true");
+  activation = activation_named(file_.metadata("activation"));
   const std::string& text = file_.metadata("norm_eps");
   char* end = nullptr;
   epsilon_ = std::strtof(text.c_str(), &end);
@@ -98,21 +99,53 @@ void Weights::read_metadata() {
 }
 
 void Weights::read_embeddings() {
-  const int64_t words = sizes.vocabulary, positions = sizes.positions, hidden = sizes.hidden;
+  const int64_t words = sizes.vocabulary, positions = sizes.positions, width = sizes.embedding;
   const Tensor& table = file_.tensor("word_embeddings");
   if (table.type == "F32") {
-    embeddings.words = as<float>(take("word_embeddings", "F32", {words, hidden}));
+    embeddings.words = as<float>(take("word_embeddings", "F32", {words, width}));
   } else if (table.type == "F16") {
-    embeddings.half_words = as<uint16_t>(take("word_embeddings", "F16", {words, hidden}));
+    embeddings.half_words = as<uint16_t>(take("word_embeddings", "F16", {words, width}));
   } else {
-    embeddings.word_codes = as<int8_t>(take("word_embeddings", "I8", {words, hidden}));
+    embeddings.word_codes = as<int8_t>(take("word_embeddings", "I8", {words, width}));
     embeddings.word_scales = floats("word_embeddings.scales", words);
   }
   if (file_.tensor("position_embeddings").type == "F16") {
-    embeddings.half_positions = as<uint16_t>(take("position_embeddings", "F16", {positions, hidden}));
+    embeddings.half_positions = as<uint16_t>(take("position_embeddings", "F16", {positions, width}));
   } else {
-    embeddings.positions = as<float>(take("position_embeddings", "F32", {positions, hidden}));
+    embeddings.positions = as<float>(take("position_embeddings", "F32", {positions, width}));
   }
+  embedding_norm = norm("embedding_norm", sizes.embedding);
+  if (projected) embedding_projection = matrix("embedding_projection", sizes.embedding, sizes.hidden);
+}
+
+// The metadata says "0,0,1" where the first two of three layers share their weights, and is silent where none do.
+void Weights::read_layers() {
+  if (!file_.says("layer_weights")) {
+    for (int i = 0; i < sizes.layers; ++i) layers.push_back(read_layer(i));
+    return;
+  }
+  const std::vector<std::string> numbers = split(file_.metadata("layer_weights"), ',');
+  if (numbers.size() != static_cast<size_t>(sizes.layers)) refuse("layer_weights names another number of layers");
+  std::vector<Layer> stored;
+  for (const std::string& each : numbers) {
+    const int count = static_cast<int>(stored.size());
+    const int at = number("layer_weights", each, 0, count);  // one of those before, or the next
+    if (at == count) stored.push_back(read_layer(at));
+    layers.push_back(stored[static_cast<size_t>(at)]);
+  }
+}
+
+Layer Weights::read_layer(int index) {
+  const std::string base = "layer." + std::to_string(index) + ".";
+  const int hidden = sizes.hidden, wide = sizes.intermediate;
+  Layer layer;
+  layer.qkv = matrix(base + "qkv", hidden, 3 * hidden);
+  layer.attention_output = matrix(base + "attention_output", hidden, hidden);
+  layer.attention_norm = norm(base + "attention_norm", hidden);
+  layer.intermediate = matrix(base + "intermediate", hidden, wide);
+  layer.output = matrix(base + "output", wide, hidden);
+  layer.output_norm = norm(base + "output_norm", hidden);
+  return layer;
 }
 
 // The metadata is silent where scores have no bias.
@@ -134,7 +167,8 @@ const float* Weights::bias_of(int head) const {
   return relative_bias ? relative_bias + head * distances + sizes.positions - 1 : nullptr;
 }
 
-// The metadata is silent where no layer follows the pooling.
+// The metadata says "300:tanh+64:identity", the outputs and the activation of each layer, and is silent where no
+// layer follows the pooling.
 void Weights::read_dense() {
   sizes.dimension = sizes.widest = sizes.hidden * static_cast<int>(pooling.parts.size());
   if (!file_.says("dense")) return;
@@ -146,7 +180,7 @@ void Weights::read_dense() {
     if (activation != "tanh" && activation != "identity") {
       refuse("the metadata says dense = '" + each.substr(0, 80) + "', not outputs:tanh or outputs:identity");
     }
-    const int outputs = number("dense", parts[0], 1 << 16);
+    const int outputs = number("dense", parts[0], 1, 1 << 16);
     const std::string name = "dense." + std::to_string(dense.size());
     if (file_.tensor(name).type != "F32") refuse("tensor '" + name + "' is not F32");
     dense.push_back({matrix(name, sizes.dimension, outputs), activation == "tanh"});
@@ -180,8 +214,8 @@ Matrix Weights::matrix(const std::string& name, int inputs, int outputs) {
   return found;
 }
 
-NormWeights Weights::norm(const std::string& name) {
-  return {floats(name + ".gamma", sizes.hidden), floats(name + ".beta", sizes.hidden), epsilon_};
+NormWeights Weights::norm(const std::string& name, int width) {
+  return {floats(name + ".gamma", width), floats(name + ".beta", width), epsilon_};
 }
 
 const float* Weights::floats(const std::string& name, int64_t count) {

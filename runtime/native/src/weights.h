@@ -12,6 +12,7 @@ namespace m3e {
 
 struct Sizes {
   int layers, hidden, heads, intermediate, vocabulary, positions;
+  int embedding;  // width of the embeddings
   int dimension;  // of a sentence vector
   int widest;     // numbers of a vector on the way there: pooled, and after each dense layer
   int head_size() const { return hidden / heads; }
@@ -45,10 +46,13 @@ class Weights {
   Sizes sizes;
   Pooling pooling;
   bool normalize;
+  Activation activation;
   EmbeddingTable embeddings{};
   NormWeights embedding_norm;
+  bool projected;  // whether the embeddings go through a matrix to the first layer
+  Matrix embedding_projection;
   const float* relative_bias = nullptr;  // [heads][2 · positions − 1], or null where scores have none
-  std::vector<Layer> layers;
+  std::vector<Layer> layers;  // views: those of layers that share weights are equal
   std::vector<Dense> dense;  // after the pooling
 
   // AttentionJob::bias.
@@ -61,9 +65,11 @@ class Weights {
   void read_metadata();
   void read_embeddings();
   void read_relative_bias();
+  void read_layers();
+  Layer read_layer(int index);
   void read_dense();
   Matrix matrix(const std::string& name, int inputs, int outputs);
-  NormWeights norm(const std::string& name);
+  NormWeights norm(const std::string& name, int width);
   const float* floats(const std::string& name, int64_t count);
   const Tensor& take(const std::string& name, const char* type, const std::vector<int64_t>& shape);
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import math
 from collections import Counter
+from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from m3e_export.architectures import EncoderSpec, Linear, Norm
+from m3e_export.architectures import Activation, EncoderSpec, EncoderWeights, Linear, Norm
 from m3e_export.errors import UnsupportedModelError
 from m3e_export.graph.builder import OPSET, GraphBuilder
 from m3e_export.graph.texts import PaddedTexts, Texts
@@ -47,11 +48,11 @@ class Dialect(abc.ABC):
     fused_norm = "LayerNormalization"
     """Operator that stands for each of a layer's two normalizations."""
 
-    fused_gelu = "Gelu"
+    activations: ClassVar[Mapping[Activation, str]] = {"gelu": "Gelu", "gelu_tanh": "Gelu", "relu": "Relu"}
     """Operator that stands once for each layer's activation."""
 
     integer_operators: tuple[str, ...] = ("MatMulIntegerToFloat", "MatMulInteger")
-    """Operators of which one stands for each quantized matrix."""
+    """Operators of which one stands for each product with a quantized matrix."""
 
     opset: int = OPSET
 
@@ -68,6 +69,7 @@ class Dialect(abc.ABC):
         self.plan = plan
         self.relative_bias = relative_bias
         self.texts = self.texts_type(builder)
+        self._parameters: dict[str, ir.Value] = {}
         self._zeros: dict[int, ir.Value] = {}
 
     def leave_out_prompts(self) -> None:
@@ -146,9 +148,12 @@ class Dialect(abc.ABC):
         """
         return self.norm(self.builder.op("Add", self.builder.op("Add", x, bias), residual), norm)
 
-    def bias_gelu(self, x: ir.Value, bias: ir.Value) -> ir.Value:
-        """Exact GELU of ``x + bias``, an operator since opset 20; not slower than the fused BiasGelu."""
-        return self.builder.op("Gelu", self.builder.op("Add", x, bias), approximate="none")
+    def activate(self, x: ir.Value, bias: ir.Value) -> ir.Value:
+        """The activation of ``x + bias``. Gelu, since opset 20, is not slower than the fused BiasGelu."""
+        added, activation = self.builder.op("Add", x, bias), self.spec.activation
+        if activation == "relu":
+            return self.builder.op("Relu", added)
+        return self.builder.op("Gelu", added, approximate="tanh" if activation == "gelu_tanh" else "none")
 
     def norm(self, x: ir.Value, norm: Norm) -> ir.Value:
         """Layer normalization with statistics in float32 (``stash_type``)."""
@@ -173,6 +178,11 @@ class Dialect(abc.ABC):
 
     def parameter(self, name: str, array: np.ndarray) -> ir.Value:
         """A float weight, stored as the plan says and computed with as the plan says."""
+        if name not in self._parameters:
+            self._parameters[name] = self._parameter(name, array)
+        return self._parameters[name]
+
+    def _parameter(self, name: str, array: np.ndarray) -> ir.Value:
         storage = self.plan.storage if array.ndim == 2 or self.plan.compute == np.float16 else np.float32
         stored = self.builder.weight(name, array.astype(storage))
         if storage == self.plan.compute:
@@ -187,16 +197,18 @@ class Dialect(abc.ABC):
         """From the plan's arithmetic to float32."""
         return self.builder.op("Cast", x, to=ir.DataType.FLOAT) if self.plan.compute == np.float16 else x
 
-    def ensure(self, model: ir.Model) -> None:
+    def ensure(self, model: ir.Model, weights: EncoderWeights) -> None:
         """Assert that the graph is what it should be: no layer lost its fused operators."""
         counts = Counter(node.op_type for node in model.graph)
-        layers = self.spec.layers
-        expected = Counter({self.fused_attention: layers, self.fused_gelu: layers, "LayerNormalization": 1})
+        layers, activation = self.spec.layers, self.activations[self.spec.activation]
+        expected = Counter({self.fused_attention: layers, activation: layers, "LayerNormalization": 1})
         expected[self.fused_norm] += 2 * layers
         for operator, number in expected.items():
             _expect(counts[operator] == number, f"{number} {operator}, so many in every layer", counts)
         integer = sum(counts[operator] for operator in self.integer_operators)
-        _expect(integer == len(self.plan.quantized), "an integer product for every quantized matrix", counts)
+        names = [linear.name for linear in weights.products() if linear.name in self.plan.quantized]
+        every = integer == len(names) and set(names) == set(self.plan.quantized)
+        _expect(every, "an integer product wherever a matrix is quantized", counts)
 
     def _quantized_product(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:
         """Quantize each row of ``x`` by its own range, multiply in integers, scale back.
@@ -204,14 +216,14 @@ class Dialect(abc.ABC):
         A scale for each row keeps a text's result independent of the texts beside it.
         """
         op, const = self.builder.op, self.builder.constant
-        if linear.shift:
+        if linear.shift:  # ReLU's is zero
             x = op("Add", x, const(linear.shift, np.float32))
         if linear.smoothing is not None:
             x = op("Mul", x, self.builder.weight(f"{linear.name}.smoothing", linear.smoothing))
-        if linear.shift:
-            zero, steps, magnitude = 0, 255, x
-        else:
+        if linear.shift is None:
             zero, steps, magnitude = ZERO_POINT, ZERO_POINT - 1, op("Abs", x)
+        else:
+            zero, steps, magnitude = 0, 255, x
         largest = op("ReduceMax", magnitude, const([1], np.int64), keepdims=1)
         largest = op("Max", largest, const(1e-20, np.float32))
         scale = op("Mul", largest, const(1.0 / steps, np.float32))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
 
-from m3e_export.architectures import Linear, Norm
+from m3e_export.architectures import Activation, Linear, Norm
 from m3e_export.graph.builder import MICROSOFT
 from m3e_export.graph.dialects.base import Dialect
 from m3e_export.graph.dialects.onnxruntime import OnnxRuntimeDialect
@@ -22,7 +24,11 @@ class CudaOperators(Dialect):
     gives_states = False
     leaves_out_prompts = False
     fused_norm = "SkipLayerNormalization"
-    fused_gelu = "BiasGelu"
+    activations: ClassVar[Mapping[Activation, str]] = {
+        "gelu": "BiasGelu",
+        "gelu_tanh": "FastGelu",
+        "relu": "Relu",
+    }
 
     def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
         """One kernel. It adds up in float32 since ONNX Runtime 1.28, and before that in its strict mode."""
@@ -37,9 +43,11 @@ class CudaOperators(Dialect):
             epsilon=self.spec.norm_eps,
         )
 
-    def bias_gelu(self, x: ir.Value, bias: ir.Value) -> ir.Value:
-        """One kernel, exact as well."""
-        return self.builder.op("BiasGelu", x, bias, domain=MICROSOFT)
+    def activate(self, x: ir.Value, bias: ir.Value) -> ir.Value:
+        """One kernel; there is none for ReLU."""
+        if self.spec.activation == "relu":
+            return super().activate(x, bias)
+        return self.builder.op(self.activations[self.spec.activation], x, bias, domain=MICROSOFT)
 
 
 class CudaDialect(CudaOperators, OnnxRuntimeDialect):

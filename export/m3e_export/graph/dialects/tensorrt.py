@@ -32,7 +32,7 @@ class ExplicitQuantization(Dialect):
 
     def _quantized_product(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:
         builder = self.builder
-        if linear.input_scale is None or linear.shift:
+        if linear.input_scale is None or linear.shift is not None:
             raise AssertionError(f"{linear.name}: TensorRT needs a scale that is known before, and no shift")
         if linear.smoothing is not None:
             x = builder.op("Mul", x, self.parameter(f"{linear.name}.smoothing", linear.smoothing))
