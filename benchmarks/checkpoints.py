@@ -26,13 +26,17 @@ def sizes_of(shape: str) -> dict[str, int]:
     return _TINY if shape == REHEARSAL else SHAPES[shape]
 
 
-def make_checkpoint(folder: Path, shape: str) -> Path:
-    """Write a sentence-transformers checkpoint of ``shape``; return its folder."""
+def make_checkpoint(folder: Path, shape: str, deviation: float = 0.05) -> Path:
+    """Write a sentence-transformers checkpoint of ``shape``; return its folder.
+
+    ``deviation`` is the weights' standard deviation. With BERT's ``initializer_range``, 0.02, a vector still tells
+    which words are in its text; with the default, layers mix them past recognition.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     sizes = sizes_of(shape)
     _configs(folder, sizes)
     _tokenizer(folder)
-    save_file(_tensors(sizes), str(folder / "model.safetensors"))
+    save_file(_tensors(sizes, deviation), str(folder / "model.safetensors"))
     return folder
 
 
@@ -90,13 +94,13 @@ def _tokenizer(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _tensors(sizes: dict[str, int]) -> dict[str, np.ndarray]:
+def _tensors(sizes: dict[str, int], deviation: float) -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
     hidden, wide = sizes["hidden"], sizes["intermediate"]
     tensors: dict[str, np.ndarray] = {}
 
     def normal(name: str, *shape: int) -> None:
-        tensors[name] = random.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
+        tensors[name] = random.standard_normal(shape, dtype=np.float32) * np.float32(deviation)
 
     def dense(name: str, outputs: int, inputs: int) -> None:
         normal(f"{name}.weight", outputs, inputs)

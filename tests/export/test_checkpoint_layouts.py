@@ -246,7 +246,6 @@ def test_an_unknown_uniem_strategy_is_refused_by_name(strategy, tmp_path):
         ({"pooling_mode_median_tokens": True}, "pooling_mode_median_tokens"),
         ({"pooling_mode": "median"}, "median"),
         ({"pooling_mode_mean_tokens": False}, "none"),
-        ({"pooling_mode_mean_tokens": True, "include_prompt": False}, "include_prompt"),
     ],
     ids=str,
 )
@@ -290,13 +289,6 @@ def test_a_plain_checkpoint_pools_the_mean_with_a_warning(tmp_path, caplog):
     checkpoint = make_checkpoint(tmp_path / "model", **TINY, layout="plain")
     assert load_checkpoint(str(checkpoint)).layout.pooling == "mean"
     assert "--pooling" in caplog.text
-
-
-def test_prompts_left_out_of_the_pooling_are_refused(tiny_checkpoint, tmp_path):
-    checkpoint = shutil.copytree(tiny_checkpoint, tmp_path / "model")
-    update_json(checkpoint / "1_Pooling" / "config.json", include_prompt=False)
-    with pytest.raises(UnsupportedModelError, match="include_prompt"):
-        load_checkpoint(str(checkpoint))
 
 
 def test_the_vocabulary_of_a_real_checkpoint_is_enough(
