@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.pooling import Dense, dense_config, pooling_config, pooling_spec
 from m3e_export.errors import OptionError
 from m3e_runtime.bundle import sha256_of
@@ -71,7 +71,7 @@ def entry_of(folder: Path, file: Path) -> FileEntry:
     return FileEntry(file.relative_to(folder).as_posix(), file.stat().st_size, sha256_of(file))
 
 
-def write_companions(folder: Path, checkpoint: Checkpoint) -> tuple[FileEntry, tuple[FileEntry, ...]]:
+def write_companions(folder: Path, checkpoint: BaseCheckpoint) -> tuple[FileEntry, tuple[FileEntry, ...]]:
     """Write the tokenizer and the files that make the bundle a sentence-transformers / Optimum folder.
 
     Returns:
@@ -91,7 +91,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
 
 
-def _companions(checkpoint: Checkpoint) -> dict[str, Any]:
+def _companions(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     """The older spellings that sentence-transformers 2 to 6 all read."""
     layout = checkpoint.layout
     config = {key: value for key, value in checkpoint.config.items() if key not in _CONFIG_KEYS_OUT}
@@ -111,7 +111,7 @@ def _companions(checkpoint: Checkpoint) -> dict[str, Any]:
     return {**companions, **_modules(checkpoint)}
 
 
-def _modules(checkpoint: Checkpoint) -> dict[str, Any]:
+def _modules(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     """modules.json and what it lists; the encoder's pooler is a Dense module like any other.
 
     Poolings of states before the last are in no module of sentence-transformers. There is no modules.json
@@ -122,7 +122,7 @@ def _modules(checkpoint: Checkpoint) -> dict[str, Any]:
         return {}
     kinds = ["Transformer", "Pooling", *["Dense"] * len(checkpoint.dense), *["Normalize"] * layout.normalize]
     paths = [f"{place}_{kind}" if place else "" for place, kind in enumerate(kinds)]
-    contents: list[Any] = [pooling_config(spec, checkpoint.spec.hidden, layout.include_prompt)]
+    contents: list[Any] = [pooling_config(spec, checkpoint.hidden, layout.include_prompt)]
     contents += [dense_config(layer) for layer in checkpoint.dense] + [{}] * layout.normalize
     return {
         "modules.json": [
@@ -140,7 +140,7 @@ def _write_dense(folder: Path, layer: Dense) -> Path:
     return file
 
 
-def _tokenizer_config(checkpoint: Checkpoint) -> dict[str, Any]:
+def _tokenizer_config(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     content = json.loads(checkpoint.tokenizer.to_str())
     normalizer = content.get("normalizer") or {}
     shared = {"model_max_length": checkpoint.max_length, **checkpoint.special_tokens}
@@ -149,7 +149,7 @@ def _tokenizer_config(checkpoint: Checkpoint) -> dict[str, Any]:
         inputs = ["input_ids", "attention_mask"]
         return {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs, **shared}
     return {
-        "tokenizer_class": "MPNetTokenizer" if checkpoint.spec.model_type == "mpnet" else "BertTokenizer",
+        "tokenizer_class": "MPNetTokenizer" if checkpoint.model_type == "mpnet" else "BertTokenizer",
         "do_lower_case": bool(normalizer.get("lowercase", False)),
         "strip_accents": normalizer.get("strip_accents"),
         "tokenize_chinese_chars": bool(normalizer.get("handle_chinese_chars", True)),

@@ -4,57 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, architecture_for
+from m3e_export.checkpoint.base import BaseCheckpoint
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
 from m3e_export.checkpoint.licence import licence_of
-from m3e_export.checkpoint.pooling import Dense, check_pooling, pooling_spec, read_dense
-from m3e_export.checkpoint.source import fetch
+from m3e_export.checkpoint.pooling import check_pooling, dimension_of, read_dense
+from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
 from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError, OptionError
-from m3e_runtime.tokenization import TextTokenizer
 
 __all__ = ["Checkpoint", "load_checkpoint"]
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A trained model in memory.
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(BaseCheckpoint):
+    """A trained model of a known family, in memory."""
 
-    ``config`` is the transformer's config.json; ``special_tokens`` maps parts, as ``cls_token``, to tokens;
-    ``dense`` are the layers after the pooling, the encoder's pooler among them where it is asked for.
-    """
-
-    source: str
-    folder: Path
-    layout: Layout
-    config: dict[str, Any]
     spec: EncoderSpec
     weights: EncoderWeights
-    weights_sha256: str
-    tokenizer: Tokenizer
-    special_tokens: dict[str, str]
-    max_length: int
-    pad_token_id: int
-    licence: str
-    dense: tuple[Dense, ...] = ()
-
-    @property
-    def dimension(self) -> int:
-        """Length of a sentence vector: the last layer after the pooling says it, or else the pooling."""
-        if self.dense:
-            return int(self.dense[-1].weight.shape[1])
-        return pooling_spec(self.layout.pooling).width(self.spec.hidden)
-
-    def text_tokenizer(self) -> TextTokenizer:
-        """The tokenizer exactly as the runtime will use it."""
-        copy = Tokenizer.from_str(self.tokenizer.to_str())
-        return TextTokenizer.wrap(copy, self.max_length)
 
 
 def load_checkpoint(
@@ -88,11 +60,15 @@ def load_checkpoint(
     weights = architecture.weights(config, spec, tensors.arrays)
     tokenizer = load_tokenizer(layout.transformer, spec.model_type, layout.lower_case)
     _check_vocabulary(layout.transformer, tokenizer, spec)
+    dense = read_dense(layout.pooling, layout.dense, spec.hidden, tensors.arrays)
     return Checkpoint(
-        source=source if source != str(folder) else folder.resolve().name,
+        source=source_name(source, folder),
         folder=folder,
         layout=layout,
         config=config,
+        model_type=spec.model_type,
+        hidden=spec.hidden,
+        dimension=dimension_of(layout.pooling, spec.hidden, dense),
         spec=spec,
         weights=weights,
         weights_sha256=tensors.sha256,
@@ -101,7 +77,7 @@ def load_checkpoint(
         max_length=_max_length(layout, spec, max_length),
         pad_token_id=spec.pad_token_id,
         licence=licence_of(folder, source, config),
-        dense=read_dense(layout.pooling, layout.dense, spec, tensors.arrays),
+        dense=dense,
     )
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "Reduction",
     "check_pooling",
     "dense_config",
+    "dimension_of",
     "pooling_config",
     "pooling_spec",
     "read_dense",
@@ -228,14 +229,14 @@ _WIDEST = 1 << 16  # of what a layer gives, as the native engine allows
 
 
 def read_dense(
-    pooling: str, folders: Sequence[Path], spec: EncoderSpec, tensors: Tensors
+    pooling: str, folders: Sequence[Path], hidden: int, tensors: Tensors
 ) -> tuple[Dense, ...]:
     """The linear layers after the pooling: the encoder's pooler where asked for, then the Dense modules.
 
     Args:
         pooling: the pooling's name.
         folders: of the Dense modules, in order.
-        spec: the encoder's sizes.
+        hidden: width of the encoder's states.
         tensors: the encoder's tensors, the pooler's among them.
 
     Raises:
@@ -243,19 +244,24 @@ def read_dense(
         UnsupportedModelError: an activation or a variant that is not known, named in the message.
     """
     chosen = pooling_spec(pooling)
-    found = [_pooler(spec, tensors)] if chosen.pooler else []
-    width = chosen.width(spec.hidden)
+    found = [_pooler(hidden, tensors)] if chosen.pooler else []
+    width = chosen.width(hidden)
     for folder in folders:
         found.append(_dense_module(folder, width))
         width = len(found[-1].bias)
     return tuple(found)
 
 
-def _pooler(spec: EncoderSpec, tensors: Tensors) -> Dense:
+def dimension_of(pooling: str, hidden: int, dense: Sequence[Dense]) -> int:
+    """Length of a sentence vector: the last layer after the pooling says it, or else the pooling."""
+    return len(dense[-1].bias) if dense else pooling_spec(pooling).width(hidden)
+
+
+def _pooler(hidden: int, tensors: Tensors) -> Dense:
     lookup = TensorLookup(tensors, WORDS)
     name = "pooler" if lookup.has("pooler.weight") else "pooler.dense"  # the former in ALBERT
-    weight = lookup.get(f"{name}.weight", spec.hidden, spec.hidden)
-    return Dense(np.ascontiguousarray(weight.T), lookup.get(f"{name}.bias", spec.hidden), "tanh")
+    weight = lookup.get(f"{name}.weight", hidden, hidden)
+    return Dense(np.ascontiguousarray(weight.T), lookup.get(f"{name}.bias", hidden), "tanh")
 
 
 def _dense_module(folder: Path, width: int) -> Dense:

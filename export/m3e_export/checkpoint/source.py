@@ -7,7 +7,7 @@ from pathlib import Path
 
 from m3e_export.errors import CheckpointError, ExportDependencyError
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "source_name"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Configurations, tokenizers and weights only: a checkpoint's Python files are never fetched.
@@ -30,6 +30,11 @@ def fetch(checkpoint: str, revision: str | None = None) -> Path:
     if not _HUB_ID.fullmatch(checkpoint):
         raise CheckpointError(f"{checkpoint}: no such folder, and not a hub id such as moka-ai/m3e-base.")
     return _download(checkpoint, revision)
+
+
+def source_name(checkpoint: str, folder: Path) -> str:
+    """What a manifest calls ``checkpoint``, found in ``folder``: its id, or the folder's name alone."""
+    return checkpoint if checkpoint != str(folder) else folder.resolve().name
 
 
 def _download(hub_id: str, revision: str | None) -> Path:
