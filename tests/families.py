@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from synthetic import make_tokenizer_files, modules_of, update_json, vocabulary,
 __all__ = [
     "ALBERT_SPECIAL",
     "FAMILIES",
+    "FOREIGN",
     "LONGEST",
     "corpus",
     "make_family",
@@ -68,6 +70,51 @@ LONGEST = {name: 300 if name == "mpnet" else 128 for name in FAMILIES}
 
 ALBERT_SPECIAL = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
 """First in its vocabulary, in this order."""
+_FOREIGN = {**_SIZES, **_BERT}
+FOREIGN: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "electra": ("Electra", "wordpiece", {**_FOREIGN, "embedding_size": 32}),
+    "modernbert": (
+        "ModernBert",
+        "wordpiece",
+        {
+            **_FOREIGN,
+            "local_attention": 16,
+            "global_attn_every_n_layers": 2,
+            "bos_token_id": 101,
+            "cls_token_id": 101,
+            "eos_token_id": 102,
+            "sep_token_id": 102,
+        },
+    ),
+    "deberta-v2": (
+        "DebertaV2",
+        "general unigram",
+        {
+            **_ROBERTA,
+            "max_position_embeddings": 128,
+            "type_vocab_size": 0,
+            "relative_attention": True,
+            "position_buckets": 16,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_biased_input": False,
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+        },
+    ),
+    "xlm": (
+        "XLM",
+        "general unigram",
+        {"emb_dim": 64, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 128, "pad_index": 1},
+    ),
+    "convbert": ("ConvBert", "wordpiece", {**_FOREIGN, "embedding_size": 32}),
+    "albert, shared layers": (
+        "Albert",
+        "wordpiece",
+        {**_FOREIGN, "embedding_size": 32, "num_hidden_layers": 4},
+    ),
+}
+"""Families for other exporters than our own, like :data:`FAMILIES`."""
+
 _ROBERTA_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 _ROBERTA_NAMES = {
     "bos_token": "<s>",
@@ -90,7 +137,7 @@ _SCRIPTS += ((0xAC00, 0xAC80), (0x627, 0x64B), (0x3B1, 0x3CA), (0x430, 0x450), (
 
 
 def make_family(folder: Path, name: str, *, prefix: str = "", config: dict[str, Any] | None = None) -> Path:
-    """Write a checkpoint of ``FAMILIES[name]`` with random weights into ``folder`` and return it.
+    """Write a checkpoint of one of the families with random weights into ``folder`` and return it.
 
     Args:
         folder: where to.
@@ -101,7 +148,7 @@ def make_family(folder: Path, name: str, *, prefix: str = "", config: dict[str, 
     import torch
     import transformers
 
-    stem, kind, entries = FAMILIES[name]
+    stem, kind, entries = {**FOREIGN, **FAMILIES}[name]
     settings = getattr(transformers, f"{stem}Config")(
         **{"vocab_size": _VOCABULARY, **entries, **(config or {})}
     )
@@ -226,6 +273,7 @@ _WRITE_TOKENIZER: dict[str, Callable[[Path], Path]] = {
     "mpnet-wordpiece": write_mpnet_wordpiece,
     "byte-level": write_byte_level_bpe,
     "unigram": write_unigram,
+    "general unigram": partial(write_unigram, tokenizer_class="PreTrainedTokenizerFast"),
 }
 
 

@@ -7,7 +7,8 @@ from m3e_export.errors import (
     UnsupportedModelError,
     UntrustedCheckpointError,
 )
-from m3e_export.exporter import ExportRequest, export
+from m3e_export.exporter import export
+from m3e_export.request import ExportRequest
 
 __all__ = [
     "BelowGateError",

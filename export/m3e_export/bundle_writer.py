@@ -20,7 +20,7 @@ from m3e_export.errors import OptionError
 from m3e_runtime.bundle import sha256_of
 from m3e_runtime.manifest import MANIFEST_NAME, FileEntry, Manifest
 
-__all__ = ["entry_of", "prepared_folder", "write_companions", "write_manifest"]
+__all__ = ["entry_of", "prepared_folder", "write_companions", "write_manifest", "write_tokenizer"]
 
 _CONFIG_KEYS_OUT = ("_name_or_path", "auto_map", "transformers_version")
 
@@ -71,19 +71,20 @@ def entry_of(folder: Path, file: Path) -> FileEntry:
     return FileEntry(file.relative_to(folder).as_posix(), file.stat().st_size, sha256_of(file))
 
 
-def write_companions(folder: Path, checkpoint: BaseCheckpoint) -> tuple[FileEntry, tuple[FileEntry, ...]]:
-    """Write the tokenizer and the files that make the bundle a sentence-transformers / Optimum folder.
+def write_tokenizer(folder: Path, checkpoint: BaseCheckpoint) -> FileEntry:
+    """Write ``tokenizer.json``; return its entry."""
+    file = folder / "tokenizer.json"
+    file.write_text(checkpoint.tokenizer.to_str(pretty=False), encoding="utf-8")
+    return entry_of(folder, file)
 
-    Returns:
-        The entry of ``tokenizer.json``, and those of the other files.
-    """
-    tokenizer = folder / "tokenizer.json"
-    tokenizer.write_text(checkpoint.tokenizer.to_str(pretty=False), encoding="utf-8")
+
+def write_companions(folder: Path, checkpoint: BaseCheckpoint) -> tuple[FileEntry, ...]:
+    """Write the files that make the bundle a sentence-transformers / Optimum folder; return their entries."""
     files = [_write_json(folder / name, content) for name, content in _companions(checkpoint).items()]
     if pooling_spec(checkpoint.layout.pooling).early is None:
         for place, layer in enumerate(checkpoint.dense, start=2):
             files.append(_write_dense(folder / f"{place}_Dense", layer))
-    return entry_of(folder, tokenizer), tuple(entry_of(folder, file) for file in files)
+    return tuple(entry_of(folder, file) for file in files)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m3e_export.checkpoint.pooling import POOLINGS
-from m3e_export.exporter import PRECISIONS, ExportRequest, export
+from m3e_export.exporter import export
+from m3e_export.request import EXPORTERS, PRECISIONS, ExportRequest
 from m3e_export.targets import TARGETS
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
@@ -27,6 +28,8 @@ examples:
   m3e-export ./my-finetune --precision int8 --calibration texts.jsonl --gate heldout.jsonl
   m3e-export --precision fp16 --target cuda           a graph for ONNX Runtime on an NVIDIA GPU
   m3e-export --precision fp16 --target tensorrt-rtx --compute-capability 8.9    an engine, built without a GPU
+  m3e-export ./my-electra --exporter torch            a family that is not built in, through torch.onnx
+  m3e-export ./my-onnx-folder --exporter given        the ONNX graph that is in the folder
 
 exit codes: 0 ok, 2 usage, 3 below the fidelity gate, 4 unreadable or untrusted input, 5 package or GPU
 missing, or no engine can be built
@@ -41,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(options: argparse.Namespace) -> int:
     request = ExportRequest(
         checkpoint=options.checkpoint,
-        output=options.output or default_output(options.checkpoint, options.precision),
+        output=options.output or default_output(options.checkpoint, _suffixes(options)),
         precisions=tuple(options.precision),
         targets=tuple(options.target),
         calibration=options.calibration,
@@ -58,18 +61,25 @@ def _command(options: argparse.Namespace) -> int:
         ),
         force=options.force,
         revision=options.revision,
+        exporter=options.exporter,
+        graph=options.graph,
     )
     bundle = export(request)
     print(json.dumps(as_json(bundle), ensure_ascii=False) if options.json else report(bundle))
     return 0
 
 
-def default_output(checkpoint: str, precisions: Sequence[str]) -> Path:
-    """``m3e-base-fp16`` for ``moka-ai/m3e-base``: the last part of the name and the precisions."""
+def _suffixes(options: argparse.Namespace) -> list[str]:
+    """The precisions; a graph that is given has its own."""
+    return ["onnx"] if options.exporter == "given" else list(options.precision)
+
+
+def default_output(checkpoint: str, suffixes: Sequence[str]) -> Path:
+    """``m3e-base-fp16`` for ``moka-ai/m3e-base``: the last part of the name and the suffixes."""
     name = re.split(r"[/\\]", str(checkpoint).rstrip("/\\"))[-1]
     if name in ("", ".", ".."):
         name = Path(checkpoint).resolve().name
-    return Path("-".join([name, *precisions]))
+    return Path("-".join([name, *suffixes]))
 
 
 def as_json(bundle: Bundle) -> dict[str, object]:
@@ -141,6 +151,19 @@ def _parser() -> argparse.ArgumentParser:
         "portable: standard operators only; cuda: a graph of ONNX Runtime's fused operators for NVIDIA GPUs, "
         "fp16 or fp32; cuda-packed: the same without padding, texts end to end; tensorrt: an engine for the "
         "GPU of this machine; tensorrt-rtx: an engine for GPUs that need not be here (default: native cpu)",
+    )
+    add(
+        "--exporter",
+        choices=EXPORTERS,
+        default="own",
+        help="own: the fastest, for the families that are built in; torch: torch.onnx, for any model_type of "
+        "transformers; optimum: Optimum, for those that it knows; given: take the ONNX graph that is in the "
+        "folder. All but own give one graph for ONNX Runtime on a CPU (default: own)",
+    )
+    add(
+        "--graph",
+        metavar="FILE",
+        help="the graph for --exporter given (default: model.onnx, onnx/model.onnx)",
     )
     add("-o", "--output", type=Path, metavar="DIR", help="bundle folder (default: NAME-PRECISION)")
     add(

@@ -8,73 +8,38 @@ import itertools
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-import m3e_runtime
 from m3e_export import fidelity as gate_module
-from m3e_export.bundle_writer import entry_of, prepared_folder, write_companions, write_manifest
+from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import Checkpoint, load_checkpoint
-from m3e_export.checkpoint.layout import Layout, Pooling
 from m3e_export.errors import BelowGateError, OptionError, UnsupportedModelError
 from m3e_export.fidelity import Gate
-from m3e_export.oracle import load_oracle
-from m3e_export.oracle.choice import OracleName
+from m3e_export.foreign import export_foreign
+from m3e_export.manifest import complete_manifest
+from m3e_export.oracle import ask, load_oracle
 from m3e_export.precision.calibration import Calibration, calibrate
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import Int8Search, float_plan
+from m3e_export.request import EXPORTERS, PRECISIONS, ExportRequest
 from m3e_export.targets import TARGETS, Target
 from m3e_export.texts import built_in, read_texts
 from m3e_runtime.backends import Backend, native
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError
-from m3e_runtime.manifest import (
-    SCHEMA_VERSION,
-    Artifact,
-    Fidelity,
-    GoldenVectors,
-    Manifest,
-    Source,
-    Tokenization,
-)
+from m3e_runtime.manifest import Artifact, Fidelity
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.trt import EngineOptions, default_profiles
 
-__all__ = ["PRECISIONS", "ExportRequest", "default_targets", "export"]
+__all__ = ["default_targets", "export"]
 
 logger = logging.getLogger(__name__)
-
-PRECISIONS = ("fp32", "fp16", "int8")  # most precise first
-
-_GOLDEN_TEXTS = 16
-_PROMPT = "Represent the sentence: "
-
-
-@dataclass(frozen=True)
-class ExportRequest:
-    """What to export. Field by field the options of ``m3e-export``; no targets: :func:`default_targets`.
-
-    ``engine`` is for TensorRT; without profiles it gets those of :func:`m3e_runtime.trt.default_profiles`.
-    """
-
-    checkpoint: str
-    output: Path
-    precisions: tuple[str, ...] = ("fp32",)
-    targets: tuple[str, ...] = ()
-    calibration: Path | None = None
-    max_length: int | None = None
-    pooling: Pooling | None = None
-    gate: str = "default"
-    oracle: OracleName = "auto"
-    engine: EngineOptions = field(default_factory=EngineOptions)
-    force: bool = False
-    revision: str | None = None
 
 
 def default_targets() -> tuple[str, ...]:
@@ -91,6 +56,12 @@ def export(request: ExportRequest) -> Bundle:
         ExportDependencyError: a package is missing.
         OptionError: an option's value cannot be used.
     """
+    _check_names((request.exporter,), EXPORTERS, "--exporter")
+    _check_names(request.precisions, PRECISIONS, "--precision")
+    return _export_own(request) if request.exporter == "own" else export_foreign(request)
+
+
+def _export_own(request: ExportRequest) -> Bundle:
     _check(request)
     with prepared_folder(request.output, request.force) as folder:
         checkpoint = load_checkpoint(
@@ -100,20 +71,16 @@ def export(request: ExportRequest) -> Bundle:
             revision=request.revision,
         )
         _check_prompt(request, checkpoint)
-        gate = _judge(request, checkpoint)
+        gate = ask(load_oracle(checkpoint, request.oracle), checkpoint.layout, request.gate)
         artifacts = tuple(_Artifacts(request, checkpoint, gate, folder).write_all())
-        write_manifest(folder, _manifest(checkpoint, gate, artifacts, folder))
+        write_manifest(folder, complete_manifest(checkpoint, gate, artifacts, folder))
     return Bundle.open(request.output)
 
 
 def _check(request: ExportRequest) -> None:
-    for given, known, option in (
-        (request.precisions, PRECISIONS, "--precision"),
-        (request.targets or default_targets(), tuple(TARGETS), "--target"),
-    ):
-        unknown = [value for value in given if value not in known]
-        if unknown or not given:
-            raise OptionError(f"{option} {', '.join(unknown) or '(none)'}: choose from {', '.join(known)}.")
+    _check_names(request.targets or default_targets(), tuple(TARGETS), "--target")
+    if request.graph is not None:
+        raise OptionError("--graph is for --exporter given; the others write the graph.")
     if "native" in request.targets and (reason := native.missing()):
         raise EngineMissingError(f"--target native: {reason}")
     engines = [name for name in request.targets if TARGETS[name].format == "tensorrt"]
@@ -132,21 +99,10 @@ def _check_prompt(request: ExportRequest, checkpoint: Checkpoint) -> None:
         )
 
 
-def _judge(request: ExportRequest, checkpoint: Checkpoint) -> Gate:
-    """Run the original model over the gate's texts."""
-    texts = built_in("gate") if request.gate in ("default", "off") else read_texts(Path(request.gate))
-    oracle, prompt = load_oracle(checkpoint, request.oracle), _prompt_to_judge(checkpoint.layout)
-    with progress_bar(len(texts), "text", f"Original model ({oracle.name.split()[0]})") as bar:
-        reference = oracle.encode(texts, bar.update, prompt)
-    return Gate(texts, oracle.name, reference, enforced=request.gate != "off", prompt=prompt)
-
-
-def _prompt_to_judge(layout: Layout) -> str:
-    """One of the checkpoint's own, if it has any, where the pooling leaves prompts out."""
-    if layout.include_prompt:
-        return ""
-    preferred = layout.prompts.get(layout.default_prompt_name or "", "")
-    return preferred or next(filter(None, layout.prompts.values()), _PROMPT)
+def _check_names(given: Sequence[str], known: Sequence[str], option: str) -> None:
+    unknown = [value for value in given if value not in known]
+    if unknown or not given:
+        raise OptionError(f"{option} {', '.join(unknown) or '(none)'}: choose from {', '.join(known)}.")
 
 
 class _Artifacts:
@@ -278,31 +234,3 @@ def _encode(
             vectors.append(engine.run([ids], [prompt_length] if prompt_length else None)[0])
             bar.update()
     return np.stack(vectors)
-
-
-def _manifest(checkpoint: Checkpoint, gate: Gate, artifacts: tuple[Artifact, ...], folder: Path) -> Manifest:
-    tokenizer, companions = write_companions(folder, checkpoint)
-    layout: Any = checkpoint.layout
-    # Spread over the texts, so that short and long ones are among them.
-    chosen = np.linspace(0, len(gate.texts) - 1, min(_GOLDEN_TEXTS, len(gate.texts))).astype(int)
-    return Manifest(
-        schema_version=SCHEMA_VERSION,
-        exporter=f"m3e-runtime {m3e_runtime.__version__}",
-        source=Source(checkpoint.source, checkpoint.weights_sha256, checkpoint.spec.model_type),
-        licence=checkpoint.licence,
-        dimension=checkpoint.dimension,
-        pooling=layout.pooling,
-        normalize=layout.normalize,
-        tokenization=Tokenization(
-            file=tokenizer,
-            max_length=checkpoint.max_length,
-            pad_token_id=checkpoint.pad_token_id,
-        ),
-        similarity=layout.similarity,
-        prompts=layout.prompts,
-        default_prompt_name=layout.default_prompt_name,
-        artifacts=artifacts,
-        golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.reference[chosen], gate.prompt),
-        files=companions,
-        include_prompt=layout.include_prompt,
-    )

@@ -16,7 +16,8 @@ import numpy as np
 
 from m3e_export.cli import as_json, default_output, report
 from m3e_export.errors import CheckpointError
-from m3e_export.exporter import PRECISIONS, ExportRequest, export
+from m3e_export.exporter import export
+from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
 from m3e_runtime.encoder import Encoder

@@ -23,8 +23,13 @@ class _Silent:
         pass
 
 
-def progress_bar(total: int | None, unit: str, label: str, show: bool | None = None) -> Any:
-    """A tqdm bar. ``show``: True always, False never, None only on a terminal and after half a second."""
+def progress_bar(
+    total: int | None, unit: str, label: str, show: bool | None = None, delay: float = 0.5
+) -> Any:
+    """A tqdm bar. ``show``: True always, False never, None only on a terminal and after ``delay`` seconds.
+
+    A bar of one long step needs no delay: it would appear when all is done.
+    """
     # sys.stderr is None in a program without a console.
     if show is False or (show is None and not (sys.stderr and sys.stderr.isatty())):
         return _Silent()
@@ -34,6 +39,6 @@ def progress_bar(total: int | None, unit: str, label: str, show: bool | None = N
         total=total,
         unit=unit,
         desc=label,
-        delay=0 if show else 0.5,
+        delay=0 if show else delay,
         dynamic_ncols=True,
     )

@@ -1,5 +1,6 @@
 """Bundles of graphs that another tool has exported; here graphs of our own, changed to look like theirs."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from onnx import TensorProto, helper
 import synthetic
 from families import LONGEST, make_family
 from m3e_export import ExportRequest, export
+from m3e_export.cli import main
 from m3e_export.errors import BelowGateError, CheckpointError, OptionError, UnsupportedModelError
-from m3e_export.onnx_folder import ITSELF, from_onnx_folder
-from m3e_runtime import Encoder
+from m3e_export.foreign import ITSELF, from_onnx_folder
+from m3e_runtime import Bundle, Encoder
 
 TEXTS = ["今天天气很好", "Hello, world!", "", "word " * 300]
 
@@ -152,6 +154,102 @@ def test_padding_that_counts_is_found(folder, tmp_path):
         from_onnx_folder(folder, tmp_path / "bundle")
     off = from_onnx_folder(folder, tmp_path / "bundle", gate="off")
     assert not off.manifest.artifacts[0].fidelity.enforced
+
+
+def test_padding_that_counts_is_found_beside_weights(folder, tiny_checkpoint, tmp_path):
+    shutil.copy(tiny_checkpoint / "model.safetensors", folder)
+    change(folder, ignoring_the_mask)
+    with pytest.raises(BelowGateError, match="in batches, where padding shows"):
+        from_onnx_folder(folder, tmp_path / "bundle")
+
+
+def write_lookup(folder: Path, hidden: int) -> np.ndarray:
+    """A graph of opset 13 that gives rows of a table as states; returns the table."""
+    table = np.random.default_rng(0).normal(size=(2000, hidden)).astype(np.float32)
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    states = helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["b", "l", hidden])
+    node = helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"])
+    graph = helper.make_graph(
+        [node], "lookup", inputs, [states], [onnx.numpy_helper.from_array(table, "table")]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, folder / "model.onnx")
+    return table
+
+
+def test_every_pooling_and_dense_are_added_in_the_graphs_own_opset(folder, tmp_path):
+    table = write_lookup(folder, 64)
+    kinds = ("Transformer", "Pooling", "Dense", "Normalize")
+    synthetic.write_json(folder / "modules.json", synthetic.modules_of(*kinds))
+    flags = {"word_embedding_dimension": 64, "pooling_mode_max_tokens": True, "pooling_mode_lasttoken": True}
+    synthetic.write_json(folder / "1_Pooling" / "config.json", flags)
+    weight = np.random.default_rng(1).normal(size=(16, 128)).astype(np.float32)
+    settings = {"in_features": 128, "out_features": 16, "bias": False}
+    synthetic.write_json(folder / "2_Dense" / "config.json", settings)
+    synthetic.write_weights(folder / "2_Dense", {"linear.weight": weight})
+    bundle = from_onnx_folder(folder, tmp_path / "bundle")
+    encoder = Encoder.load(bundle.path)
+    for text, vector in zip(TEXTS, encoder.encode(TEXTS), strict=True):
+        states = table[encoder.tokenizer.encode(text)]
+        expected = np.tanh(weight @ np.concatenate([states.max(axis=0), states[-1]]))
+        np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-5)
+    assert bundle.manifest.artifacts[0].requires["opset"] == "13"
+    assert [each["path"] for each in synthetic.read_json(bundle.path / "modules.json")][2:] == [
+        "2_Dense",
+        "3_Normalize",
+    ]
+
+
+@pytest.mark.parametrize("pooling", ["first_last_mean", "pooler"])
+def test_a_pooling_of_more_than_the_last_states_is_refused(folder, tmp_path, pooling):
+    change(folder, only_states)
+    with pytest.raises(UnsupportedModelError, match=f"{pooling}.*choose another"):
+        from_onnx_folder(folder, tmp_path / "bundle", pooling=pooling)
+
+
+def test_the_command(folder, tmp_path, monkeypatch, capsys, expected):
+    monkeypatch.chdir(tmp_path)
+    assert main(["given", "-o", "out"]) == 4
+    assert "but model.onnx: to make a bundle of it, add --exporter given" in capsys.readouterr().err
+    assert main(["given", "--exporter", "given", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["bundle"], result["artifacts"][0]["name"]) == ("given-onnx", "fp32-given")
+    np.testing.assert_allclose(Encoder.load("given-onnx").encode(TEXTS), expected, atol=1e-6)
+    (folder / "model.onnx").rename(folder / "other.onnx")
+    options = ["given", "--exporter", "given", "--max-length", "16", "--force"]
+    assert main([*options, "-o", "given-onnx"]) == 4
+    assert "name it with --graph" in capsys.readouterr().err
+    assert main([*options, "-o", "given-onnx", "--graph", "other.onnx"]) == 0
+    assert Bundle.open("given-onnx").manifest.tokenization.max_length == 16
+    assert main([*options, "--target", "native"]) == 2
+    assert "--target is not for --exporter given" in capsys.readouterr().err
+    assert main(["no-such-folder", "--exporter", "given"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("config", "length"),
+    [
+        ({}, 512),
+        ({"max_position_embeddings": 100}, 100),
+        ({"model_type": "roberta", "max_position_embeddings": 130, "pad_token_id": 1}, 128),
+        ({"model_type": "data2vec-text", "max_position_embeddings": 130, "pad_token_id": None}, 128),
+        ({"model_type": "t5", "max_position_embeddings": -1}, 512),
+    ],
+)
+def test_the_longest_text_is_what_the_files_say(folder, tmp_path, config, length):
+    synthetic.update_json(folder / "config.json", **config)
+    assert from_onnx_folder(folder, tmp_path / "bundle").manifest.tokenization.max_length == length
+
+
+def test_a_length_that_nothing_says_is_asked_for(folder, tmp_path):
+    synthetic.update_json(folder / "config.json", remove=("max_position_embeddings",))
+    (folder / "sentence_bert_config.json").unlink()
+    synthetic.update_json(folder / "tokenizer_config.json", model_max_length=1e30)
+    with pytest.raises(CheckpointError, match=r"how long a text may be.* sentence_bert_config\.json"):
+        from_onnx_folder(folder, tmp_path / "bundle")
 
 
 def test_places_and_lengths(folder, tmp_path):

@@ -46,6 +46,7 @@ def architecture_for(config: Config) -> Architecture:
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in _FAMILIES:
         raise UnsupportedModelError(
-            f"model_type {model_type!r} in config.json is not supported; known: {', '.join(_FAMILIES)}."
+            f"model_type {model_type!r} in config.json is not supported; known: {', '.join(_FAMILIES)}. "
+            "For others try --exporter torch."
         )
     return _FAMILIES[model_type]

@@ -228,9 +228,7 @@ _DENSE_VARIANTS: dict[str, tuple[Any, ...]] = {
 _WIDEST = 1 << 16  # of what a layer gives, as the native engine allows
 
 
-def read_dense(
-    pooling: str, folders: Sequence[Path], hidden: int, tensors: Tensors
-) -> tuple[Dense, ...]:
+def read_dense(pooling: str, folders: Sequence[Path], hidden: int, tensors: Tensors) -> tuple[Dense, ...]:
     """The linear layers after the pooling: the encoder's pooler where asked for, then the Dense modules.
 
     Args:

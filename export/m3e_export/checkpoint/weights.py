@@ -16,10 +16,11 @@ import numpy.typing as npt
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.errors import CheckpointError, ExportDependencyError, UntrustedCheckpointError
 
-__all__ = ["Tensors", "load_tensors"]
+__all__ = ["Tensors", "graph_files", "has_weights", "load_tensors"]
 
 _SAFETENSORS = "model.safetensors"
 _PICKLE = "pytorch_model.bin"
+_NAMES = (_SAFETENSORS, _PICKLE)
 _FLOAT_DTYPES: dict[str, Any] = {
     "F64": np.float64,
     "F32": np.float32,
@@ -58,16 +59,28 @@ def load_tensors(folder: Path) -> Tensors:
     return Tensors(arrays, digest.hexdigest())
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether ``folder`` holds what :func:`load_tensors` looks for."""
+    return any((folder / name).is_file() for name in (*_NAMES, *(f"{name}.index.json" for name in _NAMES)))
+
+
+def graph_files(folder: Path) -> list[Path]:
+    """Where other exporters put their ONNX graph in ``folder``."""
+    return [folder / "model.onnx", folder / "onnx" / "model.onnx"]
+
+
 def _weight_files(folder: Path) -> list[Path]:
-    for name in (_SAFETENSORS, _PICKLE):
+    for name in _NAMES:
         if (folder / name).is_file():
             return [folder / name]
         index = folder / f"{name}.index.json"
         if index.is_file():
             return _shards(folder, index)
-    raise CheckpointError(
-        f"{folder}: no {_SAFETENSORS} or {_PICKLE} (or their .index.json); is this a checkpoint folder?"
-    )
+    graph = next((each for each in graph_files(folder) if each.is_file()), None)
+    hint = "is this a checkpoint folder?"
+    if graph is not None:
+        hint = f"but {graph.relative_to(folder)}: to make a bundle of it, add --exporter given."
+    raise CheckpointError(f"{folder}: no {' or '.join(_NAMES)} (or their .index.json); {hint}")
 
 
 def _shards(folder: Path, index: Path) -> list[Path]:

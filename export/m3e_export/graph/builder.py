@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ __all__ = ["MICROSOFT", "OPSET", "GraphBuilder"]
 
 MICROSOFT = "com.microsoft"
 OPSET = 20  # the first with Gelu; LayerNormalization is there since 17
+_AXES_AS_INPUTS = 18
 _IR_VERSIONS = {20: 10, 23: 11}
 
 
 class GraphBuilder:
-    """Collects nodes and initializers of one graph."""
+    """Collects nodes and initializers of one graph, new (:meth:`finish`) or given (:meth:`append_to`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, opset: int = OPSET) -> None:
+        """``opset`` is that of a graph which there is already; a new one gets its own when it is closed."""
+        self._opset = opset
         self._tape = tape.Tape()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._weights: dict[str, ir.Value] = {}
@@ -35,6 +39,12 @@ class GraphBuilder:
     ) -> list[ir.Value]:
         """Append a node with several outputs."""
         return list(self._tape.op_multi_out(op_type, inputs, attributes, domain=domain, num_outputs=outputs))
+
+    def reduce(self, op_type: str, x: ir.Value, axis: int, keepdims: bool) -> ir.Value:
+        """A reduction over one axis: an input for ReduceSum, and since opset 18 for the others too."""
+        if op_type != "ReduceSum" and self._opset < _AXES_AS_INPUTS:
+            return self.op(op_type, x, axes=[axis], keepdims=int(keepdims))
+        return self.op(op_type, x, self.constant([axis], np.int64), keepdims=int(keepdims))
 
     def weight(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
         """A named initializer, added once: layers that share weights ask for it again."""
@@ -68,3 +78,28 @@ class GraphBuilder:
             name=name,
         )
         return ir.Model(graph, ir_version=_IR_VERSIONS[opset], producer_name=producer)
+
+    def append_to(self, graph: ir.Graph) -> None:
+        """Add what was collected to ``graph``, under names that it does not have yet, and put it in order."""
+        nodes, initializers = list(self._tape.nodes), list(self._tape.initializers)
+        taken = {value.name for value in (*graph.inputs, *graph.initializers.values())}
+        taken |= {node.name for node in graph}
+        taken |= {value.name for node in graph for value in node.outputs}
+        for value in initializers:
+            value.name = _free(str(value.name), taken)
+            graph.register_initializer(value)
+        for node in nodes:
+            for value in node.outputs:
+                value.name = value.name or _free(node.op_type.lower(), taken)
+            node.name = node.outputs[0].name
+        graph.extend(nodes)
+        graph.sort()
+        graph.opset_imports.update({node.domain: 1 for node in nodes if node.domain})
+
+
+def _free(name: str, taken: set[str | None]) -> str:
+    """``name`` or the first of name_1, name_2 … that is not ``taken``; now it is."""
+    names = (f"{name}_{number}" if number else name for number in itertools.count())
+    found = next(each for each in names if each not in taken)
+    taken.add(found)
+    return found

@@ -8,7 +8,7 @@ are those of the dialect's :mod:`m3e_export.graph.texts`. Outputs: ``sentence_em
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +18,10 @@ from m3e_export.architectures import EncoderSpec, EncoderWeights, LayerWeights
 from m3e_export.checkpoint.pooling import Dense, PoolingSpec, pooling_spec
 from m3e_export.graph.builder import GraphBuilder
 from m3e_export.graph.dialects.base import Dialect
+from m3e_export.graph.head import finish, reduce_states
 from m3e_export.precision.plan import PrecisionPlan
 
 __all__ = ["GraphOptions", "build_model"]
-
-_MIN_NORM = 1e-12  # torch.nn.functional.normalize's eps
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def build_model(
         early.setdefault("first layer", hidden)
     states = texts.states(dialect.to_float32(hidden), spec.hidden)
     pooled = _pool(dialect, states, early, pooling)
-    sentence = _finish(builder, pooled, options)
+    sentence = finish(builder, pooled, options.dense, options.normalize)
     outputs = [sentence]
     width = len(options.dense[-1].bias) if options.dense else pooling.width(spec.hidden)
     _output(sentence, "sentence_embedding", ["batch", width])
@@ -115,32 +114,13 @@ def _pool(
 ) -> ir.Value:
     """One vector of each text, float32 ``[texts, width]``."""
     builder, texts = dialect.builder, dialect.texts
-    parts = [texts.reduce(reduction, states) for reduction in pooling.reductions]
-    pooled = parts[0] if len(parts) == 1 else builder.op("Concat", *parts, axis=1)
+    pooled = reduce_states(texts, pooling.reductions, states)
     if pooling.early is None:
         return pooled
     before = early[pooling.early]
     before = before if pooling.early == "words" else dialect.to_float32(before)
     mean = texts.mean(texts.states(before, dialect.spec.hidden))
     return builder.op("Mul", builder.op("Add", mean, pooled), builder.constant(0.5, np.float32))
-
-
-def _finish(builder: GraphBuilder, sentence: ir.Value, options: GraphOptions) -> ir.Value:
-    """The layers after the pooling, and normalization. Always float32: they are small and decide much."""
-    sentence = _dense(builder, sentence, options.dense)
-    if not options.normalize:
-        return sentence
-    length = builder.op("ReduceL2", sentence, builder.constant([1], np.int64), keepdims=1)
-    return builder.op("Div", sentence, builder.op("Max", length, builder.constant(_MIN_NORM, np.float32)))
-
-
-def _dense(builder: GraphBuilder, sentence: ir.Value, layers: Sequence[Dense]) -> ir.Value:
-    for index, layer in enumerate(layers):
-        weight = builder.weight(f"dense.{index}.weight", layer.weight)
-        sentence = builder.op("MatMul", sentence, weight)
-        sentence = builder.op("Add", sentence, builder.weight(f"dense.{index}.bias", layer.bias))
-        sentence = builder.op("Tanh", sentence) if layer.activation == "tanh" else sentence
-    return sentence
 
 
 def _output(value: ir.Value, name: str, shape: list[str | int]) -> None:

@@ -105,8 +105,6 @@ class PaddedTexts(Texts):
     def __init__(self, builder: GraphBuilder) -> None:
         super().__init__(builder)
         self.mask = self.input("attention_mask", ir.DataType.INT64)
-        self.batch = builder.op("Shape", self.input_ids, start=0, end=1)
-        self.length = builder.op("Shape", self.input_ids, start=1, end=2)
         self.prompt_length: ir.Value | None = None
 
     def input(self, name: str, dtype: ir.DataType) -> ir.Value:
@@ -114,6 +112,16 @@ class PaddedTexts(Texts):
         value = ir.Value(name=name, shape=ir.Shape(["batch", "length"]), type=ir.TensorType(dtype))
         self.inputs.append(value)
         return value
+
+    @cached_property
+    def batch(self) -> ir.Value:
+        """Number of texts, int64 ``[1]``."""
+        return self.builder.op("Shape", self.input_ids, start=0, end=1)
+
+    @cached_property
+    def length(self) -> ir.Value:
+        """Length of the longest text, int64 ``[1]``."""
+        return self.builder.op("Shape", self.input_ids, start=1, end=2)
 
     def split(self, *last: int) -> ir.Value:
         """The shape ``[batch, length, *last]``."""
@@ -206,7 +214,7 @@ class PaddedTexts(Texts):
         op, const = self.builder.op, self.builder.constant
         token = op("Unsqueeze", op("Greater", self.weights, const(0, np.float32)), const([2], np.int64))
         shown = op("Where", token, states, const(_LOWEST, np.float32))
-        largest = op("ReduceMax", shown, const([1], np.int64), keepdims=0)
+        largest = self.builder.reduce("ReduceMax", shown, 1, keepdims=False)
         return op("Mul", largest, self.any_tokens)
 
     def _sum(self, states: ir.Value, weights: ir.Value) -> ir.Value:

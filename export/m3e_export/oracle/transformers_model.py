@@ -5,19 +5,19 @@ Whatever model_type transformers knows by itself can be loaded. Code that a chec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import normalizers
+from tokenizers import Tokenizer, normalizers
 
 from m3e_export.checkpoint.layout import Layout
 from m3e_export.checkpoint.tokenizer import only_bert_vocabulary
 from m3e_export.errors import CheckpointError, UnsupportedModelError
+from m3e_export.quiet import quiet
 
-__all__ = ["load_model", "load_tokenizer"]
+__all__ = ["load_fast_tokenizer", "load_model", "load_tokenizer"]
 
 _OPTIONAL = ("pooler.", "position_ids", "token_type_ids")
 
@@ -50,12 +50,20 @@ def load_model(config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.f
     own = _without_prefix(tensors, empty.state_dict(), empty.base_model_prefix)
     state = {name: torch.from_numpy(tensor.copy()) for name, tensor in own.items()}
     try:
-        with _quiet(transformers):
+        with quiet():  # what is missing is an error below
             model, found = type(empty).from_pretrained(
-                None, config=known, state_dict=state, output_loading_info=True, dtype=torch.float32
+                None,
+                config=known,
+                state_dict=state,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                dtype=torch.float32,
             )
-    except Exception as error:  # tensors of other shapes, and what else a conversion finds wrong
+    except Exception as error:  # whatever a conversion finds wrong
         raise CheckpointError(f"the weights do not fit a {model_type!r} model: {_reason(error)}") from error
+    if found["mismatched_keys"]:
+        name, shape, expected = min(found["mismatched_keys"])
+        raise CheckpointError(f"{name}: shape {tuple(shape)}, config.json says {tuple(expected)}.")
     lacking = sorted(name for name in found["missing_keys"] if not any(part in name for part in _OPTIONAL))
     if lacking:
         raise CheckpointError(f"the checkpoint lacks {', '.join(lacking[:5])}.")
@@ -83,6 +91,26 @@ def load_tokenizer(layout: Layout, model_type: str) -> Any:
     return tokenizer
 
 
+def load_fast_tokenizer(layout: Layout, model_type: str) -> Tokenizer:
+    """What computes in :func:`load_tokenizer`'s tokenizer, without padding and truncation.
+
+    Raises:
+        CheckpointError: its files are missing or broken.
+        UnsupportedModelError: it is written in Python alone.
+    """
+    loaded = load_tokenizer(layout, model_type)
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise UnsupportedModelError(
+            f"{layout.transformer}: its tokenizer, {type(loaded).__name__}, has no tokenizer.json, and "
+            "transformers makes none."
+        )
+    copy = Tokenizer.from_str(backend.to_str())
+    copy.no_padding()
+    copy.no_truncation()
+    return copy
+
+
 def _without_prefix(
     tensors: Mapping[str, npt.NDArray[np.float32]], names: Mapping[str, Any], base: str
 ) -> Mapping[str, npt.NDArray[np.float32]]:
@@ -94,21 +122,6 @@ def _without_prefix(
         return tensors
     start = len(prefixes[0])
     return {name[start:]: tensor for name, tensor in tensors.items() if name.startswith(prefixes[0])}
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No bars, and no report of tensors that are left over: what is missing is an error here."""
-    talk = transformers.utils.logging
-    level, bars = talk.get_verbosity(), talk.is_progress_bar_enabled()
-    talk.set_verbosity_error()
-    talk.disable_progress_bar()
-    try:
-        yield
-    finally:
-        talk.set_verbosity(level)
-        if bars:
-            talk.enable_progress_bar()
 
 
 def _reason(error: Exception) -> str:

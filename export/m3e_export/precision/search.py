@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,9 @@ from m3e_export.precision.smoothing import (
 from m3e_runtime.outputs import normalize
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Int8Rules", "Int8Search", "float_plan"]
+__all__ = ["Int8Rules", "Int8Search", "fewer_and_fewer", "float_plan"]
+
+Item = TypeVar("Item")
 
 Array = npt.NDArray[np.float32]
 Strength = float | None
@@ -89,9 +92,8 @@ class Int8Search:
     def plans(self, tick: Callable[[int], object]) -> Iterator[PrecisionPlan]:
         """Plans from all matrices in int8 to none, the most sensitive ones leaving first.
 
-        Sensitivity is the relative output error of the matrix on its sampled inputs. The number kept in
-        fp16 grows 0, 1, 2, 4, 8 …: few builds, and at most twice as many kept as needed. ``tick`` is told
-        of each of the :attr:`steps`.
+        Sensitivity is the relative output error of the matrix on its sampled inputs. ``tick`` is told of
+        each of the :attr:`steps`.
         """
         strengths = self._best_strengths(tick)
         chosen = []
@@ -102,12 +104,8 @@ class Int8Search:
         chosen.sort(
             key=lambda pair: -relative_error(pair[0], pair[1], self._rules.activations, samples[pair[0].name])
         )
-        kept = 0
-        while True:
-            yield self._plan({linear.name: quantized for linear, quantized in chosen[kept:]})
-            if kept >= len(chosen):
-                return
-            kept = min(max(1, kept * 2), len(chosen))
+        for left in fewer_and_fewer(chosen):
+            yield self._plan({linear.name: quantized for linear, quantized in left})
 
     def _best_strengths(self, tick: Callable[[int], object]) -> dict[str, Strength]:
         """One pass of coordinate descent over the kinds of matrices, by the error of the whole model.
@@ -153,6 +151,18 @@ class Int8Search:
             return quantized
         largest = sample.largest if factors is None else sample.largest * factors
         return dataclasses.replace(quantized, input_scale=float(largest.max()) / 127)
+
+
+def fewer_and_fewer(ranked: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """``ranked`` without its first 0, 1, 2, 4, 8 … items, and at last without any.
+
+    As matrices that leave int8: few builds, and at most twice as many left out as needed.
+    """
+    out = 0
+    while out < len(ranked):
+        yield ranked[out:]
+        out = max(1, out * 2)
+    yield ranked[len(ranked) :]
 
 
 def _kind(linear: Linear) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from m3e_export.errors import CheckpointError
 
-__all__ = ["built_in", "read_texts"]
+__all__ = ["built_in", "gate_texts", "read_texts"]
 
 _FEWEST = 20
 
@@ -18,6 +18,15 @@ def built_in(name: str) -> tuple[str, ...]:
     return _parse_lines(
         resources.files(__package__).joinpath(f"{name}.jsonl").read_text(encoding="utf-8"), name
     )
+
+
+def gate_texts(gate: str) -> tuple[str, ...]:
+    """The texts of a gate as ``--gate`` takes it: ``default``, ``off``, or a file.
+
+    Raises:
+        CheckpointError: as :func:`read_texts`.
+    """
+    return built_in("gate") if gate in ("default", "off") else read_texts(Path(gate))
 
 
 def read_texts(file: Path) -> tuple[str, ...]:

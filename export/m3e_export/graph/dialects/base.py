@@ -16,8 +16,8 @@ import onnx_ir as ir
 from m3e_export.architectures import Activation, EncoderSpec, EncoderWeights, Linear, Norm
 from m3e_export.errors import UnsupportedModelError
 from m3e_export.graph.builder import OPSET, GraphBuilder
+from m3e_export.graph.dialects.rowwise import RowwiseProducts, integer_product
 from m3e_export.graph.texts import PaddedTexts, Texts
-from m3e_export.precision.activations import ZERO_POINT
 from m3e_export.precision.int8 import QuantizedLinear
 from m3e_export.precision.plan import PrecisionPlan
 
@@ -70,7 +70,7 @@ class Dialect(abc.ABC):
         self.relative_bias = relative_bias
         self.texts = self.texts_type(builder)
         self._parameters: dict[str, ir.Value] = {}
-        self._zeros: dict[int, ir.Value] = {}
+        self._products = RowwiseProducts(builder, self.integer_product)
 
     def leave_out_prompts(self) -> None:
         """Do not pool the tokens of prompts: see :meth:`PaddedTexts.leave_out_prompts`.
@@ -115,12 +115,7 @@ class Dialect(abc.ABC):
 
     def integer_product(self, codes: ir.Value, linear: QuantizedLinear, zero_point: ir.Value) -> ir.Value:
         """``(codes - zero_point) @ weights`` times the weights' scales, float32."""
-        builder = self.builder
-        weights = builder.weight(f"{linear.name}.codes", linear.codes)
-        sums = builder.op(
-            "Cast", builder.op("MatMulInteger", codes, weights, zero_point), to=ir.DataType.FLOAT
-        )
-        return builder.op("Mul", sums, builder.weight(f"{linear.name}.scales", linear.scales))
+        return integer_product(self.builder, codes, linear, zero_point)
 
     def plain_attention(self, query: ir.Value, key: ir.Value, value: ir.Value, mask: ir.Value) -> ir.Value:
         """Attention as two products around a softmax.
@@ -211,34 +206,7 @@ class Dialect(abc.ABC):
         _expect(every, "an integer product wherever a matrix is quantized", counts)
 
     def _quantized_product(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:
-        """Quantize each row of ``x`` by its own range, multiply in integers, scale back.
-
-        A scale for each row keeps a text's result independent of the texts beside it.
-        """
-        op, const = self.builder.op, self.builder.constant
-        if linear.shift:  # ReLU's is zero
-            x = op("Add", x, const(linear.shift, np.float32))
-        if linear.smoothing is not None:
-            x = op("Mul", x, self.builder.weight(f"{linear.name}.smoothing", linear.smoothing))
-        if linear.shift is None:
-            zero, steps, magnitude = ZERO_POINT, ZERO_POINT - 1, op("Abs", x)
-        else:
-            zero, steps, magnitude = 0, 255, x
-        largest = op("ReduceMax", magnitude, const([1], np.int64), keepdims=1)
-        largest = op("Max", largest, const(1e-20, np.float32))
-        scale = op("Mul", largest, const(1.0 / steps, np.float32))
-        rows = op("Reshape", scale, const([-1], np.int64))
-        codes = op("QuantizeLinear", x, rows, self._zero_points(rows, zero), axis=0)
-        return op("Mul", self.integer_product(codes, linear, const(zero, np.uint8)), scale)
-
-    def _zero_points(self, rows: ir.Value, zero: int) -> ir.Value:
-        """``zero`` for every row, uint8 like ``rows``; all matrices have the same rows, so it is shared."""
-        if zero not in self._zeros:
-            value = ir.tensor(np.array([zero], np.uint8))
-            self._zeros[zero] = self.builder.op(
-                "ConstantOfShape", self.builder.op("Shape", rows), value=value
-            )
-        return self._zeros[zero]
+        return self._products(x, linear)
 
 
 def _expect(condition: bool, what: str, counts: Counter[str]) -> None:

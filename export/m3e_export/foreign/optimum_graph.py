@@ -1,0 +1,59 @@
+"""A graph by Optimum: of the families that it has a configuration for."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from m3e_export.errors import ExportDependencyError, UnsupportedModelError
+from m3e_export.graph.builder import OPSET
+from m3e_export.quiet import quiet
+
+__all__ = ["check_optimum", "optimum_graph"]
+
+
+def check_optimum() -> None:
+    """Find out early whether :func:`optimum_graph` can run.
+
+    Raises:
+        ExportDependencyError: Optimum's exporter is missing.
+    """
+    found = importlib.util.find_spec("optimum")
+    if found is None or importlib.util.find_spec("optimum.exporters.onnx") is None:
+        raise ExportDependencyError(
+            "--exporter optimum needs Optimum's exporter, in an environment of its own: "
+            "`pip install 'm3e-runtime[cpu,export,optimum]'`."
+        )
+
+
+def optimum_graph(model: Any, model_type: str) -> ir.Model:
+    """Let Optimum export ``model``, of transformers, as a feature extractor.
+
+    Raises:
+        UnsupportedModelError: Optimum cannot; the message holds its own words.
+    """
+    from optimum.exporters.onnx import onnx_export_from_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with quiet():
+                onnx_export_from_model(
+                    copy.deepcopy(model),  # whose configuration it changes
+                    folder,
+                    task="feature-extraction",
+                    opset=OPSET,
+                    do_validation=False,
+                )
+        except Exception as error:  # Optimum raises whatever the model's code does
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise UnsupportedModelError(
+                f"model_type {model_type!r}: Optimum cannot export it: {lines[0]}"
+            ) from error
+        graph: ir.Model = ir.from_proto(onnx.load(str(Path(folder) / "model.onnx")))
+        return graph

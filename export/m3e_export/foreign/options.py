@@ -1,0 +1,55 @@
+"""Options that make no sense with another exporter: refused, never ignored."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from m3e_export.errors import OptionError
+from m3e_export.request import ExportRequest
+
+__all__ = ["check_options"]
+
+_FLAGS = {
+    "precisions": "--precision",
+    "targets": "--target",
+    "calibration": "--calibration",
+    "oracle": "--oracle",
+    "engine": "an option of TensorRT's engines",
+    "revision": "--revision",
+    "graph": "--graph",
+}
+_ONE_GRAPH = "it gives one graph, for ONNX Runtime on a CPU"
+_AS_IT_IS = "the graph stays as it is"
+_WRITTEN = {"targets": _ONE_GRAPH, "engine": _ONE_GRAPH, "graph": "it writes the graph itself"}
+_REASONS: dict[str, dict[str, str]] = {
+    "torch": _WRITTEN,
+    "optimum": _WRITTEN,
+    "given": {
+        "targets": _ONE_GRAPH,
+        "engine": _ONE_GRAPH,
+        "precisions": _AS_IT_IS,
+        "calibration": _AS_IT_IS,
+        "oracle": "the weights beside the graph judge it, or else it itself",
+        "revision": "the graph is in a folder",
+    },
+}
+
+
+def check_options(request: ExportRequest) -> None:
+    """See that every option that was given is of use with ``request.exporter``, which is not our own.
+
+    Raises:
+        OptionError: one is not; the message says why.
+    """
+    silent = ExportRequest(request.checkpoint, request.output)
+    given = dataclasses.asdict(request)
+    for name, reason in _REASONS[request.exporter].items():
+        if given[name] != dataclasses.asdict(silent)[name]:
+            raise OptionError(f"{_FLAGS[name]} is not for --exporter {request.exporter}: {reason}.")
+    if request.oracle == "numpy":
+        raise OptionError(
+            f"--oracle numpy is not for --exporter {request.exporter}: it knows the families of our own "
+            "exporter only; PyTorch judges the others."
+        )
+    if request.calibration is not None and "int8" not in request.precisions:
+        raise OptionError("--calibration is for --precision int8.")

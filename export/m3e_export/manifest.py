@@ -1,0 +1,57 @@
+"""Filling in a bundle's manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import m3e_runtime
+from m3e_export.bundle_writer import write_companions, write_tokenizer
+from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.fidelity import Gate
+from m3e_runtime.manifest import SCHEMA_VERSION, Artifact, GoldenVectors, Manifest, Source, Tokenization
+
+__all__ = ["complete_manifest"]
+
+_GOLDEN_TEXTS = 16
+
+
+def complete_manifest(
+    checkpoint: BaseCheckpoint,
+    gate: Gate,
+    artifacts: tuple[Artifact, ...],
+    folder: Path,
+    loadable: bool = True,
+) -> Manifest:
+    """The manifest of ``artifacts`` in ``folder``, where the tokenizer is written now.
+
+    So are the files that other tools look for, if the graphs are ``loadable`` there: they give states.
+    """
+    tokenizer = write_tokenizer(folder, checkpoint)
+    companions = write_companions(folder, checkpoint) if loadable else ()
+    layout: Any = checkpoint.layout
+    # Spread over the texts, so that short and long ones are among them.
+    chosen = np.linspace(0, len(gate.texts) - 1, min(_GOLDEN_TEXTS, len(gate.texts))).astype(int)
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        exporter=f"m3e-runtime {m3e_runtime.__version__}",
+        source=Source(checkpoint.source, checkpoint.weights_sha256, checkpoint.model_type),
+        licence=checkpoint.licence,
+        dimension=checkpoint.dimension,
+        pooling=layout.pooling,
+        normalize=layout.normalize,
+        tokenization=Tokenization(
+            file=tokenizer,
+            max_length=checkpoint.max_length,
+            pad_token_id=checkpoint.pad_token_id,
+        ),
+        similarity=layout.similarity,
+        prompts=layout.prompts,
+        default_prompt_name=layout.default_prompt_name,
+        artifacts=artifacts,
+        golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.reference[chosen], gate.prompt),
+        files=companions,
+        include_prompt=layout.include_prompt,
+    )

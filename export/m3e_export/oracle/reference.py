@@ -1,0 +1,33 @@
+"""The original's vectors as the gate's reference."""
+
+from __future__ import annotations
+
+from m3e_export.checkpoint.layout import Layout
+from m3e_export.fidelity import Gate
+from m3e_export.oracle.choice import Oracle
+from m3e_export.texts import gate_texts
+from m3e_runtime.progress import progress_bar
+
+__all__ = ["ask"]
+
+_PROMPT = "Represent the sentence: "
+
+
+def ask(oracle: Oracle, layout: Layout, gate: str) -> Gate:
+    """The gate called ``gate``, as ``--gate`` takes it, with ``oracle`` as its judge.
+
+    Raises:
+        CheckpointError: its file cannot be read, or has too few texts.
+    """
+    texts, prompt = gate_texts(gate), _prompt_to_judge(layout)
+    with progress_bar(len(texts), "text", f"Original model ({oracle.name.split()[0]})") as bar:
+        reference = oracle.encode(texts, bar.update, prompt)
+    return Gate(texts, oracle.name, reference, enforced=gate != "off", prompt=prompt)
+
+
+def _prompt_to_judge(layout: Layout) -> str:
+    """One of the checkpoint's own, if it has any, where the pooling leaves prompts out."""
+    if layout.include_prompt:
+        return ""
+    preferred = layout.prompts.get(layout.default_prompt_name or "", "")
+    return preferred or next(filter(None, layout.prompts.values()), _PROMPT)

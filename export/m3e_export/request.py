@@ -1,0 +1,43 @@
+"""What ``m3e-export`` can be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from m3e_export.checkpoint.layout import Pooling
+from m3e_export.oracle.choice import OracleName
+from m3e_runtime.trt import EngineOptions
+
+__all__ = ["EXPORTERS", "PRECISIONS", "ExportRequest", "ExporterName"]
+
+PRECISIONS = ("fp32", "fp16", "int8")  # most precise first
+
+ExporterName = Literal["own", "torch", "optimum", "given"]
+EXPORTERS: tuple[ExporterName, ...] = ("own", "torch", "optimum", "given")
+"""Who writes the graph: we, of the families that we know; another exporter; or nobody, since it is there."""
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export. Field by field the options of ``m3e-export``; no targets: the CPU's.
+
+    ``engine`` is for TensorRT; without profiles it gets those of :func:`m3e_runtime.trt.default_profiles`.
+    ``graph`` is the file that the exporter ``given`` takes, relative to the checkpoint's folder.
+    """
+
+    checkpoint: str
+    output: Path
+    precisions: tuple[str, ...] = ("fp32",)
+    targets: tuple[str, ...] = ()
+    calibration: Path | None = None
+    max_length: int | None = None
+    pooling: Pooling | None = None
+    gate: str = "default"
+    oracle: OracleName = "auto"
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    force: bool = False
+    revision: str | None = None
+    exporter: ExporterName = "own"
+    graph: str | None = None
