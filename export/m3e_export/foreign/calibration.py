@@ -12,6 +12,7 @@ import onnx_ir as ir
 from m3e_export.foreign.matrices import find_matrices
 from m3e_export.graph import save_model
 from m3e_export.precision.calibration import InputSample
+from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["sample_inputs"]
@@ -37,7 +38,9 @@ def sample_inputs(
     random = np.random.default_rng(0)  # the same texts give the same bundle
     with tempfile.TemporaryDirectory() as folder:
         file = save_model(watched, Path(folder) / "watched.onnx")[0]
-        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = available_threads()
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         for ids in token_ids:
             row = ids.astype(np.int64)[None, :]
             feed = {"input_ids": row, "attention_mask": np.ones_like(row)}

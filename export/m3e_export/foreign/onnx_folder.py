@@ -79,8 +79,8 @@ def from_onnx_folder(
         OptionError: an option's value cannot be used.
     """
     folder = Path(folder)
-    source = _find(folder, file)
     files = ForeignFiles.read(str(folder), folder, pooling, max_length)
+    source = _find(folder, file)
     model = _load(source)
     check_interface(model.graph, str(source))
     checkpoint = _checkpoint(files, model.graph, source)
