@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -180,11 +181,21 @@ def test_poolings_dense_and_normalize(checkpoints, through_torch, sentence_trans
     assert (bundle.manifest.dimension, bundle.manifest.tokenization.max_length) == (32, 100)
     found = Encoder.load(bundle.path).encode(texts)
     np.testing.assert_allclose(found, made.encode(texts), atol=1e-5)
-    again = sentence_transformer_folder(bundle.path)
-    assert again == ["Transformer", "Pooling", "Dense", "Normalize"]
+    assert modules_of(bundle.path) == ["Transformer", "Pooling", "Dense", "Normalize"]
 
 
-def sentence_transformer_folder(folder):
+def test_weights_of_another_family_judge_a_given_graph(checkpoints, bundles, through_torch, tmp_path):
+    folder = shutil.copytree(checkpoints["electra"], tmp_path / "copy")
+    shutil.copytree(bundles("electra").path / "onnx", folder / "onnx")
+    bundle = through_torch(folder, exporter="given")
+    assert bundle.manifest.artifacts[0].fidelity.oracle.startswith("torch")
+    assert bundle.manifest.artifacts[0].fidelity.min_cosine >= 0.99999
+    synthetic.rewrite_tensors(folder, embeddings_project__weight=np.ones((64, 32), np.float32))
+    with pytest.raises(BelowGateError, match="min_cosine"):
+        through_torch(folder, exporter="given", force=True)
+
+
+def modules_of(folder):
     return [each["type"].rsplit(".", 1)[-1] for each in synthetic.read_json(folder / "modules.json")]
 
 
@@ -268,8 +279,6 @@ def test_options_of_no_use_are_refused(checkpoints, through_torch, options, word
 
 
 def test_no_code_of_a_checkpoint_is_run(checkpoints, through_torch, tmp_path):
-    import shutil
-
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "ran"),)
@@ -288,8 +297,6 @@ def test_no_code_of_a_checkpoint_is_run(checkpoints, through_torch, tmp_path):
 
 
 def test_a_tensor_that_is_missing_or_of_another_shape_is_named(checkpoints, through_torch, tmp_path):
-    import shutil
-
     folder = shutil.copytree(checkpoints["electra"], tmp_path / "copy")
     synthetic.rewrite_tensors(folder, embeddings_project__weight=np.zeros((3, 4), np.float32))
     with pytest.raises(CheckpointError, match=r"embeddings_project\.weight: shape \(3, 4\), .* \(64, 32\)"):

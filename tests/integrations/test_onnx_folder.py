@@ -204,6 +204,16 @@ def test_every_pooling_and_dense_are_added_in_the_graphs_own_opset(folder, tmp_p
     ]
 
 
+def test_a_graph_with_dense_modules_in_it_is_no_folder_for_other_tools(folder, tmp_path, expected):
+    """They would pool its states, and the Dense module is in the graph alone."""
+    synthetic.write_json(
+        folder / "modules.json", synthetic.modules_of("Transformer", "Pooling", "Dense", "Normalize")
+    )
+    bundle = from_onnx_folder(folder, tmp_path / "bundle")
+    np.testing.assert_allclose(Encoder.load(bundle.path).encode(TEXTS), expected, atol=1e-6)
+    assert not (bundle.path / "modules.json").exists()
+
+
 @pytest.mark.parametrize("pooling", ["first_last_mean", "pooler"])
 def test_a_pooling_of_more_than_the_last_states_is_refused(folder, tmp_path, pooling):
     change(folder, only_states)

@@ -43,12 +43,16 @@ _WIDTH_KEYS = ("hidden_size", "dim", "d_model", "emb_dim")
 
 @dataclass(frozen=True)
 class ForeignFiles:
-    """A folder, which the user calls ``source``; its layout, and the config.json of its transformer."""
+    """A folder, which the user calls ``source``; its layout, and the config.json of its transformer.
+
+    ``pooling`` is what was given by hand, ``max_length`` in tokens.
+    """
 
     source: str
     folder: Path
     layout: Layout
     config: dict[str, Any]
+    pooling: Pooling | None
     max_length: int
 
     @staticmethod
@@ -67,7 +71,7 @@ class ForeignFiles:
                 "--exporter own can do it, for the families that are built in."
             )
         config = read_object(layout.transformer / "config.json", required=True)
-        return ForeignFiles(source, folder, layout, config, _max_length(layout, config, max_length))
+        return ForeignFiles(source, folder, layout, config, pooling, _max_length(layout, config, max_length))
 
     @property
     def model_type(self) -> str:

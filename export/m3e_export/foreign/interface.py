@@ -99,8 +99,7 @@ def settle_outputs(model: ir.Model, checkpoint: BaseCheckpoint) -> None:
     graph, builder = model.graph, GraphBuilder(opset_of(model))
     sentence = next((value for value in graph.outputs if value.name == SENTENCE), None)
     states = states_of(graph)
-    for value in graph.outputs:  # their names are given anew
-        value.name = f"given_{value.name}"
+    _free_names(graph)
     if states is not None:
         states = _float32(builder, states)
     if sentence is None:
@@ -116,6 +115,14 @@ def settle_outputs(model: ir.Model, checkpoint: BaseCheckpoint) -> None:
         graph.outputs.append(_output(states, _STATES[0], ["batch", "length", checkpoint.hidden]))
     builder.append_to(graph)
     RemoveUnusedNodesPass()(model)
+
+
+def _free_names(graph: ir.Graph) -> None:
+    """Rename what the graph gives: the names are needed for what it will give."""
+    taken = {value.name for node in graph for value in node.outputs}
+    for value in graph.outputs:
+        while value.name in taken:
+            value.name = f"given_{value.name}"
 
 
 def _inputs(graph: ir.Graph) -> dict[str, ir.Value]:

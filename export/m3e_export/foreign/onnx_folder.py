@@ -92,7 +92,8 @@ def from_onnx_folder(
         run = GraphRun(written[0], token_ids, "Judging the given graph")
         opened = _gate(files, checkpoint, run, gate)
         artifact = _artifact(model, checkpoint, opened, run, [entry_of(work, each) for each in written])
-        loadable = states_of(model.graph) is not None
+        # Elsewhere, Dense modules are files of their own, which are not asked for where the graph has them.
+        loadable = states_of(model.graph) is not None and len(checkpoint.dense) == len(files.layout.dense)
         write_manifest(work, complete_manifest(checkpoint, opened, (artifact,), work, loadable))
     return Bundle.open(output)
 
@@ -107,9 +108,8 @@ def _find(folder: Path, file: str | None) -> Path:
 
 def _load(file: Path) -> ir.Model:
     try:
-        model: ir.Model = ir.from_proto(
-            onnx.load(str(file))
-        )  # onnx sees to it that weights are beside the graph
+        # onnx refuses weights outside the graph's folder.
+        model: ir.Model = ir.from_proto(onnx.load(str(file)))
     except Exception as error:  # protobuf's, the checker's and the system's have no common base
         raise CheckpointError(f"{file}: cannot be read as an ONNX graph ({error}).") from error
     unknown = _domains(model.graph) - {*_STANDARD, MICROSOFT}
@@ -161,10 +161,13 @@ def _gate(files: ForeignFiles, checkpoint: BaseCheckpoint, run: GraphRun, gate: 
 
 
 def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:
-    """PyTorch's model, or where it is not installed our own of the families that we know."""
-    if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
-        pooling = files.layout.pooling
-        return load_oracle(load_checkpoint(str(files.folder), pooling=pooling, max_length=files.max_length))
+    """Of a family that we know, or else PyTorch's where it is installed."""
+    options: dict[str, Any] = {"pooling": files.pooling, "max_length": files.max_length}
+    try:
+        return load_oracle(load_checkpoint(str(files.folder), **options))
+    except UnsupportedModelError:
+        if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
+            raise
     from m3e_export.oracle.torch_oracle import TorchOracle
 
     hidden = files.width(None)

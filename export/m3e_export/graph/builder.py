@@ -83,15 +83,15 @@ class GraphBuilder:
         """Add what was collected to ``graph``, under names that it does not have yet, and put it in order."""
         nodes, initializers = list(self._tape.nodes), list(self._tape.initializers)
         taken = {value.name for value in (*graph.inputs, *graph.initializers.values())}
-        taken |= {node.name for node in graph}
         taken |= {value.name for node in graph for value in node.outputs}
+        named = {node.name for node in graph}
         for value in initializers:
             value.name = _free(str(value.name), taken)
             graph.register_initializer(value)
         for node in nodes:
             for value in node.outputs:
                 value.name = value.name or _free(node.op_type.lower(), taken)
-            node.name = node.outputs[0].name
+            node.name = _free(str(node.outputs[0].name), named)
         graph.extend(nodes)
         graph.sort()
         graph.opset_imports.update({node.domain: 1 for node in nodes if node.domain})

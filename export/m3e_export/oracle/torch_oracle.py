@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.weights import load_tensors
+from m3e_export.errors import CheckpointError
 from m3e_export.oracle.sentence import sentence_vector
 from m3e_export.oracle.transformers_model import load_model, load_tokenizer
 from m3e_runtime.outputs import normalize
@@ -55,13 +56,15 @@ class TorchOracle:
 
     def _encode_one(self, text: str, left_out: int) -> npt.NDArray[np.float32]:
         inputs = self._tokenizer(text, truncation=True, max_length=self._max_length, return_tensors="pt")
-        with self._torch.inference_mode():
-            words = self._model.get_input_embeddings()(inputs["input_ids"])
-            found = self._model(
-                input_ids=inputs["input_ids"],
-                attention_mask=inputs["attention_mask"],
-                output_hidden_states=True,
-            )
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        try:
+            with self._torch.inference_mode():
+                words = self._model.get_input_embeddings()(ids)
+                found = self._model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        except Exception as error:  # whatever the model's code raises, as beyond the end of its tables
+            raise CheckpointError(
+                f"the original model fails on a text of {ids.shape[1]} tokens: {error}"
+            ) from error
         # Some models normalize once more behind the last of their hidden_states.
         states = [*found.hidden_states[:-1], found.last_hidden_state]
         arrays = [each[0].numpy() for each in states]
