@@ -106,6 +106,7 @@ FOREIGN: dict[str, tuple[str, str, dict[str, Any]]] = {
         "general unigram",
         {"emb_dim": 64, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 128, "pad_index": 1},
     ),
+    "squeezebert": ("SqueezeBert", "wordpiece", {**_FOREIGN, "embedding_size": 64}),
     "convbert": ("ConvBert", "wordpiece", {**_FOREIGN, "embedding_size": 32}),
     "albert, shared layers": (
         "Albert",

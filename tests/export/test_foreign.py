@@ -236,6 +236,14 @@ def test_int8_keeps_what_the_gate_asks_for(checkpoints, through_torch, monkeypat
     assert len(artifact.kept) == 2
 
 
+def test_int8_of_a_model_without_matrices_is_refused(checkpoints, through_torch, tmp_path):
+    """SqueezeBERT has convolutions in their place."""
+    with pytest.raises(OptionError, match=r"'squeezebert' has no products .* use fp16"):
+        through_torch(checkpoints["squeezebert"], precisions=("int8",))
+    assert not (tmp_path / "bundle").exists()
+    assert through_torch(checkpoints["squeezebert"], precisions=("fp16",)).manifest.artifacts[0].mix == {}
+
+
 def test_the_command_says_what_to_try(checkpoints, tmp_path, capsys):
     output = ["-o", str(tmp_path / "out")]
     assert main([str(checkpoints["electra"]), *output]) == 4

@@ -14,7 +14,7 @@ from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.source import fetch
 from m3e_export.checkpoint.weights import load_tensors
-from m3e_export.errors import BelowGateError
+from m3e_export.errors import BelowGateError, OptionError
 from m3e_export.fidelity import Gate
 from m3e_export.foreign.calibration import sample_inputs
 from m3e_export.foreign.checkpoint import ForeignFiles
@@ -158,6 +158,9 @@ class _Artifacts:
         if precision != "int8":
             yield {}
             return
+        if not self._matrices:
+            name = self._checkpoint.model_type
+            raise OptionError(f"--precision int8: {name!r} has no products with matrices to round; use fp16.")
         given = self._request.calibration
         texts = built_in("calibration") if given is None else read_texts(given)
         with progress_bar(len(texts), "text", "Calibrating") as bar:
