@@ -19,9 +19,9 @@ from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
 from m3e_runtime.planning import plan, plan_packed
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
-from m3e_runtime.tokenization import TextTokenizer
+from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "as_list"]
 
 WINDOW = 8192
 """Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
@@ -96,6 +96,16 @@ class Encoder:
         return self.tokenizer.max_length
 
     @property
+    def pads(self) -> bool:
+        """Whether the engine pads the texts of a batch to the longest of them."""
+        return self._backend.pads
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens that the engine computes in one run at most, padding included."""
+        return self._backend.token_budget
+
+    @property
     def info(self) -> dict[str, Any]:
         """What runs: artifact, precision, engine, threads, measured fidelity."""
         return {
@@ -155,14 +165,14 @@ class Encoder:
             InvalidTextError: something else than a string, or a lone surrogate.
             OptionError: an unknown precision or prompt, or a size out of range.
         """
-        prefix = self._prefix(prompt_name, prompt)
-        self._check_options(precision, truncate_dim, batch_size)
+        prefix = self.prefix(prompt_name, prompt)
+        self.check_options(precision, truncate_dim, batch_size)
         if isinstance(sentences, str):
             vectors = self._encode_one(prefix + sentences)
             finished = outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)
             only: npt.NDArray[Any] = finished[0]
             return only
-        texts = _as_list(sentences)
+        texts = as_list(sentences)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         with progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar:
             for start in range(0, len(texts), WINDOW):
@@ -202,8 +212,8 @@ class Encoder:
             InvalidTextError: something else than a string, or a lone surrogate.
             OptionError: as :meth:`encode`, and int8 or uint8 without ``ranges``.
         """
-        prefix = self._prefix(prompt_name, prompt)
-        self._check_options(precision, truncate_dim, batch_size)
+        prefix = self.prefix(prompt_name, prompt)
+        self.check_options(precision, truncate_dim, batch_size)
         if window < 1:
             raise OptionError(f"window={window}: at least one text must be read ahead.")
         if precision in ("int8", "uint8") and ranges is None:
@@ -215,6 +225,25 @@ class Encoder:
             batch_size,
             (truncate_dim, normalize_embeddings, precision, ranges),
         )
+
+    def run(
+        self, token_ids: Sequence[TokenIds], batch_size: int | None = None
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        """The engine's part of :meth:`encode`: token ids in batches that suit it.
+
+        Args:
+            token_ids: int32 ``[length]`` for each text as :attr:`tokenizer` gives them.
+            batch_size: as in :meth:`encode`.
+
+        Yields:
+            Positions (int64 ``[m]``) of the texts of a batch, and their vectors, float32 ``[m, dimension]``.
+        """
+        if len(token_ids) == 1:
+            yield np.zeros(1, dtype=np.int64), self._backend.run(token_ids)
+            return
+        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
+        batches = ((i, [token_ids[at] for at in i]) for i in self._batches(lengths, batch_size))
+        yield from run_all(self._backend, batches)
 
     def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Similarity of float vectors by the checkpoint's own function, cosine unless it names another.
@@ -263,10 +292,7 @@ class Encoder:
         bar: Any,
     ) -> None:
         prefixed = [prefix + text for text in texts] if prefix else texts
-        token_ids = self.tokenizer.encode_batch(prefixed)
-        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
-        batches = ((i, [token_ids[at] for at in i]) for i in self._batches(lengths, batch_size))
-        for indices, found in run_all(self._backend, batches):
+        for indices, found in self.run(self.tokenizer.encode_batch(prefixed), batch_size):
             vectors[indices] = found
             if bar is not None:
                 bar.update(len(indices))
@@ -284,7 +310,12 @@ class Encoder:
 
         return (batch.indices for batch in plan(lengths, engine.token_budget, most_texts))
 
-    def _prefix(self, prompt_name: str | None, prompt: str | None) -> str:
+    def prefix(self, prompt_name: str | None, prompt: str | None) -> str:
+        """The text that is put before each text: ``prompt``, else the one of that name, else the default.
+
+        Raises:
+            OptionError: no prompt of that name.
+        """
         if prompt is not None:
             return prompt
         name = prompt_name if prompt_name is not None else self._manifest.default_prompt_name
@@ -296,7 +327,12 @@ class Encoder:
             known = ", ".join(sorted(self._manifest.prompts)) or "none"
             raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.") from None
 
-    def _check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None) -> None:
+    def check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None = None) -> None:
+        """Check what :meth:`encode` is asked for before anything is computed.
+
+        Raises:
+            OptionError: an unknown precision, or a size out of range.
+        """
         if precision not in OUTPUT_PRECISIONS:
             raise OptionError(
                 f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}."
@@ -307,7 +343,12 @@ class Encoder:
             raise OptionError(f"batch_size={batch_size}: at least one text must fit in a batch.")
 
 
-def _as_list(sentences: Sequence[str]) -> list[str]:
+def as_list(sentences: Sequence[str]) -> list[str]:
+    """The texts as a list.
+
+    Raises:
+        InvalidTextError: not a sequence of strings.
+    """
     if isinstance(sentences, (bytes, bytearray, os.PathLike)) or not isinstance(sentences, Iterable):
         raise InvalidTextError(f"{type(sentences).__name__} given; pass a string or a list of strings.")
     texts = list(sentences)
