@@ -137,10 +137,7 @@ class AsyncEncoder:
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
         token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
         encoded = await self.encode_tokens(token_ids, priority)
-        vectors = await self.apart(
-            encoded.vectors.size > _INLINE_VALUES,
-            lambda: outputs.finish(encoded.vectors, truncate_dim, normalize_embeddings, precision, ranges),
-        )
+        vectors = await self.finish(encoded, truncate_dim, normalize_embeddings, precision, ranges)
         if isinstance(sentences, str):
             only: npt.NDArray[Any] = vectors[0]
             return only
@@ -163,7 +160,7 @@ class AsyncEncoder:
             return [tokenizer.encode(text, truncate) for text in texts]
         self._tokenizing += len(texts)
         try:
-            return await self.apart(True, lambda: tokenizer.encode_batch(texts, truncate))
+            return await self._apart(lambda: tokenizer.encode_batch(texts, truncate))
         finally:
             self._tokenizing -= len(texts)
 
@@ -190,9 +187,20 @@ class AsyncEncoder:
         finally:
             self._release(request)
 
-    async def apart(self, apart: bool, work: Callable[[], _T]) -> _T:
-        """Do ``work`` here, or in another thread where it takes long."""
-        return await self._start().run_in_executor(self._helpers, work) if apart else work()
+    async def finish(
+        self,
+        encoded: Encoded,
+        truncate_dim: int | None = None,
+        normalize_embeddings: bool = False,
+        precision: OutputPrecision = "float32",
+        ranges: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Truncate, normalize and quantize as :meth:`Encoder.encode` does; many vectors in another thread."""
+
+        def work() -> npt.NDArray[Any]:
+            return outputs.finish(encoded.vectors, truncate_dim, normalize_embeddings, precision, ranges)
+
+        return await self._apart(work) if encoded.vectors.size > _INLINE_VALUES else work()
 
     async def close(self) -> None:
         """Answer whoever waits, then stop; nobody is let in any more."""
@@ -202,6 +210,9 @@ class AsyncEncoder:
         if self._loop is not None:
             await self._loop.run_in_executor(None, self._end)
         self._helpers.shutdown(wait=False)
+
+    async def _apart(self, work: Callable[[], _T]) -> _T:
+        return await self._start().run_in_executor(self._helpers, work)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
