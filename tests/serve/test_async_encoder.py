@@ -4,7 +4,6 @@ import asyncio
 import random
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -17,42 +16,17 @@ from m3e_runtime.scheduling import QueueLimits
 LONG = "a longer text about nothing " * 60
 
 
-@pytest.fixture(scope="module")
-def encoder(bundle):
-    return Encoder.load(bundle)
-
-
 @pytest.fixture
-def held(bundle):
-    """An encoder whose engine can be held, and the sizes of its runs."""
-    engine = Held(Encoder.load(bundle))
-    yield engine
-    engine.free.set()
+def held(bundle, hold):
+    """An encoder whose engine is held."""
+    return hold(Encoder.load(bundle))
 
 
-class Held:
-    def __init__(self, encoder):
-        self.encoder = encoder
-        self.runs = []
-        self.error = None
-        self.busy = threading.Event()
-        self.free = threading.Event()
-        self._run = encoder._backend.run
-        encoder._backend.run = self.run
-
-    def run(self, token_ids):
-        self.runs.append(len(token_ids))
-        self.busy.set()
-        assert self.free.wait(30)
-        if self.error is not None:
-            raise self.error
-        return self._run(token_ids)
-
-    async def occupy(self, service):
-        """Start a run that lasts until ``free`` is set."""
-        task = asyncio.ensure_future(service.encode("first"))
-        await asyncio.to_thread(self.busy.wait, 30)
-        return task
+async def occupy(held, service):
+    """Start a run that lasts until ``free`` is set."""
+    task = asyncio.ensure_future(service.encode("first"))
+    await asyncio.to_thread(held.busy.wait, 30)
+    return task
 
 
 def random_texts(count, seed=0):
@@ -109,7 +83,7 @@ def test_an_engine_that_pads_serves_as_well(bundle, artifact):
 def test_an_idle_engine_starts_at_once_and_a_busy_one_gathers(held):
     async def main():
         async with AsyncEncoder(held.encoder) as service:
-            first = await held.occupy(service)
+            first = await occupy(held, service)
             others = [asyncio.ensure_future(service.encode(text)) for text in "abcdefghijkl"]
             await asyncio.sleep(0)
             assert service.waiting_texts == 13
@@ -136,7 +110,7 @@ def test_a_large_request_is_computed_in_bounded_runs(held):
 def test_a_caller_who_leaves_takes_his_texts_along(held):
     async def main():
         async with AsyncEncoder(held.encoder) as service:
-            first = await held.occupy(service)
+            first = await occupy(held, service)
             leaving = asyncio.ensure_future(service.encode(["gone"] * 50))
             staying = asyncio.ensure_future(service.encode(["here"] * 3))
             await asyncio.sleep(0)
@@ -154,7 +128,7 @@ def test_a_caller_who_leaves_takes_his_texts_along(held):
 def test_a_caller_who_leaves_while_he_is_computed_disturbs_nobody(held):
     async def main():
         async with AsyncEncoder(held.encoder) as service:
-            first = await held.occupy(service)
+            first = await occupy(held, service)
             other = asyncio.ensure_future(service.encode("other"))
             await asyncio.sleep(0)
             first.cancel()
@@ -172,7 +146,7 @@ def test_a_caller_who_leaves_while_he_is_computed_disturbs_nobody(held):
 def test_what_does_not_fit_in_the_queue_is_refused_with_a_time_to_come_again(held, limits):
     async def main():
         async with AsyncEncoder(held.encoder, limits=limits) as service:
-            first = await held.occupy(service)
+            first = await occupy(held, service)
             waiting = [asyncio.ensure_future(service.encode("a", priority="document")) for _ in range(2)]
             await asyncio.sleep(0)
             with pytest.raises(OverloadedError) as refused:  # documents have a part of the room only
@@ -205,7 +179,7 @@ def test_what_can_never_fit_is_no_overload(encoder):
 def test_an_engine_that_fails_is_told_to_those_it_failed_and_goes_on(held, error):
     async def main():
         async with AsyncEncoder(held.encoder) as service:
-            first = await held.occupy(service)
+            first = await occupy(held, service)
             held.error = error
             held.free.set()
             with pytest.raises(EngineRunError, match=str(error)):
@@ -220,7 +194,7 @@ def test_an_engine_that_fails_is_told_to_those_it_failed_and_goes_on(held, error
 def test_closing_answers_who_waits_and_refuses_who_comes(held):
     async def main():
         service = AsyncEncoder(held.encoder)
-        first = await held.occupy(service)
+        first = await occupy(held, service)
         waiting = [asyncio.ensure_future(service.encode(text)) for text in ("b", "c")]
         await asyncio.sleep(0)
         closing = asyncio.ensure_future(service.close())

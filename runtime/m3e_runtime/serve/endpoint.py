@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from m3e_runtime.scheduling import Priority
 from m3e_runtime.serve.auth import check_key
-from m3e_runtime.serve.errors import ApiError, ErrorStyle, as_api_error
+from m3e_runtime.serve.errors import ApiError, ErrorStyle, as_api_error, shutting_down
 from m3e_runtime.serve.service import Service
 
 __all__ = ["Answer", "Call", "Endpoint", "Handler", "json_answer"]
@@ -108,13 +108,15 @@ class Endpoint:
         start = time.perf_counter()
         call = Call(dict(scope["headers"]), scope.get("path_params", {}))
         request_id = f"{_PROCESS_ID}-{next(_numbers)}"
-        self._service.in_flight += self._guarded
+        if self._guarded:
+            self._service.count(1)
         try:
             answer = await self._answer(call, scope["method"], receive, request_id)
             if answer is not None:
                 await _send(answer, request_id, self._service.draining, send)
         finally:
-            self._service.in_flight -= self._guarded
+            if self._guarded:
+                self._service.count(-1)
         self._record(
             call, _GONE if answer is None else answer.status, time.perf_counter() - start, request_id
         )
@@ -136,6 +138,10 @@ class Endpoint:
             return None
         except _GoneError:
             return None
+        except asyncio.CancelledError:
+            if not self._service.draining:
+                raise
+            return self._refusal(shutting_down())  # its time was up
         except Exception as error:
             refused = as_api_error(error)
             if refused is None or refused.status == 500:

@@ -20,7 +20,7 @@ from m3e_runtime.errors import (
     TextTooLongError,
 )
 
-__all__ = ["ApiError", "ErrorStyle", "as_api_error", "openai_style", "tei_style"]
+__all__ = ["ApiError", "ErrorStyle", "as_api_error", "openai_style", "shutting_down", "tei_style"]
 
 _PATH = re.compile(r" - at `\$\.(\w+)")
 
@@ -81,6 +81,17 @@ def tei_style(error: ApiError) -> tuple[int, dict[str, Any]]:
     return error.tei_status or error.status, {"error": error.message, "error_type": error.tei_type}
 
 
+def shutting_down() -> ApiError:
+    """The refusal of who comes too late."""
+    return ApiError(
+        503,
+        "The service is shutting down.",
+        "shutting_down",
+        tei_type="Unhealthy",
+        retry_after=1,
+    )
+
+
 def as_api_error(error: Exception) -> ApiError | None:
     """The refusal that stands for an error which is the client's fault or foreseen; None for others."""
     if isinstance(error, ApiError):
@@ -120,9 +131,7 @@ def _refused(error: M3EError) -> ApiError:
     if isinstance(error, OptionError):
         return ApiError(400, message, "invalid_value", tei_status=413)
     if isinstance(error, ClosedError):
-        return ApiError(
-            503, "The service is shutting down.", "shutting_down", tei_type="Unhealthy", close=True
-        )
+        return shutting_down()
     if isinstance(error, EngineRunError):
         return ApiError(500, "The engine failed.", "engine_failed", tei_type="Backend", tei_status=424)
     return ApiError(500, "The service failed.", tei_type="Backend", tei_status=424)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from m3e_runtime.serve.errors import ApiError
+from m3e_runtime.serve.errors import shutting_down
 from m3e_runtime.serve.metrics import Metrics
 from m3e_runtime.serve.models import Models
 from m3e_runtime.serve.settings import ServeSettings
@@ -33,6 +33,11 @@ class Service:
         self.ready = False
         self.draining = True
 
+    def count(self, requests: int) -> None:
+        """So many more requests are being answered, or fewer."""
+        self.in_flight += requests
+        self.metrics.in_flight.inc(requests)
+
     def check_open(self) -> None:
         """Refuse who comes too late.
 
@@ -40,14 +45,7 @@ class Service:
             ApiError: 503.
         """
         if self.draining:
-            raise ApiError(
-                503,
-                "The service is shutting down.",
-                "shutting_down",
-                tei_type="Unhealthy",
-                retry_after=1,
-                close=True,
-            )
+            raise shutting_down()
 
     @property
     def alive(self) -> bool:

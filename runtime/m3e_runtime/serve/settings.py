@@ -80,7 +80,7 @@ class ServeSettings:
             if alias in names:
                 raise OptionError(f"alias {alias}={name}: {alias} is the name of a bundle.")
         for name in ("max_body", "max_texts", "max_connections", "request_timeout", "receive_timeout"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise OptionError(f"{name}={getattr(self, name)}: it must be above zero.")
-        if self.drain_timeout < 0:
+        if not self.drain_timeout >= 0:
             raise OptionError(f"drain_timeout={self.drain_timeout}: it must not be negative.")
