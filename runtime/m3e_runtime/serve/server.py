@@ -32,6 +32,7 @@ SWITCH_SECONDS = 0.0005
 own 5 ms would leave the engine idle that long."""
 
 _BACKLOG = 2048
+_MOST_PORT = 65535
 _TICKS = 10  # of uvicorn's in a second
 _QUIET_TICKS = 3  # without a request: connections that the kernel had accepted before have been met by then
 
@@ -118,6 +119,8 @@ def bind_tcp(host: str, port: int) -> socket.socket:
     Raises:
         OptionError: the address cannot be had.
     """
+    if not 0 <= port <= _MOST_PORT:  # getaddrinfo takes it modulo 65536
+        raise OptionError(f"--port {port}: it is between 0 and {_MOST_PORT}.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -125,7 +128,7 @@ def bind_tcp(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise OptionError(
             f"cannot listen on {host}:{port}: {error}; choose another --host or --port."
         ) from error
