@@ -157,7 +157,9 @@ class AsyncEncoder:
         self._admit(len(texts), 0, priority)
         tokenizer = self.encoder.tokenizer
         if sum(map(len, texts)) <= INLINE_CHARACTERS:
-            return [tokenizer.encode(text, truncate) for text in texts]
+            if len(texts) == 1:
+                return [tokenizer.encode(texts[0], truncate)]
+            return tokenizer.encode_batch(texts, truncate)
         self._tokenizing += len(texts)
         try:
             return await self._apart(lambda: tokenizer.encode_batch(texts, truncate))
