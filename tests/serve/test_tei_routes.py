@@ -66,7 +66,7 @@ def test_prompts_of_the_bundle(start, bundle, encoder, tmp_path):
         )
         tokens = client.post("/tokenize", json={"inputs": "a", "prompt_name": "query"}).json()[0]
         assert len(tokens) > len(client.post("/tokenize", json={"inputs": "a"}).json()[0])
-        error = error_of(client.post("/embed", json={"inputs": "a", "prompt_name": "none"}), 413)
+        error = error_of(client.post("/embed", json={"inputs": "a", "prompt_name": "none"}), 422)
         assert "query" in error["error"]
     running.stop()
 
@@ -118,7 +118,7 @@ def test_info_tells_limits_and_fidelity(http, encoder):
         ("/embed", {"inputs": 5}, 422, "Validation"),
         ("/embed", {}, 422, "Validation"),
         ("/embed", {"inputs": ["a"] * 2049}, 413, "Validation"),
-        ("/embed", {"inputs": "a", "dimensions": 100_000}, 413, "Validation"),
+        ("/embed", {"inputs": "a", "dimensions": 100_000}, 422, "Validation"),
         ("/similarity", {"inputs": {"source_sentence": "a", "sentences": []}}, 400, "Empty"),
         ("/similarity", {"inputs": {"sentences": ["a"]}}, 422, "Validation"),
         ("/tokenize", {"inputs": ["a"] * 2049}, 413, "Validation"),

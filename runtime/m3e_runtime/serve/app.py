@@ -94,7 +94,7 @@ def _routes(service: Service) -> list[Route]:
     async def page(call: Call) -> Answer:
         return Answer(PAGE, content_type=b"text/html; charset=utf-8", headers=PAGE_HEADERS)
 
-    description = describe(service.settings)
+    description = describe(service)
 
     async def openapi(call: Call) -> Answer:
         return json_answer(description)
@@ -122,11 +122,15 @@ def _routes(service: Service) -> list[Route]:
 async def _http_exception(request: Request, error: Exception) -> Response:
     """Unknown paths and methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    headers = dict(error.headers or {})
     if error.status_code == 405:
+        # Several routes may have this path, each with methods of its own.
+        here = [route for route in request.app.routes if route.path_regex.match(request.url.path)]
+        headers["allow"] = ", ".join(sorted({method for route in here for method in route.methods}))
         refused = ApiError(405, f"{request.method} is not possible here.", "method_not_allowed")
     else:
         refused = ApiError(error.status_code, "There is nothing under this path.", "not_found")
     style = tei_style if request.url.path in _TEI_ROUTES else openai_style
     status, content = style(refused)
     answer = json_answer(content, status)
-    return Response(answer.body, status, dict(error.headers or {}), "application/json")
+    return Response(answer.body, status, headers, "application/json")

@@ -129,7 +129,7 @@ def _refused(error: M3EError) -> ApiError:
     if isinstance(error, InvalidTextError):
         return ApiError(400, message, "invalid_value", "input", "Tokenizer", 422)
     if isinstance(error, OptionError):
-        return ApiError(400, message, "invalid_value", tei_status=413)
+        return ApiError(400, message, "invalid_value", tei_status=422)
     if isinstance(error, ClosedError):
         return shutting_down()
     if isinstance(error, EngineRunError):

@@ -37,17 +37,7 @@ class EmbeddingRequest(msgspec.Struct):
             included, as ``/tokenize`` gives them.
     """
 
-    input: Annotated[
-        str | list[str | int | list[int]],
-        Meta(
-            extra_json_schema={
-                "anyOf": [
-                    {"type": "string", "minLength": 1},
-                    {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
-                ]
-            }
-        ),
-    ]
+    input: str | list[str | int | list[int]]
     model: str
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Meta(ge=1)] | None = None

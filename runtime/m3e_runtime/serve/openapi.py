@@ -8,8 +8,14 @@ import msgspec
 
 import m3e_runtime
 from m3e_runtime.serve.openai import EmbeddingRequest
-from m3e_runtime.serve.settings import ServeSettings
-from m3e_runtime.serve.tei import EmbedRequest, SimilarityRequest, TokenizeRequest
+from m3e_runtime.serve.service import Service
+from m3e_runtime.serve.tei import (
+    EmbedRequest,
+    SimilarityInput,
+    SimilarityParameters,
+    SimilarityRequest,
+    TokenizeRequest,
+)
 
 __all__ = ["describe"]
 
@@ -92,6 +98,7 @@ _BODIES = (
     *(EmbeddingRequest, EmbeddingResponse, ModelListResponse, Model, OpenAIError),
     *(EmbedRequest, SimilarityRequest, TokenizeRequest, TeiError, Token),
 )
+_REQUESTS = (EmbeddingRequest, EmbedRequest, TokenizeRequest)
 _VECTORS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
 _OPENAI_REFUSALS = {
     400: "The request cannot be understood.",
@@ -114,9 +121,10 @@ _TEI_REFUSALS = {
 }
 
 
-def describe(settings: ServeSettings) -> dict[str, Any]:
-    """OpenAPI 3.1."""
+def describe(service: Service) -> dict[str, Any]:
+    """OpenAPI 3.1, with the names and limits of ``service``."""
     _, schemas = msgspec.json.schema_components(_BODIES, ref_template=_REFERENCE)
+    _narrow(schemas, service)
     embed = _post("Vectors of texts.", EmbedRequest, _VECTORS)
     scores = {"type": "array", "items": {"type": "number"}}
     tokens = {"type": "array", "items": {"type": "array", "items": _reference(Token)}}
@@ -154,10 +162,35 @@ def describe(settings: ServeSettings) -> dict[str, Any]:
         "paths": paths,
         "components": components,
     }
-    if settings.key_digests:
+    if service.settings.key_digests:
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         described["security"] = [{"key": []}]
     return described
+
+
+def _narrow(schemas: dict[str, Any], service: Service) -> None:
+    """What the types do not say: token ids are for those who know, and some values are this service's."""
+    settings, default = service.settings, service.models.default
+    openai, embed, tokenize = (schemas[kind.__name__]["properties"] for kind in _REQUESTS)
+    longest = max(model.encoder.dimension for model in service.models.all)
+    openai["input"] = _texts({"minLength": 1}, {"maxItems": settings.max_texts})
+    openai["model"] = {"enum": list(service.models.names)}
+    openai["dimensions"] = _optional({"type": "integer", "minimum": 1, "maximum": settings.pad_to or longest})
+    embed["inputs"] = tokenize["inputs"] = _texts({}, {})  # TEI has too many texts for too large a body
+    embed["dimensions"] = _optional({"type": "integer", "minimum": 1, "maximum": default.encoder.dimension})
+    schemas[SimilarityInput.__name__]["properties"]["sentences"]["minItems"] = 1
+    parameters = schemas[SimilarityParameters.__name__]["properties"]
+    for properties in (embed, tokenize, parameters):
+        properties["prompt_name"] = {"enum": [None, *default.encoder.bundle.manifest.prompts]}
+
+
+def _texts(of_one: dict[str, int], of_all: dict[str, int]) -> dict[str, Any]:
+    text = {"type": "string", **of_one}
+    return {"anyOf": [text, {"type": "array", "items": text, "minItems": 1, **of_all}]}
+
+
+def _optional(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}], "default": None}
 
 
 def _reference(kind: type) -> dict[str, str]:

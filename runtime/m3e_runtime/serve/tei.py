@@ -17,18 +17,21 @@ from m3e_runtime.serve.endpoint import Answer, Call, json_answer
 from m3e_runtime.serve.errors import ApiError
 from m3e_runtime.serve.service import Service
 
-__all__ = ["Embed", "EmbedRequest", "Info", "Similarity", "SimilarityRequest", "Tokenize", "TokenizeRequest"]
+__all__ = [
+    "Embed",
+    "EmbedRequest",
+    "Info",
+    "Similarity",
+    "SimilarityInput",
+    "SimilarityParameters",
+    "SimilarityRequest",
+    "Tokenize",
+    "TokenizeRequest",
+]
 
 _ROWS = 64
 
-Inputs = Annotated[
-    str | list[str | int | list[int]],
-    Meta(
-        extra_json_schema={
-            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]
-        }
-    ),
-]
+Inputs = str | list[str | int | list[int]]
 Direction = Literal["Right", "right"]
 """TEI cuts at the left too; a bundle's tokenizer cuts at the right."""
 
@@ -48,7 +51,7 @@ class SimilarityInput(msgspec.Struct):
     """One text, and those that it is compared with."""
 
     source_sentence: str
-    sentences: Annotated[list[str], Meta(extra_json_schema={"minItems": 1})]
+    sentences: list[str]
 
 
 class SimilarityParameters(msgspec.Struct):
