@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 SWITCH_SECONDS = 0.0005
 """How long the event loop may go on when the engine's thread wants the interpreter for its next run. Python's
 own 5 ms would leave the engine idle that long."""
+
+_GARBAGE_THRESHOLD = 10_000
+"""Objects between two searches for cycles. What lives as long as the process is left out of all of them."""
 
 _BACKLOG = 2048
 _MOST_PORT = 65535
@@ -105,6 +109,9 @@ def make_server(service: Service) -> Server:
 def run_server(service: Service, sockets: Sequence[socket.socket]) -> None:
     """Serve until a signal comes, and everyone is answered."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD)
     make_server(service).run(list(sockets))
 
 
