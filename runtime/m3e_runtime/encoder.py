@@ -20,9 +20,9 @@ from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
 from m3e_runtime.planning import plan, plan_packed
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
-from m3e_runtime.tokenization import TextTokenizer
+from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "as_list"]
 
 WINDOW = 8192
 """Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
@@ -97,6 +97,16 @@ class Encoder:
         return self.tokenizer.max_length
 
     @property
+    def pads(self) -> bool:
+        """Whether the engine pads the texts of a batch to the longest of them."""
+        return self._backend.pads
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens that the engine computes in one run at most, padding included."""
+        return self._backend.token_budget
+
+    @property
     def info(self) -> dict[str, Any]:
         """What runs: artifact, precision, engine, threads, measured fidelity."""
         return {
@@ -161,13 +171,13 @@ class Encoder:
                 range.
         """
         prompts = self._prompts(prompt_name, prompt)
-        self._check_options(precision, truncate_dim, batch_size)
+        self.check_options(precision, truncate_dim, batch_size)
         if isinstance(sentences, str):
             vectors = self._encode_one(sentences, prompts)
             finished = outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)
             only: npt.NDArray[Any] = finished[0]
             return only
-        texts = _as_list(sentences)
+        texts = as_list(sentences)
         each = prompts if isinstance(prompts, str) else _one_for_each(prompts, texts)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         with progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar:
@@ -210,7 +220,7 @@ class Encoder:
             OptionError: as :meth:`encode`, and int8 or uint8 without ``ranges``.
         """
         prompts = self._prompts(prompt_name, prompt)
-        self._check_options(precision, truncate_dim, batch_size)
+        self.check_options(precision, truncate_dim, batch_size)
         if window < 1:
             raise OptionError(f"window={window}: at least one text must be read ahead.")
         if precision in ("int8", "uint8") and ranges is None:
@@ -222,6 +232,34 @@ class Encoder:
             batch_size,
             (truncate_dim, normalize_embeddings, precision, ranges),
         )
+
+    def run(
+        self,
+        token_ids: Sequence[TokenIds],
+        batch_size: int | None = None,
+        prompt_lengths: Sequence[int] | None = None,
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        """The engine's part of :meth:`encode`: token ids in batches that suit it.
+
+        Args:
+            token_ids: int32 ``[length]`` for each text as :attr:`tokenizer` gives them.
+            batch_size: as in :meth:`encode`.
+            prompt_lengths: tokens at the start of each text that are not pooled, where the bundle's
+                ``include_prompt`` is false.
+
+        Yields:
+            Positions (int64 ``[m]``) of the texts of a batch, and their vectors, float32 ``[m, dimension]``.
+        """
+        if len(token_ids) == 1:
+            yield np.zeros(1, dtype=np.int64), self._backend.run(token_ids, prompt_lengths)
+            return
+        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
+        batches = ((i, [token_ids[at] for at in i]) for i in self._batches(lengths, batch_size))
+        if prompt_lengths is None:
+            yield from run_all(self._backend, batches)
+            return
+        for indices, some in batches:
+            yield indices, self._backend.run(some, [prompt_lengths[at] for at in indices])
 
     def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Similarity of float vectors by the checkpoint's own function, cosine unless it names another.
@@ -276,14 +314,8 @@ class Encoder:
         bar: Any,
     ) -> None:
         token_ids = self.tokenizer.encode_batch(_joined(prompts, texts))
-        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
-        batches = ((i, [token_ids[at] for at in i]) for i in self._batches(lengths, batch_size))
-        if self._manifest.include_prompt:
-            runs = run_all(self._backend, batches)
-        else:
-            left_out = self._prompt_lengths(prompts, len(texts))
-            runs = ((i, self._backend.run(ids, [left_out[at] for at in i])) for i, ids in batches)
-        for indices, found in runs:
+        left_out = None if self._manifest.include_prompt else self._prompt_lengths(prompts, len(texts))
+        for indices, found in self.run(token_ids, batch_size, left_out):
             vectors[indices] = found
             if bar is not None:
                 bar.update(len(indices))
@@ -309,6 +341,14 @@ class Encoder:
         return (batch.indices for batch in plan(lengths, engine.token_budget, most_texts))
 
     def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
+        return self.prefix(prompt_name, prompt) if prompt is None or isinstance(prompt, str) else prompt
+
+    def prefix(self, prompt_name: str | None, prompt: str | None) -> str:
+        """The text that is put before each text: ``prompt``, else the one of that name, else the default.
+
+        Raises:
+            OptionError: no prompt of that name.
+        """
         if prompt is not None:
             return prompt
         name = prompt_name if prompt_name is not None else self._manifest.default_prompt_name
@@ -320,7 +360,16 @@ class Encoder:
             known = ", ".join(sorted(self._manifest.prompts)) or "none"
             raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.") from None
 
-    def _check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None) -> None:
+    def prompt_length(self, prompt: str) -> int:
+        """Tokens at the start of a text behind ``prompt`` that :meth:`run` is to leave out of the pooling."""
+        return 0 if self._manifest.include_prompt else self.tokenizer.prompt_length(prompt)
+
+    def check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None = None) -> None:
+        """Check what :meth:`encode` is asked for before anything is computed.
+
+        Raises:
+            OptionError: an unknown precision, or a size out of range.
+        """
         if precision not in OUTPUT_PRECISIONS:
             raise OptionError(
                 f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}."
@@ -331,7 +380,12 @@ class Encoder:
             raise OptionError(f"batch_size={batch_size}: at least one text must fit in a batch.")
 
 
-def _as_list(sentences: Iterable[str], what: str = "text") -> list[str]:
+def as_list(sentences: Iterable[str], what: str = "text") -> list[str]:
+    """The texts, or ``what`` else they are, as a list.
+
+    Raises:
+        InvalidTextError: not a sequence of strings.
+    """
     if isinstance(sentences, (bytes, bytearray, os.PathLike)) or not isinstance(sentences, Iterable):
         raise InvalidTextError(f"{type(sentences).__name__} given; pass a string or a list of strings.")
     texts = list(sentences)
@@ -345,7 +399,7 @@ def _as_list(sentences: Iterable[str], what: str = "text") -> list[str]:
 
 
 def _one_for_each(prompts: Iterable[str], texts: list[str]) -> list[str]:
-    each = _as_list(prompts, "prompt")
+    each = as_list(prompts, "prompt")
     if len(each) != len(texts):
         raise OptionError(
             f"{len(each)} prompts for {len(texts)} texts; pass one for all, as a string, or one for each."
@@ -357,7 +411,7 @@ def _joined(prompts: str | list[str], texts: list[str]) -> list[str]:
     if not prompts:
         return texts
     each = itertools.repeat(prompts) if isinstance(prompts, str) else prompts
-    return [prompt + text for prompt, text in zip(each, _as_list(texts), strict=False)]
+    return [prompt + text for prompt, text in zip(each, as_list(texts), strict=False)]
 
 
 def _smaller(a: int | None, b: int | None) -> int | None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 __all__ = [
     "BundleError",
     "BundleIntegrityError",
+    "ClosedError",
     "EngineBuildError",
     "EngineMissingError",
     "EngineRunError",
     "InvalidTextError",
     "M3EError",
     "OptionError",
+    "OverloadedError",
+    "TextTooLongError",
 ]
 
 
@@ -32,6 +35,12 @@ class OptionError(M3EError, ValueError):
 
 class InvalidTextError(M3EError, TypeError):
     """A text to encode is not a string, or is not valid Unicode (a lone surrogate)."""
+
+    exit_code = 4
+
+
+class TextTooLongError(M3EError, ValueError):
+    """A text has more tokens than the model takes, and was not to be cut."""
 
     exit_code = 4
 
@@ -62,3 +71,19 @@ class EngineRunError(M3EError):
     """An engine failed while it ran; the message holds its own words."""
 
     exit_code = 5
+
+
+class OverloadedError(M3EError):
+    """More is waiting already than may wait.
+
+    Attributes:
+        retry_after: seconds after which it is worth to try again, by the present speed.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ClosedError(M3EError):
+    """An encoder was closed, and is asked to encode."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
-from m3e_runtime.errors import BundleError, InvalidTextError
+from m3e_runtime.errors import BundleError, InvalidTextError, TextTooLongError
 
 __all__ = ["TextTokenizer"]
 
@@ -45,17 +45,22 @@ class TextTokenizer:
         tokenizer.enable_truncation(max_length)
         return TextTokenizer(tokenizer, max_length)
 
-    def encode(self, text: str) -> TokenIds:
+    def encode(self, text: str, truncate: bool = True) -> TokenIds:
         """Token ids of one text with special tokens, int32 ``[length]``, length ≤ ``max_length``.
+
+        Holds the interpreter's lock, so that it is for texts that take microseconds.
 
         Raises:
             InvalidTextError: not a string, or a lone surrogate in it.
+            TextTooLongError: it would be cut, and ``truncate`` is false.
         """
         try:
-            ids = self.tokenizer.encode(text).ids
+            encoding = self.tokenizer.encode(text)
         except (TypeError, AttributeError) as error:
             raise _explain([text]) from error
-        return np.array(ids, dtype=np.int32)
+        if not truncate:
+            self._check_lengths([encoding])
+        return np.array(encoding.ids, dtype=np.int32)
 
     def prompt_length(self, prompt: str) -> int:
         """Tokens of a text that ``prompt`` before it takes up, special tokens at its start included.
@@ -76,17 +81,30 @@ class TextTokenizer:
         added = self.tokenizer.get_added_tokens_decoder()
         return frozenset(index for index, token in added.items() if token.special)
 
-    def encode_batch(self, texts: Sequence[str]) -> list[TokenIds]:
-        """Token ids of each text, in parallel over the texts.
+    def encode_batch(self, texts: Sequence[str], truncate: bool = True) -> list[TokenIds]:
+        """Token ids of each text, in parallel over the texts and without the interpreter's lock.
 
         Raises:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
+            TextTooLongError: one of them would be cut, and ``truncate`` is false.
         """
         try:
             encodings = self.tokenizer.encode_batch_fast(texts)
         except (TypeError, AttributeError) as error:
             raise _explain(texts) from error
+        if not truncate:
+            self._check_lengths(encodings)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def _check_lengths(self, encodings: Sequence[Encoding]) -> None:
+        for index, encoding in enumerate(encodings):
+            if rest := encoding.overflowing:  # in pieces, each with special tokens of its own
+                special = self.tokenizer.num_special_tokens_to_add(is_pair=False)
+                length = len(encoding.ids) + sum(len(piece.ids) - special for piece in rest)
+                raise TextTooLongError(
+                    f"text {index} has {length} tokens, and the model takes {self.max_length}; "
+                    "shorten it, or let it be truncated."
+                )
 
 
 def _explain(texts: Sequence[object]) -> InvalidTextError:

@@ -1,0 +1,290 @@
+"""The encoder for asyncio: many callers at once, each answered as soon as the engine can."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime import outputs
+from m3e_runtime.encoder import Encoder, as_list
+from m3e_runtime.errors import ClosedError, EngineRunError, M3EError, OptionError, OverloadedError
+from m3e_runtime.outputs import OutputPrecision
+from m3e_runtime.scheduling.engine_thread import EngineThread, Outcome
+from m3e_runtime.scheduling.pace import Pace
+from m3e_runtime.scheduling.request import PRIORITIES, Encoded, Priority, QueueLimits, Request, RunReport
+from m3e_runtime.tokenization import TokenIds
+
+__all__ = ["AsyncEncoder"]
+
+RUN_SECONDS = 0.05
+"""How long one run of the engine may take, about. Whoever comes meanwhile waits for its end."""
+
+INLINE_CHARACTERS = 512
+"""Texts of up to this many characters together are tokenized at once: a few hundred microseconds at most,
+where another thread costs a hundred before it starts."""
+
+_INLINE_VALUES = 1 << 16  # vectors of this many values are normalized at once, for the same reason
+_HELPERS = 2  # threads for long texts: one of megabytes does not hold up all others
+
+_T = TypeVar("_T")
+
+
+class AsyncEncoder:
+    """Encodes for many asyncio tasks with one engine.
+
+    Texts of all callers are computed together: an idle engine takes what there is at once, up to what it
+    computes in :data:`RUN_SECONDS`, and what comes meanwhile waits. Short texts and small requests come
+    first, and nothing waits for ever (see :mod:`m3e_runtime.scheduling.queue`). A caller that is cancelled
+    takes its texts out of the queue. Vectors are those of :meth:`Encoder.encode`, to the last bit where
+    ``Encoder.info["batch_invariant"]``.
+
+    It belongs to the event loop in which it is first used. The encoder may be used beside it, and stays open.
+
+    Args:
+        encoder: the bundle.
+        limits: what may wait before callers are refused.
+        run_seconds: see :data:`RUN_SECONDS`.
+        on_run: called in the event loop after each run of the engine.
+
+    Example:
+        >>> async def main():
+        ...     async with AsyncEncoder(Encoder.load("m3e-base-int8")) as encoder:
+        ...         return await asyncio.gather(*(encoder.encode(text) for text in ("你好", "世界")))
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        limits: QueueLimits | None = None,
+        run_seconds: float = RUN_SECONDS,
+        on_run: Callable[[RunReport], None] | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.limits = limits or QueueLimits()
+        self.waiting_texts = 0
+        self.waiting_tokens = 0
+        self._tokenizing = 0
+        self._on_run = on_run
+        self._pace = Pace(run_seconds, encoder.info["threads"], encoder.token_budget)
+        self._engine = EngineThread(encoder, self._pace, self._deliver)
+        self._helpers = ThreadPoolExecutor(_HELPERS, thread_name_prefix="m3e-tokenizer")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._end = weakref.finalize(self, self._engine.end)  # when the process ends, too
+
+    async def __aenter__(self) -> AsyncEncoder:
+        self._start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine's thread runs; it starts with the first use."""
+        return self._engine.alive
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Present speed of the engine."""
+        return self._pace.tokens_per_second
+
+    async def encode(
+        self,
+        sentences: str | Sequence[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        precision: OutputPrecision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        ranges: npt.NDArray[np.float32] | None = None,
+        priority: Priority = "query",
+    ) -> npt.NDArray[Any]:
+        """Encode one text or a list of texts, as :meth:`Encoder.encode` does.
+
+        Args:
+            sentences: a text, or a sequence of texts.
+            prompt_name: as in :meth:`Encoder.encode`, like the next five.
+            prompt: see ``prompt_name``.
+            precision: see ``prompt_name``.
+            normalize_embeddings: see ``prompt_name``.
+            truncate_dim: see ``prompt_name``.
+            ranges: see ``prompt_name``.
+            priority: ``"query"``, for which somebody waits, or ``"document"``, which lets queries pass.
+
+        Returns:
+            ``[dimension]`` for a string, ``[n, dimension]`` for a sequence, in the order given.
+
+        Raises:
+            OverloadedError: too much is waiting; ``retry_after`` says when to come again.
+            InvalidTextError: something else than a string, or a lone surrogate.
+            OptionError: an unknown precision, prompt or priority, a size out of range, or more texts or
+                tokens in one call than may ever wait.
+            EngineRunError: the engine failed.
+            ClosedError: it was closed.
+        """
+        prefix = self.encoder.prefix(prompt_name, prompt)
+        self.encoder.check_options(precision, truncate_dim)
+        texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
+        token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
+        encoded = await self.encode_tokens(token_ids, priority, self.encoder.prompt_length(prefix))
+        vectors = await self.finish(encoded, truncate_dim, normalize_embeddings, precision, ranges)
+        if isinstance(sentences, str):
+            only: npt.NDArray[Any] = vectors[0]
+            return only
+        return vectors
+
+    async def tokenize(
+        self, texts: Sequence[str], priority: Priority = "query", truncate: bool = True
+    ) -> list[TokenIds]:
+        """Token ids of each text: at once for few characters, else in another thread.
+
+        Raises:
+            OverloadedError: as :meth:`encode`, before any work was done.
+            InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
+            TextTooLongError: one of them would be cut, and ``truncate`` is false.
+        """
+        self._start()
+        self._admit(len(texts), 0, priority)
+        tokenizer = self.encoder.tokenizer
+        if sum(map(len, texts)) <= INLINE_CHARACTERS:
+            if len(texts) == 1:
+                return [tokenizer.encode(texts[0], truncate)]
+            return tokenizer.encode_batch(texts, truncate)
+        self._tokenizing += len(texts)
+        try:
+            return await self._apart(lambda: tokenizer.encode_batch(texts, truncate))
+        finally:
+            self._tokenizing -= len(texts)
+
+    async def encode_tokens(
+        self, token_ids: Sequence[TokenIds], priority: Priority = "query", prompt_length: int = 0
+    ) -> Encoded:
+        """Vectors of texts that :meth:`tokenize` was given.
+
+        ``prompt_length`` is :meth:`Encoder.prompt_length` of the prompt before each of them.
+
+        Raises:
+            OverloadedError: as :meth:`encode`, like the others.
+            OptionError: an unknown priority, or more at once than may ever wait.
+            EngineRunError: the engine failed.
+            ClosedError: it was closed.
+        """
+        loop = self._start()
+        tokens = sum(map(len, token_ids))
+        self._admit(len(token_ids), tokens, priority)
+        if not token_ids:
+            return Encoded(np.empty((0, self.encoder.dimension), dtype=np.float32), 0.0)
+        request = Request(
+            token_ids, tokens, priority, time.perf_counter(), loop.create_future(), prompt_length
+        )
+        self.waiting_texts += request.outstanding_texts
+        self.waiting_tokens += request.outstanding_tokens
+        self._engine.submit(request)
+        try:
+            return await request.future
+        finally:
+            self._release(request)
+
+    async def finish(
+        self,
+        encoded: Encoded,
+        truncate_dim: int | None = None,
+        normalize_embeddings: bool = False,
+        precision: OutputPrecision = "float32",
+        ranges: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Truncate, normalize and quantize as :meth:`Encoder.encode` does; many vectors in another thread."""
+
+        def work() -> npt.NDArray[Any]:
+            return outputs.finish(encoded.vectors, truncate_dim, normalize_embeddings, precision, ranges)
+
+        return await self._apart(work) if encoded.vectors.size > _INLINE_VALUES else work()
+
+    async def close(self) -> None:
+        """Answer whoever waits, then stop; nobody is let in any more."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._loop is not None:
+            await self._loop.run_in_executor(None, self._end)
+        self._helpers.shutdown(wait=False)
+
+    async def _apart(self, work: Callable[[], _T]) -> _T:
+        return await self._start().run_in_executor(self._helpers, work)
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ClosedError("the encoder was closed; make another.")
+        if self._loop is None:
+            self._loop = loop
+            self._engine.start()
+        elif self._loop is not loop:
+            raise OptionError("an AsyncEncoder belongs to one event loop; make one for each.")
+        elif not self._engine.alive:
+            raise EngineRunError("the engine's thread has ended; restart the process.")
+        return loop
+
+    def _admit(self, texts: int, tokens: int, priority: Priority) -> None:
+        if priority not in PRIORITIES:
+            raise OptionError(f"priority={priority!r} is unknown; use {' or '.join(PRIORITIES)}.")
+        share = self.limits.document_share if priority == "document" else 1.0
+        most_texts, most_tokens = int(self.limits.texts * share), int(self.limits.tokens * share)
+        if texts > most_texts or tokens > most_tokens:
+            raise OptionError(
+                f"{texts} texts with {tokens} tokens are more than may wait at once, "
+                f"{most_texts} texts and {most_tokens} tokens; send fewer at a time."
+            )
+        waiting = self.waiting_texts + self._tokenizing
+        if waiting + texts > most_texts or self.waiting_tokens + tokens > most_tokens:
+            raise OverloadedError(
+                f"{waiting} texts with {self.waiting_tokens} tokens are waiting already; try again later.",
+                retry_after=self.waiting_tokens / self.tokens_per_second,
+            )
+
+    def _deliver(self, outcome: Outcome) -> None:
+        """In the engine's thread: one hop to the loop for all texts of a run."""
+        assert self._loop is not None  # noqa: S101 - the thread starts with it
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._settle, outcome)
+
+    def _settle(self, outcome: Outcome) -> None:
+        for request, index in outcome.pack.places:
+            if request.abandoned or request.future.done():
+                continue
+            if outcome.error is not None:
+                request.future.set_exception(_told(outcome.error))
+                self._release(request)
+                continue
+            request.outstanding_texts -= 1
+            request.outstanding_tokens -= len(request.token_ids[index])
+            self.waiting_texts -= 1
+            self.waiting_tokens -= len(request.token_ids[index])
+            if not request.outstanding_texts and request.vectors is not None:
+                request.future.set_result(Encoded(request.vectors, request.started - request.arrival))
+        if outcome.report is not None and self._on_run is not None:
+            self._on_run(outcome.report)
+
+    def _release(self, request: Request) -> None:
+        """What is still outstanding is not wanted any more."""
+        request.abandoned = True
+        self.waiting_texts -= request.outstanding_texts
+        self.waiting_tokens -= request.outstanding_tokens
+        request.outstanding_texts = request.outstanding_tokens = 0
+
+
+def _told(error: Exception) -> Exception:
+    """An error of its own for each caller: raising adds to its traceback."""
+    if isinstance(error, M3EError):
+        return type(error)(str(error))
+    return EngineRunError(f"the engine failed: {error}")

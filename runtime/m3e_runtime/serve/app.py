@@ -1,0 +1,136 @@
+"""The service as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from m3e_runtime.serve import metrics, openai, tei
+from m3e_runtime.serve.endpoint import Answer, Call, Endpoint, Handler, json_answer
+from m3e_runtime.serve.errors import ApiError, ErrorStyle, openai_style, tei_style
+from m3e_runtime.serve.metrics import Metrics
+from m3e_runtime.serve.models import Models
+from m3e_runtime.serve.openapi import describe
+from m3e_runtime.serve.page import PAGE, PAGE_HEADERS
+from m3e_runtime.serve.service import Service
+from m3e_runtime.serve.settings import ServeSettings
+
+__all__ = ["create_app", "load_service"]
+
+_TEI_ROUTES = ("/embed", "/similarity", "/tokenize", "/info", "/invocations", "/")
+
+
+def load_service(settings: ServeSettings) -> Service:
+    """Load the bundles.
+
+    Raises:
+        M3EError: as :meth:`m3e_runtime.Encoder.load`.
+    """
+    figures = Metrics()
+    return Service(settings, Models.open(settings, figures), figures)
+
+
+def create_app(service: Service) -> Starlette:
+    """The application; its lifespan starts and closes the engines of ``service``."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=service.settings.cors_origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("authorization", "content-type", "m3e-priority"),
+    )
+    app = Starlette(
+        routes=_routes(service),
+        middleware=[cors] if service.settings.cors_origins else [],
+        exception_handlers={HTTPException: _http_exception},
+        lifespan=_lifespan(service),
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _lifespan(service: Service):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Starlette's type is private
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await service.models.start()
+        service.ready = True
+        yield
+        service.drain()
+        await service.models.close()
+
+    return lifespan
+
+
+def _routes(service: Service) -> list[Route]:
+    post, get = ["POST"], ["GET"]
+
+    def route(
+        path: str, methods: list[str], handler: Handler, style: ErrorStyle = tei_style, guarded: bool = True
+    ) -> Route:
+        return Route(path, Endpoint(service, path, handler, style, guarded), methods=methods)
+
+    embed = tei.Embed(service)
+
+    async def live(call: Call) -> Answer:
+        if not service.alive:
+            raise ApiError(503, "An engine has stopped.", tei_type="Unhealthy")
+        return Answer(b"", content_type=b"text/plain")
+
+    async def ready(call: Call) -> Answer:
+        if not service.ready:
+            raise ApiError(503, "The service is starting or shutting down.", tei_type="Unhealthy")
+        return await live(call)
+
+    async def figures(call: Call) -> Answer:
+        return Answer(service.metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
+
+    async def page(call: Call) -> Answer:
+        return Answer(PAGE, content_type=b"text/html; charset=utf-8", headers=PAGE_HEADERS)
+
+    description = describe(service)
+
+    async def openapi(call: Call) -> Answer:
+        return json_answer(description)
+
+    return [
+        route(
+            "/v1/embeddings", post, openai.Embeddings(service), openai_style
+        ),  # first: routes are tried in order
+        route("/embed", post, embed),
+        route("/v1/models", get, openai.ModelList(service), openai_style),
+        route("/v1/models/{id:path}", get, openai.OneModel(service), openai_style),
+        route("/similarity", post, tei.Similarity(service)),
+        route("/tokenize", post, tei.Tokenize(service)),
+        route("/info", get, tei.Info(service)),
+        route("/", post, embed),  # as TEI has it, for clients that know the bare address only
+        route("/health", get, ready, guarded=False),
+        route("/livez", get, live, guarded=False),
+        route("/readyz", get, ready, guarded=False),
+        route("/metrics", get, figures, guarded=False),
+        route("/openapi.json", get, openapi, guarded=False),
+        route("/", get, page, guarded=False),
+    ]
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    """Unknown paths and methods."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        # Several routes may have this path, each with methods of its own.
+        here = [route for route in request.app.routes if route.path_regex.match(request.url.path)]
+        headers["allow"] = ", ".join(sorted({method for route in here for method in route.methods}))
+        refused = ApiError(405, f"{request.method} is not possible here.", "method_not_allowed")
+    else:
+        refused = ApiError(error.status_code, "There is nothing under this path.", "not_found")
+    style = tei_style if request.url.path in _TEI_ROUTES else openai_style
+    status, content = style(refused)
+    answer = json_answer(content, status)
+    return Response(answer.body, status, headers, "application/json")

@@ -1,0 +1,180 @@
+"""The bundles that are served, and what every route does with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime.encoder import Encoder
+from m3e_runtime.errors import OptionError
+from m3e_runtime.manifest import MANIFEST_NAME
+from m3e_runtime.scheduling import AsyncEncoder, Priority
+from m3e_runtime.serve.errors import ApiError
+from m3e_runtime.serve.metrics import Metrics
+from m3e_runtime.serve.settings import ModelSource, ServeSettings
+from m3e_runtime.tokenization import TokenIds
+
+__all__ = ["Embedded", "Models", "ServedModel", "load_encoder"]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors, float32 ``[n, d]``, and the tokens that they were computed from."""
+
+    vectors: npt.NDArray[np.float32]
+    tokens: int
+
+
+class ServedModel:
+    """A bundle with the scheduler in front of it."""
+
+    def __init__(self, name: str, encoder: Encoder, settings: ServeSettings, metrics: Metrics) -> None:
+        if settings.pad_to is not None and settings.pad_to < encoder.dimension:
+            raise OptionError(f"pad_to={settings.pad_to}: the vectors of {name} have {encoder.dimension}.")
+        self.name = name
+        self.encoder = encoder
+        self.created = int((encoder.bundle.path / MANIFEST_NAME).stat().st_mtime)
+        self.vocabulary = encoder.tokenizer.tokenizer.get_vocab_size(with_added_tokens=True)
+        self._metrics = metrics.of_model(name)
+        self.scheduler = AsyncEncoder(
+            encoder,
+            limits=settings.queue,
+            on_run=lambda report: self._metrics.ran(report, self.scheduler.waiting_tokens),
+        )
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        priority: Priority,
+        *,
+        truncate: bool,
+        normalize: bool,
+        dimensions: int | None = None,
+        prompt_name: str | None = None,
+    ) -> Embedded:
+        """Vectors of ``texts``; the options are those of :meth:`m3e_runtime.Encoder.encode`.
+
+        Raises:
+            M3EError: as :meth:`m3e_runtime.AsyncEncoder.encode`.
+            TextTooLongError: a text would be cut, and ``truncate`` is false.
+        """
+        self.encoder.check_options("float32", dimensions)
+        prefix = self.encoder.prefix(prompt_name, None)
+        start = time.perf_counter()
+        token_ids = await self.scheduler.tokenize(
+            [prefix + text for text in texts] if prefix else texts, priority, truncate
+        )
+        seconds = time.perf_counter() - start
+        prompt_length = self.encoder.prompt_length(prefix)
+        return await self._embed(token_ids, priority, normalize, dimensions, seconds, prompt_length)
+
+    async def embed_ids(
+        self, inputs: Sequence[Sequence[int]], priority: Priority, *, normalize: bool, dimensions: int | None
+    ) -> Embedded:
+        """Vectors of texts that the client tokenized for this model, special tokens included.
+
+        Raises:
+            M3EError: as :meth:`embed`.
+            ApiError: an id or a length that the model does not have.
+        """
+        self.encoder.check_options("float32", dimensions)
+        most = self.encoder.max_seq_length
+        for index, ids in enumerate(inputs):
+            if not 1 <= len(ids) <= most:
+                raise ApiError(400, f"input {index} has {len(ids)} token ids; from 1 to {most} are possible.",
+                               "context_length_exceeded", "input")  # fmt: skip
+            if min(ids) < 0 or max(ids) >= self.vocabulary:
+                raise ApiError(400, f"input {index} has a token id that is not below {self.vocabulary}.",
+                               "invalid_value", "input")  # fmt: skip
+        token_ids = [np.array(ids, dtype=np.int32) for ids in inputs]
+        return await self._embed(token_ids, priority, normalize, dimensions, 0.0)
+
+    async def _embed(
+        self,
+        token_ids: Sequence[TokenIds],
+        priority: Priority,
+        normalize: bool,
+        dimensions: int | None,
+        tokenize_seconds: float,
+        prompt_length: int = 0,
+    ) -> Embedded:
+        encoded = await self.scheduler.encode_tokens(token_ids, priority, prompt_length)
+        self._metrics.encoded(tokenize_seconds, encoded)
+        vectors = await self.scheduler.finish(encoded, dimensions, normalize)
+        return Embedded(vectors, sum(map(len, token_ids)))
+
+
+class Models:
+    """The bundles by name."""
+
+    def __init__(self, models: Sequence[ServedModel], settings: ServeSettings) -> None:
+        self.all = tuple(models)
+        self.default = models[0]
+        self._by_name = {model.name: model for model in models}
+        self.names = {model.name: model for model in models}
+        self.names.update((alias, self._by_name[name]) for alias, name in settings.aliases.items())
+
+    @staticmethod
+    def open(settings: ServeSettings, metrics: Metrics) -> Models:
+        """Load every bundle.
+
+        Raises:
+            M3EError: as :meth:`m3e_runtime.Encoder.load`.
+        """
+        models = [
+            ServedModel(source.name, load_encoder(source, settings), settings, metrics)
+            for source in settings.models
+        ]
+        return Models(models, settings)
+
+    def find(self, name: str) -> ServedModel:
+        """The model that a client calls ``name``.
+
+        Raises:
+            ApiError: 404, there is none.
+        """
+        with suppress(KeyError):
+            return self.names[name]
+        raise ApiError(
+            404,
+            f"The model does not exist; there are: {', '.join(self.names)}.",
+            "model_not_found",
+            "model",
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether every engine takes requests."""
+        return all(model.scheduler.alive for model in self.all)
+
+    async def start(self) -> None:
+        """Start the engines, and encode once: the first text takes longer than others."""
+        for model in self.all:
+            await model.scheduler.encode("")
+
+    async def close(self) -> None:
+        """Answer who waits, and stop."""
+        for model in self.all:
+            await model.scheduler.close()
+            model.encoder.close()
+
+
+def load_encoder(source: ModelSource, settings: ServeSettings) -> Encoder:
+    """Load one bundle as the settings say.
+
+    Raises:
+        M3EError: as :meth:`m3e_runtime.Encoder.load`.
+    """
+    return Encoder.load(
+        source.path,
+        device=settings.device,
+        artifact=settings.artifact,
+        backend=settings.backend,
+        threads=settings.threads,
+        verify=settings.verify,
+    )

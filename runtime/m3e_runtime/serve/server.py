@@ -1,0 +1,172 @@
+"""Running the service in one process: sockets, signals, and an end in which everyone is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from m3e_runtime.errors import OptionError
+from m3e_runtime.serve.app import create_app, load_service
+from m3e_runtime.serve.protocol import BoundedProtocol, bounded_protocol
+from m3e_runtime.serve.service import Service
+from m3e_runtime.serve.settings import ServeSettings
+
+__all__ = ["Server", "bind_tcp", "bind_unix", "make_server", "run_server"]
+
+logger = logging.getLogger(__name__)
+
+SWITCH_SECONDS = 0.0005
+"""How long the event loop may go on when the engine's thread wants the interpreter for its next run. Python's
+own 5 ms would leave the engine idle that long."""
+
+_GARBAGE_THRESHOLD = 10_000
+"""Objects between two searches for cycles. What lives as long as the process is left out of all of them."""
+
+_BACKLOG = 2048
+_MOST_PORT = 65535
+_TICKS = 10  # of uvicorn's in a second
+_QUIET_TICKS = 3  # without a request: connections that the kernel had accepted before have been met by then
+
+
+class Server(uvicorn.Server):
+    """Ends in two steps.
+
+    After SIGTERM or SIGINT, who comes is refused and who was let in is answered; then, or after
+    ``drain_timeout``, the sockets are closed. A second SIGINT ends at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._deadline: float | None = None
+        self._quiet = 0
+        self._interrupted = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None = None) -> None:
+        """On a signal; uvicorn's own version would let the process die of it in the end."""
+        if sig == signal.SIGINT and self._interrupted:
+            self.should_exit = self.force_exit = True
+        self._interrupted |= sig == signal.SIGINT
+        self.drain()
+
+    def drain(self) -> None:
+        """Begin to end."""
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._service.settings.drain_timeout
+            self._service.drain()
+            logger.info("draining", extra={"fields": {"in_flight": self._service.in_flight}})
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if counter % _TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in tuple(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.check(now)
+            parent = multiprocessing.parent_process()
+            if parent is not None and not parent.is_alive():
+                self.drain()
+        if self._deadline is not None:
+            self._quiet = 0 if self._service.in_flight else self._quiet + 1
+            left = self._deadline - time.monotonic()
+            if self._quiet >= _QUIET_TICKS or left <= 0:
+                # What is left of the time is for clients that are still reading.
+                self.config.timeout_graceful_shutdown = max(1, int(left))
+                self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def make_server(service: Service) -> Server:
+    """A server of ``service``; ``run`` it with bound sockets."""
+    config = uvicorn.Config(
+        create_app(service),
+        loop="uvloop",
+        http=bounded_protocol(service.settings),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+    )
+    return Server(config, service)
+
+
+def run_server(service: Service, sockets: Sequence[socket.socket]) -> None:
+    """Serve until a signal comes, and everyone is answered."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD)
+    make_server(service).run(list(sockets))
+
+
+def run_worker(settings: ServeSettings, sockets: Sequence[socket.socket]) -> None:
+    """Load the bundles and serve: the main function of a worker process."""
+    run_server(load_service(settings), sockets)
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """A socket that does not listen yet.
+
+    Raises:
+        OptionError: the address cannot be had.
+    """
+    if not 0 <= port <= _MOST_PORT:  # getaddrinfo takes it modulo 65536
+        raise OptionError(f"--port {port}: it is between 0 and {_MOST_PORT}.")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise OptionError(
+            f"cannot listen on {host}:{port}: {error}; choose another --host or --port."
+        ) from error
+    return bound
+
+
+def bind_unix(path: str) -> socket.socket:
+    """A Unix socket that does not listen yet; what a process left behind that is no more is replaced.
+
+    Raises:
+        OptionError: something else is there, or somebody listens on it.
+    """
+    file = Path(path)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if file.exists():
+            _remove_stale(file)
+        bound.bind(path)
+    except OSError as error:
+        bound.close()
+        raise OptionError(f"cannot listen on {path}: {error}; choose another --uds.") from error
+    return bound
+
+
+def _remove_stale(file: Path) -> None:
+    if not stat.S_ISSOCK(os.stat(file).st_mode):
+        raise OSError("it exists and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(file))
+        except ConnectionRefusedError:
+            file.unlink()
+        else:
+            raise OSError("another process listens on it")

@@ -1,0 +1,53 @@
+"""The state of a running service: open or draining, and what is being answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from m3e_runtime.serve.errors import shutting_down
+from m3e_runtime.serve.metrics import Metrics
+from m3e_runtime.serve.models import Models
+from m3e_runtime.serve.settings import ServeSettings
+
+__all__ = ["Service"]
+
+
+@dataclass
+class Service:
+    """What all routes share. Everything happens in the thread of the event loop.
+
+    Attributes:
+        ready: whether requests are let in.
+        in_flight: requests that have been let in and are not answered yet.
+    """
+
+    settings: ServeSettings
+    models: Models
+    metrics: Metrics = field(default_factory=Metrics)
+    ready: bool = False
+    draining: bool = False
+    in_flight: int = 0
+
+    def drain(self) -> None:
+        """Let nobody in any more."""
+        self.ready = False
+        self.draining = True
+
+    def count(self, requests: int) -> None:
+        """So many more requests are being answered, or fewer."""
+        self.in_flight += requests
+        self.metrics.in_flight.inc(requests)
+
+    def check_open(self) -> None:
+        """Refuse who comes too late.
+
+        Raises:
+            ApiError: 503.
+        """
+        if self.draining:
+            raise shutting_down()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engines run; before the start and at the end there is nothing to say against them."""
+        return self.models.alive or not self.ready

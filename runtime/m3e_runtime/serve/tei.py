@@ -1,0 +1,236 @@
+"""Routes of Hugging Face's text-embeddings-inference. They name no model: the first bundle serves them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+import orjson
+from msgspec import Meta
+from tokenizers import Encoding
+
+import m3e_runtime
+from m3e_runtime import outputs
+from m3e_runtime.serve.endpoint import Answer, Call, json_answer
+from m3e_runtime.serve.errors import ApiError
+from m3e_runtime.serve.service import Service
+
+__all__ = [
+    "Embed",
+    "EmbedRequest",
+    "Info",
+    "Similarity",
+    "SimilarityInput",
+    "SimilarityParameters",
+    "SimilarityRequest",
+    "Tokenize",
+    "TokenizeRequest",
+]
+
+_ROWS = 64
+
+Inputs = str | list[str | int | list[int]]
+Direction = Literal["Right", "right"]
+"""TEI cuts at the left too; a bundle's tokenizer cuts at the right."""
+
+
+class EmbedRequest(msgspec.Struct):
+    """The body of ``/embed``."""
+
+    inputs: Inputs
+    truncate: bool | None = None
+    truncation_direction: Direction = "Right"
+    prompt_name: str | None = None
+    normalize: bool = True
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
+
+
+class SimilarityInput(msgspec.Struct):
+    """One text, and those that it is compared with."""
+
+    source_sentence: str
+    sentences: list[str]
+
+
+class SimilarityParameters(msgspec.Struct):
+    """As in :class:`EmbedRequest`."""
+
+    truncate: bool | None = None
+    truncation_direction: Direction = "Right"
+    prompt_name: str | None = None
+
+
+class SimilarityRequest(msgspec.Struct):
+    """The body of ``/similarity``."""
+
+    inputs: SimilarityInput
+    parameters: SimilarityParameters | None = None
+
+
+class TokenizeRequest(msgspec.Struct):
+    """The body of ``/tokenize``."""
+
+    inputs: Inputs
+    add_special_tokens: bool = True
+    prompt_name: str | None = None
+
+
+_embed_decoder = msgspec.json.Decoder(EmbedRequest)
+_similarity_decoder = msgspec.json.Decoder(SimilarityRequest)
+_tokenize_decoder = msgspec.json.Decoder(TokenizeRequest)
+
+
+class Embed:
+    """``POST /embed``."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, call: Call) -> Answer:
+        """Vectors, of unit length unless ``normalize`` is false."""
+        request = _embed_decoder.decode(call.body)
+        settings, model = self._service.settings, self._service.models.default
+        texts = _texts(request.inputs, settings.max_texts)
+        call.model = model.name
+        embedded = await model.embed(
+            texts,
+            call.priority(len(texts)),
+            truncate=settings.truncate if request.truncate is None else request.truncate,
+            normalize=request.normalize,
+            dimensions=request.dimensions,
+            prompt_name=request.prompt_name,
+        )
+        call.tokens = embedded.tokens
+        parts: list[bytes] = []
+        for start in range(0, len(embedded.vectors), _ROWS):
+            rows = embedded.vectors[start : start + _ROWS]
+            parts.append(orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
+            await asyncio.sleep(0)
+        return Answer(b"[" + b",".join(parts) + b"]")
+
+
+class Similarity:
+    """``POST /similarity``."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, call: Call) -> Answer:
+        """The cosine of one text with each of the others."""
+        request = _similarity_decoder.decode(call.body)
+        settings, model = self._service.settings, self._service.models.default
+        parameters = request.parameters or SimilarityParameters()
+        others = _texts(list(request.inputs.sentences), settings.max_texts)
+        call.model = model.name
+        embedded = await model.embed(
+            [request.inputs.source_sentence, *others],
+            call.priority(len(others)),
+            truncate=settings.truncate if parameters.truncate is None else parameters.truncate,
+            normalize=False,
+            prompt_name=parameters.prompt_name,
+        )
+        call.tokens = embedded.tokens
+        return json_answer(outputs.similarity(embedded.vectors[:1], embedded.vectors[1:], "cosine")[0])
+
+
+class Tokenize:
+    """``POST /tokenize``: all tokens of each text, those that an encoding would cut off too."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, call: Call) -> Answer:
+        """Tokens with their places in the texts, in characters."""
+        request = _tokenize_decoder.decode(call.body)
+        model = self._service.models.default
+        prefix = model.encoder.prefix(request.prompt_name, None)
+        texts = [prefix + text for text in _texts(request.inputs, self._service.settings.max_texts)]
+        call.model, call.texts = model.name, len(texts)
+        tokenizer = model.encoder.tokenizer.tokenizer
+        encodings = await asyncio.to_thread(
+            tokenizer.encode_batch, texts, add_special_tokens=request.add_special_tokens
+        )
+        return json_answer([_tokens(*pair) for pair in zip(texts, encodings, strict=True)])
+
+
+class Info:
+    """``GET /info``: TEI's fields, and ``m3e`` with what runs and how closely it follows the original."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, call: Call) -> Answer:
+        """What is served, and its limits."""
+        settings, model = self._service.settings, self._service.models.default
+        return json_answer(
+            {
+                "model_id": model.name,
+                "model_sha": model.encoder.bundle.manifest.source.weights_sha256,
+                "model_dtype": model.encoder.artifact.precision,
+                "model_type": {"embedding": {"pooling": model.encoder.bundle.manifest.pooling}},
+                "max_concurrent_requests": settings.max_connections,
+                "max_input_length": model.encoder.max_seq_length,
+                "max_batch_tokens": model.encoder.token_budget,
+                "max_batch_requests": None,
+                "max_client_batch_size": settings.max_texts,
+                "auto_truncate": settings.truncate,
+                "tokenization_workers": 1,
+                "version": m3e_runtime.__version__,
+                "sha": None,
+                "docker_label": None,
+                "m3e": [
+                    {
+                        "name": each.name,
+                        "prompts": sorted(each.encoder.bundle.manifest.prompts),
+                        "licence": each.encoder.bundle.manifest.licence,
+                        **{key: value for key, value in each.encoder.info.items() if key != "bundle"},
+                    }
+                    for each in self._service.models.all
+                ],
+            }
+        )
+
+
+def _texts(inputs: str | Sequence[str | int | list[int]], most: int) -> list[str]:
+    if isinstance(inputs, str):
+        return [inputs]
+    texts = [each for each in inputs if isinstance(each, str)]
+    if len(texts) < len(inputs):
+        raise ApiError(
+            422,
+            "inputs: token ids are not taken; send texts.",
+            "token_ids_not_supported",
+            tei_type="Tokenizer",
+        )
+    if not texts:
+        raise ApiError(400, "inputs: cannot be empty.", tei_type="Empty")
+    if len(texts) > most:
+        raise ApiError(413, f"batch size {len(texts)} > maximum allowed batch size {most}")
+    return texts
+
+
+def _tokens(text: str, encoding: Encoding) -> list[dict[str, Any]]:
+    """The pieces that truncation made are put together again; special tokens stay at the two ends."""
+    pieces = [encoding, *encoding.overflowing]
+    before, after = _special_at_ends(encoding)
+    tokens = []
+    for number, piece in enumerate(pieces):
+        columns = (piece.ids, piece.tokens, piece.special_tokens_mask, piece.offsets)
+        rows = list(zip(*columns, strict=True))
+        rows = rows[before if number else 0 : len(rows) - (after if number < len(pieces) - 1 else 0)]
+        for token_id, token, special, (start, stop) in rows:
+            if special:
+                tokens.append({"id": token_id, "text": token, "special": True, "start": None, "stop": None})
+            else:
+                part = text[start:stop]
+                tokens.append({"id": token_id, "text": part, "special": False, "start": start, "stop": stop})
+    return tokens
+
+
+def _special_at_ends(encoding: Encoding) -> tuple[int, int]:
+    mask = encoding.special_tokens_mask
+    if all(mask):
+        return len(mask), 0
+    return mask.index(0), mask[::-1].index(0)

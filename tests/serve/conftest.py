@@ -1,0 +1,123 @@
+"""Services in threads of this process, on real sockets."""
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from m3e_runtime import Encoder
+
+
+@pytest.fixture(scope="session")
+def bundle(request) -> Path:
+    """A small bundle; ``M3E_BUNDLE`` may name one that was made before, of MiniLM."""
+    made_before = os.environ.get("M3E_BUNDLE")
+    return Path(made_before) if made_before else request.getfixturevalue("tiny_bundle")
+
+
+@pytest.fixture(scope="session")
+def encoder(bundle) -> Encoder:
+    """The bundle without a service: what answers are compared with."""
+    return Encoder.load(bundle)
+
+
+class Held:
+    """Keeps the engine of an encoder busy until ``free`` is set; knows the sizes of its runs."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.runs: list[int] = []
+        self.error: Exception | None = None
+        self.busy = threading.Event()
+        self.free = threading.Event()
+        self._run = encoder._backend.run
+        encoder._backend.run = self.run
+
+    def run(self, token_ids):
+        self.runs.append(len(token_ids))
+        self.busy.set()
+        assert self.free.wait(30)
+        if self.error is not None:
+            raise self.error
+        return self._run(token_ids)
+
+
+@pytest.fixture
+def hold():
+    """Hold the engine of an encoder, at the longest until the test ends."""
+    holding = []
+
+    def begin(encoder):
+        holding.append(Held(encoder))
+        return holding[-1]
+
+    yield begin
+    for each in holding:
+        each.free.set()
+
+
+@dataclass
+class Running:
+    """A service that answers at ``url``."""
+
+    url: str
+    port: int
+    service: Any
+    server: Any
+    thread: threading.Thread
+
+    def stop(self) -> None:
+        """As SIGTERM does; returns when the server has ended."""
+        self.server.drain()
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def start(bundle):
+    """Start a service with these settings; whatever still runs is stopped in the end."""
+    pytest.importorskip("starlette", reason="the extra `serve` is not installed")
+    from m3e_runtime.serve.app import load_service
+    from m3e_runtime.serve.server import bind_tcp, make_server
+    from m3e_runtime.serve.settings import ModelSource, ServeSettings
+
+    running = []
+
+    def begin(prepare=lambda service: None, **settings) -> Running:
+        settings = {"models": (ModelSource("tiny", bundle),), **settings}
+        service = load_service(ServeSettings(**settings))
+        prepare(service)
+        server = make_server(service)
+        socket = bind_tcp("127.0.0.1", 0)
+        port = socket.getsockname()[1]
+        thread = threading.Thread(target=server.run, args=([socket],), daemon=True)
+        thread.start()
+        until = time.monotonic() + 30
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            assert time.monotonic() < until, "the server takes too long to start"
+            time.sleep(0.01)
+        running.append(Running(f"http://127.0.0.1:{port}", port, service, server, thread))
+        return running[-1]
+
+    yield begin
+    for each in running:
+        each.stop()
+
+
+@pytest.fixture(scope="session")
+def running(start) -> Running:
+    """A service with an alias, and everything else as it comes."""
+    return start(aliases={"text-embedding-ada-002": "tiny"})
+
+
+@pytest.fixture(scope="session")
+def http(running):
+    """A client of that service."""
+    httpx = pytest.importorskip("httpx")
+    with httpx.Client(base_url=running.url, timeout=30) as client:
+        yield client

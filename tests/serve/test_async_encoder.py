@@ -1,0 +1,281 @@
+"""Many callers of one engine: what they get, when they are refused, and what happens when they go away."""
+
+import asyncio
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from m3e_runtime import AsyncEncoder, ClosedError, Encoder, InvalidTextError, OptionError, OverloadedError
+from m3e_runtime.backends import native
+from m3e_runtime.errors import EngineRunError, TextTooLongError
+from m3e_runtime.scheduling import QueueLimits
+
+LONG = "a longer text about nothing " * 60
+
+
+@pytest.fixture
+def held(bundle, hold):
+    """An encoder whose engine is held."""
+    return hold(Encoder.load(bundle))
+
+
+async def occupy(held, service):
+    """Start a run that lasts until ``free`` is set."""
+    task = asyncio.ensure_future(service.encode("first"))
+    await asyncio.to_thread(held.busy.wait, 30)
+    return task
+
+
+def random_texts(count, seed=0):
+    chosen = random.Random(seed)
+    words = ["今天", "天气", "很好", "card", "account", "weather", "，", "绑定", "银行卡", "3.14"]
+    return [" ".join(chosen.choices(words, k=chosen.choice((1, 2, 5, 9, 40, 700)))) for _ in range(count)]
+
+
+def test_everyone_gets_what_encode_gives_to_the_last_bit(encoder):
+    if reason := native.missing():
+        pytest.skip(reason)
+    texts = random_texts(200)
+    requests = [texts[i] if i % 3 else texts[i : i + i % 20] for i in range(len(texts))]
+    options = [
+        {},
+        {"normalize_embeddings": True},
+        {"normalize_embeddings": True, "truncate_dim": 16},
+        {"precision": "ubinary"},
+        {"prompt": "question: ", "precision": "float16"},
+    ]
+
+    async def main():
+        async with AsyncEncoder(encoder, run_seconds=0.001) as service:
+            return await asyncio.gather(
+                *(
+                    service.encode(
+                        request, priority=("query", "document")[i % 2], **options[i % len(options)]
+                    )
+                    for i, request in enumerate(requests)
+                )
+            )
+
+    for i, (request, found) in enumerate(zip(requests, asyncio.run(main()), strict=True)):
+        expected = encoder.encode(request, **options[i % len(options)])
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("artifact", ["fp32-cpu", "int8-cpu"])
+def test_an_engine_that_pads_serves_as_well(bundle, artifact):
+    padding = Encoder.load(bundle, backend="onnxruntime", artifact=artifact)
+    texts = random_texts(60)
+    reports = []
+
+    async def main():
+        async with AsyncEncoder(padding, on_run=reports.append) as service:
+            return await asyncio.gather(*map(service.encode, texts))
+
+    found = np.stack(asyncio.run(main()))
+    np.testing.assert_allclose(found, padding.encode(texts), atol=1e-5 if artifact == "fp32-cpu" else 0.05)
+    assert sum(report.tokens for report in reports) < sum(report.computed_tokens for report in reports)
+
+
+def test_an_idle_engine_starts_at_once_and_a_busy_one_gathers(held):
+    async def main():
+        async with AsyncEncoder(held.encoder) as service:
+            first = await occupy(held, service)
+            others = [asyncio.ensure_future(service.encode(text)) for text in "abcdefghijkl"]
+            await asyncio.sleep(0)
+            assert service.waiting_texts == 13
+            held.free.set()
+            await asyncio.gather(first, *others)
+            assert service.waiting_texts == service.waiting_tokens == 0
+
+    asyncio.run(main())
+    assert held.runs == [1, 12]
+
+
+def test_a_large_request_is_computed_in_bounded_runs(held):
+    held.free.set()
+
+    async def main():
+        async with AsyncEncoder(held.encoder, run_seconds=1e-6) as service:
+            await service.encode([LONG] * 20)
+
+    asyncio.run(main())
+    assert sum(held.runs) == 20
+    assert max(held.runs) < 10
+
+
+def test_a_caller_who_leaves_takes_his_texts_along(held):
+    async def main():
+        async with AsyncEncoder(held.encoder) as service:
+            first = await occupy(held, service)
+            leaving = asyncio.ensure_future(service.encode(["gone"] * 50))
+            staying = asyncio.ensure_future(service.encode(["here"] * 3))
+            await asyncio.sleep(0)
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+            assert service.waiting_texts == 4
+            held.free.set()
+            await asyncio.gather(first, staying)
+
+    asyncio.run(main())
+    assert held.runs == [1, 3]
+
+
+def test_a_caller_who_leaves_while_he_is_computed_disturbs_nobody(held):
+    async def main():
+        async with AsyncEncoder(held.encoder) as service:
+            first = await occupy(held, service)
+            other = asyncio.ensure_future(service.encode("other"))
+            await asyncio.sleep(0)
+            first.cancel()
+            held.free.set()
+            vector = await other
+            assert service.waiting_texts == service.waiting_tokens == 0
+            return vector
+
+    assert asyncio.run(main()).ndim == 1
+
+
+@pytest.mark.parametrize(
+    "limits", [QueueLimits(texts=5, document_share=0.6), QueueLimits(tokens=20, document_share=0.6)]
+)
+def test_what_does_not_fit_in_the_queue_is_refused_with_a_time_to_come_again(held, limits):
+    async def main():
+        async with AsyncEncoder(held.encoder, limits=limits) as service:
+            first = await occupy(held, service)
+            waiting = [asyncio.ensure_future(service.encode("a", priority="document")) for _ in range(2)]
+            await asyncio.sleep(0)
+            with pytest.raises(OverloadedError) as refused:  # documents have a part of the room only
+                await service.encode(["a"] * 2, priority="document")
+            assert refused.value.retry_after > 0
+            waiting.append(asyncio.ensure_future(service.encode(["a"] * 2)))
+            await asyncio.sleep(0)
+            with pytest.raises(OverloadedError):
+                await service.encode(["a"] * 3)
+            held.free.set()
+            await asyncio.gather(first, *waiting)
+            await service.encode(["a"] * 3)
+
+    asyncio.run(main())
+
+
+def test_what_can_never_fit_is_no_overload(encoder):
+    async def main():
+        async with AsyncEncoder(encoder, limits=QueueLimits(texts=10, tokens=100)) as service:
+            with pytest.raises(OptionError, match="11 texts"):
+                await service.encode(["a"] * 11)
+            with pytest.raises(OptionError, match="send fewer"):
+                await service.encode(LONG)
+            assert service.waiting_texts == service.waiting_tokens == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [EngineRunError("the device is lost"), MemoryError("bad_alloc")])
+def test_an_engine_that_fails_is_told_to_those_it_failed_and_goes_on(held, error):
+    async def main():
+        async with AsyncEncoder(held.encoder) as service:
+            first = await occupy(held, service)
+            held.error = error
+            held.free.set()
+            with pytest.raises(EngineRunError, match=str(error)):
+                await first
+            held.error = None
+            assert (await service.encode("again")).ndim == 1
+            assert service.waiting_texts == service.waiting_tokens == 0
+
+    asyncio.run(main())
+
+
+def test_closing_answers_who_waits_and_refuses_who_comes(held):
+    async def main():
+        service = AsyncEncoder(held.encoder)
+        first = await occupy(held, service)
+        waiting = [asyncio.ensure_future(service.encode(text)) for text in ("b", "c")]
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(service.close())
+        await asyncio.sleep(0)
+        with pytest.raises(ClosedError):
+            await service.encode("late")
+        held.free.set()
+        await closing
+        assert len(await asyncio.gather(first, *waiting)) == 3
+        assert not service.alive
+        await service.close()
+
+    asyncio.run(main())
+
+
+def test_it_belongs_to_one_event_loop(encoder):
+    service = AsyncEncoder(encoder)
+
+    async def main():
+        await service.encode("a")
+
+    asyncio.run(main())
+    with pytest.raises(OptionError, match="event loop"):
+        asyncio.run(main())
+
+
+def test_nothing_gives_an_empty_matrix(encoder):
+    async def main():
+        async with AsyncEncoder(encoder) as service:
+            return await service.encode([])
+
+    np.testing.assert_array_equal(asyncio.run(main()), encoder.encode([]))
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ({"sentences": 5}, InvalidTextError),
+        ({"sentences": ["a", None]}, InvalidTextError),
+        ({"sentences": "a\ud800"}, InvalidTextError),
+        ({"sentences": ["a\ud800"] * 600}, InvalidTextError),
+        ({"sentences": "a", "precision": "int4"}, OptionError),
+        ({"sentences": "a", "truncate_dim": 10_000}, OptionError),
+        ({"sentences": "a", "prompt_name": "none"}, OptionError),
+        ({"sentences": "a", "priority": "urgent"}, OptionError),
+    ],
+)
+def test_mistakes_are_typed_errors(encoder, call, error):
+    async def main():
+        async with AsyncEncoder(encoder) as service:
+            with pytest.raises(error):
+                await service.encode(**call)
+            assert service.waiting_texts == service.waiting_tokens == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("others", [[], ["short", "又" * 400]])
+def test_a_text_that_would_be_cut_can_be_refused(encoder, others):
+    """Few texts are tokenized at once, more in another thread."""
+    most = encoder.max_seq_length
+
+    async def main():
+        async with AsyncEncoder(encoder) as service:
+            for characters, tokens in ((most - 2, most), (most + 9, most)):
+                token_ids = await service.tokenize(["今" * characters, *others])
+                assert len(token_ids[0]) == tokens
+            await service.tokenize(["今" * (most - 2), *(text[:90] for text in others)], truncate=False)
+            with pytest.raises(TextTooLongError, match=f"text 0 has {most + 1} tokens, .* takes {most}"):
+                await service.tokenize(["今" * (most - 1), *others], truncate=False)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("limits", [{"texts": 0}, {"tokens": 0}, {"document_share": 0}])
+def test_limits_that_let_nothing_in_are_refused(limits):
+    with pytest.raises(OptionError):
+        QueueLimits(**limits)
+
+
+def test_importing_the_package_brings_no_asyncio():
+    code = "import sys, m3e_runtime; print('asyncio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

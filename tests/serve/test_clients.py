@@ -1,0 +1,218 @@
+"""The clients that people use, unchanged, against a running service."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m3e_runtime import Encoder
+from m3e_runtime.scheduling import QueueLimits
+
+TEXTS = [
+    "How do I change the bank card linked to my account?",
+    "The weather is lovely today.",
+    "如何更换花呗绑定银行卡",
+    "A recipe for tomato soup with basil.",
+]
+QUERY = "replace the card of my account"
+ADA = "text-embedding-ada-002"
+
+
+@pytest.fixture(scope="module")
+def minilm_served(request) -> Path:
+    made_before = os.environ.get("M3E_BUNDLE")
+    return Path(made_before) if made_before else request.getfixturevalue("minilm_bundle")
+
+
+@pytest.fixture(scope="module")
+def original(minilm_served):
+    return Encoder.load(minilm_served)
+
+
+@pytest.fixture(scope="module")
+def service(start, minilm_served):
+    from m3e_runtime.serve.settings import ModelSource
+
+    settings = {"models": (ModelSource("minilm", minilm_served),), "aliases": {ADA: "minilm"}}
+    return start(**settings, max_texts=100)
+
+
+@pytest.fixture(scope="module")
+def expected(original):
+    return original.encode([*TEXTS, QUERY], normalize_embeddings=True)
+
+
+def same(found, expected):
+    """To the last bit, once numbers of double precision are float32 again."""
+    np.testing.assert_array_equal(np.asarray(found, dtype=np.float32), expected)
+
+
+class TestOpenAI:
+    @pytest.fixture
+    def openai(self):
+        return pytest.importorskip("openai", reason="openai is not installed")
+
+    @pytest.fixture
+    def client(self, openai, service):
+        with openai.OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0) as client:
+            yield client
+
+    @pytest.mark.parametrize("options", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}])
+    def test_vectors(self, client, expected, options):
+        answer = client.embeddings.create(model="minilm", input=TEXTS, **options)
+        assert [each.index for each in answer.data] == list(range(len(TEXTS)))
+        vectors = [each.embedding for each in answer.data]
+        if options.get("encoding_format") == "base64":
+            import base64
+
+            vectors = [np.frombuffer(base64.b64decode(vector), "<f4") for vector in vectors]
+        same(vectors, expected[:-1])
+        assert answer.usage.prompt_tokens == answer.usage.total_tokens > len(TEXTS)
+
+    def test_one_text_and_dimensions(self, client, original):
+        answer = client.embeddings.create(model=ADA, input=QUERY, dimensions=64, user="me")
+        found = original.encode([QUERY], truncate_dim=64, normalize_embeddings=True)
+        same([each.embedding for each in answer.data], found)
+
+    def test_asynchronously_and_many_at_once(self, openai, service, expected):
+        async def main():
+            async with openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key="none") as client:
+                texts = [*TEXTS, QUERY] * 10
+                return await asyncio.gather(
+                    *(client.embeddings.create(model="minilm", input=text) for text in texts)
+                )
+
+        found = [answer.data[0].embedding for answer in asyncio.run(main())]
+        same(found, np.tile(expected, (10, 1)))
+
+    def test_models(self, client):
+        assert [model.id for model in client.models.list()] == ["minilm", ADA]
+        assert client.models.retrieve(ADA).owned_by == "m3e-runtime"
+
+    def test_errors_are_the_clients_own_kinds(self, client, openai):
+        with pytest.raises(openai.NotFoundError) as found:
+            client.embeddings.create(model="gpt-4", input="a")
+        assert found.value.code == "model_not_found"
+        with pytest.raises(openai.BadRequestError) as found:
+            client.embeddings.create(model="minilm", input=[[9906, 1917]])
+        assert found.value.code == "token_ids_not_supported"
+        assert found.value.param == "input"
+        assert found.value.request_id
+        with pytest.raises(openai.BadRequestError, match="at most 100"):
+            client.embeddings.create(model="minilm", input=["a"] * 101)
+
+    def test_a_wrong_key_is_an_authentication_error(self, openai, start):
+        import hashlib
+
+        guarded = start(key_digests=(hashlib.sha256(b"secret").digest(),))
+        for key, allowed in (("secret", True), ("another", False)):
+            with openai.OpenAI(base_url=f"{guarded.url}/v1", api_key=key) as client:
+                if allowed:
+                    assert client.embeddings.create(model="tiny", input="a").data
+                else:
+                    with pytest.raises(openai.AuthenticationError):
+                        client.embeddings.create(model="tiny", input="a")
+        guarded.stop()
+
+    def test_the_client_comes_again_when_there_was_no_room(self, openai, start, hold):
+        from concurrent.futures import ThreadPoolExecutor
+
+        encoders = []
+        full = start(
+            lambda service: encoders.append(service.models.default.encoder), queue=QueueLimits(texts=1)
+        )
+        held = hold(encoders[0])
+        with (
+            ThreadPoolExecutor(2) as pool,
+            openai.OpenAI(base_url=f"{full.url}/v1", api_key="none") as client,
+        ):
+            ask = {"model": "tiny", "input": "a"}
+            first = pool.submit(client.embeddings.create, **ask)
+            assert held.busy.wait(20)
+            with pytest.raises(openai.RateLimitError):
+                client.with_options(max_retries=0).embeddings.create(**ask)
+            second = pool.submit(client.embeddings.create, **ask)
+            while full.service.metrics.rejected.labels("rate_limit_exceeded")._value.get() < 2:
+                assert not second.done()
+            held.free.set()
+            assert first.result().data == second.result().data
+        full.stop()
+
+
+class TestLangChain:
+    @pytest.fixture
+    def embeddings(self, service):
+        module = pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")
+
+        def make(**options):
+            return module.OpenAIEmbeddings(base_url=f"{service.url}/v1", api_key="none", model=ADA, **options)
+
+        return make
+
+    def test_texts(self, embeddings, expected):
+        ours = embeddings(check_embedding_ctx_length=False)
+        same(ours.embed_documents(TEXTS), expected[:-1])
+        same(ours.embed_query(QUERY), expected[-1])
+
+    def test_asynchronously(self, embeddings, expected):
+        ours = embeddings(check_embedding_ctx_length=False)
+        same(asyncio.run(ours.aembed_documents(TEXTS)), expected[:-1])
+
+    def test_token_ids_are_refused_with_the_cure(self, embeddings, monkeypatch):
+        """By default it sends ids of a tokenizer that it loads from elsewhere."""
+        import openai
+        import tiktoken
+
+        class Tokenizer:
+            def encode(self, text, **_):
+                return [9906] * len(text)
+
+            encode_ordinary = encode
+
+        monkeypatch.setattr(tiktoken, "encoding_for_model", lambda name: Tokenizer())
+        with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
+            embeddings().embed_documents(TEXTS)
+
+    def test_vector_store(self, embeddings):
+        from langchain_core.vectorstores import InMemoryVectorStore
+
+        store = InMemoryVectorStore.from_texts(TEXTS, embeddings(check_embedding_ctx_length=False))
+        assert store.similarity_search(QUERY, k=1)[0].page_content == TEXTS[0]
+
+
+class TestLlamaIndex:
+    @pytest.fixture
+    def embedding(self, service):
+        module = pytest.importorskip(
+            "llama_index.embeddings.openai", reason="llama-index-embeddings-openai is not installed"
+        )
+        return module.OpenAIEmbedding(api_base=f"{service.url}/v1", api_key="none", model_name=ADA)
+
+    def test_texts(self, embedding, expected):
+        same(embedding.get_text_embedding_batch(TEXTS), expected[:-1])
+        same(embedding.get_query_embedding(QUERY), expected[-1])
+
+    def test_asynchronously(self, embedding, expected):
+        same(asyncio.run(embedding.aget_text_embedding_batch(TEXTS)), expected[:-1])
+
+
+def test_curl(service, expected):
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    body = json.dumps({"model": "minilm", "input": TEXTS}, ensure_ascii=False)
+    command = [
+        "curl",
+        "-sS",
+        f"{service.url}/v1/embeddings",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        body,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    same([each["embedding"] for each in json.loads(done.stdout)["data"]], expected[:-1])

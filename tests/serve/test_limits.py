@@ -1,0 +1,437 @@
+"""Who is let in, how much, how long; and an end in which everyone is answered."""
+
+import hashlib
+import io
+import json
+import logging
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+import httpx
+import pytest
+
+from m3e_runtime import OptionError
+from m3e_runtime.errors import EngineRunError
+from m3e_runtime.scheduling import QueueLimits
+from m3e_runtime.serve.auth import read_keys
+from m3e_runtime.serve.logs import JsonFormatter
+from m3e_runtime.serve.settings import ModelSource, ServeSettings
+
+SECRET = "a text that nobody else may read 机密"
+REQUEST = {"model": "tiny", "input": "a"}
+
+
+def ask(running, **options):
+    return httpx.post(f"{running.url}/v1/embeddings", **{"json": REQUEST, "timeout": 30, **options})
+
+
+def eventually(condition):
+    until = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@contextmanager
+def raw(running, data):
+    """A connection over which ``data`` was sent."""
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+        connection.sendall(data)
+        yield connection
+
+
+def read_all(connection):
+    """What comes until the connection is closed."""
+    received = b""
+    with suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            received += part
+    return received
+
+
+@pytest.fixture(scope="module")
+def strict(start):
+    """Small limits."""
+    return start(max_body=2000, max_texts=4, receive_timeout=0.3, max_connections=20)
+
+
+@pytest.fixture
+def held(start, hold):
+    """A service whose engine is held, with little room to wait."""
+    found = []
+
+    def prepare(service):
+        found.append(service.models.default.encoder)
+
+    running = start(prepare, queue=QueueLimits(texts=10, tokens=1000), drain_timeout=20)
+    running.held = hold(found[0])
+    running.held.runs.clear()
+    yield running
+    running.held.free.set()
+    running.stop()
+
+
+@contextmanager
+def waiting(running, count, **body):
+    """``count`` requests that wait for the engine; gives their answers as futures."""
+    with ThreadPoolExecutor(count) as pool:
+        futures = [pool.submit(ask, running, json={**REQUEST, **body}) for _ in range(count)]
+        eventually(lambda: running.service.in_flight == count)
+        assert running.held.busy.wait(20)
+        yield futures
+        running.held.free.set()
+
+
+# --- keys
+
+
+def test_keys_are_asked_for_where_texts_and_models_are_and_nowhere_else(start):
+    digest = hashlib.sha256(b"secret").digest()
+    running = start(key_digests=(hashlib.sha256(b"another").digest(), digest))
+    with httpx.Client(base_url=running.url) as client:
+        for path in ("/v1/embeddings", "/embed", "/similarity", "/tokenize", "/"):
+            answer = client.post(path, json={})
+            assert answer.status_code == 401, path
+            assert answer.headers["www-authenticate"] == "Bearer"
+        for path in ("/v1/models", "/v1/models/tiny", "/info"):
+            assert client.get(path).status_code == 401
+        for path in ("/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/"):
+            assert client.get(path).status_code == 200
+        for wrong in (
+            "secret",
+            "Bearer secre",
+            "Bearer secret2",
+            "Basic secret",
+            "Bearer",
+            "Bearer sécret".encode(),
+        ):
+            answer = client.post("/v1/embeddings", json=REQUEST, headers={"authorization": wrong})
+            assert answer.status_code == 401
+            assert b"secre" not in answer.content
+        for right in ("Bearer secret", "bearer  secret"):
+            answer = client.post("/v1/embeddings", json=REQUEST, headers={"authorization": right})
+            assert answer.status_code == 200
+    running.stop()
+
+
+def test_keys_come_from_a_file_and_from_the_environment(tmp_path):
+    file = tmp_path / "keys"
+    file.write_text("# ours\none\n\n  two  \n", encoding="utf-8")
+    digests = [hashlib.sha256(key).digest() for key in (b"zero", b"one", b"two")]
+    assert read_keys(str(file), {"M3E_API_KEY": "zero"}) == tuple(digests)
+    assert read_keys(None, {}) == ()
+    file.write_text("# none\n", encoding="utf-8")
+    for wrong in (file, tmp_path / "absent", tmp_path):
+        with pytest.raises(OptionError, match="--api-key-file"):
+            read_keys(str(wrong), {})
+
+
+# --- sizes
+
+
+def test_bodies_that_are_too_large_are_refused_before_and_while_they_come(strict):
+    answer = ask(strict, json={**REQUEST, "input": "a" * 2000})
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "body_too_large"
+    chunks = (b"a" * 100 for _ in range(30))
+    assert ask(strict, json=None, content=chunks).status_code == 413
+
+
+def test_too_many_texts_are_refused(strict):
+    assert ask(strict, json={**REQUEST, "input": ["a"] * 4}).status_code == 200
+    assert ask(strict, json={**REQUEST, "input": ["a"] * 5}).status_code == 400
+
+
+def test_compressed_bodies_are_refused(strict):
+    answer = ask(strict, json=None, content=b"x", headers={"content-encoding": "gzip"})
+    assert answer.status_code == 415
+
+
+def test_endless_headers_are_refused(strict):
+    lines = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 1000) for number in range(100))
+    with raw(strict, b"POST /embed HTTP/1.1\r\n" + lines) as connection:
+        assert read_all(connection).startswith(b"HTTP/1.1 431 ")
+
+
+def test_what_is_no_http_is_refused(strict):
+    with raw(strict, b"\x16\x03\x01 hello\r\n\r\n") as connection:
+        assert b" 400 " in read_all(connection)
+
+
+def test_more_connections_than_allowed_are_told_to_come_again(strict):
+    idle = [socket.create_connection(("127.0.0.1", strict.port)) for _ in range(20)]
+    eventually(lambda: len(strict.server.server_state.connections) == 20)
+    with raw(strict, b"") as connection:
+        assert read_all(connection).startswith(b"HTTP/1.1 503 ")
+    for connection in idle:
+        connection.close()
+    eventually(lambda: ask(strict).status_code == 200)
+
+
+# --- time
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(strict):
+    head = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
+    with raw(strict, head + b'{"model"') as connection:
+        received = read_all(connection)
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert b"request_timeout" in received
+
+
+@pytest.mark.parametrize("data", [b"", b"POST /embed HT", b"POST /embed HTTP/1.1\r\nhost: x\r\n"])
+def test_headers_that_do_not_come_are_not_waited_for(strict, data):
+    with raw(strict, data) as connection:
+        assert read_all(connection) == b""
+
+
+def test_an_answer_that_is_not_read_does_not_stay(start):
+    running = start(receive_timeout=0.3)
+    body = json.dumps({"model": "tiny", "input": ["a"] * 2000}).encode()
+    request = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", running.port))
+        connection.sendall(request * 8)
+        eventually(lambda: running.server.server_state.total_requests)
+        eventually(lambda: not running.server.server_state.connections)
+        assert running.service.in_flight == 0
+    running.stop()
+
+
+def test_a_request_that_takes_too_long_is_given_up(start, hold):
+    encoders = []
+    running = start(lambda service: encoders.append(service.models.default.encoder), request_timeout=0.3)
+    held = hold(encoders[0])
+    answer = ask(running)
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "timeout"
+    assert int(answer.headers["retry-after"]) >= 1
+    assert running.service.models.default.scheduler.waiting_texts == 0
+    held.free.set()
+    eventually(lambda: ask(running).status_code == 200)
+    running.stop()
+
+
+def test_who_leaves_takes_his_texts_out_of_the_queue(held):
+    scheduler = held.service.models.default.scheduler
+    body = json.dumps({"model": "tiny", "input": ["b"] * 5}).encode()
+    request = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    with waiting(held, 1) as futures:
+        with raw(held, request):
+            eventually(lambda: scheduler.waiting_texts == 6)
+        eventually(lambda: scheduler.waiting_texts == 1)
+        held.held.free.set()
+        assert futures[0].result().status_code == 200
+    assert held.held.runs == [1]
+    eventually(lambda: held.service.in_flight == 0)
+
+
+# --- too much at once
+
+
+def test_overload_is_429_with_a_time_in_the_shape_of_each_interface(held):
+    with waiting(held, 10):
+        answer = ask(held)
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["error"]["code"] == "rate_limit_exceeded"
+        answer = httpx.post(f"{held.url}/embed", json={"inputs": "a"})
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["error_type"] == "Overloaded"
+    figures = httpx.get(f"{held.url}/metrics").text
+    assert 'm3e_rejected_total{reason="rate_limit_exceeded"} 2.0' in figures
+
+
+def test_documents_leave_room_for_queries_and_the_header_says_which_is_which(held):
+    header = {"m3e-priority": "document"}
+    with waiting(held, 8):
+        assert ask(held, headers=header).status_code == 429
+        assert ask(held, json={**REQUEST, "input": ["a", "b"]}).status_code == 429  # several texts: documents
+        answer = ask(held, headers={"m3e-priority": "urgent"})
+        assert answer.status_code == 400
+        with ThreadPoolExecutor(2) as pool:
+            query = pool.submit(ask, held)
+            header = {"m3e-priority": "Query"}
+            eventually(lambda: held.service.in_flight == 9)
+            second = pool.submit(ask, held, headers=header)
+            eventually(lambda: held.service.in_flight == 10)
+            held.held.free.set()
+            assert query.result().status_code == second.result().status_code == 200
+
+
+def test_what_can_never_wait_is_no_overload(held):
+    answer = ask(held, json={**REQUEST, "input": ["a"] * 11})
+    assert answer.status_code == 400
+    assert "send fewer" in answer.json()["error"]["message"]
+
+
+# --- failures
+
+
+@pytest.mark.parametrize("error", [EngineRunError("lost"), MemoryError(SECRET)])
+def test_an_engine_that_fails_is_a_server_error_and_the_service_goes_on(held, error):
+    held.held.error = error
+    held.held.free.set()
+    answer = ask(held)
+    assert answer.status_code == 500
+    assert answer.json()["error"] == {
+        "message": "The engine failed.", "type": "server_error", "param": None, "code": "engine_failed",
+    }  # fmt: skip
+    answer = httpx.post(f"{held.url}/embed", json={"inputs": "a"})
+    assert answer.status_code == 424
+    assert answer.json()["error_type"] == "Backend"
+    held.held.error = None
+    assert ask(held).status_code == 200
+
+
+@pytest.fixture
+def logged():
+    """What is logged, as it is written."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel("DEBUG")
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def test_logs_say_what_happened_and_never_what_was_sent(start, logged, monkeypatch):
+    running = start(access_log=True)
+    answer = ask(running, json={**REQUEST, "input": SECRET})
+    assert answer.status_code == 200
+    ask(running, json={**REQUEST, "input": [SECRET], "encoding_format": SECRET})
+    ask(running, json={**REQUEST, "input": [SECRET, "\ud800".encode("utf-16", "surrogatepass").hex()]})
+
+    def fail(*_):
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(running.service.models.default.encoder, "prefix", fail)
+    answer_500 = ask(running, json={**REQUEST, "input": SECRET})
+    assert answer_500.status_code == 500
+    assert answer_500.json()["error"]["message"] == "The service failed."
+    running.stop()
+    lines = [line for line in logged() if line["logger"].startswith("m3e_runtime")]
+    assert SECRET not in json.dumps(lines, ensure_ascii=False)
+    accessed = [line for line in lines if line["message"] == "request"]
+    assert [line["status"] for line in accessed] == [200, 400, 200, 500]
+    assert accessed[0]["tokens"] == answer.json()["usage"]["prompt_tokens"]
+    assert accessed[0]["request_id"] == answer.headers["x-request-id"]
+    assert accessed[0]["route"] == "/v1/embeddings"
+    (failed,) = [line for line in lines if line["message"] == "request failed"]
+    assert failed["error"] == "ValueError"
+    assert failed["trace"][-1].startswith("test_limits.py:")
+    assert failed["request_id"] == answer_500.headers["x-request-id"]
+
+
+# --- metrics
+
+
+def test_metrics_count_what_was_done(start):
+    running = start()
+    with httpx.Client(base_url=running.url) as client:
+        for body in (REQUEST, {**REQUEST, "input": ["a", "b"]}, {**REQUEST, "input": 5}):
+            client.post("/v1/embeddings", json=body)
+        figures = client.get("/metrics").text
+    for line in (
+        'm3e_requests_total{route="/v1/embeddings",status="200"} 2.0',
+        'm3e_requests_total{route="/v1/embeddings",status="400"} 1.0',
+        'm3e_request_seconds_count{route="/v1/embeddings"} 3.0',
+        'm3e_queue_seconds_count{model="tiny"} 2.0',
+        'm3e_tokenize_seconds_count{model="tiny"} 2.0',
+        'm3e_padding_tokens_total{model="tiny"} 0.0',
+        'm3e_waiting_tokens{model="tiny"} 0.0',
+        "m3e_requests_in_flight 0.0",
+    ):
+        assert line in figures.splitlines()
+    for name in ("m3e_compute_seconds", "m3e_batch_tokens", "m3e_batch_texts"):
+        assert f'{name}_count{{model="tiny"}}' in figures
+    running.stop()
+
+
+def test_requests_in_flight_are_shown(held):
+    with waiting(held, 3):
+        assert "m3e_requests_in_flight 3.0" in httpx.get(f"{held.url}/metrics").text
+
+
+# --- the end
+
+
+def test_draining_answers_who_was_let_in_and_refuses_who_comes(held):
+    with waiting(held, 4) as futures, httpx.Client(base_url=held.url) as client:
+        assert client.get("/readyz").status_code == 200
+        held.server.drain()
+        answer = client.post("/v1/embeddings", json=REQUEST)
+        assert answer.status_code == 503
+        assert answer.headers["connection"] == "close"
+        assert answer.json()["error"]["code"] == "shutting_down"
+        assert client.post("/embed", json={"inputs": "a"}).json()["error_type"] == "Unhealthy"
+        assert client.get("/readyz").status_code == client.get("/health").status_code == 503
+        assert client.get("/livez").status_code == 200
+        assert held.thread.is_alive()
+        held.held.free.set()
+        assert [future.result().status_code for future in futures] == [200] * 4
+    held.thread.join(20)
+    with pytest.raises(httpx.ConnectError):
+        ask(held)
+
+
+def test_draining_does_not_wait_for_ever(start, hold):
+    encoders = []
+    running = start(lambda service: encoders.append(service.models.default.encoder), drain_timeout=0.5)
+    held = hold(encoders[0])
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, running)
+        assert held.busy.wait(20)
+        running.server.drain()
+        assert answer.result().status_code == 503
+        held.free.set()  # the engine itself cannot be interrupted
+    running.thread.join(30)
+    assert not running.thread.is_alive()
+
+
+# --- browsers
+
+
+def test_other_origins_are_let_in_only_when_told(running, start):
+    preflight = {"origin": "https://example.com", "access-control-request-method": "POST"}
+    answer = httpx.options(f"{running.url}/v1/embeddings", headers=preflight)
+    assert "access-control-allow-origin" not in answer.headers
+    assert "access-control-allow-origin" not in ask(running, headers=preflight).headers
+    open_ = start(cors_origins=("https://example.com",))
+    answer = httpx.options(f"{open_.url}/v1/embeddings", headers=preflight)
+    assert answer.headers["access-control-allow-origin"] == "https://example.com"
+    assert (
+        "access-control-allow-origin"
+        not in httpx.options(
+            f"{open_.url}/v1/embeddings", headers={**preflight, "origin": "https://example.org"}
+        ).headers
+    )
+    open_.stop()
+
+
+# --- settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"models": ()}, "no bundle"),
+        ({"models": (ModelSource("a", "x"), ModelSource("a", "y"))}, "two bundles"),
+        ({"aliases": {"b": "c"}}, "no bundle has that name"),
+        ({"aliases": {"a": "a"}}, "is the name of a bundle"),
+        ({"max_body": 0}, "max_body"),
+        ({"request_timeout": float("nan")}, "request_timeout"),
+        ({"drain_timeout": -1}, "drain_timeout"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, says):
+    with pytest.raises(OptionError, match=says):
+        ServeSettings(**{"models": (ModelSource("a", "x"),), **settings})

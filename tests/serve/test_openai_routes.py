@@ -1,0 +1,219 @@
+"""``/v1/embeddings`` and ``/v1/models`` answer as OpenAI's do, with the encoder's own vectors."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+TEXTS = ["今天天气很好", "short", "a longer English sentence about nothing", "😀🎉 mixed 文本", " "]
+
+
+def embed(http, **body):
+    return http.post("/v1/embeddings", json={"model": "tiny", **body})
+
+
+def vectors_of(answer):
+    assert answer.status_code == 200, answer.text
+    return np.array([each["embedding"] for each in answer.json()["data"]], dtype=np.float32)
+
+
+def error_of(answer, status):
+    """The error, which has OpenAI's shape."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()) == {"error"}
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    return error
+
+
+def test_a_text_and_a_list_give_the_encoders_vectors_at_unit_length_to_the_last_bit(http, encoder):
+    expected = encoder.encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_array_equal(vectors_of(embed(http, input=TEXTS)), expected)
+    for text, vector in zip(TEXTS, expected, strict=True):
+        np.testing.assert_array_equal(vectors_of(embed(http, input=text)), vector[None])
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-6)
+
+
+def test_the_answer_has_openais_fields(http, encoder):
+    content = embed(http, input=["你好", "world"]).json()
+    assert list(content) == ["object", "data", "model", "usage"]
+    assert content["object"] == "list"
+    assert content["model"] == "tiny"
+    assert [(each["object"], each["index"]) for each in content["data"]] == [
+        ("embedding", 0),
+        ("embedding", 1),
+    ]
+    tokens = sum(len(encoder.tokenizer.encode(text)) for text in ("你好", "world"))
+    assert content["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
+
+
+def test_base64_holds_the_same_floats(http, encoder):
+    content = embed(http, input=TEXTS, encoding_format="base64").json()
+    found = [np.frombuffer(base64.b64decode(each["embedding"]), "<f4") for each in content["data"]]
+    np.testing.assert_array_equal(np.stack(found), encoder.encode(TEXTS, normalize_embeddings=True))
+
+
+@pytest.mark.parametrize("count", [64, 65, 200])
+def test_answers_of_many_vectors_are_whole_and_in_order(http, encoder, count):
+    texts = [f"text number {number}" for number in range(count)]
+    answer = embed(http, input=texts)
+    assert [each["index"] for each in answer.json()["data"]] == list(range(count))
+    np.testing.assert_array_equal(vectors_of(answer), encoder.encode(texts, normalize_embeddings=True))
+
+
+def test_dimensions_truncate_and_scale_to_unit_length_again(http, encoder):
+    expected = encoder.encode(TEXTS, truncate_dim=16, normalize_embeddings=True)
+    np.testing.assert_array_equal(vectors_of(embed(http, input=TEXTS, dimensions=16)), expected)
+
+
+def test_nulls_and_unknown_fields_are_passed_over(http, encoder):
+    answer = embed(http, input="a", encoding_format=None, dimensions=None, user="me", type="db", extra=[1])
+    np.testing.assert_array_equal(vectors_of(answer), encoder.encode(["a"], normalize_embeddings=True))
+
+
+def test_an_alias_is_the_model(http, encoder):
+    answer = embed(http, model="text-embedding-ada-002", input="a")
+    np.testing.assert_array_equal(vectors_of(answer), encoder.encode(["a"], normalize_embeddings=True))
+
+
+def test_models_are_listed_by_name_and_alias(http):
+    content = http.get("/v1/models").json()
+    assert content["object"] == "list"
+    assert [each["id"] for each in content["data"]] == ["tiny", "text-embedding-ada-002"]
+    for each in content["data"]:
+        assert set(each) == {"id", "object", "created", "owned_by"}
+        assert each["object"] == "model"
+        assert http.get(f"/v1/models/{each['id']}").json() == each
+
+
+def test_a_model_that_is_not_there_is_404(http):
+    for answer in (embed(http, model="gpt-4", input="a"), http.get("/v1/models/moka-ai/m3e-base")):
+        error = error_of(answer, 404)
+        assert error["code"] == "model_not_found"
+        assert error["type"] == "invalid_request_error"
+        assert "tiny" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "says"),
+    [
+        ({"input": []}, "input", "empty"),
+        ({"input": ""}, "input", "empty"),
+        ({"input": ["a", ""]}, "input", "empty"),
+        ({"input": None}, "input", "null"),
+        ({"input": {"text": "a"}}, "input", "object"),
+        ({"input": [1.5]}, "input", "float"),
+        ({"input": ["a", 5]}, "input", "mixes"),
+        ({"input": ["a", [5]]}, "input", "mixes"),
+        ({"input": "a", "encoding_format": "md5"}, "encoding_format", "md5"),
+        ({"input": "a", "dimensions": 0}, "dimensions", "1"),
+        ({"input": "a", "dimensions": 10_000}, "dimensions", "10000"),
+        ({"input": "a", "dimensions": "16"}, "dimensions", "int"),
+        ({"input": "a", "model": 5}, "model", "str"),
+        ({"input": ["a"] * 2049}, "input", "2048"),
+        ({}, None, "input"),
+    ],
+)
+def test_mistakes_say_which_field_and_what_is_wrong(http, body, param, says):
+    error = error_of(embed(http, **body), 400)
+    assert error["type"] == "invalid_request_error"
+    assert error["param"] == param
+    assert says in error["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"input": "\xff"}', b'{"input": "\\ud800"}',
+                                  b"[" * 100_000])  # fmt: skip
+def test_a_body_that_is_no_json_object_is_refused(http, body):
+    assert error_of(http.post("/v1/embeddings", content=body), 400)["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("ids", [[9906, 1917], [[9906], [1917, 0]]])
+def test_token_ids_of_another_tokenizer_are_refused_and_the_cure_is_told(http, ids):
+    error = error_of(embed(http, input=ids), 400)
+    assert error["code"] == "token_ids_not_supported"
+    assert error["param"] == "input"
+    assert "check_embedding_ctx_length=False" in error["message"]
+    assert '"tokenizer": "tiny"' in error["message"]
+    assert error_of(embed(http, input=ids, tokenizer="cl100k_base"), 400)["code"] == "token_ids_not_supported"
+
+
+def test_token_ids_of_the_models_own_tokenizer_give_the_texts_vectors(http, encoder):
+    tokens = http.post("/tokenize", json={"inputs": TEXTS}).json()
+    ids = [[token["id"] for token in each] for each in tokens]
+    expected = encoder.encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_array_equal(vectors_of(embed(http, input=ids, tokenizer="tiny")), expected)
+    np.testing.assert_array_equal(vectors_of(embed(http, input=ids[0], tokenizer="tiny")), expected[:1])
+
+
+@pytest.mark.parametrize("ids", [[], [-1], [10**6], [10**30], [101] * 513])
+def test_token_ids_that_the_model_does_not_have_are_refused(http, ids):
+    error_of(embed(http, input=[ids], tokenizer="tiny"), 400)
+
+
+@pytest.mark.parametrize(("length", "dimensions"), [(1536, None), (1536, 1536), (800, 800), (16, 16)])
+def test_zeros_at_the_end_make_the_length_of_older_stores(start, encoder, length, dimensions):
+    import httpx
+
+    padded = start(pad_to=1536)
+    body = {"model": "tiny", "input": TEXTS, "dimensions": dimensions}
+    found = vectors_of(httpx.post(f"{padded.url}/v1/embeddings", json=body))
+    padded.stop()
+    expected = encoder.encode(TEXTS, normalize_embeddings=True, truncate_dim=16 if length == 16 else None)
+    assert found.shape == (len(TEXTS), length)
+    np.testing.assert_array_equal(found[:, : expected.shape[1]], expected)
+    assert not found[:, expected.shape[1] :].any()
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-6)
+
+
+def test_texts_that_are_too_long_are_cut_or_refused_as_the_service_is_told(http, start, encoder):
+    import httpx
+
+    strict = start(truncate=False)
+    text = "今" * (encoder.max_seq_length + 10)
+    answer = embed(http, input=text)
+    np.testing.assert_array_equal(vectors_of(answer), encoder.encode([text], normalize_embeddings=True))
+    assert answer.json()["usage"]["prompt_tokens"] == encoder.max_seq_length
+    refused = httpx.post(f"{strict.url}/v1/embeddings", json={"model": "tiny", "input": ["a", text]})
+    strict.stop()
+    error = error_of(refused, 400)
+    assert error["code"] == "context_length_exceeded"
+    assert f"text 1 has {encoder.max_seq_length + 12} tokens" in error["message"]
+
+
+def test_several_bundles_are_chosen_by_name(start, bundle, encoder):
+    import httpx
+
+    from m3e_runtime.serve.settings import ModelSource
+
+    both = start(models=(ModelSource("one", bundle), ModelSource("org/two", bundle)))
+    with httpx.Client(base_url=both.url) as client:
+        for name in ("one", "org/two"):
+            answer = client.post("/v1/embeddings", json={"model": name, "input": "a"})
+            assert answer.json()["model"] == name
+            assert client.get(f"/v1/models/{name}").json()["id"] == name
+        assert [each["name"] for each in client.get("/info").json()["m3e"]] == ["one", "org/two"]
+    both.stop()
+
+
+def test_unknown_paths_and_methods_are_json_too(http):
+    assert error_of(http.get("/v1/chat/completions"), 404)["code"] == "not_found"
+    assert error_of(http.get("/v1/embeddings"), 405)["code"] == "method_not_allowed"
+
+
+def test_requests_in_one_connection_and_split_at_every_byte_are_answered(running):
+    """Clients that send slowly, byte by byte, and several requests at once."""
+    import socket
+
+    body = json.dumps({"model": "tiny", "input": "a", "dimensions": 2}).encode()
+    head = f"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as connection:
+        for byte in head + body:
+            connection.sendall(bytes([byte]))
+        connection.sendall((head + body) * 2)
+        received = b""
+        while received.count(b'"usage"') < 3:
+            received += connection.recv(65536)
+    assert received.count(b"HTTP/1.1 200 OK") == 3

@@ -1,0 +1,39 @@
+"""The service keeps to its own description, whatever it is sent."""
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+
+def test_the_description_names_what_this_service_has(start):
+    import httpx
+
+    running = start(aliases={"ada": "tiny"}, pad_to=1536, key_digests=(hashlib.sha256(b"key").digest(),))
+    described = httpx.get(f"{running.url}/openapi.json").json()
+    properties = described["components"]["schemas"]["EmbeddingRequest"]["properties"]
+    assert properties["model"] == {"enum": ["tiny", "ada"]}
+    assert properties["dimensions"]["anyOf"][0]["maximum"] == 1536
+    assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert described["paths"]["/health"]["get"]["security"] == []
+    paths = {route.path.replace(":path", "") for route in running.server.config.app.routes}
+    assert set(described["paths"]) | {"/openapi.json"} == paths
+    running.stop()
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+def test_schemathesis_finds_nothing(start, key):
+    if importlib.util.find_spec("schemathesis") is None:
+        pytest.skip("schemathesis is not installed")
+    running = start(key_digests=(hashlib.sha256(key.encode()).digest(),) if key else ())
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{running.url}/openapi.json"]
+    options = ["--max-examples", "25", "--seed", "1", "--generation-database", "none", "--no-color"]
+    # JSON Schema has 1.0 for an integer, and we have not.
+    checks = ["--checks", "all", "--exclude-checks", "positive_data_acceptance"]
+    headers = ["--header", f"Authorization: Bearer {key}"] if key else []
+    done = subprocess.run([*command, *options, *checks, *headers], capture_output=True, text=True)
+    running.stop()
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    assert "Tested: 13" in done.stdout
