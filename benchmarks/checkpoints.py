@@ -29,8 +29,8 @@ def sizes_of(shape: str) -> dict[str, int]:
 def make_checkpoint(folder: Path, shape: str, deviation: float = 0.05) -> Path:
     """Write a sentence-transformers checkpoint of ``shape``; return its folder.
 
-    ``deviation`` is the weights' standard deviation. With BERT's ``initializer_range``, 0.02, a vector still tells
-    which words are in its text; with the default, layers mix them past recognition.
+    ``deviation`` is the weights' standard deviation. With BERT's ``initializer_range``, 0.02, a vector still
+    tells which words are in its text; with the default, layers mix them past recognition.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sizes = sizes_of(shape)
