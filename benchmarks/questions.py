@@ -1,8 +1,7 @@
 """Made-up questions and answers on a bank's services, as local data for ``m3e-eval``.
 
-A question is about what is done (an action) to what (an aspect) of what (a service), each of which has two
-names in Chinese. How much two texts have in common in these is known, so that similarities and rankings can be
-judged.
+A question is about what is done (an action) to what (an aspect) of what (a service), each with two names in
+Chinese. How much two texts have in common in these is known, so that similarities and rankings can be judged.
 """
 
 from __future__ import annotations
