@@ -20,7 +20,7 @@ from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
 from m3e_runtime.planning import plan, plan_packed
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
-from m3e_runtime.tokenization import TextTokenizer
+from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
 __all__ = ["Encoder"]
 
@@ -97,6 +97,16 @@ class Encoder:
         return self.tokenizer.max_length
 
     @property
+    def pads(self) -> bool:
+        """Whether the engine pads the texts of a batch to the longest of them."""
+        return self._backend.pads
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens that the engine computes in one run at most, padding included."""
+        return self._backend.token_budget
+
+    @property
     def info(self) -> dict[str, Any]:
         """What runs: artifact, precision, engine, threads, measured fidelity."""
         return {
@@ -161,7 +171,7 @@ class Encoder:
                 range.
         """
         prompts = self._prompts(prompt_name, prompt)
-        self._check_options(precision, truncate_dim, batch_size)
+        self.check_options(precision, truncate_dim, batch_size)
         if isinstance(sentences, str):
             vectors = self._encode_one(sentences, prompts)
             finished = outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)
@@ -210,7 +220,7 @@ class Encoder:
             OptionError: as :meth:`encode`, and int8 or uint8 without ``ranges``.
         """
         prompts = self._prompts(prompt_name, prompt)
-        self._check_options(precision, truncate_dim, batch_size)
+        self.check_options(precision, truncate_dim, batch_size)
         if window < 1:
             raise OptionError(f"window={window}: at least one text must be read ahead.")
         if precision in ("int8", "uint8") and ranges is None:
@@ -222,6 +232,39 @@ class Encoder:
             batch_size,
             (truncate_dim, normalize_embeddings, precision, ranges),
         )
+
+    def run(
+        self,
+        token_ids: Sequence[TokenIds],
+        batch_size: int | None = None,
+        prompt_lengths: Sequence[int] | None = None,
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        """The engine's part of :meth:`encode`: token ids in batches that suit it.
+
+        Args:
+            token_ids: int32 ``[length]`` for each text as :attr:`tokenizer` gives them.
+            batch_size: as in :meth:`encode`.
+            prompt_lengths: what :meth:`prompt_lengths` gives for the texts' prompts.
+
+        Yields:
+            Positions (int64 ``[m]``) of the texts of a batch, and their vectors, float32 ``[m, dimension]``.
+        """
+        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
+        batches = ((i, [token_ids[at] for at in i]) for i in self._batches(lengths, batch_size))
+        if prompt_lengths is None:
+            yield from run_all(self._backend, batches)
+        else:
+            for i, ids in batches:
+                yield i, self._backend.run(ids, [prompt_lengths[at] for at in i])
+
+    def prompt_lengths(self, prompts: str | Sequence[str], texts: int) -> list[int] | None:
+        """Tokens of each of so many texts that are its prompt's; None where the pooling takes them in."""
+        if self._manifest.include_prompt:
+            return None
+        if isinstance(prompts, str):
+            return [self.tokenizer.prompt_length(prompts)] * texts
+        lengths = {prompt: self.tokenizer.prompt_length(prompt) for prompt in set(prompts)}
+        return [lengths[prompt] for prompt in prompts]
 
     def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Similarity of float vectors by the checkpoint's own function, cosine unless it names another.
@@ -276,24 +319,10 @@ class Encoder:
         bar: Any,
     ) -> None:
         token_ids = self.tokenizer.encode_batch(_joined(prompts, texts))
-        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
-        batches = ((i, [token_ids[at] for at in i]) for i in self._batches(lengths, batch_size))
-        if self._manifest.include_prompt:
-            runs = run_all(self._backend, batches)
-        else:
-            left_out = self._prompt_lengths(prompts, len(texts))
-            runs = ((i, self._backend.run(ids, [left_out[at] for at in i])) for i, ids in batches)
-        for indices, found in runs:
+        for indices, found in self.run(token_ids, batch_size, self.prompt_lengths(prompts, len(texts))):
             vectors[indices] = found
             if bar is not None:
                 bar.update(len(indices))
-
-    def _prompt_lengths(self, prompts: str | list[str], texts: int) -> list[int]:
-        """Tokens of each of so many texts that are its prompt's."""
-        if isinstance(prompts, str):
-            return [self.tokenizer.prompt_length(prompts)] * texts
-        lengths = {prompt: self.tokenizer.prompt_length(prompt) for prompt in set(prompts)}
-        return [lengths[prompt] for prompt in prompts]
 
     def _batches(
         self, lengths: npt.NDArray[np.int64], batch_size: int | None
@@ -309,6 +338,14 @@ class Encoder:
         return (batch.indices for batch in plan(lengths, engine.token_budget, most_texts))
 
     def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
+        return prompt if prompt is not None else self.prefix(prompt_name, None)
+
+    def prefix(self, prompt_name: str | None, prompt: str | None) -> str:
+        """The text that is put before each text: ``prompt``, else the one of that name, else the default.
+
+        Raises:
+            OptionError: no prompt of that name.
+        """
         if prompt is not None:
             return prompt
         name = prompt_name if prompt_name is not None else self._manifest.default_prompt_name
@@ -320,7 +357,12 @@ class Encoder:
             known = ", ".join(sorted(self._manifest.prompts)) or "none"
             raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.") from None
 
-    def _check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None) -> None:
+    def check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None = None) -> None:
+        """Check what :meth:`encode` is asked for before anything is computed.
+
+        Raises:
+            OptionError: an unknown precision, or a size out of range.
+        """
         if precision not in OUTPUT_PRECISIONS:
             raise OptionError(
                 f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}."

@@ -15,6 +15,8 @@ __all__ = [
     "InvalidTextError",
     "M3EError",
     "OptionError",
+    "ResumeError",
+    "UnreadableInputError",
 ]
 
 
@@ -34,6 +36,16 @@ class InvalidTextError(M3EError, TypeError):
     """A text to encode is not a string, or is not valid Unicode (a lone surrogate)."""
 
     exit_code = 4
+
+
+class UnreadableInputError(M3EError):
+    """A file of texts is missing, cannot be read, or is not what its format says."""
+
+    exit_code = 4
+
+
+class ResumeError(OptionError):
+    """An unfinished output was begun by another command, from other input, or is being written by another."""
 
 
 class BundleError(M3EError):

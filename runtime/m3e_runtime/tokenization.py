@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from m3e_runtime.errors import BundleError, InvalidTextError
 
@@ -82,11 +82,20 @@ class TextTokenizer:
         Raises:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
         """
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in self._encodings(texts)]
+
+    def encode_batch_marked(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
+        """As :meth:`encode_batch`, and for each text whether it was cut."""
+        encodings = self._encodings(texts)
+        ids = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        return ids, [bool(encoding.overflowing) for encoding in encodings]
+
+    def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
         try:
-            encodings = self.tokenizer.encode_batch_fast(texts)
+            encodings: list[Encoding] = self.tokenizer.encode_batch_fast(texts)
         except (TypeError, AttributeError) as error:
             raise _explain(texts) from error
-        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        return encodings
 
 
 def _explain(texts: Sequence[object]) -> InvalidTextError:
