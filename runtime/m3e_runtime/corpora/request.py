@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.corpora.arrow import import_arrow
+from m3e_runtime.corpora.inputs import STANDARD_INPUT
 from m3e_runtime.corpora.reading import DEFAULT_FIELD, Form, Reading
 from m3e_runtime.corpora.state import JobFolder, is_free
 from m3e_runtime.corpora.windows import OnError, OverLong
@@ -100,6 +101,8 @@ class CorpusRequest:
             raise OptionError(
                 "--resume goes on with what was begun and --force forgets it; give one of them."
             )
+        if self.resume and STANDARD_INPUT in self.inputs:
+            raise OptionError("standard input cannot be read again, so --resume needs a file.")
         if self.partition_bytes < 1:
             raise OptionError(f"partition size {self.partition_bytes}: at least one byte must fit.")
         if target.part_format == "npy" and self.keep:

@@ -40,7 +40,7 @@ class ParquetFormat:
             ]
         start = 0
         for rows, size in groups or [(0, 0)]:
-            count = max(1, -(-size // target))
+            count = max(1, min(rows, -(-size // target)))
             bounds = [start + rows * number // count for number in range(count + 1)]
             for first, stop in itertools.pairwise(bounds):
                 yield Slice(index, first, stop, size // count)
@@ -62,12 +62,12 @@ def _opened(file: InputFile) -> Iterator[Any]:
         raise OptionError("Parquet cannot be read from standard input; name a file.")
     parquet = import_arrow(f"{file.name}: Parquet", "parquet")
     arrow = import_arrow(f"{file.name}: Parquet")
-    try:
-        with open_input(file) as stream:
+    with open_input(file) as stream:
+        try:
             yield parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_PAGES)
-    except (arrow.ArrowException, OSError) as error:
-        said = str(error).splitlines()[0].rstrip(".")
-        raise UnreadableInputError(f"{file.name}: not valid Parquet ({said}).") from error
+        except (arrow.ArrowException, OSError) as error:
+            said = str(error).splitlines()[0].rstrip(".")
+            raise UnreadableInputError(f"{file.name}: not valid Parquet ({said}).") from error
 
 
 def _check_columns(schema: Any, file: InputFile, reading: Reading) -> None:
