@@ -1,4 +1,4 @@
-"""Files that are not what they say: a line on what is wrong, the exit code of unreadable input, nothing left."""
+"""Files that are not what they say: a line on what is wrong, exit code 4, nothing left."""
 
 import numpy as np
 import pyarrow as pa

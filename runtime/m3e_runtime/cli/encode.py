@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from m3e_runtime.cli.common import run
 from m3e_runtime.corpora import CorpusRequest, Summary, encode_corpus
+from m3e_runtime.corpora.faiss_index import DEFAULT_INDEX
 from m3e_runtime.corpora.inputs import FORMATS
 from m3e_runtime.corpora.reading import DEFAULT_FIELD
 from m3e_runtime.corpora.request import PARTITION_BYTES, STANDARD_OUTPUT
@@ -67,8 +68,8 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         required=True,
         metavar="OUT",
-        help="file that ends in .npy, .parquet or .jsonl, a folder of Parquet parts (ends in /), or - for "
-        "JSON Lines on standard output",
+        help="file that ends in .npy, .parquet, .jsonl or .faiss, folder (of Parquet parts) that ends in /, "
+        "or - for JSON Lines on standard output",
     )
     _add_input_options(parser)
     _add_vector_options(parser)
@@ -117,6 +118,12 @@ def _add_vector_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--normalize", action="store_true", help="scale each vector to unit length")
     group.add_argument("--truncate-dim", type=int, metavar="N", help="keep only the first N dimensions")
+    group.add_argument(
+        "--index",
+        default=DEFAULT_INDEX,
+        metavar="FACTORY",
+        help="for .faiss, in the words of FAISS's index_factory: HNSW32, IVF4096,PQ64, … (default: Flat)",
+    )
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -173,6 +180,7 @@ def _command(options: argparse.Namespace) -> int:
             device=options.device,
             threads=options.threads,
             batch_size=options.batch_size,
+            index=options.index,
             partition_bytes=options.partition_size,
             resume=options.resume,
             force=options.force,

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import m3e_runtime
 from m3e_runtime.corpora.engines import Engine, LocalEngine
+from m3e_runtime.corpora.faiss_index import check_index, write_index
 from m3e_runtime.corpora.inputs import InputFile, find_inputs
 from m3e_runtime.corpora.job import Job, make_plan, provenance
 from m3e_runtime.corpora.merge import merge
@@ -84,6 +85,8 @@ def encode_corpus(request: CorpusRequest, engine: Callable[[CorpusRequest], Engi
         job = _make_job(request, target, inputs, computing)
         if target.kind == "stream":
             return _stream(request, job, computing)
+        if target.suffix == ".faiss":
+            check_index(job, request.index)
         with _job_folder(request, target, job) as folder:
             return _run(request, target, folder, computing)
 
@@ -162,17 +165,21 @@ def _run(request: CorpusRequest, target: Target, folder: JobFolder, engine: Engi
     with Progress(total, before, request.show_progress) as progress:
         engine.run(folder, [each for each in partitions if each.number not in counts], progress.add, done)
         seconds = progress.seconds
-    _finish(target, folder, sum(each.texts for each in counts.values()))
+    _finish(request, target, folder, sum(each.texts for each in counts.values()))
     return _summary(request, folder.job, counts.values(), progress.counts, seconds, resumed)
 
 
-def _finish(target: Target, folder: JobFolder, rows: int) -> None:
+def _finish(request: CorpusRequest, target: Target, folder: JobFolder, rows: int) -> None:
     if target.kind == "folder":
         folder.write_rejected(folder.rejected)
         folder.complete()
         return
     folder.write_rejected(target.path.with_name(f"{target.path.name}.rejected.jsonl"))
-    merge([folder.part(each.number) for each in folder.plan.partitions], rows, folder.job, target.path)
+    parts = [folder.part(each.number) for each in folder.plan.partitions]
+    if target.suffix == ".faiss":
+        write_index(parts, folder.job, request.index, target.path)
+    else:
+        merge(parts, rows, folder.job, target.path)
     _remove(folder.path, keep_folder=False)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.corpora.arrow import import_arrow
+from m3e_runtime.corpora.faiss_index import DEFAULT_INDEX, import_faiss
 from m3e_runtime.corpora.inputs import STANDARD_INPUT
 from m3e_runtime.corpora.reading import DEFAULT_FIELD, Form, Reading
 from m3e_runtime.corpora.state import JobFolder, is_free
@@ -55,6 +56,7 @@ class CorpusRequest:
         device: see ``artifact``.
         threads: see ``artifact``.
         batch_size: most texts in one run of the engine.
+        index: what a .faiss file holds, in the words of ``faiss.index_factory``.
         partition_bytes: about how many bytes of text are done as one, and lost at most when a process dies.
         resume: go on with what was begun, if anything was.
         force: replace an output that exists, and forget what was begun.
@@ -80,6 +82,7 @@ class CorpusRequest:
     device: str = "auto"
     threads: int | None = None
     batch_size: int | None = None
+    index: str = DEFAULT_INDEX
     partition_bytes: int = PARTITION_BYTES
     resume: bool = False
     force: bool = False
@@ -174,6 +177,8 @@ class Target:
             raise OptionError(f"{self.path}: is a folder; end it with / for Parquet parts, or name a file.")
         if self.part_format == "parquet":
             import_arrow("Parquet", "parquet")
+        if self.suffix == ".faiss":
+            import_faiss()
         self._check_free(resume, force)
 
     def _check_free(self, resume: bool, force: bool) -> None:

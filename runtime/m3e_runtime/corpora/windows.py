@@ -20,7 +20,8 @@ __all__ = ["Counts", "OnError", "OverLong", "Task", "Window", "windows_of"]
 
 WINDOW_ROWS = 8192
 WINDOW_TOKENS = 1 << 19
-"""A window has at most so many rows and about so many tokens: long texts take no more memory than short."""
+WINDOW_BYTES = 16 << 20
+"""A window has at most so many rows, and about so many tokens and bytes: long texts take no more memory."""
 
 PACKED_TASK_TOKENS = 4096
 """Tokens of a task for an engine that needs no padding: so few that threads end almost together."""
@@ -125,11 +126,15 @@ class _OpenWindow:
     token_ids: list[TokenIds] = field(default_factory=list)
     cut: list[bool] = field(default_factory=list)
     tokens: int = 0
+    size: int = 0
     _known: dict[str, int] = field(default_factory=dict)
     _places: list[int] = field(default_factory=list)
 
     def is_full(self, more: int) -> bool:
-        return bool(self._places) and (len(self._places) + more > WINDOW_ROWS or self.tokens >= WINDOW_TOKENS)
+        rows = len(self._places)
+        return (rows > 0 and rows + more > WINDOW_ROWS) or (
+            self.tokens >= WINDOW_TOKENS or self.size >= WINDOW_BYTES
+        )
 
     def add(self, rows: Rows) -> None:
         self._tokenize([text for text in dict.fromkeys(rows.texts) if text not in self._known])
@@ -140,6 +145,7 @@ class _OpenWindow:
                 rows = self._leave_out(rows, cut)
                 places = [place for place in places if not self.cut[place]]
         self.rows.append(rows)
+        self.size += rows.size
         self._places += places
 
     def _leave_out(self, rows: Rows, cut: list[int]) -> Rows:
