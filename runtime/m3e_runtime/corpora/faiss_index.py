@@ -45,7 +45,7 @@ def check_index(job: Job, factory: str) -> None:
 
     Args:
         job: of ``float32`` vectors, or of ``ubinary`` ones for an index of bits with Hamming distance.
-        factory: what ``faiss.index_factory`` takes, e.g. ``Flat``, ``HNSW32``, ``IVF4096,PQ64``; for bits what
+        factory: what ``faiss.index_factory`` takes, e.g. ``HNSW32`` or ``IVF4096,PQ64``; for bits what
             ``faiss.index_binary_factory`` takes, without its leading B.
 
     Raises:
