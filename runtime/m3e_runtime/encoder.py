@@ -257,12 +257,10 @@ class Encoder:
             for i, ids in batches:
                 yield i, self._backend.run(ids, [prompt_lengths[at] for at in i])
 
-    def prompt_lengths(self, prompts: str | Sequence[str], texts: int) -> list[int] | None:
-        """Tokens of each of so many texts that are its prompt's; None where the pooling takes them in."""
+    def prompt_lengths(self, prompts: Sequence[str]) -> list[int] | None:
+        """Tokens of each text that are its prompt's; None where the pooling takes them in."""
         if self._manifest.include_prompt:
             return None
-        if isinstance(prompts, str):
-            return [self.tokenizer.prompt_length(prompts)] * texts
         lengths = {prompt: self.tokenizer.prompt_length(prompt) for prompt in set(prompts)}
         return [lengths[prompt] for prompt in prompts]
 
@@ -319,7 +317,8 @@ class Encoder:
         bar: Any,
     ) -> None:
         token_ids = self.tokenizer.encode_batch(_joined(prompts, texts))
-        for indices, found in self.run(token_ids, batch_size, self.prompt_lengths(prompts, len(texts))):
+        left_out = self.prompt_lengths([prompts] * len(texts) if isinstance(prompts, str) else prompts)
+        for indices, found in self.run(token_ids, batch_size, left_out):
             vectors[indices] = found
             if bar is not None:
                 bar.update(len(indices))

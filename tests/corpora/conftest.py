@@ -1,8 +1,12 @@
 """An encoder of the tiny model, a way to call ``encode_corpus``, and texts to give it."""
 
+import shutil
+
 import numpy as np
 import pytest
 
+import synthetic
+from m3e_export import ExportRequest, export
 from m3e_runtime import Encoder
 from m3e_runtime.corpora import CorpusRequest, encode_corpus
 
@@ -12,13 +16,22 @@ def encoder(tiny_bundle):
     return Encoder.load(tiny_bundle)
 
 
+@pytest.fixture(scope="session")
+def unpooled_bundle(tiny_checkpoint, tmp_path_factory):
+    """The tiny model, exported so that prompts stay out of the pooling."""
+    folder = tmp_path_factory.mktemp("unpooled")
+    checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
+    synthetic.update_json(checkpoint / "1_Pooling" / "config.json", include_prompt=False)
+    return export(ExportRequest(str(checkpoint), folder / "bundle", gate="off")).path
+
+
 @pytest.fixture
 def encode(tiny_bundle):
     """``encode(inputs, output, **options)`` with the tiny model; inputs may be one path or several."""
 
-    def call(inputs, output, **options):
+    def call(inputs, output, bundle=tiny_bundle, **options):
         names = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-        return encode_corpus(CorpusRequest(tiny_bundle, tuple(map(str, names)), str(output), **options))
+        return encode_corpus(CorpusRequest(bundle, tuple(map(str, names)), str(output), **options))
 
     return call
 

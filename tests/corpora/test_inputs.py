@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus_files import read_json_lines, read_vectors, write_csv, write_json_lines, write_parquet, write_text
+from m3e_runtime import Encoder
 from m3e_runtime.errors import OptionError, UnreadableInputError
 
 ODD = [
@@ -196,3 +197,28 @@ def test_rows_of_all_windows_are_there(encode, encoder, corpus, tmp_path, out, m
     for threads in (1, 3):
         encode(tmp_path / "in.txt", out / "v.npy", threads=threads, force=True)
         np.testing.assert_array_equal(np.load(out / "v.npy"), encoder.encode(corpus))
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl", "in.parquet"])
+def test_each_text_can_have_a_prompt_of_its_own(encode, encoder, corpus, tmp_path, out, name):
+    TABLES[name](tmp_path / name, corpus)  # its ids serve as prompts
+    prompts = [str(i) for i in range(len(corpus))]
+    encode(tmp_path / name, out / "v.npy", prompt_field="id", partition_bytes=5000)
+    np.testing.assert_array_equal(np.load(out / "v.npy"), encoder.encode(corpus, prompt=prompts))
+    with pytest.raises(OptionError, match="leave out --prompt"):
+        encode(tmp_path / name, out / "w.npy", prompt_field="id", prompt="query: ")
+
+
+def test_prompts_that_are_not_pooled_stay_out(unpooled_bundle, encode, corpus, tmp_path, out):
+    write_text(tmp_path / "in.txt", corpus)
+    encode(tmp_path / "in.txt", out / "v.npy", bundle=unpooled_bundle, prompt="query: ")
+    expected = Encoder.load(unpooled_bundle).encode(corpus, prompt="query: ")
+    np.testing.assert_array_equal(np.load(out / "v.npy"), expected)
+
+
+def test_a_prompt_that_is_none_makes_a_bad_row(encode, tmp_path, out):
+    write_parquet(tmp_path / "in.parquet", {"text": ["a", "b", "c"], "p": ["x", None, ""]})
+    assert encode(tmp_path / "in.parquet", out / "v.npy", prompt_field="p", on_error="skip").skipped == 1
+    write_parquet(tmp_path / "in.parquet", {"text": ["a"], "p": [1]})
+    with pytest.raises(UnreadableInputError, match="column 'p' holds int64"):
+        encode(tmp_path / "in.parquet", out / "w.npy", prompt_field="p")

@@ -95,6 +95,9 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--prompt", metavar="TEXT", help="a prompt given directly; wins over --prompt-name")
     group.add_argument(
+        "--prompt-field", metavar="NAME", help="column of each text's own prompt, in place of both"
+    )
+    group.add_argument(
         "--on-error",
         choices=get_args(OnError),
         default="fail",
@@ -176,6 +179,7 @@ def _command(options: argparse.Namespace) -> int:
             truncate_dim=options.truncate_dim,
             prompt_name=options.prompt_name,
             prompt=options.prompt,
+            prompt_field=options.prompt_field,
             artifact=options.artifact,
             device=options.device,
             threads=options.threads,

@@ -26,6 +26,7 @@ class ParsedRow:
     number: int
     end: int
     text: str = ""
+    prompt: str = ""
     values: Mapping[str, Any] | None = None
     problem: str | None = None
 

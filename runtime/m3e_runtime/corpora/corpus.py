@@ -80,7 +80,7 @@ def encode_corpus(request: CorpusRequest, engine: Callable[[CorpusRequest], Engi
     """
     target = request.check()
     inputs = find_inputs(request.inputs, request.format)
-    _check_field(request, inputs)
+    _check_fields(request, inputs)
     with contextlib.closing(engine(request)) as computing:
         job = _make_job(request, target, inputs, computing)
         if target.kind == "stream":
@@ -91,9 +91,10 @@ def encode_corpus(request: CorpusRequest, engine: Callable[[CorpusRequest], Engi
             return _run(request, target, folder, computing)
 
 
-def _check_field(request: CorpusRequest, inputs: tuple[InputFile, ...]) -> None:
-    if request.field is not None and all(file.format == "text" for file in inputs):
-        raise OptionError("--field names a column, and the input is read as text; add --format jsonl.")
+def _check_fields(request: CorpusRequest, inputs: tuple[InputFile, ...]) -> None:
+    for option, given in (("--field", request.field), ("--prompt-field", request.prompt_field)):
+        if given is not None and all(file.format == "text" for file in inputs):
+            raise OptionError(f"{option} names a column, and the input is read as text; add --format jsonl.")
 
 
 def _make_job(request: CorpusRequest, target: Target, inputs: tuple[InputFile, ...], engine: Engine) -> Job:

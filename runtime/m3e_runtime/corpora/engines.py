@@ -126,5 +126,5 @@ def settings_of(encoder: Encoder, request: CorpusRequest) -> Settings:
         VectorSpec(
             dimension, request.precision, request.normalize, None if ranges is None else pack_ranges(ranges)
         ),
-        encoder.prefix(request.prompt_name, request.prompt),
+        "" if request.prompt_field else encoder.prefix(request.prompt_name, request.prompt),
     )

@@ -95,7 +95,7 @@ def compute(
 
 def _run(encoder: Encoder, task: Task, batch_size: int | None) -> Vectors:
     vectors = np.empty((len(task.indices), encoder.dimension), dtype=np.float32)
-    for indices, found in encoder.run(task.token_ids, batch_size):
+    for indices, found in encoder.run(task.token_ids, batch_size, task.prompt_lengths):
         vectors[indices] = found
     return vectors
 

@@ -15,15 +15,26 @@ Form = Literal["nothing", "records", "columns"]
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """The column of the texts, the columns to keep, and the form in which they are stored.
+    """The columns of the texts and their prompts, those to keep, and the form in which they are stored.
 
     ``keep`` of None is everything that a JSON object holds in a record, and nothing elsewhere.
     """
 
     field: str = DEFAULT_FIELD
+    prompt_field: str | None = None
     keep: tuple[str, ...] | None = None
     drop_text: bool = False
     form: Form = "nothing"
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns that have to hold texts."""
+        return (self.field,) if self.prompt_field is None else (self.field, self.prompt_field)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """All columns to read, each once."""
+        return tuple(dict.fromkeys((*self.texts, *self.columns)))
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ class CorpusRequest:
         normalize: see ``precision``.
         truncate_dim: see ``precision``.
         prompt_name: see ``precision``.
+        prompt_field: the column where each text has a prompt of its own.
         prompt: see ``precision``.
         artifact: as in :meth:`m3e_runtime.Encoder.load`, like the next two.
         device: see ``artifact``.
@@ -77,6 +78,7 @@ class CorpusRequest:
     normalize: bool = False
     truncate_dim: int | None = None
     prompt_name: str | None = None
+    prompt_field: str | None = None
     prompt: str | None = None
     artifact: str | None = None
     device: str = "auto"
@@ -90,7 +92,9 @@ class CorpusRequest:
 
     def reading(self, part_format: str) -> Reading:
         """What is taken from the input for parts of a format."""
-        return Reading(self.field or DEFAULT_FIELD, self.keep, self.drop_text, _FORMS[part_format])
+        return Reading(
+            self.field or DEFAULT_FIELD, self.prompt_field, self.keep, self.drop_text, _FORMS[part_format]
+        )
 
     def check(self) -> Target:
         """Find out before any work what can be wrong with the options alone; returns where the output goes.
@@ -111,6 +115,10 @@ class CorpusRequest:
         if target.part_format == "npy" and self.keep:
             raise OptionError(
                 f"{self.output}: has no place for columns; write .parquet or .jsonl to keep any."
+            )
+        if self.prompt_field is not None and (self.prompt, self.prompt_name) != (None, None):
+            raise OptionError(
+                "--prompt-field gives each text a prompt; leave out --prompt and --prompt-name."
             )
         self._check_ranges()
         target.check(self.resume, self.force)

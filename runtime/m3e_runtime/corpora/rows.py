@@ -33,11 +33,13 @@ class BadRow(msgspec.Struct, frozen=True):
 class Rows:
     """Consecutive rows of a file.
 
-    ``beside`` is what an output stores beside each vector: a list of mappings for JSON Lines, a RecordBatch
-    for Parquet, None where there is nothing. ``locate`` puts one of ``numbers`` into words.
+    ``prompts`` are those of each text, None where all have the same. ``beside`` is what an output stores
+    beside each vector: a list of mappings for JSON Lines, a RecordBatch for Parquet, None where there is
+    nothing. ``locate`` puts one of ``numbers`` into words.
     """
 
     texts: Sequence[str]
+    prompts: Sequence[str] | None
     beside: Any
     numbers: Sequence[int]
     locate: Callable[[int, str], BadRow]
@@ -51,6 +53,7 @@ class Rows:
         kept = [index for index in range(len(self.texts)) if index not in dropped]
         return Rows(
             [self.texts[index] for index in kept],
+            self.prompts and [self.prompts[index] for index in kept],
             _taken(self.beside, kept),
             [self.numbers[index] for index in kept],
             self.locate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -55,10 +56,14 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Task(NamedTuple):
-    """Texts for one run of the engine: their places among the window's distinct texts, and their tokens."""
+    """Texts for one run of the engine: their places among the window's distinct texts, and their tokens.
+
+    ``prompt_lengths`` is as :meth:`m3e_runtime.Encoder.run` takes it.
+    """
 
     indices: npt.NDArray[np.int64]
     token_ids: list[TokenIds]
+    prompt_lengths: list[int] | None
 
 
 @dataclass(frozen=True)
@@ -127,8 +132,9 @@ class _OpenWindow:
     cut: list[bool] = field(default_factory=list)
     tokens: int = 0
     size: int = 0
-    _known: dict[str, int] = field(default_factory=dict)
+    _known: dict[tuple[str, str], int] = field(default_factory=dict)
     _places: list[int] = field(default_factory=list)
+    _prompt_lengths: list[int] | None = None
 
     def is_full(self, more: int) -> bool:
         rows = len(self._places)
@@ -137,8 +143,10 @@ class _OpenWindow:
         )
 
     def add(self, rows: Rows) -> None:
-        self._tokenize([text for text in dict.fromkeys(rows.texts) if text not in self._known])
-        places = [self._known[text] for text in rows.texts]
+        prompts = itertools.repeat(self.prefix) if rows.prompts is None else rows.prompts
+        texts = list(zip(prompts, rows.texts, strict=False))
+        self._tokenize([text for text in dict.fromkeys(texts) if text not in self._known])
+        places = [self._known[text] for text in texts]
         if self.over_long != "truncate":
             cut = [index for index, place in enumerate(places) if self.cut[place]]
             if cut:
@@ -156,6 +164,7 @@ class _OpenWindow:
 
     def close(self, partition: int, last: bool) -> Window:
         places = np.array(self._places, dtype=np.int64)
+        self._prompt_lengths = self.encoder.prompt_lengths([prompt for prompt, _ in self._known])
         tasks, computed = self._plan(np.unique(places))
         counts = Counts(
             texts=len(places),
@@ -167,12 +176,9 @@ class _OpenWindow:
         )
         return Window(partition, self.rows, places, len(self.token_ids), tasks, counts, last)
 
-    def _tokenize(self, fresh: list[str]) -> None:
-        texts = [self.prefix + text for text in fresh] if self.prefix else fresh
-        token_ids, cut = self.encoder.tokenizer.encode_batch_marked(texts)
-        self._known.update(
-            zip(fresh, range(len(self.token_ids), len(self.token_ids) + len(fresh)), strict=True)
-        )
+    def _tokenize(self, fresh: list[tuple[str, str]]) -> None:
+        token_ids, cut = self.encoder.tokenizer.encode_batch_marked([prompt + text for prompt, text in fresh])
+        self._known.update(zip(fresh, itertools.count(len(self.token_ids)), strict=False))
         self.token_ids += token_ids
         self.cut += cut
         self.tokens += sum(map(len, token_ids))
@@ -189,4 +195,11 @@ class _OpenWindow:
             groups = list(plan_packed(lengths, min(budget, PACKED_TASK_TOKENS)))
             computed = int(lengths.sum())
         indices = [wanted[group] for group in groups]
-        return [Task(each, [self.token_ids[index] for index in each]) for each in indices], computed
+        return [self._task(each) for each in indices], computed
+
+    def _task(self, indices: npt.NDArray[np.int64]) -> Task:
+        return Task(
+            indices,
+            [self.token_ids[index] for index in indices],
+            self._prompt_lengths and [self._prompt_lengths[index] for index in indices],
+        )

@@ -63,7 +63,7 @@ class CsvFormat:
                 records = _Records(read_lines(stream, piece), self.delimiter)
             _check_header(header, file, reading)
             parsed = (_parse(record, header, reading) for record in records)
-            yield from into_chunks(parsed, piece.start, beside, numbers.locate)
+            yield from into_chunks(parsed, piece.start, reading, beside, numbers.locate)
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ def _header(records: _Records, file: InputFile) -> list[str]:
 
 def _check_header(header: list[str], file: InputFile, reading: Reading) -> None:
     known = ", ".join(map(repr, header))
-    for name in (reading.field, *reading.columns):
+    for name in reading.wanted:
         if header.count(name) != 1:
             which = "two columns" if name in header else "no column"
             raise UnreadableInputError(
@@ -141,5 +141,6 @@ def _parse(record: _Record, header: list[str], reading: Reading) -> ParsedRow:
     if row.problem is None:
         values = dict(zip(header, record.values, strict=True))
         row.text = values[reading.field]
+        row.prompt = values[reading.prompt_field] if reading.prompt_field is not None else ""
         row.values = {name: values[name] for name in reading.columns}
     return row

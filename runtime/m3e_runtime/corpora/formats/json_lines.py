@@ -47,7 +47,7 @@ class JsonLinesFormat:
                 "--keep with JSON Lines on standard input needs an output of .jsonl: the types of columns "
                 "are taken from the first rows, before the others are read."
             )
-        samples = _sample(file, reading.field)
+        samples = _sample(file, reading)
         missing = [name for name in reading.columns if not any(name in sample for sample in samples)]
         if missing and samples:
             raise OptionError(f"{file.name}: no {', '.join(map(repr, missing))} in the first rows.")
@@ -65,18 +65,17 @@ class JsonLinesFormat:
         """The objects of a range."""
         numbers = LineNumbers(file, piece.start)
         with open_input(file) as stream:
-            yield from into_chunks(
-                _objects(read_lines(stream, piece), reading.field), piece.start, beside, numbers.locate
-            )
+            parsed = _objects(read_lines(stream, piece), reading)
+            yield from into_chunks(parsed, piece.start, reading, beside, numbers.locate)
 
 
-def _sample(file: InputFile, field: str) -> list[Mapping[str, Any]]:
+def _sample(file: InputFile, reading: Reading) -> list[Mapping[str, Any]]:
     with open_input(file) as stream:
-        rows = itertools.islice(_objects(read_lines(stream, Slice(0, 0, None, 0)), field), _SAMPLE)
+        rows = itertools.islice(_objects(read_lines(stream, Slice(0, 0, None, 0)), reading), _SAMPLE)
         return [row.values for row in rows if row.values is not None]
 
 
-def _objects(lines: Iterator[RawLine], field: str) -> Iterator[ParsedRow]:
+def _objects(lines: Iterator[RawLine], reading: Reading) -> Iterator[ParsedRow]:
     for line in lines:
         row, content = ParsedRow(line.number, line.end), line.content
         if content is None:
@@ -84,11 +83,11 @@ def _objects(lines: Iterator[RawLine], field: str) -> Iterator[ParsedRow]:
         elif not content.strip():
             continue
         else:
-            _parse(row, content, field)
+            _parse(row, content, reading)
         yield row
 
 
-def _parse(row: ParsedRow, line: bytes, field: str) -> None:
+def _parse(row: ParsedRow, line: bytes, reading: Reading) -> None:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -99,14 +98,22 @@ def _parse(row: ParsedRow, line: bytes, field: str) -> None:
     except (msgspec.DecodeError, RecursionError) as error:
         row.problem = _why_not_an_object(text, error)
         return
-    if field not in row.values:
-        known = ", ".join(map(repr, row.values)) or "none"
-        row.problem = f"no field {field!r} (the fields are: {known}); name it with --field."
-        return
+    row.text = _string(row, reading.field, "--field")
+    if reading.prompt_field is not None and row.problem is None:
+        row.prompt = _string(row, reading.prompt_field, "--prompt-field")
+
+
+def _string(row: ParsedRow, field: str, option: str) -> str:
+    values = row.values or {}
+    if field not in values:
+        known = ", ".join(map(repr, values)) or "none"
+        row.problem = f"no field {field!r} (the fields are: {known}); name it with {option}."
+        return ""
     try:
-        row.text = msgspec.json.decode(row.values[field], type=str)
+        return msgspec.json.decode(values[field], type=str)
     except msgspec.DecodeError as error:
         row.problem = f"field {field!r} is not a string ({error})."
+        return ""
 
 
 def _why_not_an_object(text: str, error: Exception) -> str:

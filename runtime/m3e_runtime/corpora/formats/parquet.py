@@ -72,19 +72,19 @@ def _opened(file: InputFile) -> Iterator[Any]:
 
 def _check_columns(schema: Any, file: InputFile, reading: Reading) -> None:
     known = ", ".join(map(repr, schema.names))
-    for name in (reading.field, *reading.columns):
+    for name in reading.wanted:
         if schema.names.count(name) != 1:
             which = "two columns" if name in schema.names else "no column"
             raise UnreadableInputError(
                 f"{file.name}: {which} {name!r} (the columns are: {known}); "
                 "name that of the texts with --field."
             )
-    found = schema.field(reading.field).type
-    if not _holds_text(found):
-        raise UnreadableInputError(
-            f"{file.name}: column {reading.field!r} holds {found}, not texts; name that of the texts with "
-            "--field."
-        )
+    for name in reading.texts:
+        found = schema.field(name).type
+        if not _holds_text(found):
+            raise UnreadableInputError(
+                f"{file.name}: column {name!r} holds {found}, not texts; name that of the texts with --field."
+            )
 
 
 def _holds_text(found: Any) -> bool:
@@ -112,7 +112,7 @@ def _batches(parquet: Any, piece: Slice, reading: Reading) -> Iterator[Any]:
     for batch in parquet.iter_batches(
         batch_size=max(1, min(CHUNK_ROWS, CHUNK_BYTES // per_row)),
         row_groups=groups,
-        columns=[reading.field, *reading.columns],
+        columns=list(reading.wanted),
         use_threads=False,
     ):
         start, stop = max(piece.start - at, 0), min(piece.stop - at, batch.num_rows)
@@ -138,6 +138,10 @@ def _rows(batch: Any, at: int, file: InputFile, piece: Slice, reading: Reading, 
         return BadRow(file.name, f"row {number}", problem)
 
     texts, problems = _texts(batch.column(reading.field))
+    prompts: list[str] | None = None
+    if reading.prompt_field is not None:
+        prompts, without = _texts(batch.column(reading.prompt_field))
+        problems = {index: f"{reading.prompt_field!r}: {why}" for index, why in without.items()} | problems
     good = [index for index, text in enumerate(texts) if index not in problems]
     kept = batch.select(list(reading.columns))
     if problems:
@@ -146,10 +150,11 @@ def _rows(batch: Any, at: int, file: InputFile, piece: Slice, reading: Reading, 
     good_texts = [texts[index] for index in good]
     return Rows(
         good_texts,
+        prompts and [prompts[index] for index in good],
         beside.of_batch(good_texts, kept),
         [at + index + 1 for index in good],
         locate,
-        [locate(at + index + 1, problem) for index, problem in problems.items()],
+        [locate(at + index + 1, problem) for index, problem in sorted(problems.items())],
         piece.size * batch.num_rows // rows,
     )
 

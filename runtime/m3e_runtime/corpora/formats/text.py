@@ -40,11 +40,10 @@ class TextFormat:
 
     def read(self, file: InputFile, piece: Slice, reading: Reading, beside: Beside) -> Iterator[Rows]:
         """The lines of a range."""
-        del reading
         numbers = LineNumbers(file, piece.start)
         with open_input(file) as stream:
             parsed = (_parse(line) for line in read_lines(stream, piece))
-            yield from into_chunks(parsed, piece.start, beside, numbers.locate)
+            yield from into_chunks(parsed, piece.start, reading, beside, numbers.locate)
 
 
 def _parse(line: RawLine) -> ParsedRow:
