@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from m3e_runtime.cli.common import run
 from m3e_runtime.corpora import CorpusRequest, Summary, encode_corpus
+from m3e_runtime.corpora.engines import Engine, LocalEngine
 from m3e_runtime.corpora.faiss_index import DEFAULT_INDEX
 from m3e_runtime.corpora.inputs import FORMATS
 from m3e_runtime.corpora.reading import DEFAULT_FIELD
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_input_options(parser)
     _add_vector_options(parser)
     _add_run_options(parser)
+    _add_cluster_options(parser)
     return parser
 
 
@@ -138,7 +141,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="auto, cpu, cuda, cuda:1 or tensorrt (default: auto, the best there is)",
     )
     group.add_argument("--batch-size", type=int, metavar="N", help="most texts in one run of the engine")
-    group.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all)")
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="threads of the engine, or of an actor (default: all)"
+    )
     group.add_argument(
         "--partition-size",
         type=_bytes,
@@ -152,6 +157,22 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="print a summary as JSON (to standard error with -o -)"
     )
     group.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
+def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("many machines, which need the same paths for inputs and output")
+    group.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="this process (default), or actors of Ray"
+    )
+    group.add_argument(
+        "--ray-address", metavar="ADDRESS", help="of a cluster (default: RAY_ADDRESS, or none)"
+    )
+    group.add_argument("--actors", type=int, metavar="N", help="default: as many as there is room for")
+    group.add_argument(
+        "--bundle-everywhere",
+        action="store_true",
+        help="BUNDLE is there on all machines (default: it is sent to them)",
+    )
 
 
 def _bytes(size: str) -> int:
@@ -189,10 +210,27 @@ def _command(options: argparse.Namespace) -> int:
             resume=options.resume,
             force=options.force,
             show_progress=False if options.no_progress else None,
-        )
+        ),
+        _engine(options),
     )
     _report(summary, options.json)
     return 0
+
+
+def _engine(options: argparse.Namespace) -> Callable[[CorpusRequest], Engine]:
+    given = {
+        "address": options.ray_address,
+        "actors": options.actors,
+        "bundle_everywhere": options.bundle_everywhere or None,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.engine == "ray":
+        from m3e_runtime.corpora.ray_engine import RayEngine
+
+        return functools.partial(RayEngine, **given)
+    if given:
+        raise OptionError("--ray-address, --actors and --bundle-everywhere are for --engine ray.")
+    return LocalEngine
 
 
 def _load_ranges(file: str | None) -> npt.NDArray[np.float32] | None:

@@ -172,6 +172,7 @@ def _run(request: CorpusRequest, target: Target, folder: JobFolder, engine: Engi
 
 def _finish(request: CorpusRequest, target: Target, folder: JobFolder, rows: int) -> None:
     if target.kind == "folder":
+        folder.clean()  # of workers that died
         folder.write_rejected(folder.rejected)
         folder.complete()
         return
