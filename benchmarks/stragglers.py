@@ -1,7 +1,7 @@
 """Simulation of a job on many workers: some are slow, some die, and the last partition ends the job.
 
 A worker that is free takes the next partition. Durations are the partition's work by the worker's speed,
-times noise. A worker that dies loses the partition it is at, which is done again, and comes back after a while.
+times noise. A worker that dies loses its partition, which is done again, and comes back after a while.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -19,13 +19,14 @@ from m3e_runtime.encoder import Encoder
 __all__ = ["compute", "prefetched"]
 
 WINDOWS_AHEAD = 2
-"""Windows whose tasks wait for the engine while an earlier one is written, so that it never waits itself."""
+THREADS_OF_A_WINDOW = 8
+"""Windows that wait for the engine while an earlier one is written; more for engines with many threads."""
 
 Item = TypeVar("Item")
 Vectors = npt.NDArray[np.float32]
 
 
-def prefetched(items: Iterator[Item]) -> Iterator[Item]:
+def prefetched(items: Iterator[Item]) -> Generator[Item]:
     """``items``, each made in another thread while the one before is used. Errors come at their place."""
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=1)
     stopped = threading.Event()
@@ -70,6 +71,7 @@ def compute(
     windows before it have been given out.
     """
     started: deque[tuple[Window, list[tuple[Task, Future[Vectors]]]]] = deque()
+    ahead = max(WINDOWS_AHEAD, workers // THREADS_OF_A_WINDOW)
     failed: Exception | None = None
     with ThreadPoolExecutor(workers, thread_name_prefix="m3e-compute") as pool:
         try:
@@ -83,7 +85,7 @@ def compute(
                 started.append(
                     (window, [(task, pool.submit(_run, encoder, task, batch_size)) for task in window.tasks])
                 )
-                if len(started) > WINDOWS_AHEAD:
+                if len(started) > ahead:
                     yield _collect(encoder, *started.popleft())
             while started:
                 yield _collect(encoder, *started.popleft())

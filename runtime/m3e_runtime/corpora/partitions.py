@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import numpy.typing as npt
@@ -74,11 +74,12 @@ def encoded_windows(
         )
         for each in partitions
     )
-    # Another thread that waits for standard input could not be ended.
-    if job.inputs[0].path != STANDARD_INPUT:
-        windows = prefetched(windows)
-    for window, distinct in compute(encoder, windows, workers, job.batch_size):
-        yield window, job.vectors.finish(distinct)[window.places]
+    with ExitStack() as stack:
+        # Another thread that waits for standard input could not be ended.
+        if job.inputs[0].path != STANDARD_INPUT:
+            windows = stack.enter_context(closing(prefetched(windows)))
+        for window, distinct in compute(encoder, windows, workers, job.batch_size):
+            yield window, job.vectors.finish(distinct)[window.places]
 
 
 def write_window(sink: Sink, window: Window, vectors: npt.NDArray[Any]) -> None:

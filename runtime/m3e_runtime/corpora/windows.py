@@ -21,6 +21,7 @@ __all__ = ["Counts", "OnError", "OverLong", "Task", "Window", "windows_of"]
 
 WINDOW_ROWS = 8192
 WINDOW_TOKENS = 1 << 19
+PACKED_WINDOW_TOKENS = 1 << 17  # nothing to gain from sorting more: less memory, and a sign of life sooner
 WINDOW_BYTES = 16 << 20
 """A window has at most so many rows, and about so many tokens and bytes: long texts take no more memory."""
 
@@ -139,7 +140,8 @@ class _OpenWindow:
     def is_full(self, more: int) -> bool:
         rows = len(self._places)
         return (rows > 0 and rows + more > WINDOW_ROWS) or (
-            self.tokens >= WINDOW_TOKENS or self.size >= WINDOW_BYTES
+            self.tokens >= (WINDOW_TOKENS if self.encoder.pads else PACKED_WINDOW_TOKENS)
+            or self.size >= WINDOW_BYTES
         )
 
     def add(self, rows: Rows) -> None:
