@@ -83,6 +83,14 @@ def test_patterns_and_several_names_come_in_the_order_given(encode, tmp_path, ou
     assert [row["text"] for row in read_json_lines(out / "v.jsonl")] == ["z.md", "a.txt", "b.txt", "z.md"]
 
 
+@pytest.mark.parametrize("output", ["v/", "v.jsonl", "v.parquet"])
+def test_an_output_among_the_inputs_is_none_of_them(encode, corpus, tmp_path, output):
+    write_text(tmp_path / "in.txt", corpus)
+    for inputs in (tmp_path, tmp_path / "*", tmp_path / "**"):
+        for _ in range(2):
+            assert encode(inputs, f"{tmp_path}/{output}", force=True).texts == len(corpus)
+
+
 def test_a_name_that_looks_like_a_pattern_is_a_file_if_there_is_one(encode, tmp_path, out):
     write_text(tmp_path / "part[1].txt", ["one"])
     assert encode(tmp_path / "part[1].txt", out / "v.npy").texts == 1
@@ -156,6 +164,20 @@ def test_json_columns_get_types_from_the_first_rows(encode, tmp_path, out):
     assert table["x"].to_pylist() == [1.0, 2.5]
     assert [json.loads(text) for text in table["tags"].to_pylist()] == [[1, {"a": None}], "s"]
     assert table["big"].to_pylist() == [str(1 << 70), "1"]
+
+
+def test_the_first_of_several_json_files_tells_the_types(encode, tmp_path, out):
+    rows = [[{"text": "a", "id": 1}], [{"text": "b", "id": None}], [{"text": "c", "id": "x"}]]
+    files = [write_json_lines(tmp_path / f"{i}.jsonl", each) for i, each in enumerate(rows)]
+    assert encode(files, f"{out}/v/", keep=("id",), on_error="skip").skipped == 1
+    assert ds.dataset(out / "v").to_table()["id"].to_pylist() == [1, None]
+
+
+@pytest.mark.parametrize("options", [{"keep": ("embedding",)}, {"field": "embedding"}])
+def test_a_column_called_as_the_vectors_is_refused(encode, tmp_path, out, options):
+    write_parquet(tmp_path / "in.parquet", {"text": ["a"], "embedding": ["b"]})
+    with pytest.raises(OptionError, match="'embedding' cannot be kept"):
+        encode(tmp_path / "in.parquet", f"{out}/v/", **options)
 
 
 def test_columns_of_other_types_in_other_files_are_refused(encode, tmp_path, out):

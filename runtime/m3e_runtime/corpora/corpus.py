@@ -79,7 +79,7 @@ def encode_corpus(request: CorpusRequest, engine: Callable[[CorpusRequest], Engi
         M3EError: the output cannot be written; the bundle cannot be loaded.
     """
     target = request.check()
-    inputs = find_inputs(request.inputs, request.format)
+    inputs = find_inputs(request.inputs, request.format, target.files)
     _check_fields(request, inputs)
     with contextlib.closing(engine(request)) as computing:
         job = _make_job(request, target, inputs, computing)
@@ -176,7 +176,7 @@ def _finish(request: CorpusRequest, target: Target, folder: JobFolder, rows: int
         folder.write_rejected(folder.rejected)
         folder.complete()
         return
-    folder.write_rejected(target.path.with_name(f"{target.path.name}.rejected.jsonl"))
+    folder.write_rejected(target.rejected)
     parts = [folder.part(each.number) for each in folder.plan.partitions]
     if target.suffix == ".faiss":
         write_index(parts, folder.job, request.index, target.path)

@@ -50,7 +50,9 @@ class InputFile(msgspec.Struct, frozen=True):
         return "standard input" if self.path == STANDARD_INPUT else self.path
 
 
-def find_inputs(names: Sequence[str], asked: str | None) -> tuple[InputFile, ...]:
+def find_inputs(
+    names: Sequence[str], asked: str | None, excluded: Sequence[Path] = ()
+) -> tuple[InputFile, ...]:
     """The files that ``names`` stand for, in the order given, those of a folder or pattern by name.
 
     Args:
@@ -58,13 +60,15 @@ def find_inputs(names: Sequence[str], asked: str | None) -> tuple[InputFile, ...
             ``.`` or ``_`` are passed over), patterns with ``*``, ``?`` or ``**``, URIs that pyarrow can open,
             or ``-`` alone for standard input.
         asked: the format of all files; by default the suffix tells, and a file without a known one is text.
+        excluded: the output, which is not an input of its own where it lies in a folder or fits a pattern.
 
     Raises:
         UnreadableInputError: nothing there, or it cannot be read.
         OptionError: standard input beside others.
         EngineMissingError: a URI, and pyarrow is not installed.
     """
-    files = tuple(file for name in names for file in _find(name, asked))
+    own = [path.absolute() for path in excluded]
+    files = tuple(file for name in names for file in _find(name, asked, own))
     if len(files) > 1 and any(file.path == STANDARD_INPUT for file in files):
         raise OptionError("standard input (-) cannot be one of several inputs.")
     return files
@@ -87,16 +91,16 @@ def open_input(file: InputFile) -> Iterator[BinaryIO]:
         raise _unreadable(file.name, error) from error
 
 
-def _find(name: str, asked: str | None) -> Iterator[InputFile]:
+def _find(name: str, asked: str | None, own: list[Path]) -> Iterator[InputFile]:
     if name == STANDARD_INPUT:
         yield InputFile(name, asked or "text", 0, 0)
     elif _is_uri(name):
         yield from _find_remote(name, asked)
     elif os.path.isdir(name):
-        yield from _some(name, asked, _in_folder(Path(name), asked))
+        yield from _some(name, asked, own, _in_folder(Path(name), asked))
     elif glob.has_magic(name) and not os.path.lexists(name):
         matches = sorted(glob.glob(name, recursive=True))
-        yield from _some(name, asked, (match for match in matches if os.path.isfile(match)))
+        yield from _some(name, asked, own, (match for match in matches if os.path.isfile(match)))
     else:
         yield _describe(name, asked)
 
@@ -107,8 +111,12 @@ def _in_folder(folder: Path, asked: str | None) -> Iterator[str]:
             yield str(path)
 
 
-def _some(name: str, asked: str | None, found: Iterable[str]) -> Iterator[InputFile]:
-    files = [_describe(each, asked) for each in found]
+def _some(name: str, asked: str | None, own: list[Path], found: Iterable[str]) -> Iterator[InputFile]:
+    files = [
+        _describe(each, asked)
+        for each in found
+        if not any(Path(each).absolute().is_relative_to(path) for path in own)
+    ]
     if not files:
         raise UnreadableInputError(f"{name}: no file there that is {_wanted(asked)}.")
     yield from files

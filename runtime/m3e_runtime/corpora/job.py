@@ -119,9 +119,11 @@ def _schema(job: Job) -> str:
 
 
 def _kept_fields(inputs: tuple[InputFile, ...], fields_of: Callable[[InputFile], list[Any]]) -> list[Any]:
-    """The fields that all files agree on."""
+    """The fields of the first file, with which the others have to agree."""
     first = fields_of(inputs[0])
     for file in inputs[1:]:
+        if not format_of(file).declares_types:
+            continue  # each row is looked at when it is read
         for wanted, found in zip(first, fields_of(file), strict=False):
             if wanted.type != found.type:
                 raise OptionError(

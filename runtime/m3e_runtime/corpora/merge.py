@@ -14,7 +14,7 @@ from m3e_runtime.corpora.arrow import import_arrow
 from m3e_runtime.corpora.job import Job
 from m3e_runtime.corpora.sinks.npy import write_npy_header
 from m3e_runtime.corpora.sinks.parquet import open_parquet
-from m3e_runtime.corpora.whole import whole_file
+from m3e_runtime.corpora.whole import unwritable, whole_file
 
 __all__ = ["merge"]
 
@@ -32,7 +32,10 @@ def merge(parts: Sequence[Path], rows: int, job: Job, target: Path) -> None:
         M3EError: it cannot be written.
     """
     if len(parts) == 1:
-        os.replace(parts[0], target)
+        try:
+            os.replace(parts[0], target)
+        except OSError as error:
+            raise unwritable(target, error) from error
         return
     with whole_file(target) as stream:
         _MERGERS[job.output](parts, rows, job, stream)

@@ -39,4 +39,5 @@ class Reading(msgspec.Struct, frozen=True):
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns to keep, without that of the texts."""
-        return () if self.form == "nothing" else tuple(name for name in self.keep or () if name != self.field)
+        names = dict.fromkeys(self.keep or ())
+        return () if self.form == "nothing" else tuple(name for name in names if name != self.field)

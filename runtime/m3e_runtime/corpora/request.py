@@ -14,6 +14,7 @@ from m3e_runtime.corpora.arrow import import_arrow
 from m3e_runtime.corpora.faiss_index import DEFAULT_INDEX, import_faiss
 from m3e_runtime.corpora.inputs import STANDARD_INPUT
 from m3e_runtime.corpora.reading import DEFAULT_FIELD, Form, Reading
+from m3e_runtime.corpora.sinks.parquet import EMBEDDING
 from m3e_runtime.corpora.state import JobFolder, is_free
 from m3e_runtime.corpora.windows import OnError, OverLong
 from m3e_runtime.errors import OptionError
@@ -112,6 +113,10 @@ class CorpusRequest:
             raise OptionError("standard input cannot be read again, so --resume needs a file.")
         if self.partition_bytes < 1:
             raise OptionError(f"partition size {self.partition_bytes}: at least one byte must fit.")
+        if target.part_format == "parquet" and EMBEDDING in self.reading("parquet").wanted:
+            raise OptionError(
+                f"a column {EMBEDDING!r} cannot be kept beside the vectors', which is called so."
+            )
         if target.part_format == "npy" and self.keep:
             raise OptionError(
                 f"{self.output}: has no place for columns; write .parquet or .jsonl to keep any."
@@ -172,6 +177,16 @@ class Target:
     def parts(self) -> Path:
         """The folder of the parts: the output itself, or one beside a file until that is complete."""
         return self.path if self.kind == "folder" else self.path.with_name(f"{self.path.name}.parts")
+
+    @property
+    def rejected(self) -> Path:
+        """Where the bad rows of a file are listed."""
+        return self.path.with_name(f"{self.path.name}.rejected.jsonl")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that an output consists of, or may consist of for a time."""
+        return () if self.kind == "stream" else (self.path, self.parts, self.rejected)
 
     def check(self, resume: bool, force: bool) -> None:
         """See :meth:`CorpusRequest.check`."""

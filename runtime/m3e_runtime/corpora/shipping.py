@@ -44,7 +44,9 @@ def unpack_bundle(files: dict[str, bytes]) -> Path:
     key = hashlib.sha256(files[MANIFEST_NAME] + names).hexdigest()[:32]
     target = cache_folder() / "bundles" / key
     if target.is_dir():
-        return target
+        if _has_all(target, files):
+            return target
+        shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = Path(tempfile.mkdtemp(dir=target.parent))
     try:
@@ -57,3 +59,11 @@ def unpack_bundle(files: dict[str, bytes]) -> Path:
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return target
+
+
+def _has_all(folder: Path, files: dict[str, bytes]) -> bool:
+    """Whether the files are there in full length; their hashes are looked at when they are loaded."""
+    try:
+        return all((folder / name).stat().st_size == len(content) for name, content in files.items())
+    except OSError:
+        return False

@@ -135,10 +135,6 @@ class JobFolder:
         with whole_file(self.path / _COMPLETE):
             pass
 
-    def is_complete(self) -> bool:
-        """Whether all parts are there."""
-        return (self.path / _COMPLETE).is_file()
-
     def clean(self) -> None:
         """Remove what killed processes left half-written; to be called when none is writing."""
         for folder in (self.path, self.path / _STATE, self.path / _STATE / _RECORDS):

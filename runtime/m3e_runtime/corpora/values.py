@@ -39,8 +39,7 @@ def misfit(value: Any, field: Any) -> str | None:
     if value is None or _fits(value, str(field.type)):
         return None
     return (
-        f"field {field.name!r} is {type(value).__name__}, and the column {field.type}, "
-        "which is what the first rows hold."
+        f"field {field.name!r} is {type(value).__name__}, and the column {field.type}, as in the first rows."
     )
 
 
@@ -51,7 +50,7 @@ def _fits(value: Any, arrow_type: str) -> bool:
         return type(value) is int and value in _INT64
     if arrow_type == "double":
         return type(value) in (int, float)
-    return isinstance(value, str)
+    return arrow_type == "string" and isinstance(value, str)
 
 
 def _too_large(value: Any) -> bool:

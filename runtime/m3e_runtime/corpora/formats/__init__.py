@@ -21,6 +21,9 @@ __all__ = ["Format", "format_of"]
 class Format(Protocol):
     """How files of one format are cut and read."""
 
+    declares_types: bool
+    """Whether a file says what its columns hold; where not, the rows of the first file do."""
+
     def fields(self, file: InputFile, reading: Reading) -> list[Any]:
         """Arrow fields of the columns to keep, for typed columns.
 

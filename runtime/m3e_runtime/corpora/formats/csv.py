@@ -9,6 +9,7 @@ from typing import Any
 
 from m3e_runtime.corpora.arrow import import_arrow
 from m3e_runtime.corpora.beside import Beside, ParsedRow
+from m3e_runtime.corpora.formats.columns import check_columns
 from m3e_runtime.corpora.formats.lines import TOO_LONG, LineNumbers, RawLine, not_utf8, read_lines
 from m3e_runtime.corpora.formats.rows import into_chunks
 from m3e_runtime.corpora.inputs import STANDARD_INPUT, InputFile, open_input
@@ -25,6 +26,7 @@ class CsvFormat:
     """See :class:`m3e_runtime.corpora.formats.Format`. Columns are strings: a CSV file declares no types."""
 
     delimiter: str
+    declares_types = True
 
     def fields(self, file: InputFile, reading: Reading) -> list[Any]:
         """All strings."""
@@ -40,7 +42,7 @@ class CsvFormat:
         with open_input(file) as stream:
             records = _Records(read_lines(stream, Slice(index, 0, None, 0)), self.delimiter)
             header = _header(records, file)
-            _check_header(header, file, reading)
+            check_columns(header, file, reading)
             start = stop = records.end
             for record in records:
                 if record.end - start > target and stop > start:
@@ -61,7 +63,7 @@ class CsvFormat:
                     _Records(read_lines(stream, Slice(piece.file, 0, None, 0)), self.delimiter), file
                 )
                 records = _Records(read_lines(stream, piece), self.delimiter)
-            _check_header(header, file, reading)
+            check_columns(header, file, reading)
             parsed = (_parse(record, header, reading) for record in records)
             yield from into_chunks(parsed, piece.start, reading, beside, numbers.locate)
 
@@ -121,17 +123,6 @@ def _header(records: _Records, file: InputFile) -> list[str]:
     if problem or record is None:
         raise UnreadableInputError(f"{file.name}: no header line: {problem}")
     return record.values
-
-
-def _check_header(header: list[str], file: InputFile, reading: Reading) -> None:
-    known = ", ".join(map(repr, header))
-    for name in reading.wanted:
-        if header.count(name) != 1:
-            which = "two columns" if name in header else "no column"
-            raise UnreadableInputError(
-                f"{file.name}: {which} {name!r} (the columns are: {known}); "
-                "name that of the texts with --field."
-            )
 
 
 def _parse(record: _Record, header: list[str], reading: Reading) -> ParsedRow:

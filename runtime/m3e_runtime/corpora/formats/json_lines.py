@@ -38,6 +38,8 @@ _decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])  # other fields go to th
 class JsonLinesFormat:
     """See :class:`m3e_runtime.corpora.formats.Format`."""
 
+    declares_types = False
+
     def fields(self, file: InputFile, reading: Reading) -> list[Any]:
         """Types from the first rows; one without any value there is a string."""
         if not reading.columns:

@@ -9,6 +9,7 @@ from typing import Any
 
 from m3e_runtime.corpora.arrow import import_arrow
 from m3e_runtime.corpora.beside import Beside
+from m3e_runtime.corpora.formats.columns import check_columns
 from m3e_runtime.corpora.formats.lines import TOO_LONG
 from m3e_runtime.corpora.inputs import STANDARD_INPUT, InputFile, open_input
 from m3e_runtime.corpora.reading import Reading
@@ -25,16 +26,18 @@ _PAGES = 1 << 20
 class ParquetFormat:
     """See :class:`m3e_runtime.corpora.formats.Format`."""
 
+    declares_types = True
+
     def fields(self, file: InputFile, reading: Reading) -> list[Any]:
         """As the file has them."""
         with _opened(file) as parquet:
-            _check_columns(parquet.schema_arrow, file, reading)
+            _check_texts(parquet.schema_arrow, file, reading)
             return [parquet.schema_arrow.field(name) for name in reading.columns]
 
     def slices(self, index: int, file: InputFile, reading: Reading, target: int) -> Iterator[Slice]:
         """Ranges of rows within row groups."""
         with _opened(file) as parquet:
-            _check_columns(parquet.schema_arrow, file, reading)
+            _check_texts(parquet.schema_arrow, file, reading)
             groups = [
                 _size_of_group(parquet, number, reading.field) for number in range(parquet.num_row_groups)
             ]
@@ -49,7 +52,7 @@ class ParquetFormat:
     def read(self, file: InputFile, piece: Slice, reading: Reading, beside: Beside) -> Iterator[Rows]:
         """The rows of a range."""
         with _opened(file) as parquet:
-            _check_columns(parquet.schema_arrow, file, reading)
+            _check_texts(parquet.schema_arrow, file, reading)
             at = piece.start
             for batch in _batches(parquet, piece, reading):
                 yield _rows(batch, at, file, piece, reading, beside)
@@ -70,15 +73,8 @@ def _opened(file: InputFile) -> Iterator[Any]:
             raise UnreadableInputError(f"{file.name}: not valid Parquet ({said}).") from error
 
 
-def _check_columns(schema: Any, file: InputFile, reading: Reading) -> None:
-    known = ", ".join(map(repr, schema.names))
-    for name in reading.wanted:
-        if schema.names.count(name) != 1:
-            which = "two columns" if name in schema.names else "no column"
-            raise UnreadableInputError(
-                f"{file.name}: {which} {name!r} (the columns are: {known}); "
-                "name that of the texts with --field."
-            )
+def _check_texts(schema: Any, file: InputFile, reading: Reading) -> None:
+    check_columns(schema.names, file, reading)
     for name in reading.texts:
         found = schema.field(name).type
         if not _holds_text(found):

@@ -27,6 +27,8 @@ __all__ = ["TextFormat"]
 class TextFormat:
     """See :class:`m3e_runtime.corpora.formats.Format`."""
 
+    declares_types = True
+
     def fields(self, file: InputFile, reading: Reading) -> list[Any]:
         """None."""
         del file, reading
