@@ -244,8 +244,7 @@ class Encoder:
         Args:
             token_ids: int32 ``[length]`` for each text as :attr:`tokenizer` gives them.
             batch_size: as in :meth:`encode`.
-            prompt_lengths: tokens at the start of each text that are not pooled, where the bundle's
-                ``include_prompt`` is false.
+            prompt_lengths: what :meth:`prompt_lengths` gives for the texts' prompts.
 
         Yields:
             Positions (int64 ``[m]``) of the texts of a batch, and their vectors, float32 ``[m, dimension]``.
@@ -257,9 +256,16 @@ class Encoder:
         batches = ((i, [token_ids[at] for at in i]) for i in self._batches(lengths, batch_size))
         if prompt_lengths is None:
             yield from run_all(self._backend, batches)
-            return
-        for indices, some in batches:
-            yield indices, self._backend.run(some, [prompt_lengths[at] for at in indices])
+        else:
+            for i, ids in batches:
+                yield i, self._backend.run(ids, [prompt_lengths[at] for at in i])
+
+    def prompt_lengths(self, prompts: Sequence[str]) -> list[int] | None:
+        """Tokens of each text that are its prompt's; None where the pooling takes them in."""
+        if self._manifest.include_prompt:
+            return None
+        lengths = {prompt: self.tokenizer.prompt_length(prompt) for prompt in set(prompts)}
+        return [lengths[prompt] for prompt in prompts]
 
     def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Similarity of float vectors by the checkpoint's own function, cosine unless it names another.
@@ -314,18 +320,11 @@ class Encoder:
         bar: Any,
     ) -> None:
         token_ids = self.tokenizer.encode_batch(_joined(prompts, texts))
-        left_out = None if self._manifest.include_prompt else self._prompt_lengths(prompts, len(texts))
+        left_out = self.prompt_lengths([prompts] * len(texts) if isinstance(prompts, str) else prompts)
         for indices, found in self.run(token_ids, batch_size, left_out):
             vectors[indices] = found
             if bar is not None:
                 bar.update(len(indices))
-
-    def _prompt_lengths(self, prompts: str | list[str], texts: int) -> list[int]:
-        """Tokens of each of so many texts that are its prompt's."""
-        if isinstance(prompts, str):
-            return [self.tokenizer.prompt_length(prompts)] * texts
-        lengths = {prompt: self.tokenizer.prompt_length(prompt) for prompt in set(prompts)}
-        return [lengths[prompt] for prompt in prompts]
 
     def _batches(
         self, lengths: npt.NDArray[np.int64], batch_size: int | None
@@ -341,7 +340,7 @@ class Encoder:
         return (batch.indices for batch in plan(lengths, engine.token_budget, most_texts))
 
     def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
-        return self.prefix(prompt_name, prompt) if prompt is None or isinstance(prompt, str) else prompt
+        return prompt if prompt is not None else self.prefix(prompt_name, None)
 
     def prefix(self, prompt_name: str | None, prompt: str | None) -> str:
         """The text that is put before each text: ``prompt``, else the one of that name, else the default.
@@ -359,10 +358,6 @@ class Encoder:
         except KeyError:
             known = ", ".join(sorted(self._manifest.prompts)) or "none"
             raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.") from None
-
-    def prompt_length(self, prompt: str) -> int:
-        """Tokens at the start of a text behind ``prompt`` that :meth:`run` is to leave out of the pooling."""
-        return 0 if self._manifest.include_prompt else self.tokenizer.prompt_length(prompt)
 
     def check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None = None) -> None:
         """Check what :meth:`encode` is asked for before anything is computed.

@@ -17,7 +17,9 @@ __all__ = [
     "M3EError",
     "OptionError",
     "OverloadedError",
+    "ResumeError",
     "TextTooLongError",
+    "UnreadableInputError",
 ]
 
 
@@ -43,6 +45,16 @@ class TextTooLongError(M3EError, ValueError):
     """A text has more tokens than the model takes, and was not to be cut."""
 
     exit_code = 4
+
+
+class UnreadableInputError(M3EError):
+    """A file of texts is missing, cannot be read, or is not what its format says."""
+
+    exit_code = 4
+
+
+class ResumeError(OptionError):
+    """An unfinished output was begun by another command, from other input, or is being written by another."""
 
 
 class BundleError(M3EError):

@@ -22,13 +22,22 @@ class _Silent:
     def update(self, count: int = 1) -> None:
         pass
 
+    def set_postfix_str(self, text: str, refresh: bool = True) -> None:
+        pass
+
 
 def progress_bar(
-    total: int | None, unit: str, label: str, show: bool | None = None, delay: float = 0.5
+    total: int | None,
+    unit: str,
+    label: str,
+    show: bool | None = None,
+    delay: float = 0.5,
+    initial: int = 0,
 ) -> Any:
     """A tqdm bar. ``show``: True always, False never, None only on a terminal and after ``delay`` seconds.
 
-    A bar of one long step needs no delay: it would appear when all is done.
+    A bar of long steps needs no delay: it would appear after the first. ``initial`` of ``total`` were done
+    before. A unit of ``B`` is shown as kB, MB and so on.
     """
     # sys.stderr is None in a program without a console.
     if show is False or (show is None and not (sys.stderr and sys.stderr.isatty())):
@@ -37,7 +46,9 @@ def progress_bar(
 
     return tqdm(
         total=total,
+        initial=initial,
         unit=unit,
+        unit_scale=unit == "B",
         desc=label,
         delay=0 if show else delay,
         dynamic_ncols=True,

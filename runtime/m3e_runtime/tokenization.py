@@ -88,13 +88,23 @@ class TextTokenizer:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
             TextTooLongError: one of them would be cut, and ``truncate`` is false.
         """
-        try:
-            encodings = self.tokenizer.encode_batch_fast(texts)
-        except (TypeError, AttributeError) as error:
-            raise _explain(texts) from error
+        encodings = self._encodings(texts)
         if not truncate:
             self._check_lengths(encodings)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def encode_batch_marked(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
+        """As :meth:`encode_batch`, and for each text whether it was cut."""
+        encodings = self._encodings(texts)
+        ids = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        return ids, [bool(encoding.overflowing) for encoding in encodings]
+
+    def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
+        try:
+            encodings: list[Encoding] = self.tokenizer.encode_batch_fast(texts)
+        except (TypeError, AttributeError) as error:
+            raise _explain(texts) from error
+        return encodings
 
     def _check_lengths(self, encodings: Sequence[Encoding]) -> None:
         for index, encoding in enumerate(encodings):

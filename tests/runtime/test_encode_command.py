@@ -1,8 +1,7 @@
 """``m3e-encode``: every format in and out, streams, and an output that is whole or not there."""
 
-import functools
+import hashlib
 import io
-import itertools
 import json
 import os
 import signal
@@ -16,8 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from m3e_runtime import Bundle, Encoder
-from m3e_runtime.cli import writers
 from m3e_runtime.cli.encode import main
+from m3e_runtime.corpora import overlap, sinks, windows
+from m3e_runtime.corpora.formats import rows
+from m3e_runtime.corpora.sinks import json_lines, parquet
 
 TEXTS = [
     "今天天气很好",
@@ -127,7 +128,7 @@ def test_an_embedding_in_the_input_is_replaced(encode, encoder, tmp_path, out):
 
 @pytest.mark.parametrize("rows_per_group", [2, 8192])
 def test_parquet_round_trip(encode, encoder, tiny_bundle, text_file, out, monkeypatch, rows_per_group):
-    monkeypatch.setattr(writers, "_ROWS_PER_GROUP", rows_per_group)
+    monkeypatch.setattr(parquet, "ROWS_PER_GROUP", rows_per_group)
     assert encode(text_file, "-o", out / "v.parquet")[0] == 0
     assert left_in(out) == ["v.parquet"]
     file = pq.ParquetFile(out / "v.parquet")
@@ -139,11 +140,18 @@ def test_parquet_round_trip(encode, encoder, tiny_bundle, text_file, out, monkey
     found = table["embedding"].combine_chunks().flatten().to_numpy().reshape(len(TEXTS), -1)
     np.testing.assert_array_equal(found, encoder.encode(TEXTS))
     source = Bundle.open(tiny_bundle).manifest.source
+    manifest = (tiny_bundle / "manifest.json").read_bytes()
     assert table.schema.metadata == {
         b"m3e.source": source.id.encode(),
         b"m3e.weights_sha256": source.weights_sha256.encode(),
+        b"m3e.bundle_sha256": hashlib.sha256(manifest).hexdigest().encode(),
         b"m3e.artifact": encoder.artifact.name.encode(),
+        b"m3e.similarity": b"cosine",
         b"m3e.precision": b"float32",
+        b"m3e.dimension": str(encoder.dimension).encode(),
+        b"m3e.normalized": b"false",
+        b"m3e.meaning": b"components of the vector, without unit",
+        b"m3e.prompt": b"",
     }
 
 
@@ -277,7 +285,10 @@ def test_the_summary(encode, encoder, text_file, out):
     code, stdout, _ = encode(text_file, "-o", out / "v.npy", "--json", "--precision", "ubinary")
     assert code == 0
     summary = json.loads(stdout)
-    assert set(summary) == {"texts", "dimension", "dtype", "seconds", "texts_per_second", "output"}
+    assert set(summary) == {
+        *("texts", "duplicates", "truncated", "skipped", "dimension", "dtype", "output"),
+        *("seconds", "texts_per_second", "tokens_per_second", "padding_share", "partitions", "resumed"),
+    }
     assert (summary["texts"], summary["dimension"]) == np.load(out / "v.npy").shape
     assert summary["dtype"] == "uint8"
     assert summary["output"] == str(out / "v.npy")
@@ -372,19 +383,22 @@ def test_input_that_is_not_utf8_is_exit_4(encode, stdin, out, data):
     assert left_in(out) == []
 
 
-@pytest.mark.parametrize("name", ["missing.txt", "."])
-def test_a_missing_input_is_exit_4(encode, tmp_path, out, name):
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("missing.txt", "cannot be read"), (".", "no file there"), ("*.txt", "no file there")],
+)
+def test_a_missing_input_is_exit_4(encode, tmp_path, out, name, problem):
     code, _, stderr = encode(tmp_path / name, "-o", out / "v.npy")
     assert code == 4
     assert str(tmp_path) in stderr
-    assert "cannot be read" in stderr
+    assert problem in stderr
     assert stderr.count("\n") == 1
     assert left_in(out) == []
 
 
 def test_input_that_fails_half_way_is_exit_4(encode, monkeypatch, out):
     class Failing(io.BytesIO):
-        def __next__(self):
+        def readline(self, size=-1):
             raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Failing(b"a\nb\n")))
@@ -471,7 +485,7 @@ def test_int8_needs_ranges(encode, text_file, tmp_path, out, encoder):
         ["--format", "jsonl", "--prompt-field", "instruction", "--prompt", "query: "],
         ["--artifact", "no-such-artifact"],
         ["--precision", "int4"],
-        ["--format", "csv"],
+        ["--format", "xml"],
     ],
 )
 def test_options_that_cannot_be_are_exit_2(encode, text_file, out, arguments):
@@ -511,11 +525,10 @@ def test_importing_the_command_imports_no_optional_package():
 @pytest.mark.parametrize("suffix", ["npy", "parquet", "jsonl"])
 def test_an_unexpected_error_leaves_nothing(encode, text_file, out, monkeypatch, suffix):
     def fail(self, *arguments, **options):
-        yield self.encode("first")
-        assert len(left_in(out)) == 1  # the temporary file is in the folder of the output
+        assert left_in(out) == [f"v.{suffix}.parts"]
         raise RuntimeError("the engine broke")
 
-    monkeypatch.setattr(Encoder, "encode_iter", fail)
+    monkeypatch.setattr(Encoder, "run", fail)
     with pytest.raises(RuntimeError, match="the engine broke"):
         encode(text_file, "-o", out / f"v.{suffix}")
     assert left_in(out) == []
@@ -524,10 +537,9 @@ def test_an_unexpected_error_leaves_nothing(encode, text_file, out, monkeypatch,
 @pytest.mark.parametrize("suffix", ["npy", "parquet", "jsonl"])
 def test_an_interrupt_while_encoding_leaves_nothing(encode, text_file, out, monkeypatch, suffix):
     def interrupt(self, *arguments, **options):
-        yield self.encode("first")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Encoder, "encode_iter", interrupt)
+    monkeypatch.setattr(Encoder, "run", interrupt)
     code, _, stderr = encode(text_file, "-o", out / f"v.{suffix}")
     assert code == 130
     assert "interrupted" in stderr
@@ -583,26 +595,31 @@ def test_the_output_has_the_usual_permissions(encode, text_file, out):
     assert (out / "v.npy").stat().st_mode == (out / "other").stat().st_mode
 
 
-def test_only_one_window_of_texts_is_held(encode, out, monkeypatch):
-    read, held = itertools.count(1), []
+def test_only_a_few_windows_of_texts_are_held(encode, out, monkeypatch):
+    held = []
 
     class Counting(io.BytesIO):
-        last = 0
+        lines = 0
 
-        def __next__(self):
-            self.last = next(read)
-            return super().__next__()
+        def readline(self, size=-1):
+            self.lines += 1
+            return super().readline(size)
 
-    stream = Counting(b"text\n" * 100)
+    stream = Counting(b"".join(b"text %d\n" % number for number in range(500)))
 
-    class Watching(writers.JsonLinesWriter):
-        def write(self, row, vector):
-            held.append(stream.last - len(held))
-            super().write(row, vector)
+    class Watching(json_lines.JsonLinesSink):
+        written = 0
+
+        def write(self, beside, vectors):
+            held.append(stream.lines - Watching.written)
+            Watching.written += len(vectors)
+            super().write(beside, vectors)
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
-    monkeypatch.setitem(writers._WRITERS, ".jsonl", Watching)
-    monkeypatch.setattr(Encoder, "encode_iter", functools.partialmethod(Encoder.encode_iter, window=10))
+    monkeypatch.setattr(sinks, "JsonLinesSink", Watching)
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 10)
+    monkeypatch.setattr(rows, "CHUNK_ROWS", 5)
     assert encode("-o", out / "v.jsonl")[0] == 0
-    assert len(held) == 100
-    assert max(held) <= 10
+    assert Watching.written == 500
+    # Those that wait for the engine, the one that is written, the one that is read.
+    assert max(held) <= 10 * (overlap.WINDOWS_AHEAD + 2) + 1

@@ -1,57 +1,48 @@
-"""``m3e-encode``: a file of texts to a file of vectors, in bounded memory."""
+"""``m3e-encode``: files of texts to files of vectors, in bounded memory."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import functools
 import json
 import sys
-import time
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.cli.common import run
-from m3e_runtime.cli.readers import DEFAULT_FIELD, INPUT_FORMATS, input_format, open_input, read_rows
-from m3e_runtime.cli.writers import STANDARD_OUTPUT, VectorType, check_output, make_writer, open_output
-from m3e_runtime.encoder import Encoder
+from m3e_runtime.corpora import CorpusRequest, Summary, encode_corpus
+from m3e_runtime.corpora.engines import Engine, LocalEngine
+from m3e_runtime.corpora.faiss_index import DEFAULT_INDEX
+from m3e_runtime.corpora.inputs import FORMATS
+from m3e_runtime.corpora.reading import DEFAULT_FIELD
+from m3e_runtime.corpora.request import PARTITION_BYTES, STANDARD_OUTPUT
+from m3e_runtime.corpora.windows import OnError, OverLong
 from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS
-from m3e_runtime.progress import progress_bar
 
 __all__ = ["main"]
 
-_RANGED = ("int8", "uint8")
 _EXAMPLES = """\
 examples:
   m3e-encode m3e-base-int8 questions.txt -o questions.npy                one text a line, one row a line
-  m3e-encode m3e-base-int8 corpus.jsonl --field body -o corpus.parquet   columns text and embedding
+  m3e-encode m3e-base-int8 corpus.jsonl --field body -o corpus.parquet   columns body and embedding
   m3e-encode m3e-base-int8 corpus.jsonl -o corpus-vectors.jsonl          the same objects, embedding added
+  m3e-encode m3e-base-int8 dump/ 'more/*.parquet' --keep id --drop-text --precision float16 -o vectors/
   cat questions.txt | m3e-encode m3e-base-int8 -o - --truncate-dim 256 | head -1
   m3e-encode m3e-base-int8 corpus.txt -o corpus.npy --precision int8 --ranges ranges.npy
 
-A file appears complete or not at all; only -o - writes as it goes.
+A file appears complete or not at all; a folder of parts has a file _SUCCESS when it is complete; only -o -
+writes as it goes. Partitions that a stopped run has finished are kept; the same command with --resume goes
+on with the others.
 
 exit codes: 0 ok, 1 the output cannot be written, 2 usage, 4 unreadable input or damaged bundle,
             5 engine or pyarrow missing, 130 interrupted
 """
-
-
-@dataclass(frozen=True)
-class _Summary:
-    """What was done; ``dimension`` is the length of a stored vector, an eighth for binary ones."""
-
-    texts: int
-    dimension: int
-    dtype: str
-    seconds: float
-    texts_per_second: float
-    output: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,43 +53,64 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="m3e-encode",
-        description="Encode a file of texts of any size; vectors in the order of the texts.",
+        description="Encode files of texts of any size; vectors in the order of the texts.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bundle", metavar="BUNDLE", help="bundle folder")
     parser.add_argument(
-        "input", metavar="FILE", nargs="?", default="-", help="input, UTF-8 (default: standard input)"
+        "inputs",
+        metavar="INPUT",
+        nargs="*",
+        default=["-"],
+        help="files, folders, patterns or URIs (s3://…), UTF-8 (default: standard input)",
     )
     parser.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="OUT",
-        help="file that ends in .npy, .parquet or .jsonl, or - for JSON Lines on standard output",
+        help="file that ends in .npy, .parquet, .jsonl or .faiss, folder (of Parquet parts) that ends in /, "
+        "or - for JSON Lines on standard output",
     )
     _add_input_options(parser)
     _add_vector_options(parser)
     _add_run_options(parser)
+    _add_cluster_options(parser)
     return parser
 
 
 def _add_input_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("input")
     group.add_argument(
-        "--format", choices=INPUT_FORMATS, help="default: jsonl for .jsonl and .ndjson, else text, one a line"
+        "--format", choices=FORMATS, help="default: by suffix; text, one a line, where that tells nothing"
     )
+    group.add_argument("--field", metavar="NAME", help=f"column of the texts (default: {DEFAULT_FIELD})")
     group.add_argument(
-        "--field", metavar="NAME", help=f"where the text is in an object (default: {DEFAULT_FIELD})"
+        "--keep",
+        nargs="+",
+        metavar="NAME",
+        help="columns to store beside the vectors (default: none, but .jsonl to .jsonl keeps all)",
     )
+    group.add_argument("--drop-text", action="store_true", help="do not store the texts")
     group.add_argument(
         "--prompt-name", metavar="NAME", help="a prompt of the checkpoint, put before each text"
     )
     group.add_argument("--prompt", metavar="TEXT", help="a prompt given directly; wins over --prompt-name")
     group.add_argument(
-        "--prompt-field",
-        metavar="NAME",
-        help="where each text's own prompt is in its object, in place of both",
+        "--prompt-field", metavar="NAME", help="column of each text's own prompt, in place of both"
+    )
+    group.add_argument(
+        "--on-error",
+        choices=get_args(OnError),
+        default="fail",
+        help="rows without a text: fail (default), or skip and list them in OUT.rejected.jsonl",
+    )
+    group.add_argument(
+        "--over-long",
+        choices=get_args(OverLong),
+        default="truncate",
+        help="texts of more tokens than the model takes: truncate and count (default), skip, fail",
     )
 
 
@@ -112,6 +124,12 @@ def _add_vector_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--normalize", action="store_true", help="scale each vector to unit length")
     group.add_argument("--truncate-dim", type=int, metavar="N", help="keep only the first N dimensions")
+    group.add_argument(
+        "--index",
+        default=DEFAULT_INDEX,
+        metavar="FACTORY",
+        help="for .faiss, in the words of FAISS's index_factory: HNSW32, IVF4096,PQ64, … (default: Flat)",
+    )
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -123,43 +141,101 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="auto, cpu, cuda, cuda:1 or tensorrt (default: auto, the best there is)",
     )
     group.add_argument("--batch-size", type=int, metavar="N", help="most texts in one run of the engine")
-    group.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all)")
-    group.add_argument("--force", action="store_true", help="replace an existing output")
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="threads of the engine, or of an actor (default: all)"
+    )
+    group.add_argument(
+        "--partition-size",
+        type=_bytes,
+        default=PARTITION_BYTES,
+        metavar="SIZE",
+        help="text that is done as one, e.g. 64M: what a stop loses at most (default: 8M)",
+    )
+    group.add_argument("--resume", action="store_true", help="go on with what was begun, if anything was")
+    group.add_argument("--force", action="store_true", help="replace an existing output, begin anew")
     group.add_argument(
         "--json", action="store_true", help="print a summary as JSON (to standard error with -o -)"
     )
     group.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
+def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("many machines, which need the same paths for inputs and output")
+    group.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="this process (default), or actors of Ray"
+    )
+    group.add_argument(
+        "--ray-address", metavar="ADDRESS", help="of a cluster (default: RAY_ADDRESS, or none)"
+    )
+    group.add_argument("--actors", type=int, metavar="N", help="default: as many as there is room for")
+    group.add_argument(
+        "--bundle-everywhere",
+        action="store_true",
+        help="BUNDLE is there on all machines (default: it is sent to them)",
+    )
+
+
+def _bytes(size: str) -> int:
+    units = {"k": 10, "m": 20, "g": 30}
+    shift = units.get(size[-1:].lower())
+    number = float(size if shift is None else size[:-1])
+    return int(number * (1 << (shift or 0)))
+
+
 def _command(options: argparse.Namespace) -> int:
-    # Everything that can be wrong with the options is looked at before the bundle is loaded.
-    check_output(options.output, options.force)
-    for name, given in (("--field", options.field), ("--prompt-field", options.prompt_field)):
-        if given is not None and input_format(options.input, options.format) == "text":
-            raise OptionError(f"{name} is for JSON Lines, and the input is read as text; add --format jsonl.")
-    if options.prompt_field is not None and (options.prompt, options.prompt_name) != (None, None):
-        raise OptionError("--prompt-field gives each text a prompt; leave out --prompt and --prompt-name.")
-    ranges = _load_ranges(options.precision, options.ranges)
-    with open_input(options.input) as stream:
-        loaded = Encoder.load(
-            options.bundle, device=options.device, artifact=options.artifact, threads=options.threads
-        )
-        with closing(loaded) as encoder:
-            summary = _encode(encoder, stream, ranges, options)
+    summary = encode_corpus(
+        CorpusRequest(
+            bundle=options.bundle,
+            inputs=tuple(options.inputs),
+            output=options.output,
+            format=options.format,
+            field=options.field,
+            keep=None if options.keep is None else tuple(options.keep),
+            drop_text=options.drop_text,
+            on_error=options.on_error,
+            over_long=options.over_long,
+            precision=options.precision,
+            ranges=_load_ranges(options.ranges),
+            normalize=options.normalize,
+            truncate_dim=options.truncate_dim,
+            prompt_name=options.prompt_name,
+            prompt=options.prompt,
+            prompt_field=options.prompt_field,
+            artifact=options.artifact,
+            device=options.device,
+            threads=options.threads,
+            batch_size=options.batch_size,
+            index=options.index,
+            partition_bytes=options.partition_size,
+            resume=options.resume,
+            force=options.force,
+            show_progress=False if options.no_progress else None,
+        ),
+        _engine(options),
+    )
     _report(summary, options.json)
     return 0
 
 
-def _load_ranges(precision: str, file: str | None) -> npt.NDArray[np.float32] | None:
-    if precision not in _RANGED:
-        if file is not None:
-            raise OptionError(f"--ranges is for {' and '.join(_RANGED)}, not for --precision {precision}.")
-        return None
+def _engine(options: argparse.Namespace) -> Callable[[CorpusRequest], Engine]:
+    given = {
+        "address": options.ray_address,
+        "actors": options.actors,
+        "bundle_everywhere": options.bundle_everywhere or None,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.engine == "ray":
+        from m3e_runtime.corpora.ray_engine import RayEngine
+
+        return functools.partial(RayEngine, **given)
+    if given:
+        raise OptionError("--ray-address, --actors and --bundle-everywhere are for --engine ray.")
+    return LocalEngine
+
+
+def _load_ranges(file: str | None) -> npt.NDArray[np.float32] | None:
     if file is None:
-        raise OptionError(
-            f"--precision {precision} needs --ranges FILE.npy, float32 [2, dimension]: the minimum and the "
-            "maximum of each dimension, e.g. of the float32 vectors of a sample."
-        )
+        return None
     try:
         with Path(file).open("rb") as stream:
             ranges: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
@@ -170,81 +246,26 @@ def _load_ranges(precision: str, file: str | None) -> npt.NDArray[np.float32] | 
     return ranges.astype(np.float32)
 
 
-def _encode(
-    encoder: Encoder,
-    stream: BinaryIO,
-    ranges: npt.NDArray[np.float32] | None,
-    options: argparse.Namespace,
-) -> _Summary:
-    settings: dict[str, Any] = {
-        "prompt_name": options.prompt_name,
-        "prompt": options.prompt if options.prompt_field is None else (),
-        "batch_size": options.batch_size,
-        "precision": options.precision,
-        "normalize_embeddings": options.normalize,
-        "truncate_dim": options.truncate_dim,
-        "ranges": ranges,
-    }
-    # No text at all checks the settings and tells the type of the vectors, even if no text will follow.
-    none = encoder.encode([], show_progress_bar=False, **settings)
-    vectors = VectorType(none.shape[1], none.dtype)
-    start = time.perf_counter()
-    texts = _stream(encoder, stream, vectors, settings, options)
-    seconds = time.perf_counter() - start
-    rate = texts / seconds if texts else 0.0
-    return _Summary(
-        texts, vectors.length, str(vectors.dtype), round(seconds, 3), round(rate, 1), options.output
-    )
-
-
-def _stream(
-    encoder: Encoder,
-    stream: BinaryIO,
-    vectors: VectorType,
-    settings: dict[str, Any],
-    options: argparse.Namespace,
-) -> int:
-    """Encode ``stream`` to the output; returns the number of texts."""
-    file_format = input_format(options.input, options.format)
-    field = options.field or DEFAULT_FIELD
-    rows = read_rows(stream, options.input, file_format, field, options.prompt_field)
-    rows, ahead = itertools.tee(rows)  # holds the rows of one window, until their vectors come
-    if options.prompt_field is not None:
-        ahead, prompted = itertools.tee(ahead)
-        settings = {**settings, "prompt": (row.prompt for row in prompted)}
-    encoded = encoder.encode_iter((row.text for row in ahead), **settings)
-    texts = 0
-    with (
-        open_output(options.output) as output,
-        make_writer(options.output, output, vectors, _provenance(encoder, options.precision)) as writer,
-        progress_bar(None, "text", "Encoding", False if options.no_progress else None) as bar,
-    ):
-        for row, vector in zip(rows, encoded, strict=True):
-            writer.write(row, vector)
-            texts += 1
-            bar.update()
-    return texts
-
-
-def _provenance(encoder: Encoder, precision: str) -> dict[str, str]:
-    source = encoder.bundle.manifest.source
-    return {
-        "source": source.id,
-        "weights_sha256": source.weights_sha256,
-        "artifact": encoder.artifact.name,
-        "precision": precision,
-    }
-
-
-def _report(summary: _Summary, as_json: bool) -> None:
+def _report(summary: Summary, as_json: bool) -> None:
     to_stdout = summary.output != STANDARD_OUTPUT
     if as_json:
         print(json.dumps(asdict(summary)), file=sys.stdout if to_stdout else sys.stderr)
     elif to_stdout:
-        print(
-            f"{summary.output}: {summary.texts} texts, {summary.dimension} x {summary.dtype}, "
-            f"{summary.seconds:.1f} s ({summary.texts_per_second:.0f} texts/s)"
-        )
+        print(_in_words(summary))
+
+
+def _in_words(summary: Summary) -> str:
+    counted = {
+        "duplicates": summary.duplicates,
+        "truncated": summary.truncated,
+        "skipped": summary.skipped,
+    }
+    remarks = "".join(f", {count} {name}" for name, count in counted.items() if count)
+    return (
+        f"{summary.output}: {summary.texts} texts{remarks}, {summary.dimension} x {summary.dtype}, "
+        f"{summary.seconds:.1f} s ({summary.texts_per_second:.0f} texts/s, "
+        f"{summary.tokens_per_second:.0f} tokens/s)"
+    )
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ class AsyncEncoder:
         self.encoder.check_options(precision, truncate_dim)
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
         token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
-        encoded = await self.encode_tokens(token_ids, priority, self.encoder.prompt_length(prefix))
+        encoded = await self.encode_tokens(token_ids, priority, prefix)
         vectors = await self.finish(encoded, truncate_dim, normalize_embeddings, precision, ranges)
         if isinstance(sentences, str):
             only: npt.NDArray[Any] = vectors[0]
@@ -167,11 +167,11 @@ class AsyncEncoder:
             self._tokenizing -= len(texts)
 
     async def encode_tokens(
-        self, token_ids: Sequence[TokenIds], priority: Priority = "query", prompt_length: int = 0
+        self, token_ids: Sequence[TokenIds], priority: Priority = "query", prompt: str = ""
     ) -> Encoded:
         """Vectors of texts that :meth:`tokenize` was given.
 
-        ``prompt_length`` is :meth:`Encoder.prompt_length` of the prompt before each of them.
+        ``prompt`` is what was before each of them.
 
         Raises:
             OverloadedError: as :meth:`encode`, like the others.
@@ -184,9 +184,9 @@ class AsyncEncoder:
         self._admit(len(token_ids), tokens, priority)
         if not token_ids:
             return Encoded(np.empty((0, self.encoder.dimension), dtype=np.float32), 0.0)
-        request = Request(
-            token_ids, tokens, priority, time.perf_counter(), loop.create_future(), prompt_length
-        )
+        left_out = self.encoder.prompt_lengths([prompt]) or [0]
+        arrival = time.perf_counter()
+        request = Request(token_ids, tokens, priority, arrival, loop.create_future(), left_out[0])
         self.waiting_texts += request.outstanding_texts
         self.waiting_tokens += request.outstanding_tokens
         self._engine.submit(request)

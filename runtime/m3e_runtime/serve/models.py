@@ -70,8 +70,7 @@ class ServedModel:
             [prefix + text for text in texts] if prefix else texts, priority, truncate
         )
         seconds = time.perf_counter() - start
-        prompt_length = self.encoder.prompt_length(prefix)
-        return await self._embed(token_ids, priority, normalize, dimensions, seconds, prompt_length)
+        return await self._embed(token_ids, priority, normalize, dimensions, seconds, prefix)
 
     async def embed_ids(
         self, inputs: Sequence[Sequence[int]], priority: Priority, *, normalize: bool, dimensions: int | None
@@ -101,9 +100,9 @@ class ServedModel:
         normalize: bool,
         dimensions: int | None,
         tokenize_seconds: float,
-        prompt_length: int = 0,
+        prompt: str = "",
     ) -> Embedded:
-        encoded = await self.scheduler.encode_tokens(token_ids, priority, prompt_length)
+        encoded = await self.scheduler.encode_tokens(token_ids, priority, prompt)
         self._metrics.encoded(tokenize_seconds, encoded)
         vectors = await self.scheduler.finish(encoded, dimensions, normalize)
         return Embedded(vectors, sum(map(len, token_ids)))

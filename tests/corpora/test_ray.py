@@ -1,0 +1,156 @@
+"""Two actors on one machine: the bytes of one process, whatever dies."""
+
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from corpus_files import files_of, write_json_lines, write_text
+from m3e_runtime.cli.encode import main
+from m3e_runtime.corpora import CorpusRequest, encode_corpus
+from m3e_runtime.corpora.ray_engine import EncodeBatches, RayEngine
+from m3e_runtime.errors import InvalidTextError, OptionError
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'm3e-runtime[ray]'")
+
+OPTIONS = {"keep": ("id",), "partition_bytes": 600}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200 << 20)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("M3E_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def encode_on_ray(tiny_bundle):
+    def call(source, output, on_engine=lambda engine: None, **options):
+        def engine(request):
+            made = RayEngine(request, actors=2)
+            on_engine(made)
+            return made
+
+        request = CorpusRequest(tiny_bundle, (str(source),), str(output), threads=1, **options)
+        return encode_corpus(request, engine)
+
+    return call
+
+
+@pytest.fixture
+def source(tmp_path, corpus):
+    rows = ({"id": number, "text": text} for number, text in enumerate(corpus * 3))
+    return write_json_lines(tmp_path / "in.jsonl", rows)
+
+
+@pytest.fixture
+def expected(encode, source, tmp_path):
+    encode(source, f"{tmp_path}/v/", **OPTIONS)
+    return files_of(tmp_path / "v")
+
+
+def actors():
+    """The processes of our actors."""
+    below = psutil.Process().children(recursive=True)
+    return [process for process in below if process.name().startswith("ray::MapWorker")]
+
+
+def test_two_actors_give_the_bytes_of_one_process(encode_on_ray, source, out, expected):
+    seen = set()
+    stop = threading.Event()
+
+    def watch():
+        while not stop.wait(0.05):
+            seen.update(process.pid for process in actors())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    summary = encode_on_ray(source, f"{out}/v/", **OPTIONS)
+    stop.set()
+    watching.join()
+    assert files_of(out / "v") == expected
+    assert summary.texts == 900
+    assert summary.tokens_per_second > 0
+    assert len(seen) == 2
+
+
+def test_an_actor_that_is_killed_is_replaced_and_nothing_is_lost_or_doubled(
+    encode_on_ray, source, out, expected
+):
+    killed = []
+
+    def kill():
+        deadline = time.monotonic() + 60
+        while not killed and time.monotonic() < deadline:
+            if len(list((out / "v").glob("part-*"))) >= 5:
+                for process in actors()[:1]:
+                    process.kill()
+                    killed.append(len(list((out / "v").glob("part-*"))))
+            time.sleep(0.005)
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    encode_on_ray(source, f"{out}/v/", **OPTIONS)
+    killing.join()
+    assert killed
+    assert killed[0] < len(list((out / "v").glob("part-*")))
+    assert files_of(out / "v") == expected
+
+
+def test_what_ray_began_one_process_goes_on_with_and_the_other_way_round(
+    encode, encode_on_ray, source, out, expected
+):
+    lines = source.read_bytes().splitlines(keepends=True)
+    lines.insert(500, b'{"id": 7, "text": null}\n')
+    source.write_bytes(b"".join(lines))
+    with pytest.raises(InvalidTextError, match=r"in\.jsonl, line 501: field 'text' is not a string"):
+        encode_on_ray(source, f"{out}/v/", **OPTIONS)
+    summary = encode(source, f"{out}/v/", resume=True, on_error="skip", **OPTIONS)
+    assert 0 < summary.resumed < summary.partitions
+    assert (summary.texts, summary.skipped) == (900, 1)
+    (out / "v" / "part-00002.parquet").unlink()
+    again = encode_on_ray(source, f"{out}/v/", resume=True, on_error="skip", **OPTIONS)
+    assert again.resumed == summary.partitions - 1
+    assert (out / "v" / "part-00002.parquet").exists()
+
+
+def test_the_command(tiny_bundle, encoder, corpus, tmp_path, out, capsys):
+    write_text(tmp_path / "in.txt", corpus)
+    arguments = [str(tiny_bundle), str(tmp_path / "in.txt"), "-o", str(out / "v.npy"), "--engine", "ray"]
+    assert main([*arguments, "--actors", "2", "--threads", "1", "--partition-size", "3k"]) == 0
+    assert "300 texts" in capsys.readouterr().out
+    np.testing.assert_array_equal(np.load(out / "v.npy"), encoder.encode(corpus))
+    assert main([*arguments, "--force", "--bundle-everywhere"]) == 0
+    np.testing.assert_array_equal(np.load(out / "v.npy"), encoder.encode(corpus))
+    assert main([*arguments, "--force", "--threads", "99"]) == 2
+    assert "99 processors" in capsys.readouterr().err
+    assert main([*arguments[:2], "-o", "-", "--engine", "ray"]) == 2
+
+
+def test_a_bundle_that_is_damaged_is_told_before_anything_is_begun(
+    encode_on_ray, tiny_bundle, source, out, tmp_path
+):
+    with pytest.raises(OptionError, match="no-such-artifact"):
+        encode_on_ray(source, f"{out}/v/", artifact="no-such-artifact")
+    assert list(out.iterdir()) == []
+
+
+def test_vectors_for_a_data_set_of_ray(tiny_bundle, encoder, corpus):
+    rows = [{"id": number, "text": text} for number, text in enumerate(corpus)]
+    found = ray.data.from_items(rows).map_batches(
+        EncodeBatches,
+        batch_size=64,
+        fn_constructor_kwargs={"bundle": str(tiny_bundle), "normalize_embeddings": True},
+        compute=ray.data.ActorPoolStrategy(size=1),
+        num_cpus=1,
+    )
+    table = sorted(found.take_all(), key=lambda row: row["id"])
+    vectors = np.stack([row["embedding"] for row in table])
+    np.testing.assert_array_equal(vectors, encoder.encode(corpus, normalize_embeddings=True))
