@@ -17,7 +17,7 @@ from m3e_export.evaluation.report import as_text, write_files
 
 _BOUND = -0.005
 _INITIALIZER_RANGE = 0.02  # of BertConfig
-_SIZES = {"queries": 500, "passages": 1500, "pairs": 1500}
+_SIZES = {"queries": 2000, "passages": 2400, "pairs": 2000}
 _SIZES_QUICK = {"queries": 20, "passages": 60, "pairs": 60}
 
 
@@ -28,11 +28,13 @@ def main() -> int:
         "--quick", action="store_true", help="a tiny model and few texts, to see that it works"
     )
     parser.add_argument("--shape", choices=list(SHAPES), default="m3e-base")
+    parser.add_argument("--target", nargs="+", default=["native", "cpu"], help="of m3e-export")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     shape = REHEARSAL if options.quick else options.shape
     with tempfile.TemporaryDirectory() as temporary:
-        found = _evaluate(Path(temporary), shape, _SIZES_QUICK if options.quick else _SIZES)
+        sizes = _SIZES_QUICK if options.quick else _SIZES
+        found = _evaluate(Path(temporary), shape, sizes, tuple(options.target))
         print(as_text(found))
         folder = options.output / "-".join(["quality", datetime.date.today().isoformat(), shape])
         write_files(found, folder)
@@ -41,9 +43,10 @@ def main() -> int:
     return int(min(losses) < _BOUND)
 
 
-def _evaluate(folder: Path, shape: str, sizes: dict[str, int]) -> Evaluation:
+def _evaluate(folder: Path, shape: str, sizes: dict[str, int], targets: tuple[str, ...]) -> Evaluation:
     checkpoint = make_checkpoint(folder / shape, shape, _INITIALIZER_RANGE)
-    bundle = export(ExportRequest(str(checkpoint), folder / f"{shape}-int8", precisions=("int8",)))
+    output = folder / f"{shape}-int8"
+    bundle = export(ExportRequest(str(checkpoint), output, precisions=("int8",), targets=targets))
     files = write_questions(folder, **sizes)
     suites = tuple(map(str, files))
     return evaluate(EvaluationRequest(bundle.path, reference=str(checkpoint), suites=suites))
