@@ -2,16 +2,19 @@
 
 import asyncio
 import random
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from m3e_export import ExportRequest, export
 from m3e_runtime import AsyncEncoder, ClosedError, Encoder, InvalidTextError, OptionError, OverloadedError
 from m3e_runtime.backends import native
 from m3e_runtime.errors import EngineRunError, TextTooLongError
 from m3e_runtime.scheduling import QueueLimits
+from synthetic import update_json
 
 LONG = "a longer text about nothing " * 60
 
@@ -279,3 +282,27 @@ def test_importing_the_package_brings_no_asyncio():
     code = "import sys, m3e_runtime; print('asyncio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.fixture(scope="module")
+def leaving_out(tiny_checkpoint, tmp_path_factory):
+    """An encoder that does not pool its prompts."""
+    folder = tmp_path_factory.mktemp("prompts")
+    checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
+    update_json(checkpoint / "1_Pooling" / "config.json", include_prompt=False)
+    return Encoder.load(export(ExportRequest(str(checkpoint), folder / "bundle", gate="off")).path)
+
+
+def test_prompts_that_are_not_pooled_stay_out_of_shared_runs(leaving_out):
+    texts, prompts = random_texts(24), ("", "query: ", "a longer prompt for a passage: ")
+
+    async def main():
+        async with AsyncEncoder(leaving_out) as service:
+            return await asyncio.gather(
+                *(service.encode(text, prompt=prompts[i % 3]) for i, text in enumerate(texts))
+            )
+
+    found = asyncio.run(main())
+    expected = leaving_out.encode(texts, prompt=[prompts[i % 3] for i in range(len(texts))])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(leaving_out.encode(texts) - expected)[1::3].max() > 1e-3
