@@ -156,16 +156,32 @@ def test_endless_headers_are_refused(strict):
 
 
 def test_what_is_no_http_is_refused(strict):
-    with raw(strict, b"\x16\x03\x01 hello\r\n\r\n") as connection:
-        assert b" 400 " in read_all(connection)
+    with raw(strict, b"\x16\x03\x01 hello\r\n\r\n" + b"a" * 100_000) as connection:
+        head, _, content = read_all(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(content)["error"]["code"] == "invalid_http"
 
 
 def test_more_connections_than_allowed_are_told_to_come_again(strict):
     idle = [socket.create_connection(("127.0.0.1", strict.port)) for _ in range(20)]
     eventually(lambda: len(strict.server.server_state.connections) == 20)
-    with raw(strict, b"") as connection:
-        assert read_all(connection).startswith(b"HTTP/1.1 503 ")
+    counted = 'm3e_rejected_total{reason="too_many_connections"}'
+    body = b" " * 100_000  # that nobody reads must not keep the client from being told
+    with raw(strict, b"POST /embed HTTP/1.1\r\ncontent-length: 100000\r\n\r\n" + body) as connection:
+        head, _, content = read_all(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1" in head
+    assert json.loads(content)["error"]["code"] == "too_many_connections"
     for connection in idle:
+        connection.close()
+    eventually(lambda: ask(strict).status_code == 200)
+    assert f"{counted} 1.0" in httpx.get(f"{strict.url}/metrics").text
+
+
+def test_far_more_connections_than_allowed_are_not_even_told(strict):
+    crowd = [socket.create_connection(("127.0.0.1", strict.port)) for _ in range(41)]
+    assert read_all(crowd[-1]) == b""
+    for connection in crowd:
         connection.close()
     eventually(lambda: ask(strict).status_code == 200)
 

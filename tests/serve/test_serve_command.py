@@ -31,13 +31,17 @@ class Process:
             [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
         self.logs = []
+        self.other_lines = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.address = self.wait_for("listening")["address"]
 
     def _read(self):
         for line in self.process.stderr:
-            self.logs.append(json.loads(line))
+            if line.startswith("{"):
+                self.logs.append(json.loads(line))
+            else:
+                self.other_lines.append(line)
 
     def wait_for(self, message, count=1):
         until = time.monotonic() + 60
@@ -54,6 +58,7 @@ class Process:
         self.process.send_signal(sig)
         code = self.process.wait(60)
         self._reader.join()
+        assert self.other_lines == []  # such as what the engine's binding says of leaks
         return code
 
 
@@ -288,6 +293,7 @@ def test_workers_that_do_not_come_to_work_are_given_up(bundle, tmp_path):
     try:
         with bind_tcp("127.0.0.1", 0) as bound:
             assert run_workers(settings, [bound], 1, "error") == 1
+        assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
     finally:
         for sig, handler in handlers.items():
             signal.signal(sig, handler)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any, ClassVar
 
+import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from m3e_runtime.serve.settings import ServeSettings
+from m3e_runtime.serve.errors import ApiError, openai_style
+from m3e_runtime.serve.service import Service
 
 __all__ = ["BoundedProtocol", "bounded_protocol"]
 
 _MOST_HEADER_BYTES = 64 << 10
-_TOO_MANY = b"503 Service Unavailable\r\nretry-after: 1"
-_TOO_LARGE = b"431 Request Header Fields Too Large"
+_LINGER = 1.0
+"""Seconds that a client that was refused has to read why. Closing at once, with bytes of it unread, would
+reset the connection and take the answer away."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -22,7 +26,7 @@ class BoundedProtocol(HttpToolsProtocol):
     :meth:`check` has to be called about once a second.
     """
 
-    settings: ClassVar[ServeSettings]
+    service: ClassVar[Service]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -30,13 +34,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._unread = 0
         self._unread_since = 0.0
+        self._refused_at: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The time for the first request starts."""
         super().connection_made(transport)
         self._headers_since = self.loop.time()
-        if len(self.connections) > self.settings.max_connections:
-            self._refuse(_TOO_MANY)
+        most = self.service.settings.max_connections
+        if len(self.connections) > 2 * most:  # as many again are being told
+            self.transport.abort()
+        elif len(self.connections) > most:
+            self._refuse(ApiError(503, "There are too many connections.", "too_many_connections",
+                                  retry_after=1, close=True))  # fmt: skip
 
     def on_message_begin(self) -> None:
         """The first bytes of a request."""
@@ -50,16 +59,24 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Count bytes until the headers are complete."""
+        """Count bytes until the headers are complete; pass over what comes after a refusal."""
+        if self._refused_at is not None:
+            return
         super().data_received(data)
         if self._headers_since is not None and not self.transport.is_closing():
             self._header_bytes += len(data)
             if self._header_bytes > _MOST_HEADER_BYTES:
-                self._refuse(_TOO_LARGE)
+                self._refuse(ApiError(431, "The headers are too large.", "headers_too_large", close=True))
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP."""
+        self._refuse(ApiError(400, msg, "invalid_http", close=True))
 
     def check(self, now: float) -> None:
         """Close the connection of a client that does not go on sending headers or reading an answer."""
-        patience = self.settings.receive_timeout
+        if self._refused_at is not None and now - self._refused_at > _LINGER:
+            self.transport.abort()
+        patience = self.service.settings.receive_timeout
         if self._headers_since is not None and now - self._headers_since > patience:
             self.transport.abort()
         unread = self.transport.get_write_buffer_size()
@@ -68,11 +85,28 @@ class BoundedProtocol(HttpToolsProtocol):
         elif now - self._unread_since > patience:
             self.transport.abort()
 
-    def _refuse(self, status: bytes) -> None:
-        self.transport.write(b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % status)
-        self.transport.close()
+    def _refuse(self, error: ApiError) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()  # in the middle of another answer nothing can be told
+            return
+        if error.status == 503:
+            self.service.metrics.rejected.labels(error.code).inc()
+        status, content = openai_style(error)
+        body = orjson.dumps(content)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            *error.headers,
+        ]
+        lines = [
+            b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()),
+            *(b": ".join(each) for each in headers),
+        ]
+        self._refused_at, self._headers_since = self.loop.time(), None
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        self.transport.write_eof()
 
 
-def bounded_protocol(settings: ServeSettings) -> type[BoundedProtocol]:
-    """The protocol with the bounds of ``settings``; uvicorn wants a class."""
-    return type("Protocol", (BoundedProtocol,), {"settings": settings})
+def bounded_protocol(service: Service) -> type[BoundedProtocol]:
+    """The protocol with the bounds of ``service``; uvicorn wants a class."""
+    return type("Protocol", (BoundedProtocol,), {"service": service})

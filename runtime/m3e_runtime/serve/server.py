@@ -94,7 +94,7 @@ def make_server(service: Service) -> Server:
     config = uvicorn.Config(
         create_app(service),
         loop="uvloop",
-        http=bounded_protocol(service.settings),
+        http=bounded_protocol(service),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -112,7 +112,10 @@ def run_server(service: Service, sockets: Sequence[socket.socket]) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD)
-    make_server(service).run(list(sockets))
+    try:
+        make_server(service).run(list(sockets))
+    finally:
+        gc.unfreeze()  # else nothing in a cycle is ever taken apart, and the engine's binding reports leaks
 
 
 def run_worker(settings: ServeSettings, sockets: Sequence[socket.socket]) -> None:

@@ -33,10 +33,15 @@ def run_workers(settings: ServeSettings, sockets: Sequence[socket.socket], count
         The exit code: 1 where workers do not come to work.
     """
     folder = tempfile.mkdtemp(prefix="m3e-metrics-")
-    os.environ[_METRICS_FOLDER] = folder
+    before = os.environ.get(_METRICS_FOLDER)
+    os.environ[_METRICS_FOLDER] = folder  # workers inherit it
     try:
         return _Supervisor(settings, sockets, count, log_level).run()
     finally:
+        if before is None:
+            del os.environ[_METRICS_FOLDER]
+        else:
+            os.environ[_METRICS_FOLDER] = before
         shutil.rmtree(folder, ignore_errors=True)
 
 
