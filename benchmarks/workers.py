@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from benchmarks.contestants import Place
 
-__all__ = ["Contest", "Worker", "WorkerError", "Workload", "prepare"]
+__all__ = ["Contest", "Worker", "WorkerError", "Workload", "last_words", "prepare"]
 
 _SECONDS_EACH = 0.4  # short workloads repeat for about this long in each turn
 _PATIENCE = 30  # seconds that a process gets to end
@@ -90,7 +90,7 @@ class Worker:
         if not line:
             status = self._wait()
             self._said.seek(0)
-            reason = _reason(status, self._said.read().decode(errors="replace"))
+            reason = last_words(status, self._said.read().decode(errors="replace"))
             self.close()
             raise WorkerError(reason)
         answer: dict[str, Any] = json.loads(line)
@@ -203,11 +203,13 @@ def prepare(names: list[str], checkpoint: Path) -> dict[str, Path | str]:
             str(checkpoint.parent / name),
         ]
         done = subprocess.run([sys.executable, *command], capture_output=True, text=True, errors="replace")
-        models[name] = _reason(done.returncode, done.stderr) if done.returncode else Path(done.stdout.strip())
+        models[name] = (
+            last_words(done.returncode, done.stderr) if done.returncode else Path(done.stdout.strip())
+        )
     return models
 
 
-def _reason(status: int, said: str) -> str:
+def last_words(status: int, said: str) -> str:
     """What a process that ended too early said last."""
     if status < 0:
         return f"it was ended by {signal.Signals(-status).name}"

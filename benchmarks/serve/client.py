@@ -1,0 +1,171 @@
+"""A client that costs little: where cores are few, it takes its time from the server that it measures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import httptools
+import numpy as np
+
+__all__ = ["NO_ANSWER", "NO_CONNECTION", "Client", "Sample", "closed_loop", "open_loop", "post"]
+
+NO_ANSWER = 0
+"""In place of a status: the request was sent, and the connection closed without an answer."""
+
+NO_CONNECTION = -1
+"""In place of a status: nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request: which, when it was due, how long it took from then, and how it was answered."""
+
+    request: int
+    due: float
+    seconds: float
+    status: int
+
+
+def post(path: str, body: bytes, headers: Sequence[str] = ()) -> bytes:
+    """A whole request as it goes over the wire."""
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "host: localhost",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class _Connection(asyncio.Protocol):
+    """Sends one request at a time."""
+
+    def __init__(self) -> None:
+        self._answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        self.closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._parser = httptools.HttpResponseParser(self)
+        self._body: list[bytes] = []
+
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        self._transport.write(request)  # type: ignore[attr-defined]
+        answer = await self._answer  # a server that is full may have sent it before
+        self._answer = asyncio.get_running_loop().create_future()
+        return answer
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        self.closed |= not self._parser.should_keep_alive()
+        if not self._answer.done():
+            self._answer.set_result((self._parser.get_status_code(), b"".join(self._body)))
+        self._body = []
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        if not self._answer.done():
+            self._answer.set_exception(ConnectionError("closed without an answer"))
+            self._answer.exception()  # nobody may be waiting
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class Client:
+    """Connections to one server, as many as requests are under way."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = (host, port)
+        self._idle: list[_Connection] = []
+
+    async def ask(self, request: bytes, alone: bool = False) -> tuple[int, bytes]:
+        """Status and body of the answer.
+
+        Args:
+            request: as :func:`post` gives it, or any bytes at all.
+            alone: on a connection of its own, which is closed then.
+        """
+        try:
+            connection = await (self._connect() if alone else self._connection())
+        except OSError:
+            return NO_CONNECTION, b""
+        try:
+            answer = await connection.ask(request)
+        except OSError:
+            return NO_ANSWER, b""
+        if connection.closed or alone:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        return answer
+
+    def close(self) -> None:
+        """Close what is idle."""
+        for connection in self._idle:
+            connection.close()
+
+    async def _connection(self) -> _Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                return connection
+        return await self._connect()
+
+    async def _connect(self) -> _Connection:
+        _, connection = await asyncio.get_running_loop().create_connection(_Connection, *self._address)
+        return connection
+
+
+async def open_loop(send: Callable[[int], Awaitable[int]], rate: float, seconds: float) -> list[Sample]:
+    """Send at Poisson times whether or not answers come; latency counts from when a request was due.
+
+    Args:
+        send: sends the request of that number, and gives the status of its answer.
+        rate: requests a second.
+        seconds: for how long new ones are sent.
+    """
+    random = np.random.default_rng(0)
+    samples: list[Sample] = []
+    tasks: set[asyncio.Task[None]] = set()
+    start = time.perf_counter()
+
+    async def one(number: int, due: float) -> None:
+        status = await send(number)
+        samples.append(Sample(number, due, time.perf_counter() - start - due, status))
+
+    due, number = random.exponential(1 / rate), 0
+    while due < seconds:
+        if (wait := start + due - time.perf_counter()) > 0:
+            await asyncio.sleep(wait)
+        task = asyncio.create_task(one(number, due))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        due, number = due + random.exponential(1 / rate), number + 1
+    await asyncio.gather(*tasks)
+    return samples
+
+
+async def closed_loop(send: Callable[[int], Awaitable[int]], callers: int, seconds: float) -> list[Sample]:
+    """``callers`` that each send their next request when they have the answer to the last."""
+    samples: list[Sample] = []
+    start = time.perf_counter()
+    numbers = iter(range(1 << 60))
+
+    async def caller() -> None:
+        while (begin := time.perf_counter()) - start < seconds:
+            number = next(numbers)
+            status = await send(number)
+            samples.append(Sample(number, begin - start, time.perf_counter() - begin, status))
+
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    return samples

@@ -1,0 +1,1 @@
+"""``python -m benchmarks.soak``: the service at more than it can do, among clients that send nonsense."""

@@ -1,0 +1,186 @@
+"""``python -m benchmarks.soak``: minutes of twice what the service can do, nonsense among it, then SIGTERM.
+
+Every answer is judged: a vector must be ``Encoder.encode``'s bit for bit, a refusal must be one in the shape
+of its interface. The resident memory is watched. Exits with 1 where something was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import uvloop
+from tqdm import tqdm
+
+from benchmarks import machine
+from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
+from benchmarks.serve.client import Client, closed_loop, open_loop
+from benchmarks.serve.servers import MODEL, OURS, SERVERS, Server
+from benchmarks.soak.traffic import Nonsense, Traffic, judge
+from benchmarks.workers import prepare
+from benchmarks.workloads import corpus
+from m3e_runtime import Encoder
+
+_POOL = 1000
+_CALLERS = 32
+_SATURATING_SECONDS = 5.0
+_LAST_SECONDS = 6.0
+"""New requests keep coming for so long when the service is told to end, in the middle of that time."""
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--overload", type=float, default=2.0, help="times the saturation (default: 2)")
+    parser.add_argument("--shape", choices=[*SHAPES, REHEARSAL], default="m3e-small")
+    parser.add_argument("--threads", type=int, default=1, help="of the engine (default: 1)")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = _soak(Path(folder), options)
+    results = {
+        "date": datetime.date.today().isoformat(),
+        "machine": machine.describe(),
+        "shape": options.shape,
+        "threads": options.threads,
+        "minutes": options.minutes,
+        "overload": options.overload,
+        **found,
+    }
+    options.output.mkdir(parents=True, exist_ok=True)
+    file = options.output / "-".join(
+        ["soak", results["date"], *results["machine"]["instruction_sets"][-1:], f"{options.shape}.json"]
+    )
+    file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    print(f"{_in_words(results)}\n{file}")
+    return int(results["wrong"])
+
+
+def _soak(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    contestant = SERVERS[OURS]
+    bundle = prepare([contestant], make_checkpoint(folder / "checkpoint", options.shape))[contestant]
+    if isinstance(bundle, str):
+        raise SystemExit(f"the bundle cannot be made: {bundle}")
+    texts = corpus(_POOL)
+    with closing(Encoder.load(bundle, threads=options.threads)) as encoder:
+        vectors = encoder.encode(texts, normalize_embeddings=True)
+    server = Server(OURS, bundle, options.threads)
+    try:
+        return uvloop.run(_Soak(server, texts, vectors).run(60 * options.minutes, options.overload))
+    finally:
+        server.close()
+
+
+class _Soak:
+    def __init__(self, server: Server, texts: list[str], vectors: np.ndarray) -> None:
+        self._server = server
+        self._traffic = Traffic(MODEL, texts)
+        self._vectors = vectors
+        self._client = Client("127.0.0.1", server.port)
+        self.outcomes: Counter[str] = Counter()
+        self._texts_done = 0
+
+    async def run(self, seconds: float, overload: float) -> dict[str, Any]:
+        """Saturate, overload, end."""
+        await closed_loop(self._send, _CALLERS, _SATURATING_SECONDS)
+        saturation = self._texts_done / _SATURATING_SECONDS
+        rate = overload * saturation / self._traffic.texts_per_request
+        watching = asyncio.create_task(self._watch(seconds))
+        samples = await open_loop(self._send, rate, seconds)
+        memory = await watching
+        outcomes, self.outcomes = self.outcomes, Counter()
+        answered = [sample.seconds for sample in samples if sample.status == 200]
+        ending = await self._end(rate)
+        return {
+            "saturation_texts_per_second": saturation,
+            "requests_per_second": rate,
+            "requests": len(samples),
+            "outcomes": dict(outcomes.most_common()),
+            "latency_s": dict(
+                zip(("p50", "p95", "p99"), np.quantile(answered, [0.5, 0.95, 0.99]).tolist(), strict=True)
+            ),
+            "resident_bytes": _described(memory),
+            "ending": ending,
+            "wrong": any(each.startswith("WRONG") for each in (*outcomes, *ending["outcomes"]))
+            or ending["exit_code"] != 0,
+        }
+
+    async def _send(self, number: int) -> int:
+        sent = self._traffic.next()
+        status, body = await self._client.ask(sent.data, alone=isinstance(sent, Nonsense))
+        self.outcomes[judge(sent, status, body, self._vectors)] += 1
+        if status == 200 and not isinstance(sent, Nonsense):
+            self._texts_done += len(sent.positions)
+        return status
+
+    async def _watch(self, seconds: float) -> list[int]:
+        """Resident bytes of the service, once a second."""
+        process = psutil.Process(self._server.process.pid)
+        memory = []
+        with tqdm(total=int(seconds), desc="soak", unit="s") as bar:
+            start = time.monotonic()
+            while time.monotonic() - start < seconds:
+                memory.append(process.memory_info().rss)
+                await asyncio.sleep(1)
+                bar.update()
+        return memory
+
+    async def _end(self, rate: float) -> dict[str, Any]:
+        """SIGTERM while requests go on coming: whoever got a connection must get an answer."""
+
+        async def tell() -> None:
+            await asyncio.sleep(_LAST_SECONDS / 2)
+            self._server.process.terminate()
+
+        telling = asyncio.create_task(tell())
+        await open_loop(self._send, rate, _LAST_SECONDS)
+        await telling
+        self._client.close()
+        code = await asyncio.to_thread(self._server.wait)
+        said = [line for line in self._server.said().splitlines() if not line.startswith("{")]
+        return {"outcomes": dict(self.outcomes.most_common()), "exit_code": code, "not_logs": said[:5]}
+
+
+def _described(memory: list[int]) -> dict[str, Any]:
+    """The first minute is left to warm up in; of the rest, the medians of the first and the last third."""
+    steady = memory[min(60, len(memory) // 3) :]
+    third = max(1, len(steady) // 3)
+    return {
+        "early": float(np.median(steady[:third])),
+        "late": float(np.median(steady[-third:])),
+        "highest": max(memory),
+        "every_second": memory,
+    }
+
+
+def _in_words(results: dict[str, Any]) -> str:
+    memory, ending = results["resident_bytes"], results["ending"]
+    lines = [
+        f"{results['shape']}, int8, {results['threads']} thread(s), {results['minutes']:g} minutes at "
+        f"{results['overload']:g} times saturation: {results['requests']} requests",
+        *(f"  {count:8d}  {outcome}" for outcome, count in results["outcomes"].items()),
+        f"resident memory {memory['early'] / 1e6:.0f} MB early, {memory['late'] / 1e6:.0f} MB late",
+        f"after SIGTERM under the same load, exit code {ending['exit_code']}:",
+        *(f"  {count:8d}  {outcome}" for outcome, count in ending["outcomes"].items()),
+    ]
+    return "\n".join([*lines, *ending["not_logs"]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""What is sent: requests whose answers are known, and requests that must be refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from benchmarks.serve.client import NO_ANSWER, NO_CONNECTION, post
+
+__all__ = ["Nonsense", "Question", "Traffic", "judge"]
+
+_PART_OF_NONSENSE = 0.05
+_SIZES, _SHARES = (1, 1, 1, 4, 16), (0.5, 0.1, 0.1, 0.2, 0.1)
+_OVERLOADED = (429, 503)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request that has an answer: texts of the pool, by their positions, over one of the interfaces."""
+
+    data: bytes
+    positions: Sequence[int]
+    decode: Callable[[bytes], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Nonsense:
+    """Bytes that the service must refuse; ``statuses`` are what may come, none where it may just close."""
+
+    kind: str
+    data: bytes
+    statuses: tuple[int, ...]
+
+
+class Traffic:
+    """An endless mixture of both.
+
+    Args:
+        model: name under which the service knows its bundle.
+        texts: the pool.
+    """
+
+    def __init__(self, model: str, texts: Sequence[str]) -> None:
+        self._model = model
+        self._texts = texts
+        self._random = np.random.default_rng(1)
+
+    @property
+    def texts_per_request(self) -> float:
+        """On average."""
+        return (1 - _PART_OF_NONSENSE) * float(np.dot(_SIZES, _SHARES))
+
+    def next(self) -> Question | Nonsense:
+        """The next request."""
+        return self._nonsense() if self._random.random() < _PART_OF_NONSENSE else self._question()
+
+    def _question(self) -> Question:
+        size = int(self._random.choice(_SIZES, p=_SHARES))
+        positions = self._random.integers(0, len(self._texts), size).tolist()
+        texts = [self._texts[position] for position in positions]
+        kind = self._random.integers(0, 3)
+        if kind == 0:
+            return Question(post("/embed", _json({"inputs": texts})), positions, _of_tei)
+        content = {"model": self._model, "input": texts if size > 1 else texts[0]}
+        if kind == 1:
+            content["encoding_format"] = "base64"
+            return Question(post("/v1/embeddings", _json(content)), positions, _of_base64)
+        return Question(post("/v1/embeddings", _json(content)), positions, _of_floats)
+
+    def _nonsense(self) -> Nonsense:
+        made = _NONSENSE[int(self._random.integers(0, len(_NONSENSE)))]
+        return made(self._random, self._model)
+
+
+def judge(sent: Question | Nonsense, status: int, body: bytes, vectors: np.ndarray) -> str:
+    """What became of a request, in words; those that begin with ``WRONG`` must not happen.
+
+    ``vectors`` are those of the pool, float32 ``[n, d]``.
+    """
+    if status == NO_CONNECTION:
+        return "no connection"
+    if status in _OVERLOADED:
+        return f"refused, {status}" if _is_refusal(body) else f"WRONG: {status} without a reason"
+    if isinstance(sent, Nonsense):
+        if status == NO_ANSWER and not sent.statuses:
+            return "nonsense, closed"
+        if status in (sent.statuses or range(400, 500)) and _is_refusal(body):
+            return "nonsense, refused"
+        return f"WRONG: {sent.kind} gave {status}"
+    if status != 200:
+        return "WRONG: no answer" if status == NO_ANSWER else f"WRONG: a good request gave {status}"
+    found = sent.decode(body)
+    expected = vectors[list(sent.positions)]
+    if found.shape != expected.shape or found.tobytes() != expected.tobytes():
+        return "WRONG: other vectors"
+    return "answered, bit for bit"
+
+
+def _is_refusal(body: bytes) -> bool:
+    """Whether this is an error in OpenAI's or in TEI's shape."""
+    try:
+        error = orjson.loads(body)["error"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return False
+    return bool(error["message"] if isinstance(error, dict) else error)
+
+
+def _of_tei(body: bytes) -> np.ndarray:
+    return np.array(orjson.loads(body), dtype=np.float32)
+
+
+def _of_floats(body: bytes) -> np.ndarray:
+    return np.array([each["embedding"] for each in orjson.loads(body)["data"]], dtype=np.float32)
+
+
+def _of_base64(body: bytes) -> np.ndarray:
+    rows = [base64.b64decode(each["embedding"]) for each in orjson.loads(body)["data"]]
+    return np.frombuffer(b"".join(rows), dtype="<f4").reshape(len(rows), -1)
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, ensure_ascii=False).encode()
+
+
+# --- nonsense
+
+
+def _cut_json(random: np.random.Generator, model: str) -> Nonsense:
+    whole = _json({"model": model, "input": "如何更换花呗绑定银行卡"})
+    return Nonsense("cut JSON", post("/v1/embeddings", whole[: random.integers(0, len(whole))]), (400,))
+
+
+def _random_bytes(random: np.random.Generator, model: str) -> Nonsense:
+    return Nonsense("random bytes as a body", post("/embed", b"\xff" + random.bytes(200)), (400,))
+
+
+def _not_http(random: np.random.Generator, model: str) -> Nonsense:
+    return Nonsense("no HTTP", random.bytes(int(random.integers(1, 500))) + b"\r\n\r\n\r\n", ())
+
+
+def _other_types(random: np.random.Generator, model: str) -> Nonsense:
+    wrong = [None, 3, {}, [[]], [None], [["a"]], ["a", 1], True, [{"text": "a"}]]
+    content = {"model": model, "input": wrong[int(random.integers(0, len(wrong)))]}
+    return Nonsense("wrong types", post("/v1/embeddings", _json(content)), (400,))
+
+
+def _foreign_tokens(random: np.random.Generator, model: str) -> Nonsense:
+    content = {"model": model, "input": random.integers(0, 100_000, 20).tolist()}
+    return Nonsense("token ids", post("/v1/embeddings", _json(content)), (400,))
+
+
+def _empty(random: np.random.Generator, model: str) -> Nonsense:
+    content = {"model": model, "input": [[], "", ["a", ""]][int(random.integers(0, 3))]}
+    return Nonsense("an empty input", post("/v1/embeddings", _json(content)), (400,))
+
+
+def _surrogate(random: np.random.Generator, model: str) -> Nonsense:
+    body = b'{"inputs": "\\ud800"}'
+    return Nonsense("half a character", post("/embed", body), (400, 422))
+
+
+def _unknown_model(random: np.random.Generator, model: str) -> Nonsense:
+    body = _json({"model": "gpt-4", "input": "a"})
+    return Nonsense("an unknown model", post("/v1/embeddings", body), (404,))
+
+
+def _dimensions(random: np.random.Generator, model: str) -> Nonsense:
+    content = {"model": model, "input": "a", "dimensions": [-1, 0, 1e99, 10**30][int(random.integers(0, 4))]}
+    return Nonsense("impossible dimensions", post("/v1/embeddings", _json(content)), (400,))
+
+
+def _deep(random: np.random.Generator, model: str) -> Nonsense:
+    body = b'{"inputs":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
+    return Nonsense("deep nesting", post("/embed", body), (400, 422))
+
+
+def _many(random: np.random.Generator, model: str) -> Nonsense:
+    body = _json({"model": model, "input": ["a"] * 3000})
+    return Nonsense("too many texts", post("/v1/embeddings", body), (400,))
+
+
+def _large(random: np.random.Generator, model: str) -> Nonsense:
+    head = post("/embed", b"").replace(b"content-length: 0", b"content-length: 999999999999")
+    return Nonsense("too large a body", head + b"[", (413,))
+
+
+def _compressed(random: np.random.Generator, model: str) -> Nonsense:
+    return Nonsense("a compressed body", post("/embed", b"\x1f\x8b", ["content-encoding: gzip"]), (415,))
+
+
+def _no_route(random: np.random.Generator, model: str) -> Nonsense:
+    return Nonsense("no such path", post("/v1/chat/completions", b"{}"), (404,))
+
+
+def _no_method(random: np.random.Generator, model: str) -> Nonsense:
+    return Nonsense("no such method", post("/embed", b"{}").replace(b"POST", b"DELETE", 1), (405,))
+
+
+def _long_headers(random: np.random.Generator, model: str) -> Nonsense:
+    return Nonsense("long headers", b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"a" * 200_000, ())
+
+
+_NONSENSE: list[Callable[[np.random.Generator, str], Nonsense]] = [
+    _cut_json,
+    _random_bytes,
+    _not_http,
+    _other_types,
+    _foreign_tokens,
+    _empty,
+    _surrogate,
+    _unknown_model,
+    _dimensions,
+    _deep,
+    _many,
+    _large,
+    _compressed,
+    _no_route,
+    _no_method,
+    _long_headers,
+]

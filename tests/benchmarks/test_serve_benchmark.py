@@ -1,0 +1,100 @@
+"""The benchmark of the service and its soak, rehearsed on a tiny model."""
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(module, *options):
+    command = [sys.executable, "-m", module, *map(str, options)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def results_of(folder):
+    (file,) = folder.glob("*.json")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def test_the_benchmark_measures_the_service_and_names_who_is_missing(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="the extra `bench` is not installed")
+    monkeypatch.delenv("INFINITY_EMB", raising=False)
+    done = run(
+        "benchmarks.serve", "--quick", "--shapes", "rehearsal", "--peers", "infinity", "--output", tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    (shape,) = results_of(tmp_path)["runs"]
+    assert "INFINITY_EMB" in shape["not_measured"]["infinity"]
+    assert shape["cosine"]["m3e-serve"] == pytest.approx(1)
+    assert shape["one_client"]["m3e-serve"]["p50_s"] > shape["one_client"]["encode"]["p50_s"] > 0
+    for found in shape["saturation"].values():
+        assert found["m3e-serve"]["tokens_per_second"] > 0
+        assert found["m3e-serve"]["not_answered"] == {}
+    rates = [point["rate"] for point in shape["load"]["m3e-serve"]]
+    assert rates == sorted(rates)
+    assert all(point["p99_s"] >= point["p50_s"] > 0 for point in shape["load"]["m3e-serve"])
+    assert (tmp_path / f"{next(tmp_path.glob('*.json')).stem}.png").stat().st_size > 1000
+    assert "INFINITY_EMB" in next(tmp_path.glob("*.md")).read_text(encoding="utf-8")
+
+
+def test_a_short_soak_finds_nothing_wrong(tmp_path):
+    done = run("benchmarks.soak", "--minutes", 0.1, "--shape", "rehearsal", "--output", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = results_of(tmp_path)
+    assert not results["wrong"]
+    assert results["outcomes"]["answered, bit for bit"] > 100
+    assert results["outcomes"]["nonsense, refused"] > 10
+    assert results["ending"]["exit_code"] == 0
+    assert results["ending"]["not_logs"] == []
+
+
+@pytest.fixture
+def traffic(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.soak import traffic
+
+    return traffic
+
+
+def answer_to(question, vectors):
+    """In the shape of the interface that the question is for."""
+    rows = vectors[list(question.positions)]
+    if question.data.startswith(b"POST /embed"):
+        return orjson.dumps(rows.tolist())
+    if b'"base64"' in question.data:
+        data = [{"embedding": base64.b64encode(row.tobytes()).decode()} for row in rows]
+    else:
+        data = [{"embedding": row.tolist()} for row in rows]
+    return orjson.dumps({"data": data})
+
+
+def test_the_soak_sees_a_wrong_bit(traffic):
+    vectors = np.random.default_rng(0).standard_normal((50, 8), dtype=np.float32)
+    made = traffic.Traffic("model", [f"text {number}" for number in range(50)])
+    questions = [sent for sent in (made.next() for _ in range(300)) if isinstance(sent, traffic.Question)]
+    for question in questions:
+        assert traffic.judge(question, 200, answer_to(question, vectors), vectors) == "answered, bit for bit"
+        other = vectors.copy()
+        other[question.positions[-1], -1] = np.nextafter(other[question.positions[-1], -1], np.float32(9))
+        assert traffic.judge(question, 200, answer_to(question, other), vectors).startswith("WRONG")
+
+
+def test_the_soak_wants_a_reason_for_each_refusal(traffic):
+    vectors = np.zeros((1, 1), np.float32)
+    question = traffic.Question(b"", [0], None)
+    refusal = b'{"error": {"message": "busy"}}'
+    assert traffic.judge(question, 429, refusal, vectors) == "refused, 429"
+    for status, body in [(429, b""), (503, b"<html>"), (500, refusal), (400, refusal), (0, b"")]:
+        assert traffic.judge(question, status, body, vectors).startswith("WRONG")
+    nonsense = traffic.Nonsense("token ids", b"", (400,))
+    assert traffic.judge(nonsense, 400, refusal, vectors) == "nonsense, refused"
+    for status, body in [(200, b"[]"), (400, b""), (500, refusal), (0, b"")]:
+        assert traffic.judge(nonsense, status, body, vectors).startswith("WRONG")
+    assert traffic.judge(traffic.Nonsense("no HTTP", b"", ()), 0, b"", vectors) == "nonsense, closed"
