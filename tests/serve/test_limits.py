@@ -413,6 +413,22 @@ def test_draining_does_not_wait_for_ever(start, hold):
     assert not running.thread.is_alive()
 
 
+def test_who_connected_before_the_end_is_answered_too(start, monkeypatch):
+    from m3e_runtime.serve import server
+
+    monkeypatch.setattr(server, "_LAST_CALL", 20)
+    running = start()
+    with raw(running, b"") as connection:
+        eventually(lambda: running.server.server_state.connections)
+        running.server.drain()
+        eventually(lambda: running.server.should_exit)
+        eventually(lambda: not all(socket.is_serving() for socket in running.server.servers))
+        connection.sendall(b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 503 ")
+    running.thread.join(20)
+    assert not running.thread.is_alive()
+
+
 # --- browsers
 
 

@@ -36,6 +36,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread_since = 0.0
         self._refused_at: float | None = None
 
+    @property
+    def new(self) -> bool:
+        """Whether no request has come yet."""
+        return self.cycle is None and self._refused_at is None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The time for the first request starts."""
         super().connection_made(transport)

@@ -38,6 +38,9 @@ _GARBAGE_THRESHOLD = 10_000
 _BACKLOG = 2048
 _MOST_PORT = 65535
 _TICKS = 10  # of uvicorn's in a second
+_LAST_CALL = 0.5
+"""Seconds that a client has to send its first request when the sockets are closed."""
+
 _QUIET_TICKS = 3  # without a request: connections that the kernel had accepted before have been met by then
 
 
@@ -87,6 +90,19 @@ class Server(uvicorn.Server):
                 self.config.timeout_graceful_shutdown = max(1, int(left))
                 self.should_exit = True
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the sockets, let those who came in before send their requests, which are refused, and end."""
+        for server in self.servers:
+            server.close()
+        until = time.monotonic() + _LAST_CALL
+        while any(map(_is_new, self.server_state.connections)) and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+
+
+def _is_new(connection: object) -> bool:
+    return isinstance(connection, BoundedProtocol) and connection.new
 
 
 def make_server(service: Service) -> Server:
