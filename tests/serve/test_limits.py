@@ -422,7 +422,7 @@ def test_who_connected_before_the_end_is_answered_too(start, monkeypatch):
         eventually(lambda: running.server.server_state.connections)
         running.server.drain()
         eventually(lambda: running.server.should_exit)
-        eventually(lambda: not all(socket.is_serving() for socket in running.server.servers))
+        eventually(lambda: not all(each.is_serving() for each in running.server.servers))
         connection.sendall(b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
         assert read_all(connection).startswith(b"HTTP/1.1 503 ")
     running.thread.join(20)
