@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -78,6 +79,23 @@ def tiny_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "bundle"
     request = ExportRequest(str(tiny_checkpoint), folder, precisions=("fp32", "int8"), gate="off")
     return export(request).path
+
+
+@pytest.fixture(scope="session")
+def unpooled_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
+    """The tiny model, exported so that prompts stay out of the pooling."""
+    folder = tmp_path_factory.mktemp("unpooled")
+    checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
+    synthetic.update_json(checkpoint / "1_Pooling" / "config.json", include_prompt=False)
+    return export(ExportRequest(str(checkpoint), folder / "bundle", gate="off")).path
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    """A folder of its own, so that leftovers are seen."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture(scope="session")

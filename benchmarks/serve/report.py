@@ -75,8 +75,8 @@ def _one_client(run: dict[str, Any]) -> list[str]:
 def _saturation(run: dict[str, Any]) -> list[str]:
     sizes = list(run["saturation"])
     lines = [
-        f"**{run['shape']}: saturation**, tokens/s; in parentheses the part of the bare encoder's, and times "
-        "the server's that ours reaches",
+        f"**{run['shape']}: saturation**, tokens/s; in parentheses the share of the bare encoder that ours "
+        "reaches, and how many times as much as each of the others",
         "",
         "| | " + " | ".join(f"{size} text(s) a request" for size in sizes) + " |",
         "|---" * (len(sizes) + 1) + "|",

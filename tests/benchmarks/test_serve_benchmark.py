@@ -24,7 +24,6 @@ def results_of(folder):
 
 
 def test_the_benchmark_measures_the_service_and_names_who_is_missing(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib", reason="the extra `bench` is not installed")
     monkeypatch.delenv("INFINITY_EMB", raising=False)
     done = run(
         "benchmarks.serve", "--quick", "--shapes", "rehearsal", "--peers", "infinity", "--output", tmp_path

@@ -1,12 +1,13 @@
 """An encoder of the tiny model, a way to call ``encode_corpus``, and texts to give it."""
 
-import shutil
+import threading
+import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
-import synthetic
-from m3e_export import ExportRequest, export
+from corpus_files import write_json_lines
 from m3e_runtime import Encoder
 from m3e_runtime.corpora import CorpusRequest, encode_corpus
 
@@ -14,15 +15,6 @@ from m3e_runtime.corpora import CorpusRequest, encode_corpus
 @pytest.fixture(scope="session")
 def encoder(tiny_bundle):
     return Encoder.load(tiny_bundle)
-
-
-@pytest.fixture(scope="session")
-def unpooled_bundle(tiny_checkpoint, tmp_path_factory):
-    """The tiny model, exported so that prompts stay out of the pooling."""
-    folder = tmp_path_factory.mktemp("unpooled")
-    checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
-    synthetic.update_json(checkpoint / "1_Pooling" / "config.json", include_prompt=False)
-    return export(ExportRequest(str(checkpoint), folder / "bundle", gate="off")).path
 
 
 @pytest.fixture
@@ -36,14 +28,6 @@ def encode(tiny_bundle):
     return call
 
 
-@pytest.fixture
-def out(tmp_path):
-    """A folder of its own, so that leftovers are seen."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
 @pytest.fixture(scope="session")
 def corpus():
     """Three hundred texts of several kinds and lengths; some are empty, some come twice."""
@@ -51,3 +35,55 @@ def corpus():
     characters = [chr(0x4E00 + n) for n in range(500)] + list("abc ,，。")
     texts = ["".join(random.choice(characters, length)) for length in random.integers(0, 60, 290)]
     return [*texts[:150], *texts[:10], *texts[150:]]
+
+
+@pytest.fixture
+def source(tmp_path, corpus):
+    """Nine hundred texts with ids, in JSON Lines."""
+    rows = ({"id": number, "text": text} for number, text in enumerate(corpus * 3))
+    return write_json_lines(tmp_path / "in.jsonl", rows)
+
+
+@pytest.fixture
+def break_row(source):
+    """Make row 501 of ``source`` one that cannot be encoded."""
+
+    def call():
+        lines = source.read_bytes().splitlines(keepends=True)
+        lines.insert(500, b'{"id": 7, "text": null}\n')
+        source.write_bytes(b"".join(lines))
+
+    return call
+
+
+@pytest.fixture
+def killing_one(out):
+    """``with killing_one(workers, parts):`` kills a process when so many parts are in ``out/v``.
+
+    ``workers()`` gives the processes. In the end one must have been killed, before the last part was there.
+    """
+
+    def parts_done():
+        return len(list((out / "v").glob("part-*")))
+
+    @contextmanager
+    def during(workers, parts):
+        killed_at = []
+
+        def kill():
+            deadline = time.monotonic() + 60
+            while not killed_at and time.monotonic() < deadline:
+                if parts_done() >= parts:
+                    for process in workers()[:1]:
+                        process.kill()
+                        killed_at.append(parts_done())
+                time.sleep(0.005)
+
+        killing = threading.Thread(target=kill)
+        killing.start()
+        yield
+        killing.join()
+        assert killed_at
+        assert killed_at[0] < parts_done()
+
+    return during

@@ -1,13 +1,12 @@
 """Two actors on one machine: the bytes of one process, whatever dies."""
 
 import threading
-import time
 
 import numpy as np
 import psutil
 import pytest
 
-from corpus_files import files_of, write_json_lines, write_text
+from corpus_files import files_of, write_text
 from m3e_runtime.cli.encode import main
 from m3e_runtime.corpora import CorpusRequest, encode_corpus
 from m3e_runtime.corpora.ray_engine import EncodeBatches, RayEngine
@@ -45,12 +44,6 @@ def encode_on_ray(tiny_bundle):
 
 
 @pytest.fixture
-def source(tmp_path, corpus):
-    rows = ({"id": number, "text": text} for number, text in enumerate(corpus * 3))
-    return write_json_lines(tmp_path / "in.jsonl", rows)
-
-
-@pytest.fixture
 def expected(encode, source, tmp_path):
     encode(source, f"{tmp_path}/v/", **OPTIONS)
     return files_of(tmp_path / "v")
@@ -82,34 +75,17 @@ def test_two_actors_give_the_bytes_of_one_process(encode_on_ray, source, out, ex
 
 
 def test_an_actor_that_is_killed_is_replaced_and_nothing_is_lost_or_doubled(
-    encode_on_ray, source, out, expected
+    encode_on_ray, source, out, expected, killing_one
 ):
-    killed = []
-
-    def kill():
-        deadline = time.monotonic() + 60
-        while not killed and time.monotonic() < deadline:
-            if len(list((out / "v").glob("part-*"))) >= 5:
-                for process in actors()[:1]:
-                    process.kill()
-                    killed.append(len(list((out / "v").glob("part-*"))))
-            time.sleep(0.005)
-
-    killing = threading.Thread(target=kill)
-    killing.start()
-    encode_on_ray(source, f"{out}/v/", **OPTIONS)
-    killing.join()
-    assert killed
-    assert killed[0] < len(list((out / "v").glob("part-*")))
+    with killing_one(actors, 5):
+        encode_on_ray(source, f"{out}/v/", **OPTIONS)
     assert files_of(out / "v") == expected
 
 
 def test_what_ray_began_one_process_goes_on_with_and_the_other_way_round(
-    encode, encode_on_ray, source, out, expected
+    encode, encode_on_ray, source, break_row, out
 ):
-    lines = source.read_bytes().splitlines(keepends=True)
-    lines.insert(500, b'{"id": 7, "text": null}\n')
-    source.write_bytes(b"".join(lines))
+    break_row()
     with pytest.raises(InvalidTextError, match=r"in\.jsonl, line 501: field 'text' is not a string"):
         encode_on_ray(source, f"{out}/v/", **OPTIONS)
     summary = encode(source, f"{out}/v/", resume=True, on_error="skip", **OPTIONS)

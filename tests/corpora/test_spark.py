@@ -3,14 +3,12 @@
 import functools
 import os
 import sys
-import threading
-import time
 
 import numpy as np
 import psutil
 import pytest
 
-from corpus_files import files_of, write_json_lines
+from corpus_files import files_of
 from m3e_runtime.corpora import CorpusRequest, encode_corpus
 from m3e_runtime.corpora.spark import SparkEngine, with_embeddings
 from m3e_runtime.errors import InvalidTextError, OptionError
@@ -53,12 +51,6 @@ def encode_on_spark(tiny_bundle, session):
 
 
 @pytest.fixture
-def source(tmp_path, corpus):
-    rows = ({"id": number, "text": text} for number, text in enumerate(corpus * 3))
-    return write_json_lines(tmp_path / "in.jsonl", rows)
-
-
-@pytest.fixture
 def expected(encode, source, tmp_path):
     encode(source, f"{tmp_path}/v/", **OPTIONS)
     return files_of(tmp_path / "v")
@@ -73,10 +65,8 @@ def test_two_tasks_at_a_time_give_the_bytes_of_one_process(encode_on_spark, sour
 
 
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost_or_doubled(
-    encode_on_spark, source, out, expected
+    encode_on_spark, source, out, expected, killing_one
 ):
-    killed = []
-
     def workers():
         """Processes that the daemon of PySpark forked."""
         below = [
@@ -92,28 +82,13 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost_or_doubled(
         except psutil.Error:
             return ""
 
-    def kill():
-        deadline = time.monotonic() + 60
-        while not killed and time.monotonic() < deadline:
-            if len(list((out / "v").glob("part-*"))) >= 3:
-                for process in workers()[:1]:
-                    process.kill()
-                    killed.append(len(list((out / "v").glob("part-*"))))
-            time.sleep(0.005)
-
-    killing = threading.Thread(target=kill)
-    killing.start()
-    encode_on_spark(source, f"{out}/v/", **OPTIONS)
-    killing.join()
-    assert killed
-    assert killed[0] < len(list((out / "v").glob("part-*")))
+    with killing_one(workers, 3):
+        encode_on_spark(source, f"{out}/v/", **OPTIONS)
     assert files_of(out / "v") == expected
 
 
-def test_what_spark_began_one_process_goes_on_with(encode, encode_on_spark, source, out):
-    lines = source.read_bytes().splitlines(keepends=True)
-    lines.insert(500, b'{"id": 7, "text": null}\n')
-    source.write_bytes(b"".join(lines))
+def test_what_spark_began_one_process_goes_on_with(encode, encode_on_spark, source, break_row, out):
+    break_row()
     with pytest.raises(InvalidTextError, match=r"in\.jsonl, line 501: field 'text' is not a string"):
         encode_on_spark(source, f"{out}/v/", **OPTIONS)
     summary = encode(source, f"{out}/v/", resume=True, on_error="skip", **OPTIONS)

@@ -44,14 +44,6 @@ def text_file(tmp_path):
 
 
 @pytest.fixture
-def out(tmp_path):
-    """A folder of its own, so that leftovers are seen."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def stdin(monkeypatch):
     def give(data):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))

@@ -2,19 +2,16 @@
 
 import asyncio
 import random
-import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from m3e_export import ExportRequest, export
 from m3e_runtime import AsyncEncoder, ClosedError, Encoder, InvalidTextError, OptionError, OverloadedError
 from m3e_runtime.backends import native
 from m3e_runtime.errors import EngineRunError, TextTooLongError
 from m3e_runtime.scheduling import QueueLimits
-from synthetic import update_json
 
 LONG = "a longer text about nothing " * 60
 
@@ -285,12 +282,9 @@ def test_importing_the_package_brings_no_asyncio():
 
 
 @pytest.fixture(scope="module")
-def leaving_out(tiny_checkpoint, tmp_path_factory):
+def leaving_out(unpooled_bundle):
     """An encoder that does not pool its prompts."""
-    folder = tmp_path_factory.mktemp("prompts")
-    checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
-    update_json(checkpoint / "1_Pooling" / "config.json", include_prompt=False)
-    return Encoder.load(export(ExportRequest(str(checkpoint), folder / "bundle", gate="off")).path)
+    return Encoder.load(unpooled_bundle)
 
 
 def test_prompts_that_are_not_pooled_stay_out_of_shared_runs(leaving_out):

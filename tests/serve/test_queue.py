@@ -99,9 +99,13 @@ def test_nothing_starves_under_a_stream_of_short_queries_that_never_ends(make):
 def test_abandoned_requests_are_not_computed(make):
     a, b = make(10, 10), make(10)
     queue = queue_of(a, b)
+    assert queue.tokens == 30
+    assert taken(queue, 10) == {(a, 0)}
+    assert queue.tokens == 20
     a.abandoned = True
     assert taken(queue, 1000) == {(b, 0)}
     assert not queue
+    assert queue.tokens == 0
     assert not queue.take(1000, SPEED).places
 
 
@@ -139,6 +143,7 @@ def test_every_text_is_taken_once_and_no_pack_exceeds_its_budget(requests, budge
         pack = queue.take(budget, SPEED)
         assert len(pack.places) == 1 or pack.tokens <= budget
         seen += pack.places
+    assert queue.tokens == 0
     assert len(seen) == len(set(seen)) == sum(len(lengths) for lengths, _, _ in requests)
 
 
@@ -147,13 +152,22 @@ def test_the_budget_follows_the_speed_of_the_engine_within_bounds():
     for _ in range(100):
         pace.ran(4096, 4096 / 40_000)
     assert pace.tokens_per_second == pytest.approx(40_000, rel=0.01)
-    assert pace.budget == pytest.approx(2000, rel=0.01)
+    assert pace.budget(100_000) == pytest.approx(2000, rel=0.01)
     for _ in range(100):
         pace.ran(4096, 4.096)
-    assert pace.budget == 512  # below, an engine of two threads loses more than callers gain
+    assert pace.budget(100_000) == 512  # below, an engine of two threads loses more than callers gain
     for _ in range(100):
         pace.ran(4096, 1e-4)
-    assert pace.budget == 16384
+    assert pace.budget(100_000) == 16384
+
+
+def test_a_run_takes_a_third_of_what_waits_but_never_very_few():
+    pace = Pace(seconds=0.05, threads=1, most=16384)
+    for _ in range(100):
+        pace.ran(4096, 4096 / 40_000)
+    assert pace.budget(4500) == 1500
+    assert pace.budget(0) == pytest.approx(400, rel=0.01)  # ten milliseconds
+    assert Pace(seconds=0.001, threads=1, most=16384).budget(0) == 256
 
 
 def test_small_runs_hardly_change_the_measured_speed():

@@ -25,7 +25,7 @@ from m3e_runtime.tokenization import TokenIds
 __all__ = ["AsyncEncoder"]
 
 RUN_SECONDS = 0.05
-"""How long one run of the engine may take, about. Whoever comes meanwhile waits for its end."""
+"""How long one run of the engine may take at most, about. Whoever comes meanwhile waits for its end."""
 
 INLINE_CHARACTERS = 512
 """Texts of up to this many characters together are tokenized at once: a few hundred microseconds at most,
@@ -40,11 +40,11 @@ _T = TypeVar("_T")
 class AsyncEncoder:
     """Encodes for many asyncio tasks with one engine.
 
-    Texts of all callers are computed together: an idle engine takes what there is at once, up to what it
-    computes in :data:`RUN_SECONDS`, and what comes meanwhile waits. Short texts and small requests come
-    first, and nothing waits for ever (see :mod:`m3e_runtime.scheduling.queue`). A caller that is cancelled
-    takes its texts out of the queue. Vectors are those of :meth:`Encoder.encode`, to the last bit where
-    ``Encoder.info["batch_invariant"]``.
+    Texts of all callers are computed together: an idle engine takes what there is at once, part of it
+    where that is much (see :mod:`m3e_runtime.scheduling.pace`), and what comes meanwhile waits. Short texts
+    and small requests come first, and nothing waits for ever (see :mod:`m3e_runtime.scheduling.queue`). A
+    caller that is cancelled takes its texts out of the queue. Vectors are those of :meth:`Encoder.encode`,
+    to the last bit where ``Encoder.info["batch_invariant"]``.
 
     It belongs to the event loop in which it is first used. The encoder may be used beside it, and stays open.
 

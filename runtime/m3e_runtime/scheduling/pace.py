@@ -9,27 +9,35 @@ _SHARE_OF_THE_LAST = 0.1
 _LEAST_TOKENS = 256
 """For each thread. A pack of fewer reads the weights too often for its arithmetic."""
 
+_SHARE_OF_WAITING = 1 / 3
+"""Part of what waits that a run takes. In a burst nobody waits for the whole of it, which cuts the tail of
+the latencies; at saturation much waits, and runs are long, which costs least."""
+
+_SHORTEST_SECONDS = 0.01
+"""No run is made shorter than this: each costs some fraction of a millisecond beside its arithmetic."""
+
 
 class Pace:
     """Measures runs of the engine.
 
     Args:
-        seconds: about how long a run may take: whoever comes meanwhile has to wait for its end.
+        seconds: about how long a run may take at most: whoever comes meanwhile has to wait for its end.
         threads: of the engine.
         most: most tokens of a run.
     """
 
     def __init__(self, seconds: float, threads: int, most: int) -> None:
         self.tokens_per_second = _FIRST_GUESS
-        self._seconds = seconds
+        self._longest = seconds
+        self._shortest = min(_SHORTEST_SECONDS, seconds)
         self._least = min(_LEAST_TOKENS * threads, most)
         self._most = most
 
-    @property
-    def budget(self) -> int:
-        """Tokens of the next run."""
-        wanted = int(self.tokens_per_second * self._seconds)
-        return max(self._least, min(self._most, wanted))
+    def budget(self, waiting: int) -> int:
+        """Tokens of the next run, when ``waiting`` tokens wait for it."""
+        shortest, longest = (self.tokens_per_second * limit for limit in (self._shortest, self._longest))
+        wanted = max(shortest, min(longest, waiting * _SHARE_OF_WAITING))
+        return max(self._least, min(self._most, int(wanted)))
 
     def ran(self, tokens: int, seconds: float) -> None:
         """A run of ``tokens`` tokens took so long."""

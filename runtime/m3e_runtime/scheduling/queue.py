@@ -39,9 +39,14 @@ class Pack:
 
 
 class FairQueue:
-    """Requests in the order of their next texts. For one thread."""
+    """Requests in the order of their next texts. For one thread.
+
+    Attributes:
+        tokens: of all texts that wait.
+    """
 
     def __init__(self) -> None:
+        self.tokens = 0
         self._heap: list[tuple[float, int, Request]] = []
         self._added = 0
 
@@ -51,6 +56,7 @@ class FairQueue:
     def add(self, request: Request, tokens_per_second: float) -> None:
         """Let ``request`` wait; ``tokens_per_second`` is the engine's present speed."""
         self._added += 1
+        self.tokens += request.tokens
         heapq.heappush(self._heap, (_due(request, tokens_per_second), self._added, request))
 
     def take(self, budget: int, tokens_per_second: float) -> Pack:
@@ -64,6 +70,7 @@ class FairQueue:
             _, number, request = heap[0]
             if request.abandoned:
                 heapq.heappop(heap)
+                self.tokens -= request.tokens - request.taken_tokens
                 continue
             index = request.order[request.taken]
             length = len(request.token_ids[index])
@@ -77,13 +84,8 @@ class FairQueue:
                 heapq.heappop(heap)
             else:
                 heapq.heapreplace(heap, (_due(request, tokens_per_second), number, request))
+        self.tokens -= pack.tokens
         return pack
-
-    def clear(self) -> list[Request]:
-        """Take out everything."""
-        requests = [request for _, _, request in self._heap]
-        self._heap.clear()
-        return requests
 
 
 def _due(request: Request, tokens_per_second: float) -> float:

@@ -76,6 +76,7 @@ class Request:
         "taken",
         "taken_tokens",
         "token_ids",
+        "tokens",
         "vectors",
     )
 
@@ -89,6 +90,7 @@ class Request:
         prompt_length: int = 0,
     ) -> None:
         self.token_ids = token_ids
+        self.tokens = tokens
         self.prompt_length = prompt_length
         self.arrival = arrival
         self.handicap = DOCUMENT_HANDICAP if priority == "document" else 0.0
