@@ -96,13 +96,14 @@ def test_a_name_that_looks_like_a_pattern_is_a_file_if_there_is_one(encode, tmp_
     assert encode(tmp_path / "part[1].txt", out / "v.npy").texts == 1
 
 
-def test_uris_are_opened_through_pyarrow(encode, encoder, corpus, tmp_path, out):
+@pytest.mark.parametrize("end", ["", "/"])
+def test_uris_are_opened_through_pyarrow(encode, encoder, corpus, tmp_path, out, end):
     folder = tmp_path / "corpus"
     folder.mkdir()
     write_text(folder / "1.txt", corpus[:100])
     write_parquet(folder / "2.parquet", {"text": corpus[100:]})
     (folder / "_SUCCESS").touch()
-    encode(folder.as_uri(), out / "v.npy", partition_bytes=500)
+    encode(folder.as_uri() + end, out / "v.npy", partition_bytes=500)
     np.testing.assert_array_equal(np.load(out / "v.npy"), encoder.encode(corpus))
     with pytest.raises(UnreadableInputError, match=r"nothing\.txt"):
         encode((folder / "nothing.txt").as_uri(), out / "w.npy")

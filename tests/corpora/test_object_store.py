@@ -7,7 +7,7 @@ import pytest
 from pyarrow import fs
 
 from corpus_files import files_of, write_json_lines, write_parquet, write_text
-from m3e_runtime.errors import UnreadableInputError
+from m3e_runtime.errors import M3EError, UnreadableInputError
 
 server = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")
 
@@ -85,7 +85,7 @@ def test_a_job_goes_on_and_sees_what_has_changed(store, encode, corpus, tmp_path
     assert again.resumed == first.partitions - 1
     write_text(tmp_path / "in.txt", corpus[:-1])
     store.put(tmp_path / "in.txt", "changing.txt")
-    with pytest.raises(Exception, match=r"changed|other inputs"):
+    with pytest.raises(M3EError, match=r"changed|other inputs"):
         encode(store.uri("changing.txt"), f"{out}/v/", partition_bytes=1000, resume=True)
 
 

@@ -153,7 +153,7 @@ def _find_remote(uri: str, asked: str | None) -> Iterator[InputFile]:
     system, path = _resolve(uri)
     fs = import_arrow(f"{uri}: a remote file", "fs")
     base, mark, query = uri.partition("?")
-    root = base.removesuffix(path)
+    root = base.rstrip("/").removesuffix(path.rstrip("/"))  # a folder may be given with a slash at its end
     try:
         info = system.get_file_info(path)
         below = [info]
