@@ -12,6 +12,8 @@ import numpy as np
 
 __all__ = ["NO_ANSWER", "NO_CONNECTION", "Client", "Sample", "closed_loop", "open_loop", "post"]
 
+_KEPT = 30.0  # seconds: idle connections are given up before a server does
+
 NO_ANSWER = 0
 """In place of a status: the request was sent, and the connection closed without an answer."""
 
@@ -86,7 +88,7 @@ class Client:
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
-        self._idle: list[_Connection] = []
+        self._idle: list[tuple[float, _Connection]] = []  # since when
 
     async def ask(self, request: bytes, alone: bool = False) -> tuple[int, bytes]:
         """Status and body of the answer.
@@ -106,19 +108,20 @@ class Client:
         if connection.closed or alone:
             connection.close()
         else:
-            self._idle.append(connection)
+            self._idle.append((time.monotonic(), connection))
         return answer
 
     def close(self) -> None:
         """Close what is idle."""
-        for connection in self._idle:
+        for _, connection in self._idle:
             connection.close()
 
     async def _connection(self) -> _Connection:
         while self._idle:
-            connection = self._idle.pop()
-            if not connection.closed:
+            since, connection = self._idle.pop()
+            if not connection.closed and time.monotonic() - since < _KEPT:
                 return connection
+            connection.close()
         return await self._connect()
 
     async def _connect(self) -> _Connection:

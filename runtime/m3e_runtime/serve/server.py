@@ -35,6 +35,10 @@ own 5 ms would leave the engine idle that long."""
 _GARBAGE_THRESHOLD = 10_000
 """Objects between two searches for cycles. What lives as long as the process is left out of all of them."""
 
+_KEEP_ALIVE = 75
+"""Seconds that a connection may be idle. Longer than clients and proxies keep theirs (60 at nginx and at
+AWS's load balancers): where the server closes first, a request may meet the closing and get no answer."""
+
 _BACKLOG = 2048
 _MOST_PORT = 65535
 _TICKS = 10  # of uvicorn's in a second
@@ -118,6 +122,7 @@ def make_server(service: Service) -> Server:
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE,
     )
     return Server(config, service)
 
