@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -23,6 +22,7 @@ from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
 from benchmarks.contestants import Place
 from benchmarks.corpus_files import write_passages, write_words
 from benchmarks.encode_command import EncodeCommand
+from benchmarks.results_file import write_results
 from benchmarks.workers import Worker, prepare
 from benchmarks.workloads import corpus, token_lengths
 
@@ -55,15 +55,8 @@ def main() -> None:
             "threads": options.threads,
             **measure(options, Path(folder)),
         }
-    options.output.mkdir(parents=True, exist_ok=True)
-    marks = [
-        "corpus-memory" if options.memory else "corpus",
-        results["date"],
-        *results["machine"]["instruction_sets"][-1:],
-        *(["quick"] if options.quick else []),
-    ]
-    stem = options.output / "-".join(marks)
-    stem.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    name = "corpus-memory" if options.memory else "corpus"
+    stem = write_results(results, options.output, name)
     print(f"{_memory_in_words(results) if options.memory else _throughput_in_words(results)}\n{stem}.json")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from benchmarks.contestants import BASELINE, CONTESTANTS, Place
 from benchmarks.older_cpu import PROCESSORS, pretend
 from benchmarks.plot import write_plot
 from benchmarks.report import write_table
+from benchmarks.results_file import write_results
 from benchmarks.workers import Contest, Workload, prepare
 from benchmarks.workloads import SINGLE_LENGTHS, corpus, single, token_lengths
 
@@ -50,12 +50,8 @@ def main() -> None:
             models = prepare(options.contestants, checkpoint)
             for threads in options.threads:
                 results["runs"].append(_measure(shape, threads, models, options.quick, Path(folder)))
-    options.output.mkdir(parents=True, exist_ok=True)
-    newest = results["machine"]["instruction_sets"][-1:]
     pretended = ["pretended"] if options.processor else []
-    marks = [results["date"], *newest, *pretended, *(["quick"] if options.quick else [])]
-    stem = options.output / "-".join(["cpu", *marks])
-    stem.with_suffix(".json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    stem = write_results(results, options.output, "cpu", *pretended)
     write_table(results, stem.with_suffix(".md"))
     write_plot(results, stem.with_suffix(".png"), results["machine"]["processor"])
     print(stem.with_suffix(".md").read_text())

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from benchmarks import machine
 from benchmarks.checkpoints import SHAPES, make_checkpoint
 from benchmarks.contestants.ours import NativeFp32, NativeInt8
+from benchmarks.results_file import write_results
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PRECISIONS = {"int8": NativeInt8, "fp32": NativeFp32}
@@ -53,10 +54,7 @@ def main() -> None:
                 command = [program, artifact, name, *options.tokens]
                 found = json.loads(subprocess.check_output([str(part) for part in command], text=True))
                 results["runs"].append({"precision": precision, **found})
-    options.output.mkdir(parents=True, exist_ok=True)
-    newest = results["machine"]["instruction_sets"][-1:]
-    stem = options.output / "-".join(["roofline", results["date"], *newest])
-    stem.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    stem = write_results(results, options.output, "roofline")
     stem.with_suffix(".md").write_text("\n".join(_table(results)), encoding="utf-8")
     _plot(results, stem.with_suffix(".png"))
     print(stem.with_suffix(".md").read_text(encoding="utf-8"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from benchmarks import machine
 from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
 from benchmarks.contestants import Place
+from benchmarks.results_file import write_results
 from benchmarks.serve import report
 from benchmarks.serve.measure import Duration, added_latency, latency_under_load, throughput, vectors
 from benchmarks.serve.servers import OURS, PEERS, SERVERS, Server, running
@@ -59,12 +59,7 @@ def main() -> None:
     for shape in options.shapes:
         with tempfile.TemporaryDirectory() as folder:
             results["runs"].append(_measure(shape, Path(folder), options))
-    options.output.mkdir(parents=True, exist_ok=True)
-    newest = results["machine"]["instruction_sets"][-1:]
-    stem = options.output / "-".join(
-        ["serve", results["date"], *newest, *(["quick"] if options.quick else [])]
-    )
-    stem.with_suffix(".json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    stem = write_results(results, options.output, "serve")
     report.write_table(results, stem.with_suffix(".md"))
     report.write_plot(results, stem.with_suffix(".png"))
     print(stem.with_suffix(".md").read_text())
@@ -80,6 +75,8 @@ def _measure(shape: str, folder: Path, options: argparse.Namespace) -> dict[str,
     bare = Worker(SERVERS[OURS], bundle, Place("cpu", options.threads))
     try:
         with running(names, models, options.threads) as started:
+            if isinstance(started[OURS], str):
+                raise SystemExit(f"{OURS} does not start: {started[OURS]}")
             servers = [server for server in started.values() if isinstance(server, Server)]
             return {
                 "shape": shape,

@@ -12,10 +12,11 @@ import numpy as np
 
 __all__ = ["NO_ANSWER", "NO_CONNECTION", "Client", "Sample", "closed_loop", "open_loop", "post"]
 
-_KEPT = 30.0  # seconds: idle connections are given up before a server does
+_KEPT = 4.0  # seconds: idle connections are given up before a server does, uvicorn after 5 by default
+_PATIENCE = 120.0  # seconds
 
 NO_ANSWER = 0
-"""In place of a status: the request was sent, and the connection closed without an answer."""
+"""In place of a status: the request was sent, and no answer came, or the connection was closed instead."""
 
 NO_CONNECTION = -1
 """In place of a status: nothing was sent."""
@@ -102,8 +103,10 @@ class Client:
         except OSError:
             return NO_CONNECTION, b""
         try:
-            answer = await connection.ask(request)
-        except OSError:
+            async with asyncio.timeout(_PATIENCE):
+                answer = await connection.ask(request)
+        except OSError:  # TimeoutError is one
+            connection.close()
             return NO_ANSWER, b""
         if connection.closed or alone:
             connection.close()
@@ -139,7 +142,6 @@ async def open_loop(send: Callable[[int], Awaitable[int]], rate: float, seconds:
     """
     random = np.random.default_rng(0)
     samples: list[Sample] = []
-    tasks: set[asyncio.Task[None]] = set()
     start = time.perf_counter()
 
     async def one(number: int, due: float) -> None:
@@ -147,28 +149,37 @@ async def open_loop(send: Callable[[int], Awaitable[int]], rate: float, seconds:
         samples.append(Sample(number, due, time.perf_counter() - start - due, status))
 
     due, number = random.exponential(1 / rate), 0
-    while due < seconds:
-        if (wait := start + due - time.perf_counter()) > 0:
-            await asyncio.sleep(wait)
-        task = asyncio.create_task(one(number, due))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        due, number = due + random.exponential(1 / rate), number + 1
-    await asyncio.gather(*tasks)
+    async with asyncio.TaskGroup() as group:
+        while due < seconds:
+            if (wait := start + due - time.perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            group.create_task(one(number, due))
+            due, number = due + random.exponential(1 / rate), number + 1
     return samples
 
 
-async def closed_loop(send: Callable[[int], Awaitable[int]], callers: int, seconds: float) -> list[Sample]:
-    """``callers`` that each send their next request when they have the answer to the last."""
+async def closed_loop(
+    send: Callable[[int], Awaitable[int]], callers: int, seconds: float, answers: int = 0
+) -> tuple[list[Sample], float]:
+    """``callers`` that each send their next request when they have the answer to the last.
+
+    They stop after ``seconds``, but not before there are ``answers``; then they wait for what they have sent.
+
+    Returns:
+        The requests, and the time at which the callers stopped.
+    """
     samples: list[Sample] = []
     start = time.perf_counter()
+    end = 0.0
     numbers = iter(range(1 << 60))
 
     async def caller() -> None:
-        while (begin := time.perf_counter()) - start < seconds:
+        nonlocal end
+        while (begin := time.perf_counter() - start) < seconds or len(samples) < answers:
             number = next(numbers)
             status = await send(number)
-            samples.append(Sample(number, begin - start, time.perf_counter() - begin, status))
+            samples.append(Sample(number, begin, time.perf_counter() - start - begin, status))
+        end = end or begin
 
     await asyncio.gather(*(caller() for _ in range(callers)))
-    return samples
+    return samples, end

@@ -23,6 +23,7 @@ __all__ = ["Duration", "added_latency", "latency_under_load", "throughput", "vec
 
 _QUERY_TOKENS = 12
 _CALLS = 40  # in each turn
+_LEAST_ANSWERS = 8  # after the first of each caller, however slow the server is
 _OK = 200
 
 
@@ -65,7 +66,7 @@ def vectors(server: Server, texts: Sequence[str]) -> np.ndarray:
     """The server's vectors of ``texts``, float64 ``[n, d]``, scaled to unit length."""
 
     async def ask() -> tuple[int, bytes]:
-        return await Client("127.0.0.1", server.port).ask(_request(server, list(texts)))
+        return await Client("127.0.0.1", server.port).ask(_request(server, list(texts)), alone=True)
 
     status, body = asyncio.run(ask())
     if status != _OK:
@@ -107,16 +108,16 @@ async def throughput(
         rates["encode"] += [tokens / bare.ask(do="time", texts=texts, repeats=1)["seconds"][0]]
         for name, load in loads.items():
             whole = duration.warm_seconds + duration.seconds
-            samples = await closed_loop(load.send, callers, whole)
+            samples, end = await closed_loop(load.send, callers, whole, callers + _LEAST_ANSWERS)
             statuses[name].update(sample.status for sample in samples)
-            rates[name].append(_tokens_per_second(samples, load.tokens, duration.warm_seconds, whole))
+            rates[name].append(_tokens_per_second(samples, load.tokens, duration.warm_seconds, end))
     for load in loads.values():
         load.close()
     return {
         name: {
             "tokens_per_second": statistics.median(found),
             "rounds": found,
-            **_refused(statuses.get(name, Counter())),
+            **_not_answered(statuses.get(name, Counter())),
         }
         for name, found in rates.items()
     }
@@ -135,7 +136,7 @@ async def latency_under_load(
     return {
         "rate": rate,
         "requests": len(counted),
-        **_refused(Counter(sample.status for sample in counted)),
+        **_not_answered(Counter(sample.status for sample in counted)),
         **(_percentiles(answered) if answered else {}),
     }
 
@@ -144,7 +145,8 @@ async def _one_after_the_other(load: _Requests) -> list[float]:
     seconds = []
     for number in range(_CALLS):
         start = time.perf_counter()
-        await load.send(number)
+        if await load.send(number) != _OK:
+            raise SystemExit("a short query is not answered; nothing can be measured")
         seconds.append(time.perf_counter() - start)
     return seconds
 
@@ -155,7 +157,7 @@ def _tokens_per_second(samples: Sequence[Sample], tokens: list[int], start: floa
     counts = np.array([tokens[sample.request % len(tokens)] for sample in samples if sample.status == _OK])
     first, last = (max(times[times < limit], default=0.0) for limit in (start, end))
     if last <= first:
-        raise SystemExit("no answer came in time; measure longer")
+        raise SystemExit("no answer came; nothing can be measured")
     return float(counts[(times > first) & (times <= last)].sum() / (last - first))
 
 
@@ -169,6 +171,6 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
     return {"p50_s": p50, "p95_s": p95, "p99_s": p99, "worst_s": max(seconds), "calls": len(seconds)}
 
 
-def _refused(statuses: Counter[int]) -> dict[str, Any]:
+def _not_answered(statuses: Counter[int]) -> dict[str, Any]:
     """How often which other status than 200 came."""
     return {"not_answered": {str(status): count for status, count in statuses.items() if status != _OK}}

@@ -10,6 +10,7 @@ from benchmarks.serve.servers import OURS
 __all__ = ["write_plot", "write_table"]
 
 _BARE = "encode"
+_ENOUGH = 100  # requests, for a 99th percentile
 
 
 def write_table(results: dict[str, Any], file: Path) -> None:
@@ -40,11 +41,15 @@ def write_plot(results: dict[str, Any], file: Path) -> None:
     figure, axes = plt.subplots(1, len(runs), figsize=(6 * len(runs), 4.2), squeeze=False)
     for axis, run in zip(axes[0], runs, strict=True):
         for index, (name, points) in enumerate(run["load"].items()):
-            points = [point for point in points if "p50_s" in point]
-            rates = [point["rate"] for point in points]
-            color = f"C{index}"
-            axis.plot(rates, [1e3 * p["p50_s"] for p in points], "o-", color=color, label=f"{name}, median")
-            axis.plot(rates, [1e3 * p["p99_s"] for p in points], "o--", color=color, label=f"{name}, p99")
+            for quantile, line, least in (("p50", "o-", 1), ("p99", "o--", _ENOUGH)):
+                shown = [point for point in points if point.get("calls", 0) >= least]
+                axis.plot(
+                    [point["rate"] for point in shown],
+                    [1e3 * point[f"{quantile}_s"] for point in shown],
+                    line,
+                    color=f"C{index}",
+                    label=f"{name}, {quantile}",
+                )
         axis.set(xscale="log", yscale="log", xlabel="requests a second", ylabel="milliseconds")
         axis.set_title(f"{run['shape']}, texts of {run['mean_tokens']:.0f} tokens on average", fontsize=9)
         axis.grid(which="both", linewidth=0.3)
@@ -88,6 +93,8 @@ def _saturation(run: dict[str, Any]) -> list[str]:
 
 def _rate(found: dict[str, Any], name: str) -> str:
     rate, bare, ours = (found[each]["tokens_per_second"] for each in (name, _BARE, OURS))
+    if rate is None:
+        return "too few answers"
     if name == _BARE:
         return f"{rate:.0f}"
     if name == OURS:
@@ -98,18 +105,19 @@ def _rate(found: dict[str, Any], name: str) -> str:
 def _load(run: dict[str, Any]) -> list[str]:
     lines = [
         f"**{run['shape']}: Poisson arrivals**, single texts of {run['mean_tokens']:.0f} tokens on average; "
-        "the load is in parts of the same server's saturation",
+        "the load is in parts of the same server's saturation; a 99th percentile needs 100 requests",
         "",
-        "| | load | requests/s | median, ms | p95, ms | p99, ms | p99 / median | not answered |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | load | requests/s | requests | median, ms | p95, ms | p99, ms | p99 / median | not answered |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, points in run["load"].items():
         for point in points:
             lost = sum(point["not_answered"].values())
-            start = f"| {name} | {point['load']:.0%} | {point['rate']:.1f}"
-            if "p50_s" not in point:
-                lines.append(f"{start} | | | | | {lost} |")
-                continue
-            cells = " | ".join(f"{1e3 * point[each]:.1f}" for each in ("p50_s", "p95_s", "p99_s"))
-            lines.append(f"{start} | {cells} | {point['p99_s'] / point['p50_s']:.1f} | {lost} |")
+            cells = [f"{point['load']:.0%}", f"{point['rate']:.1f}", str(point["requests"])]
+            if "p50_s" in point:
+                cells += [f"{1e3 * point[each]:.1f}" for each in ("p50_s", "p95_s")]
+            if point.get("calls", 0) >= _ENOUGH:
+                cells += [f"{1e3 * point['p99_s']:.1f}", f"{point['p99_s'] / point['p50_s']:.1f}"]
+            cells += [""] * (7 - len(cells))
+            lines.append(f"| {name} | {' | '.join(cells)} | {lost} |")
     return [*lines, ""]

@@ -56,7 +56,10 @@ class Server:
             self.path = "/embeddings"
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-        self.process = subprocess.Popen(command, stdout=self._said, stderr=self._said, env=environment)
+        try:
+            self.process = subprocess.Popen(command, stdout=self._said, stderr=self._said, env=environment)
+        except OSError as error:
+            raise ServerError(f"its command cannot be run ({error.strerror})") from error
         self._wait_until_ready()
 
     def close(self) -> int:
@@ -80,8 +83,11 @@ class Server:
     def _wait_until_ready(self) -> None:
         until = time.monotonic() + _PATIENCE
         while not self._ready():
-            if self.process.poll() is not None or time.monotonic() > until:
-                raise ServerError(last_words(self.close(), self.said()))
+            if self.process.poll() is not None:
+                raise ServerError(last_words(self.process.returncode, self.said()))
+            if time.monotonic() > until:
+                self.close()
+                raise ServerError(f"it is not ready after {_PATIENCE:g} seconds")
             time.sleep(0.1)
 
     def _ready(self) -> bool:

@@ -1,7 +1,8 @@
 """``python -m benchmarks.soak``: minutes of twice what the service can do, nonsense among it, then SIGTERM.
 
 Every answer is judged: a vector must be ``Encoder.encode``'s bit for bit, a refusal must be one in the shape
-of its interface. The resident memory is watched. Exits with 1 where something was wrong.
+of OpenAI's interface or of text-embeddings-inference's. The resident memory is watched. Exits with 1 where
+something was wrong.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime
-import json
 import sys
 import tempfile
 import time
@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from benchmarks import machine
 from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
+from benchmarks.results_file import write_results
 from benchmarks.serve.client import Client, closed_loop, open_loop
 from benchmarks.serve.servers import MODEL, OURS, SERVERS, Server
 from benchmarks.soak.traffic import Nonsense, Traffic, judge
@@ -39,7 +40,7 @@ _CONNECTIONS = 8192
 
 _SATURATING_SECONDS = 5.0
 _LAST_SECONDS = 6.0
-"""New requests keep coming for so long when the service is told to end, in the middle of that time."""
+"""Of load at the end. Halfway through the service is told to end."""
 
 
 def main() -> int:
@@ -66,12 +67,8 @@ def main() -> int:
         "overload": options.overload,
         **found,
     }
-    options.output.mkdir(parents=True, exist_ok=True)
-    file = options.output / "-".join(
-        ["soak", results["date"], *results["machine"]["instruction_sets"][-1:], f"{options.shape}.json"]
-    )
-    file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    print(f"{_in_words(results)}\n{file}")
+    stem = write_results(results, options.output, "soak", options.shape)
+    print(f"{_in_words(results)}\n{stem}.json")
     return int(results["wrong"])
 
 
@@ -101,14 +98,17 @@ class _Soak:
 
     async def run(self, seconds: float, overload: float) -> dict[str, Any]:
         """Saturate, overload, end."""
-        await closed_loop(self._send, _CALLERS, _SATURATING_SECONDS)
+        saturating = asyncio.create_task(closed_loop(self._send, _CALLERS, _SATURATING_SECONDS))
+        await asyncio.sleep(_SATURATING_SECONDS)
         saturation = self._texts_done / _SATURATING_SECONDS
+        await saturating
+        before, self.outcomes = self.outcomes, Counter()
         rate = overload * saturation / self._traffic.texts_per_request
         watching = asyncio.create_task(self._watch(seconds))
         samples = await open_loop(self._send, rate, seconds)
         memory = await watching
         outcomes, self.outcomes = self.outcomes, Counter()
-        answered = [sample.seconds for sample in samples if sample.status == 200]
+        answered = [sample.seconds for sample in samples if sample.status == 200] or [float("nan")]
         ending = await self._end(rate)
         return {
             "saturation_texts_per_second": saturation,
@@ -120,8 +120,7 @@ class _Soak:
             ),
             "resident_bytes": _described(memory),
             "ending": ending,
-            "wrong": any(each.startswith("WRONG") for each in (*outcomes, *ending["outcomes"]))
-            or ending["exit_code"] != 0,
+            "wrong": _is_wrong(before + outcomes, ending),
         }
 
     async def _send(self, number: int) -> int:
@@ -158,6 +157,17 @@ class _Soak:
         code = await asyncio.to_thread(self._server.wait)
         said = [line for line in self._server.said().splitlines() if not line.startswith("{")]
         return {"outcomes": dict(self.outcomes.most_common()), "exit_code": code, "not_logs": said[:5]}
+
+
+def _is_wrong(outcomes: Counter[str], ending: dict[str, Any]) -> bool:
+    """Whether anything happened that must not, or nothing at all."""
+    return (
+        any(each.startswith("WRONG") for each in (*outcomes, *ending["outcomes"]))
+        or "no connection" in outcomes  # only at the end there is nobody to connect to
+        or not any(each.startswith("answered") for each in outcomes)
+        or ending["exit_code"] != 0
+        or bool(ending["not_logs"])
+    )
 
 
 def _described(memory: list[int]) -> dict[str, Any]:

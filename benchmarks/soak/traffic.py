@@ -95,7 +95,10 @@ def judge(sent: Question | Nonsense, status: int, body: bytes, vectors: np.ndarr
         return f"WRONG: {sent.kind} gave {status}"
     if status != 200:
         return "WRONG: no answer" if status == NO_ANSWER else f"WRONG: a good request gave {status}"
-    found = sent.decode(body)
+    try:
+        found = sent.decode(body)
+    except (ValueError, KeyError, TypeError):
+        return "WRONG: unreadable answer"
     expected = vectors[list(sent.positions)]
     if found.shape != expected.shape or found.tobytes() != expected.tobytes():
         return "WRONG: other vectors"

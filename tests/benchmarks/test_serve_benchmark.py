@@ -95,10 +95,17 @@ def test_the_soak_sees_a_wrong_bit(traffic):
 
 def test_the_soak_wants_a_reason_for_each_refusal(traffic):
     vectors = np.zeros((1, 1), np.float32)
-    question = traffic.Question(b"", [0], None)
+    question = traffic.Question(b"", [0], traffic._of_floats)
     refusal = b'{"error": {"message": "busy"}}'
     assert traffic.judge(question, 429, refusal, vectors) == "refused, 429"
-    for status, body in [(429, b""), (503, b"<html>"), (500, refusal), (400, refusal), (0, b"")]:
+    for status, body in [
+        (429, b""),
+        (503, b"<html>"),
+        (500, refusal),
+        (400, refusal),
+        (0, b""),
+        (200, b"{}"),
+    ]:
         assert traffic.judge(question, status, body, vectors).startswith("WRONG")
     nonsense = traffic.Nonsense("token ids", b"", (400,))
     assert traffic.judge(nonsense, 400, refusal, vectors) == "nonsense, refused"

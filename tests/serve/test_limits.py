@@ -162,6 +162,16 @@ def test_what_is_no_http_is_refused(strict):
     assert json.loads(content)["error"]["code"] == "invalid_http"
 
 
+def test_a_broken_body_is_refused(strict):
+    head = b"POST /embed HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    with raw(strict, head + b"no number\r\n") as connection:
+        received = read_all(connection)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.count(b"HTTP/1.1") == 1
+    assert b"invalid_http" in received
+    eventually(lambda: strict.service.in_flight == 0)
+
+
 def test_more_connections_than_allowed_are_told_to_come_again(strict):
     idle = [socket.create_connection(("127.0.0.1", strict.port)) for _ in range(20)]
     eventually(lambda: len(strict.server.server_state.connections) == 20)

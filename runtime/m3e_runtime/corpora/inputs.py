@@ -153,7 +153,9 @@ def _find_remote(uri: str, asked: str | None) -> Iterator[InputFile]:
     system, path = _resolve(uri)
     fs = import_arrow(f"{uri}: a remote file", "fs")
     base, mark, query = uri.partition("?")
-    root = base.rstrip("/").removesuffix(path.rstrip("/"))  # a folder may be given with a slash at its end
+    if path.strip("/"):
+        base, path = base.rstrip("/"), path.rstrip("/")  # a folder may be given with a slash at its end
+    root = base.removesuffix(path)
     try:
         info = system.get_file_info(path)
         below = [info]

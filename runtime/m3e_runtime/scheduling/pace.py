@@ -10,11 +10,13 @@ _LEAST_TOKENS = 256
 """For each thread. A pack of fewer reads the weights too often for its arithmetic."""
 
 _SHARE_OF_WAITING = 1 / 3
-"""Part of what waits that a run takes. In a burst nobody waits for the whole of it, which cuts the tail of
-the latencies; at saturation much waits, and runs are long, which costs least."""
+"""Part of what waits that a run takes. After a burst of arrivals the first of them are answered before the
+last are computed, which cuts the tail of the latencies; at saturation much waits, and runs are long, which
+costs least."""
 
 _SHORTEST_SECONDS = 0.01
-"""No run is made shorter than this: each costs some fraction of a millisecond beside its arithmetic."""
+"""What waits is not divided into shorter runs: each costs some fraction of a millisecond beside its
+arithmetic."""
 
 
 class Pace:

@@ -42,7 +42,7 @@ class FairQueue:
     """Requests in the order of their next texts. For one thread.
 
     Attributes:
-        tokens: of all texts that wait.
+        tokens: of all texts that wait, those of an abandoned request until it would be its turn.
     """
 
     def __init__(self) -> None:

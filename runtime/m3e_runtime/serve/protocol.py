@@ -37,9 +37,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused_at: float | None = None
 
     @property
-    def new(self) -> bool:
+    def has_sent_nothing(self) -> bool:
         """Whether no request has come yet."""
-        return self.cycle is None and self._refused_at is None
+        return self.cycle is None and not self.refused
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was told why it is not served, and has a moment to read that."""
+        return self._refused_at is not None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The time for the first request starts."""
@@ -48,7 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
         most = self.service.settings.max_connections
         if len(self.connections) > 2 * most:  # as many again are being told
             self.transport.abort()
-        elif len(self.connections) > most:
+        elif len(self.connections) > most and self._admitted() > most:
             self._refuse(ApiError(503, "There are too many connections.", "too_many_connections",
                                   retry_after=1, close=True))  # fmt: skip
 
@@ -65,7 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count bytes until the headers are complete; pass over what comes after a refusal."""
-        if self._refused_at is not None:
+        if self.refused:
             return
         super().data_received(data)
         if self._headers_since is not None and not self.transport.is_closing():
@@ -90,10 +95,17 @@ class BoundedProtocol(HttpToolsProtocol):
         elif now - self._unread_since > patience:
             self.transport.abort()
 
+    def _admitted(self) -> int:
+        return sum(not each.refused for each in self.connections if isinstance(each, BoundedProtocol))
+
     def _refuse(self, error: ApiError) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()  # in the middle of another answer nothing can be told
-            return
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started:
+                self.transport.abort()  # in the middle of an answer nothing else can be told
+                return
+            cycle.disconnected = True  # the application hears that its client has gone, and writes no more
+            cycle.message_event.set()
         if error.status == 503:
             self.service.metrics.rejected.labels(error.code).inc()
         status, content = openai_style(error)

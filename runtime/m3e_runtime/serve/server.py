@@ -36,8 +36,8 @@ _GARBAGE_THRESHOLD = 10_000
 """Objects between two searches for cycles. What lives as long as the process is left out of all of them."""
 
 _KEEP_ALIVE = 75
-"""Seconds that a connection may be idle. Longer than clients and proxies keep theirs (60 at nginx and at
-AWS's load balancers): where the server closes first, a request may meet the closing and get no answer."""
+"""Seconds that a connection may be idle. Longer than httpx (5), nginx and AWS's load balancers (60) keep
+theirs: where the server closes first, a request may meet the closing and get no answer."""
 
 _BACKLOG = 2048
 _MOST_PORT = 65535
@@ -100,13 +100,15 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         until = time.monotonic() + _LAST_CALL
-        while any(map(_is_new, self.server_state.connections)) and time.monotonic() < until:
+        while any(map(_has_sent_nothing, self.server_state.connections)) and time.monotonic() < until:
+            if self.force_exit:
+                break
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
 
 
-def _is_new(connection: object) -> bool:
-    return isinstance(connection, BoundedProtocol) and connection.new
+def _has_sent_nothing(connection: object) -> bool:
+    return isinstance(connection, BoundedProtocol) and connection.has_sent_nothing
 
 
 def make_server(service: Service) -> Server:
