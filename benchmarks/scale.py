@@ -94,7 +94,7 @@ def _speed(options: argparse.Namespace) -> str:
     ]
     for shape in SHAPES:
         lines.append(f"| {shape} | " + " | ".join(f"{found[shape, each]:.0f}" for each in _ARTIFACTS) + " |")
-    said = "not measured yet; taken as 100 % below" if share is None else f"{share:.1%} of its speed, measured"
+    said = "not measured yet; taken as 100 % below" if share is None else f"{share:.1%} of its speed"
     return "\n".join([*lines, "", f"`m3e-encode` against the bare encoder: {said}."])
 
 
