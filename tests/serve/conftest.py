@@ -1,6 +1,7 @@
 """Services in threads of this process, on real sockets."""
 
 import os
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ class Running:
     port: int
     service: Any
     server: Any
+    socket: socket.socket
     thread: threading.Thread
 
     def stop(self) -> None:
@@ -92,16 +94,16 @@ def start(bundle):
         service = load_service(ServeSettings(**settings))
         prepare(service)
         server = make_server(service)
-        socket = bind_tcp("127.0.0.1", 0)
-        port = socket.getsockname()[1]
-        thread = threading.Thread(target=server.run, args=([socket],), daemon=True)
+        listening = bind_tcp("127.0.0.1", 0)
+        port = listening.getsockname()[1]
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         until = time.monotonic() + 30
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             assert time.monotonic() < until, "the server takes too long to start"
             time.sleep(0.01)
-        running.append(Running(f"http://127.0.0.1:{port}", port, service, server, thread))
+        running.append(Running(f"http://127.0.0.1:{port}", port, service, server, listening, thread))
         return running[-1]
 
     yield begin

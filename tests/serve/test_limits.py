@@ -1,5 +1,6 @@
 """Who is let in, how much, how long; and an end in which everyone is answered."""
 
+import asyncio
 import hashlib
 import io
 import json
@@ -435,6 +436,22 @@ def test_who_connected_before_the_end_is_answered_too(start, monkeypatch):
         eventually(lambda: not all(each.is_serving() for each in running.server.servers))
         connection.sendall(b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
         assert read_all(connection).startswith(b"HTTP/1.1 503 ")
+    running.thread.join(20)
+    assert not running.thread.is_alive()
+
+
+def test_who_was_not_even_accepted_is_answered_too(start):
+    running = start()
+    loop = running.server.servers[0].get_loop()
+
+    async def end_while_somebody_connects():
+        with raw(running, b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n") as connection:
+            running.server.drain()
+            await running.server.shutdown([running.socket])  # the loop has accepted nothing in between
+            return await asyncio.to_thread(read_all, connection)
+
+    answer = asyncio.run_coroutine_threadsafe(end_while_somebody_connects(), loop).result(30)
+    assert answer.startswith(b"HTTP/1.1 503 ")
     running.thread.join(20)
     assert not running.thread.is_alive()
 

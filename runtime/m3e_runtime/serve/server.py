@@ -12,7 +12,8 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -42,6 +43,7 @@ theirs: where the server closes first, a request may meet the closing and get no
 _BACKLOG = 2048
 _MOST_PORT = 65535
 _TICKS = 10  # of uvicorn's in a second
+_CLOSING = 0.01  # seconds, in which the event loop lets go of a socket that was closed
 _LAST_CALL = 0.5
 """Seconds that a client has to send its first request when the sockets are closed."""
 
@@ -97,14 +99,43 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the sockets, let those who came in before send their requests, which are refused, and end."""
-        for server in self.servers:
-            server.close()
+        await self._stop_listening(sockets or [])
         until = time.monotonic() + _LAST_CALL
         while any(map(_has_sent_nothing, self.server_state.connections)) and time.monotonic() < until:
             if self.force_exit:
                 break
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
+
+    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
+        """Stop without resetting those whose connections the system has taken and nobody has accepted yet."""
+        spares = [each.dup() for each in sockets if each.fileno() >= 0]
+        for server in self.servers:
+            server.close()
+        for each in sockets:
+            each.close()
+        await asyncio.sleep(_CLOSING)
+        waiting = [connection for spare in spares for connection in _accept_all(spare)]
+        for spare in spares:  # the last to listen; the moment since the last was accepted is microseconds
+            spare.close()
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._make_protocol, connection)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+
+def _accept_all(listening: socket.socket) -> Iterator[socket.socket]:
+    listening.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            connection, _ = listening.accept()
+            connection.setblocking(False)
+            yield connection
 
 
 def _has_sent_nothing(connection: object) -> bool:

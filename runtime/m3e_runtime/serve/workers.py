@@ -49,7 +49,8 @@ class _Supervisor:
     def __init__(
         self, settings: ServeSettings, sockets: Sequence[socket.socket], count: int, log_level: str
     ) -> None:
-        self._arguments = (settings, list(sockets), log_level)
+        self._sockets = list(sockets)
+        self._arguments = (settings, self._sockets, log_level)
         self._count = count
         self._context = multiprocessing.get_context("spawn")
         self._started: dict[BaseProcess, float] = {}
@@ -86,6 +87,8 @@ class _Supervisor:
 
     def _end(self, sig: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
         self._ending = True
+        for listening in self._sockets:
+            listening.close()  # who connects when the last worker has closed its own is refused at once
         for process in self._started:
             if process.is_alive() and process.pid is not None:
                 os.kill(process.pid, signal.SIGTERM)  # not SIGINT, which a terminal has sent already
