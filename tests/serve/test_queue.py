@@ -176,3 +176,13 @@ def test_small_runs_hardly_change_the_measured_speed():
     for _ in range(20):
         pace.ran(5, 0.005)
     assert pace.tokens_per_second > 0.9 * before
+
+
+def test_the_first_full_runs_replace_the_guess():
+    pace = Pace(seconds=0.05, threads=2, most=16384)
+    pace.ran(5, 0.005)
+    assert not pace.measured
+    for speed in (1_000, 3_000):
+        pace.ran(pace.full_run, pace.full_run / speed)
+        assert pace.measured
+    assert pace.tokens_per_second == pytest.approx(2_000)

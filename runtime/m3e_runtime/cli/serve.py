@@ -16,7 +16,7 @@ from pathlib import Path
 from m3e_runtime.cli.common import run
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.scheduling import QueueLimits
-from m3e_runtime.serve.settings import ModelSource, ServeSettings
+from m3e_runtime.serve.settings import BYTES_OF_A_TEXT, ModelSource, ServeSettings
 from m3e_runtime.threads import available_threads
 
 __all__ = ["main"]
@@ -35,6 +35,10 @@ examples:
   m3e-serve small=./m3e-small-int8 base=./m3e-base-int8       chosen by "model"; the first serves TEI's routes
   m3e-serve m3e-base-int8 --host 0.0.0.0 --api-key-file keys.txt
   m3e-serve m3e-base-int8 --uds /run/m3e.sock --workers 4
+
+A request may be larger than what may wait: it is computed in pieces, between those of others. A request that
+cannot be computed within --request-timeout at the measured speed is refused before it begins: with 413 and the
+number of texts that would fit, or with 429 if others have to be answered first.
 
 API keys are one a line of the file, or in the variable M3E_API_KEY. SIGTERM refuses who comes, answers who
 was let in, and ends with 0.
@@ -95,11 +99,13 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_limit_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits (of each worker)")
+    group.add_argument(
+        "--max-body", type=int, metavar="N", help=f"bytes of a body, unpacked ({BYTES_OF_A_TEXT} for each text)"
+    )
     numbers: list[tuple[str, type, float, str]] = [
-        ("max-body", int, _LIMITS.max_body, "bytes of a request's body"),
         ("max-texts", int, _LIMITS.max_texts, "texts of a request"),
         ("max-queued-texts", int, _LIMITS.queue.texts, "texts that may wait; beyond, 429 with Retry-After"),
-        ("max-queued-tokens", int, _LIMITS.queue.tokens, "tokens that may wait"),
+        ("max-queued-tokens", int, _LIMITS.queue.tokens, "tokens that may wait, at most 8192 of each request"),
         ("max-connections", int, _LIMITS.max_connections, "connections at a time"),
         ("request-timeout", float, _LIMITS.request_timeout, "seconds until a request is given up"),
         ("receive-timeout", float, _LIMITS.receive_timeout, "seconds for a client to send, and to read on"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -27,6 +28,7 @@ class QueueLimits:
     """What may wait, with what is being computed.
 
     ``document_share`` is the part that documents may fill, so that a flood of them leaves room for queries.
+    A large request takes a part of the room only (see :mod:`m3e_runtime.scheduling.admission`).
     """
 
     texts: int = 8192
@@ -66,6 +68,7 @@ class Request:
     __slots__ = (
         "abandoned",
         "arrival",
+        "deadline",
         "future",
         "handicap",
         "order",
@@ -88,11 +91,13 @@ class Request:
         arrival: float,
         future: asyncio.Future[Encoded],
         prompt_length: int = 0,
+        seconds: float = math.inf,
     ) -> None:
         self.token_ids = token_ids
         self.tokens = tokens
         self.prompt_length = prompt_length
         self.arrival = arrival
+        self.deadline = arrival + seconds
         self.handicap = DOCUMENT_HANDICAP if priority == "document" else 0.0
         # The shortest first, as among requests.
         self.order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))

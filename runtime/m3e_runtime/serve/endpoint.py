@@ -130,7 +130,7 @@ class Endpoint:
                 self._service.check_open()
             if method == "POST":
                 call.body = await _read_body(
-                    call.headers, receive, settings.max_body, settings.receive_timeout
+                    call.headers, receive, settings.body_limit, settings.receive_timeout
                 )
             async with asyncio.timeout(settings.request_timeout):
                 with _UntilGone(receive):

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from m3e_runtime.errors import (
+    BatchTooLargeError,
     ClosedError,
     EngineRunError,
     InvalidTextError,
@@ -37,6 +38,7 @@ class ApiError(Exception):
         tei_type: TEI's name for the kind of error.
         tei_status: HTTP status on TEI's routes, where it is another.
         retry_after: seconds after which to come again.
+        retry: false tells OpenAI's clients not to try again of themselves.
         close: whether the connection is to be closed.
     """
 
@@ -47,6 +49,7 @@ class ApiError(Exception):
     tei_type: str = "Validation"
     tei_status: int | None = None
     retry_after: float | None = None
+    retry: bool = True
     close: bool = False
 
     @property
@@ -57,6 +60,8 @@ class ApiError(Exception):
             headers.append((b"www-authenticate", b"Bearer"))
         if self.retry_after is not None:
             headers.append((b"retry-after", b"%d" % max(1, math.ceil(self.retry_after))))
+        if not self.retry:
+            headers.append((b"x-should-retry", b"false"))
         if self.close:
             headers.append((b"connection", b"close"))
         return headers
@@ -101,10 +106,10 @@ def as_api_error(error: Exception) -> ApiError | None:
     if isinstance(error, TimeoutError):
         return ApiError(
             503,
-            "The request took longer than it may; try again.",
+            "The request took longer than it may; send fewer texts at a time, or when less is waiting.",
             "timeout",
             tei_type="Unhealthy",
-            retry_after=1,
+            retry=False,
         )
     if isinstance(error, M3EError):
         return _refused(error)
@@ -124,6 +129,8 @@ def _refused(error: M3EError) -> ApiError:
         return ApiError(
             429, message, "rate_limit_exceeded", tei_type="Overloaded", retry_after=error.retry_after
         )
+    if isinstance(error, BatchTooLargeError):
+        return ApiError(413, message, "batch_too_large", "input")
     if isinstance(error, TextTooLongError):
         return ApiError(400, message, "context_length_exceeded", "input", tei_status=413)
     if isinstance(error, InvalidTextError):

@@ -41,6 +41,7 @@ class ServedModel:
         self.created = int((encoder.bundle.path / MANIFEST_NAME).stat().st_mtime)
         self.vocabulary = encoder.tokenizer.tokenizer.get_vocab_size(with_added_tokens=True)
         self._metrics = metrics.of_model(name)
+        self._seconds = settings.request_timeout
         self.scheduler = AsyncEncoder(
             encoder,
             limits=settings.queue,
@@ -102,7 +103,7 @@ class ServedModel:
         tokenize_seconds: float,
         prompt: str = "",
     ) -> Embedded:
-        encoded = await self.scheduler.encode_tokens(token_ids, priority, prompt)
+        encoded = await self.scheduler.encode_tokens(token_ids, priority, prompt, self._seconds)
         self._metrics.encoded(tokenize_seconds, encoded)
         vectors = await self.scheduler.finish(encoded, dimensions, normalize)
         return Embedded(vectors, sum(map(len, token_ids)))
@@ -152,9 +153,9 @@ class Models:
         return all(model.scheduler.alive for model in self.all)
 
     async def start(self) -> None:
-        """Start the engines, and encode once: the first text takes longer than others."""
+        """Start the engines, and measure their speed."""
         for model in self.all:
-            await model.scheduler.encode("")
+            await model.scheduler.warm_up()
 
     async def close(self) -> None:
         """Answer who waits, and stop."""

@@ -9,7 +9,13 @@ from pathlib import Path
 from m3e_runtime.errors import OptionError
 from m3e_runtime.scheduling import QueueLimits
 
-__all__ = ["ModelSource", "ServeSettings"]
+__all__ = ["BYTES_OF_A_TEXT", "ModelSource", "ServeSettings"]
+
+BYTES_OF_A_TEXT = 8192
+"""Text splitters make chunks of about 1000 characters, and Python's JSON writes six bytes for a Chinese one."""
+
+_LEAST_BODY = 1 << 20
+_LEAST_OF_A_TEXT = 4  # bytes: one letter, its quotation marks and a comma
 
 
 @dataclass(frozen=True)
@@ -35,10 +41,11 @@ class ServeSettings:
         truncate: cut texts that are longer than the model takes, where a request does not say; else refuse.
         pad_to: length of the vectors of ``/v1/embeddings``, by zeros at the end; None adds none.
         key_digests: SHA-256 of each API key; without any, nobody is asked for one.
-        max_body: bytes of a request's body.
+        max_body: bytes of a request's body, also after it was unpacked; None: see :attr:`body_limit`.
         max_texts: texts of a request.
         max_connections: connections at a time.
-        request_timeout: seconds until a request is given up.
+        request_timeout: seconds until a request is given up. What would take longer at the measured speed is
+            refused before it begins. OpenAI's clients wait 600 seconds.
         receive_timeout: seconds that a client may take to send a request, and between reading its answers.
         drain_timeout: seconds that requests have to be answered after SIGTERM.
         queue: what may wait before requests are refused.
@@ -56,10 +63,10 @@ class ServeSettings:
     truncate: bool = True
     pad_to: int | None = None
     key_digests: tuple[bytes, ...] = ()
-    max_body: int = 8 << 20
+    max_body: int | None = None
     max_texts: int = 2048
     max_connections: int = 1024
-    request_timeout: float = 60.0
+    request_timeout: float = 600.0
     receive_timeout: float = 20.0
     drain_timeout: float = 25.0
     queue: QueueLimits = field(default_factory=QueueLimits)
@@ -79,8 +86,20 @@ class ServeSettings:
                 )
             if alias in names:
                 raise OptionError(f"alias {alias}={name}: {alias} is the name of a bundle.")
-        for name in ("max_body", "max_texts", "max_connections", "request_timeout", "receive_timeout"):
+        for name in ("max_texts", "max_connections", "request_timeout", "receive_timeout"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name}={getattr(self, name)}: it must be above zero.")
+        if self.body_limit < _LEAST_OF_A_TEXT * self.max_texts:
+            raise OptionError(
+                f"max_body={self.max_body} does not hold max_texts={self.max_texts} texts; "
+                f"allow {BYTES_OF_A_TEXT} bytes for each, or fewer texts."
+            )
         if not self.drain_timeout >= 0:
             raise OptionError(f"drain_timeout={self.drain_timeout}: it must not be negative.")
+
+    @property
+    def body_limit(self) -> int:
+        """Bytes of a body: ``max_body``, else enough for ``max_texts`` texts of :data:`BYTES_OF_A_TEXT`."""
+        if self.max_body is not None:
+            return self.max_body
+        return max(_LEAST_BODY, self.max_texts * BYTES_OF_A_TEXT)
