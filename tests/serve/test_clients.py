@@ -144,6 +144,57 @@ class TestOpenAI:
         full.stop()
 
 
+    def test_the_client_does_not_come_again_with_what_takes_too_long(self, openai, start):
+        slow = start(request_timeout=0.05)
+        slow.service.models.default.scheduler._pace.tokens_per_second = 1000.0
+        with (
+            openai.OpenAI(base_url=f"{slow.url}/v1", api_key="none") as client,
+            pytest.raises(openai.APIStatusError, match="send at most") as refused,
+        ):
+            client.embeddings.create(model="tiny", input=TEXTS * 20)
+        assert refused.value.status_code == 413
+        assert slow.service.metrics.requests.labels("/v1/embeddings", "413")._value.get() == 1
+        slow.stop()
+
+
+CHUNK = "今天天气很好，适合出去走走。" * 71 + "完。完。完。"
+"""1000 characters, as text splitters make them."""
+
+
+class TestLargeBatches:
+    """2000 chunks in the batches that clients make by themselves."""
+
+    @pytest.fixture(scope="class")
+    def tiny(self, start):
+        running = start(aliases={ADA: "tiny"})
+        yield running
+        running.stop()
+
+    def test_langchain(self, tiny, encoder):
+        module = pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")
+        embeddings = module.OpenAIEmbeddings(
+            base_url=f"{tiny.url}/v1", api_key="none", model=ADA, check_embedding_ctx_length=False
+        )
+        found = embeddings.embed_documents([CHUNK] * 2000)
+        same(found, np.tile(encoder.encode([CHUNK], normalize_embeddings=True), (2000, 1)))
+
+    def test_langchain_js(self, tiny, encoder, in_node):
+        found = in_node(
+            """
+            import { OpenAIEmbeddings } from "@langchain/openai";
+            const [url, chunk] = [process.argv[2], process.argv[3]];
+            const embeddings = new OpenAIEmbeddings(
+              { model: "text-embedding-ada-002", apiKey: "none", configuration: { baseURL: url + "/v1" } });
+            const found = await embeddings.embedDocuments(Array(2000).fill(chunk));
+            console.log(JSON.stringify([found.length, found[1999]]));
+            """,
+            tiny.url,
+            CHUNK,
+        )
+        assert found[0] == 2000
+        same(found[1], encoder.encode(CHUNK, normalize_embeddings=True))
+
+
 class TestLangChain:
     @pytest.fixture
     def embeddings(self, service):

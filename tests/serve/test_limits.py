@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import httpx
+import numpy as np
 import pytest
 
 from m3e_runtime import OptionError
@@ -307,16 +308,16 @@ def test_what_is_advertised_is_computed(start, encoder):
     assert answer.status_code == 200, answer.text[:300]
     data = answer.json()["data"]
     assert len(data) == advertised
-    assert data[-1]["embedding"] == encoder.encode("最后", normalize_embeddings=True).tolist()
+    last = np.array(data[-1]["embedding"], dtype=np.float32)
+    np.testing.assert_array_equal(last, encoder.encode("最后", normalize_embeddings=True))
     running.stop()
 
 
-def test_what_cannot_be_done_in_time_is_refused_at_once_and_clients_do_not_come_again(start, bundle):
+def test_what_cannot_be_done_in_time_is_refused_at_once_and_for_good(start):
     running = start(request_timeout=0.05)
     model = running.service.models.default
     eventually(lambda: model.scheduler.alive)
     model.scheduler._pace.tokens_per_second = 1000.0  # as of a large model on a small machine
-    counted = running.service.metrics.requests
     answer = ask(running, json={**REQUEST, "input": ["今天天气很好"] * 50})
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "batch_too_large"
@@ -324,11 +325,6 @@ def test_what_cannot_be_done_in_time_is_refused_at_once_and_clients_do_not_come_
     assert "retry-after" not in answer.headers
     answer = httpx.post(f"{running.url}/embed", json={"inputs": ["今天天气很好"] * 50})
     assert (answer.status_code, answer.json()["error_type"]) == (413, "Validation")
-    openai = pytest.importorskip("openai", reason="openai is not installed")
-    with openai.OpenAI(base_url=f"{running.url}/v1", api_key="none") as client:
-        with pytest.raises(openai.APIStatusError, match="send at most"):
-            client.embeddings.create(model="tiny", input=["今天天气很好"] * 50)
-    assert counted.labels("/v1/embeddings", "413")._value.get() == 2
     running.stop()
 
 
