@@ -116,7 +116,7 @@ def start(bundle):
 
 @pytest.fixture(scope="session")
 def node_packages() -> Path:
-    """The folder of packages for node; ``M3E_NODE_PACKAGES`` names the one in which ``npm install`` was run."""
+    """Packages for node; ``M3E_NODE_PACKAGES`` names the folder in which ``npm install`` was run."""
     folder = os.environ.get("M3E_NODE_PACKAGES")
     if shutil.which("node") is None or folder is None:
         pytest.skip("node or M3E_NODE_PACKAGES, a folder with node_modules, is missing")

@@ -143,7 +143,6 @@ class TestOpenAI:
             assert first.result().data == second.result().data
         full.stop()
 
-
     def test_the_client_does_not_come_again_with_what_takes_too_long(self, openai, start):
         slow = start(request_timeout=0.05)
         slow.service.models.default.scheduler._pace.tokens_per_second = 1000.0

@@ -1,12 +1,14 @@
 """Who is let in, how much, how long; and an end in which everyone is answered."""
 
 import asyncio
+import gzip
 import hashlib
 import io
 import json
 import logging
 import socket
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
@@ -146,9 +148,37 @@ def test_too_many_texts_are_refused(strict):
     assert ask(strict, json={**REQUEST, "input": ["a"] * 5}).status_code == 400
 
 
-def test_compressed_bodies_are_refused(strict):
-    answer = ask(strict, json=None, content=b"x", headers={"content-encoding": "gzip"})
-    assert answer.status_code == 415
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [("gzip", gzip.compress), ("X-GZIP", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)],
+)
+def test_compressed_bodies_are_unpacked(running, encoding, pack):
+    texts = [f"text {number} {hashlib.sha256(bytes([number])).hexdigest() * 20}" for number in range(100)]
+    body = json.dumps({"model": "tiny", "input": texts}).encode()
+    expected = ask(running, json=None, content=body)
+    assert expected.status_code == 200
+    answer = ask(running, json=None, content=pack(body), headers={"content-encoding": encoding})
+    assert answer.json() == expected.json()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status", "code"),
+    [
+        ("gzip", b"x", 400, "invalid_encoding"),
+        ("gzip", gzip.compress(b"{}" * 100)[:-5], 400, "invalid_encoding"),
+        ("gzip", gzip.compress(b"{}") * 2, 400, "invalid_encoding"),
+        ("gzip", b"", 400, "invalid_json"),
+        ("gzip", gzip.compress(b"a" * 2001), 413, "body_too_large"),
+        ("deflate", zlib.compress(b"a" * (64 << 20)), 413, "body_too_large"),
+        ("gzip", b"a" * 2001, 413, "body_too_large"),
+        ("br", b"x", 415, None),
+        ("gzip, gzip", b"x", 415, None),
+    ],
+)
+def test_compressed_bodies_that_cannot_be_unpacked_are_refused(strict, encoding, body, status, code):
+    answer = ask(strict, json=None, content=body, headers={"content-encoding": encoding})
+    assert answer.status_code == status
+    assert answer.json()["error"]["code"] == code
 
 
 def test_endless_headers_are_refused(strict):

@@ -114,7 +114,11 @@ def test_info_tells_limits_and_fidelity(http, encoder):
     ("path", "body", "status", "kind"),
     [
         ("/embed", {"inputs": []}, 400, "Empty"),
-        ("/embed", {"inputs": [1, 2]}, 422, "Tokenizer"),
+        ("/embed", {"inputs": [1, 10**6]}, 422, "Tokenizer"),
+        ("/embed", {"inputs": [[1] * 513]}, 413, "Validation"),
+        ("/embed", {"inputs": [[]]}, 413, "Validation"),
+        ("/embed", {"inputs": ["a", 1]}, 422, "Validation"),
+        ("/embed", {"inputs": [1], "prompt_name": "query"}, 422, "Validation"),
         ("/embed", {"inputs": 5}, 422, "Validation"),
         ("/embed", {}, 422, "Validation"),
         ("/embed", {"inputs": ["a"] * 2049}, 413, "Validation"),

@@ -36,9 +36,9 @@ examples:
   m3e-serve m3e-base-int8 --host 0.0.0.0 --api-key-file keys.txt
   m3e-serve m3e-base-int8 --uds /run/m3e.sock --workers 4
 
-A request may be larger than what may wait: it is computed in pieces, between those of others. A request that
-cannot be computed within --request-timeout at the measured speed is refused before it begins: with 413 and the
-number of texts that would fit, or with 429 if others have to be answered first.
+A request may be larger than what may wait: it is computed in pieces, between those of others. One that cannot
+be computed within --request-timeout, at the speed that is measured, is refused before it begins: with 413 and
+the number of texts that would fit, or with 429 if others have to be answered first.
 
 API keys are one a line of the file, or in the variable M3E_API_KEY. SIGTERM refuses who comes, answers who
 was let in, and ends with 0.
@@ -87,6 +87,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--alias", action="append", default=[], metavar="ALIAS=NAME", help="a further name of a model"
     )
     group.add_argument(
+        "--any-model", action="store_true", help="whatever name clients send, it is the one bundle"
+    )
+    group.add_argument(
         "--pad-to", type=int, metavar="N", help="add zeros to the vectors of /v1/embeddings, up to N numbers"
     )
     group.add_argument(
@@ -100,12 +103,20 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 def _add_limit_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits (of each worker)")
     group.add_argument(
-        "--max-body", type=int, metavar="N", help=f"bytes of a body, unpacked ({BYTES_OF_A_TEXT} for each text)"
+        "--max-body",
+        type=int,
+        metavar="N",
+        help=f"bytes of a body, unpacked ({BYTES_OF_A_TEXT} for each text)",
     )
     numbers: list[tuple[str, type, float, str]] = [
         ("max-texts", int, _LIMITS.max_texts, "texts of a request"),
         ("max-queued-texts", int, _LIMITS.queue.texts, "texts that may wait; beyond, 429 with Retry-After"),
-        ("max-queued-tokens", int, _LIMITS.queue.tokens, "tokens that may wait, at most 8192 of each request"),
+        (
+            "max-queued-tokens",
+            int,
+            _LIMITS.queue.tokens,
+            "tokens that may wait, at most 8192 of each request",
+        ),
         ("max-connections", int, _LIMITS.max_connections, "connections at a time"),
         ("request-timeout", float, _LIMITS.request_timeout, "seconds until a request is given up"),
         ("receive-timeout", float, _LIMITS.receive_timeout, "seconds for a client to send, and to read on"),
@@ -167,6 +178,7 @@ def _settings(options: argparse.Namespace) -> ServeSettings:
     return ServeSettings(
         models=tuple(_model_source(bundle) for bundle in options.bundles),
         aliases=dict(_alias(each) for each in options.alias),
+        any_model=options.any_model,
         device=options.device,
         artifact=options.artifact,
         backend=options.backend,

@@ -13,13 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from m3e_runtime.serve import metrics, openai, tei
+from m3e_runtime.serve import metrics, ollama, openai, tei
 from m3e_runtime.serve.endpoint import Answer, Call, Endpoint, Handler, json_answer
 from m3e_runtime.serve.errors import ApiError, ErrorStyle, openai_style, tei_style
 from m3e_runtime.serve.metrics import Metrics
 from m3e_runtime.serve.models import Models
 from m3e_runtime.serve.openapi import describe
 from m3e_runtime.serve.page import PAGE, PAGE_HEADERS
+from m3e_runtime.serve.paths import TidyPaths
 from m3e_runtime.serve.service import Service
 from m3e_runtime.serve.settings import ServeSettings
 
@@ -40,20 +41,30 @@ def load_service(settings: ServeSettings) -> Service:
 
 def create_app(service: Service) -> Starlette:
     """The application; its lifespan starts and closes the engines of ``service``."""
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=service.settings.cors_origins,
-        allow_methods=("GET", "POST"),
-        allow_headers=("authorization", "content-type", "m3e-priority"),
-    )
     app = Starlette(
         routes=_routes(service),
-        middleware=[cors] if service.settings.cors_origins else [],
+        middleware=[*_cors(service.settings), Middleware(TidyPaths)],
         exception_handlers={HTTPException: _http_exception},
         lifespan=_lifespan(service),
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _cors(settings: ServeSettings) -> list[Middleware]:
+    """Clients in pages send headers of their own, new ones with each version: those asked for are allowed."""
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            allow_private_network=True,
+            expose_headers=("retry-after", "x-request-id", "x-should-retry"),
+        )
+    ]
 
 
 def _lifespan(service: Service):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Starlette's type is private
@@ -77,6 +88,7 @@ def _routes(service: Service) -> list[Route]:
         return Route(path, Endpoint(service, path, handler, style, guarded), methods=methods)
 
     embed = tei.Embed(service)
+    embeddings = openai.Embeddings(service)
 
     async def live(call: Call) -> Answer:
         if not service.alive:
@@ -100,12 +112,15 @@ def _routes(service: Service) -> list[Route]:
         return json_answer(description)
 
     return [
-        route(
-            "/v1/embeddings", post, openai.Embeddings(service), openai_style
-        ),  # first: routes are tried in order
+        route("/v1/embeddings", post, embeddings, openai_style),  # first: routes are tried in order
         route("/embed", post, embed),
         route("/v1/models", get, openai.ModelList(service), openai_style),
         route("/v1/models/{id:path}", get, openai.OneModel(service), openai_style),
+        route("/openai/deployments/{id:path}/embeddings", post, embeddings, openai_style),
+        route("/api/embed", post, ollama.OllamaEmbed(service), ollama.ollama_style),
+        route("/api/embeddings", post, ollama.OllamaPrompt(service), ollama.ollama_style),
+        route("/api/tags", get, ollama.Tags(service), ollama.ollama_style),
+        route("/api/version", get, ollama.version, ollama.ollama_style),
         route("/similarity", post, tei.Similarity(service)),
         route("/tokenize", post, tei.Tokenize(service)),
         route("/info", get, tei.Info(service)),
@@ -130,7 +145,13 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         refused = ApiError(405, f"{request.method} is not possible here.", "method_not_allowed")
     else:
         refused = ApiError(error.status_code, "There is nothing under this path.", "not_found")
-    style = tei_style if request.url.path in _TEI_ROUTES else openai_style
+    style = _style_of(request.url.path)
     status, content = style(refused)
     answer = json_answer(content, status)
     return Response(answer.body, status, headers, "application/json")
+
+
+def _style_of(path: str) -> ErrorStyle:
+    if path.startswith("/api/"):
+        return ollama.ollama_style
+    return tei_style if path in _TEI_ROUTES else openai_style

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from m3e_runtime.scheduling import Priority
 from m3e_runtime.serve.auth import check_key
+from m3e_runtime.serve.compression import ENCODINGS, unpack
 from m3e_runtime.serve.errors import ApiError, ErrorStyle, as_api_error, shutting_down
 from m3e_runtime.serve.service import Service
 
@@ -126,7 +127,7 @@ class Endpoint:
         settings = self._service.settings
         try:
             if self._guarded:
-                check_key(settings.key_digests, call.headers.get(b"authorization"))
+                check_key(settings.key_digests, call.headers)
                 self._service.check_open()
             if method == "POST":
                 call.body = await _read_body(
@@ -212,8 +213,9 @@ class _UntilGone:
 
 
 async def _read_body(headers: dict[bytes, bytes], receive: Receive, most: int, seconds: float) -> bytes:
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise ApiError(415, "A body that is compressed is not understood; send it as it is.", close=True)
+    encoding = headers.get(b"content-encoding", b"").strip().lower()
+    if encoding not in ENCODINGS and encoding not in (b"", b"identity"):
+        raise ApiError(415, "Bodies are taken as they are, or compressed by gzip or deflate.", close=True)
     if int(headers.get(b"content-length", b"0")) > most:
         raise _too_large(most)
     parts: list[bytes] = []
@@ -233,7 +235,8 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, most: int, s
     except TimeoutError:
         reason = f"The body did not arrive within {seconds:g} seconds."
         raise ApiError(408, reason, "request_timeout", close=True) from None
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    return await unpack(body, encoding, most) if encoding in ENCODINGS else body
 
 
 def _too_large(most: int) -> ApiError:

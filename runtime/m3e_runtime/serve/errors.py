@@ -101,8 +101,8 @@ def as_api_error(error: Exception) -> ApiError | None:
     """The refusal that stands for an error which is the client's fault or foreseen; None for others."""
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, (msgspec.DecodeError, UnicodeDecodeError, RecursionError)):
-        return _unreadable(error)
+    if isinstance(error, msgspec.ValidationError):
+        return _invalid(error)
     if isinstance(error, TimeoutError):
         return ApiError(
             503,
@@ -116,9 +116,7 @@ def as_api_error(error: Exception) -> ApiError | None:
     return None
 
 
-def _unreadable(error: Exception) -> ApiError:
-    if not isinstance(error, msgspec.ValidationError):
-        return ApiError(400, "The body is not valid JSON in UTF-8.", "invalid_json")
+def _invalid(error: msgspec.ValidationError) -> ApiError:
     found = _PATH.search(str(error))
     return ApiError(400, f"{error}.", "invalid_value", found[1] if found else None, tei_status=422)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ from m3e_runtime.scheduling import QueueLimits
 __all__ = ["BYTES_OF_A_TEXT", "ModelSource", "ServeSettings"]
 
 BYTES_OF_A_TEXT = 8192
-"""Text splitters make chunks of about 1000 characters, and Python's JSON writes six bytes for a Chinese one."""
+"""Text splitters make chunks of about 1000 characters; Python's JSON writes six bytes for a Chinese one."""
 
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#\sA-Z]+")
 _LEAST_BODY = 1 << 20
 _LEAST_OF_A_TEXT = 4  # bytes: one letter, its quotation marks and a comma
 
@@ -33,6 +35,7 @@ class ServeSettings:
     Attributes:
         models: the bundles; the first serves the routes whose requests name no model.
         aliases: further names, each of one of ``models``.
+        any_model: take every name for the one bundle that is served.
         device: as in :meth:`m3e_runtime.Encoder.load`, like the next four.
         artifact: see ``device``.
         backend: see ``device``.
@@ -49,12 +52,13 @@ class ServeSettings:
         receive_timeout: seconds that a client may take to send a request, and between reading its answers.
         drain_timeout: seconds that requests have to be answered after SIGTERM.
         queue: what may wait before requests are refused.
-        cors_origins: origins of web pages that may use the service; none by default.
+        cors_origins: origins of web pages that may use the service, or ``*``; none by default.
         access_log: write a line for each request.
     """
 
     models: tuple[ModelSource, ...]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    any_model: bool = False
     device: str = "auto"
     artifact: str | None = None
     backend: str | None = None
@@ -89,13 +93,24 @@ class ServeSettings:
         for name in ("max_texts", "max_connections", "request_timeout", "receive_timeout"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name}={getattr(self, name)}: it must be above zero.")
+        if not self.drain_timeout >= 0:
+            raise OptionError(f"drain_timeout={self.drain_timeout}: it must not be negative.")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.any_model and len(self.models) > 1:
+            raise OptionError(f"any_model: a name could mean any of {len(self.models)} bundles; serve one.")
         if self.body_limit < _LEAST_OF_A_TEXT * self.max_texts:
             raise OptionError(
                 f"max_body={self.max_body} does not hold max_texts={self.max_texts} texts; "
                 f"allow {BYTES_OF_A_TEXT} bytes for each, or fewer texts."
             )
-        if not self.drain_timeout >= 0:
-            raise OptionError(f"drain_timeout={self.drain_timeout}: it must not be negative.")
+        for origin in self.cors_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise OptionError(
+                    f"cors_origins: {origin} is no origin; browsers send https://host or https://host:port, "
+                    "in small letters, with nothing after it. * lets every page in."
+                )
 
     @property
     def body_limit(self) -> int:
