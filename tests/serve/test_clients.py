@@ -155,6 +155,72 @@ class TestOpenAI:
         assert slow.service.metrics.requests.labels("/v1/embeddings", "413")._value.get() == 1
         slow.stop()
 
+    def test_azure(self, openai, service, expected):
+        with openai.AzureOpenAI(
+            azure_endpoint=service.url, api_key="none", api_version="2024-10-21", max_retries=0
+        ) as client:
+            answer = client.embeddings.create(model="minilm", input=TEXTS)
+            same([each.embedding for each in answer.data], expected[:-1])
+            with pytest.raises(openai.NotFoundError):
+                client.embeddings.create(model="gpt-4", input="a")
+
+    def test_azure_with_a_key(self, openai, start):
+        import hashlib
+
+        guarded = start(key_digests=(hashlib.sha256(b"secret").digest(),))
+        for key in ("secret", "another"):
+            with openai.AzureOpenAI(
+                azure_endpoint=guarded.url, azure_deployment="tiny", api_key=key, api_version="2024-10-21"
+            ) as client:
+                if key == "secret":
+                    assert client.embeddings.create(model="tiny", input="a").data
+                else:
+                    with pytest.raises(openai.AuthenticationError):
+                        client.embeddings.create(model="tiny", input="a")
+        guarded.stop()
+
+
+class TestOllama:
+    @pytest.fixture
+    def client(self, service):
+        ollama = pytest.importorskip("ollama", reason="ollama is not installed")
+        return ollama.Client(host=service.url)
+
+    def test_vectors(self, client, original, expected):
+        answer = client.embed(model="minilm", input=TEXTS, options={"temperature": 0}, keep_alive="5m")
+        same(answer.embeddings, expected[:-1])
+        assert answer.model == "minilm"
+        assert answer.prompt_eval_count == sum(len(original.tokenizer.encode(text)) for text in TEXTS)
+        same(client.embed(model=f"{ADA}:latest", input=QUERY).embeddings[0], expected[-1])
+        short = client.embed(model="minilm", input=TEXTS, dimensions=64).embeddings
+        same(short, original.encode(TEXTS, truncate_dim=64, normalize_embeddings=True))
+
+    def test_one_prompt(self, client, original):
+        same(client.embeddings(model="minilm", prompt=QUERY).embedding, original.encode(QUERY))
+
+    def test_nothing_gives_nothing(self, client):
+        assert client.embed(model="minilm", input="").embeddings == []
+        assert client.embed(model="minilm", input=[]).embeddings == []
+        assert client.embeddings(model="minilm", prompt="").embedding == []
+
+    def test_models(self, client):
+        assert [each.model for each in client.list().models] == ["minilm", ADA]
+
+    def test_errors_are_the_clients_own_kind(self, client):
+        import ollama
+
+        long = "今" * 5000
+        for status, asked in (
+            (404, {"model": "llama3", "input": "a"}),
+            (400, {"model": "minilm", "input": "a", "options": {"num_ctx": 8}}),
+            (400, {"model": "minilm", "input": ["a", long], "truncate": False}),
+            (400, {"model": "minilm", "input": ["a"] * 101}),
+        ):
+            with pytest.raises(ollama.ResponseError) as found:
+                client.embed(**asked)
+            assert found.value.status_code == status
+            assert found.value.error
+
 
 CHUNK = "今天天气很好，适合出去走走。" * 71 + "完。完。完。"
 """1000 characters, as text splitters make them."""

@@ -117,6 +117,11 @@ def test_keys_are_asked_for_where_texts_and_models_are_and_nowhere_else(start):
         for right in ("Bearer secret", "bearer  secret"):
             answer = client.post("/v1/embeddings", json=REQUEST, headers={"authorization": right})
             assert answer.status_code == 200
+        for key, status in (("secret", 200), ("another", 200), ("secre", 401), ("", 401)):
+            answer = client.post("/v1/embeddings", json=REQUEST, headers={"api-key": key})
+            assert answer.status_code == status
+        both = {"api-key": "secret", "authorization": "Bearer a token of a proxy"}
+        assert client.post("/v1/embeddings", json=REQUEST, headers=both).status_code == 200
     running.stop()
 
 

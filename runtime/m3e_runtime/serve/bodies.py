@@ -16,7 +16,8 @@ __all__ = ["BodyDecoder"]
 _T = TypeVar("_T")
 _FOREIGN = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LONGEST_PATH = 100  # characters: field names are the client's own
-_BAD_BYTES = range(0xDC80, 0xDD00)  # what surrogateescape makes of bytes that are no UTF-8
+_BAD_BYTES = range(0xDC80, 0xDD00)
+"""What ``surrogateescape`` makes of bytes that are no UTF-8. Where all bytes are, it is an escape of JSON's."""
 
 
 class BodyDecoder(Generic[_T]):
@@ -60,7 +61,7 @@ def _explain(body: bytes) -> ApiError:
         return _no_json("The body is UTF-16 or UTF-32; JSON is sent in UTF-8.")
     try:
         content = json.loads(body.decode("utf-8", "surrogateescape"), parse_constant=_Constant)
-        found = next(_faults(content), None)
+        found = next(_faults(content, range(0) if _is_utf8(body) else _BAD_BYTES), None)
     except json.JSONDecodeError as error:
         return _no_json(f"The body is not valid JSON: {error.msg}, at character {error.pos}.")
     except RecursionError:
@@ -76,29 +77,37 @@ def _faulty(path: str, fault: str) -> ApiError:
     return ApiError(400, f"{where} {fault}", "invalid_value", param, "Tokenizer", 422)
 
 
-def _faults(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _faults(content: Any, bad_bytes: range, path: str = "") -> Iterator[tuple[str, str]]:
     """Path and description of each value that is not to be had in JSON, in the order of the body."""
     if isinstance(content, _Constant):
         yield path, f"is {content.name}, which is no JSON."
     elif isinstance(content, str):
-        if fault := _fault_of_text(content):
+        if fault := _fault_of_text(content, bad_bytes):
             yield path, fault
     elif isinstance(content, list):
         for index, each in enumerate(content):
-            yield from _faults(each, f"{path}[{index}]")
+            yield from _faults(each, bad_bytes, f"{path}[{index}]")
     elif isinstance(content, dict):
         for name, each in content.items():
-            if fault := _fault_of_text(name):
+            if fault := _fault_of_text(name, bad_bytes):
                 yield path, f"has a field whose name {fault}"
-            yield from _faults(each, f"{path}.{name}" if path else name)
+            yield from _faults(each, bad_bytes, f"{path}.{name}" if path else name)
 
 
-def _fault_of_text(text: str) -> str | None:
+def _fault_of_text(text: str, bad_bytes: range) -> str | None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
-        if code in _BAD_BYTES:
+        if code in bad_bytes:
             return f"is not UTF-8: byte 0x{code & 0xFF:02x} at character {error.start}."
         return (
             f"holds a lone surrogate, \\u{code:04x} at character {error.start}, which is no text; send the "

@@ -96,8 +96,12 @@ class ServedModel:
         self.check_dimensions(dimensions)
         most = self.encoder.max_seq_length
         for index, ids in enumerate(inputs):
-            if not 1 <= len(ids) <= most:
-                raise ApiError(400, f"input {index} has {len(ids)} token ids; from 1 to {most} are possible.",
+            if not ids:
+                raise ApiError(
+                    400, f"input {index} has no token ids.", "invalid_value", "input", tei_status=422
+                )
+            if len(ids) > most:
+                raise ApiError(400, f"input {index} has {len(ids)} token ids; at most {most} are possible.",
                                "context_length_exceeded", "input", tei_status=413)  # fmt: skip
             if min(ids) < 0 or max(ids) >= self.vocabulary:
                 raise ApiError(400, f"input {index} has a token id that is not below {self.vocabulary}.",

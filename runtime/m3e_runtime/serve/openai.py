@@ -172,7 +172,7 @@ def _described(name: str, model: ServedModel) -> dict[str, Any]:
 def _check_fixed(request: EmbeddingRequest) -> None:
     for name, allowed in FIXED.items():
         value = getattr(request, name)
-        if value is not None and value not in allowed:
+        if value is not None and not any(type(value) is type(each) and value == each for each in allowed):
             cure = f"possible is {json.dumps(allowed[0])}" if allowed else "leave it out"
             raise ApiError(400, f"`{name}` is not possible here; {cure}.", "invalid_value", name)
 
