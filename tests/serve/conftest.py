@@ -139,6 +139,24 @@ def in_node(node_packages, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def browser():
+    """Chromium, as the system has it."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if executable is None:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as running:
+        try:
+            browser = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"Chromium does not start: {error}")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
 def running(start) -> Running:
     """A service with an alias, and everything else as it comes."""
     return start(aliases={"text-embedding-ada-002": "tiny"})

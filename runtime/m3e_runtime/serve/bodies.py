@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 _FOREIGN = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LONGEST_PATH = 100  # characters: field names are the client's own
 _BAD_BYTES = range(0xDC80, 0xDD00)
-"""What ``surrogateescape`` makes of bytes that are no UTF-8. Where all bytes are, it is an escape of JSON's."""
+"""What ``surrogateescape`` makes of bytes that are no UTF-8. Where all are, JSON has it as an escape."""
 
 
 class BodyDecoder(Generic[_T]):
