@@ -24,6 +24,7 @@ __all__ = ["main"]
 logger = logging.getLogger(__name__)
 
 _NEEDED = ("uvicorn", "uvloop", "httptools", "starlette", "orjson", "prometheus_client")
+_NEEDED_FOR_SPANS = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 _LEVELS = ("debug", "info", "warning", "error")
 _LIMITS = ServeSettings(models=(ModelSource("", Path()),))
 """Where the defaults stand."""
@@ -138,10 +139,17 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--log-level", choices=_LEVELS, default="info", help="of the JSON logs on standard error"
     )
     group.add_argument("--access-log", action="store_true", help="log each request, without its texts")
+    group.add_argument(
+        "--otel",
+        action="store_true",
+        help="send a span for each request where OTEL_EXPORTER_OTLP_ENDPOINT says",
+    )
 
 
 def _command(options: argparse.Namespace) -> int:
-    _check_installed()
+    _check_installed(_NEEDED, "serve")
+    if options.otel:
+        _check_installed(_NEEDED_FOR_SPANS, "otel")
     settings = _settings(options)
     from m3e_runtime.serve.app import load_service
     from m3e_runtime.serve.logs import configure_logging
@@ -162,12 +170,12 @@ def _command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_installed() -> None:
-    for name in _NEEDED:
+def _check_installed(needed: Sequence[str], extra: str) -> None:
+    for name in needed:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise EngineMissingError(f"{name} is missing: `pip install 'm3e-runtime[serve]'`.") from error
+            raise EngineMissingError(f"{name} is missing: `pip install 'm3e-runtime[{extra}]'`.") from error
 
 
 def _settings(options: argparse.Namespace) -> ServeSettings:
@@ -195,6 +203,7 @@ def _settings(options: argparse.Namespace) -> ServeSettings:
         queue=QueueLimits(options.max_queued_texts, options.max_queued_tokens),
         cors_origins=tuple(options.cors_origin),
         access_log=options.access_log,
+        otel=options.otel,
     )
 
 

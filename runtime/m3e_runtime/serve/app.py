@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,6 +25,7 @@ from m3e_runtime.serve.page import PAGE, PAGE_HEADERS
 from m3e_runtime.serve.paths import TidyPaths
 from m3e_runtime.serve.service import Service
 from m3e_runtime.serve.settings import ServeSettings
+from m3e_runtime.serve.tracing import Tracing, open_tracing
 
 __all__ = ["create_app", "load_service"]
 
@@ -41,11 +44,13 @@ def load_service(settings: ServeSettings) -> Service:
 
 def create_app(service: Service) -> Starlette:
     """The application; its lifespan starts and closes the engines of ``service``."""
+    traces = open_tracing() if service.settings.otel else None
+    tracing = [Middleware(Tracing, provider=traces)] if traces is not None else []
     app = Starlette(
         routes=_routes(service),
-        middleware=[*_cors(service.settings), Middleware(TidyPaths)],
+        middleware=[*_cors(service.settings), *tracing, Middleware(TidyPaths)],
         exception_handlers={HTTPException: _http_exception},
-        lifespan=_lifespan(service),
+        lifespan=_lifespan(service, traces),
     )
     app.router.redirect_slashes = False
     return app
@@ -67,7 +72,7 @@ def _cors(settings: ServeSettings) -> list[Middleware]:
     ]
 
 
-def _lifespan(service: Service):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Starlette's type is private
+def _lifespan(service: Service, traces: Any):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Starlette's type is private
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await service.models.start()
@@ -75,6 +80,8 @@ def _lifespan(service: Service):  # type: ignore[no-untyped-def]  # noqa: ANN202
         yield
         service.drain()
         await service.models.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.shutdown)  # sends what was not sent yet
 
     return lifespan
 

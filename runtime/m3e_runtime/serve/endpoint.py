@@ -23,10 +23,12 @@ from m3e_runtime.serve.compression import ENCODINGS, unpack
 from m3e_runtime.serve.errors import ApiError, ErrorStyle, as_api_error, shutting_down
 from m3e_runtime.serve.service import Service
 
-__all__ = ["Answer", "Call", "Endpoint", "Handler", "json_answer"]
+__all__ = ["CALL", "Answer", "Call", "Endpoint", "Handler", "json_answer"]
 
 logger = logging.getLogger(__name__)
 
+CALL = "m3e.call"
+"""Where middleware finds the route's name and the call in the scope, where the route does work."""
 PRIORITY_HEADER = b"m3e-priority"
 _PRIORITIES = {name.encode(): name for name in get_args(Priority)}
 _JSON = b"application/json"
@@ -110,6 +112,7 @@ class Endpoint:
         call = Call(dict(scope["headers"]), scope.get("path_params", {}))
         request_id = f"{_PROCESS_ID}-{next(_numbers)}"
         if self._guarded:
+            scope[CALL] = self._name, call
             self._service.count(1)
         try:
             answer = await self._answer(call, scope["method"], receive, request_id)

@@ -54,6 +54,7 @@ class ServeSettings:
         queue: what may wait before requests are refused.
         cors_origins: origins of web pages that may use the service, or ``*``; none by default.
         access_log: write a line for each request.
+        otel: send a span for each request to a collector of OpenTelemetry.
     """
 
     models: tuple[ModelSource, ...]
@@ -76,6 +77,7 @@ class ServeSettings:
     queue: QueueLimits = field(default_factory=QueueLimits)
     cors_origins: tuple[str, ...] = ()
     access_log: bool = False
+    otel: bool = False
 
     def __post_init__(self) -> None:
         names = [model.name for model in self.models]
