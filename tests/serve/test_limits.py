@@ -10,7 +10,7 @@ import socket
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 import numpy as np
@@ -184,6 +184,25 @@ def test_compressed_bodies_that_cannot_be_unpacked_are_refused(strict, encoding,
     answer = ask(strict, json=None, content=body, headers={"content-encoding": encoding})
     assert answer.status_code == status
     assert answer.json()["error"]["code"] == code
+
+
+def test_bodies_of_many_requests_do_not_fill_the_memory(start):
+    """Whoever comes with a large body while there are many is told to come again; small ones are let in."""
+    running = start(max_body=100_000, max_texts=100, receive_timeout=20)
+    head = b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(16):
+            stack.enter_context(raw(running, head + b" " * 99_999))
+        eventually(lambda: running.service.held_bytes > 1_500_000)
+        large = json.dumps({"inputs": "a" * 80_000}).encode()
+        for body, encoding in ((large, "identity"), (gzip.compress(large), "gzip")):
+            answer = httpx.post(f"{running.url}/embed", content=body, headers={"content-encoding": encoding})
+            assert answer.status_code == 429
+            assert answer.headers["retry-after"] == "1"
+        assert ask(running).status_code == 200
+    eventually(lambda: running.service.held_bytes == 0)
+    assert httpx.post(f"{running.url}/embed", content=large).status_code == 200
+    running.stop()
 
 
 def test_endless_headers_are_refused(strict):

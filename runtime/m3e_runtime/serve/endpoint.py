@@ -56,6 +56,7 @@ class Call:
     headers: dict[bytes, bytes]
     path: dict[str, Any]
     body: bytes = b""
+    held: int = 0
     model: str | None = None
     texts: int = 0
     tokens: int = 0
@@ -119,6 +120,7 @@ class Endpoint:
             if answer is not None:
                 await _send(answer, request_id, self._service.draining, send)
         finally:
+            self._service.held_bytes -= call.held
             if self._guarded:
                 self._service.count(-1)
         self._record(
@@ -133,9 +135,7 @@ class Endpoint:
                 check_key(settings.key_digests, call.headers)
                 self._service.check_open()
             if method == "POST":
-                call.body = await _read_body(
-                    call.headers, receive, settings.body_limit, settings.receive_timeout
-                )
+                call.body = await _read_body(call, receive, self._service)
             async with asyncio.timeout(settings.request_timeout):
                 with _UntilGone(receive):
                     return await self._handler(call)
@@ -215,7 +215,9 @@ class _UntilGone:
             self._task.cancel()
 
 
-async def _read_body(headers: dict[bytes, bytes], receive: Receive, most: int, seconds: float) -> bytes:
+async def _read_body(call: Call, receive: Receive, service: Service) -> bytes:
+    headers, most = call.headers, service.settings.body_limit
+    seconds = service.settings.receive_timeout
     encoding = headers.get(b"content-encoding", b"").strip().lower()
     if encoding not in ENCODINGS and encoding not in (b"", b"identity"):
         raise ApiError(415, "Bodies are taken as they are, or compressed by gzip or deflate.", close=True)
@@ -233,13 +235,20 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, most: int, s
                 size += len(part)
                 if size > most:
                     raise _too_large(most)
+                service.hold(len(part), size)
+                call.held += len(part)
                 parts.append(part)
                 more = message.get("more_body", False)
     except TimeoutError:
         reason = f"The body did not arrive within {seconds:g} seconds."
         raise ApiError(408, reason, "request_timeout", close=True) from None
     body = parts[0] if len(parts) == 1 else b"".join(parts)
-    return await unpack(body, encoding, most) if encoding in ENCODINGS else body
+    if encoding not in ENCODINGS:
+        return body
+    body = await unpack(body, encoding, most)
+    service.hold(len(body), len(body))
+    call.held += len(body)
+    return body
 
 
 def _too_large(most: int) -> ApiError:

@@ -19,7 +19,7 @@ _SERVER_ERROR = 500
 
 
 def open_tracing() -> TracerProvider:
-    """Spans go where the variables ``OTEL_EXPORTER_OTLP_…`` say, over HTTP; others choose name and sampling."""
+    """Spans go over HTTP where the variables ``OTEL_EXPORTER_OTLP_…`` say; others set name and sampling."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
