@@ -94,7 +94,7 @@ def test_an_overload_can_be_read(start, hold):
     ["app.example", "https://app.example/", "https://app.example/page", "https://App.example", "", "**"],
 )
 def test_what_no_browser_sends_is_no_origin(bundle, origin):
-    with pytest.raises(OptionError, match="cors_origins"):
+    with pytest.raises(OptionError, match="--cors-origin"):
         ServeSettings(models=(ModelSource("tiny", bundle),), cors_origins=(origin,))
 
 

@@ -263,6 +263,21 @@ def test_a_body_that_does_not_come_is_not_waited_for(strict):
     assert b"request_timeout" in received
 
 
+def test_a_large_body_has_the_time_that_a_slow_link_takes(start):
+    """Sixteen times 128 KiB in more than the time that a small body has."""
+    running = start(receive_timeout=1, max_texts=500)
+    parts = [b'{"inputs": "a"', *[b" " * (1 << 17)] * 16, b"}"]
+
+    def slowly():
+        for part in parts:
+            yield part
+            time.sleep(0.1)
+
+    answer = httpx.post(f"{running.url}/embed", content=slowly(), timeout=30)
+    assert answer.status_code == 200, answer.text
+    running.stop()
+
+
 @pytest.mark.parametrize("data", [b"", b"POST /embed HT", b"POST /embed HTTP/1.1\r\nhost: x\r\n"])
 def test_headers_that_do_not_come_are_not_waited_for(strict, data):
     with raw(strict, data) as connection:
@@ -384,7 +399,7 @@ def test_what_cannot_be_done_in_time_is_refused_at_once_and_for_good(start):
 
 def test_limits_that_contradict_each_other_are_refused_and_others_follow(bundle):
     source = (ModelSource("tiny", bundle),)
-    with pytest.raises(OptionError, match="max_body=1000 does not hold max_texts=2048"):
+    with pytest.raises(OptionError, match="--max-body 1000 does not hold --max-texts 2048"):
         ServeSettings(models=source, max_body=1000)
     assert ServeSettings(models=source, max_texts=5000).body_limit >= 5000 * 6000
     assert ServeSettings(models=source, max_body=9000).body_limit == 9000

@@ -294,7 +294,7 @@ def test_any_name_can_be_the_models(start, bundle):
     anything.stop()
     assert answer.json()["model"] == "tiny"
     assert [each["id"] for each in listed] == ["tiny"]
-    with pytest.raises(OptionError, match="any_model"):
+    with pytest.raises(OptionError, match="--any-model"):
         ServeSettings(models=(ModelSource("one", bundle), ModelSource("two", bundle)), any_model=True)
 
 

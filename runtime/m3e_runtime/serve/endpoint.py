@@ -36,6 +36,8 @@ _MOMENT = 0.02
 """Seconds after which it is worth to look whether the client is still there."""
 _PROCESS_ID = secrets.token_hex(6)
 _numbers = itertools.count(1)  # asking the system for randomness each time would cost a thread switch
+_SLOW = 1 << 17
+"""Bytes a second that a client's link carries at least: a megabit. A large body may take so much longer."""
 _GONE = 499  # what nginx writes in its logs when the client closed the connection
 
 
@@ -226,7 +228,7 @@ async def _read_body(call: Call, receive: Receive, service: Service) -> bytes:
     parts: list[bytes] = []
     size, more = 0, True
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds) as limit:
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -238,6 +240,8 @@ async def _read_body(call: Call, receive: Receive, service: Service) -> bytes:
                 service.hold(len(part), size)
                 call.held += len(part)
                 parts.append(part)
+                if size > _SLOW and (until := limit.when()) is not None:
+                    limit.reschedule(until + len(part) / _SLOW)
                 more = message.get("more_body", False)
     except TimeoutError:
         reason = f"The body did not arrive within {seconds:g} seconds."

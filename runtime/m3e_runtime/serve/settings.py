@@ -49,7 +49,8 @@ class ServeSettings:
         max_connections: connections at a time.
         request_timeout: seconds until a request is given up. What would take longer at the measured speed is
             refused before it begins. OpenAI's clients wait 600 seconds.
-        receive_timeout: seconds that a client may take to send a request, and between reading its answers.
+        receive_timeout: seconds that a client may take to send a request, and between reading its answers. A
+            body of more than 128 KiB may take another second for each 128 KiB.
         drain_timeout: seconds that requests have to be answered after SIGTERM.
         queue: what may wait before requests are refused.
         cors_origins: origins of web pages that may use the service, or ``*``; none by default.
@@ -101,16 +102,16 @@ class ServeSettings:
 
     def _check_together(self) -> None:
         if self.any_model and len(self.models) > 1:
-            raise OptionError(f"any_model: a name could mean any of {len(self.models)} bundles; serve one.")
+            raise OptionError(f"--any-model: a name could mean any of {len(self.models)} bundles; serve one.")
         if self.body_limit < _LEAST_OF_A_TEXT * self.max_texts:
             raise OptionError(
-                f"max_body={self.max_body} does not hold max_texts={self.max_texts} texts; "
+                f"--max-body {self.max_body} does not hold --max-texts {self.max_texts}; "
                 f"allow {BYTES_OF_A_TEXT} bytes for each, or fewer texts."
             )
         for origin in self.cors_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise OptionError(
-                    f"cors_origins: {origin} is no origin; browsers send https://host or https://host:port, "
+                    f"--cors-origin {origin}: it is no origin; browsers send https://host or https://host:port, "
                     "in small letters, with nothing after it. * lets every page in."
                 )
 
