@@ -111,8 +111,8 @@ class ServeSettings:
         for origin in self.cors_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise OptionError(
-                    f"--cors-origin {origin}: it is no origin; browsers send https://host or https://host:port, "
-                    "in small letters, with nothing after it. * lets every page in."
+                    f"--cors-origin {origin}: it is no origin; browsers send https://host or "
+                    "https://host:port, in small letters, with nothing after it. * lets every page in."
                 )
 
     @property
