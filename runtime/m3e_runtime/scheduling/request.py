@@ -14,10 +14,22 @@ import numpy.typing as npt
 from m3e_runtime.errors import OptionError
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["DOCUMENT_HANDICAP", "PRIORITIES", "Encoded", "Priority", "QueueLimits", "Request", "RunReport"]
+__all__ = [
+    "DOCUMENT_HANDICAP",
+    "PIECE_SECONDS",
+    "PRIORITIES",
+    "Encoded",
+    "Priority",
+    "QueueLimits",
+    "Request",
+    "RunReport",
+]
 
 Priority = Literal["query", "document"]
 PRIORITIES: tuple[str, ...] = get_args(Priority)
+
+PIECE_SECONDS = 0.1
+"""Of the engine's time, that a late request takes before the queries that came meanwhile have their turn."""
 
 DOCUMENT_HANDICAP = 1.0
 """Seconds: a document lets pass the queries that come up to this much later. Then it is its turn."""
@@ -68,12 +80,14 @@ class Request:
     __slots__ = (
         "abandoned",
         "arrival",
+        "base",
         "deadline",
         "future",
         "handicap",
         "order",
         "outstanding_texts",
         "outstanding_tokens",
+        "piece_tokens",
         "prompt_length",
         "started",
         "taken",
@@ -101,6 +115,8 @@ class Request:
         self.handicap = DOCUMENT_HANDICAP if priority == "document" else 0.0
         # The shortest first, as among requests.
         self.order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
+        self.base = arrival  # of the piece that is being taken: when it came, or could have come
+        self.piece_tokens = 0
         self.taken = 0
         self.taken_tokens = 0
         self.started = 0.0
@@ -109,3 +125,13 @@ class Request:
         self.outstanding_texts = len(token_ids)
         self.outstanding_tokens = tokens
         self.future = future
+
+    def advance(self, length: int, tokens_per_second: float, now: float) -> None:
+        """The next text, of ``length`` tokens, was taken."""
+        self.taken += 1
+        self.taken_tokens += length
+        self.piece_tokens += length
+        seconds = self.piece_tokens / tokens_per_second
+        if seconds >= PIECE_SECONDS:
+            self.base = max(self.base + seconds, now - self.handicap)
+            self.piece_tokens = 0
