@@ -38,6 +38,7 @@ class ApiError(Exception):
         tei_status: HTTP status on TEI's routes, where it is another.
         retry_after: seconds after which to come again.
         close: whether the connection is to be closed.
+        allow: the methods that are possible, as in the header ``Allow``.
     """
 
     status: int
@@ -48,6 +49,7 @@ class ApiError(Exception):
     tei_status: int | None = None
     retry_after: float | None = None
     close: bool = False
+    allow: str | None = None
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -59,6 +61,8 @@ class ApiError(Exception):
             headers.append((b"retry-after", b"%d" % max(1, math.ceil(self.retry_after))))
         if self.close:
             headers.append((b"connection", b"close"))
+        if self.allow is not None:
+            headers.append((b"allow", self.allow.encode()))
         return headers
 
 
