@@ -103,16 +103,20 @@ class Http1Protocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _parse(self, data: memoryview) -> None:
-        while True:
-            try:
-                self.parser.feed_data(data)
-                return
-            except httptools.HttpParserUpgrade as offer:
-                data = data[offer.args[0] :]
-                head = _without_offer(self)
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
-                self.parser.feed_data(head)
+        while (offered_at := self._feed(data)) is not None:
+            data = data[offered_at:]
+            head = _without_offer(self)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            self.parser.feed_data(head)
+
+    def _feed(self, data: memoryview) -> int | None:
+        """Where the parser stopped at an offer to upgrade."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            return int(offer.args[0])
+        return None
 
 
 def _without_offer(request: Http1Protocol) -> bytes:
