@@ -110,7 +110,7 @@ class Endpoint:
         try:
             answer = await self._answer(call, scope["method"], receive, request_id)
             if answer is not None:
-                await _send(answer, request_id, self._service.draining, send)
+                await _send(answer, request_id, not self._service.ready, send)
         finally:
             if self._guarded:
                 self._service.count(-1)

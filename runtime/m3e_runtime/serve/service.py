@@ -28,6 +28,10 @@ class Service:
     draining: bool = False
     in_flight: int = 0
 
+    def announce_end(self) -> None:
+        """Tell balancers to send nobody here any more; who comes is let in."""
+        self.ready = False
+
     def drain(self) -> None:
         """Let nobody in any more."""
         self.ready = False
