@@ -367,6 +367,14 @@ def test_a_body_that_was_refused_has_no_end_and_is_given_up(start):
     running.stop()
 
 
+def test_an_idle_connection_is_kept_as_long_as_the_settings_say(start):
+    running = start(keep_alive=0.3)
+    with connected(running, a_request()) as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert connection.recv(65536) == b""
+    running.stop()
+
+
 # --- clients that send no more
 
 

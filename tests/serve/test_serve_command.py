@@ -13,6 +13,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -247,20 +248,26 @@ def test_sigterm_under_load_answers_everyone_who_was_let_in(serve, workers):
     assert statuses.count(503) == 8
 
 
+@pytest.fixture
+def hangup():
+    """Set what SIGHUP does; a process that is started then inherits that it is ignored."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield lambda handler: signal.signal(signal.SIGHUP, handler)
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_hangup_ends_it_as_sigterm_does(serve, workers):
+def test_a_hangup_ends_it_as_sigterm_does(serve, hangup, workers):
+    hangup(signal.SIG_DFL)
     process = serve("--port", "0", "--workers", workers)
     with client_of(process) as client:
         assert client.post("/v1/embeddings", json=REQUEST).status_code == 200
     assert process.end(signal.SIGHUP) == 0
 
 
-def test_nohup_keeps_its_word(serve):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # children inherit it
-    try:
-        process = serve("--port", "0")
-    finally:
-        signal.signal(signal.SIGHUP, before)
+def test_nohup_keeps_its_word(serve, hangup):
+    hangup(signal.SIG_IGN)
+    process = serve("--port", "0")
     with client_of(process) as client:
         process.process.send_signal(signal.SIGHUP)
         time.sleep(0.3)
@@ -319,7 +326,7 @@ def test_the_limit_of_open_files_is_raised(serve, open_files, monkeypatch):
     process = serve("--port", "0", "--max-connections", 1000)
     with client_of(process):
         pass
-    limits = open(f"/proc/{process.process.pid}/limits").read()
+    limits = Path(f"/proc/{process.process.pid}/limits").read_text()
     assert re.search(r"Max open files +2128 ", limits)
     assert process.end() == 0
     assert all(line["level"] == "info" for line in process.logs), process.logs

@@ -15,7 +15,7 @@ from m3e_runtime.serve.access import origin, request_id
 from m3e_runtime.serve.errors import ApiError, openai_style
 from m3e_runtime.serve.http1 import Http1Protocol
 from m3e_runtime.serve.service import Service
-from m3e_runtime.serve.transport import PatientTransport
+from m3e_runtime.serve.transport import MOST_FORGOTTEN, PatientTransport
 
 __all__ = ["BoundedProtocol", "bounded_protocol"]
 
@@ -42,6 +42,8 @@ class BoundedProtocol(Http1Protocol):
         super().__init__(*arguments, **options)
         self._headers_since: float | None = None
         self._rest_since: float | None = None
+        self._rest = 0
+        self._ended = False
         self._unread = 0
         self._unread_since = 0.0
         self._surplus: asyncio.TimerHandle | None = None
@@ -64,7 +66,7 @@ class BoundedProtocol(Http1Protocol):
         self._headers_since = self.loop.time()
         most = self.service.settings.max_connections
         if len(self.connections) > 2 * most:  # as many again are being told
-            self.transport.abort()
+            self._drop("too_many_connections")
         elif len(self.connections) > most and self._admitted() > most:
             self._surplus = self.loop.call_later(_SURPLUS_SECONDS, self.refuse, _too_many_connections())
 
@@ -83,10 +85,12 @@ class BoundedProtocol(Http1Protocol):
             self.transport.forget(len(data))
         elif not self.refused:
             super().data_received(data)
+            self._bound_rest(len(data))
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more. It waits for its answer, or has gone."""
-        if self.in_body:
+        self._ended = True
+        if self.in_body and not self.cycle.response_complete:
             self.refuse(ApiError(400, "The body ends too early.", "incomplete_body", close=True))
         answering = self._answering
         if answering is None or answering.response_complete or self.transport.is_closing():
@@ -123,7 +127,7 @@ class BoundedProtocol(Http1Protocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, or with the refusal of what was none."""
         if self.in_body and self._answering is self.cycle:
-            self._rest_since = self.loop.time()
+            self._rest_since, self._rest = self.loop.time(), 0
         if self._refusal is None or self.pipeline or self.transport.is_closing():
             super().on_response_complete()
         else:
@@ -136,7 +140,7 @@ class BoundedProtocol(Http1Protocol):
             return
         self._refusal, self._headers_since = error, None
         if self.in_body and not self._withdraw(self.cycle):
-            self.transport.abort()  # in the middle of an answer, or after it, nothing else can be told
+            self._end_early()
         elif self._answering is None or self._answering.response_complete:
             self._tell(error)
 
@@ -145,18 +149,40 @@ class BoundedProtocol(Http1Protocol):
         patience = self.service.settings.receive_timeout
         for since in (self._headers_since, self._rest_since):
             if since is not None and now - since > patience:
-                self.transport.abort()
+                self._drop("receive_timeout")
         unread = self.transport.get_write_buffer_size()
         if unread == 0 or unread != self._unread:
             self._unread, self._unread_since = unread, now
         elif now - self._unread_since > patience:
-            self.transport.abort()
+            self._drop("unread_answer")
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
 
+    def _drop(self, reason: str) -> None:
+        """Close without a word."""
+        self._headers_since = self._rest_since = None
+        self.service.metrics.rejected.labels(reason).inc()
+        self.transport.abort()
+
+    def _bound_rest(self, size: int) -> None:
+        """What comes of a body after its answer is thrown away, but not without end."""
+        if self._rest_since is not None:
+            self._rest += size
+            if self._rest > MOST_FORGOTTEN:
+                self._drop("body_too_large")
+
+    def _end_early(self) -> None:
+        """Where a body breaks whose answer has begun, nothing else can be told."""
+        if self.cycle.response_complete:
+            self.transport.linger()
+        else:
+            self.transport.abort()
+
     def _is_unread(self) -> bool:
+        if self._ended:
+            return False
         return bool(self.in_headers or self.in_body or self.pipeline or self.flow.read_paused)
 
     def _is_probe(self) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["PatientTransport"]
+__all__ = ["MOST_FORGOTTEN", "PatientTransport"]
 
 _SILENCE = 2.0
 """Seconds without a byte after which a client has read its answer, or never will. nginx waits 5."""
@@ -14,8 +14,8 @@ _SILENCE = 2.0
 _MOST_SECONDS = 30.0
 """That a client may go on sending after its answer; as nginx's ``lingering_time``."""
 
-_MOST_BYTES = 128 << 20
-"""That are read and thrown away for one answer."""
+MOST_FORGOTTEN = 128 << 20
+"""Bytes of a client that are read and thrown away, so that it reads its answer."""
 
 _ANSWER_BEGINS = b"HTTP/1.1 "
 _FIRST_LOOK = 0.05
@@ -46,7 +46,7 @@ class PatientTransport:
         self._announced = 0
         self._timer: asyncio.TimerHandle | None = None
         self._until: float | None = None
-        self._left = _MOST_BYTES
+        self._left = MOST_FORGOTTEN
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
