@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["origin", "request_id"]
+__all__ = ["REQUEST_ID_HEADER", "origin", "request_id"]
 
 REQUEST_ID_HEADER = b"x-request-id"
 _SANE = re.compile(rb"[!-~]{1,128}")  # printable ASCII, and no longer than it may be in a line of a log
@@ -17,11 +17,10 @@ _numbers = itertools.count(1)  # asking the system for randomness each time woul
 _MOST_PATH = 256
 
 
-def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def request_id(given: bytes | None) -> str:
     """The caller's ``X-Request-ID`` where it is short and printable; else one of ours."""
-    for name, value in headers:
-        if name == REQUEST_ID_HEADER and _SANE.fullmatch(value):
-            return value.decode()
+    if given is not None and _SANE.fullmatch(given):
+        return given.decode()
     return f"{_PROCESS_ID}-{next(_numbers)}"
 
 

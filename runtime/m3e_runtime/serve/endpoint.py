@@ -104,7 +104,7 @@ class Endpoint:
         """Answer one request."""
         start = time.perf_counter()
         call = Call(dict(scope["headers"]), scope.get("path_params", {}))
-        request_id = access.request_id(scope["headers"])
+        request_id = access.request_id(call.headers.get(access.REQUEST_ID_HEADER))
         if self._guarded:
             self._service.count(1)
         try:

@@ -50,23 +50,14 @@ class Http1Protocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             cause = error.__context__
             self.refuse(cause if isinstance(cause, ApiError) else _fault(error, data))
-        if not self._begun:  # else the first of it may belong to the request before
-            self._overhead += len(data) - (self._content - before)
-        if self._overhead > _MOST_HEADER_BYTES + _CHUNK_BYTES * self._content:
-            self.refuse(ApiError(431, "The headers are too large.", "headers_too_large", close=True))
+        if self.in_headers or self.in_body:
+            self._bound_overhead(len(data) - (self._content - before))
 
     def on_message_begin(self) -> None:
         """The first bytes of a request."""
         super().on_message_begin()
         self.in_headers = self._begun = True
         self._content = self._overhead = 0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field before the body; those after it (trailers) are passed over."""
-        if self._begun:
-            self._overhead += len(name) + len(value)
-        if self.in_headers:
-            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Let the request in, if there is one way to understand it.
@@ -82,6 +73,7 @@ class Http1Protocol(HttpToolsProtocol):
             _check_target(self.url)
         self.on_request()
         self.in_body = True
+        self.headers = []  # fields after the body (trailers) are none of the request
 
     def on_request(self) -> None:
         """Hand the request to the application.
@@ -101,6 +93,14 @@ class Http1Protocol(HttpToolsProtocol):
         if self.in_body:
             self.in_body = False
             super().on_message_complete()
+
+    def _bound_overhead(self, size: int) -> None:
+        if not self._begun:
+            self._overhead += size
+        elif self.in_headers:  # the first of the bytes may belong to the request before
+            self._overhead = sum(len(name) + len(value) for name, value in self.headers)
+        if self._overhead > _MOST_HEADER_BYTES + _CHUNK_BYTES * self._content:
+            self.refuse(ApiError(431, "The headers are too large.", "headers_too_large", close=True))
 
     def _parse(self, data: memoryview) -> None:
         while (offered_at := self._feed(data)) is not None:

@@ -11,7 +11,7 @@ import orjson
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from m3e_runtime.serve.access import origin, request_id
+from m3e_runtime.serve.access import REQUEST_ID_HEADER, origin, request_id
 from m3e_runtime.serve.errors import ApiError, openai_style
 from m3e_runtime.serve.http1 import Http1Protocol
 from m3e_runtime.serve.service import Service
@@ -207,7 +207,7 @@ class BoundedProtocol(Http1Protocol):
         return True
 
     def _tell(self, error: ApiError) -> None:
-        name = request_id(self.headers or ())
+        name = request_id(dict(self.scope["headers"] if self.scope else ()).get(REQUEST_ID_HEADER))
         status, content = openai_style(error)
         body = orjson.dumps(content)
         headers = [

@@ -37,6 +37,9 @@ class PatientTransport:
     Args:
         transport: the real one.
         is_unread: whether the client is in the middle of a request.
+
+    Attributes:
+        lingering: whether everything has been sent, and what comes is forgotten.
     """
 
     def __init__(self, transport: asyncio.Transport, is_unread: Callable[[], bool]) -> None:
@@ -45,16 +48,12 @@ class PatientTransport:
         self._loop = asyncio.get_running_loop()
         self._announced = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._until: float | None = None
+        self.lingering = False
+        self._until = 0.0
         self._left = MOST_FORGOTTEN
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
-
-    @property
-    def lingering(self) -> bool:
-        """Whether everything has been sent, and what comes is forgotten."""
-        return self._until is not None
 
     def is_closing(self) -> bool:
         """Whether nothing more can be sent."""
@@ -82,7 +81,7 @@ class PatientTransport:
         """Send no more; forget what comes."""
         if self.is_closing():
             return
-        self._until = self._loop.time() + _MOST_SECONDS
+        self.lingering, self._until = True, self._loop.time() + _MOST_SECONDS
         self._transport.write_eof()
         self._transport.resume_reading()
         self._await_more()
@@ -90,7 +89,7 @@ class PatientTransport:
     def forget(self, size: int) -> None:
         """So many bytes came while lingering."""
         self._left -= size
-        if self._left < 0 or (self._until is not None and self._loop.time() > self._until):
+        if self._left < 0 or self._loop.time() > self._until:
             self._transport.abort()
         else:
             self._await_more()
