@@ -292,7 +292,7 @@ def a_request(path="/embed", body=b'{"inputs": "a"}', *lines):
 @pytest.fixture(scope="module")
 def small(start):
     """A service that takes small bodies, from who has a key."""
-    return start(max_body=1000, key_digests=(hashlib.sha256(b"secret").digest(),))
+    return start(max_body=1000, max_texts=1, key_digests=(hashlib.sha256(b"secret").digest(),))
 
 
 REFUSALS = [

@@ -391,7 +391,7 @@ def test_metrics_count_what_was_done(start):
 
 
 def test_what_reaches_no_route_is_counted_too(start):
-    running = start(max_body=100)
+    running = start()
     httpx.post(f"{running.url}/v1/chat/completions", json={})
     httpx.put(f"{running.url}/embed", json={})
     with raw(running, b"nonsense\r\n\r\n") as connection:
