@@ -358,6 +358,17 @@ def test_a_refusal_that_nobody_reads_is_not_kept_for_ever(small):
         eventually(lambda: not small.server.server_state.connections)
 
 
+def test_a_refused_client_may_send_for_longer_than_a_request_may_take(start):
+    running = start(receive_timeout=0.3, max_body=1000, max_texts=1)
+    head = b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    with connected(running, head) as connection:
+        for _ in range(20):
+            connection.sendall(b"a" * 1000)
+            running.thread.join(0.1)
+        assert read_all(connection).startswith(b"HTTP/1.1 413 ")
+    running.stop()
+
+
 def test_a_body_that_was_refused_has_no_end_and_is_given_up(start):
     running = start(receive_timeout=0.3)
     head = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999999\r\n\r\n"

@@ -72,6 +72,7 @@ class BoundedProtocol(Http1Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Who still works for this client hears that it has gone."""
+        self._ended = True
         self.transport.lost()
         if self._surplus is not None:
             self._surplus.cancel()
@@ -126,9 +127,10 @@ class BoundedProtocol(Http1Protocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or with the refusal of what was none."""
-        if self.in_body and self._answering is self.cycle:
+        closing = self.transport.is_closing()
+        if self.in_body and self._answering is self.cycle and not closing:
             self._rest_since, self._rest = self.loop.time(), 0
-        if self._refusal is None or self.pipeline or self.transport.is_closing():
+        if self._refusal is None or self.pipeline or closing:
             super().on_response_complete()
         else:
             self.server_state.total_requests += 1
