@@ -317,18 +317,88 @@ class TestLlamaIndex:
         same(asyncio.run(embedding.aget_text_embedding_batch(TEXTS)), expected[:-1])
 
 
-def test_curl(service, expected):
+@pytest.mark.parametrize("version", [[], ["--http2"], ["--http1.0"]])
+def test_curl(service, expected, version):
+    """Over HTTP without TLS ``--http2`` offers an upgrade, which the service passes over."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     body = json.dumps({"model": "minilm", "input": TEXTS}, ensure_ascii=False)
-    command = [
-        "curl",
-        "-sS",
-        f"{service.url}/v1/embeddings",
-        "-H",
-        "Content-Type: application/json",
-        "-d",
-        body,
-    ]
+    command = ["curl", "-sS", *version, f"{service.url}/v1/embeddings"]
+    command += ["-H", "Content-Type: application/json", "-d", body]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     same([each["embedding"] for each in json.loads(done.stdout)["data"]], expected[:-1])
+
+
+JAVA = """
+import java.net.URI;
+import java.net.http.*;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.util.concurrent.*;
+import java.util.stream.*;
+
+/** As Spring AI and langchain4j ask: the JDK's client as it comes, which offers HTTP/2 with each request. */
+public class Ask {
+  public static void main(String[] args) throws Exception {
+    var client = HttpClient.newHttpClient();
+    for (boolean chunked : new boolean[] {false, true}) {
+      var body = args[1].getBytes("UTF-8");
+      var publisher = BodyPublishers.ofByteArray(body);
+      var request = HttpRequest.newBuilder(URI.create(args[0])).header("Content-Type", "application/json")
+          .POST(chunked ? BodyPublishers.fromPublisher(publisher) : publisher).build();
+      var asked = IntStream.range(0, 20).mapToObj(
+          number -> client.sendAsync(request, HttpResponse.BodyHandlers.ofString())).toList();
+      for (var answer : asked) System.out.println(answer.get().statusCode() + " " + answer.get().body());
+    }
+    var large = BodyPublishers.ofByteArray(new byte[30 << 20]);
+    var request = HttpRequest.newBuilder(URI.create(args[0])).POST(large).build();
+    var refused = client.send(request, HttpResponse.BodyHandlers.ofString());
+    System.out.println(refused.statusCode() + " " + refused.body());
+  }
+}
+"""
+
+
+def test_the_client_of_the_jdk(service, expected, tmp_path):
+    if shutil.which("javac") is None:
+        pytest.skip("no JDK is installed")
+    (tmp_path / "Ask.java").write_text(JAVA, encoding="utf-8")
+    subprocess.run(["javac", "-encoding", "UTF-8", "Ask.java"], cwd=tmp_path, check=True)
+    body = json.dumps({"model": "minilm", "input": TEXTS})
+    command = ["java", "-Dfile.encoding=UTF-8", "-cp", tmp_path, "Ask", f"{service.url}/v1/embeddings", body]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
+    assert done.returncode == 0, done.stderr
+    *answers, refused = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    assert len(answers) == 40
+    for status, content in answers:
+        assert status == "200", content
+        same([each["embedding"] for each in json.loads(content)["data"]], expected[:-1])
+    assert refused[0] == "413"
+    assert json.loads(refused[1])["error"]["code"] == "body_too_large"
+
+
+NODE = """
+const [url, body] = process.argv.slice(1);
+const ask = (body) => fetch(url, {method: "POST", headers: {"Content-Type": "application/json"}, body});
+(async () => {
+  for (const sent of [body, new Uint8Array(30 << 20), body]) {
+    const answer = await ask(sent);
+    console.log(JSON.stringify([answer.status, await answer.json()]));
+  }
+})();
+"""
+
+
+def test_the_fetch_of_node(service, expected):
+    """It sends on after a refusal, and finds no answer where the connection is reset."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    body = json.dumps({"model": "minilm", "input": TEXTS})
+    command = ["node", "-e", NODE, f"{service.url}/v1/embeddings", body]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
+    assert done.returncode == 0, done.stderr
+    first, refused, last = map(json.loads, done.stdout.splitlines())
+    for status, content in (first, last):
+        assert status == 200
+        same([each["embedding"] for each in content["data"]], expected[:-1])
+    assert refused[0] == 413
+    assert refused[1]["error"]["code"] == "body_too_large"

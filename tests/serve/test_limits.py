@@ -130,6 +130,8 @@ def test_keys_come_from_a_file_and_from_the_environment(tmp_path):
     file.write_text("# ours\none\n\n  two  \n", encoding="utf-8")
     digests = [hashlib.sha256(key).digest() for key in (b"zero", b"one", b"two")]
     assert read_keys(str(file), {"M3E_API_KEY": "zero"}) == tuple(digests)
+    file.write_text("\ufeffone\r\ntwo\r\n", encoding="utf-8")  # as editors of Windows leave it
+    assert read_keys(str(file), {}) == tuple(digests[1:])
     assert read_keys(None, {}) == ()
     file.write_text("# none\n", encoding="utf-8")
     for wrong in (file, tmp_path / "absent", tmp_path):
@@ -203,6 +205,11 @@ def test_bodies_of_many_requests_do_not_fill_the_memory(start):
     eventually(lambda: running.service.held_bytes == 0)
     assert httpx.post(f"{running.url}/embed", content=large).status_code == 200
     running.stop()
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "IDENTITY", ""])
+def test_bodies_that_are_said_not_to_be_compressed_are_taken(strict, coding):
+    assert ask(strict, headers={"content-encoding": coding}).status_code == 200
 
 
 def test_endless_headers_are_refused(strict):
@@ -492,6 +499,57 @@ def test_metrics_count_what_was_done(start):
     running.stop()
 
 
+def test_what_reaches_no_route_is_counted_too(start):
+    running = start()
+    httpx.post(f"{running.url}/v1/chat/completions", json={})
+    httpx.put(f"{running.url}/embed", json={})
+    with raw(running, b"nonsense\r\n\r\n") as connection:
+        read_all(connection)
+    figures = httpx.get(f"{running.url}/metrics").text.splitlines()
+    assert 'm3e_requests_total{route="unknown path",status="404"} 1.0' in figures
+    assert 'm3e_requests_total{route="/embed",status="405"} 1.0' in figures
+    assert 'm3e_requests_total{route="protocol",status="400"} 1.0' in figures
+    running.stop()
+
+
+def test_lines_of_the_log_say_who_asked_for_what(start, logged):
+    running = start(access_log=True)
+    with httpx.Client(base_url=running.url) as client:
+        client.post("/embed?a=b", json={"inputs": SECRET})
+        client.post("/v1/chat/completions", json={})
+        client.put("/embed", content=SECRET.encode())
+    with raw(
+        running, b"GET /embed HTTP/1.1\r\nhost: x\r\nhost: y\r\nx-request-id: mine\r\n\r\n"
+    ) as connection:
+        assert b"x-request-id: mine\r\n" in read_all(connection)
+    running.stop()
+    lines = [line for line in logged() if line["logger"].startswith("m3e_runtime")]
+    assert SECRET not in json.dumps(lines, ensure_ascii=False)
+    accessed = [line for line in lines if line["message"] == "request"]
+    assert [(line["method"], line["path"], line["status"]) for line in accessed] == [
+        ("POST", "/embed", 200),
+        ("POST", "/v1/chat/completions", 404),
+        ("PUT", "/embed", 405),
+    ]
+    assert all(line["peer"].startswith("127.0.0.1:") for line in accessed)
+    (refused,) = [line for line in lines if line["message"] == "request refused"]
+    assert (refused["status"], refused["request_id"]) == (400, "mine")
+    assert refused["reason"] == "There is more than one Host."
+    assert refused["peer"].startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("path", ["/embed", "/nowhere"])
+def test_the_callers_request_id_is_kept_where_it_is_sane(running, path):
+    given = "0af7651916cd43dd8448eb211c80319c/00f067aa0ba902b7;o=1"
+    answer = httpx.post(running.url + path, json={"inputs": "a"}, headers={"x-request-id": given})
+    assert answer.headers["x-request-id"] == given
+    for strange in ("", "a b", "a\tb", "é".encode(), "a" * 129):
+        answer = httpx.post(running.url + path, json={"inputs": "a"}, headers={"x-request-id": strange})
+        assert answer.headers["x-request-id"] != strange
+        assert answer.headers["x-request-id"].isascii()
+        assert len(answer.headers["x-request-id"]) < 30
+
+
 def test_requests_in_flight_are_shown(held):
     with waiting(held, 3):
         assert "m3e_requests_in_flight 3.0" in httpx.get(f"{held.url}/metrics").text
@@ -598,6 +656,8 @@ def test_other_origins_are_let_in_only_when_told(running, start):
         ({"max_body": 0}, "max_body"),
         ({"request_timeout": float("nan")}, "request_timeout"),
         ({"drain_timeout": -1}, "drain_timeout"),
+        ({"drain_delay": float("nan")}, "drain_delay"),
+        ({"keep_alive": float("inf")}, "keep_alive"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, says):

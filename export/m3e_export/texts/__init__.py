@@ -36,7 +36,7 @@ def read_texts(file: Path) -> tuple[str, ...]:
         CheckpointError: unreadable, or fewer than twenty different texts.
     """
     try:
-        content = file.read_text(encoding="utf-8")
+        content = file.read_text(encoding="utf-8-sig")  # editors of Windows write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{file}: cannot be read as UTF-8 text ({error}).") from error
     if file.suffix == ".jsonl":
@@ -53,7 +53,7 @@ def read_texts(file: Path) -> tuple[str, ...]:
 
 def _parse_lines(content: str, name: str) -> tuple[str, ...]:
     texts = []
-    for number, line in enumerate(content.splitlines(), start=1):
+    for number, line in enumerate(content.split("\n"), start=1):  # a JSON string may hold other line ends
         if not line.strip():
             continue
         try:

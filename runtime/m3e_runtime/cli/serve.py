@@ -29,6 +29,10 @@ _LEVELS = ("debug", "info", "warning", "error")
 _LIMITS = ServeSettings(models=(ModelSource("", Path()),))
 """Where the defaults stand."""
 
+_KEEP_ALIVE = (
+    "seconds that a connection may be idle; must exceed a balancer's: nginx's and AWS's 60, Google's 600"
+)
+
 _EXAMPLES = """\
 examples:
   m3e-serve m3e-base-int8                                     http://127.0.0.1:8000/v1/embeddings, page at /
@@ -41,8 +45,11 @@ A request may be larger than what may wait: it is computed in pieces, between th
 be computed within --request-timeout, at the speed that is measured, is refused before it begins: with 413 and
 the number of texts that would fit, or with 429 if others have to be answered first.
 
-API keys are one a line of the file, or in the variable M3E_API_KEY. SIGTERM refuses who comes, answers who
-was let in, and ends with 0.
+API keys are one a line of the file, or in the variable M3E_API_KEY.
+
+SIGTERM, SIGINT and SIGHUP (unless nohup has it ignored) refuse who comes, answer who was let in, and end
+with 0. With --drain-delay, SIGTERM and SIGHUP first let /readyz fail and serve on while balancers learn of
+it; the same signal again ends the delay. Nothing is loaded anew while the service runs: start another one.
 
 exit codes: 0 ended by a signal, 1 workers do not start, 2 usage or address in use, 4 unreadable or damaged
             bundle, 5 engine or the extra `serve` missing
@@ -121,7 +128,9 @@ def _add_limit_options(parser: argparse.ArgumentParser) -> None:
         ("max-connections", int, _LIMITS.max_connections, "connections at a time"),
         ("request-timeout", float, _LIMITS.request_timeout, "seconds until a request is given up"),
         ("receive-timeout", float, _LIMITS.receive_timeout, "seconds for a client to send, and to read on"),
-        ("drain-timeout", float, _LIMITS.drain_timeout, "seconds to answer who was let in, after SIGTERM"),
+        ("keep-alive", float, _LIMITS.keep_alive, _KEEP_ALIVE),
+        ("drain-delay", float, _LIMITS.drain_delay, "seconds to serve on after SIGTERM while /readyz fails"),
+        ("drain-timeout", float, _LIMITS.drain_timeout, "seconds to answer who was let in, after that"),
     ]
     for name, kind, default, text in numbers:
         group.add_argument(
@@ -153,10 +162,12 @@ def _command(options: argparse.Namespace) -> int:
     settings = _settings(options)
     from m3e_runtime.serve.app import load_service
     from m3e_runtime.serve.logs import configure_logging
+    from m3e_runtime.serve.open_files import connections_within
     from m3e_runtime.serve.server import run_server
     from m3e_runtime.serve.workers import run_workers
 
     configure_logging(options.log_level)
+    settings = dataclasses.replace(settings, max_connections=connections_within(settings.max_connections))
     if options.workers > 1:
         _check_bundles(settings)
         with _listening(options) as bound:
@@ -199,6 +210,8 @@ def _settings(options: argparse.Namespace) -> ServeSettings:
         max_connections=options.max_connections,
         request_timeout=options.request_timeout,
         receive_timeout=options.receive_timeout,
+        keep_alive=options.keep_alive,
+        drain_delay=options.drain_delay,
         drain_timeout=options.drain_timeout,
         queue=QueueLimits(options.max_queued_texts, options.max_queued_tokens),
         cors_origins=tuple(options.cors_origin),

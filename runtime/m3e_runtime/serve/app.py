@@ -12,11 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from m3e_runtime.serve import metrics, ollama, openai, tei
-from m3e_runtime.serve.endpoint import Answer, Call, Endpoint, Handler, json_answer
+from m3e_runtime.serve.endpoint import Answer, Call, Endpoint, Handler, Unrouted, json_answer
 from m3e_runtime.serve.errors import ApiError, ErrorStyle, openai_style, tei_style
 from m3e_runtime.serve.metrics import Metrics
 from m3e_runtime.serve.models import Models
@@ -49,7 +48,7 @@ def create_app(service: Service) -> Starlette:
     app = Starlette(
         routes=_routes(service),
         middleware=[*_cors(service.settings), *tracing, Middleware(TidyPaths)],
-        exception_handlers={HTTPException: _http_exception},
+        exception_handlers={HTTPException: _unrouted(service)},
         lifespan=_lifespan(service, traces),
     )
     app.router.redirect_slashes = False
@@ -141,21 +140,24 @@ def _routes(service: Service) -> list[Route]:
     ]
 
 
-async def _http_exception(request: Request, error: Exception) -> Response:
+def _unrouted(service: Service):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Starlette's type is private
     """Unknown paths and methods."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    headers = dict(error.headers or {})
-    if error.status_code == 405:
+
+    async def refuse(request: Request, error: Exception) -> Unrouted:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+        path = request.url.path
+        style = _style_of(path)
         # Several routes may have this path, each with methods of its own.
-        here = [route for route in request.app.routes if route.path_regex.match(request.url.path)]
-        headers["allow"] = ", ".join(sorted({method for route in here for method in route.methods}))
-        refused = ApiError(405, f"{request.method} is not possible here.", "method_not_allowed")
-    else:
+        here = [route for route in request.app.routes if route.path_regex.match(path)]
+        if error.status_code == 405:
+            allow = ", ".join(sorted({method for route in here for method in route.methods}))
+            message = f"{request.method} is not possible here."
+            refused = ApiError(405, message, "method_not_allowed", allow=allow)
+            return Unrouted(service, refused, style, here[0].path)
         refused = ApiError(error.status_code, "There is nothing under this path.", "not_found")
-    style = _style_of(request.url.path)
-    status, content = style(refused)
-    answer = json_answer(content, status)
-    return Response(answer.body, status, headers, "application/json")
+        return Unrouted(service, refused, style)
+
+    return refuse
 
 
 def _style_of(path: str) -> ErrorStyle:

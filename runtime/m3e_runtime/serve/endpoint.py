@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import secrets
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -18,12 +16,13 @@ from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
 
 from m3e_runtime.scheduling import Priority
+from m3e_runtime.serve import access
 from m3e_runtime.serve.auth import check_key
 from m3e_runtime.serve.compression import ENCODINGS, unpack
 from m3e_runtime.serve.errors import ApiError, ErrorStyle, as_api_error, shutting_down
 from m3e_runtime.serve.service import Service
 
-__all__ = ["CALL", "Answer", "Call", "Endpoint", "Handler", "json_answer"]
+__all__ = ["CALL", "Answer", "Call", "Endpoint", "Handler", "Unrouted", "json_answer"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +33,6 @@ _PRIORITIES = {name.encode(): name for name in get_args(Priority)}
 _JSON = b"application/json"
 _MOMENT = 0.02
 """Seconds after which it is worth to look whether the client is still there."""
-_PROCESS_ID = secrets.token_hex(6)
-_numbers = itertools.count(1)  # asking the system for randomness each time would cost a thread switch
 _SLOW = 1 << 17
 """Bytes a second that a client's link carries at least: a megabit. A large body may take so much longer."""
 _GONE = 499  # what nginx writes in its logs when the client closed the connection
@@ -105,7 +102,7 @@ class Endpoint:
         self._name = name
         self._handler = handler
         self._style = style
-        self._guarded = guarded
+        self._guarded = self._logged = guarded
         self._duration = service.metrics.duration.labels(name)
         self._answers: dict[int, Counter] = {}  # by status: looking up labels takes microseconds
 
@@ -113,21 +110,20 @@ class Endpoint:
         """Answer one request."""
         start = time.perf_counter()
         call = Call(dict(scope["headers"]), scope.get("path_params", {}))
-        request_id = f"{_PROCESS_ID}-{next(_numbers)}"
+        request_id = access.request_id(call.headers.get(access.REQUEST_ID_HEADER))
         if self._guarded:
             scope[CALL] = self._name, call
             self._service.count(1)
         try:
             answer = await self._answer(call, scope["method"], receive, request_id)
             if answer is not None:
-                await _send(answer, request_id, self._service.draining, send)
+                await _send(answer, request_id, not self._service.ready, send)
         finally:
             self._service.held_bytes -= call.held
             if self._guarded:
                 self._service.count(-1)
-        self._record(
-            call, _GONE if answer is None else answer.status, time.perf_counter() - start, request_id
-        )
+        status = _GONE if answer is None else answer.status
+        self._record(scope, call, status, time.perf_counter() - start, request_id)
 
     async def _answer(self, call: Call, method: str, receive: Receive, request_id: str) -> Answer | None:
         """None: the client has gone."""
@@ -162,15 +158,16 @@ class Endpoint:
         answer.headers = error.headers
         return answer
 
-    def _record(self, call: Call, status: int, seconds: float, request_id: str) -> None:
+    def _record(self, scope: Scope, call: Call, status: int, seconds: float, request_id: str) -> None:
         counter = self._answers.get(status)
         if counter is None:
             counter = self._answers[status] = self._service.metrics.requests.labels(self._name, str(status))
         counter.inc()
         self._duration.observe(seconds)
-        if self._guarded and self._service.settings.access_log:
+        if self._logged and self._service.settings.access_log:
             fields = {
                 "request_id": request_id,
+                **access.origin(scope),
                 "route": self._name,
                 "status": status,
                 "seconds": round(seconds, 6),
@@ -179,6 +176,29 @@ class Endpoint:
                 "tokens": call.tokens,
             }
             logger.info("request", extra={"fields": fields})
+
+
+class Unrouted(Endpoint):
+    """An ASGI application for a request that no route takes.
+
+    Args:
+        service: what all routes share.
+        error: the refusal.
+        style: of the refusal.
+        name: of the route, where the path has one.
+    """
+
+    def __init__(
+        self, service: Service, error: ApiError, style: ErrorStyle, name: str = "unknown path"
+    ) -> None:
+        async def refuse(call: Call) -> Answer:
+            raise error
+
+        super().__init__(service, name, refuse, style, guarded=False)
+        self._logged = True
+
+    async def _answer(self, call: Call, method: str, receive: Receive, request_id: str) -> Answer | None:
+        return await super()._answer(call, "GET", receive, request_id)  # a body is not waited for
 
 
 class _GoneError(Exception):

@@ -40,6 +40,7 @@ class ApiError(Exception):
         retry_after: seconds after which to come again.
         retry: false tells OpenAI's clients not to try again of themselves.
         close: whether the connection is to be closed.
+        allow: the methods that are possible, as in the header ``Allow``.
     """
 
     status: int
@@ -51,6 +52,7 @@ class ApiError(Exception):
     retry_after: float | None = None
     retry: bool = True
     close: bool = False
+    allow: str | None = None
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -64,6 +66,8 @@ class ApiError(Exception):
             headers.append((b"x-should-retry", b"false"))
         if self.close:
             headers.append((b"connection", b"close"))
+        if self.allow is not None:
+            headers.append((b"allow", self.allow.encode()))
         return headers
 
 

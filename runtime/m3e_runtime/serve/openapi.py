@@ -187,6 +187,7 @@ def describe(service: Service) -> dict[str, Any]:
     described: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "m3e-serve", "version": m3e_runtime.__version__},
+        "servers": [{"url": "."}],  # beside this description, under whatever path a proxy shows it
         "paths": paths,
         "components": components,
     }

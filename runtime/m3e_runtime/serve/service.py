@@ -35,6 +35,10 @@ class Service:
     in_flight: int = 0
     held_bytes: int = 0
 
+    def announce_end(self) -> None:
+        """Tell balancers to send nobody here any more; who comes is let in."""
+        self.ready = False
+
     def drain(self) -> None:
         """Let nobody in any more."""
         self.ready = False

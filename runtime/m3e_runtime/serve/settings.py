@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,12 @@ BYTES_OF_A_TEXT = 8192
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#\sA-Z]+")
 _LEAST_BODY = 1 << 20
 _LEAST_OF_A_TEXT = 4  # bytes: one letter, its quotation marks and a comma
+
+
+_ABOVE_ZERO = (
+    *("max_body", "max_texts", "max_connections"),
+    *("request_timeout", "receive_timeout", "keep_alive"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,10 @@ class ServeSettings:
             refused before it begins. OpenAI's clients wait 600 seconds.
         receive_timeout: seconds that a client may take to send a request, and between reading its answers. A
             body of more than 128 KiB may take another second for each 128 KiB.
-        drain_timeout: seconds that requests have to be answered after SIGTERM.
+        keep_alive: seconds that a connection may be idle. Longer than httpx (5), nginx and AWS's balancers
+            (60) keep theirs: where the server closes first, a request may meet the closing and get no answer.
+        drain_delay: seconds after SIGTERM in which requests are still let in, though ``/readyz`` fails.
+        drain_timeout: seconds that requests have to be answered after that.
         queue: what may wait before requests are refused.
         cors_origins: origins of web pages that may use the service, or ``*``; none by default.
         access_log: write a line for each request.
@@ -74,6 +84,8 @@ class ServeSettings:
     max_connections: int = 1024
     request_timeout: float = 600.0
     receive_timeout: float = 20.0
+    keep_alive: float = 75.0
+    drain_delay: float = 0.0
     drain_timeout: float = 25.0
     queue: QueueLimits = field(default_factory=QueueLimits)
     cors_origins: tuple[str, ...] = ()
@@ -93,11 +105,13 @@ class ServeSettings:
                 )
             if alias in names:
                 raise OptionError(f"alias {alias}={name}: {alias} is the name of a bundle.")
-        for name in ("max_texts", "max_connections", "request_timeout", "receive_timeout"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"{name}={getattr(self, name)}: it must be above zero.")
-        if not self.drain_timeout >= 0:
-            raise OptionError(f"drain_timeout={self.drain_timeout}: it must not be negative.")
+        for name in _ABOVE_ZERO:
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise OptionError(f"{name}={value}: it must be above zero, and a number.")
+        for name in ("drain_delay", "drain_timeout"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise OptionError(f"{name}={getattr(self, name)}: it must not be negative.")
         self._check_together()
 
     def _check_together(self) -> None:
