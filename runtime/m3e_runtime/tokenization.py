@@ -57,7 +57,7 @@ class TextTokenizer:
         """
         try:
             encoding = self.tokenizer.encode(self._shortener.shorten(text))
-        except (TypeError, AttributeError) as error:
+        except TypeError as error:
             raise _explain([text]) from error
         if not truncate:
             self._check_lengths([text], [encoding])
@@ -106,12 +106,15 @@ class TextTokenizer:
 
     def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
         try:
-            some_long = max(map(len, texts), default=0) > self._shortener.longest
-            read = [self._shortener.shorten(text) for text in texts] if some_long else texts
-            encodings: list[Encoding] = self.tokenizer.encode_batch_fast(read)
-        except (TypeError, AttributeError) as error:
+            encodings: list[Encoding] = self.tokenizer.encode_batch_fast(self._shortened(texts))
+        except TypeError as error:
             raise _explain(texts) from error
         return encodings
+
+    def _shortened(self, texts: Sequence[str]) -> Sequence[str]:
+        if max(map(len, texts), default=0) <= self._shortener.longest:
+            return texts
+        return [self._shortener.shorten(text) if isinstance(text, str) else text for text in texts]
 
     def _check_lengths(self, texts: Sequence[str], encodings: Sequence[Encoding]) -> None:
         for index, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):

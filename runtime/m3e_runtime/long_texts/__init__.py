@@ -5,6 +5,6 @@ few hundred tokens. So a long text is cut by characters first, where the kept id
 """
 
 from m3e_runtime.long_texts.shortener import Shortener
-from m3e_runtime.long_texts.splits import certain_splits
+from m3e_runtime.long_texts.splits import Splits
 
-__all__ = ["Shortener", "certain_splits"]
+__all__ = ["Shortener", "Splits"]

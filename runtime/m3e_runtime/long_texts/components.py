@@ -7,7 +7,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-__all__ = ["normalized", "normalizer_steps", "pieces_of", "pre_tokenizer_steps"]
+__all__ = ["Step", "is_bert", "normalized", "normalizer_steps", "pieces_of", "pre_tokenizer_steps"]
 
 Step = dict[str, Any]
 
@@ -20,6 +20,12 @@ def normalizer_steps(tokenizer: Tokenizer) -> list[Step]:
 def pre_tokenizer_steps(tokenizer: Tokenizer) -> list[Step]:
     """The pre-tokenizers in order, each as ``tokenizer.json`` describes it."""
     return _flat(tokenizer.pre_tokenizer, "pretokenizers")
+
+
+def is_bert(tokenizer: Tokenizer) -> bool:
+    """Whether it normalizes and divides as BERT's does, which judges each character by itself."""
+    steps = (*normalizer_steps(tokenizer), *pre_tokenizer_steps(tokenizer))
+    return [step["type"] for step in steps] == ["BertNormalizer", "BertPreTokenizer"]
 
 
 def pieces_of(tokenizer: Tokenizer, text: str) -> list[str]:

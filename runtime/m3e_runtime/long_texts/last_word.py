@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE, Unigram
 
 from m3e_runtime.long_texts.components import normalized, normalizer_steps, pieces_of, pre_tokenizer_steps
-from m3e_runtime.long_texts.splits import certain_splits
+from m3e_runtime.long_texts.splits import Splits
 
 __all__ = ["LastWord"]
 
@@ -44,8 +44,9 @@ _BRACKETED = re.compile(r"<[^<>]+>|\[[^\[\]]+\]")
 class LastWord:
     """Judges texts that end inside a word of unknown length."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, splits: Splits) -> None:
         self._tokenizer = tokenizer
+        self._splits = splits
 
     def end(self, text: str, least: int) -> int:
         """A place to cut ``text`` for :meth:`settles`, not before ``least`` characters; 0: there is none."""
@@ -59,7 +60,7 @@ class LastWord:
         """
         if not self._is_known or self.end(text, len(text) - 1) == 0 or self._length_of(text[-1]) != 1:
             return False
-        start = max(self._last_split(text), self._last_added_token(text))
+        start = max(self._splits.last(text), self._last_added_token(text))
         if self._may_hold_added_token(text[start:]):
             return False
         *words, last = pieces_of(self._tokenizer, text[start:]) or [""]
@@ -95,10 +96,6 @@ class LastWord:
     def _length_of(self, character: str) -> int:
         return len(normalized(self._tokenizer, character))
 
-    def _last_split(self, text: str) -> int:
-        splits = certain_splits(self._tokenizer)
-        return max((match.start() for match in splits.finditer(text)), default=0) if splits else 0
-
     def _last_added_token(self, text: str) -> int:
         """Where the last one ends; 0: there is none, or they may overlap, or take in what follows them."""
         tokens = self._tokenizer.get_added_tokens_decoder().values()
@@ -122,7 +119,7 @@ class LastWord:
     def _is_known(self) -> bool:
         steps = pre_tokenizer_steps(self._tokenizer)
         return (
-            certain_splits(self._tokenizer) is not None
+            self._splits.known
             and all(step["type"] in _KNOWN for step in steps)
             and _is_deterministic(self._tokenizer.model)
         )

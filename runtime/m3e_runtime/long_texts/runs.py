@@ -13,8 +13,8 @@ from functools import cached_property
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
-from m3e_runtime.long_texts.components import normalizer_steps, pieces_of, pre_tokenizer_steps
-from m3e_runtime.long_texts.splits import DROPS_SPACES, certain_splits
+from m3e_runtime.long_texts.components import is_bert, pieces_of
+from m3e_runtime.long_texts.splits import Splits
 
 __all__ = ["RunReader"]
 
@@ -45,8 +45,10 @@ class _Kind(Enum):
 class RunReader:
     """Reads texts with the long runs in them shortened."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, splits: Splits) -> None:
         self._tokenizer = tokenizer
+        self._drops_spaces = splits.drops_spaces
+        self._is_bert = is_bert(tokenizer)
         self._kinds: dict[str, _Kind] = {}
 
     def read(self, text: str, most: int) -> tuple[str, bool]:
@@ -94,16 +96,6 @@ class RunReader:
             one, three = (pieces_of(self._tokenizer, f"a{character * n}a") for n in (1, 3))
             kind = self._kinds[character] = _compare(one, three)
         return kind
-
-    @cached_property
-    def _drops_spaces(self) -> bool:
-        steps = pre_tokenizer_steps(self._tokenizer)
-        return certain_splits(self._tokenizer) is not None and steps[0]["type"] in DROPS_SPACES
-
-    @cached_property
-    def _is_bert(self) -> bool:
-        steps = (*normalizer_steps(self._tokenizer), *pre_tokenizer_steps(self._tokenizer))
-        return [step["type"] for step in steps] == ["BertNormalizer", "BertPreTokenizer"]
 
     @cached_property
     def _gives_up_words(self) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 
 from tokenizers import Tokenizer
 
 from m3e_runtime.long_texts.last_word import LastWord
 from m3e_runtime.long_texts.runs import RunReader
-from m3e_runtime.long_texts.splits import certain_splits
+from m3e_runtime.long_texts.splits import Splits
 
 __all__ = ["Shortener"]
 
@@ -57,8 +56,8 @@ class Shortener:
 
         It has at least so many characters. None: there is none in ``text``, or that is not certain.
         """
-        split = self._splits.search(text, least) if self._splits is not None else None
-        beginning = text[: split.start()] if split is not None else text[: self._last_word.end(text, least)]
+        split = self._splits.search(text, least)
+        beginning = text[: self._last_word.end(text, least) if split is None else split]
         is_certain = split is not None or self._last_word.settles(beginning, self._most_tokens)
         return beginning if is_certain and self._overflows(beginning) else None
 
@@ -67,13 +66,13 @@ class Shortener:
         return bool(self._tokenizer.encode_batch_fast([text])[0].overflowing)
 
     @cached_property
-    def _runs(self) -> RunReader:
-        return RunReader(self._tokenizer)
+    def _splits(self) -> Splits:
+        return Splits(self._tokenizer)
 
     @cached_property
-    def _splits(self) -> re.Pattern[str] | None:
-        return certain_splits(self._tokenizer)
+    def _runs(self) -> RunReader:
+        return RunReader(self._tokenizer, self._splits)
 
     @cached_property
     def _last_word(self) -> LastWord:
-        return LastWord(self._tokenizer)
+        return LastWord(self._tokenizer, self._splits)

@@ -12,54 +12,93 @@ import re
 
 from tokenizers import AddedToken, Tokenizer
 
-from m3e_runtime.long_texts.components import Step, normalizer_steps, pre_tokenizer_steps
+from m3e_runtime.long_texts.components import Step, is_bert, normalizer_steps, pieces_of, pre_tokenizer_steps
 
-__all__ = ["DROPS_SPACES", "certain_splits"]
+__all__ = ["Splits"]
 
-DROPS_SPACES = ("BertPreTokenizer", "Whitespace", "WhitespaceSplit")
-"""Pre-tokenizers that divide at white space and drop it."""
-
-_CANONICAL = ("BertNormalizer", "NFC", "NFD", "Lowercase", "StripAccents")
-_LOCAL = (*_CANONICAL, "NFKC", "NFKD", "Nmt", "Precompiled")
+_DROPS_SPACES = ("BertPreTokenizer", "Whitespace", "WhitespaceSplit")
+_LOCAL = (
+    *("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD"),
+    *("Nmt", "Precompiled", "StripAccents"),
+)
 """Normalizers that never join a character of :data:`_BEFORE_A_SPACE` with a space after it."""
 
 # Letters, digits, frequent punctuation, emoji. Not among them is what may form one grapheme with a space
 # after it (Unicode Standard Annex 29, rule GB9b; U+0D4E is the only letter of the basic plane).
-_BEFORE_A_SPACE = r"[^\W_\u0d4e\U00010000-\U0010ffff]|[.,;:!?，。！？；：、]|[\U0001F300-\U0001FAFF]"
-_AT_A_SPACE = rf"(?:(?<={_BEFORE_A_SPACE.replace('|', ')|(?<=')}))(?=[%s])"
-
-# BertNormalizer puts spaces around each ideograph; BertPreTokenizer isolates each punctuation mark.
-_MARKS = "[.,;:!?，。！？；：、]"
-_AT_IDEOGRAPHS = r"(?<=[\u4e00-\u9fa5])(?=[\u4e00-\u9fa5])"
-_AT_PUNCTUATION = rf"(?<={_MARKS})(?=[0-9A-Za-z\u4e00-\u9fa5]|{_MARKS})"
-
-
-def certain_splits(tokenizer: Tokenizer) -> re.Pattern[str] | None:
-    """A pattern that matches, with width zero, where ``tokenizer`` certainly splits; None: nowhere."""
-    steps = pre_tokenizer_steps(tokenizer)
-    added = list(tokenizer.get_added_tokens_decoder().values())
-    spaces = _split_spaces(steps)
-    if not spaces or not all(map(_stays_local, normalizer_steps(tokenizer))) or any(map(_reaches_out, added)):
-        return None
-    alternatives = [_AT_A_SPACE % spaces]
-    if steps[0]["type"] == "BertPreTokenizer":
-        alternatives += _bert_splits(normalizer_steps(tokenizer), added)
-    return re.compile("|".join(alternatives))
+_BEFORE_A_SPACE = (
+    r"[^\W_\u0d4e\U00010000-\U0010ffff]",
+    r"[.,;:!?，。！？；：、]",
+    r"[\U0001F300-\U0001FAFF]",
+)
+_SEARCHED = 1 << 12
+"""Characters that are looked at one by one."""
 
 
-def _split_spaces(steps: list[Step]) -> str:
+class Splits:
+    """Finds places where ``tokenizer`` certainly splits.
+
+    Attributes:
+        known: whether such places are known at all.
+        drops_spaces: whether white space is nothing but such a place.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        added = list(tokenizer.get_added_tokens_decoder().values())
+        normalizers, pre_tokenizers = normalizer_steps(tokenizer), pre_tokenizer_steps(tokenizer)
+        spaces = _splitting_spaces(pre_tokenizers)
+        self.known = bool(spaces) and all(map(_is_local, normalizers)) and not any(map(_reaches_out, added))
+        self.drops_spaces = self.known and pre_tokenizers[0]["type"] in _DROPS_SPACES
+        after = "|".join(f"(?<={each})" for each in _BEFORE_A_SPACE)
+        self._at_space = re.compile(rf"(?:{after})(?=[{spaces or ' '}])" if spaces else r"\b\B")
+        self._tokenizer = tokenizer
+        self._raw_tokens = [token.content for token in added if not token.normalized]
+        self._in_normalized_tokens = set("".join(token.content for token in added if token.normalized))
+        self._is_bert = is_bert(tokenizer) and not any(token.single_word for token in added)
+        self._before: dict[str, bool] = {}
+
+    def search(self, text: str, start: int) -> int | None:
+        """The first such place of ``text`` from ``start`` on; None: none is found."""
+        if not self.known:
+            return None
+        if self._is_bert:
+            for at in range(start, min(start + _SEARCHED, len(text))):
+                if self._splits_before(text[at]) and not self._is_inside_token(text, at):
+                    return at
+        space = self._at_space.search(text, start)
+        return space.start() if space is not None else None
+
+    def last(self, text: str) -> int:
+        """The last place at a space; 0 where there is none."""
+        return max((match.start() for match in self._at_space.finditer(text)), default=0) if self.known else 0
+
+    def _splits_before(self, character: str) -> bool:
+        """Whether BERT's steps, which judge each character by itself, always divide before this one."""
+        found = self._before.get(character)
+        if found is None:
+            pieces = pieces_of(self._tokenizer, f"a{character}a")
+            read = {character, *"".join(pieces[1:-1])}
+            found = pieces[0] == "a" and len(pieces) > 1 and not read & self._in_normalized_tokens
+            self._before[character] = found
+        return found
+
+    def _is_inside_token(self, text: str, at: int) -> bool:
+        """Whether an added token may begin before ``at`` and end after it."""
+        reach = ((content, len(content) - 1) for content in self._raw_tokens)
+        return any(text.find(content, max(0, at - most), at + most) >= 0 for content, most in reach)
+
+
+def _splitting_spaces(pre_tokenizers: list[Step]) -> str:
     """The characters before which the first pre-tokenizer divides; none where that is not known."""
-    kind = steps[0]["type"] if steps else ""
-    if kind in DROPS_SPACES:
-        first_only = any(step.get("prepend_scheme") == "first" for step in steps[1:])
+    kind = pre_tokenizers[0]["type"] if pre_tokenizers else ""
+    if kind in _DROPS_SPACES:
+        first_only = any(step.get("prepend_scheme") == "first" for step in pre_tokenizers[1:])
         return "" if first_only else r" \n"
-    if (kind == "Metaspace" and steps[0]["split"]) or (kind == "ByteLevel" and steps[0]["use_regex"]):
-        return " "  # the space belongs to the word after it, so that nothing is put before that
-    return ""
+    whole = {"Metaspace": "split", "ByteLevel": "use_regex"}.get(kind)
+    return " " if whole and pre_tokenizers[0][whole] else ""  # it belongs to the word after it
 
 
-def _stays_local(normalizer: Step) -> bool:
-    """Whether it gives the same on both sides of a place that :data:`_AT_A_SPACE` matches."""
+def _is_local(normalizer: Step) -> bool:
+    """Whether it gives the same for both sides of a place before a space."""
     kind = normalizer["type"]
     if kind == "Replace":
         pattern = normalizer["pattern"]
@@ -73,15 +112,6 @@ def _is_ascii_punctuation(text: str) -> bool:
 
 
 def _reaches_out(token: AddedToken) -> bool:
-    """Whether an added token may lie across a split, or take in the space after it."""
-    content = token.content
-    takes_space = token.rstrip and re.search(rf"(?:{_BEFORE_A_SPACE})$", content) is not None
-    return takes_space or any(map(str.isspace, content))
-
-
-def _bert_splits(normalizers: list[Step], added: list[AddedToken]) -> list[str]:
-    canonical = all(step["type"] in _CANONICAL for step in normalizers)
-    if not canonical or any(re.search(rf"[^\x00-\x7f]|{_MARKS}", token.content) for token in added):
-        return []
-    isolates = any(step.get("handle_chinese_chars") for step in normalizers)
-    return [_AT_PUNCTUATION, *([_AT_IDEOGRAPHS] if isolates else [])]
+    """Whether an added token may lie across a place before a space, or take in the space."""
+    takes_space = token.rstrip and any(re.search(f"{each}$", token.content) for each in _BEFORE_A_SPACE)
+    return takes_space or any(map(str.isspace, token.content))
