@@ -16,7 +16,7 @@ from families import (
     write_unigram,
     write_wordpiece,
 )
-from m3e_runtime.long_texts import Shortener
+from m3e_runtime.long_texts import Shortener, Splits
 from m3e_runtime.tokenization import TextTokenizer
 from strange_texts import LOOK_ALIKES, generated
 
@@ -129,3 +129,27 @@ def test_what_huge_texts_cost(name, kind, tokenizers):
         assert len(beginning) <= 100_000
     # The first 100,000 characters say what the first tokens are: none of these texts changes after that.
     assert outcome(tokenizer.tokenizer, beginning)[0] == outcome(tokenizer.tokenizer, text[:100_000])[0]
+
+
+@pytest.mark.parametrize("size", [1, 30])
+@pytest.mark.parametrize("name", NAMES)
+def test_tokens_of_the_parts_are_those_of_the_text(name, size, tokenizers):
+    tokenizer = tokenizers[name]
+    tokenizer.no_truncation()
+    splits = Splits(tokenizer)
+    several = 0
+    for text in long_texts(2000):
+        parts = list(splits.parts(text, size))
+        several += len(parts) > 1
+        assert "".join(part for _, part in parts) == text
+        assert ids_and_places(tokenizer, parts) == ids_and_places(tokenizer, [(0, text)]), repr(text)
+    assert several > 600  # of 2000
+
+
+def ids_and_places(tokenizer, parts):
+    encodings = [(start, tokenizer.encode(part, add_special_tokens=False)) for start, part in parts]
+    return [
+        (number, start + place[0], start + place[1])
+        for start, encoding in encodings
+        for number, place in zip(encoding.ids, encoding.offsets, strict=True)
+    ]

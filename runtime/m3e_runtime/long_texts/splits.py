@@ -9,6 +9,7 @@ with any other step has no such places.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from tokenizers import AddedToken, Tokenizer
 
@@ -31,7 +32,7 @@ _BEFORE_A_SPACE = (
     r"[\U0001F300-\U0001FAFF]",
 )
 _SEARCHED = 1 << 12
-"""Characters that are looked at one by one."""
+"""Characters in which a place is looked for, with the interpreter's lock held."""
 
 
 class Splits:
@@ -49,7 +50,7 @@ class Splits:
         self.known = bool(spaces) and all(map(_is_local, normalizers)) and not any(map(_reaches_out, added))
         self.drops_spaces = self.known and pre_tokenizers[0]["type"] in _DROPS_SPACES
         after = "|".join(f"(?<={each})" for each in _BEFORE_A_SPACE)
-        self._at_space = re.compile(rf"(?:{after})(?=[{spaces or ' '}])" if spaces else r"\b\B")
+        self._at_space = re.compile(rf"(?:{after})(?=[{spaces or ' '}])")
         self._tokenizer = tokenizer
         self._raw_tokens = [token.content for token in added if not token.normalized]
         self._in_normalized_tokens = set("".join(token.content for token in added if token.normalized))
@@ -57,19 +58,41 @@ class Splits:
         self._before: dict[str, bool] = {}
 
     def search(self, text: str, start: int) -> int | None:
-        """The first such place of ``text`` from ``start`` on; None: none is found."""
+        """The first such place of ``text`` from ``start`` on; None: there is none near, or none is known."""
         if not self.known:
             return None
+        stop = min(start + _SEARCHED, len(text))
         if self._is_bert:
-            for at in range(start, min(start + _SEARCHED, len(text))):
+            for at in range(start, stop):
                 if self._splits_before(text[at]) and not self._is_inside_token(text, at):
                     return at
-        space = self._at_space.search(text, start)
+            return None
+        space = self._at_space.search(text, start, stop)
         return space.start() if space is not None else None
 
     def last(self, text: str) -> int:
         """The last place at a space; 0 where there is none."""
-        return max((match.start() for match in self._at_space.finditer(text)), default=0) if self.known else 0
+        for stop in range(len(text), 0, -_SEARCHED) if self.known else ():
+            places = [
+                space.start() for space in self._at_space.finditer(text, max(0, stop - _SEARCHED), stop)
+            ]
+            if places:
+                return places[-1]
+        return 0
+
+    def parts(self, text: str, size: int) -> Iterator[tuple[int, str]]:
+        """Parts of ``text`` of at least ``size`` characters, whose tokens together are the text's.
+
+        Yields:
+            Where a part begins, and the part. A part ends at the first place that is found.
+        """
+        start = end = 0
+        while start < len(text):
+            end = min(end + size, len(text))
+            split = self.search(text, end) if end < len(text) else end
+            if split is not None:
+                yield start, text[start:split]
+                start = end = split
 
     def _splits_before(self, character: str) -> bool:
         """Whether BERT's steps, which judge each character by itself, always divide before this one."""
