@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from m3e_runtime.errors import BundleError, InvalidTextError, TextTooLongError
-from m3e_runtime.long_texts import Shortener
+from m3e_runtime.long_texts import Shortener, Splits
 
 __all__ = ["TextTokenizer"]
 
@@ -76,6 +76,11 @@ class TextTokenizer:
             return 0
         ids = self.encode(prompt).tolist()
         return len(ids) - sum(last in self._special_ids for last in ids[-1:])
+
+    @cached_property
+    def splits(self) -> Splits:
+        """Places where a text can be divided before it is tokenized."""
+        return Splits(self.tokenizer)
 
     @cached_property
     def _shortener(self) -> Shortener:

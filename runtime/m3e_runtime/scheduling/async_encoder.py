@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,6 +30,9 @@ RUN_SECONDS = 0.05
 INLINE_CHARACTERS = 512
 """Texts of up to this many characters together are tokenized at once: a few hundred microseconds at most,
 where another thread costs a hundred before it starts."""
+
+MOST_CHARACTERS = 1 << 24
+"""Characters of all texts that are being tokenized or wait for it; one call may have more if it is alone."""
 
 _INLINE_VALUES = 1 << 16  # vectors of this many values are normalized at once, for the same reason
 _HELPERS = 2  # threads for long texts: one of megabytes does not hold up all others
@@ -73,6 +76,7 @@ class AsyncEncoder:
         self.waiting_texts = 0
         self.waiting_tokens = 0
         self._tokenizing = 0
+        self._characters = 0
         self._on_run = on_run
         self._pace = Pace(run_seconds, encoder.info["threads"], encoder.token_budget)
         self._engine = EngineThread(encoder, self._pace, self._deliver)
@@ -153,18 +157,36 @@ class AsyncEncoder:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
             TextTooLongError: one of them would be cut, and ``truncate`` is false.
         """
-        self._start()
-        self._admit(len(texts), 0, priority)
         tokenizer = self.encoder.tokenizer
-        if sum(map(len, texts)) <= INLINE_CHARACTERS:
+        with self.tokenizing(texts, priority):
+            if sum(map(len, texts)) > INLINE_CHARACTERS:
+                return await self.apart(lambda: tokenizer.encode_batch(texts, truncate))
             if len(texts) == 1:
                 return [tokenizer.encode(texts[0], truncate)]
             return tokenizer.encode_batch(texts, truncate)
+
+    @contextmanager
+    def tokenizing(self, texts: Sequence[str], priority: Priority) -> Iterator[None]:
+        """Let ``texts`` count as waiting while they are tokenized.
+
+        Raises:
+            OverloadedError: too much is waiting.
+            OptionError: an unknown priority.
+            ClosedError: it was closed.
+        """
+        self._start()
+        self._admit(len(texts), 0, priority)
+        characters = sum(map(len, texts))
+        if self._characters and self._characters + characters > MOST_CHARACTERS:
+            reason = f"{self._characters} characters are being tokenized already; try again later."
+            raise OverloadedError(reason, retry_after=1.0)
         self._tokenizing += len(texts)
+        self._characters += characters
         try:
-            return await self._apart(lambda: tokenizer.encode_batch(texts, truncate))
+            yield
         finally:
             self._tokenizing -= len(texts)
+            self._characters -= characters
 
     async def encode_tokens(
         self, token_ids: Sequence[TokenIds], priority: Priority = "query", prompt: str = ""
@@ -208,7 +230,7 @@ class AsyncEncoder:
         def work() -> npt.NDArray[Any]:
             return outputs.finish(encoded.vectors, truncate_dim, normalize_embeddings, precision, ranges)
 
-        return await self._apart(work) if encoded.vectors.size > _INLINE_VALUES else work()
+        return await self.apart(work) if encoded.vectors.size > _INLINE_VALUES else work()
 
     async def close(self) -> None:
         """Answer whoever waits, then stop; nobody is let in any more."""
@@ -219,7 +241,8 @@ class AsyncEncoder:
             await self._loop.run_in_executor(None, self._end)
         self._helpers.shutdown(wait=False)
 
-    async def _apart(self, work: Callable[[], _T]) -> _T:
+    async def apart(self, work: Callable[[], _T]) -> _T:
+        """Do ``work`` in one of the threads for long texts, and so beside the event loop."""
         return await self._start().run_in_executor(self._helpers, work)
 
     def _start(self) -> asyncio.AbstractEventLoop:
