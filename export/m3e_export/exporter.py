@@ -71,7 +71,8 @@ def _export_own(request: ExportRequest) -> Bundle:
             revision=request.revision,
         )
         _check_prompt(request, checkpoint)
-        gate = ask(load_oracle(checkpoint, request.oracle), checkpoint.layout, request.gate)
+        oracle = load_oracle(checkpoint, request.oracle, request.max_length)
+        gate = ask(oracle, checkpoint.layout, request.gate)
         artifacts = tuple(_Artifacts(request, checkpoint, gate, folder).write_all())
         write_manifest(folder, complete_manifest(checkpoint, gate, artifacts, folder))
     return Bundle.open(request.output)
