@@ -2,5 +2,6 @@
 
 from m3e_export.oracle.choice import Oracle, load_oracle, original
 from m3e_export.oracle.reference import ask
+from m3e_export.oracle.tokens import check_tokens
 
-__all__ = ["Oracle", "ask", "load_oracle", "original"]
+__all__ = ["Oracle", "ask", "check_tokens", "load_oracle", "original"]
