@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
@@ -14,6 +15,8 @@ from m3e_export.errors import ExportDependencyError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 
 __all__ = ["Oracle", "OracleName", "load_oracle", "original"]
+
+logger = logging.getLogger(__name__)
 
 OracleName = Literal["auto", "torch", "numpy"]
 
@@ -66,7 +69,10 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
     if own and _has("sentence_transformers"):
         from m3e_export.oracle.sentence_transformers_oracle import SentenceTransformersOracle
 
-        return SentenceTransformersOracle(checkpoint, max_length)
+        oracle = SentenceTransformersOracle(checkpoint, max_length)
+        if oracle.has_weights:
+            return oracle
+        logger.warning("sentence-transformers does not find these weights; transformers' model judges.")
     from m3e_export.oracle.torch_oracle import TorchOracle
 
     return TorchOracle(checkpoint, model)

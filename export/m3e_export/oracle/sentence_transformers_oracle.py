@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError
 from m3e_export.quiet import quiet
 
@@ -31,6 +32,7 @@ class SentenceTransformersOracle:
 
         self.name = f"sentence-transformers {sentence_transformers.__version__} / torch {torch.__version__}"
         self._folder = checkpoint.folder
+        self._layout = checkpoint.layout
         try:
             with quiet():
                 self._model = sentence_transformers.SentenceTransformer(
@@ -49,6 +51,17 @@ class SentenceTransformersOracle:
         self._model.default_prompt_name = None  # the gate says what is before its texts
         if max_length is not None:
             self._model.max_seq_length = max_length
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it has found the checkpoint's tensors, which a trainer may have saved under other names.
+
+        sentence-transformers takes random ones in their place, and says so in its logs alone.
+        """
+        model = self._model[0].auto_model
+        names, base = model.state_dict().keys(), f"{model.base_model_prefix}."
+        tensors = load_tensors(self._layout.transformer).arrays
+        return any(name in names or name.removeprefix(base) in names for name in tensors)
 
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
@@ -69,4 +82,5 @@ class SentenceTransformersOracle:
             raise CheckpointError(
                 f"{self._folder}: the original model fails on a text of {len(text)} characters: {error}"
             ) from error
-        return vector
+        # Where a prompt is the whole text, the maximum over no token is minus infinity there, and here zero.
+        return np.where(np.isneginf(vector), np.float32(0), vector)
