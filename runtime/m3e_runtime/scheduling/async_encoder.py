@@ -6,9 +6,9 @@ import asyncio
 import math
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from m3e_runtime import outputs
 from m3e_runtime.encoder import Encoder, as_list
-from m3e_runtime.errors import ClosedError, EngineRunError, M3EError, OptionError
+from m3e_runtime.errors import ClosedError, EngineRunError, M3EError, OptionError, OverloadedError
 from m3e_runtime.outputs import OutputPrecision
 from m3e_runtime.scheduling.admission import Admission
 from m3e_runtime.scheduling.engine_thread import EngineThread, Outcome
@@ -32,6 +32,9 @@ RUN_SECONDS = 0.05
 INLINE_CHARACTERS = 512
 """Texts of up to this many characters together are tokenized at once: a few hundred microseconds at most,
 where another thread costs a hundred before it starts."""
+
+MOST_CHARACTERS = 1 << 24
+"""Characters of all texts that are being tokenized or wait for it; one call may have more if it is alone."""
 
 _INLINE_VALUES = 1 << 16  # vectors of this many values are normalized at once, for the same reason
 _WARM_UP_RUNS = 3
@@ -74,6 +77,7 @@ class AsyncEncoder:
         self.encoder = encoder
         self.limits = limits or QueueLimits()
         self._tokenizing = 0
+        self._characters = 0
         self._on_run = on_run
         self._pace = Pace(run_seconds, encoder.info["threads"], encoder.token_budget)
         self._admission = Admission(self.limits, self._pace)
@@ -172,18 +176,37 @@ class AsyncEncoder:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
             TextTooLongError: one of them would be cut, and ``truncate`` is false.
         """
-        self._start()
-        self._admit(len(texts), 0, priority)
         tokenizer = self.encoder.tokenizer
-        if sum(map(len, texts)) <= INLINE_CHARACTERS:
+        with self.tokenizing(texts, priority):
+            if sum(map(len, texts)) > INLINE_CHARACTERS:
+                return await self.apart(lambda: tokenizer.encode_batch(texts, truncate))
             if len(texts) == 1:
                 return [tokenizer.encode(texts[0], truncate)]
             return tokenizer.encode_batch(texts, truncate)
-        self._tokenizing += len(texts)
+
+    @contextmanager
+    def tokenizing(self, texts: Sequence[str], priority: Priority) -> Iterator[None]:
+        """Let ``texts`` count as waiting while they are tokenized.
+
+        Raises:
+            OverloadedError: too much is waiting.
+            OptionError: an unknown priority.
+            ClosedError: it was closed.
+        """
+        self._start()
+        self._admit(len(texts), 0, priority)
+        characters = sum(map(len, texts))
+        if self._characters and self._characters + characters > MOST_CHARACTERS:
+            reason = f"{self._characters} characters are being tokenized already; try again later."
+            raise OverloadedError(reason, retry_after=1.0)
+        counted, _ = self._admission.counted(len(texts), 0)
+        self._tokenizing += counted
+        self._characters += characters
         try:
-            return await self._apart(lambda: tokenizer.encode_batch(texts, truncate))
+            yield
         finally:
-            self._tokenizing -= len(texts)
+            self._tokenizing -= counted
+            self._characters -= characters
 
     async def encode_tokens(
         self,
@@ -236,7 +259,7 @@ class AsyncEncoder:
         def work() -> npt.NDArray[Any]:
             return outputs.finish(encoded.vectors, truncate_dim, normalize_embeddings, precision, ranges)
 
-        return await self._apart(work) if encoded.vectors.size > _INLINE_VALUES else work()
+        return await self.apart(work) if encoded.vectors.size > _INLINE_VALUES else work()
 
     async def close(self) -> None:
         """Answer whoever waits, then stop; nobody is let in any more."""
@@ -247,7 +270,8 @@ class AsyncEncoder:
             await self._loop.run_in_executor(None, self._end)
         self._helpers.shutdown(wait=False)
 
-    async def _apart(self, work: Callable[[], _T]) -> _T:
+    async def apart(self, work: Callable[[], _T]) -> _T:
+        """Do ``work`` in one of the threads for long texts, and so beside the event loop."""
         return await self._start().run_in_executor(self._helpers, work)
 
     def _start(self) -> asyncio.AbstractEventLoop:

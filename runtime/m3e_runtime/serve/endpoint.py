@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -40,12 +41,13 @@ _GONE = 499  # what nginx writes in its logs when the client closed the connecti
 
 @dataclass(slots=True)
 class Answer:
-    """What is sent."""
+    """What is sent: ``body``, then ``rest``, each piece of which is made when those before were read."""
 
     body: bytes
     status: int = 200
     content_type: bytes = _JSON
     headers: list[tuple[bytes, bytes]] | tuple[()] = ()
+    rest: AsyncGenerator[bytes, None] | None = None
 
 
 @dataclass(slots=True)
@@ -118,6 +120,9 @@ class Endpoint:
             answer = await self._answer(call, scope["method"], receive, request_id)
             if answer is not None:
                 await _send(answer, request_id, not self._service.ready, send)
+                if answer.rest is not None:
+                    with _UntilGone(receive):
+                        await _send_rest(answer.rest, send)
         finally:
             self._service.held_bytes -= call.held
             if self._guarded:
@@ -284,14 +289,22 @@ def _too_large(most: int) -> ApiError:
 async def _send(answer: Answer, request_id: str, closing: bool, send: Send) -> None:
     headers = [
         (b"content-type", answer.content_type),
-        (b"content-length", b"%d" % len(answer.body)),
         (b"x-request-id", request_id.encode()),
         *answer.headers,
     ]
+    if answer.rest is None:
+        headers.append((b"content-length", b"%d" % len(answer.body)))
     if closing:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": answer.rest is not None})
+
+
+async def _send_rest(rest: AsyncGenerator[bytes, None], send: Send) -> None:
+    async with aclosing(rest):
+        async for piece in rest:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _log_failure(error: Exception, request_id: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,7 +17,11 @@ from m3e_runtime.scheduling import AsyncEncoder, Priority
 from m3e_runtime.serve.errors import ApiError
 from m3e_runtime.serve.metrics import Metrics
 from m3e_runtime.serve.settings import ModelSource, ServeSettings
+from m3e_runtime.serve.token_lists import check_parts, token_lists
 from m3e_runtime.tokenization import TokenIds
+
+_LEAST_BYTES = 1 << 15
+"""Of an answer that is sent in pieces: each costs a change of threads."""
 
 __all__ = ["Embedded", "Models", "ServedModel", "load_encoder"]
 
@@ -109,6 +113,25 @@ class ServedModel:
         token_ids = [np.array(ids, dtype=np.int32) for ids in inputs]
         return await self._embed(token_ids, priority, normalize, dimensions, 0.0)
 
+    async def token_lists(
+        self, texts: Sequence[str], priority: Priority, add_special_tokens: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """The tokens of ``texts`` as JSON; see :func:`m3e_runtime.serve.token_lists.token_lists`.
+
+        Yields:
+            Pieces of some kilobytes. Each is made when it is asked for.
+
+        Raises:
+            M3EError: as :meth:`m3e_runtime.AsyncEncoder.tokenize`, before the first piece.
+            ApiError: a text that cannot be divided, before the first piece.
+        """
+        scheduler, tokenizer = self.scheduler, self.encoder.tokenizer
+        with scheduler.tokenizing(texts, priority):
+            await scheduler.apart(lambda: check_parts(tokenizer.splits, texts))
+            pieces = token_lists(tokenizer.tokenizer, tokenizer.splits, texts, add_special_tokens)
+            while piece := await scheduler.apart(lambda: _joined(pieces)):
+                yield piece
+
     async def _embed(
         self,
         token_ids: Sequence[TokenIds],
@@ -191,6 +214,16 @@ class Models:
         for model in self.all:
             await model.scheduler.close()
             model.encoder.close()
+
+
+def _joined(pieces: Iterator[bytes]) -> bytes:
+    """The next pieces, of :data:`_LEAST_BYTES` together where there are so many; none at the end."""
+    joined = bytearray()
+    for piece in pieces:
+        joined += piece
+        if len(joined) >= _LEAST_BYTES:
+            break
+    return bytes(joined)
 
 
 def load_encoder(source: ModelSource, settings: ServeSettings) -> Encoder:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 import orjson
 from msgspec import Meta
-from tokenizers import Encoding
 
 import m3e_runtime
 from m3e_runtime import outputs
@@ -172,12 +171,9 @@ class Tokenize:
         model = self._service.models.default
         prefix = model.encoder.prefix(request.prompt_name, None)
         texts = [prefix + text for text in _texts(request.inputs, self._service.settings.max_texts)]
-        call.model, call.texts = model.name, len(texts)
-        tokenizer = model.encoder.tokenizer.tokenizer
-        encodings = await asyncio.to_thread(
-            tokenizer.encode_batch, texts, add_special_tokens=request.add_special_tokens
-        )
-        return json_answer([_tokens(*pair) for pair in zip(texts, encodings, strict=True)])
+        call.model = model.name
+        pieces = model.token_lists(texts, call.priority(len(texts)), request.add_special_tokens)
+        return Answer(await anext(pieces), rest=pieces)
 
 
 class Info:
@@ -249,28 +245,3 @@ def _texts(inputs: str | Sequence[str | int | list[int]], most: int) -> list[str
     if len(texts) > most:
         raise ApiError(413, f"batch size {len(texts)} > maximum allowed batch size {most}")
     return texts
-
-
-def _tokens(text: str, encoding: Encoding) -> list[dict[str, Any]]:
-    """The pieces that truncation made are put together again; special tokens stay at the two ends."""
-    pieces = [encoding, *encoding.overflowing]
-    before, after = _special_at_ends(encoding)
-    tokens = []
-    for number, piece in enumerate(pieces):
-        columns = (piece.ids, piece.tokens, piece.special_tokens_mask, piece.offsets)
-        rows = list(zip(*columns, strict=True))
-        rows = rows[before if number else 0 : len(rows) - (after if number < len(pieces) - 1 else 0)]
-        for token_id, token, special, (start, stop) in rows:
-            if special:
-                tokens.append({"id": token_id, "text": token, "special": True, "start": None, "stop": None})
-            else:
-                part = text[start:stop]
-                tokens.append({"id": token_id, "text": part, "special": False, "start": start, "stop": stop})
-    return tokens
-
-
-def _special_at_ends(encoding: Encoding) -> tuple[int, int]:
-    mask = encoding.special_tokens_mask
-    if all(mask):
-        return len(mask), 0
-    return mask.index(0), mask[::-1].index(0)
