@@ -39,8 +39,8 @@ examples:
 API keys are one a line of the file, or in the variable M3E_API_KEY. SIGTERM refuses who comes, answers who
 was let in, and ends with 0.
 
-exit codes: 0 ended by a signal, 1 workers do not start, 2 usage or address in use, 4 unreadable or damaged
-            bundle, 5 engine or the extra `serve` missing
+exit codes: 0 ended by a signal, 1 workers do not start or a file cannot be written, 2 usage or
+            address in use, 4 unreadable or damaged bundle, 5 engine or the extra `serve` missing
 """
 
 
