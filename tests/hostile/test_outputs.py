@@ -108,8 +108,8 @@ def test_a_dense_module_on_a_full_disk_is_exit_1(out, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(type(out), "write_bytes", full)
+    layer = Dense(np.zeros((2, 2), np.float32), np.zeros(2, np.float32), "tanh")
     with pytest.raises(OutputError, match="No space left"), prepared_folder(out / "bundle", False) as work:
-        layer = Dense(np.zeros((2, 2), np.float32), np.zeros(2, np.float32), "tanh")
         bundle_writer._write_dense(work, layer)
     assert os.listdir(out) == []
 

@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer, normalizers
 
 from m3e_export.checkpoint import vocabulary
-from m3e_export.checkpoint.jsonfile import read_object
+from m3e_export.checkpoint.jsonfile import read_object, refuse_pointer
 from m3e_export.checkpoint.special_tokens import (
     ALBERT_TOKENS,
     BERT_TOKENS,
@@ -86,7 +86,8 @@ def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
     file = folder / "tokenizer.json"
     if file.is_file():
         rebuilt = None if named in _GENERIC else kind
-        return Tokenizer.from_str(_configured(file.read_text(encoding="utf-8"), settings, rebuilt))
+        refuse_pointer(file)
+        return Tokenizer.from_str(_configured(file.read_text(encoding="utf-8-sig"), settings, rebuilt))
     if kind not in _FILES:
         raise UnsupportedModelError(
             f"{folder}: has no tokenizer.json, and a {kind} is not built from its vocabulary; "
@@ -95,6 +96,8 @@ def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
     files = _FILES[kind]
     if not all((folder / name).is_file() for name in files):
         raise CheckpointError(f"{folder}: no tokenizer.json or {' and '.join(files)}.")
+    for name in files:
+        refuse_pointer(folder / name)
     if kind in _WORDPIECE:
         return vocabulary.wordpiece(folder, settings, _WORDPIECE[kind])
     if kind == _ROBERTA:

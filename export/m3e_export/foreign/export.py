@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.source import fetch
 from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import BelowGateError, OptionError
@@ -90,6 +91,7 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
 
     folder = fetch(request.checkpoint, request.revision)
     files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length)
+    refuse_quantized(files.layout.transformer / "config.json", files.config)
     tensors = load_tensors(files.layout.transformer)
     original = load_model(files.config, tensors.arrays)
     tokenizer = load_fast_tokenizer(files.layout, files.model_type)

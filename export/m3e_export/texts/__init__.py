@@ -6,6 +6,7 @@ import json
 from importlib import resources
 from pathlib import Path
 
+from m3e_export.checkpoint.jsonfile import refuse_pointer
 from m3e_export.errors import CheckpointError
 
 __all__ = ["built_in", "gate_texts", "read_texts"]
@@ -35,8 +36,9 @@ def read_texts(file: Path) -> tuple[str, ...]:
     Raises:
         CheckpointError: unreadable, or fewer than twenty different texts.
     """
+    refuse_pointer(file)
     try:
-        content = file.read_text(encoding="utf-8")
+        content = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{file}: cannot be read as UTF-8 text ({error}).") from error
     if file.suffix == ".jsonl":

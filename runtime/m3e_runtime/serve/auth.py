@@ -26,7 +26,7 @@ def read_keys(file: str | None, environment: Mapping[str, str] = os.environ) -> 
     keys = [key] if (key := environment.get(KEY_VARIABLE, "").strip()) else []
     if file is not None:
         try:
-            lines = Path(file).read_text(encoding="utf-8").splitlines()
+            lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise OptionError(f"--api-key-file {file}: not readable ({error}).") from error
         found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
