@@ -23,7 +23,9 @@ def ask(oracle: Oracle, layout: Layout, gate: str) -> Gate:
         CheckpointError: its file cannot be read, or has too few texts; or the original itself overflows.
     """
     texts, prompt = gate_texts(gate), _prompt_to_judge(layout)
-    with progress_bar(len(texts), "text", f"Original model ({oracle.name.split()[0]})") as bar:
+    # Overflow is an error below, with a sentence of its own in place of numpy's warnings.
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with quiet, progress_bar(len(texts), "text", f"Original model ({oracle.name.split()[0]})") as bar:
         reference = oracle.encode(texts, bar.update, prompt)
     if not np.isfinite(reference).all():
         first = int((~np.isfinite(reference).all(axis=1)).argmax())

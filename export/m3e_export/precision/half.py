@@ -29,7 +29,7 @@ Array = npt.NDArray[np.float32]
 
 
 def widened(plan: PrecisionPlan, names: frozenset[str]) -> PrecisionPlan:
-    """``plan`` with ``names`` in float32; what is stored in int8 stays so, and is computed with in float32."""
+    """``plan`` with ``names`` in float32; what is stored in int8 stays so, and is computed in float32."""
     floats = isinstance(plan.embeddings, FloatEmbeddings)
     table = FloatEmbeddings() if floats and WORDS in names else plan.embeddings
     wide = plan.wide | (names if floats else names - {WORDS})
