@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from m3e_export.checkpoint.jsonfile import read_json, read_object
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
+from m3e_export.checkpoint.refused import refuse_adapter, refuse_folder_above
 from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
 from m3e_export.errors import CheckpointError, UnsupportedModelError, UntrustedCheckpointError
 
@@ -69,10 +70,13 @@ def read_layout(folder: Path, pooling: Pooling | None = None) -> Layout:
         UntrustedCheckpointError: a module path that leads out of the folder.
     """
     pooling = None if pooling is None else pooling_spec(pooling).name
+    refuse_folder_above(folder)
+    refuse_adapter(folder)
     if (folder / "modules.json").exists():
         layout = _sentence_transformers(folder, pooling)
     else:
         layout = _plain(folder, pooling)
+    refuse_adapter(layout.transformer)
     if pooling is not None and layout.kind != "transformers":
         logger.warning("Pooling %r given by hand; it overrides what the checkpoint says.", pooling)
     return layout

@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer, normalizers
 
 from m3e_export.checkpoint import vocabulary
-from m3e_export.checkpoint.jsonfile import read_object
+from m3e_export.checkpoint.jsonfile import read_object, refuse_pointer
 from m3e_export.checkpoint.special_tokens import (
     ALBERT_TOKENS,
     BERT_TOKENS,
@@ -92,7 +92,8 @@ def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
     kind = BERT if only_bert_vocabulary(folder, model_type) else kind
     file = folder / "tokenizer.json"
     if file.is_file():
-        content = json.loads(file.read_text(encoding="utf-8"))
+        refuse_pointer(file)
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
         check_settings(folder / "tokenizer_config.json", settings, content.get("truncation"))
         if named not in _GENERIC:
             special = read_special_tokens(folder, settings, _DEFAULTS.get(kind, BERT_TOKENS))
@@ -111,6 +112,8 @@ def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
     files = _FILES[kind]
     if not all((folder / name).is_file() for name in files):
         raise CheckpointError(f"{folder}: no tokenizer.json or {' and '.join(files)}.")
+    for name in files:
+        refuse_pointer(folder / name)
     if kind in _WORDPIECE:
         return vocabulary.wordpiece(folder, settings, _WORDPIECE[kind])
     if kind == ROBERTA:

@@ -16,6 +16,8 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import BaseCheckpoint, load_checkpoint
+from m3e_export.checkpoint.jsonfile import refuse_pointer
+from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.tokenizer import load_tokenizer
 from m3e_export.checkpoint.weights import graph_files, has_weights
 from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
@@ -107,6 +109,8 @@ def _find(folder: Path, file: str | None) -> Path:
 
 
 def _load(file: Path) -> ir.Model:
+    for each in (file, *file.parent.glob(f"{file.name}*data")):  # weights outside the graph
+        refuse_pointer(each)
     try:
         # onnx refuses weights outside the graph's folder.
         model: ir.Model = ir.from_proto(onnx.load(str(file)))
@@ -168,6 +172,7 @@ def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:
     except UnsupportedModelError:
         if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
             raise
+    refuse_quantized(files.layout.transformer / "config.json", files.config)
     hidden = files.width(None)
     known = files.checkpoint(checkpoint.tokenizer, checkpoint.weights_sha256, hidden=hidden)
     return original(known, files.max_length)

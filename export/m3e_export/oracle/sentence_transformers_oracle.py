@@ -45,7 +45,7 @@ class SentenceTransformersOracle:
         except Exception as error:  # every module checks its files in its own way
             raise CheckpointError(
                 f"{checkpoint.folder}: sentence-transformers {sentence_transformers.__version__} cannot load "
-                f"it: {str(error).strip() or type(error).__name__}"
+                f"it: {str(error).strip() or type(error).__name__} (--oracle numpy judges without it.)"
             ) from error
         self._model.float()
         self._model.default_prompt_name = None  # the gate says what is before its texts

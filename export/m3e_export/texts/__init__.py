@@ -6,6 +6,7 @@ import json
 from importlib import resources
 from pathlib import Path
 
+from m3e_export.checkpoint.jsonfile import refuse_pointer
 from m3e_export.errors import CheckpointError
 
 __all__ = ["LOOK_ALIKES", "built_in", "gate_texts", "read_texts"]
@@ -52,6 +53,7 @@ def read_texts(file: Path) -> tuple[str, ...]:
     Raises:
         CheckpointError: unreadable, or fewer than twenty different texts.
     """
+    refuse_pointer(file)
     try:
         content = file.read_text(encoding="utf-8-sig")  # editors of Windows write a byte order mark
     except (OSError, UnicodeDecodeError) as error:

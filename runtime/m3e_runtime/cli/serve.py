@@ -51,8 +51,8 @@ SIGTERM, SIGINT and SIGHUP (unless nohup has it ignored) refuse who comes, answe
 with 0. With --drain-delay, SIGTERM and SIGHUP first let /readyz fail and serve on while balancers learn of
 it; the same signal again ends the delay. Nothing is loaded anew while the service runs: start another one.
 
-exit codes: 0 ended by a signal, 1 workers do not start, 2 usage or address in use, 4 unreadable or damaged
-            bundle, 5 engine or the extra `serve` missing
+exit codes: 0 ended by a signal, 1 workers do not start or a file cannot be written, 2 usage or
+            address in use, 4 unreadable or damaged bundle, 5 engine or the extra `serve` missing
 """
 
 
