@@ -95,6 +95,8 @@ def _check_fields(request: CorpusRequest, inputs: tuple[InputFile, ...]) -> None
     for option, given in (("--field", request.field), ("--prompt-field", request.prompt_field)):
         if given is not None and all(file.format == "text" for file in inputs):
             raise OptionError(f"{option} names a column, and the input is read as text; add --format jsonl.")
+    if request.encoding is not None and all(file.format == "parquet" for file in inputs):
+        raise OptionError("--encoding is for text, CSV and JSON Lines; the texts of Parquet are UTF-8.")
 
 
 def _make_job(request: CorpusRequest, target: Target, inputs: tuple[InputFile, ...], engine: Engine) -> Job:
@@ -103,7 +105,7 @@ def _make_job(request: CorpusRequest, target: Target, inputs: tuple[InputFile, .
         runtime=m3e_runtime.__version__,
         bundle=bundle,
         inputs=inputs,
-        reading=request.reading(target.part_format),
+        reading=request.reading(target.part_format, inputs),
         vectors=vectors,
         prompt=prompt,
         over_long=request.over_long,

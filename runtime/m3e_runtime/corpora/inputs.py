@@ -15,8 +15,9 @@ import msgspec
 
 from m3e_runtime.corpora.arrow import import_arrow
 from m3e_runtime.errors import OptionError, UnreadableInputError
+from m3e_runtime.file_names import shown
 
-__all__ = ["FORMATS", "STANDARD_INPUT", "InputFile", "find_inputs", "open_input"]
+__all__ = ["FORMATS", "STANDARD_INPUT", "InputFile", "find_inputs", "is_uri", "open_input"]
 
 STANDARD_INPUT = "-"
 
@@ -47,7 +48,7 @@ class InputFile(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """For messages."""
-        return "standard input" if self.path == STANDARD_INPUT else self.path
+        return "standard input" if self.path == STANDARD_INPUT else shown(self.path)
 
 
 def find_inputs(
@@ -85,7 +86,7 @@ def open_input(file: InputFile) -> Iterator[BinaryIO]:
         if file.path == STANDARD_INPUT:
             yield sys.stdin.buffer
         else:
-            with _open_remote(file) if _is_uri(file.path) else _open_local(file) as stream:
+            with _open_remote(file) if is_uri(file.path) else _open_local(file) as stream:
                 yield stream
     except OSError as error:
         raise _unreadable(file.name, error) from error
@@ -94,7 +95,7 @@ def open_input(file: InputFile) -> Iterator[BinaryIO]:
 def _find(name: str, asked: str | None, own: list[Path]) -> Iterator[InputFile]:
     if name == STANDARD_INPUT:
         yield InputFile(name, asked or "text", 0, 0)
-    elif _is_uri(name):
+    elif is_uri(name):
         yield from _find_remote(name, asked)
     elif os.path.isdir(name):
         yield from _some(name, asked, own, _in_folder(Path(name), asked))
@@ -145,7 +146,8 @@ def _open_local(file: InputFile) -> BinaryIO:
     return stream
 
 
-def _is_uri(name: str) -> bool:
+def is_uri(name: str) -> bool:
+    """Whether ``name`` is for pyarrow to open."""
     return "://" in name
 
 
