@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from m3e_runtime.errors import M3EError
+from m3e_runtime.file_names import print_any_name
 
 __all__ = ["run"]
 
@@ -20,6 +21,7 @@ def run(
     argv: Sequence[str] | None,
 ) -> int:
     """Parse ``argv``, run ``command``, and turn expected errors into one line and an exit code."""
+    print_any_name()
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format=f"{parser.prog}: %(message)s", stream=sys.stderr)
     try:

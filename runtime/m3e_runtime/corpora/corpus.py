@@ -27,6 +27,7 @@ from m3e_runtime.corpora.state import JobFolder, PartRecord, forget_job, lock_fo
 from m3e_runtime.corpora.whole import unwritable
 from m3e_runtime.corpora.windows import Counts
 from m3e_runtime.errors import OptionError, ResumeError
+from m3e_runtime.file_names import shown
 
 __all__ = ["Summary", "encode_corpus"]
 
@@ -258,5 +259,5 @@ def _summary(
         skipped=total.skipped,
         partitions=len(partitions),
         resumed=resumed,
-        output=request.output,
+        output=shown(request.output),
     )

@@ -18,6 +18,7 @@ from m3e_runtime.corpora.stored import from_json, to_json
 from m3e_runtime.corpora.whole import TEMPORARY, unwritable, whole_file
 from m3e_runtime.corpora.windows import Counts
 from m3e_runtime.errors import ResumeError
+from m3e_runtime.file_names import shown
 
 __all__ = ["JobFolder", "PartRecord", "forget_job", "is_free", "lock_folder", "remove_job"]
 
@@ -197,12 +198,12 @@ def remove_job(path: Path) -> None:
 
 def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any], above: str = "") -> Iterator[str]:
     """What differs, in words."""
-    for name, before in begun.items():
-        now = asked[name]
+    for name in dict.fromkeys((*begun, *asked)):
+        before, now = begun.get(name), asked.get(name)
         if isinstance(before, dict) and isinstance(now, dict):
             yield from _differences(before, now, f"{above}{name}.")
         elif name == "inputs":
-            yield from _changed_inputs(before, now)
+            yield from _changed_inputs(begun[name], asked[name])
         elif before != now:
             yield f"{above}{name} was {before!r} and is {now!r}"
 
@@ -213,4 +214,4 @@ def _changed_inputs(begun: list[dict[str, Any]], asked: list[dict[str, Any]]) ->
     for before, now in zip(begun, asked, strict=False):
         if before != now:
             what = "has changed" if before["path"] == now["path"] else f"is {now['path']} now"
-            yield f"the input {before['path']} {what}"
+            yield shown(f"the input {before['path']} {what}")
