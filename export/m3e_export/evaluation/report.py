@@ -14,6 +14,7 @@ import numpy as np
 from m3e_export.evaluation.evaluate import Evaluation, Row
 from m3e_export.evaluation.golden import Check
 from m3e_export.evaluation.published import ADA_002
+from m3e_runtime.file_names import shown
 
 __all__ = ["SCHEMA_VERSION", "as_json", "as_markdown", "as_text", "write_files"]
 
@@ -28,7 +29,7 @@ def as_json(found: Evaluation) -> dict[str, Any]:
     """Everything, scores as fractions of one; losses are absent for the contestant they are counted from."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "bundle": str(found.bundle.path),
+        "bundle": shown(found.bundle.path),
         "source": found.bundle.manifest.source.id,
         "mteb": found.mteb,
         "baseline": found.baseline,
