@@ -15,6 +15,7 @@ from m3e_export.request import EXPORTERS, PRECISIONS, ExportRequest
 from m3e_export.targets import TARGETS
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
+from m3e_runtime.file_names import shown
 from m3e_runtime.standard_output import say
 from m3e_runtime.trt import EngineOptions
 
@@ -86,7 +87,7 @@ def default_output(checkpoint: str, suffixes: Sequence[str]) -> Path:
 def as_json(bundle: Bundle) -> dict[str, object]:
     """What a script wants to know of a bundle."""
     return {
-        "bundle": str(bundle.path),
+        "bundle": shown(bundle.path),
         "source": bundle.manifest.source.id,
         "licence": bundle.manifest.licence,
         "artifacts": [

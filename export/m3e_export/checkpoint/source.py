@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from m3e_export.errors import CheckpointError, ExportDependencyError
+from m3e_runtime.file_names import shown
 
 __all__ = ["fetch", "source_name"]
 
@@ -34,7 +35,7 @@ def fetch(checkpoint: str, revision: str | None = None) -> Path:
 
 def source_name(checkpoint: str, folder: Path) -> str:
     """What a manifest calls ``checkpoint``, found in ``folder``: its id, or the folder's name alone."""
-    return checkpoint if checkpoint != str(folder) else folder.resolve().name
+    return shown(checkpoint if checkpoint != str(folder) else folder.resolve().name)
 
 
 def _download(hub_id: str, revision: str | None) -> Path:

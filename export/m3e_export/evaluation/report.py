@@ -19,6 +19,7 @@ from m3e_export.evaluation.published import ADA_002
 from m3e_export.folders import made_folder
 from m3e_runtime.corpora.whole import whole_file
 from m3e_runtime.errors import OutputError
+from m3e_runtime.file_names import shown
 
 __all__ = ["SCHEMA_VERSION", "as_json", "as_markdown", "as_text", "write_files"]
 
@@ -33,7 +34,7 @@ def as_json(found: Evaluation) -> dict[str, Any]:
     """Everything, scores as fractions of one; losses are absent for the contestant they are counted from."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "bundle": str(found.bundle.path),
+        "bundle": shown(found.bundle.path),
         "source": found.bundle.manifest.source.id,
         "mteb": found.mteb,
         "baseline": found.baseline,

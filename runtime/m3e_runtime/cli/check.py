@@ -16,6 +16,7 @@ from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.file_names import shown
 from m3e_runtime.manifest import Artifact
 from m3e_runtime.outputs import normalize
 from m3e_runtime.progress import progress_bar
@@ -65,7 +66,7 @@ def _command(options: argparse.Namespace) -> int:
     results = [check_artifact(bundle, artifact, options.threads) for artifact in artifacts]
     passed = all(result["passed"] for result in results)
     if options.json:
-        found = {"bundle": str(bundle.path), "passed": passed, "artifacts": results, "not_run": not_run}
+        found = {"bundle": shown(bundle.path), "passed": passed, "artifacts": results, "not_run": not_run}
         say(json.dumps(found))
     else:
         say(f"{bundle.path}: {len(entries)} files, hashes match")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from m3e_runtime import standard_output
 from m3e_runtime.errors import M3EError, OutputError
+from m3e_runtime.file_names import print_any_name
 
 __all__ = ["run"]
 
@@ -26,6 +27,7 @@ def run(
     Exit codes: the command's, or the error's (:mod:`m3e_runtime.errors`); 1 where the system refuses to
     write; 130 after an interrupt. A reader of standard output that goes away is no error.
     """
+    print_any_name()
     try:
         options = parser.parse_args(argv)
     except SystemExit as stopped:  # --help, which is printed now

@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="INPUT",
         nargs="*",
         default=["-"],
-        help="files, folders, patterns or URIs (s3://…), UTF-8 (default: standard input)",
+        help="files, folders, patterns or URIs (s3://...) (default: standard input)",
     )
     parser.add_argument(
         "-o",
@@ -86,12 +86,22 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--format", choices=FORMATS, help="default: by suffix; text, one a line, where that tells nothing"
     )
-    group.add_argument("--field", metavar="NAME", help=f"column of the texts (default: {DEFAULT_FIELD})")
+    group.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="of text, CSV and JSON Lines: gb18030 or another superset of ASCII (default: utf-8)",
+    )
+    group.add_argument(
+        "--field",
+        metavar="NAME",
+        help=f"column of the texts (default: {DEFAULT_FIELD}); doc.body is body inside of doc",
+    )
     group.add_argument(
         "--keep",
         nargs="+",
         metavar="NAME",
-        help="columns to store beside the vectors (default: none, but .jsonl to .jsonl keeps all)",
+        help="columns to store beside the vectors, those that only folders name (lang=zh/) too "
+        "(default: none, but .jsonl to .jsonl keeps all)",
     )
     group.add_argument("--drop-text", action="store_true", help="do not store the texts")
     group.add_argument(
@@ -190,6 +200,7 @@ def _command(options: argparse.Namespace) -> int:
             inputs=tuple(options.inputs),
             output=options.output,
             format=options.format,
+            encoding=options.encoding,
             field=options.field,
             keep=None if options.keep is None else tuple(options.keep),
             drop_text=options.drop_text,

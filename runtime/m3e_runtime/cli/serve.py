@@ -15,6 +15,7 @@ from pathlib import Path
 
 from m3e_runtime.cli.common import run
 from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.file_names import shown
 from m3e_runtime.scheduling import QueueLimits
 from m3e_runtime.serve.settings import BYTES_OF_A_TEXT, ModelSource, ServeSettings
 from m3e_runtime.threads import available_threads
@@ -225,8 +226,8 @@ def _model_source(bundle: str) -> ModelSource:
     if separator and not Path(bundle).exists():
         if not name or not path:
             raise OptionError(f"{bundle}: write NAME=BUNDLE.")
-        return ModelSource(name, Path(path))
-    return ModelSource(Path(bundle).resolve().name, Path(bundle))
+        return ModelSource(shown(name), Path(path))
+    return ModelSource(shown(Path(bundle).resolve().name), Path(bundle))
 
 
 def _alias(text: str) -> tuple[str, str]:
@@ -265,7 +266,7 @@ def _announce(bound: socket.socket, settings: ServeSettings) -> None:
         logger.warning("other machines can use this service without a key; see --api-key-file")
     where = address if isinstance(address, str) else f"http://{_url_host(address[0])}:{address[1]}"
     models = [model.name for model in settings.models]
-    logger.info("listening", extra={"fields": {"address": where, "models": models}})
+    logger.info("listening", extra={"fields": {"address": shown(where), "models": models}})
 
 
 def _url_host(host: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from m3e_runtime.corpora.arrow import import_arrow
+from m3e_runtime.corpora.nested import without_value
 from m3e_runtime.corpora.reading import Reading
 from m3e_runtime.corpora.values import JSON_MARK, misfit
 
@@ -81,8 +82,8 @@ class _Records:
 
     def _record(self, text: str, values: Mapping[str, Any] | None) -> Mapping[str, Any]:
         reading, values = self.reading, values or {}
-        if reading.keep is None and reading.field in values:  # an object, whose order is kept
-            return {k: v for k, v in values.items() if k != reading.field} if reading.drop_text else values
+        if reading.keep is None and values:  # an object, whose order is kept
+            return without_value(values, reading.field) if reading.drop_text else values
         record = {} if reading.drop_text else {reading.field: text}
         return record | {name: values.get(name) for name in reading.columns}
 

@@ -26,6 +26,7 @@ from m3e_runtime.corpora.state import JobFolder, PartRecord, forget_job, lock_fo
 from m3e_runtime.corpora.whole import unwritable
 from m3e_runtime.corpora.windows import Counts
 from m3e_runtime.errors import OptionError, ResumeError
+from m3e_runtime.file_names import shown
 from m3e_runtime.standard_output import discard
 
 __all__ = ["Summary", "encode_corpus"]
@@ -95,6 +96,8 @@ def _check_fields(request: CorpusRequest, inputs: tuple[InputFile, ...]) -> None
     for option, given in (("--field", request.field), ("--prompt-field", request.prompt_field)):
         if given is not None and all(file.format == "text" for file in inputs):
             raise OptionError(f"{option} names a column, and the input is read as text; add --format jsonl.")
+    if request.encoding is not None and all(file.format == "parquet" for file in inputs):
+        raise OptionError("--encoding is for text, CSV and JSON Lines; the texts of Parquet are UTF-8.")
 
 
 def _make_job(request: CorpusRequest, target: Target, inputs: tuple[InputFile, ...], engine: Engine) -> Job:
@@ -103,7 +106,7 @@ def _make_job(request: CorpusRequest, target: Target, inputs: tuple[InputFile, .
         runtime=m3e_runtime.__version__,
         bundle=bundle,
         inputs=inputs,
-        reading=request.reading(target.part_format),
+        reading=request.reading(target.part_format, inputs),
         vectors=vectors,
         prompt=prompt,
         over_long=request.over_long,
@@ -259,5 +262,5 @@ def _summary(
         skipped=total.skipped,
         partitions=len(partitions),
         resumed=resumed,
-        output=request.output,
+        output=shown(request.output),
     )

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from m3e_runtime.corpora.arrow import import_arrow
 from m3e_runtime.errors import OptionError, UnreadableInputError
+from m3e_runtime.file_names import shown
 
-__all__ = ["FORMATS", "STANDARD_INPUT", "InputFile", "find_inputs", "open_input"]
+__all__ = ["FORMATS", "STANDARD_INPUT", "InputFile", "find_inputs", "is_uri", "open_input"]
 
 STANDARD_INPUT = "-"
 
@@ -30,6 +32,9 @@ _SUFFIXES = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
+_AS_IT_IS = "/!$&'()*+,;=:@~"
+"""What may be in the path of a URI; see RFC 3986, section 3.3."""
+
 _BUFFER = 1 << 20
 
 
@@ -47,7 +52,7 @@ class InputFile(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """For messages."""
-        return "standard input" if self.path == STANDARD_INPUT else self.path
+        return "standard input" if self.path == STANDARD_INPUT else shown(self.path)
 
 
 def find_inputs(
@@ -85,7 +90,7 @@ def open_input(file: InputFile) -> Iterator[BinaryIO]:
         if file.path == STANDARD_INPUT:
             yield sys.stdin.buffer
         else:
-            with _open_remote(file) if _is_uri(file.path) else _open_local(file) as stream:
+            with _open_remote(file) if is_uri(file.path) else _open_local(file) as stream:
                 yield stream
     except OSError as error:
         raise _unreadable(file.name, error) from error
@@ -94,7 +99,7 @@ def open_input(file: InputFile) -> Iterator[BinaryIO]:
 def _find(name: str, asked: str | None, own: list[Path]) -> Iterator[InputFile]:
     if name == STANDARD_INPUT:
         yield InputFile(name, asked or "text", 0, 0)
-    elif _is_uri(name):
+    elif is_uri(name):
         yield from _find_remote(name, asked)
     elif os.path.isdir(name):
         yield from _some(name, asked, own, _in_folder(Path(name), asked))
@@ -118,7 +123,7 @@ def _some(name: str, asked: str | None, own: list[Path], found: Iterable[str]) -
         if not any(Path(each).absolute().is_relative_to(path) for path in own)
     ]
     if not files:
-        raise UnreadableInputError(f"{name}: no file there that is {_wanted(asked)}.")
+        raise UnreadableInputError(f"{shown(name)}: no file there that is {_wanted(asked)}.")
     yield from files
 
 
@@ -145,7 +150,8 @@ def _open_local(file: InputFile) -> BinaryIO:
     return stream
 
 
-def _is_uri(name: str) -> bool:
+def is_uri(name: str) -> bool:
+    """Whether ``name`` is for pyarrow to open."""
     return "://" in name
 
 
@@ -155,24 +161,34 @@ def _find_remote(uri: str, asked: str | None) -> Iterator[InputFile]:
     base, mark, query = uri.partition("?")
     if path.strip("/"):
         base, path = base.rstrip("/"), path.rstrip("/")  # a folder may be given with a slash at its end
-    root = base.removesuffix(path)
+    root = _above(base, path)
     try:
         info = system.get_file_info(path)
         below = [info]
         if info.type == fs.FileType.Directory:
             below = system.get_file_info(fs.FileSelector(path, recursive=True))
-    except OSError as error:
+        below.sort(key=lambda each: str(each.path))
+    except (OSError, ValueError) as error:  # a ValueError: a name that is not UTF-8
         raise _unreadable(uri, error) from error
     files = [
         InputFile(
-            root + each.path + mark + query, _format(each.path, asked), each.size or 0, each.mtime_ns or 0
+            root + quote(each.path, _AS_IT_IS) + mark + query,
+            _format(each.path, asked),
+            each.size or 0,
+            each.mtime_ns or 0,
         )
-        for each in sorted(below, key=lambda each: str(each.path))
+        for each in below
         if each.type == fs.FileType.File and (each is info or _visible(each.path[len(path) :], asked))
     ]
     if not files:
         raise UnreadableInputError(f"{uri}: no file there that is {_wanted(asked)}.")
     yield from files
+
+
+def _above(uri: str, path: str) -> str:
+    """What is before the path in a URI, in which characters of the path may be encoded."""
+    found = (uri[:at] for at in range(len(uri)) if unquote(uri[at:]) == path)
+    return next(found, uri.removesuffix(path))
 
 
 def _visible(path: str, asked: str | None) -> bool:
@@ -192,16 +208,17 @@ def _resolve(uri: str) -> tuple[Any, str]:
     try:
         system, path = fs.FileSystem.from_uri(uri)
     except (OSError, ValueError) as error:
-        raise UnreadableInputError(f"{uri}: cannot be read ({error}).") from error
+        raise _unreadable(uri, error) from error
     return system, path
 
 
 def _check_unchanged(file: InputFile, size: int, modified: int) -> None:
     if (size, modified) != (file.size, file.modified):
         raise UnreadableInputError(
-            f"{file.path}: has changed since the job began; begin it anew with --force."
+            f"{file.name}: has changed since the job began; begin it anew with --force."
         )
 
 
-def _unreadable(name: str, error: OSError) -> UnreadableInputError:
-    return UnreadableInputError(f"{name}: cannot be read ({error.strerror or error}).")
+def _unreadable(name: str, error: OSError | ValueError) -> UnreadableInputError:
+    reason = getattr(error, "strerror", None) or error
+    return UnreadableInputError(f"{shown(name)}: cannot be read ({reason}).")

@@ -60,9 +60,11 @@ def _json_lines(parts: Sequence[Path], rows: int, job: Job, stream: BinaryIO) ->
 def _parquet(parts: Sequence[Path], rows: int, job: Job, stream: BinaryIO) -> None:
     del rows, job
     parquet = import_arrow("Parquet", "parquet")
-    with open_parquet(stream, parquet.read_schema(parts[0])) as writer:
+    with parts[0].open("rb") as first:  # opened here: pyarrow takes no path that is not UTF-8
+        schema = parquet.read_schema(first)
+    with open_parquet(stream, schema) as writer:
         for part in parts:
-            with parquet.ParquetFile(part) as source:
+            with part.open("rb") as file, parquet.ParquetFile(file) as source:
                 for number in range(source.num_row_groups):
                     writer.write_table(source.read_row_group(number))
 

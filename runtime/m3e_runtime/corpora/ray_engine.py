@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from m3e_runtime.backends.choice import is_for_gpu
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.corpora.cluster import Machine, plan_workers
@@ -19,6 +17,7 @@ from m3e_runtime.corpora.request import CorpusRequest
 from m3e_runtime.corpora.shipping import pack_bundle
 from m3e_runtime.corpora.slices import Partition
 from m3e_runtime.corpora.state import JobFolder, PartRecord
+from m3e_runtime.corpora.stored import from_json, to_json
 from m3e_runtime.corpora.windows import Counts
 from m3e_runtime.corpora.worker import Outcome, PartitionWorker, WorkerSpec, describe
 from m3e_runtime.encoder import Encoder
@@ -108,7 +107,7 @@ class RayEngine:
         )
         sizes = {each.number: each.size for each in partitions}
         for row in outcomes.iter_rows():
-            record = msgspec.json.decode(row["outcome"], type=Outcome).unwrap()
+            record = from_json(row["outcome"], Outcome).unwrap()
             on_progress(sizes[record.partition], record.counts)
             on_done(record)
 
@@ -174,7 +173,7 @@ class _Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         outcomes = self._worker.run(batch["partition"].tolist())
-        return {"outcome": [msgspec.json.encode(outcome) for outcome in outcomes]}
+        return {"outcome": [to_json(outcome) for outcome in outcomes]}
 
 
 def _wants_gpu(request: CorpusRequest, there_is_one: bool) -> bool:

@@ -6,6 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from m3e_runtime.corpora.encodings import UTF_8
+from m3e_runtime.corpora.folder_columns import FolderType
+
 __all__ = ["DEFAULT_FIELD", "Form", "Reading"]
 
 DEFAULT_FIELD = "text"
@@ -17,7 +20,9 @@ Form = Literal["nothing", "records", "columns"]
 class Reading(msgspec.Struct, frozen=True):
     """The columns of the texts and their prompts, those to keep, and the form in which they are stored.
 
-    ``keep`` of None is everything that a JSON object holds in a record, and nothing elsewhere.
+    ``keep`` of None is everything that a JSON object holds in a record, and nothing elsewhere. ``encoding``
+    is that of text, CSV and JSON Lines. ``folder_types`` has those of ``columns`` that folders name; a file's
+    own column of the same name goes before.
     """
 
     field: str = DEFAULT_FIELD
@@ -25,6 +30,8 @@ class Reading(msgspec.Struct, frozen=True):
     keep: tuple[str, ...] | None = None
     drop_text: bool = False
     form: Form = "nothing"
+    encoding: str = UTF_8
+    folder_types: dict[str, FolderType] = {}
 
     @property
     def texts(self) -> tuple[str, ...]:

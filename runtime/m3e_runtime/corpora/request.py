@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.corpora.arrow import import_arrow
+from m3e_runtime.corpora.encodings import UTF_8, encoding_of
 from m3e_runtime.corpora.faiss_index import DEFAULT_INDEX, import_faiss
-from m3e_runtime.corpora.inputs import STANDARD_INPUT
+from m3e_runtime.corpora.folder_columns import folder_types
+from m3e_runtime.corpora.inputs import STANDARD_INPUT, InputFile
 from m3e_runtime.corpora.reading import DEFAULT_FIELD, Form, Reading
 from m3e_runtime.corpora.sinks.parquet import EMBEDDING
 from m3e_runtime.corpora.state import JobFolder, is_free
@@ -42,8 +46,10 @@ class CorpusRequest:
         output: a file that ends in .npy, .parquet, .jsonl or .faiss, a folder of Parquet parts if it ends
             with a slash, or ``-`` for JSON Lines on standard output.
         format: of the inputs, by default what their suffixes say.
-        field: the column of the texts, ``text`` by default.
-        keep: columns to keep beside the vectors. By default objects of JSON Lines are kept whole in .jsonl.
+        encoding: of text, CSV and JSON Lines, UTF-8 by default; a superset of ASCII, e.g. ``gb18030``.
+        field: the column of the texts, ``text`` by default. ``doc.body`` is a field inside of another.
+        keep: columns to keep beside the vectors, also such that only the folders of the inputs name, as in
+            ``lang=zh/part-0.parquet``. By default objects of JSON Lines are kept whole in .jsonl.
         drop_text: do not store the texts.
         on_error: ``fail`` at the first row that cannot be encoded, or ``skip`` and report them.
         over_long: what to do with texts of more tokens than the model takes.
@@ -69,6 +75,7 @@ class CorpusRequest:
     inputs: tuple[str, ...]
     output: str
     format: str | None = None
+    encoding: str | None = None
     field: str | None = None
     keep: tuple[str, ...] | None = None
     drop_text: bool = False
@@ -91,11 +98,22 @@ class CorpusRequest:
     force: bool = False
     show_progress: bool | None = None
 
-    def reading(self, part_format: str) -> Reading:
-        """What is taken from the input for parts of a format."""
-        return Reading(
-            self.field or DEFAULT_FIELD, self.prompt_field, self.keep, self.drop_text, _FORMS[part_format]
+    def reading(self, part_format: str, inputs: Sequence[InputFile] = ()) -> Reading:
+        """What is taken from the inputs for parts of a format.
+
+        Raises:
+            OptionError: an encoding that cannot be used.
+            UnreadableInputError: a column that folders name has a value that is not UTF-8.
+        """
+        reading = Reading(
+            self.field or DEFAULT_FIELD,
+            self.prompt_field,
+            self.keep,
+            self.drop_text,
+            _FORMS[part_format],
+            encoding_of(self.encoding or UTF_8),
         )
+        return msgspec.structs.replace(reading, folder_types=folder_types(inputs, reading.columns))
 
     def check(self) -> Target:
         """Find out before any work what can be wrong with the options alone; returns where the output goes.
@@ -105,6 +123,7 @@ class CorpusRequest:
             EngineMissingError: a package that the output needs is not installed.
         """
         target = Target.of(self.output)
+        encoding_of(self.encoding or UTF_8)
         if self.resume and self.force:
             raise OptionError(
                 "--resume goes on with what was begun and --force forgets it; give one of them."

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from m3e_runtime.corpora.arrow import import_arrow
 from m3e_runtime.corpora.engines import Settings
 from m3e_runtime.corpora.request import CorpusRequest
 from m3e_runtime.corpora.shipping import pack_bundle
 from m3e_runtime.corpora.slices import Partition
 from m3e_runtime.corpora.state import JobFolder, PartRecord
+from m3e_runtime.corpora.stored import from_json, to_json
 from m3e_runtime.corpora.windows import Counts
 from m3e_runtime.corpora.worker import Outcome, PartitionWorker, WorkerSpec, describe
 from m3e_runtime.encoder import Encoder
@@ -67,7 +66,7 @@ class SparkEngine:
         """See :class:`m3e_runtime.corpora.engines.Engine`; one of the machines is asked."""
         ask = functools.partial(_describe, self._request, self._files)
         (row,) = self._collect(ask, 1)
-        return msgspec.json.decode(row, type=Settings)
+        return from_json(row, Settings)
 
     def run(
         self,
@@ -87,7 +86,7 @@ class SparkEngine:
         work = functools.partial(_compute, run, [each.number for each in partitions])
         sizes = {each.number: each.size for each in partitions}
         for row in self._collect(work, len(partitions)):
-            record = msgspec.json.decode(row, type=PartRecord)
+            record = from_json(row, PartRecord)
             on_progress(sizes[record.partition], record.counts)
             on_done(record)
 
@@ -109,7 +108,7 @@ class SparkEngine:
             return [bytes(row.answer) for row in frame.collect()]
         except Exception as error:  # what a task raised arrives in one of several classes, as text
             if failure := _FAILURE.search(str(error)):
-                msgspec.json.decode(failure[1], type=Outcome).unwrap()
+                from_json(failure[1], Outcome).unwrap()
             raise
 
 
@@ -177,14 +176,14 @@ def _compute(run: _Run, numbers: Sequence[int], batches: Iterator[Any]) -> Itera
             with _telling_errors():
                 (outcome,) = run.worker().run([numbers[index]])
                 record = outcome.unwrap()
-            yield _answer(msgspec.json.encode(record))
+            yield _answer(to_json(record))
 
 
 def _describe(request: CorpusRequest, files: Any, batches: Iterator[Any]) -> Iterator[Any]:
     for _ in batches:
         with _telling_errors():
             settings = describe(_worker_spec(request, files))
-        yield _answer(msgspec.json.encode(settings))
+        yield _answer(to_json(settings))
 
 
 @contextmanager
@@ -194,7 +193,7 @@ def _telling_errors() -> Iterator[None]:
         yield
     except M3EError as error:
         outcome = Outcome(error=type(error).__name__, message=str(error))
-        raise RuntimeError(f"m3e-outcome {msgspec.json.encode(outcome).decode()}") from error
+        raise RuntimeError(f"m3e-outcome {to_json(outcome).decode()}") from error
 
 
 def _answer(content: bytes) -> Any:

@@ -14,9 +14,11 @@ import msgspec
 from m3e_runtime.corpora.job import Job, Plan
 from m3e_runtime.corpora.lock import locked
 from m3e_runtime.corpora.rows import BadRow
+from m3e_runtime.corpora.stored import from_json, to_json
 from m3e_runtime.corpora.whole import TEMPORARY, unwritable, whole_file
 from m3e_runtime.corpora.windows import Counts
 from m3e_runtime.errors import ResumeError
+from m3e_runtime.file_names import shown
 
 __all__ = ["JobFolder", "PartRecord", "forget_job", "is_free", "lock_folder", "remove_job"]
 
@@ -57,7 +59,7 @@ class JobFolder:
             M3EError: it cannot be written.
         """
         with whole_file(path / _STATE / _JOB) as stream:
-            stream.write(_to_json(_Stored(job, plan)))
+            stream.write(to_json(_Stored(job, plan), indent=1) + b"\n")
         return JobFolder(path, job, plan)
 
     @staticmethod
@@ -69,10 +71,10 @@ class JobFolder:
         """
         file = path / _STATE / _JOB
         try:
-            stored = msgspec.json.decode(file.read_bytes(), type=_Stored)
+            stored = from_json(file.read_bytes(), _Stored)
         except OSError as error:
             raise ResumeError(f"{path}: no job was begun there ({error.strerror}).") from error
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             raise ResumeError(
                 f"{file}: not a job of this version ({error}); begin anew with --force."
             ) from error
@@ -100,8 +102,8 @@ class JobFolder:
         """The partitions that are done: the record is there, and the part has its size."""
         records = {}
         for file in (self.path / _STATE / _RECORDS).glob("*.json"):
-            with contextlib.suppress(OSError, msgspec.DecodeError):
-                record = msgspec.json.decode(file.read_bytes(), type=PartRecord)
+            with contextlib.suppress(OSError, ValueError):
+                record = from_json(file.read_bytes(), PartRecord)
                 if self.part(record.partition).stat().st_size == record.size:
                     records[record.partition] = record
         return records
@@ -123,7 +125,7 @@ class JobFolder:
         """
         record = PartRecord(number, self.part(number).stat().st_size, counts, tuple(bad))
         with whole_file(self.path / _STATE / _RECORDS / f"{number}.json") as stream:
-            stream.write(_to_json(record))
+            stream.write(to_json(record, indent=1) + b"\n")
         return record
 
     def complete(self) -> None:
@@ -196,12 +198,12 @@ def remove_job(path: Path) -> None:
 
 def _differences(begun: Mapping[str, Any], asked: Mapping[str, Any], above: str = "") -> Iterator[str]:
     """What differs, in words."""
-    for name, before in begun.items():
-        now = asked[name]
+    for name in dict.fromkeys((*begun, *asked)):
+        before, now = begun.get(name), asked.get(name)
         if isinstance(before, dict) and isinstance(now, dict):
             yield from _differences(before, now, f"{above}{name}.")
         elif name == "inputs":
-            yield from _changed_inputs(before, now)
+            yield from _changed_inputs(begun[name], asked[name])
         elif before != now:
             yield f"{above}{name} was {before!r} and is {now!r}"
 
@@ -212,8 +214,4 @@ def _changed_inputs(begun: list[dict[str, Any]], asked: list[dict[str, Any]]) ->
     for before, now in zip(begun, asked, strict=False):
         if before != now:
             what = "has changed" if before["path"] == now["path"] else f"is {now['path']} now"
-            yield f"the input {before['path']} {what}"
-
-
-def _to_json(content: msgspec.Struct) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
+            yield shown(f"the input {before['path']} {what}")

@@ -13,6 +13,7 @@ JSON_MARK = b"m3e.json"
 """In a field's metadata: its strings are JSON."""
 
 _INT64 = range(-(1 << 63), 1 << 63)
+_INTEGERS = {"int32": range(-(1 << 31), 1 << 31), "int64": _INT64}
 
 
 def infer_field(name: str, values: Iterable[Any]) -> Any:
@@ -35,7 +36,7 @@ def infer_field(name: str, values: Iterable[Any]) -> Any:
 
 
 def misfit(value: Any, field: Any) -> str | None:
-    """Why ``value`` cannot be stored in a column of one of the types of :func:`infer_field`, or None."""
+    """Why ``value`` cannot be stored in a column of :func:`infer_field`, or of a folder's int32; or None."""
     if value is None or _fits(value, str(field.type)):
         return None
     return (
@@ -46,8 +47,8 @@ def misfit(value: Any, field: Any) -> str | None:
 def _fits(value: Any, arrow_type: str) -> bool:
     if arrow_type == "bool":
         return isinstance(value, bool)
-    if arrow_type == "int64":
-        return type(value) is int and value in _INT64
+    if arrow_type in _INTEGERS:
+        return type(value) is int and value in _INTEGERS[arrow_type]
     if arrow_type == "double":
         return type(value) in (int, float)
     return arrow_type == "string" and isinstance(value, str)

@@ -28,6 +28,9 @@ WINDOW_BYTES = 16 << 20
 PACKED_TASK_TOKENS = 4096
 """Tokens of a task for an engine that needs no padding: so few that threads end almost together."""
 
+_SKIP_BAD = "With --on-error skip such rows are left out and reported."
+_SKIP_LONG = "With --over-long skip such rows are left out and reported, with --over-long truncate cut."
+
 OverLong = Literal["truncate", "skip", "fail"]
 OnError = Literal["fail", "skip"]
 
@@ -115,7 +118,7 @@ def windows_of(
     window = _OpenWindow(encoder, prefix, over_long)
     for each in rows:
         if each.bad and on_error == "fail":
-            raise InvalidTextError(str(each.bad[0]))
+            raise InvalidTextError(f"{each.bad[0]} {_SKIP_BAD}")
         if window.is_full(len(each.texts)):
             yield window.close(partition, last=False)
             window = _OpenWindow(encoder, prefix, over_long)
@@ -161,7 +164,7 @@ class _OpenWindow:
     def _leave_out(self, rows: Rows, cut: list[int]) -> Rows:
         problem = f"longer than {self.encoder.max_seq_length} tokens."
         if self.over_long == "fail":
-            raise InvalidTextError(str(rows.locate(rows.numbers[cut[0]], problem)))
+            raise InvalidTextError(f"{rows.locate(rows.numbers[cut[0]], problem)} {_SKIP_LONG}")
         return rows.without(cut, problem)
 
     def close(self, partition: int, last: bool) -> Window:

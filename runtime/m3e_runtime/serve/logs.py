@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from m3e_runtime.file_names import shown
+
 __all__ = ["JsonFormatter", "configure_logging"]
 
 
@@ -21,12 +23,12 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": shown(record.getMessage()),
             "pid": record.process,
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
-            content["exception"] = self.formatException(record.exc_info)
+            content["exception"] = shown(self.formatException(record.exc_info))
         return orjson.dumps(content, default=str).decode()
 
 

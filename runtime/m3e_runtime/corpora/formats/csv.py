@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from m3e_runtime.corpora.arrow import import_arrow
 from m3e_runtime.corpora.beside import Beside, ParsedRow
+from m3e_runtime.corpora.folder_columns import FolderValue, folder_field, folder_values
 from m3e_runtime.corpora.formats.columns import check_columns
-from m3e_runtime.corpora.formats.lines import TOO_LONG, LineNumbers, RawLine, not_utf8, read_lines
+from m3e_runtime.corpora.formats.lines import TOO_LONG, LineNumbers, RawLine, read_lines, undecodable
 from m3e_runtime.corpora.formats.rows import into_chunks
 from m3e_runtime.corpora.inputs import STANDARD_INPUT, InputFile, open_input
 from m3e_runtime.corpora.reading import Reading
@@ -29,10 +30,13 @@ class CsvFormat:
     declares_types = True
 
     def fields(self, file: InputFile, reading: Reading) -> list[Any]:
-        """All strings."""
-        del file
+        """All strings, but for those that only folders name."""
         arrow = import_arrow("Parquet")
-        return [arrow.field(name, arrow.string()) for name in reading.columns]
+        others = self._not_in_header(file, reading)
+        return [
+            folder_field(name, reading.folder_types) if name in others else arrow.field(name, arrow.string())
+            for name in reading.columns
+        ]
 
     def slices(self, index: int, file: InputFile, reading: Reading, target: int) -> Iterator[Slice]:
         """Byte ranges that end where a record does, which only reading all of the file can tell."""
@@ -40,9 +44,8 @@ class CsvFormat:
             yield Slice(index, 0, None, 0)
             return
         with open_input(file) as stream:
-            records = _Records(read_lines(stream, Slice(index, 0, None, 0)), self.delimiter)
-            header = _header(records, file)
-            check_columns(header, file, reading)
+            records = self._records(stream, Slice(index, 0, None, 0), reading)
+            check_columns(_header(records, file), file, reading)
             start = stop = records.end
             for record in records:
                 if record.end - start > target and stop > start:
@@ -55,17 +58,25 @@ class CsvFormat:
         """The records of a range, under the header of the file."""
         numbers = LineNumbers(file, piece.start)
         with open_input(file) as stream:
-            if piece.stop is None:
-                records = _Records(read_lines(stream, piece), self.delimiter)
-                header = _header(records, file)
-            else:
-                header = _header(
-                    _Records(read_lines(stream, Slice(piece.file, 0, None, 0)), self.delimiter), file
-                )
-                records = _Records(read_lines(stream, piece), self.delimiter)
+            records = self._records(stream, Slice(piece.file, 0, None, 0), reading)
+            header = _header(records, file)
+            if piece.stop is not None:
+                records = self._records(stream, piece, reading)
             check_columns(header, file, reading)
-            parsed = (_parse(record, header, reading) for record in records)
+            values = folder_values(file, reading.folder_types)
+            parsed = (_parse(record, header, reading, values) for record in records)
             yield from into_chunks(parsed, piece.start, reading, beside, numbers.locate)
+
+    def _records(self, stream: BinaryIO, piece: Slice, reading: Reading) -> _Records:
+        return _Records(read_lines(stream, piece, reading.encoding), self.delimiter, reading.encoding)
+
+    def _not_in_header(self, file: InputFile, reading: Reading) -> set[str]:
+        """Columns that only folders name."""
+        if not reading.folder_types:
+            return set()
+        with open_input(file) as stream:
+            header = _header(self._records(stream, Slice(0, 0, None, 0), reading), file)
+        return set(folder_values(file, reading.folder_types)) - set(header)
 
 
 @dataclass(slots=True)
@@ -79,10 +90,11 @@ class _Record:
 class _Records:
     """Records of lines; one that cannot be parsed is a problem, and the next line begins another."""
 
-    def __init__(self, lines: Iterator[RawLine], delimiter: str) -> None:
+    def __init__(self, lines: Iterator[RawLine], delimiter: str, encoding: str) -> None:
         # The limit is the module's: it has no other. Larger than its default, so nobody's file breaks.
         csv.field_size_limit(max(csv.field_size_limit(), ROW_LIMIT))
         self._lines = lines
+        self._encoding = encoding
         self._number = 0
         self.end = 0
         self._problem: str | None = None
@@ -111,10 +123,11 @@ class _Records:
             self._problem = TOO_LONG
             return "\n"
         try:
-            return line.data.decode("utf-8")
+            return line.data.decode(self._encoding)
         except UnicodeDecodeError as error:
-            self._problem = not_utf8(error)
-            return line.data.decode("utf-8", "replace")
+            self._problem = undecodable(error, self._encoding)
+            # As ASCII, for the quotes: in other encodings a character that breaks off takes the line's end.
+            return line.data.decode("ascii", "replace")
 
 
 def _header(records: _Records, file: InputFile) -> list[str]:
@@ -125,7 +138,9 @@ def _header(records: _Records, file: InputFile) -> list[str]:
     return record.values
 
 
-def _parse(record: _Record, header: list[str], reading: Reading) -> ParsedRow:
+def _parse(
+    record: _Record, header: list[str], reading: Reading, folders: Mapping[str, FolderValue]
+) -> ParsedRow:
     row = ParsedRow(record.number, record.end, problem=record.problem)
     if row.problem is None and len(record.values) != len(header):
         row.problem = f"{len(record.values)} fields, and the header has {len(header)}."
@@ -133,5 +148,5 @@ def _parse(record: _Record, header: list[str], reading: Reading) -> ParsedRow:
         values = dict(zip(header, record.values, strict=True))
         row.text = values[reading.field]
         row.prompt = values[reading.prompt_field] if reading.prompt_field is not None else ""
-        row.values = {name: values[name] for name in reading.columns}
+        row.values = {name: values[name] if name in values else folders[name] for name in reading.columns}
     return row

@@ -11,16 +11,18 @@ from typing import Any
 import msgspec
 
 from m3e_runtime.corpora.beside import Beside, ParsedRow
+from m3e_runtime.corpora.folder_columns import FolderValue, folder_field, folder_values
 from m3e_runtime.corpora.formats.lines import (
     TOO_LONG,
     LineNumbers,
     RawLine,
     byte_slices,
-    not_utf8,
     read_lines,
+    undecodable,
 )
 from m3e_runtime.corpora.formats.rows import into_chunks
 from m3e_runtime.corpora.inputs import STANDARD_INPUT, InputFile, open_input
+from m3e_runtime.corpora.nested import OBJECT, value_at
 from m3e_runtime.corpora.reading import Reading
 from m3e_runtime.corpora.rows import Rows
 from m3e_runtime.corpora.slices import Slice
@@ -32,8 +34,6 @@ __all__ = ["JsonLinesFormat"]
 _SAMPLE = 1000
 """Rows from whose values the types of columns are taken."""
 
-_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])  # other fields go to the output as they came
-
 
 class JsonLinesFormat:
     """See :class:`m3e_runtime.corpora.formats.Format`."""
@@ -41,7 +41,7 @@ class JsonLinesFormat:
     declares_types = False
 
     def fields(self, file: InputFile, reading: Reading) -> list[Any]:
-        """Types from the first rows; one without any value there is a string."""
+        """Types from the first rows, or from the folders' names; one without any value is a string."""
         if not reading.columns:
             return []
         if file.path == STANDARD_INPUT:
@@ -50,12 +50,16 @@ class JsonLinesFormat:
                 "are taken from the first rows, before the others are read."
             )
         samples = _sample(file, reading)
-        missing = [name for name in reading.columns if not any(name in sample for sample in samples)]
+        folders = folder_values(file, reading.folder_types)
+        found = {name: [each[name] for each in samples if name in each] for name in reading.columns}
+        missing = [name for name, values in found.items() if not values and name not in folders]
         if missing and samples:
             raise OptionError(f"{file.name}: no {', '.join(map(repr, missing))} in the first rows.")
         return [
-            infer_field(name, [msgspec.json.decode(sample.get(name, b"null")) for sample in samples])
-            for name in reading.columns
+            infer_field(name, [msgspec.json.decode(value) for value in values])
+            if values or name not in folders
+            else folder_field(name, reading.folder_types)
+            for name, values in found.items()
         ]
 
     def slices(self, index: int, file: InputFile, reading: Reading, target: int) -> Iterator[Slice]:
@@ -67,17 +71,21 @@ class JsonLinesFormat:
         """The objects of a range."""
         numbers = LineNumbers(file, piece.start)
         with open_input(file) as stream:
-            parsed = _objects(read_lines(stream, piece), reading)
+            lines = read_lines(stream, piece, reading.encoding)
+            parsed = _objects(lines, reading, folder_values(file, reading.folder_types))
             yield from into_chunks(parsed, piece.start, reading, beside, numbers.locate)
 
 
 def _sample(file: InputFile, reading: Reading) -> list[Mapping[str, Any]]:
     with open_input(file) as stream:
-        rows = itertools.islice(_objects(read_lines(stream, Slice(0, 0, None, 0)), reading), _SAMPLE)
+        lines = read_lines(stream, Slice(0, 0, None, 0), reading.encoding)
+        rows = itertools.islice(_objects(lines, reading, {}), _SAMPLE)
         return [row.values for row in rows if row.values is not None]
 
 
-def _objects(lines: Iterator[RawLine], reading: Reading) -> Iterator[ParsedRow]:
+def _objects(
+    lines: Iterator[RawLine], reading: Reading, folders: Mapping[str, FolderValue]
+) -> Iterator[ParsedRow]:
     for line in lines:
         row, content = ParsedRow(line.number, line.end), line.content
         if content is None:
@@ -85,34 +93,47 @@ def _objects(lines: Iterator[RawLine], reading: Reading) -> Iterator[ParsedRow]:
         elif not content.strip():
             continue
         else:
-            _parse(row, content, reading)
+            _parse(row, content, reading, folders)
         yield row
 
 
-def _parse(row: ParsedRow, line: bytes, reading: Reading) -> None:
+def _parse(row: ParsedRow, line: bytes, reading: Reading, folders: Mapping[str, FolderValue]) -> None:
     try:
-        text = line.decode("utf-8")
+        text = line.decode(reading.encoding)
     except UnicodeDecodeError as error:
-        row.problem = not_utf8(error)
+        row.problem = undecodable(error, reading.encoding)
         return
     try:
-        row.values = _decoder.decode(text)
+        values = OBJECT.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         row.problem = _why_not_an_object(text, error)
         return
-    row.text = _string(row, reading.field, "--field")
+    row.values = values if reading.keep is None else _kept(values, reading, folders)
+    row.text = _string(row, values, reading.field, "--field")
     if reading.prompt_field is not None and row.problem is None:
-        row.prompt = _string(row, reading.prompt_field, "--prompt-field")
+        row.prompt = _string(row, values, reading.prompt_field, "--prompt-field")
 
 
-def _string(row: ParsedRow, field: str, option: str) -> str:
-    values = row.values or {}
-    if field not in values:
+def _kept(
+    values: Mapping[str, Any], reading: Reading, folders: Mapping[str, FolderValue]
+) -> Mapping[str, Any]:
+    """The columns to keep that there are; what a folder says is for an object that says nothing itself."""
+    kept = dict(folders)
+    for name in reading.columns:
+        found = value_at(values, name)
+        if found is not None:
+            kept[name] = found
+    return kept
+
+
+def _string(row: ParsedRow, values: Mapping[str, Any], field: str, option: str) -> str:
+    value = value_at(values, field)
+    if value is None:
         known = ", ".join(map(repr, values)) or "none"
         row.problem = f"no field {field!r} (the fields are: {known}); name it with {option}."
         return ""
     try:
-        return msgspec.json.decode(values[field], type=str)
+        return msgspec.json.decode(value, type=str)
     except msgspec.DecodeError as error:
         row.problem = f"field {field!r} is not a string ({error})."
         return ""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import codecs
 import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from m3e_runtime.corpora.encodings import byte_order_mark
 from m3e_runtime.corpora.inputs import STANDARD_INPUT, InputFile, open_input
 from m3e_runtime.corpora.rows import ROW_LIMIT, BadRow
 from m3e_runtime.corpora.slices import Slice
 
-__all__ = ["TOO_LONG", "LineNumbers", "RawLine", "byte_slices", "not_utf8", "read_lines"]
+__all__ = ["TOO_LONG", "LineNumbers", "RawLine", "byte_slices", "read_lines", "undecodable"]
 
 TOO_LONG = f"longer than {ROW_LIMIT >> 20} MiB."
 
@@ -63,8 +63,8 @@ def byte_slices(index: int, file: InputFile, target: int) -> Iterator[Slice]:
         yield Slice(index, start, stop, stop - start)
 
 
-def read_lines(stream: BinaryIO, piece: Slice) -> Iterator[RawLine]:
-    """The lines that begin in ``piece``; only LF ends a line."""
+def read_lines(stream: BinaryIO, piece: Slice, encoding: str) -> Iterator[RawLine]:
+    """The lines that begin in ``piece``; only LF ends a line, in every encoding that is taken."""
     at = _first_line(stream, piece.start)
     number = 0
     while piece.stop is None or at < piece.stop:
@@ -76,18 +76,18 @@ def read_lines(stream: BinaryIO, piece: Slice) -> Iterator[RawLine]:
         if len(line) > ROW_LIMIT and not line.endswith(b"\n"):
             at, data = at + _skip_line(stream), None
         elif at == len(line):
-            data = line.removeprefix(codecs.BOM_UTF8)
+            data = line.removeprefix(byte_order_mark(encoding))
             if not data:
                 return
         number += 1
         yield RawLine(number, data, at)
 
 
-def not_utf8(error: UnicodeDecodeError) -> str:
+def undecodable(error: UnicodeDecodeError, encoding: str) -> str:
     """What to say of a line that cannot be decoded."""
     return (
-        f"not UTF-8 ({error.reason} at byte {error.start + 1} of the line); "
-        "convert the input first, e.g. `iconv -f GB18030 -t UTF-8`."
+        f"not {encoding.upper()} ({error.reason} at byte {error.start + 1} of the line); "
+        "name the encoding of the file, e.g. with --encoding gb18030."
     )
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from m3e_runtime.corpora.arrow import import_arrow
 from m3e_runtime.corpora.beside import Beside
+from m3e_runtime.corpora.folder_columns import folder_field, folder_values
 from m3e_runtime.corpora.formats.columns import check_columns
 from m3e_runtime.corpora.formats.lines import TOO_LONG
 from m3e_runtime.corpora.inputs import STANDARD_INPUT, InputFile, open_input
+from m3e_runtime.corpora.nested import column_at, dotted_names, field_at
 from m3e_runtime.corpora.reading import Reading
 from m3e_runtime.corpora.rows import CHUNK_BYTES, CHUNK_ROWS, ROW_LIMIT, BadRow, Rows
 from m3e_runtime.corpora.slices import Slice
@@ -32,7 +34,7 @@ class ParquetFormat:
         """As the file has them."""
         with _opened(file) as parquet:
             _check_texts(parquet.schema_arrow, file, reading)
-            return [parquet.schema_arrow.field(name) for name in reading.columns]
+            return [_field(parquet.schema_arrow, name, reading) for name in reading.columns]
 
     def slices(self, index: int, file: InputFile, reading: Reading, target: int) -> Iterator[Slice]:
         """Ranges of rows within row groups."""
@@ -74,13 +76,22 @@ def _opened(file: InputFile) -> Iterator[Any]:
 
 
 def _check_texts(schema: Any, file: InputFile, reading: Reading) -> None:
-    check_columns(schema.names, file, reading)
+    check_columns(schema.names, file, reading, list(dotted_names(schema)))
     for name in reading.texts:
-        found = schema.field(name).type
+        found = field_at(schema, name)[-1].type
         if not _holds_text(found):
             raise UnreadableInputError(
                 f"{file.name}: column {name!r} holds {found}, not texts; name that of the texts with --field."
             )
+
+
+def _field(schema: Any, name: str, reading: Reading) -> Any:
+    """The field of a column to keep; one inside of a struct gets its whole name, and may be null with it."""
+    path = field_at(schema, name)
+    if not path:
+        return folder_field(name, reading.folder_types)
+    nullable = any(field.nullable for field in path)
+    return path[-1].with_name(name).with_nullable(nullable)
 
 
 def _holds_text(found: Any) -> bool:
@@ -108,7 +119,7 @@ def _batches(parquet: Any, piece: Slice, reading: Reading) -> Iterator[Any]:
     for batch in parquet.iter_batches(
         batch_size=max(1, min(CHUNK_ROWS, CHUNK_BYTES // per_row)),
         row_groups=groups,
-        columns=list(reading.wanted),
+        columns=[name for name in reading.wanted if field_at(parquet.schema_arrow, name)],
         use_threads=False,
     ):
         start, stop = max(piece.start - at, 0), min(piece.stop - at, batch.num_rows)
@@ -133,13 +144,13 @@ def _rows(batch: Any, at: int, file: InputFile, piece: Slice, reading: Reading, 
     def locate(number: int, problem: str) -> BadRow:
         return BadRow(file.name, f"row {number}", problem)
 
-    texts, problems = _texts(batch.column(reading.field))
+    texts, problems = _texts(column_at(batch, reading.field), reading.field)
     prompts: list[str] | None = None
     if reading.prompt_field is not None:
-        prompts, without = _texts(batch.column(reading.prompt_field))
-        problems = {index: f"{reading.prompt_field!r}: {why}" for index, why in without.items()} | problems
+        prompts, without = _texts(column_at(batch, reading.prompt_field), reading.prompt_field)
+        problems = without | problems
     good = [index for index, text in enumerate(texts) if index not in problems]
-    kept = batch.select(list(reading.columns))
+    kept = _kept(batch, file, reading)
     if problems:
         kept = kept.take(good)
     rows = max(1, (piece.stop or 0) - piece.start)
@@ -155,7 +166,24 @@ def _rows(batch: Any, at: int, file: InputFile, piece: Slice, reading: Reading, 
     )
 
 
-def _texts(column: Any) -> tuple[list[str], dict[int, str]]:
+def _kept(batch: Any, file: InputFile, reading: Reading) -> Any:
+    """The columns to keep, as a batch; those that only folders name hold one value."""
+    arrow = import_arrow("Parquet")
+    if not reading.columns:
+        return batch.select([])
+    folders = folder_values(file, reading.folder_types)
+    fields, arrays = [], []
+    for name in reading.columns:
+        field = _field(batch.schema, name, reading)
+        fields.append(field)
+        if field_at(batch.schema, name):
+            arrays.append(column_at(batch, name))
+        else:
+            arrays.append(arrow.repeat(arrow.scalar(folders[name], field.type), batch.num_rows))
+    return arrow.record_batch(arrays, schema=arrow.schema(fields))
+
+
+def _texts(column: Any, name: str) -> tuple[list[str], dict[int, str]]:
     """The texts, and the problems of those that are none."""
     arrow = import_arrow("Parquet")
     if arrow.types.is_dictionary(column.type):
@@ -166,7 +194,7 @@ def _texts(column: Any) -> tuple[list[str], dict[int, str]]:
         text, problem = _text(value)
         texts.append(text)
         if problem is not None:
-            problems[index] = problem
+            problems[index] = f"column {name!r} is {problem}"
     return texts, problems
 
 
