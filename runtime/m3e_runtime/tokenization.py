@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +34,7 @@ class TextTokenizer:
             BundleError: the file is not a tokenizer.
         """
         try:
-            tokenizer = Tokenizer.from_file(str(path))
+            tokenizer = Tokenizer.from_buffer(path.read_bytes())  # its from_file takes names in UTF-8 only
         except Exception as error:  # the library raises a bare Exception
             raise BundleError(f"{path}: not a tokenizer.json ({error}).") from error
         return TextTokenizer.wrap(tokenizer, max_length)
@@ -44,6 +45,12 @@ class TextTokenizer:
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length)
         return TextTokenizer(tokenizer, max_length)
+
+    def limited(self, max_length: int) -> TextTokenizer:
+        """One that cuts texts at ``max_length`` tokens; this one stays as it is."""
+        if max_length == self.max_length:
+            return self
+        return TextTokenizer.wrap(deepcopy(self.tokenizer), max_length)
 
     def encode(self, text: str, truncate: bool = True) -> TokenIds:
         """Token ids of one text with special tokens, int32 ``[length]``, length ≤ ``max_length``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.layout import Layout
 from m3e_runtime.tokenization import TokenIds
+from m3e_runtime.under_way import interruptible, under_way
 
 __all__ = ["OnnxRuntimeCpu"]
 
@@ -23,12 +25,18 @@ spinning while an idle encoder leaves the cores to the rest of the service.
 """
 
 
+INTERRUPTIBLE_TOKENS = 256
+"""A run of more, in the main thread, lets handlers of signals run meanwhile, which takes another thread."""
+
 _PROMPT = "prompt_length"
 """An input with a default, int64 ``[texts]``, of graphs that leave prompts out of the pooling."""
 
 
 class OnnxRuntimeCpu:
-    """One inference session; ONNX Runtime sessions are safe to run from several threads."""
+    """One inference session; ONNX Runtime sessions are safe to run from several threads.
+
+    A child of ``fork()`` opens a session of its own: the threads of this one are the parent's.
+    """
 
     name = "onnxruntime-cpu"
     instruction_set: str | None = None
@@ -57,23 +65,11 @@ class OnnxRuntimeCpu:
             ) from error
         self.version: str = onnxruntime.__version__
         self.threads = threads
+        self._library = onnxruntime
+        self._model = model
         self._layout = layout
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Folds constants. Higher levels would fuse additions into the slower SkipLayerNormalization.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        # A pattern is recorded for every new input shape and would grow without bound.
-        options.enable_mem_pattern = False
-        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(model), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the library's exceptions have no common base
-            reason = str(error).splitlines()[0]
-            raise BundleError(f"{model}: ONNX Runtime {self.version} cannot load it: {reason}") from error
+        self._opened: dict[int, Any] = {}
+        """Sessions by process. Those of parents stay: closing one waits for threads that are not here."""
         self._check_interface(model, dimension)
         if not include_prompt and _PROMPT not in {
             value.name for value in self._session.get_overridable_initializers()
@@ -81,6 +77,33 @@ class OnnxRuntimeCpu:
             raise BundleError(
                 f"{model}: takes no {_PROMPT}, the manifest says include_prompt=false. Export it again."
             )
+
+    @property
+    def _session(self) -> Any:
+        process = os.getpid()
+        if process not in self._opened:
+            self._opened[process] = self._open()
+        return self._opened[process]
+
+    def _open(self) -> Any:
+        options = self._library.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Folds constants. Higher levels would fuse additions into the slower SkipLayerNormalization.
+        options.graph_optimization_level = self._library.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        # A pattern is recorded for every new input shape and would grow without bound.
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
+        try:
+            return self._library.InferenceSession(
+                _readable(self._model), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the library's exceptions have no common base
+            reason = str(error).splitlines()[0]
+            raise BundleError(
+                f"{self._model}: ONNX Runtime {self.version} cannot load it: {reason}"
+            ) from error
 
     def _check_interface(self, model: Path, dimension: int | None) -> None:
         inputs = {value.name for value in self._session.get_inputs()}
@@ -110,8 +133,28 @@ class OnnxRuntimeCpu:
         feed = _pad(token_ids) if self._layout is None else _fill(self._layout, token_ids)
         if prompt_lengths is not None:
             feed[_PROMPT] = np.array(prompt_lengths, dtype=np.int64)
-        vectors: npt.NDArray[np.float32] = self._session.run(["sentence_embedding"], feed)[0]
-        return vectors
+        session, options = self._session, self._library.RunOptions()
+        options.log_severity_level = 4  # a run that is stopped is no error
+
+        def compute() -> npt.NDArray[np.float32]:
+            with under_way(stop):
+                vectors: npt.NDArray[np.float32] = session.run(["sentence_embedding"], feed, options)[0]
+                return vectors
+
+        def stop() -> None:
+            options.terminate = True
+
+        many = sum(map(len, token_ids)) > INTERRUPTIBLE_TOKENS
+        return interruptible(compute, stop) if many else compute()
+
+
+def _readable(model: Path) -> str | bytes:
+    """What ONNX Runtime opens: the path, or the content where the path is not UTF-8."""
+    try:
+        os.fspath(model).encode("utf-8")
+    except UnicodeEncodeError:
+        return model.read_bytes()
+    return os.fspath(model)
 
 
 def _fill(layout: Layout, token_ids: Sequence[TokenIds]) -> dict[str, npt.NDArray[Any]]:
