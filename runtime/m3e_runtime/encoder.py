@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime import outputs
+from m3e_runtime import forked, outputs  # noqa: F401 - `forked` is at work once it is imported
 from m3e_runtime.arguments import check_flag, check_text, folder, id_arrays, whole_number
 from m3e_runtime.backends import Backend, Choice, native, open_best, run_all
 from m3e_runtime.backends.device import device_name
@@ -25,13 +25,15 @@ from m3e_runtime.planning import plan, plan_packed
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
-from m3e_runtime.under_way import under_way
 
-__all__ = ["Encoder", "as_list"]
+__all__ = ["Encoder", "as_list", "named_prompt"]
 
 WINDOW = 8192
 """Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
 
+
+_EVERYWHERE = ("query", "document")
+"""Names of prompts that sentence-transformers gives every model since version 5."""
 
 MOST_THREADS = 1024
 """The native engine takes no more."""
@@ -392,8 +394,7 @@ class Encoder:
     def _tokenized(self, texts: list[str]) -> list[TokenIds]:
         token_ids: list[TokenIds] = []
         for piece in _pieces(texts):
-            with under_way():
-                token_ids += self.tokenizer.encode_batch(piece)
+            token_ids += self.tokenizer.encode_batch(piece)
         return token_ids
 
     def _batches(
@@ -419,16 +420,13 @@ class Encoder:
             OptionError: no prompt of that name.
         """
         check_text("prompt_name", prompt_name)
+        check_text("prompt", prompt)
         if prompt is not None:
             return prompt
         name = prompt_name if prompt_name is not None else self._manifest.default_prompt_name
         if name is None:
             return ""
-        try:
-            return self._manifest.prompts[name]
-        except KeyError:
-            known = ", ".join(sorted(self._manifest.prompts)) or "none"
-            raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.") from None
+        return named_prompt(self._manifest.prompts, name)
 
     def check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None = None) -> None:
         """Check what :meth:`encode` is asked for before anything is computed.
@@ -444,6 +442,20 @@ class Encoder:
             whole_number("truncate_dim", truncate_dim, 1, self.dimension)
         if batch_size is not None:
             whole_number("batch_size", batch_size, 1, why=": so many texts run together")
+
+
+def named_prompt(prompts: Mapping[str, str], name: str) -> str:
+    """The prompt called ``name``. Every model has ``query`` and ``document``, which may be empty.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if name in prompts:
+        return prompts[name]
+    if name in _EVERYWHERE:
+        return ""
+    known = ", ".join(sorted(prompts)) or "none"
+    raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.")
 
 
 def _load_again(path: str, options: dict[str, Any], max_length: int) -> Encoder:

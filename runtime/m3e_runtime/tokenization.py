@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from m3e_runtime.errors import BundleError, InvalidTextError, TextTooLongError
+from m3e_runtime.under_way import under_way
 
 __all__ = ["TextTokenizer"]
 
@@ -106,6 +107,7 @@ class TextTokenizer:
         ids = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
         return ids, [bool(encoding.overflowing) for encoding in encodings]
 
+    @under_way()
     def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
         try:
             encodings: list[Encoding] = self.tokenizer.encode_batch_fast(texts)

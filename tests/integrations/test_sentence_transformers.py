@@ -158,8 +158,11 @@ def test_whether_prompts_are_pooled_is_decided_at_export(model):
 def test_prompts_of_a_bundle_that_has_none(bundle, model, encoder, query, same):
     same(model.encode_query(query), encoder.encode(query))
     same(model.encode_document(sentences=[query]), encoder.encode([query]))
-    with pytest.raises(OptionError, match="'query' is not known"):
-        SentenceTransformer(bundle, default_prompt_name="query")
+    same(model.encode(query, prompt_name="query"), encoder.encode(query))
+    same(model.encode(query, prompt_name="document", task="document"), encoder.encode(query))
+    assert SentenceTransformer(bundle, default_prompt_name="query").default_prompt_name == "query"
+    with pytest.raises(OptionError, match="'other' is not in the bundle"):
+        SentenceTransformer(bundle, default_prompt_name="other")
 
 
 def test_truncation(own_model, encoder, documents, same):
@@ -222,7 +225,7 @@ def test_not_offered(model):
         model.fit([])
     with pytest.raises(AttributeError, match="not an attribute"):
         _ = model.anything
-    assert not hasattr(model, "tokenize")
+    assert not hasattr(model, "save_pretrained")
 
 
 def test_constructor(bundle):

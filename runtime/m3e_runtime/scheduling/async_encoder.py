@@ -8,13 +8,15 @@ import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime import outputs
-from m3e_runtime.encoder import Encoder, as_list
+from m3e_runtime.arguments import check_flag
+from m3e_runtime.containers import as_list
+from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import ClosedError, EngineRunError, M3EError, OptionError, OverloadedError
 from m3e_runtime.outputs import OutputPrecision
 from m3e_runtime.scheduling.engine_thread import EngineThread, Outcome
@@ -81,6 +83,15 @@ class AsyncEncoder:
         self._closed = False
         self._end = weakref.finalize(self, self._engine.end)  # when the process ends, too
 
+    def __repr__(self) -> str:
+        return f"<AsyncEncoder of {self.encoder!r}, {self.waiting_texts} texts waiting>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an AsyncEncoder belongs to the event loop of its process and cannot be pickled or copied; "
+            "pass its `encoder`, which can, and make another."
+        )
+
     async def __aenter__(self) -> AsyncEncoder:
         self._start()
         return self
@@ -134,6 +145,7 @@ class AsyncEncoder:
         """
         prefix = self.encoder.prefix(prompt_name, prompt)
         self.encoder.check_options(precision, truncate_dim)
+        check_flag("normalize_embeddings", normalize_embeddings)
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
         token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
         encoded = await self.encode_tokens(token_ids, priority, prefix)
@@ -153,6 +165,7 @@ class AsyncEncoder:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
             TextTooLongError: one of them would be cut, and ``truncate`` is false.
         """
+        texts = as_list(texts)
         self._start()
         self._admit(len(texts), 0, priority)
         tokenizer = self.encoder.tokenizer
