@@ -35,7 +35,7 @@ _PROMPT = "prompt_length"
 class OnnxRuntimeCpu:
     """One inference session; ONNX Runtime sessions are safe to run from several threads.
 
-    A child of ``fork()`` opens a session of its own: the threads of this one are the parent's.
+    In a child of ``fork()`` the calling thread computes alone.
     """
 
     name = "onnxruntime-cpu"
@@ -65,11 +65,24 @@ class OnnxRuntimeCpu:
             ) from error
         self.version: str = onnxruntime.__version__
         self.threads = threads
-        self._library = onnxruntime
-        self._model = model
+        self._run_options = onnxruntime.RunOptions
         self._layout = layout
-        self._opened: dict[int, Any] = {}
-        """Sessions by process. Those of parents stay: closing one waits for threads that are not here."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Folds constants. Higher levels would fuse additions into the slower SkipLayerNormalization.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        # A pattern is recorded for every new input shape and would grow without bound.
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                _readable(model), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the library's exceptions have no common base
+            reason = str(error).splitlines()[0]
+            raise BundleError(f"{model}: ONNX Runtime {self.version} cannot load it: {reason}") from error
         self._check_interface(model, dimension)
         if not include_prompt and _PROMPT not in {
             value.name for value in self._session.get_overridable_initializers()
@@ -77,33 +90,6 @@ class OnnxRuntimeCpu:
             raise BundleError(
                 f"{model}: takes no {_PROMPT}, the manifest says include_prompt=false. Export it again."
             )
-
-    @property
-    def _session(self) -> Any:
-        process = os.getpid()
-        if process not in self._opened:
-            self._opened[process] = self._open()
-        return self._opened[process]
-
-    def _open(self) -> Any:
-        options = self._library.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Folds constants. Higher levels would fuse additions into the slower SkipLayerNormalization.
-        options.graph_optimization_level = self._library.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        # A pattern is recorded for every new input shape and would grow without bound.
-        options.enable_mem_pattern = False
-        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
-        try:
-            return self._library.InferenceSession(
-                _readable(self._model), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the library's exceptions have no common base
-            reason = str(error).splitlines()[0]
-            raise BundleError(
-                f"{self._model}: ONNX Runtime {self.version} cannot load it: {reason}"
-            ) from error
 
     def _check_interface(self, model: Path, dimension: int | None) -> None:
         inputs = {value.name for value in self._session.get_inputs()}
@@ -133,12 +119,12 @@ class OnnxRuntimeCpu:
         feed = _pad(token_ids) if self._layout is None else _fill(self._layout, token_ids)
         if prompt_lengths is not None:
             feed[_PROMPT] = np.array(prompt_lengths, dtype=np.int64)
-        session, options = self._session, self._library.RunOptions()
+        options = self._run_options()
         options.log_severity_level = 4  # a run that is stopped is no error
 
         def compute() -> npt.NDArray[np.float32]:
             with under_way(stop):
-                vectors: npt.NDArray[np.float32] = session.run(["sentence_embedding"], feed, options)[0]
+                vectors: npt.NDArray[np.float32] = self._session.run(["sentence_embedding"], feed, options)[0]
                 return vectors
 
         def stop() -> None:
