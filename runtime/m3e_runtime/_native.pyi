@@ -5,11 +5,15 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-def end() -> None:
-    """Stop calls under way in other threads, and those to come: the interpreter ends."""
-
 def instruction_sets() -> str:
     """Names of the instruction sets that run here, fastest first, separated by spaces."""
+
+class Stop:
+    """Lets another thread end a call."""
+
+    def __init__(self) -> None: ...
+    def set(self) -> None:
+        """Let the call return soon."""
 
 class NativeEncoder:
     """Weights loaded for one instruction set and a number of threads.
@@ -35,6 +39,7 @@ class NativeEncoder:
         offsets: npt.NDArray[np.int64],
         vectors: npt.NDArray[np.float32],
         prompt_lengths: npt.NDArray[np.int64] | None = None,
+        stop: Stop | None = None,
     ) -> None:
         """Encode a flat run of ids: int32 ``[tokens]``, int64 ``[texts + 1]`` → float32 ``[texts, d]``.
 
@@ -45,5 +50,5 @@ class NativeEncoder:
         Raises:
             ValueError: arrays that do not fit together, or a token id that is not in the vocabulary.
             TypeError: an array of another type, shape or order. Nothing is converted.
-            RuntimeError: :func:`end` was called in another thread.
+            RuntimeError: ``stop`` was set.
         """

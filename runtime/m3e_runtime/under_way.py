@@ -10,12 +10,12 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["interruptible", "under_way"]
+__all__ = ["interruptible", "stop_calls", "under_way"]
 
 LONGEST_WAIT = 10.0
 """Seconds that the interpreter waits at its end for calls that do not stop: a driver may hang."""
@@ -56,6 +56,13 @@ def under_way(stop: Callable[[], None] = lambda: None) -> Iterator[None]:
         _calls.pop(key, None)
 
 
+def stop_calls(threads: Container[int]) -> None:
+    """Make the calls that are under way in ``threads`` (their ``get_ident()``) return early with an error."""
+    for thread, stop in list(_calls.values()):
+        if thread in threads:
+            stop()
+
+
 def interruptible(work: Callable[[], _T], stop: Callable[[], None]) -> _T:
     """Run ``work`` so that handlers of signals run meanwhile, where this is the thread that runs them.
 
@@ -91,9 +98,8 @@ def _end() -> None:
     """Stop the calls of other threads and wait for them. The last to run before the interpreter ends."""
     global _ended_by
     _ended_by = threading.get_ident()
-    others = [key for key, (thread, _) in list(_calls.items()) if thread != _ended_by]
-    for _, stop in [call for key in others if (call := _calls.get(key))]:
-        stop()
+    others = {key: thread for key, (thread, _) in list(_calls.items()) if thread != _ended_by}
+    stop_calls(others.values())
     until = time.monotonic() + LONGEST_WAIT
     while any(key in _calls for key in others) and time.monotonic() < until:
         time.sleep(_LOOKS_APART)

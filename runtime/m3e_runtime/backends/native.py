@@ -84,6 +84,7 @@ class NativeCpu:
         flat = token_ids[0] if len(token_ids) == 1 else np.concatenate(token_ids)
         vectors = np.empty((len(token_ids), self._engine.dimension), dtype=np.float32)
         prompts = None if prompt_lengths is None else np.array(prompt_lengths, dtype=np.int64)
-        with under_way(_native.end):  # it looks at signals itself
-            self._engine.encode(np.ascontiguousarray(flat), offsets, vectors, prompts)
+        stop = _native.Stop()
+        with under_way(stop.set):  # it looks at signals itself
+            self._engine.encode(np.ascontiguousarray(flat), offsets, vectors, prompts, stop)
         return vectors

@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <string>
-#include <thread>
 
 #include "m3e.h"
 
@@ -33,18 +32,20 @@ std::string file_name(nb::handle path) {
   return std::string(PyBytes_AS_STRING(bytes), static_cast<size_t>(PyBytes_GET_SIZE(bytes)));
 }
 
-// Set when the interpreter ends: a thread that comes back after that is torn down in the middle of C++.
-std::atomic<bool> ending{false};
-std::thread::id ended_by;  // may still compute
+// Lets another thread end a call.
+class Stop {
+ public:
+  void set() { set_ = true; }
+  bool is_set() const { return set_; }
 
-void end() {
-  ended_by = std::this_thread::get_id();
-  ending = true;
-}
+ private:
+  std::atomic<bool> set_{false};
+};
 
-// Whether a signal's handler has raised, or the interpreter ends. For the calling thread, without the lock.
-int asked_to_stop(void*) {
-  if (ending && std::this_thread::get_id() != ended_by) return 1;
+// Whether another thread has asked for it, or a signal's handler has raised. For the calling thread, which has
+// released the interpreter's lock: once it has been asked, the interpreter may end, and the lock is not taken.
+int asked_to_stop(void* context) {
+  if (context && static_cast<const Stop*>(context)->is_set()) return 1;
   const nb::gil_scoped_acquire acquire;
   return PyErr_CheckSignals();
 }
@@ -89,7 +90,8 @@ class NativeEncoder {
   NativeEncoder(const NativeEncoder&) = delete;
   NativeEncoder& operator=(const NativeEncoder&) = delete;
 
-  void encode(nb::handle given_ids, nb::handle given_offsets, nb::handle given_vectors, nb::handle given_prompts) const {
+  void encode(nb::handle given_ids, nb::handle given_offsets, nb::handle given_vectors, nb::handle given_prompts,
+              Stop* stop) const {
     const Ids ids = exact<Ids>(given_ids, "ids must be a contiguous int32 array [tokens]");
     const Offsets offsets = exact<Offsets>(given_offsets, "offsets must be a contiguous int64 array [texts + 1]");
     const Vectors vectors =
@@ -114,7 +116,7 @@ class NativeEncoder {
     {
       const nb::gil_scoped_release release;
       status = m3e_encode_stoppable(encoder_, ids.data(), offsets.data(), prompts, texts, vectors.data(),
-                                    asked_to_stop, nullptr, message);
+                                    asked_to_stop, stop, message);
     }
     check(status, message);
   }
@@ -137,12 +139,12 @@ NB_MODULE(_native, module) {
   module.doc() = "m3e-runtime's own CPU engine.";
   module.def("instruction_sets", [] { return std::string(m3e_instruction_sets()); },
              "Names of the instruction sets that run here, fastest first, separated by spaces.");
-  module.def("end", &end, "Stop calls under way in other threads, and those to come: the interpreter ends.");
+  nb::class_<Stop>(module, "Stop").def(nb::init<>()).def("set", &Stop::set);
   nb::class_<NativeEncoder>(module, "NativeEncoder")
       .def(nb::init<nb::handle, int, const std::string&>(), nb::arg("path"), nb::arg("threads").noconvert() = 1,
            nb::arg("instruction_set") = "")
       .def("encode", &NativeEncoder::encode, nb::arg("ids"), nb::arg("offsets"), nb::arg("vectors"),
-           nb::arg("prompt_lengths") = nb::none())
+           nb::arg("prompt_lengths") = nb::none(), nb::arg("stop") = nb::none())
       .def_prop_ro("dimension", &NativeEncoder::dimension)
       .def_prop_ro("max_tokens", &NativeEncoder::max_tokens)
       .def_prop_ro("vocabulary_size", &NativeEncoder::vocabulary_size)
