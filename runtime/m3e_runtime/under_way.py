@@ -74,7 +74,10 @@ def interruptible(work: Callable[[], _T], stop: Callable[[], None]) -> _T:
         return work()
     result: Future[_T] = Future()
     helper = threading.Thread(target=_settle, args=(result, work), name="m3e-run", daemon=True)
-    helper.start()
+    try:
+        helper.start()
+    except RuntimeError:  # no more threads are granted, or the interpreter ends
+        return work()
     try:
         return result.result()
     finally:

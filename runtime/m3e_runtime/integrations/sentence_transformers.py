@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,7 @@ class SentenceTransformer:
         tokenizer = self._encoder.tokenizer
         least = tokenizer.tokenizer.num_special_tokens_to_add(False) + 1
         value = whole_number("max_seq_length", value, least, self._longest)
+        self._encoder = copy(self._encoder)  # copies of this model stay as they are
         self._encoder.tokenizer = tokenizer.limited(value)
 
     @property
