@@ -86,9 +86,8 @@ def test_the_interpreter_may_end_while_a_daemon_thread_computes(tiny_bundle, art
 
 
 def test_an_encoder_that_lives_to_the_end_is_no_leak(tiny_bundle, artifact):
-    ended = run(
-        _LOAD + "sys.keep = encoder; import builtins; builtins.keep = [encoder]", tiny_bundle, artifact
-    )
+    code = _LOAD + "import gc; encoder.itself = encoder; gc.freeze()"
+    ended = run(code, tiny_bundle, artifact)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
