@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime import forked, outputs  # noqa: F401 - `forked` is at work once it is imported
-from m3e_runtime.arguments import check_flag, check_text, folder, id_arrays, whole_number
+from m3e_runtime.arguments import check_flag, check_text, id_arrays, whole_number
 from m3e_runtime.backends import Backend, Choice, native, open_best, run_all
 from m3e_runtime.backends.device import device_name
 from m3e_runtime.bundle import Bundle
@@ -111,7 +111,7 @@ class Encoder:
         check_text("backend", backend)
         check_flag("verify", verify)
         device = device_name(device)
-        bundle = Bundle.open(folder("path", path))
+        bundle = Bundle.open(path)
         chosen, engine = open_best(bundle, device, artifact, backend, threads or available_threads(), verify)
         spec = bundle.manifest.tokenization
         file = bundle.verify(spec.file) if verify else bundle.resolve(spec.file)

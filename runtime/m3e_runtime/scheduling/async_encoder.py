@@ -70,6 +70,8 @@ class AsyncEncoder:
         run_seconds: float = RUN_SECONDS,
         on_run: Callable[[RunReport], None] | None = None,
     ) -> None:
+        if not isinstance(run_seconds, (int, float)) or not 0 < run_seconds < float("inf"):
+            raise OptionError(f"run_seconds={run_seconds!r} is not a number of seconds above 0.")
         self.encoder = encoder
         self.limits = limits or QueueLimits()
         self.waiting_texts = 0
