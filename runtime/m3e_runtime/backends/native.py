@@ -11,6 +11,7 @@ import numpy.typing as npt
 import m3e_runtime
 from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.tokenization import TokenIds
+from m3e_runtime.under_way import under_way
 
 try:
     import m3e_runtime._native as _native
@@ -58,7 +59,7 @@ class NativeCpu:
             raise EngineMissingError(reason)
         self.version = m3e_runtime.__version__
         try:
-            self._engine = _native.NativeEncoder(str(model), threads, instruction_set)
+            self._engine = _native.NativeEncoder(model, threads, instruction_set)
         except (OSError, ValueError) as error:
             raise BundleError(f"{model}: the native engine cannot load it: {error}.") from error
         self.threads = threads
@@ -83,5 +84,7 @@ class NativeCpu:
         flat = token_ids[0] if len(token_ids) == 1 else np.concatenate(token_ids)
         vectors = np.empty((len(token_ids), self._engine.dimension), dtype=np.float32)
         prompts = None if prompt_lengths is None else np.array(prompt_lengths, dtype=np.int64)
-        self._engine.encode(flat, offsets, vectors, prompts)
+        stop = _native.Stop()
+        with under_way(stop.set):  # it looks at signals itself
+            self._engine.encode(np.ascontiguousarray(flat), offsets, vectors, prompts, stop)
         return vectors

@@ -93,13 +93,14 @@ size_t Workspace::bytes() const {
 }
 
 Forward::Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space,
-                 Team& team, int rank)
+                 Team& team, int rank, Stop* stop)
     : weights_(weights),
       kernels_(kernels),
       pack_(pack),
       space_(space),
       team_(team),
       rank_(rank),
+      stop_(stop),
       by_rows_(team.size() == 1 || enough_rows(pack.rows(), team.size())),
       mine_(share(pack.rows(), by_rows_ ? kTileRows : 1)) {}
 
@@ -114,7 +115,7 @@ void Forward::run() {
   // Nobody writes over these states before all have come to the next layer's queries, keys and values.
   if (early == Early::embeddings) pool_early();
   for (const Layer& each : weights_.layers) {
-    layer(each);
+    if (!layer(each)) return;
     if (early == Early::first_layer && &each == &weights_.layers.front()) pool_early();
   }
   team_.wait();
@@ -155,12 +156,15 @@ void Forward::embed_words() {
                  mine_);
 }
 
-void Forward::layer(const Layer& layer) {
+bool Forward::layer(const Layer& layer) {
   const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows, &context = space_.context_.rows;
   quantize(layer.qkv, hidden, mine_);
   step();
+  if (stop_) stop_->look();
   multiply(layer.qkv, hidden, {qkv.x, qkv.stride, nullptr, Activation::none}, mine_);
   team_.wait();
+  // All members read the same answer: the next look comes after the next wait.
+  if (stop_ && stop_->stopped()) return false;
   attend(layer.qkv.is_int8() ? kernels_.attention_rounded : kernels_.attention);
   team_.wait();  // also: the next layer may now write over queries, keys and values
   quantize(layer.attention_output, context, mine_);
@@ -168,10 +172,14 @@ void Forward::layer(const Layer& layer) {
   multiply(layer.attention_output, context, {hidden.x, hidden.stride, hidden.x, Activation::none}, mine_);
   step();
   normalize(layer.attention_norm, weights_.sizes.hidden, hidden, mine_);
-  if (!by_rows_) return feed_forward(layer, 0, pack_.rows());
+  if (!by_rows_) {
+    feed_forward(layer, 0, pack_.rows());
+    return true;
+  }
   for (int row = mine_.begin; row < mine_.end; row += kWideRows) {
     feed_forward(layer, row, std::min(kWideRows, mine_.end - row));
   }
+  return true;
 }
 
 void Forward::attend(Attention attention) {

@@ -5,6 +5,7 @@
 
 #include "buffer.h"
 #include "kernels/kernels.h"
+#include "stop.h"
 #include "thread_pool.h"
 #include "weights.h"
 
@@ -68,14 +69,14 @@ class Workspace {
 class Forward {
  public:
   Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space, Team& team,
-          int rank);
-  void run();
+          int rank, Stop* stop = nullptr);
+  void run();  // leaves the vectors as they are when it is stopped
 
  private:
   void embed();
   void embed_words();
   void project(const Rows& embedded);
-  void layer(const Layer& layer);
+  bool layer(const Layer& layer);  // false: stopped
   using Attention = void (*)(const AttentionJob&);
   void attend(Attention attention);
   void attend(Attention attention, int text, int head, Range queries);
@@ -101,6 +102,7 @@ class Forward {
   Workspace& space_;
   Team& team_;
   const int rank_;
+  Stop* const stop_;
   const bool by_rows_;
   const Range mine_;  // rows of this member
 };
