@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -21,12 +20,6 @@ __all__ = ["Tensors", "graph_files", "has_weights", "load_tensors"]
 _SAFETENSORS = "model.safetensors"
 _PICKLE = "pytorch_model.bin"
 _NAMES = (_SAFETENSORS, _PICKLE)
-_FLOAT_DTYPES: dict[str, Any] = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
-}
 _HEADER_LIMIT = 100 * 1024 * 1024  # the limit of the safetensors format
 
 
@@ -108,14 +101,21 @@ def _read_safetensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file}: not a valid safetensors file ({error}).") from error
     header, start = _safetensors_header(file)
+    dtypes = _float_dtypes()
     data = np.memmap(file, dtype=np.uint8, mode="r", offset=start)
     for name in sorted(names):
-        dtype = _FLOAT_DTYPES.get(header[name]["dtype"])
+        dtype = dtypes.get(header[name]["dtype"])
         if dtype is None:
             continue
         begin, end = header[name]["data_offsets"]
         values = data[begin:end].view(dtype).reshape(header[name]["shape"])
         yield name, np.asarray(values).astype(np.float32)
+
+
+def _float_dtypes() -> dict[str, Any]:
+    import ml_dtypes
+
+    return {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
 
 def _safetensors_header(file: Path) -> tuple[dict[str, Any], int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,12 @@ from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.layout import Layout
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["OnnxRuntimeCpu"]
+__all__ = ["OnnxRuntimeCpu", "missing"]
+
+_NOT_INSTALLED = (
+    "ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'` (or [gpu], never both: they overwrite "
+    "each other)."
+)
 
 SPIN_MICROSECONDS = "200"
 """How long an idle worker waits awake for the next operator.
@@ -25,6 +32,12 @@ spinning while an idle encoder leaves the cores to the rest of the service.
 
 _PROMPT = "prompt_length"
 """An input with a default, int64 ``[texts]``, of graphs that leave prompts out of the pooling."""
+
+
+def missing() -> str | None:
+    """What to install for ONNX Runtime, or None when it is there. It is not imported: that takes long."""
+    installed = sys.modules.get("onnxruntime") or find_spec("onnxruntime")
+    return None if installed else _NOT_INSTALLED
 
 
 class OnnxRuntimeCpu:
@@ -51,10 +64,7 @@ class OnnxRuntimeCpu:
         try:
             import onnxruntime
         except ImportError as error:
-            raise EngineMissingError(
-                "ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'` "
-                "(or [gpu], never both: they overwrite each other)."
-            ) from error
+            raise EngineMissingError(missing() or f"ONNX Runtime cannot be imported: {error}.") from error
         self.version: str = onnxruntime.__version__
         self.threads = threads
         self._layout = layout
