@@ -284,7 +284,7 @@ class Encoder:
         )
 
     def close(self) -> None:
-        """Give a GPU's memory back now, and not when the encoder is collected. It cannot encode any more."""
+        """Give its memory back now, and not when the encoder is collected. It cannot encode any more."""
         close = getattr(self._backend, "close", None)
         if close is not None:
             close()

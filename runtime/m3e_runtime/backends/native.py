@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import m3e_runtime
+from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.tokenization import TokenIds
 
@@ -76,6 +78,7 @@ class NativeCpu:
     pads = False
     token_budget = 16384
     """Enough for all threads to share evenly; the engine bounds its memory itself."""
+    _engine: Any  # a NativeEncoder, or Closed
 
     def __init__(
         self, model: Path, threads: int, dimension: int | None = None, instruction_set: str = ""
@@ -94,6 +97,14 @@ class NativeCpu:
                 f"{model}: gives {self._engine.dimension} dimensions, the manifest says {dimension}. "
                 "Export it again."
             )
+
+    def close(self) -> None:
+        """Free the engine and give its memory back to the system. Calls that are under way end as usual."""
+        self._engine = Closed()
+        return_free_memory()
+
+    def __del__(self) -> None:
+        self.close()
 
     def most_texts(self, longest: int) -> int | None:
         """See :class:`m3e_runtime.backends.base.Backend`."""

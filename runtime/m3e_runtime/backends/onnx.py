@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.layout import Layout
 from m3e_runtime.tokenization import TokenIds
@@ -48,6 +49,7 @@ class OnnxRuntimeCpu:
     pads = True
     token_budget = 2048
     """Bounds the memory of a run; more at once is not faster."""
+    _session: Any  # an InferenceSession, or Closed
 
     def __init__(
         self,
@@ -107,6 +109,14 @@ class OnnxRuntimeCpu:
                 f"{model}: gives vectors of shape {shape}, the manifest says {dimension} dimensions. "
                 "Export it again."
             )
+
+    def close(self) -> None:
+        """Free the engine and give its memory back to the system. Calls that are under way end as usual."""
+        self._session = Closed()
+        return_free_memory()
+
+    def __del__(self) -> None:
+        self.close()
 
     def most_texts(self, longest: int) -> int | None:
         """See :class:`m3e_runtime.backends.base.Backend`."""
