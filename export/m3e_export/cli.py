@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m3e_export.checkpoint.pooling import POOLINGS
-from m3e_export.exporter import export
-from m3e_export.request import EXPORTERS, PRECISIONS, ExportRequest
-from m3e_export.targets import TARGETS
+from m3e_export.extras import extra_packages
+from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
 from m3e_runtime.file_names import shown
@@ -44,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
+    with extra_packages():
+        from m3e_export.exporter import export
     request = ExportRequest(
         checkpoint=options.checkpoint,
         output=options.output or default_output(options.checkpoint, _suffixes(options)),
@@ -147,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--target",
         nargs="+",
-        choices=tuple(TARGETS),
+        choices=TARGET_NAMES,
         default=[],
         help="native: weights for this package's own engine; cpu: a graph of ONNX Runtime's fused operators; "
         "portable: standard operators only; cuda: a graph of ONNX Runtime's fused operators for NVIDIA GPUs, "

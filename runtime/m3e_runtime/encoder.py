@@ -349,7 +349,7 @@ class Encoder:
         return outputs.similarity(*outputs.comparable(a, b), self._manifest.similarity)
 
     def close(self) -> None:
-        """Give a GPU's memory back now, and not when the encoder is collected. It cannot encode any more."""
+        """Give its memory back now, and not when the encoder is collected. It cannot encode any more."""
         close = getattr(self._backend, "close", None)
         if close is not None:
             close()

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -26,12 +25,6 @@ __all__ = ["Tensors", "graph_files", "has_weights", "load_tensors"]
 _SAFETENSORS = "model.safetensors"
 _PICKLE = "pytorch_model.bin"
 _NAMES = (_SAFETENSORS, _PICKLE)
-_FLOAT_DTYPES: dict[str, Any] = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
-}
 _BUFFER_DTYPES = ("I64", "I32", "BOOL")
 _PARAMETERS = ("weight", "bias", "gamma", "beta")
 """How the names of tensors end that an encoder computes with."""
@@ -137,9 +130,10 @@ def _read_safetensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file}: not a valid safetensors file ({error}).") from error
     header, start = _safetensors_header(file)
+    dtypes = _float_dtypes()
     data = np.memmap(file, dtype=np.uint8, mode="r", offset=start)
     for name in sorted(names):
-        dtype = _dtype(file, name, header[name]["dtype"])
+        dtype = _dtype(file, name, header[name]["dtype"], dtypes)
         if dtype is None:
             continue
         begin, end = header[name]["data_offsets"]
@@ -147,16 +141,22 @@ def _read_safetensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]
         yield name, np.asarray(values).astype(np.float32)
 
 
-def _dtype(file: Path, name: str, dtype: str) -> Any:
+def _dtype(file: Path, name: str, dtype: str, floats: dict[str, Any]) -> Any:
     """Numpy's type for a tensor; None for a buffer, which is left out."""
-    if dtype in _FLOAT_DTYPES:
-        return _FLOAT_DTYPES[dtype]
+    if dtype in floats:
+        return floats[dtype]
     if dtype not in _BUFFER_DTYPES or (dtype != "BOOL" and name.rsplit(".", 1)[-1] in _PARAMETERS):
         raise UnsupportedModelError(
-            f"{file}: {name} is of dtype {dtype}, which is not supported; {', '.join(_FLOAT_DTYPES)} are; "
+            f"{file}: {name} is of dtype {dtype}, which is not supported; {', '.join(floats)} are; "
             "export the checkpoint as it was before it was quantized."
         )
     return None
+
+
+def _float_dtypes() -> dict[str, Any]:
+    import ml_dtypes
+
+    return {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
 
 def _safetensors_header(file: Path) -> tuple[dict[str, Any], int]:

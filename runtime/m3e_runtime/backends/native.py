@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import m3e_runtime
+from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import under_way
@@ -20,17 +25,40 @@ except ImportError as error:
 else:
     _import_error = None
 
-__all__ = ["NativeCpu", "engine_path", "missing"]
+__all__ = ["NativeCpu", "engine_path", "left_out", "missing"]
+
+_MODULE = "m3e_runtime._native"
+_REINSTALL = (
+    "`pip install --force-reinstall --no-deps --no-cache-dir m3e-runtime` (or the folder or archive in place "
+    "of its name)"
+)
 
 
 def missing() -> str | None:
-    """Why the native engine cannot be used here, or None when it can."""
+    """Why the native engine cannot be used here and how to get it, or None when it can be used."""
     if _import_error is None:
         return None
+    if sys.platform == "win32":
+        return "the native engine does not run on Windows."
+    if find_spec(_MODULE) is not None:
+        return f"the native engine cannot be loaded ({_import_error}); build it here: {_REINSTALL}."
+    if left_out():
+        return f"the native engine was not built, as M3E_NATIVE=off asked: unset it, then {_REINSTALL}."
     return (
-        "the native engine was not built: install m3e-runtime where there is a C++17 compiler "
-        f"({_import_error})."
+        "the native engine was not built, for no C++ compiler was found when m3e-runtime was installed: "
+        f"install one (g++ 11 or clang 12, or later), then {_REINSTALL}."
     )
+
+
+def left_out() -> bool:
+    """Whether the engine is not meant to be here: on Windows, and after ``M3E_NATIVE=off``."""
+    if sys.platform == "win32":
+        return True
+    try:  # only the wheel of that build is for every platform
+        tags = distribution("m3e-runtime").read_text("WHEEL") or ""
+    except PackageNotFoundError:
+        return False
+    return "py3-none-any" in tags
 
 
 def engine_path() -> Path:
@@ -51,6 +79,7 @@ class NativeCpu:
     pads = False
     token_budget = 16384
     """Enough for all threads to share evenly; the engine bounds its memory itself."""
+    _engine: Any  # a NativeEncoder, or Closed
 
     def __init__(
         self, model: Path, threads: int, dimension: int | None = None, instruction_set: str = ""
@@ -69,6 +98,14 @@ class NativeCpu:
                 f"{model}: gives {self._engine.dimension} dimensions, the manifest says {dimension}. "
                 "Export it again."
             )
+
+    def close(self) -> None:
+        """Free the engine and give its memory back to the system. Calls that are under way end as usual."""
+        self._engine = Closed()
+        return_free_memory()
+
+    def __del__(self) -> None:
+        self.close()
 
     def most_texts(self, longest: int) -> int | None:
         """See :class:`m3e_runtime.backends.base.Backend`."""

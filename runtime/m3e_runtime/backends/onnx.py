@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.layout import Layout
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import interruptible, under_way
 
-__all__ = ["OnnxRuntimeCpu"]
+__all__ = ["OnnxRuntimeCpu", "missing"]
+
+_NOT_INSTALLED = (
+    "ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'` (or [gpu], never both: they overwrite "
+    "each other)."
+)
 
 SPIN_MICROSECONDS = "200"
 """How long an idle worker waits awake for the next operator.
@@ -32,6 +40,12 @@ _PROMPT = "prompt_length"
 """An input with a default, int64 ``[texts]``, of graphs that leave prompts out of the pooling."""
 
 
+def missing() -> str | None:
+    """What to install for ONNX Runtime, or None when it is there. It is not imported: that takes long."""
+    installed = sys.modules.get("onnxruntime") or find_spec("onnxruntime")
+    return None if installed else _NOT_INSTALLED
+
+
 class OnnxRuntimeCpu:
     """One inference session; ONNX Runtime sessions are safe to run from several threads.
 
@@ -43,6 +57,7 @@ class OnnxRuntimeCpu:
     pads = True
     token_budget = 2048
     """Bounds the memory of a run; more at once is not faster."""
+    _session: Any  # an InferenceSession, or Closed
 
     def __init__(
         self,
@@ -59,10 +74,7 @@ class OnnxRuntimeCpu:
         try:
             import onnxruntime
         except ImportError as error:
-            raise EngineMissingError(
-                "ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'` "
-                "(or [gpu], never both: they overwrite each other)."
-            ) from error
+            raise EngineMissingError(missing() or f"ONNX Runtime cannot be imported: {error}.") from error
         self.version: str = onnxruntime.__version__
         self.threads = threads
         self._run_options = onnxruntime.RunOptions
@@ -106,6 +118,14 @@ class OnnxRuntimeCpu:
                 f"{model}: gives vectors of shape {shape}, the manifest says {dimension} dimensions. "
                 "Export it again."
             )
+
+    def close(self) -> None:
+        """Free the engine and give its memory back to the system. Calls that are under way end as usual."""
+        self._session = Closed()
+        return_free_memory()
+
+    def __del__(self) -> None:
+        self.close()
 
     def most_texts(self, longest: int) -> int | None:
         """See :class:`m3e_runtime.backends.base.Backend`."""

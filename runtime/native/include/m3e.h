@@ -11,6 +11,10 @@
  *
  * An encoder may be used by several threads at once. A text gives the same bytes alone, in any batch and with
  * any number of threads. No function throws, exits or prints. After fork() an encoder works in the child too.
+ *
+ * From m3e_load to m3e_free the file of weights stays mapped. Never write into it meanwhile: the system ends the
+ * process with SIGBUS where a mapped file was cut short, and no library can prevent that. Put new weights into a new
+ * file and rename it, or delete the old one first: both leave the mapped file as it is.
  */
 #ifndef M3E_H
 #define M3E_H
@@ -89,7 +93,7 @@ M3E_API int32_t m3e_vocabulary_size(const m3e_encoder *encoder);
 M3E_API int32_t m3e_threads(const m3e_encoder *encoder);
 M3E_API const char *m3e_instruction_set(const m3e_encoder *encoder);
 
-/* No call with `encoder` may be running. NULL is allowed. */
+/* Unmaps the weights and frees all memory. No call with `encoder` may be running. NULL is allowed. */
 M3E_API void m3e_free(m3e_encoder *encoder);
 
 #ifdef __cplusplus
