@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
+    "BatchTooLargeError",
     "BundleError",
     "BundleIntegrityError",
     "ClosedError",
@@ -109,6 +110,10 @@ class OverloadedError(M3EError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class BatchTooLargeError(M3EError, ValueError):
+    """More is to be computed than can be in the time that there is; the message says how much would fit."""
 
 
 class ClosedError(M3EError):
