@@ -1,5 +1,7 @@
 """What half precision cannot hold: the matrix is named, stays in float32, and the rest goes on."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -7,6 +9,8 @@ from safetensors.numpy import load_file
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.cli import main
 from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
+from m3e_export.fidelity import Gate
+from m3e_export.foreign.judge import judge
 from m3e_export.graph import GraphOptions, build_model
 from m3e_export.graph.dialects import TensorRtPackedDialect
 from m3e_export.oracle.numpy_oracle import NumpyOracle
@@ -164,3 +168,14 @@ def test_nothing_changes_where_nothing_overflows(tiny_checkpoint, texts):
     assert (
         too_large(checkpoint.weights) == overflowing(checkpoint, token_ids, lambda count: None) == frozenset()
     )
+
+
+@pytest.mark.parametrize(("alone", "together"), [(np.nan, 1), (1, np.inf)])
+def test_a_graph_of_another_exporter_that_gives_no_numbers_is_refused(alone, together):
+    def vectors(value):
+        return np.full((3, 4), value, np.float32)
+
+    gate = Gate(("a", "b", "c"), "an oracle", vectors(1), enforced=False)
+    run = SimpleNamespace(alone=vectors(alone), together=vectors(together))
+    with pytest.raises(BelowGateError, match="not finite"):
+        judge(gate, run, "fp16")

@@ -277,3 +277,17 @@ def test_an_interrupted_check_says_nothing_of_files(tiny_bundle, capsys, monkeyp
     monkeypatch.setattr(check, "check_artifact", interrupt)
     assert check.main([str(tiny_bundle)]) == 130
     assert capsys.readouterr().err == "m3e-check: interrupted.\n"
+
+
+def test_the_folder_of_a_job_that_cannot_be_made_is_removed(tiny_bundle, gate, out, monkeypatch, capsys):
+    make = os.mkdir
+
+    def refuse(path, *arguments):
+        if os.fspath(path).endswith("parts") and "_m3e" in os.fspath(path):
+            raise OSError(28, "No space left on device")
+        make(path, *arguments)
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    assert encode.main([str(tiny_bundle), gate, "-o", str(out / "v.npy")]) == 1
+    assert "No space left" in one_line(capsys.readouterr().err, "m3e-encode")
+    assert os.listdir(out) == []

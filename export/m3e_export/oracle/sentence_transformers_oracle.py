@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError
 from m3e_export.quiet import quiet
@@ -34,9 +35,9 @@ class SentenceTransformersOracle:
         self._folder = checkpoint.folder
         self._layout = checkpoint.layout
         try:
-            with quiet():
+            with quiet(), readable_folder(checkpoint.folder) as readable:
                 self._model = sentence_transformers.SentenceTransformer(
-                    str(checkpoint.folder),
+                    str(readable),
                     device="cpu",
                     trust_remote_code=False,
                     local_files_only=True,
