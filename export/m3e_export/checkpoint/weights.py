@@ -183,9 +183,10 @@ def _read_pickle(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
         ) from error
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise CheckpointError(f"{file}: not a state dict (tensor names to tensors).")
+    floats = _float_dtypes()
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):
             continue
         dtype = str(tensor.dtype)
-        if _dtype(file, name, _TORCH_DTYPES.get(dtype, dtype)) is not None:
+        if _dtype(file, name, _TORCH_DTYPES.get(dtype, dtype), floats) is not None:
             yield name, tensor.to(torch.float32).numpy()
