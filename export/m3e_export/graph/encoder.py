@@ -97,7 +97,8 @@ def _embed(
     width, texts = weights.word_embeddings.shape[1], dialect.texts
     words = plan.embeddings.lookup(builder, "word_embeddings", weights.word_embeddings, texts.input_ids)
     table = builder.weight("position_embeddings", weights.position_embeddings.astype(plan.storage))
-    positions = texts.positions(table)
+    padding = dialect.spec.pad_token_id if dialect.spec.skips_padding else None
+    positions = texts.positions(table, padding)
     positions = (
         builder.op("Cast", positions, to=ir.DataType.FLOAT) if plan.storage != np.float32 else positions
     )
