@@ -74,7 +74,8 @@ def encoder_spec(
         keys: what the family calls its sizes.
         activation: what the family's configuration class takes where config.json is silent.
         pad_token_id: likewise.
-        positions_after_padding: the first token's row of the position table is the one after the padding id.
+        positions_after_padding: the first token's row of the position table is the one after the padding id,
+            and padding in a text has the row of its id.
 
     Raises:
         CheckpointError: a size is missing or impossible, or does not fit the others.
@@ -96,6 +97,7 @@ def encoder_spec(
         max_positions=rows - (pad + 1 if positions_after_padding else 0),
         norm_eps=_DEFAULT_EPS if keys.norm_eps is None else _positive_float(config, keys.norm_eps),
         pad_token_id=pad,
+        skips_padding=positions_after_padding,
     )
     if spec.hidden % spec.heads:
         raise CheckpointError(

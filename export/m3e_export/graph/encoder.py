@@ -100,7 +100,8 @@ def _embed(
     words = plan.embeddings.lookup(builder, "word_embeddings", weights.word_embeddings, texts.input_ids)
     storage = plan.storage_of("position_embeddings")
     table = builder.weight("position_embeddings", weights.position_embeddings.astype(storage))
-    positions = texts.positions(table)
+    padding = dialect.spec.pad_token_id if dialect.spec.skips_padding else None
+    positions = texts.positions(table, padding)
     positions = builder.op("Cast", positions, to=ir.DataType.FLOAT) if storage != np.float32 else positions
     summed = builder.op("Add", words, positions)
     flat = builder.op("Reshape", summed, builder.constant([-1, width], np.int64))

@@ -51,6 +51,8 @@ def save_native(
         "pooling": _pooling(pooling),
         "normalize": str(normalize).lower(),
     }
+    if spec.skips_padding:
+        metadata["padding"] = str(spec.pad_token_id)
     if weights.relative_bias is not None:
         metadata["attention_bias"] = "relative"
     if weights.embedding_projection is not None:

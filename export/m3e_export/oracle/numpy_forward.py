@@ -41,7 +41,7 @@ class NumpyForward:
     def states(self, token_ids: npt.NDArray[np.int32]) -> list[Array]:
         """What goes into the first layer, then what leaves each, as ``hidden_states`` in transformers."""
         weights = self._weights
-        x = self.words(token_ids) + weights.position_embeddings[: len(token_ids)]
+        x = self.words(token_ids) + weights.position_embeddings[self._positions(token_ids)]
         x = self._norm(weights.embedding_norm, x)
         if weights.embedding_projection is not None:
             x = self._linear(weights.embedding_projection, x)
@@ -49,6 +49,13 @@ class NumpyForward:
         for layer in weights.layers:
             states.append(self._layer(layer, states[-1]))
         return states
+
+    def _positions(self, token_ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """The row of the position table for each token; see :class:`EncoderWeights`."""
+        if not self._spec.skips_padding:
+            return np.arange(len(token_ids))
+        counted = token_ids != self._spec.pad_token_id
+        return np.cumsum(counted) * counted
 
     def _layer(self, layer: LayerWeights, x: Array) -> Array:
         attended = self._attention(self._linear(layer.qkv, x))

@@ -16,6 +16,12 @@ constexpr int kPanelsTogether = 4;  // output channels are shared out in sixty-f
 
 bool enough_rows(int rows, int threads) { return threads > 1 && rows >= threads * kRowsEach; }
 
+// Rows of the position table for the tokens of one text; see Sizes::padding.
+void count_positions(const int32_t* ids, int length, int padding, int32_t* positions) {
+  int32_t next = padding < 0 ? 0 : 1;
+  for (int i = 0; i < length; ++i) positions[i] = ids[i] == padding ? 0 : next++;
+}
+
 }  // namespace
 
 int Pack::longest() const {
@@ -68,8 +74,8 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   attention_.reserve(static_cast<size_t>(attention_each_) * static_cast<size_t>(threads));
   positions_.reserve(static_cast<size_t>(rows));
   for (int text = 0; text < pack.texts; ++text) {
-    int32_t* positions = positions_.data() + pack.begin(text);
-    for (int i = 0; i < pack.length(text); ++i) positions[i] = i;
+    const int begin = pack.begin(text);
+    count_positions(pack.ids + begin, pack.length(text), sizes.padding, positions_.data() + begin);
   }
   if (!weights.simple_pooling()) reserve_pooled(weights, pack.texts, rows);
 }

@@ -80,6 +80,9 @@ void Weights::read_metadata() {
   sizes.intermediate = bounded(file_, "intermediate", 1 << 18);
   sizes.vocabulary = bounded(file_, "vocabulary", 1 << 26);
   sizes.positions = bounded(file_, "positions", 1 << 20);
+  // Silent where positions count every token. Else the table has one row more, the first.
+  sizes.padding =
+      file_.says("padding") ? number("padding", file_.metadata("padding"), 0, sizes.vocabulary - 1) : -1;
   // Silent where the embeddings go straight to the first layer.
   projected = file_.says("embedding");
   sizes.embedding = projected ? bounded(file_, "embedding", 1 << 16) : sizes.hidden;
@@ -99,7 +102,8 @@ void Weights::read_metadata() {
 }
 
 void Weights::read_embeddings() {
-  const int64_t words = sizes.vocabulary, positions = sizes.positions, width = sizes.embedding;
+  const int64_t words = sizes.vocabulary, width = sizes.embedding;
+  const int64_t positions = sizes.positions + (sizes.padding >= 0 ? 1 : 0);
   const Tensor& table = file_.tensor("word_embeddings");
   if (table.type == "F32") {
     embeddings.words = as<float>(take("word_embeddings", "F32", {words, width}));

@@ -12,6 +12,7 @@ namespace m3e {
 
 struct Sizes {
   int layers, hidden, heads, intermediate, vocabulary, positions;
+  int padding;    // token id that is always at position 0 and moves no other token; -1: there is none
   int embedding;  // width of the embeddings
   int dimension;  // of a sentence vector
   int widest;     // numbers of a vector on the way there: pooled, and after each dense layer
