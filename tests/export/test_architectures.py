@@ -106,6 +106,10 @@ def test_every_artifact_gives_sentence_transformers_vectors(
         ("distilbert", {"activation": "relu"}),
         ("mpnet", {"hidden_act": "gelu_new"}),
         ("albert", {"hidden_act": "gelu"}),
+        ("bert", {"hidden_act": "gelu_fast", "position_embedding_type": None}),
+        ("roberta", {"hidden_act": "quick_gelu"}),
+        ("bert", {"hidden_act": "silu"}),
+        ("distilbert", {"activation": "swish"}),
     ],
 )
 def test_other_activations(family, changes, tmp_path, few_texts, some_texts, sentence_transformer):

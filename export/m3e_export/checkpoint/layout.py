@@ -2,7 +2,7 @@
 
 Three layouts are read:
 
-* sentence-transformers: ``modules.json`` lists Transformer, Pooling, and optionally Dense and Normalize;
+* sentence-transformers: ``modules.json`` lists Transformer, Pooling, and what may stand around it;
 * uniem (m3e-large and every fine-tune): ``uniem_pooling_strategy`` in ``config.json``;
 * plain Hugging Face: nothing says the pooling, so it is mean, with a warning, as sentence-transformers does.
 """
@@ -10,10 +10,12 @@ Three layouts are read:
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from m3e_export.checkpoint.head import HEAD_MODULES, head_modules
 from m3e_export.checkpoint.jsonfile import read_json, read_object
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
 from m3e_export.errors import CheckpointError, UnsupportedModelError, UntrustedCheckpointError
@@ -27,6 +29,8 @@ Pooling = str
 
 SHORTEST = 3
 """Tokens that a model must take at least: ``[CLS]``, one of the text, ``[SEP]``."""
+# What modules.json may list.
+_KNOWN_MODULES = re.compile(rf"Transformer(( WeightedLayerPooling)? Pooling( ({'|'.join(HEAD_MODULES)}))*)?")
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 # uniem/model.py; the older key is read when the newer is absent.
 _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
@@ -36,7 +40,8 @@ _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
 class Layout:
     """Everything but weights and architecture.
 
-    ``transformer`` is the folder of config and weights, ``dense`` those of the Dense modules in order;
+    ``transformer`` is the folder of config and weights, ``dense`` kinds and folders of the modules after the
+    pooling in order, without a last Normalize, ``state_weights`` the folder of a WeightedLayerPooling;
     ``include_prompt`` says whether the tokens of a prompt are pooled.
     """
 
@@ -49,7 +54,8 @@ class Layout:
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
     similarity: str = "cosine"
-    dense: tuple[Path, ...] = ()
+    dense: tuple[tuple[str, Path], ...] = ()
+    state_weights: Path | None = None
     include_prompt: bool = True
 
 
@@ -90,13 +96,14 @@ def _plain(folder: Path, override: Pooling | None) -> Layout:
 def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
     modules = _modules(folder)
     kinds = [kind for kind, _ in modules]
-    dense = tuple(path for kind, path in modules if kind == "Dense")
-    if kinds not in _known_modules(len(dense)):
+    if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
         raise UnsupportedModelError(
             f"{folder / 'modules.json'}: the modules {' → '.join(kinds) or '(none)'} are not supported; "
-            "a Transformer, then Pooling, then optionally Dense and Normalize are."
+            "a Transformer, optionally WeightedLayerPooling, Pooling, then any of "
+            f"{', '.join(HEAD_MODULES)} are."
         )
     transformer = modules[0][1]
+    head, normalize = head_modules([module for module in modules if module[0] in HEAD_MODULES])
     sbert = read_object(transformer / "sentence_bert_config.json")
     top = read_object(folder / "config_sentence_transformers.json")
     pooling_folder = dict(modules).get("Pooling")
@@ -106,21 +113,16 @@ def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
         kind="sentence-transformers",
         transformer=transformer,
         pooling=pooling,
-        normalize="Normalize" in kinds,
+        normalize=normalize,
         max_seq_length=_max_seq_length(transformer / "sentence_bert_config.json", sbert),
         lower_case=bool(sbert.get("do_lower_case", False)),
         prompts=_prompts(folder, top),
         default_prompt_name=top.get("default_prompt_name"),
         similarity=_similarity(folder, top),
-        dense=dense,
+        dense=head,
+        state_weights=dict(modules).get("WeightedLayerPooling"),
         include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler sees the first token only
     )
-
-
-def _known_modules(dense: int) -> list[list[str]]:
-    """What modules.json may list, with so many Dense modules."""
-    pooled = ["Transformer", "Pooling", *["Dense"] * dense]
-    return [pooled, [*pooled, "Normalize"], *([] if dense else [["Transformer"]])]
 
 
 def _max_seq_length(file: Path, config: dict[str, Any]) -> int | None:
@@ -143,7 +145,7 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
         if not kind.startswith("sentence_transformers."):
             raise UnsupportedModelError(
                 f"{file}: the module type {kind!r} is custom code, which is never run; "
-                "only sentence-transformers' Transformer, Pooling, Dense and Normalize are supported."
+                "only modules of sentence-transformers are supported."
             )
         target = folder / path
         if not target.resolve().is_relative_to(folder.resolve()):

@@ -9,11 +9,13 @@ from tokenizers import Tokenizer
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, architecture_for
 from m3e_export.checkpoint.base import BaseCheckpoint
+from m3e_export.checkpoint.head import dimension_of, read_head
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
 from m3e_export.checkpoint.licence import licence_of
-from m3e_export.checkpoint.pooling import check_pooling, dimension_of, read_dense
+from m3e_export.checkpoint.pooling import check_pooling
 from m3e_export.checkpoint.source import fetch, source_name
+from m3e_export.checkpoint.state_weights import read_state_weights
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
 from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError, OptionError
@@ -60,7 +62,7 @@ def load_checkpoint(
     weights = architecture.weights(config, spec, tensors.arrays)
     tokenizer = load_tokenizer(layout.transformer, spec.model_type, layout.lower_case)
     _check_vocabulary(layout.transformer, tokenizer, spec)
-    dense = read_dense(layout.pooling, layout.dense, spec.hidden, tensors.arrays)
+    dense = read_head(layout.pooling, layout.dense, spec.hidden, tensors.arrays)
     return Checkpoint(
         source=source_name(source, folder),
         folder=folder,
@@ -78,6 +80,7 @@ def load_checkpoint(
         pad_token_id=spec.pad_token_id,
         licence=licence_of(folder, source, config),
         dense=dense,
+        state_weights=read_state_weights(layout.state_weights, config, spec.layers, layout.pooling),
     )
 
 

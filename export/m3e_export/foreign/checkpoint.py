@@ -11,10 +11,11 @@ import onnx_ir as ir
 from tokenizers import Tokenizer
 
 from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.checkpoint.head import HeadLayer, dimension_of, read_head
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
 from m3e_export.checkpoint.licence import licence_of
-from m3e_export.checkpoint.pooling import Dense, dimension_of, pooling_spec, read_dense
+from m3e_export.checkpoint.pooling import pooling_spec
 from m3e_export.checkpoint.source import source_name
 from m3e_export.checkpoint.tokenizer import special_token_names, tokenizer_length
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
@@ -69,6 +70,11 @@ class ForeignFiles:
             raise UnsupportedModelError(
                 f"{folder}: include_prompt=false is not supported in a given graph, or another exporter's; "
                 "--exporter own can do it, for the families that are built in."
+            )
+        if layout.state_weights is not None:
+            raise UnsupportedModelError(
+                f"{layout.state_weights}: WeightedLayerPooling takes more than the last states, which is all "
+                "that a graph from elsewhere gives; --exporter own can do it, for families that are built in."
             )
         config = read_object(layout.transformer / "config.json", required=True)
         return ForeignFiles(source, folder, layout, config, pooling, _max_length(layout, config, max_length))
@@ -126,14 +132,14 @@ class ForeignFiles:
             dense=dense,
         )
 
-    def _dense(self, hidden: int) -> tuple[Dense, ...]:
+    def _dense(self, hidden: int) -> tuple[HeadLayer, ...]:
         spec = pooling_spec(self.layout.pooling)
         if spec.early is not None or spec.pooler:
             raise UnsupportedModelError(
                 f"the pooling {spec.name!r} takes more than the last states, which is all that a graph from "
                 "elsewhere gives; choose another with --pooling."
             )
-        return read_dense(spec.name, self.layout.dense, hidden, {})
+        return read_head(spec.name, self.layout.dense, hidden, {})
 
 
 def _max_length(layout: Layout, config: Mapping[str, Any], wanted: int | None) -> int:

@@ -30,6 +30,7 @@ class TorchOracle:
         self._torch = torch
         self._layout = checkpoint.layout
         self._dense = checkpoint.dense
+        self._state_weights = checkpoint.state_weights
         self._max_length = checkpoint.max_length
         self._tokenizer = load_tokenizer(checkpoint.layout, checkpoint.model_type)
         self._model = model or load_model(
@@ -68,5 +69,7 @@ class TorchOracle:
         # Some models normalize once more behind the last of their hidden_states.
         states = [*found.hidden_states[:-1], found.last_hidden_state]
         arrays = [each[0].numpy() for each in states]
-        vector = sentence_vector(self._layout.pooling, self._dense, words[0].numpy(), arrays, left_out)
+        vector = sentence_vector(
+            self._layout.pooling, self._dense, words[0].numpy(), arrays, left_out, self._state_weights
+        )
         return normalize(vector[None])[0] if self._layout.normalize else vector
