@@ -9,15 +9,19 @@ Three layouts are read:
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from m3e_export.checkpoint.adapter import fetch_base, is_adapter, merge_adapter
 from m3e_export.checkpoint.head import HEAD_MODULES, head_modules
 from m3e_export.checkpoint.jsonfile import read_json, read_object
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
+from m3e_export.checkpoint.tokenizer import has_tokenizer
+from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
 from m3e_export.errors import CheckpointError, UnsupportedModelError, UntrustedCheckpointError
 
 __all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
@@ -42,6 +46,8 @@ class Layout:
 
     ``transformer`` is the folder of config and weights, ``dense`` kinds and folders of the modules after the
     pooling in order, without a last Normalize, ``state_weights`` the folder of a WeightedLayerPooling;
+    ``adapter`` is the folder of an adapter that is to be merged into the weights, ``own_tokenizer`` that of
+    the tokenizer where it is another than ``transformer``;
     ``include_prompt`` says whether the tokens of a prompt are pooled.
     """
 
@@ -57,6 +63,27 @@ class Layout:
     dense: tuple[tuple[str, Path], ...] = ()
     state_weights: Path | None = None
     include_prompt: bool = True
+    adapter: Path | None = None
+    own_tokenizer: Path | None = None
+
+    @property
+    def tokenizer(self) -> Path:
+        """The folder of the tokenizer."""
+        return self.own_tokenizer or self.transformer
+
+    def load_weights(self) -> Tensors:
+        """The transformer's weights, with the adapter merged into them where there is one.
+
+        Raises:
+            CheckpointError: missing or damaged; its subclasses for an adapter that is not supported, and for
+                files that would run code.
+            ExportDependencyError: a pickle, and torch is not installed.
+        """
+        tensors = load_tensors(self.transformer)
+        if self.adapter is None:
+            return tensors
+        config = read_object(self.transformer / "config.json", required=True)
+        return merge_adapter(tensors, self.adapter, str(config.get("model_type")))
 
 
 def read_layout(folder: Path, pooling: Pooling | None = None) -> Layout:
@@ -70,11 +97,42 @@ def read_layout(folder: Path, pooling: Pooling | None = None) -> Layout:
     pooling = None if pooling is None else pooling_spec(pooling).name
     if (folder / "modules.json").exists():
         layout = _sentence_transformers(folder, pooling)
+        if is_adapter(layout.transformer):
+            layout = _adapted(layout, layout.transformer, _base_of(layout.transformer))
+    elif is_adapter(folder):
+        layout = _adapter_alone(folder, pooling)
     else:
         layout = _plain(folder, pooling)
     if pooling is not None and layout.kind != "transformers":
         logger.warning("Pooling %r given by hand; it overrides what the checkpoint says.", pooling)
     return layout
+
+
+def _base_of(adapter: Path) -> Path:
+    if has_weights(adapter):
+        raise CheckpointError(
+            f"{adapter}: has weights and an adapter_config.json, so that it is not clear whether the adapter "
+            "is merged into them; remove one of the two."
+        )
+    return fetch_base(adapter)
+
+
+def _adapted(layout: Layout, adapter: Path, transformer: Path) -> Layout:
+    """``layout`` with the weights in ``transformer`` changed by those in ``adapter``."""
+    own = adapter if has_tokenizer(adapter) else None
+    return dataclasses.replace(layout, transformer=transformer, adapter=adapter, own_tokenizer=own)
+
+
+def _adapter_alone(folder: Path, override: Pooling | None) -> Layout:
+    """An adapter as PEFT saves it, of the encoder alone: the rest is its base model's."""
+    base = read_layout(_base_of(folder), override)
+    if override is None and base.kind != "transformers":
+        logger.warning(
+            "%s: an adapter without modules.json; pooling (%s) and all else are taken from its base model.",
+            folder,
+            base.pooling,
+        )
+    return dataclasses.replace(_adapted(base, folder, base.transformer), kind="transformers")
 
 
 def _plain(folder: Path, override: Pooling | None) -> Layout:

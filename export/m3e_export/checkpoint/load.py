@@ -12,12 +12,11 @@ from m3e_export.checkpoint.base import BaseCheckpoint
 from m3e_export.checkpoint.head import dimension_of, read_head
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
-from m3e_export.checkpoint.licence import licence_of
+from m3e_export.checkpoint.licence import licence
 from m3e_export.checkpoint.pooling import check_pooling
 from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.state_weights import read_state_weights
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
-from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError, OptionError
 
 __all__ = ["Checkpoint", "load_checkpoint"]
@@ -58,10 +57,10 @@ def load_checkpoint(
     architecture = architecture_for(config)
     spec = architecture.spec(config)
     check_pooling(layout.pooling, spec)
-    tensors = load_tensors(layout.transformer)
+    tensors = layout.load_weights()
     weights = architecture.weights(config, spec, tensors.arrays)
-    tokenizer = load_tokenizer(layout.transformer, spec.model_type, layout.lower_case)
-    _check_vocabulary(layout.transformer, tokenizer, spec)
+    tokenizer = load_tokenizer(layout.tokenizer, spec.model_type, layout.lower_case)
+    _check_vocabulary(layout.tokenizer, tokenizer, spec)
     dense = read_head(layout.pooling, layout.dense, spec.hidden, tensors.arrays)
     return Checkpoint(
         source=source_name(source, folder),
@@ -75,10 +74,10 @@ def load_checkpoint(
         weights=weights,
         weights_sha256=tensors.sha256,
         tokenizer=tokenizer,
-        special_tokens=special_token_names(layout.transformer, tokenizer, spec.model_type),
+        special_tokens=special_token_names(layout.tokenizer, tokenizer, spec.model_type),
         max_length=_max_length(layout, spec, max_length),
         pad_token_id=spec.pad_token_id,
-        licence=licence_of(folder, source, config),
+        licence=licence(folder, source, layout, config),
         dense=dense,
         state_weights=read_state_weights(layout.state_weights, config, spec.layers, layout.pooling),
     )
@@ -90,7 +89,7 @@ def _max_length(layout: Layout, spec: EncoderSpec, wanted: int | None) -> int:
     if layout.max_seq_length is not None:
         known.append(layout.max_seq_length)
     else:
-        known.append(tokenizer_length(layout.transformer) or spec.max_positions)
+        known.append(tokenizer_length(layout.tokenizer) or spec.max_positions)
     if wanted is None:
         return _long_enough(min(known))
     if not SHORTEST <= wanted <= spec.max_positions:

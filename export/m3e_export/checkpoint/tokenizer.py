@@ -19,7 +19,13 @@ from m3e_export.checkpoint.special_tokens import (
 )
 from m3e_export.errors import CheckpointError, ExportDependencyError, UnsupportedModelError
 
-__all__ = ["load_tokenizer", "only_bert_vocabulary", "special_token_names", "tokenizer_length"]
+__all__ = [
+    "has_tokenizer",
+    "load_tokenizer",
+    "only_bert_vocabulary",
+    "special_token_names",
+    "tokenizer_length",
+]
 
 # tokenizer_config.json key → BertNormalizer key, and what silence means: transformers rebuilds the
 # normalizer from these.
@@ -51,6 +57,12 @@ _OF_MODEL = {
     "xlm-roberta": _XLM_ROBERTA,
     "camembert": _CAMEMBERT,
 }
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether ``folder`` holds the files of a tokenizer."""
+    names = {"tokenizer.json", *(name for files in _FILES.values() for name in files)}
+    return any((folder / name).is_file() for name in names)
 
 
 def load_tokenizer(folder: Path, model_type: str = "bert", lower_case: bool = False) -> Tokenizer:

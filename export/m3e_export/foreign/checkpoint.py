@@ -14,7 +14,7 @@ from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.head import HeadLayer, dimension_of, read_head
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
-from m3e_export.checkpoint.licence import licence_of
+from m3e_export.checkpoint.licence import licence
 from m3e_export.checkpoint.pooling import pooling_spec
 from m3e_export.checkpoint.source import source_name
 from m3e_export.checkpoint.tokenizer import special_token_names, tokenizer_length
@@ -125,10 +125,10 @@ class ForeignFiles:
             dimension=dimension or dimension_of(layout.pooling, hidden, dense),
             weights_sha256=weights_sha256,
             tokenizer=tokenizer,
-            special_tokens=special_token_names(layout.transformer, tokenizer, self.model_type),
+            special_tokens=special_token_names(layout.tokenizer, tokenizer, self.model_type),
             max_length=self.max_length,
             pad_token_id=pad if isinstance(pad, int) and pad >= 0 else 0,
-            licence=licence_of(self.folder, self.source, self.config),
+            licence=licence(self.folder, self.source, layout, self.config),
             dense=dense,
         )
 
@@ -144,7 +144,7 @@ class ForeignFiles:
 
 def _max_length(layout: Layout, config: Mapping[str, Any], wanted: int | None) -> int:
     """Smallest of what layout, tokenizer and position table allow, as far as there are any."""
-    limits = layout.max_seq_length or tokenizer_length(layout.transformer), _positions(config)
+    limits = layout.max_seq_length or tokenizer_length(layout.tokenizer), _positions(config)
     known = [limit for limit in limits if limit is not None]
     if not known:
         raise CheckpointError(

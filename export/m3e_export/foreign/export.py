@@ -13,7 +13,6 @@ import onnx_ir as ir
 from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.source import fetch
-from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import BelowGateError, OptionError
 from m3e_export.fidelity import Gate
 from m3e_export.foreign.calibration import sample_inputs
@@ -90,7 +89,7 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
 
     folder = fetch(request.checkpoint, request.revision)
     files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length)
-    tensors = load_tensors(files.layout.transformer)
+    tensors = files.layout.load_weights()
     original = load_model(files.config, tensors.arrays)
     tokenizer = load_fast_tokenizer(files.layout, files.model_type)
     with progress_bar(1, "graph", f"Exporting through {request.exporter}", delay=0) as bar:

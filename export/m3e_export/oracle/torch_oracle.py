@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
-from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError
 from m3e_export.oracle.sentence import sentence_vector
 from m3e_export.oracle.transformers_model import load_model, load_tokenizer
@@ -33,9 +32,7 @@ class TorchOracle:
         self._state_weights = checkpoint.state_weights
         self._max_length = checkpoint.max_length
         self._tokenizer = load_tokenizer(checkpoint.layout, checkpoint.model_type)
-        self._model = model or load_model(
-            checkpoint.config, load_tensors(checkpoint.layout.transformer).arrays
-        )
+        self._model = model or load_model(checkpoint.config, checkpoint.layout.load_weights().arrays)
 
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""

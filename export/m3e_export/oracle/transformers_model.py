@@ -78,8 +78,8 @@ def load_tokenizer(layout: Layout, model_type: str) -> Any:
     """
     import transformers
 
-    folder = str(layout.transformer)
-    bert = only_bert_vocabulary(layout.transformer, model_type)
+    folder = str(layout.tokenizer)
+    bert = only_bert_vocabulary(layout.tokenizer, model_type)
     loader = transformers.BertTokenizerFast if bert else transformers.AutoTokenizer
     try:
         tokenizer = loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -102,7 +102,7 @@ def load_fast_tokenizer(layout: Layout, model_type: str) -> Tokenizer:
     backend = getattr(loaded, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise UnsupportedModelError(
-            f"{layout.transformer}: its tokenizer, {type(loaded).__name__}, has no tokenizer.json, and "
+            f"{layout.tokenizer}: its tokenizer, {type(loaded).__name__}, has no tokenizer.json, and "
             "transformers makes none."
         )
     copy = Tokenizer.from_str(backend.to_str())
