@@ -21,13 +21,13 @@ from m3e_export.errors import BelowGateError, OptionError, UnsupportedModelError
 from m3e_export.fidelity import Gate
 from m3e_export.foreign import export_foreign
 from m3e_export.manifest import complete_manifest
-from m3e_export.oracle import ask, load_oracle
+from m3e_export.oracle import ask, check_tokens, load_oracle
 from m3e_export.precision.calibration import Calibration, calibrate
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import Int8Search, float_plan
 from m3e_export.request import EXPORTERS, PRECISIONS, ExportRequest
 from m3e_export.targets import TARGETS, Target
-from m3e_export.texts import built_in, read_texts
+from m3e_export.texts import built_in, gate_texts, read_texts
 from m3e_runtime.backends import Backend, native
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError
@@ -71,7 +71,10 @@ def _export_own(request: ExportRequest) -> Bundle:
             revision=request.revision,
         )
         _check_prompt(request, checkpoint)
-        gate = ask(load_oracle(checkpoint, request.oracle), checkpoint.layout, request.gate)
+        if request.oracle != "numpy":
+            check_tokens(checkpoint, gate_texts(request.gate), request.gate in ("default", "off"))
+        oracle = load_oracle(checkpoint, request.oracle, request.max_length)
+        gate = ask(oracle, checkpoint.layout, request.gate)
         artifacts = tuple(_Artifacts(request, checkpoint, gate, folder).write_all())
         write_manifest(folder, complete_manifest(checkpoint, gate, artifacts, folder))
     return Bundle.open(request.output)

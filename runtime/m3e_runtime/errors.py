@@ -7,6 +7,7 @@ Each carries the process exit code that the command-line tools return for it:
 from __future__ import annotations
 
 __all__ = [
+    "BatchTooLargeError",
     "BundleError",
     "BundleIntegrityError",
     "ClosedError",
@@ -95,6 +96,10 @@ class OverloadedError(M3EError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class BatchTooLargeError(M3EError, ValueError):
+    """More is to be computed than can be in the time that there is; the message says how much would fit."""
 
 
 class ClosedError(M3EError):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from m3e_runtime.errors import BundleError, InvalidTextError, TextTooLongError
+from m3e_runtime.long_texts import Shortener, Splits
 
 __all__ = ["TextTokenizer"]
 
@@ -55,11 +56,11 @@ class TextTokenizer:
             TextTooLongError: it would be cut, and ``truncate`` is false.
         """
         try:
-            encoding = self.tokenizer.encode(text)
-        except (TypeError, AttributeError) as error:
+            encoding = self.tokenizer.encode(self._shortener.shorten(text))
+        except TypeError as error:
             raise _explain([text]) from error
         if not truncate:
-            self._check_lengths([encoding])
+            self._check_lengths([text], [encoding])
         return np.array(encoding.ids, dtype=np.int32)
 
     def prompt_length(self, prompt: str) -> int:
@@ -77,6 +78,15 @@ class TextTokenizer:
         return len(ids) - sum(last in self._special_ids for last in ids[-1:])
 
     @cached_property
+    def splits(self) -> Splits:
+        """Places where a text can be divided before it is tokenized."""
+        return Splits(self.tokenizer)
+
+    @cached_property
+    def _shortener(self) -> Shortener:
+        return Shortener(self.tokenizer, self.max_length)
+
+    @cached_property
     def _special_ids(self) -> frozenset[int]:
         added = self.tokenizer.get_added_tokens_decoder()
         return frozenset(index for index, token in added.items() if token.special)
@@ -90,7 +100,7 @@ class TextTokenizer:
         """
         encodings = self._encodings(texts)
         if not truncate:
-            self._check_lengths(encodings)
+            self._check_lengths(texts, encodings)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def encode_batch_marked(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
@@ -101,18 +111,24 @@ class TextTokenizer:
 
     def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
         try:
-            encodings: list[Encoding] = self.tokenizer.encode_batch_fast(texts)
-        except (TypeError, AttributeError) as error:
+            encodings: list[Encoding] = self.tokenizer.encode_batch_fast(self._shortened(texts))
+        except TypeError as error:
             raise _explain(texts) from error
         return encodings
 
-    def _check_lengths(self, encodings: Sequence[Encoding]) -> None:
-        for index, encoding in enumerate(encodings):
+    def _shortened(self, texts: Sequence[str]) -> Sequence[str]:
+        if max(map(len, texts), default=0) <= self._shortener.longest:
+            return texts
+        return [self._shortener.shorten(text) if isinstance(text, str) else text for text in texts]
+
+    def _check_lengths(self, texts: Sequence[str], encodings: Sequence[Encoding]) -> None:
+        for index, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
             if rest := encoding.overflowing:  # in pieces, each with special tokens of its own
                 special = self.tokenizer.num_special_tokens_to_add(is_pair=False)
                 length = len(encoding.ids) + sum(len(piece.ids) - special for piece in rest)
+                at_least = "at least " if len(text) > self._shortener.longest else ""
                 raise TextTooLongError(
-                    f"text {index} has {length} tokens, and the model takes {self.max_length}; "
+                    f"text {index} has {at_least}{length} tokens, and the model takes {self.max_length}; "
                     "shorten it, or let it be truncated."
                 )
 

@@ -170,8 +170,6 @@ DAMAGED = {
     "modules.json not a list": text("modules.json", "{}"),
     "modules.json of strings": text("modules.json", '["Transformer"]'),
     "modules.json nested 100 000 deep": text("modules.json", DEEP),
-    "a module index that is a word": module(idx="second"),
-    "a module index that is null": module(idx=None),
     "pooling folder missing": module(path="nowhere"),
     "pooling a number": file_json("1_Pooling/config.json", {"pooling_mode": 5}),
     "pooling a nested list": file_json("1_Pooling/config.json", {"pooling_mode": [["mean"]]}),

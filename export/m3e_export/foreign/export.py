@@ -34,7 +34,7 @@ from m3e_export.foreign.precision import quantize_embeddings, quantize_products,
 from m3e_export.foreign.torch_graph import check_torch, torch_graph
 from m3e_export.graph import save_model
 from m3e_export.manifest import complete_manifest
-from m3e_export.oracle import ask
+from m3e_export.oracle import ask, original
 from m3e_export.precision.int8 import QuantizedLinear
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_export.texts import built_in, read_texts
@@ -84,22 +84,22 @@ def export_foreign(request: ExportRequest) -> Bundle:
 
 def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     """The checkpoint, its graph, which gives states, and the gate with the original's vectors."""
-    from m3e_export.oracle.torch_oracle import TorchOracle
     from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
 
     folder = fetch(request.checkpoint, request.revision)
     files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length)
     tensors = files.layout.load_weights()
-    original = load_model(files.config, tensors.arrays)
+    encoder = load_model(files.config, tensors.arrays)
     tokenizer = load_fast_tokenizer(files.layout, files.model_type)
     with progress_bar(1, "graph", f"Exporting through {request.exporter}", delay=0) as bar:
-        model = normalized(_GRAPHS[request.exporter](original, files.model_type))
+        model = normalized(_GRAPHS[request.exporter](encoder, files.model_type))
         bar.update()
     check_interface(model.graph, f"model_type {files.model_type!r} through {request.exporter}")
     states = states_of(model.graph)
     checkpoint = files.checkpoint(tokenizer, tensors.sha256, hidden=files.width(states))
     settle_inputs(model)
-    return checkpoint, model, ask(TorchOracle(checkpoint, original), files.layout, request.gate)
+    oracle = original(checkpoint, request.max_length, encoder)
+    return checkpoint, model, ask(oracle, files.layout, request.gate)
 
 
 class _Artifacts:

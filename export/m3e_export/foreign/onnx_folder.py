@@ -35,7 +35,7 @@ from m3e_export.foreign.judge import ITSELF, GraphRun, judge
 from m3e_export.graph import save_model
 from m3e_export.graph.builder import MICROSOFT
 from m3e_export.manifest import complete_manifest
-from m3e_export.oracle import Oracle, ask, load_oracle
+from m3e_export.oracle import Oracle, ask, load_oracle, original
 from m3e_export.texts import gate_texts
 from m3e_runtime.bundle import Bundle, sha256_of
 from m3e_runtime.manifest import Artifact, FileEntry
@@ -164,14 +164,13 @@ def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:
     """Of a family that we know, or else PyTorch's where it is installed."""
     options: dict[str, Any] = {"pooling": files.pooling, "max_length": files.max_length}
     try:
-        return load_oracle(load_checkpoint(str(files.folder), **options))
+        return load_oracle(load_checkpoint(str(files.folder), **options), max_length=files.max_length)
     except UnsupportedModelError:
         if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
             raise
-    from m3e_export.oracle.torch_oracle import TorchOracle
-
     hidden = files.width(None)
-    return TorchOracle(files.checkpoint(checkpoint.tokenizer, checkpoint.weights_sha256, hidden=hidden))
+    known = files.checkpoint(checkpoint.tokenizer, checkpoint.weights_sha256, hidden=hidden)
+    return original(known, files.max_length)
 
 
 def _artifact(

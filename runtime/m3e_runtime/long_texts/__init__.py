@@ -1,0 +1,10 @@
+"""Long texts: tokenizing costs what truncation keeps, not what was sent.
+
+A tokenizer reads a whole text before it truncates, in about 500 bytes of memory a character. A model keeps a
+few hundred tokens. So a long text is cut by characters first, where the kept ids provably stay the same.
+"""
+
+from m3e_runtime.long_texts.shortener import Shortener
+from m3e_runtime.long_texts.splits import Splits
+
+__all__ = ["Shortener", "Splits"]

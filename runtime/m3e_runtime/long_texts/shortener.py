@@ -1,0 +1,78 @@
+"""A beginning of a text that has all the tokens which truncation keeps."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from tokenizers import Tokenizer
+
+from m3e_runtime.long_texts.last_word import LastWord
+from m3e_runtime.long_texts.runs import RunReader
+from m3e_runtime.long_texts.splits import Splits
+
+__all__ = ["Shortener"]
+
+_LEAST = 1 << 14
+_CHARACTERS_PER_TOKEN = 16
+"""A text is long when it has more than so many characters for each token that is kept, and :data:`_LEAST`.
+Chinese has 1 to 2 characters a token, English 4 to 5."""
+
+_GROWTH = 4
+"""A beginning that has too few tokens is made so many times longer."""
+
+
+class Shortener:
+    """Cuts texts before they are tokenized.
+
+    Args:
+        tokenizer: truncates at ``max_length``.
+        max_length: tokens that are kept, special ones included.
+        longest: characters of a text that is left alone; by default by ``max_length``.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int, longest: int | None = None) -> None:
+        self.longest = longest or max(_LEAST, _CHARACTERS_PER_TOKEN * max_length)
+        self._tokenizer = tokenizer
+        self._most_tokens = max_length - tokenizer.num_special_tokens_to_add(is_pair=False)
+
+    def shorten(self, text: str) -> str:
+        """A text that is tokenized as ``text`` is: to the same ids, and cut or not cut alike.
+
+        A text of up to ``longest`` characters comes back as it is.
+        """
+        least = self.longest // 2
+        while len(text) > self.longest:
+            read, is_all = self._runs.read(text, least + least // 2)
+            if is_all:
+                return read
+            beginning = self._certain_beginning(read, least)
+            if beginning is not None:
+                return beginning
+            least *= _GROWTH
+        return text
+
+    def _certain_beginning(self, text: str, least: int) -> str | None:
+        """A beginning of ``text`` with more tokens than are kept, none of which depends on what follows it.
+
+        It has at least so many characters. None: there is none in ``text``, or that is not certain.
+        """
+        split = self._splits.search(text, least)
+        beginning = text[: self._last_word.end(text, least) if split is None else split]
+        is_certain = split is not None or self._last_word.settles(beginning, self._most_tokens)
+        return beginning if is_certain and self._overflows(beginning) else None
+
+    def _overflows(self, text: str) -> bool:
+        # The batch function, since that one gives the interpreter's lock away.
+        return bool(self._tokenizer.encode_batch_fast([text])[0].overflowing)
+
+    @cached_property
+    def _splits(self) -> Splits:
+        return Splits(self._tokenizer)
+
+    @cached_property
+    def _runs(self) -> RunReader:
+        return RunReader(self._tokenizer, self._splits)
+
+    @cached_property
+    def _last_word(self) -> LastWord:
+        return LastWord(self._tokenizer, self._splits)

@@ -1,0 +1,155 @@
+"""A long text is cut before it is tokenized, and keeps the ids and the mark of being cut."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.normalizers import BertNormalizer
+
+from families import (
+    corpus,
+    write_albert,
+    write_byte_level_bpe,
+    write_mpnet_wordpiece,
+    write_unigram,
+    write_wordpiece,
+)
+from m3e_runtime.long_texts import Shortener, Splits
+from m3e_runtime.tokenization import TextTokenizer
+from strange_texts import LOOK_ALIKES, generated
+
+
+@pytest.fixture(scope="module")
+def tokenizers(tmp_path_factory) -> dict[str, Tokenizer]:
+    folder = tmp_path_factory.mktemp("tokenizers")
+    written = {
+        "WordPiece, cased": write_wordpiece(folder / "cased", lower_case=False),
+        "WordPiece, lower-cased": write_wordpiece(folder / "lower-cased", lower_case=True),
+        "WordPiece, Chinese not split": write_wordpiece(folder / "not-split", lower_case=True),
+        "MPNet's": write_mpnet_wordpiece(folder / "mpnet", lower_case=True),
+        "byte-level": write_byte_level_bpe(folder / "byte-level"),
+        "Unigram": write_unigram(folder / "unigram"),
+        "Unigram, normalized": write_unigram(folder / "general", tokenizer_class="PreTrainedTokenizerFast"),
+        "ALBERT's": write_albert(folder / "albert"),
+    }
+    made = {name: Tokenizer.from_file(str(each / "tokenizer.json")) for name, each in written.items()}
+    made["WordPiece, Chinese not split"].normalizer = BertNormalizer(handle_chinese_chars=False)
+    return made
+
+
+NAMES = [
+    *("WordPiece, cased", "WordPiece, lower-cased", "WordPiece, Chinese not split", "MPNet's"),
+    *("byte-level", "Unigram", "Unigram, normalized", "ALBERT's"),
+]
+
+
+def long_texts(count: int) -> list[str]:
+    """Texts of some hundred characters, many of them with one kind of character only, or with long runs."""
+    chance = random.Random(count)
+    strange = generated(count)
+    words = [line.replace(" ", "") for line in corpus(count)]
+    runs = (
+        "好",
+        "啊哈",
+        "a",
+        "ab",
+        "1",
+        " ",
+        "\n",
+        " \t",
+        "\x00",
+        "é",
+        "e\u0301",
+        "，",
+        ".",
+        "😀",
+        "▁",
+        "ß",
+        "ﬁ",
+    )
+
+    def text() -> str:
+        parts = chance.choices(strange, k=chance.randint(2, 30))
+        if chance.random() < 0.5:
+            parts.insert(chance.randrange(len(parts)), chance.choice(runs) * chance.randint(30, 300))
+        if chance.random() < 0.5:
+            parts.insert(chance.randrange(len(parts)), "".join(chance.choices(words, k=10)))
+        if chance.random() < 0.3:
+            parts.insert(chance.randrange(len(parts)), chance.choice(LOOK_ALIKES))
+        return chance.choice(("", " ", "，")).join(parts)
+
+    return [text() for _ in range(count)]
+
+
+def outcome(tokenizer: Tokenizer, text: str) -> tuple[list[int], bool]:
+    encoding = tokenizer.encode(text)
+    return encoding.ids, bool(encoding.overflowing)
+
+
+@pytest.mark.parametrize("longest", [16, 64, 200])
+@pytest.mark.parametrize("name", NAMES)
+def test_shortened_texts_keep_their_ids(name, longest, tokenizers):
+    tokenizer = TextTokenizer.wrap(tokenizers[name], 12).tokenizer
+    shortener = Shortener(tokenizer, 12, longest)
+    shorter = 0
+    for text in long_texts(2000):
+        beginning = shortener.shorten(text)
+        shorter += len(beginning) < len(text)
+        assert outcome(tokenizer, beginning) == outcome(tokenizer, text), repr(text)
+    assert shorter > 600  # of 2000
+
+
+MILLION = 1_000_000
+WORDS = "".join(corpus(200)).replace(" ", "")
+HUGE = {
+    "made-up words without spaces": WORDS * (MILLION // len(WORDS)),
+    "Chinese": "今天天气很好，我们去公园玩吧。" * (MILLION // 15),
+    "Chinese without punctuation": "今天天气很好我们去公园玩吧" * (MILLION // 13),
+    "one ideograph": "好" * MILLION,
+    "English": "The quick brown fox jumps over the lazy dog. " * (MILLION // 45),
+    "lines": "你好\nhello\n" * (MILLION // 9),
+    "one letter": "a" * MILLION,
+    "digits": "0123456789" * (MILLION // 10),
+    "spaces": " " * MILLION,
+    "controls": "\x00" * MILLION,
+    "emoji": "😀" * MILLION,
+    "full stops": "。" * MILLION,
+}
+
+
+@pytest.mark.parametrize("kind", HUGE)
+@pytest.mark.parametrize("name", ["WordPiece, cased", "WordPiece, lower-cased", "byte-level", "Unigram"])
+def test_what_huge_texts_cost(name, kind, tokenizers):
+    tokenizer = TextTokenizer.wrap(tokenizers[name], 256)
+    text = HUGE[kind]
+    beginning = Shortener(tokenizer.tokenizer, 256).shorten(text)
+    if name != "Unigram" or tokenizer.encode(text[:100_000]).size == 256:  # unknown characters are one token
+        assert len(beginning) <= 100_000
+    # The first 100,000 characters say what the first tokens are: none of these texts changes after that.
+    assert outcome(tokenizer.tokenizer, beginning)[0] == outcome(tokenizer.tokenizer, text[:100_000])[0]
+
+
+@pytest.mark.parametrize("size", [1, 30])
+@pytest.mark.parametrize("name", NAMES)
+def test_tokens_of_the_parts_are_those_of_the_text(name, size, tokenizers):
+    tokenizer = tokenizers[name]
+    tokenizer.no_truncation()
+    splits = Splits(tokenizer)
+    several = 0
+    for text in long_texts(2000):
+        parts = list(splits.parts(text, size))
+        several += len(parts) > 1
+        assert "".join(part for _, part in parts) == text
+        assert ids_and_places(tokenizer, parts) == ids_and_places(tokenizer, [(0, text)]), repr(text)
+    assert several > 600  # of 2000
+
+
+def ids_and_places(tokenizer, parts):
+    encodings = [(start, tokenizer.encode(part, add_special_tokens=False)) for start, part in parts]
+    return [
+        (number, start + place[0], start + place[1])
+        for start, encoding in encodings
+        for number, place in zip(encoding.ids, encoding.offsets, strict=True)
+    ]

@@ -1,0 +1,114 @@
+"""A text of megabytes costs what is kept of it, and ``/tokenize`` answers in pieces."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+SIZE = 8_000_000  # bytes
+CHINESE = "今天天气很好，我们去公园玩吧。"
+HUGE = {
+    "Chinese": CHINESE * (SIZE // len(CHINESE.encode())),
+    "without a place to cut": "a" * SIZE,
+    "spaces": " " * SIZE,
+}
+MOST_MEMORY = 100 << 20
+
+
+@pytest.fixture
+def peak():
+    """Largest resident memory of this process, in which the service is, above that at the start."""
+    process = psutil.Process()
+    before = most = process.memory_info().rss
+    ended = threading.Event()
+
+    def watch():
+        nonlocal most
+        while not ended.wait(0.002):
+            most = max(most, process.memory_info().rss)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield lambda: most - before
+    ended.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("kind", HUGE)
+def test_a_huge_text_is_embedded_in_little_memory(kind, http, encoder, peak):
+    text = HUGE[kind]
+    answer = http.post("/embed", json={"inputs": text})
+    assert answer.status_code == 200, answer.text
+    expected = encoder.encode([text[:20_000]], normalize_embeddings=True)
+    np.testing.assert_array_equal(np.array(answer.json(), dtype=np.float32), expected)
+    assert peak() < MOST_MEMORY
+
+
+def test_tokens_of_a_huge_text_come_in_pieces(http, encoder, peak):
+    text = HUGE["Chinese"][:1_000_000]
+    with http.stream("POST", "/tokenize", json={"inputs": text}) as answer:
+        assert answer.status_code == 200
+        assert "content-length" not in answer.headers
+        size = sum(map(len, answer.iter_bytes()))
+    assert size > 50_000_000
+    assert peak() < MOST_MEMORY
+
+
+def test_tokens_are_the_same_however_long_the_text(http, encoder):
+    text = CHINESE * 3000  # 45,000 characters, so that it is tokenized in parts
+    (tokens,) = http.post("/tokenize", json={"inputs": text}).json()
+    encoding = encoder.tokenizer.tokenizer.encode(text)
+    ids = [encoding.ids[0], *(token["id"] for token in tokens[1:-1]), encoding.ids[-1]]
+    assert [token["id"] for token in tokens] == ids
+    assert "".join(token["text"] for token in tokens[1:-1]) == text
+    assert [token["start"] for token in tokens[1:-1]] == list(range(len(text)))
+
+
+def test_a_text_that_cannot_be_divided_is_refused(http):
+    answer = http.post("/tokenize", json={"inputs": ["a", "a" * 200_000]})
+    assert answer.status_code == 413
+    assert "text 1" in answer.json()["error"]
+
+
+def test_who_asks_beside_a_huge_text_is_answered_meanwhile(running, http):
+    """The list of tokens takes a second; whoever asks meanwhile does not wait for it."""
+    import httpx
+
+    done = []
+
+    def tokenize():
+        with httpx.Client(base_url=running.url, timeout=60) as client:
+            done.append(client.post("/tokenize", json={"inputs": HUGE["Chinese"][:300_000]}).status_code)
+
+    thread = threading.Thread(target=tokenize)
+    thread.start()
+    answered = 0
+    while not done:
+        assert http.get("/livez").status_code == 200
+        answered += 1
+        time.sleep(0.001)
+    thread.join()
+    assert done == [200]
+    assert answered > 20
+
+
+def test_characters_that_wait_to_be_tokenized_are_bounded(encoder):
+    import asyncio
+
+    from m3e_runtime import AsyncEncoder, OverloadedError
+    from m3e_runtime.scheduling.async_encoder import MOST_CHARACTERS
+
+    async def main():
+        async with AsyncEncoder(encoder) as service:
+            half = "a" * (MOST_CHARACTERS // 2 + 1)
+            with service.tokenizing([half], "query"):
+                with pytest.raises(OverloadedError, match="characters"):
+                    await service.tokenize([half])
+                assert len(await service.tokenize(["a"])) == 1
+            assert len(await service.tokenize([half])) == 1
+
+    asyncio.run(main())
