@@ -19,11 +19,13 @@ from typing import Any, Literal
 from m3e_export.checkpoint.adapter import fetch_base, is_adapter, merge_adapter
 from m3e_export.checkpoint.head import HEAD_MODULES, head_modules
 from m3e_export.checkpoint.jsonfile import read_json, read_object
+from m3e_export.checkpoint.module_entry import ModuleEntry, read_entry
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
+from m3e_export.checkpoint.router import follow_route
 from m3e_export.checkpoint.tokenizer import has_tokenizer
 from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
-from m3e_export.errors import CheckpointError, UnsupportedModelError, UntrustedCheckpointError
+from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
 
 __all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
 
@@ -37,7 +39,6 @@ _HEADS = (
     *("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"),
     *("ForMultipleChoice", "ForNextSentencePrediction"),
 )
-_OTHER_MODELS = ("cross_encoder", "sparse_encoder", "multi_vector_encoder")
 # What modules.json may list.
 _KNOWN_MODULES = re.compile(rf"Transformer(( WeightedLayerPooling)? Pooling( ({'|'.join(HEAD_MODULES)}))*)?")
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
@@ -54,7 +55,7 @@ class Layout:
     ``adapter`` is the folder of an adapter that is to be merged into the weights, ``own_tokenizer`` that of
     the tokenizer where it is another than ``transformer``;
     ``include_prompt`` says whether the tokens of a prompt are pooled; ``pooling_given`` that the pooling is
-    the user's choice, and not the checkpoint's.
+    the user's choice, and not the checkpoint's; ``route`` is the one that was followed, where there are some.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
@@ -72,6 +73,7 @@ class Layout:
     pooling_given: bool = False
     adapter: Path | None = None
     own_tokenizer: Path | None = None
+    route: str | None = None
 
     @property
     def tokenizer(self) -> Path:
@@ -93,19 +95,27 @@ class Layout:
         return merge_adapter(tensors, self.adapter, str(config.get("model_type")))
 
 
-def read_layout(folder: Path, pooling: Pooling | None = None) -> Layout:
-    """Read the layout of the checkpoint in ``folder``; ``pooling`` overrides what it says, with a warning.
+def read_layout(folder: Path, pooling: Pooling | None = None, route: str | None = None) -> Layout:
+    """Read the layout of the checkpoint in ``folder``.
+
+    Args:
+        folder: the checkpoint's.
+        pooling: overrides what the checkpoint says, with a warning.
+        route: which of a Router's routes to follow.
 
     Raises:
         CheckpointError: a file is missing or broken.
+        OptionError: a route that the checkpoint does not have.
         UnsupportedModelError: a module or pooling that is not known, named in the message.
         UntrustedCheckpointError: a module path that leads out of the folder.
     """
     pooling = None if pooling is None else pooling_spec(pooling).name
     if (folder / "modules.json").exists():
-        layout = _sentence_transformers(folder, pooling)
+        layout = _sentence_transformers(folder, pooling, route)
         if is_adapter(layout.transformer):
             layout = _adapted(layout, layout.transformer, _base_of(layout.transformer))
+    elif route is not None:
+        raise OptionError(f"--route {route}: the model has no modules.json, and so no routes.")
     elif is_adapter(folder):
         layout = _adapter_alone(folder, pooling)
     else:
@@ -194,9 +204,9 @@ def _top_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
+def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> Layout:
     top = _top_config(folder)
-    modules = _modules(folder)
+    modules = follow_route(folder, _modules(folder), route)
     kinds = [kind for kind, _ in modules]
     if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
         raise UnsupportedModelError(
@@ -229,10 +239,11 @@ def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
         state_weights=dict(modules).get("WeightedLayerPooling"),
         include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler sees the first token only
         pooling_given=override is not None,
+        route=route,
     )
 
 
-def _modules(folder: Path) -> list[tuple[str, Path]]:
+def _modules(folder: Path) -> list[ModuleEntry]:
     file = folder / "modules.json"
     entries = read_json(file)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -240,21 +251,11 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
     modules = []
     for entry in entries:  # in this order, whatever their idx says: sentence-transformers does not read it
         kind, path = str(entry.get("type", "")), str(entry.get("path", ""))
-        if not kind.startswith("sentence_transformers."):
-            raise UnsupportedModelError(
-                f"{file}: the module type {kind!r} is custom code, which is never run; "
-                "only modules of sentence-transformers are supported."
-            )
-        if kind.split(".")[1] in _OTHER_MODELS:
-            raise UnsupportedModelError(f"{file}: the module type {kind!r} is not of a SentenceTransformer.")
         if entry.get("kwargs"):
             raise UnsupportedModelError(
                 f"{file}: the module {kind!r} has kwargs {entry['kwargs']!r}, which are not supported."
             )
-        target = folder / path
-        if not target.resolve().is_relative_to(folder.resolve()):
-            raise UntrustedCheckpointError(f"{file}: the module path {path!r} leads out of the checkpoint.")
-        modules.append((kind.rsplit(".", 1)[-1], target))
+        modules.append(read_entry(file, folder, folder, kind, path))
     return modules
 
 

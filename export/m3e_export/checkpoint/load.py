@@ -34,6 +34,7 @@ def load_checkpoint(
     source: str,
     *,
     pooling: Pooling | None = None,
+    route: str | None = None,
     max_length: int | None = None,
     revision: str | None = None,
 ) -> Checkpoint:
@@ -42,6 +43,7 @@ def load_checkpoint(
     Args:
         source: folder or hub id.
         pooling: overrides the checkpoint's own.
+        route: which of a Router's routes to follow.
         max_length: lowers the longest input, in tokens.
         revision: branch, tag or commit on the hub.
 
@@ -49,10 +51,10 @@ def load_checkpoint(
         CheckpointError: missing or damaged files; its subclasses for models that are not supported and
             for files that would run code.
         ExportDependencyError: a pickle without torch, or a hub id without huggingface-hub.
-        OptionError: a maximum length that the model cannot serve.
+        OptionError: a maximum length that the model cannot serve, or a route that it does not have.
     """
     folder = fetch(source, revision)
-    layout = read_layout(folder, pooling)
+    layout = read_layout(folder, pooling, route)
     config = read_object(layout.transformer / "config.json", required=True)
     architecture = architecture_for(config)
     spec = architecture.spec(config)

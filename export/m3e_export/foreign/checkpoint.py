@@ -57,15 +57,19 @@ class ForeignFiles:
     max_length: int
 
     @staticmethod
-    def read(source: str, folder: Path, pooling: Pooling | None, max_length: int | None) -> ForeignFiles:
+    def read(
+        source: str, folder: Path, pooling: Pooling | None, max_length: int | None, route: str | None = None
+    ) -> ForeignFiles:
         """Read the small files; ``pooling`` overrides what they say, ``max_length`` lowers it.
+
+        ``route`` is which of a Router's routes to follow.
 
         Raises:
             CheckpointError: a file is missing or broken, or nothing says how long a text may be; its
                 subclasses for layouts that are not supported or not trusted.
             OptionError: a maximum length that the model cannot serve.
         """
-        layout = read_layout(folder, pooling)
+        layout = read_layout(folder, pooling, route)
         if not layout.include_prompt:
             raise UnsupportedModelError(
                 f"{folder}: include_prompt=false is not supported in a given graph, or another exporter's; "

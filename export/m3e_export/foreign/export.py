@@ -87,7 +87,7 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
 
     folder = fetch(request.checkpoint, request.revision)
-    files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length)
+    files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length, request.route)
     tensors = files.layout.load_weights()
     encoder = load_model(files.config, tensors.arrays)
     tokenizer = load_fast_tokenizer(files.layout, files.model_type)
