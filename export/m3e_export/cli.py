@@ -66,6 +66,7 @@ def _command(options: argparse.Namespace) -> int:
         revision=options.revision,
         exporter=options.exporter,
         graph=options.graph,
+        route=options.route,
     )
     bundle = export(request)
     say(json.dumps(as_json(bundle), ensure_ascii=False) if options.json else report(bundle))
@@ -73,8 +74,9 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _suffixes(options: argparse.Namespace) -> list[str]:
-    """The precisions; a graph that is given has its own."""
-    return ["onnx"] if options.exporter == "given" else list(options.precision)
+    """The route, and the precisions; a graph that is given has its own."""
+    route = [] if options.route is None else [options.route]
+    return [*route, *(["onnx"] if options.exporter == "given" else options.precision)]
 
 
 def default_output(checkpoint: str, suffixes: Sequence[str]) -> Path:
@@ -188,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         help="override the checkpoint's pooling; first_last_avg, last_avg and pooler are text2vec's, "
         "which no checkpoint says",
     )
+    add("--route", metavar="NAME", help="which route of a model with a Router, such as query")
     add(
         "--oracle",
         choices=("auto", "torch", "numpy"),

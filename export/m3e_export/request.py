@@ -43,3 +43,4 @@ class ExportRequest:
     revision: str | None = None
     exporter: ExporterName = "own"
     graph: str | None = None
+    route: str | None = None

@@ -364,7 +364,7 @@ def test_a_graph_that_is_a_git_lfs_pointer_says_to_pull(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_peft_adapter_is_refused_with_the_name_of_its_base(alone, checkpoint, refused):
+def test_a_peft_adapter_needs_its_base_and_no_weights_beside_it(alone, checkpoint, refused):
     write_json(
         checkpoint / "adapter_config.json",
         {"peft_type": "LORA", "base_model_name_or_path": "moka-ai/m3e-base"},
@@ -372,9 +372,7 @@ def test_a_peft_adapter_is_refused_with_the_name_of_its_base(alone, checkpoint, 
     if alone:
         for name in ("config.json", "modules.json", "model.safetensors"):
             (checkpoint / name).unlink()
-    message = refused(checkpoint, UnsupportedModelError)
-    for part in ("PEFT", "LORA", "moka-ai/m3e-base", "merge_and_unload"):
-        assert part in message
+    assert ("moka-ai/m3e-base" if alone else "adapter_config.json") in refused(checkpoint)
 
 
 def test_a_trainers_output_folder_names_the_checkpoints_below(tmp_path, refused):

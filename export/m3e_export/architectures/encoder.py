@@ -13,8 +13,9 @@ __all__ = ["Activation", "EncoderSpec", "EncoderWeights", "LayerWeights", "Linea
 
 Array = npt.NDArray[np.float32]
 
-Activation = Literal["gelu", "gelu_tanh", "relu"]
-"""Between the two matrices of the feed-forward part; ``gelu_tanh`` is GELU's approximation with tanh."""
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
+"""Between the two matrices of the feed-forward part. ``gelu_tanh`` is GELU's approximation with tanh;
+``quick_gelu`` the one with the logistic function, ``x · σ(1.702 x)``."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-__all__ = ["licence_of"]
+from m3e_export.checkpoint.adapter import base_name
+from m3e_export.checkpoint.layout import Layout
+
+__all__ = ["licence"]
 
 _M3E = "M3E weights: for research use only, not for commercial use (see the model card of moka-ai/m3e)."
 _UNKNOWN = "unknown: see the checkpoint"
@@ -20,7 +23,22 @@ _ENTRY = r"^{key}:[ \t]*((?:[^\n]*\S)?(?:\n[ \t]*-[^\n]*)*)"
 """A value of YAML on the line of its key, or a list on the lines below."""
 
 
-def licence_of(folder: Path, source: str, config: dict[str, Any]) -> str:
+def licence(folder: Path, source: str, layout: Layout, config: dict[str, Any]) -> str:
+    """One line on the licence of the weights, from the model's family or its card; two for an adapter.
+
+    Args:
+        folder: the checkpoint.
+        source: what the user calls it.
+        layout: what ``folder`` says.
+        config: the transformer's config.json.
+    """
+    if layout.adapter is None:
+        return _licence_of(folder, source, config)
+    base = _licence_of(layout.transformer, base_name(layout.adapter), config)
+    return f"Adapter: {_licence_of(folder, source, {})} Base model: {base}"
+
+
+def _licence_of(folder: Path, source: str, config: dict[str, Any]) -> str:
     """One line on the licence of the weights: M3E's, or what card or config say.
 
     A checkpoint is M3E's by its hub id, by the id that its config or its card says it derives from, or, where

@@ -20,7 +20,7 @@ from m3e_export.errors import (
     UntrustedCheckpointError,
 )
 
-__all__ = ["Tensors", "graph_files", "has_weights", "load_tensors"]
+__all__ = ["Tensors", "graph_files", "has_weights", "load_tensors", "read_tensors"]
 
 _SAFETENSORS = "model.safetensors"
 _PICKLE = "pytorch_model.bin"
@@ -67,9 +67,19 @@ def load_tensors(folder: Path) -> Tensors:
     for file in files:
         refuse_pointer(file)
         digest.update(_digest(file))
-        read = _read_safetensors if file.suffix == ".safetensors" else _read_pickle
-        arrays.update(read(file))
+        arrays.update(read_tensors(file))
     return Tensors(arrays, digest.hexdigest())
+
+
+def read_tensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """The floating-point tensors of one file, a pickle unless it is called ``.safetensors``.
+
+    Raises:
+        CheckpointError: damaged.
+        UntrustedCheckpointError: a pickle with anything but tensors.
+        ExportDependencyError: a pickle, and torch is not installed.
+    """
+    return _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
 
 
 def _digest(file: Path) -> bytes:

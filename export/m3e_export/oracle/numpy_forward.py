@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from m3e_export.architectures import Activation, EncoderSpec, EncoderWeights, LayerWeights, Linear, Norm
 
-__all__ = ["ACTIVATIONS", "NumpyForward"]
+__all__ = ["ACTIVATIONS", "NumpyForward", "gelu", "relu", "silu"]
 
 Array = npt.NDArray[np.float32]
 Observer = Callable[[Linear, Array], None]
@@ -103,10 +103,28 @@ def relu(x: Array) -> Array:
     return np.maximum(x, np.float32(0))
 
 
+def silu(x: Array) -> Array:
+    """``torch.nn.functional.silu``: x times the logistic function, by tanh, which does not overflow."""
+    return _times_logistic(x, x)
+
+
+def quick_gelu(x: Array) -> Array:
+    """QuickGELUActivation of transformers: https://github.com/hendrycks/GELUs."""
+    return _times_logistic(x, np.float32(1.702) * x)
+
+
+def _times_logistic(x: Array, u: Array) -> Array:
+    half = np.float32(0.5)
+    product: Array = x * (half + half * np.tanh(half * u))
+    return product
+
+
 ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
+    "quick_gelu": quick_gelu,
     "relu": relu,
+    "silu": silu,
 }
 
 _REACH, _STEPS = 9.0, 4608

@@ -65,6 +65,7 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   const int rows = round_up(pack.rows(), kRowsStep);
   hidden_.reserve(rows, sizes.hidden, true);
   if (weights.projected) embedded_.reserve(rows, sizes.embedding, true);
+  if (weights.state_weights) mixed_.reserve(rows, sizes.hidden, false);
   context_.reserve(rows, sizes.hidden, true);
   qkv_.reserve(rows, 3 * sizes.hidden, false);
   const bool one_each = threads == 1 || enough_rows(pack.rows(), threads);
@@ -84,7 +85,7 @@ void Workspace::reserve_pooled(const Weights& weights, int texts, int rows) {
   const Sizes& sizes = weights.sizes;
   const int steps = round_up(texts, kRowsStep);
   pooled_.reserve(steps, sizes.widest, false);
-  if (!weights.dense.empty()) dense_.reserve(steps, sizes.widest, false);
+  if (!weights.head.empty()) dense_.reserve(steps, sizes.widest, false);
   if (weights.pooling.early != Early::none) early_.reserve(steps, sizes.hidden, false);
   if (weights.pooling.early == Early::words) {
     no_positions_.reserve(static_cast<size_t>(rows));
@@ -93,7 +94,7 @@ void Workspace::reserve_pooled(const Weights& weights, int texts, int rows) {
 }
 
 size_t Workspace::bytes() const {
-  return hidden_.bytes() + embedded_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
+  return hidden_.bytes() + embedded_.bytes() + mixed_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
          early_.bytes() + pooled_.bytes() + dense_.bytes() + attention_.bytes() + positions_.bytes() +
          no_positions_.bytes() + no_position_.bytes();
 }
@@ -120,8 +121,10 @@ void Forward::run() {
   embed();
   // Nobody writes over these states before all have come to the next layer's queries, keys and values.
   if (early == Early::embeddings) pool_early();
+  mix(0);
   for (const Layer& each : weights_.layers) {
     if (!layer(each)) return;
+    mix(static_cast<size_t>(&each - weights_.layers.data()) + 1);
     if (early == Early::first_layer && &each == &weights_.layers.front()) pool_early();
   }
   team_.wait();
@@ -186,6 +189,20 @@ bool Forward::layer(const Layer& layer) {
     feed_forward(layer, row, std::min(kWideRows, mine_.end - row));
   }
   return true;
+}
+
+// Adds this member's rows of the states as they are now, number `state`, to the weighted sum. Nobody else has written
+// these rows since the last wait, and nobody writes them before the next.
+void Forward::mix(size_t state) {
+  if (!weights_.state_weights) return;
+  const float weight = weights_.state_weights[state];
+  for (int row = mine_.begin; row < mine_.end; ++row) {
+    const float* from = space_.hidden_.rows.row(row);
+    float* to = space_.mixed_.rows.row(row);
+    for (int column = 0; column < weights_.sizes.hidden; ++column) {
+      to[column] = (state ? to[column] : 0.0f) + weight * from[column];
+    }
+  }
 }
 
 void Forward::attend(Attention attention) {
@@ -268,7 +285,7 @@ void Forward::pool() {
   if (texts.size() <= 0) return;
   if (weights_.simple_pooling()) return pool_simply(texts);
   for (int text = texts.begin; text < texts.end; ++text) pool_parts(text);
-  const Rows last = apply_dense(texts);
+  const Rows last = apply_head(texts);
   const int dimension = weights_.sizes.dimension;
   for (int text = texts.begin; text < texts.end; ++text) {
     float* vector = pack_.vectors + static_cast<int64_t>(text) * dimension;
@@ -307,7 +324,7 @@ void Forward::pool_early() {
 
 void Forward::pool_parts(int text) {
   const int hidden = weights_.sizes.hidden;
-  const Rows rows = space_.hidden_.rows.from(pack_.begin(text));
+  const Rows rows = pooled_states().from(pack_.begin(text));
   float* out = space_.pooled_.rows.row(text);
   for (const Reduction part : weights_.pooling.parts) {
     reduce(part, rows.x, rows.stride, hidden, pack_.pooled(text), out);
@@ -320,16 +337,19 @@ void Forward::pool_parts(int text) {
 }
 
 // The layers after the pooling, from one of two buffers to the other; returns the one that holds the result.
-Rows Forward::apply_dense(Range texts) {
+Rows Forward::apply_head(Range texts) {
   Rows from = space_.pooled_.rows, to = space_.dense_.rows;
-  for (const Dense& dense : weights_.dense) {
-    const FloatMatrix& matrix = dense.matrix.floats;
-    kernels_.gemm_float(from.x, from.stride, matrix, {to.x, to.stride, nullptr, Activation::none}, texts,
-                        {0, dense.matrix.panels()});
-    for (int text = texts.begin; dense.tanh && text < texts.end; ++text) {
-      apply_tanh(to.row(text), matrix.outputs);
+  for (const HeadLayer& layer : weights_.head) {
+    if (layer.kind == HeadLayer::Kind::layer_norm) {
+      normalize(layer.norm, layer.width, from, texts);
+    } else if (layer.kind == HeadLayer::Kind::unit_length) {
+      for (int text = texts.begin; text < texts.end; ++text) scale_to_unit_length(from.row(text), layer.width);
+    } else {
+      kernels_.gemm_float(from.x, from.stride, layer.matrix.floats, {to.x, to.stride, nullptr, Activation::none}, texts,
+                          {0, layer.matrix.panels()});
+      for (int text = texts.begin; text < texts.end; ++text) apply(layer.activation, to.row(text), layer.width);
+      std::swap(from, to);
     }
-    std::swap(from, to);
   }
   return from;
 }

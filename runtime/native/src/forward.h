@@ -56,6 +56,7 @@ class Workspace {
 
   Store hidden_, qkv_, context_, wide_;
   Store embedded_;  // before their projection; empty where there is none
+  Store mixed_;     // the weighted sum of all states so far; empty where the last alone are pooled
   Store early_, pooled_, dense_;  // a row for each text; empty where the kernels' own pooling is all
   Buffer<float> attention_;
   Buffer<int32_t> positions_, no_positions_;  // the latter all 0
@@ -88,7 +89,9 @@ class Forward {
   void pool_early();
   void pool_simply(Range texts);
   void pool_parts(int text);
-  Rows apply_dense(Range texts);
+  void mix(size_t state);
+  const Rows& pooled_states() const { return (weights_.state_weights ? space_.mixed_ : space_.hidden_).rows; }
+  Rows apply_head(Range texts);
 
   Range share(int count, int step = 1) const;
   Range own(int count) const { return by_rows_ ? Range{0, count} : share(count); }
