@@ -215,7 +215,7 @@ def test_pooling_by_hand_overrides_the_checkpoints(
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"hidden_act": "silu"}, "silu"),
+        ({"hidden_act": "mish"}, "mish"),
         ({"position_embedding_type": "relative_key"}, "relative_key"),
         ({"is_decoder": True}, "is_decoder"),
         ({"add_cross_attention": True}, "add_cross_attention"),

@@ -16,6 +16,7 @@ from m3e_export.cli import main
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError, UntrustedCheckpointError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 from m3e_runtime import Encoder
+from m3e_runtime.integrations.routed import RoutedSentenceTransformer
 
 SENTENCES = ["今天天气很好", "a", "How do I change the card linked to my account?", "字" * 90]
 HIDDEN = synthetic.TINY["hidden"]
@@ -84,6 +85,42 @@ def test_each_route_gives_what_its_task_gives(name, saved, tmp_path, few_texts):
     query = Encoder.load(tmp_path / ("right" if name == "mapped" else "query"))
     expected = np.stack([model.encode_query(text) for text in SENTENCES])
     np.testing.assert_allclose(query.encode(SENTENCES, prompt_name="query"), expected, atol=3e-5)
+
+
+def test_tasks_choose_among_bundles_as_in_sentence_transformers(saved, tmp_path, few_texts):
+    folder = saved("one encoder")
+    original = SentenceTransformer(str(folder), device="cpu")
+    for route in ("query", "document"):
+        export(ExportRequest(str(folder), tmp_path / route, gate=str(few_texts), route=route))
+    routes = {route: tmp_path / route for route in ("query", "document")}
+    model = RoutedSentenceTransformer(routes, default_route="document")
+    for found, expected in (
+        (model.encode_query(SENTENCES), original.encode_query(SENTENCES)),
+        (model.encode_document(SENTENCES), original.encode_document(SENTENCES)),
+        (model.encode(SENTENCES, task="query"), original.encode(SENTENCES, task="query")),
+        (model.encode(SENTENCES), original.encode(SENTENCES)),
+    ):
+        np.testing.assert_allclose(found, expected, atol=3e-5)
+    expected = original.similarity(original.encode_query("你好"), original.encode_document(SENTENCES))
+    found = model.similarity(model.encode_query("你好"), model.encode_document(SENTENCES))
+    np.testing.assert_allclose(found, expected, atol=3e-5)
+    with pytest.raises(OptionError, match=r"passage.*document, query"):
+        model.encode(SENTENCES, task="passage")
+    with pytest.raises(OptionError, match="task=None"):
+        RoutedSentenceTransformer(routes).encode(SENTENCES)
+
+
+def test_bundles_whose_vectors_cannot_be_compared_are_no_routes(tiny_bundle, saved, tmp_path, few_texts):
+    folder = saved("one encoder")
+    file = folder / "config_sentence_transformers.json"
+    synthetic.update_json(file, similarity_fn_name="dot")
+    export(ExportRequest(str(folder), tmp_path / "query", gate=str(few_texts), route="query"))
+    with pytest.raises(OptionError, match=r"cannot be compared.*dot"):
+        RoutedSentenceTransformer({"query": tmp_path / "query", "document": tiny_bundle})
+    with pytest.raises(OptionError, match="at least one"):
+        RoutedSentenceTransformer({})
+    with pytest.raises(OptionError, match="passage"):
+        RoutedSentenceTransformer({"query": tmp_path / "query"}, default_route="passage")
 
 
 @pytest.mark.parametrize("name", MODELS)
