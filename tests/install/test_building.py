@@ -49,7 +49,8 @@ def without_compiler(tmp_path):
 def install(archive, target, cache, command="install", **variables):
     options = ["--no-build-isolation", "--no-deps", "--no-index", "--cache-dir", cache]
     where = ["--target", target] if command == "install" else ["--wheel-dir", target]
-    whole = [sys.executable, "-m", "pip", command, *options, *where, archive]
+    named = f"m3e-runtime @ {archive.as_uri()}"  # pip looks into its cache for what has a name
+    whole = [sys.executable, "-m", "pip", command, *options, *where, named]
     environment = {**os.environ, "M3E_NATIVE": "", **variables}
     return subprocess.run(list(map(str, whole)), env=environment, capture_output=True, text=True)
 
