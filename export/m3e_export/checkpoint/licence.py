@@ -9,7 +9,7 @@ from typing import Any
 from m3e_export.checkpoint.adapter import base_name
 from m3e_export.checkpoint.layout import Layout
 
-__all__ = ["licence"]
+__all__ = ["licence", "licence_of"]
 
 _M3E = "M3E weights: for research use only, not for commercial use (see the model card of moka-ai/m3e)."
 _UNKNOWN = "unknown: see the checkpoint"
@@ -33,12 +33,12 @@ def licence(folder: Path, source: str, layout: Layout, config: dict[str, Any]) -
         config: the transformer's config.json.
     """
     if layout.adapter is None:
-        return _licence_of(folder, source, config)
-    base = _licence_of(layout.transformer, base_name(layout.adapter), config)
-    return f"Adapter: {_licence_of(folder, source, {})} Base model: {base}"
+        return licence_of(folder, source, config)
+    base = licence_of(layout.transformer, base_name(layout.adapter), config)
+    return f"base model: {base.rstrip('.')}; adapter: {licence_of(folder, source, {})}"
 
 
-def _licence_of(folder: Path, source: str, config: dict[str, Any]) -> str:
+def licence_of(folder: Path, source: str, config: dict[str, Any]) -> str:
     """One line on the licence of the weights: M3E's, or what card or config say.
 
     A checkpoint is M3E's by its hub id, by the id that its config or its card says it derives from, or, where
