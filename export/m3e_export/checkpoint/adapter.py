@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export.checkpoint.jsonfile import read_object
+from m3e_export.checkpoint.jsonfile import read_object, refuse_pointer
 from m3e_export.checkpoint.source import fetch
 from m3e_export.checkpoint.weights import Tensors, read_tensors
 from m3e_export.errors import CheckpointError, UnsupportedModelError
@@ -184,6 +184,7 @@ def merge_adapter(base: Tensors, folder: Path, model_type: str) -> Tensors:
     file = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
     if file is None:
         raise CheckpointError(f"{folder}: has {_CONFIG}, but no {' or '.join(_WEIGHTS)}.")
+    refuse_pointer(file)
     arrays, parts = dict(base.arrays), _parts(file)
     for module, found in parts.items():
         name = f"{module}.weight" if _factors(found) else module

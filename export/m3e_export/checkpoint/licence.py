@@ -35,7 +35,7 @@ def licence(folder: Path, source: str, layout: Layout, config: dict[str, Any]) -
     if layout.adapter is None:
         return licence_of(folder, source, config)
     base = licence_of(layout.transformer, base_name(layout.adapter), config)
-    return f"Adapter: {licence_of(folder, source, {})} Base model: {base}"
+    return f"base model: {base.rstrip('.')}; adapter: {licence_of(folder, source, {})}"
 
 
 def licence_of(folder: Path, source: str, config: dict[str, Any]) -> str:
