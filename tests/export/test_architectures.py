@@ -180,7 +180,8 @@ def test_robertas_positions_begin_after_the_padding_id(pad, tmp_path):
     )
     assert checkpoint.pad_token_id == pad
     assert checkpoint.max_length == checkpoint.spec.max_positions == 130 - pad - 1
-    assert checkpoint.weights.position_embeddings.shape == (130 - pad - 1, 64)
+    # And before them the row of padding that a text has.
+    assert checkpoint.weights.position_embeddings.shape == (130 - pad, 64)
 
 
 def test_an_absent_padding_id_is_the_familys(tmp_path):

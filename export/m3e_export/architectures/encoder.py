@@ -88,8 +88,10 @@ class EncoderWeights:
 
     Row ``i`` of ``position_embeddings`` is what the ``i``-th token gets beside its word: its position, and
     token type 0 and task 0 in families that have them. Where positions skip padding, row 0 is for padding
-    that a text has, and row ``i`` for the ``i``-th other token, counted from 1. ``embedding_projection`` takes normalized embeddings
-    to the first layer, in families that have one. Layers that share weights are the same object.
+    that a text has, and row ``i`` for the ``i``-th other token, counted from 1.
+
+    ``embedding_projection`` takes normalized embeddings to the first layer, in families that have one. Layers
+    that share weights are the same object.
 
     ``relative_bias``, float32 ``[heads, 2 · max_positions - 1]``, is None in families without one. In every
     layer column ``(j - i) + max_positions - 1`` is added to the scaled scores of query ``i`` and key ``j``.

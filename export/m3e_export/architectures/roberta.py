@@ -1,7 +1,7 @@
 """RoBERTa, XLM-RoBERTa (bge-m3, multilingual-e5) and CamemBERT: BERT's names, positions counted otherwise.
 
-The first token of a text has position ``pad_token_id + 1``, and a padding token ``pad_token_id``, be it filled
-up or written in the text (``<pad>``): it does not move the tokens after it. The rows before are never used.
+The first token of a text has position ``pad_token_id + 1``. A padding token has position ``pad_token_id`` and
+does not move the tokens after it, also where it is written in the text (``<pad>``). Earlier rows are unused.
 """
 
 from __future__ import annotations

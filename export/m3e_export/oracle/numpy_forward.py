@@ -55,7 +55,8 @@ class NumpyForward:
         if not self._spec.skips_padding:
             return np.arange(len(token_ids))
         counted = token_ids != self._spec.pad_token_id
-        return np.cumsum(counted) * counted
+        rows: npt.NDArray[np.int64] = np.cumsum(counted) * counted
+        return rows
 
     def _layer(self, layer: LayerWeights, x: Array) -> Array:
         attended = self._attention(self._linear(layer.qkv, x))
