@@ -260,7 +260,7 @@ def test_an_unknown_pooling_is_refused_by_name(pooling, named, tmp_path):
     ("kinds", "named"),
     [
         (("Transformer", "Dense", "Pooling"), "Dense → Pooling"),
-        (("Transformer", "Pooling", "Normalize", "LayerNorm"), "LayerNorm"),
+        (("Transformer", "Pooling", "Normalize", "CNN"), "CNN"),
         (("WordEmbeddings", "Pooling"), "WordEmbeddings"),
         (("Transformer", "Pooling", "Pooling"), "Pooling → Pooling"),
         (("Transformer", "Normalize", "Pooling"), "Normalize → Pooling"),
