@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint, Checkpoint
+from m3e_export.checkpoint.tokenizer import only_bert_vocabulary
 from m3e_export.errors import ExportDependencyError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 
@@ -55,7 +56,8 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
     """The original model in PyTorch: sentence-transformers' where the checkpoint is one of its own.
 
     Otherwise it is transformers' model, and the pooling is that of uniem, or the one that the user has given.
-    So it is with an adapter, which sentence-transformers loads only beside a PEFT as new as it asks for.
+    So it is with an adapter, which sentence-transformers loads only beside a PEFT as new as it asks for, and
+    with BERT's vocabulary in an ALBERT, of which AutoTokenizer makes a tokenizer of five tokens.
 
     Args:
         checkpoint: what to load.
@@ -65,9 +67,7 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
     Raises:
         CheckpointError: the original library cannot load the checkpoint.
     """
-    layout = checkpoint.layout
-    own = layout.kind == "sentence-transformers" and not layout.pooling_given and layout.adapter is None
-    if own and _has("sentence_transformers"):
+    if _is_sentence_transformers_own(checkpoint) and _has("sentence_transformers"):
         from m3e_export.oracle.sentence_transformers_oracle import SentenceTransformersOracle
 
         oracle = SentenceTransformersOracle(checkpoint, max_length)
@@ -77,6 +77,16 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
     from m3e_export.oracle.torch_oracle import TorchOracle
 
     return TorchOracle(checkpoint, model)
+
+
+def _is_sentence_transformers_own(checkpoint: BaseCheckpoint) -> bool:
+    layout = checkpoint.layout
+    return (
+        layout.kind == "sentence-transformers"
+        and not layout.pooling_given
+        and layout.adapter is None
+        and not only_bert_vocabulary(layout.tokenizer, checkpoint.model_type)
+    )
 
 
 def _has(*packages: str) -> bool:
