@@ -323,9 +323,10 @@ def test_a_resumed_job_counts_what_all_runs_did(encode, tmp_path, out, monkeypat
         done.append(record(self, *arguments))
         return done[-1]
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(state.JobFolder, "record", stop_at_the_third)
-        encode(file, f"{out}/v/", **options)
+        with pytest.raises(KeyboardInterrupt):
+            encode(file, f"{out}/v/", **options)
     resumed = encode(file, f"{out}/v/", resume=True, **options)
     assert (resumed.resumed, resumed.partitions) == (2, whole.partitions)
     assert whole.duplicates > sum(each.counts.duplicates for each in done) > 0
