@@ -56,8 +56,10 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
 
-    async def ask(self, request: bytes) -> tuple[int, bytes]:
+    async def ask(self, request: bytes, last: bool) -> tuple[int, bytes]:
         self._transport.write(request)  # type: ignore[attr-defined]
+        if last:
+            self._transport.write_eof()  # type: ignore[attr-defined]
         answer = await self._answer  # a server that is full may have sent it before
         self._answer = asyncio.get_running_loop().create_future()
         return answer
@@ -91,12 +93,13 @@ class Client:
         self._address = (host, port)
         self._idle: list[tuple[float, _Connection]] = []  # since when
 
-    async def ask(self, request: bytes, alone: bool = False) -> tuple[int, bytes]:
+    async def ask(self, request: bytes, alone: bool = False, last: bool = False) -> tuple[int, bytes]:
         """Status and body of the answer.
 
         Args:
             request: as :func:`post` gives it, or any bytes at all.
             alone: on a connection of its own, which is closed then.
+            last: end the sending side of the connection after the request, before the answer.
         """
         try:
             connection = await (self._connect() if alone else self._connection())
@@ -104,11 +107,11 @@ class Client:
             return NO_CONNECTION, b""
         try:
             async with asyncio.timeout(_PATIENCE):
-                answer = await connection.ask(request)
+                answer = await connection.ask(request, last)
         except OSError:  # TimeoutError is one
             connection.close()
             return NO_ANSWER, b""
-        if connection.closed or alone:
+        if connection.closed or alone or last:
             connection.close()
         else:
             self._idle.append((time.monotonic(), connection))

@@ -28,7 +28,7 @@ from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
 from benchmarks.results_file import write_results
 from benchmarks.serve.client import Client, closed_loop, open_loop
 from benchmarks.serve.servers import MODEL, OURS, SERVERS, Server
-from benchmarks.soak.traffic import Nonsense, Traffic, judge
+from benchmarks.soak.traffic import Question, Traffic, judge
 from benchmarks.workers import prepare
 from benchmarks.workloads import corpus
 from m3e_runtime import Encoder
@@ -125,9 +125,10 @@ class _Soak:
 
     async def _send(self, number: int) -> int:
         sent = self._traffic.next()
-        status, body = await self._client.ask(sent.data, alone=isinstance(sent, Nonsense))
+        last = isinstance(sent, Question) and sent.last
+        status, body = await self._client.ask(sent.data, alone=not isinstance(sent, Question), last=last)
         self.outcomes[judge(sent, status, body, self._vectors)] += 1
-        if status == 200 and not isinstance(sent, Nonsense):
+        if status == 200 and isinstance(sent, Question):
             self._texts_done += len(sent.positions)
         return status
 

@@ -1,4 +1,4 @@
-"""What is sent: requests whose answers are known, and requests that must be refused."""
+"""What is sent: requests whose answers are known, requests that must be refused, and some between them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,39 @@ import orjson
 
 from benchmarks.serve.client import NO_ANSWER, NO_CONNECTION, post
 
-__all__ = ["Nonsense", "Question", "Traffic", "judge"]
+__all__ = ["Borderline", "Nonsense", "Question", "Traffic", "judge"]
 
 _PART_OF_NONSENSE = 0.05
+_PART_OF_BORDERLINE = 0.005
+_PART_OF_HUGE = 0.1  # of those; each costs as much as thousands of usual texts
+_PART_WITH_OFFER = 0.1
+_PART_OF_LAST = 0.05
+_OFFERS = ("h2c", "websocket", "TLS/1.0")
 _SIZES, _SHARES = (1, 1, 1, 4, 16), (0.5, 0.1, 0.1, 0.2, 0.1)
 _OVERLOADED = (429, 503)
 
 
 @dataclass(frozen=True)
 class Question:
-    """A request that has an answer: texts of the pool, by their positions, over one of the interfaces."""
+    """A request that has an answer: texts of the pool, by their positions, over one of the interfaces.
+
+    ``last`` says that the client ends the sending side of its connection, and waits for the answer.
+    """
 
     data: bytes
     positions: Sequence[int]
     decode: Callable[[bytes], np.ndarray]
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class Borderline:
+    """A request that may be answered, or refused with one of ``statuses`` and a reason."""
+
+    kind: str
+    data: bytes
+    decode: Callable[[bytes], np.ndarray]
+    statuses: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,7 @@ class Nonsense:
 
 
 class Traffic:
-    """An endless mixture of both.
+    """An endless mixture of them.
 
     Args:
         model: name under which the service knows its bundle.
@@ -54,31 +73,50 @@ class Traffic:
     @property
     def texts_per_request(self) -> float:
         """On average."""
-        return (1 - _PART_OF_NONSENSE) * float(np.dot(_SIZES, _SHARES))
+        return (1 - _PART_OF_NONSENSE - _PART_OF_BORDERLINE) * float(np.dot(_SIZES, _SHARES))
 
-    def next(self) -> Question | Nonsense:
+    def next(self) -> Question | Nonsense | Borderline:
         """The next request."""
-        return self._nonsense() if self._random.random() < _PART_OF_NONSENSE else self._question()
+        drawn = self._random.random()
+        if drawn < _PART_OF_NONSENSE:
+            return self._nonsense()
+        return self._borderline() if drawn < _PART_OF_NONSENSE + _PART_OF_BORDERLINE else self._question()
 
     def _question(self) -> Question:
         size = int(self._random.choice(_SIZES, p=_SHARES))
         positions = self._random.integers(0, len(self._texts), size).tolist()
         texts = [self._texts[position] for position in positions]
         kind = self._random.integers(0, 3)
+        headers, last = self._offer(), bool(self._random.random() < _PART_OF_LAST)
         if kind == 0:
-            return Question(post("/embed", _json({"inputs": texts})), positions, _of_tei)
+            return Question(post("/embed", _json({"inputs": texts}), headers), positions, _of_tei, last)
         content = {"model": self._model, "input": texts if size > 1 else texts[0]}
         if kind == 1:
             content["encoding_format"] = "base64"
-            return Question(post("/v1/embeddings", _json(content)), positions, _of_base64)
-        return Question(post("/v1/embeddings", _json(content)), positions, _of_floats)
+        data = post("/v1/embeddings", _json(content), headers)
+        return Question(data, positions, _of_base64 if kind == 1 else _of_floats, last)
+
+    def _offer(self) -> Sequence[str]:
+        """Headers of clients that would rather speak another protocol, and take this one."""
+        if self._random.random() >= _PART_WITH_OFFER:
+            return ()
+        offer = _OFFERS[int(self._random.integers(0, len(_OFFERS)))]
+        return (
+            "connection: Upgrade, HTTP2-Settings",
+            f"upgrade: {offer}",
+            "http2-settings: AAEAAEAAAAIAAAAB",
+        )
+
+    def _borderline(self) -> Borderline:
+        made = _huge if self._random.random() < _PART_OF_HUGE else _stripped
+        return made(self._random, self._model)
 
     def _nonsense(self) -> Nonsense:
         made = _NONSENSE[int(self._random.integers(0, len(_NONSENSE)))]
         return made(self._random, self._model)
 
 
-def judge(sent: Question | Nonsense, status: int, body: bytes, vectors: np.ndarray) -> str:
+def judge(sent: Question | Nonsense | Borderline, status: int, body: bytes, vectors: np.ndarray) -> str:
     """What became of a request, in words; those that begin with ``WRONG`` must not happen.
 
     ``vectors`` are those of the pool, float32 ``[n, d]``.
@@ -87,6 +125,8 @@ def judge(sent: Question | Nonsense, status: int, body: bytes, vectors: np.ndarr
         return "no connection"
     if status in _OVERLOADED:
         return f"refused, {status}" if _is_refusal(body) else f"WRONG: {status} without a reason"
+    if isinstance(sent, Borderline):
+        return _judge_borderline(sent, status, body, vectors.shape[1])
     if isinstance(sent, Nonsense):
         if status == NO_ANSWER and not sent.statuses:
             return "nonsense, closed"
@@ -103,6 +143,20 @@ def judge(sent: Question | Nonsense, status: int, body: bytes, vectors: np.ndarr
     if found.shape != expected.shape or found.tobytes() != expected.tobytes():
         return "WRONG: other vectors"
     return "answered, bit for bit"
+
+
+def _judge_borderline(sent: Borderline, status: int, body: bytes, dimension: int) -> str:
+    if status in sent.statuses and _is_refusal(body):
+        return "borderline, refused"
+    if status != 200:
+        return f"WRONG: {sent.kind} gave {status}"
+    try:
+        found = sent.decode(body)
+    except (ValueError, KeyError, TypeError):
+        return f"WRONG: {sent.kind} gave an unreadable answer"
+    if found.shape != (1, dimension) or not np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-3):
+        return f"WRONG: {sent.kind} gave no vector"
+    return "borderline, answered"
 
 
 def _is_refusal(body: bytes) -> bool:
@@ -129,6 +183,24 @@ def _of_base64(body: bytes) -> np.ndarray:
 
 def _json(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=False).encode()
+
+
+# --- borderline
+
+
+def _huge(random: np.random.Generator, model: str) -> Borderline:
+    """One text of 2 to 8 MB: of words, of Chinese without a space, of one word, or of blanks."""
+    piece = ("a longer text about nothing ", "如何更换花呗绑定银行卡", "a", " ")[int(random.integers(0, 4))]
+    size = int(random.integers(2 << 20, 8 << 20))
+    text = piece * (size // len(piece.encode()))
+    return Borderline("a huge text", post("/embed", _json({"inputs": text})), _of_tei, (400, 413, 422))
+
+
+def _stripped(random: np.random.Generator, model: str) -> Borderline:
+    """Paths as proxies make them that strip too much, or too little."""
+    paths = ("/embeddings", "/v1/v1/embeddings", "/m3e/v1/embeddings", "//v1/embeddings", "/v1/embeddings/")
+    data = post(paths[int(random.integers(0, len(paths)))], _json({"model": model, "input": "a"}))
+    return Borderline("a stripped path", data, _of_floats, (404,))
 
 
 # --- nonsense
@@ -209,6 +281,16 @@ def _long_headers(random: np.random.Generator, model: str) -> Nonsense:
     return Nonsense("long headers", b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"a" * 200_000, ())
 
 
+def _two_framings(random: np.random.Generator, model: str) -> Nonsense:
+    offer = ["connection: Upgrade", "upgrade: h2c", "transfer-encoding: chunked"]
+    return Nonsense("an offer and two framings", post("/embed", b'{"inputs": "a"}', offer), (400,))
+
+
+def _two_lengths(random: np.random.Generator, model: str) -> Nonsense:
+    data = post("/embed", b'{"inputs": "a"}', ["content-length: 3"])
+    return Nonsense("two lengths", data, (400,))
+
+
 _NONSENSE: list[Callable[[np.random.Generator, str], Nonsense]] = [
     _cut_json,
     _random_bytes,
@@ -226,4 +308,6 @@ _NONSENSE: list[Callable[[np.random.Generator, str], Nonsense]] = [
     _no_route,
     _no_method,
     _long_headers,
+    _two_framings,
+    _two_lengths,
 ]

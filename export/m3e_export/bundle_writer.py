@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.pooling import Dense, dense_config, pooling_config, pooling_spec
-from m3e_export.errors import OptionError
+from m3e_export.errors import OptionError, OutputError
+from m3e_export.folders import made_folder
 from m3e_runtime.bundle import sha256_of
 from m3e_runtime.manifest import MANIFEST_NAME, FileEntry, Manifest
 
@@ -29,22 +30,33 @@ _CONFIG_KEYS_OUT = ("_name_or_path", "auto_map", "transformers_version")
 def prepared_folder(target: Path, force: bool) -> Iterator[Path]:
     """A temporary folder beside ``target`` that becomes ``target`` when the block ends without error.
 
+    The block reads through functions with errors of their own, so that the system's are those of writing.
+
     Raises:
         OptionError: ``target`` exists and ``force`` is not set, or exists and is not a bundle.
+        OutputError: it cannot be written. Nothing is left behind.
     """
-    _check_target(target, force)
-    created = [parent for parent in target.parents if not parent.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        _check_target(target, force)
+        with made_folder(target.parent), _work_folder(target) as work:
+            yield work
+            work.chmod(0o755)
+            _replace(work, target)
+    except OSError as error:
+        raise OutputError.of(target, error) from error
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note("no file was written")
+        raise
+
+
+@contextmanager
+def _work_folder(target: Path) -> Iterator[Path]:
+    # The name is short even where the target's is the longest that there can be.
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name[:32]}-", dir=target.parent))
     try:
         yield work
-        work.chmod(0o755)
-        _replace(work, target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        if not target.exists():
-            for parent in created:  # the innermost first
-                parent.rmdir()
 
 
 def _check_target(target: Path, force: bool) -> None:
@@ -58,10 +70,16 @@ def _check_target(target: Path, force: bool) -> None:
 
 def _replace(work: Path, target: Path) -> None:
     if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-        os.replace(target, old / "bundle")
-        os.replace(work, target)
-        shutil.rmtree(old)
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name[:32]}-old-", dir=target.parent))
+        try:
+            os.replace(target, old / "bundle")
+            os.replace(work, target)
+        except BaseException:
+            if not target.exists():
+                os.replace(old / "bundle", target)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
     else:
         os.replace(work, target)
 
@@ -137,7 +155,8 @@ def _modules(checkpoint: BaseCheckpoint) -> dict[str, Any]:
 def _write_dense(folder: Path, layer: Dense) -> Path:
     file = folder / "model.safetensors"
     weight = np.ascontiguousarray(layer.weight.T)
-    save_file({"linear.weight": weight, "linear.bias": layer.bias}, file, metadata={"format": "pt"})
+    # The library's own writing to a file has errors of another kind than the system's.
+    file.write_bytes(save({"linear.weight": weight, "linear.bias": layer.bias}, metadata={"format": "pt"}))
     return file
 
 

@@ -16,6 +16,7 @@ from m3e_export.targets import TARGETS
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
 from m3e_runtime.file_names import shown
+from m3e_runtime.standard_output import say
 from m3e_runtime.trt import EngineOptions
 
 __all__ = ["main", "report"]
@@ -32,8 +33,8 @@ examples:
   m3e-export ./my-electra --exporter torch            a family that is not built in, through torch.onnx
   m3e-export ./my-onnx-folder --exporter given        the ONNX graph that is in the folder
 
-exit codes: 0 ok, 2 usage, 3 below the fidelity gate, 4 unreadable or untrusted input, 5 package or GPU
-missing, or no engine can be built
+exit codes: 0 ok, 1 the bundle cannot be written, 2 usage, 3 below the fidelity gate, 4 unreadable or
+            untrusted input, 5 package or GPU missing, or no engine can be built, 130 interrupted
 """
 
 
@@ -66,7 +67,7 @@ def _command(options: argparse.Namespace) -> int:
         graph=options.graph,
     )
     bundle = export(request)
-    print(json.dumps(as_json(bundle), ensure_ascii=False) if options.json else report(bundle))
+    say(json.dumps(as_json(bundle), ensure_ascii=False) if options.json else report(bundle))
     return 0
 
 

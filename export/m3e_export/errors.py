@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from m3e_runtime.errors import M3EError, OptionError
+from m3e_runtime.errors import M3EError, OptionError, OutputError
 
 __all__ = [
     "BelowGateError",
@@ -10,6 +10,7 @@ __all__ = [
     "ExportDependencyError",
     "M3EError",
     "OptionError",
+    "OutputError",
     "UnsupportedModelError",
     "UntrustedCheckpointError",
 ]

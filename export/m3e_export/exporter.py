@@ -21,13 +21,14 @@ from m3e_export.errors import BelowGateError, OptionError, UnsupportedModelError
 from m3e_export.fidelity import Gate
 from m3e_export.foreign import export_foreign
 from m3e_export.manifest import complete_manifest
-from m3e_export.oracle import ask, load_oracle
+from m3e_export.oracle import ask, check_tokens, load_oracle
 from m3e_export.precision.calibration import Calibration, calibrate
+from m3e_export.precision.half import overflowing, too_large, widened
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import Int8Search, float_plan
 from m3e_export.request import EXPORTERS, PRECISIONS, ExportRequest
 from m3e_export.targets import TARGETS, Target
-from m3e_export.texts import built_in, read_texts
+from m3e_export.texts import built_in, gate_texts, read_texts
 from m3e_runtime.backends import Backend, native
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError
@@ -40,6 +41,9 @@ from m3e_runtime.trt import EngineOptions, default_profiles
 __all__ = ["default_targets", "export"]
 
 logger = logging.getLogger(__name__)
+
+_LOOKED_AT = 64
+"""Texts that are searched for overflow: large activations come from the weights, in nearly every text."""
 
 
 def default_targets() -> tuple[str, ...]:
@@ -71,7 +75,10 @@ def _export_own(request: ExportRequest) -> Bundle:
             revision=request.revision,
         )
         _check_prompt(request, checkpoint)
-        gate = ask(load_oracle(checkpoint, request.oracle), checkpoint.layout, request.gate)
+        if request.oracle != "numpy":
+            check_tokens(checkpoint, gate_texts(request.gate), request.gate in ("default", "off"))
+        oracle = load_oracle(checkpoint, request.oracle, request.max_length)
+        gate = ask(oracle, checkpoint.layout, request.gate)
         artifacts = tuple(_Artifacts(request, checkpoint, gate, folder).write_all())
         write_manifest(folder, complete_manifest(checkpoint, gate, artifacts, folder))
     return Bundle.open(request.output)
@@ -130,7 +137,7 @@ class _Artifacts:
             yield self._write(precision, name, target, file)
 
     def _write(self, precision: str, name: str, target: Target, file: Path) -> Artifact:
-        best: Fidelity | None = None
+        problems: list[str] = []
         for plan in self._plans(precision, name, target):
             files = target.save(self._checkpoint, plan, file)
             label = f"Judging {precision} {name}"
@@ -138,34 +145,58 @@ class _Artifacts:
                 vectors = self._twin_vectors(target, plan, self._token_ids, label)
             else:
                 vectors = _encode(target, file, self._token_ids, label, self._prompt_length)
+            if not np.isfinite(vectors).all():
+                problems = ["its vectors are not finite numbers"]
+                continue
             measured = gate_module.measure(self._gate, vectors, precision, target.judged)
             problems = gate_module.failures(measured)
             if not problems or not self._gate.enforced:
                 if problems:
                     logger.warning("%s %s is below the gate: %s.", precision, name, "; ".join(problems))
+                _tell_wide(plan, precision, name)
                 return self._artifact(precision, name, target, plan, files, measured)
-            best = measured
-            logger.info("%s with mix %s: %s", precision, plan.mix(self._matrices()), "; ".join(problems))
-        assert best is not None  # noqa: S101 - every precision has at least one plan
+            logger.info("%s with mix %s: %s", precision, plan.mix(self._matrices), "; ".join(problems))
         raise BelowGateError(
-            f"{precision} for {name} is below the gate: {'; '.join(gate_module.failures(best))}. "
+            f"{precision} for {name} is below the gate: {'; '.join(problems)}. "
             "Nothing was written. Try a higher precision, your own texts (--calibration FILE), or "
             "--gate off to write it anyway."
         )
 
     def _plans(self, precision: str, name: str, target: Target) -> Iterator[PrecisionPlan]:
         if precision != "int8":
-            yield float_plan(precision, half_arithmetic=target.half_arithmetic)
+            yield self._holding(float_plan(precision, half_arithmetic=target.half_arithmetic))
             return
 
         def trial(plan: PrecisionPlan, token_ids: Sequence[TokenIds]) -> npt.NDArray[np.float32]:
             # fp16 arithmetic takes a CPU several times as long, and would change no choice.
-            plan = dataclasses.replace(plan, compute=np.float32)
+            plan = self._holding(dataclasses.replace(plan, compute=np.float32))
             return self._twin_vectors(target, plan, token_ids, None)
 
         search = Int8Search(self._checkpoint, self._calibration, target.int8, trial)
         with progress_bar(search.steps, "step", f"Searching int8 {name}") as bar:
-            yield from search.plans(bar.update)
+            for plan in search.plans(bar.update):
+                yield self._holding(plan)
+
+    def _holding(self, plan: PrecisionPlan) -> PrecisionPlan:
+        """``plan`` with everything in float32 that half precision cannot hold.
+
+        The judge would not always tell: ONNX Runtime computes much of fp16 in float32 on a CPU.
+        """
+        if plan.storage == np.float32:
+            return plan
+        plan = widened(plan, self._too_large)
+        return widened(plan, self._overflowing) if plan.compute == np.float16 else plan
+
+    @functools.cached_property
+    def _too_large(self) -> frozenset[str]:
+        return too_large(self._checkpoint.weights)
+
+    @functools.cached_property
+    def _overflowing(self) -> frozenset[str]:
+        count = min(_LOOKED_AT, len(self._token_ids))
+        places = np.linspace(0, len(self._token_ids) - 1, count).astype(int)
+        with progress_bar(count, "text", "Looking for overflow") as bar:
+            return overflowing(self._checkpoint, [self._token_ids[at] for at in places], bar.update)
 
     @functools.cached_property
     def _calibration(self) -> Calibration:
@@ -191,10 +222,8 @@ class _Artifacts:
         files: Sequence[Path],
         measured: Fidelity,
     ) -> Artifact:
-        kept: tuple[str, ...] = ()
-        if precision == "int8":
-            names = (linear.name for linear in self._checkpoint.weights.linears())
-            kept = tuple(linear for linear in names if linear not in plan.quantized)
+        lowest = plan.quantized if precision == "int8" else set(self._matrices) - plan.wide
+        kept = tuple(name for name in self._matrices if name not in lowest)
         files, requires = target.complete(files, self._engine_options(target))
         checked: Any = precision
         return Artifact(
@@ -208,7 +237,7 @@ class _Artifacts:
             files=tuple(entry_of(self._folder, file) for file in files),
             fidelity=measured,
             layout=target.layout,
-            mix=plan.mix(self._matrices()),
+            mix=plan.mix(self._matrices),
             kept=kept,
         )
 
@@ -219,8 +248,15 @@ class _Artifacts:
         profiles = default_profiles(self._checkpoint.max_length, target.layout)
         return dataclasses.replace(options, profiles=profiles)
 
-    def _matrices(self) -> int:
-        return sum(1 for _ in self._checkpoint.weights.linears())
+    @functools.cached_property
+    def _matrices(self) -> tuple[str, ...]:
+        return tuple(linear.name for linear in self._checkpoint.weights.linears())
+
+
+def _tell_wide(plan: PrecisionPlan, precision: str, name: str) -> None:
+    names = ", ".join(sorted(plan.wide - plan.quantized.keys()))
+    if names:
+        logger.warning("%s %s: beyond half precision, and kept in float32: %s.", precision, name, names)
 
 
 def _encode(

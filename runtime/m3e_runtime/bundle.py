@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from m3e_runtime import git_lfs
 from m3e_runtime import manifest as schema
 from m3e_runtime.errors import BundleError, BundleIntegrityError
 from m3e_runtime.manifest import Artifact, FileEntry, Manifest
@@ -82,11 +84,13 @@ class Bundle:
             raise BundleIntegrityError(
                 f"{file}: missing or unreadable ({error.strerror}); export or copy the bundle again."
             ) from error
+        if git_lfs.is_pointer(file):
+            raise BundleIntegrityError(f"{file}: {git_lfs.HINT}.")
         if size != entry.size:
             raise BundleIntegrityError(
                 f"{file}: {size} bytes where the manifest says {entry.size}; export or copy the bundle again."
             )
-        if sha256_of(file) != entry.sha256:
+        if _readable_sha256(file) != entry.sha256:
             raise BundleIntegrityError(
                 f"{file}: its SHA-256 is not the one in the manifest; export or copy the bundle again."
             )
@@ -118,6 +122,13 @@ def sha256_of(file: Path) -> str:
     return digest.hexdigest()
 
 
+def _readable_sha256(file: Path) -> str:
+    try:
+        return sha256_of(file)
+    except OSError as error:
+        raise BundleIntegrityError(f"{file}: cannot be read ({error.strerror}).") from error
+
+
 def _read_manifest(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise BundleError(
@@ -131,7 +142,12 @@ def _read_manifest(folder: Path) -> Manifest:
         )
     if file.stat().st_size > _MANIFEST_LIMIT:
         raise BundleError(f"{file}: larger than any manifest; export the bundle again.")
-    data = file.read_bytes()
+    if git_lfs.is_pointer(file):
+        raise BundleError(f"{file}: {git_lfs.HINT}.")
+    try:
+        data = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise BundleError(f"{file}: cannot be read ({error.strerror}).") from error
     _check_version(file, data)
     try:
         return schema.decode(data)

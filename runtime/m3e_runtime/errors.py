@@ -1,12 +1,15 @@
 """Every error that the runtime raises on purpose.
 
 Each carries the process exit code that the command-line tools return for it:
-2 usage, 4 unreadable or untrusted input, 5 engine or device missing.
+1 an output that cannot be written, 2 usage, 4 unreadable or untrusted input, 5 engine or device missing.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 __all__ = [
+    "BatchTooLargeError",
     "BundleError",
     "BundleIntegrityError",
     "ClosedError",
@@ -16,6 +19,7 @@ __all__ = [
     "InvalidTextError",
     "M3EError",
     "OptionError",
+    "OutputError",
     "OverloadedError",
     "ResumeError",
     "TextTooLongError",
@@ -51,6 +55,17 @@ class UnreadableInputError(M3EError):
     """A file of texts is missing, cannot be read, or is not what its format says."""
 
     exit_code = 4
+
+
+class OutputError(M3EError):
+    """An output cannot be written: no permission, no such folder, no room. Nothing half-written is left."""
+
+    exit_code = 1
+
+    @classmethod
+    def of(cls, name: Path | str, error: OSError) -> OutputError:
+        """The error for the output ``name``, with the system's reason."""
+        return cls(f"{name}: cannot be written ({error.strerror or error}).")
 
 
 class ResumeError(OptionError):
@@ -95,6 +110,10 @@ class OverloadedError(M3EError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class BatchTooLargeError(M3EError, ValueError):
+    """More is to be computed than can be in the time that there is; the message says how much would fit."""
 
 
 class ClosedError(M3EError):

@@ -93,6 +93,25 @@ def test_the_soak_sees_a_wrong_bit(traffic):
         assert traffic.judge(question, 200, answer_to(question, other), vectors).startswith("WRONG")
 
 
+def test_the_soak_offers_upgrades_ends_its_side_and_asks_for_what_may_be_refused(traffic):
+    made = traffic.Traffic("model", ["a"] * 50)
+    sent = [made.next() for _ in range(20_000)]
+    questions = [each for each in sent if isinstance(each, traffic.Question)]
+    assert any(b"upgrade: h2c" in each.data for each in questions)
+    assert any(each.last for each in questions)
+    borderline = [each for each in sent if isinstance(each, traffic.Borderline)]
+    assert {each.kind for each in borderline} == {"a huge text", "a stripped path"}
+    vectors = np.eye(2, 8, dtype=np.float32)
+    refusal = b'{"error": {"message": "no"}}'
+    for each in borderline:
+        assert traffic.judge(each, each.statuses[0], refusal, vectors) == "borderline, refused"
+        answer = [[1.0] + 7 * [0.0]]
+        answer = answer if each.kind == "a huge text" else {"data": [{"embedding": answer[0]}]}
+        assert traffic.judge(each, 200, orjson.dumps(answer), vectors) == "borderline, answered"
+        for status, body in [(200, b"[]"), (200, b"[[1]]"), (500, refusal), (404, b""), (0, b"")]:
+            assert traffic.judge(each, status, body, vectors).startswith("WRONG")
+
+
 def test_the_soak_wants_a_reason_for_each_refusal(traffic):
     vectors = np.zeros((1, 1), np.float32)
     question = traffic.Question(b"", [0], traffic._of_floats)

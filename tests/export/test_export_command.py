@@ -170,6 +170,20 @@ def test_something_that_is_no_checkpoint_is_exit_4(checkpoint, out, capsys):
     assert os.listdir(out.parent) == []
 
 
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl"])
+def test_gate_texts_are_read_as_editors_of_windows_leave_them(tmp_path, suffix):
+    from m3e_export.texts import read_texts
+
+    texts = [f"text {number}" for number in range(30)]
+    lines = texts
+    if suffix == ".jsonl":
+        texts[3] = "a line\u2028within"  # which JSON lets stand as it is
+        lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+    file = tmp_path / f"gate{suffix}"
+    file.write_bytes(("\ufeff" + "\r\n".join(lines) + "\r\n").encode())
+    assert read_texts(file) == tuple(texts)
+
+
 def test_too_few_gate_texts_are_exit_4(tiny_checkpoint, tmp_path, out, capsys):
     (tmp_path / "few.txt").write_text("one\ntwo\n")
     assert main([str(tiny_checkpoint), "-o", str(out), "--gate", str(tmp_path / "few.txt")]) == 4

@@ -422,3 +422,57 @@ NO_LENGTHS = [(value, None) for value in (1e30, float("nan"), float("inf"), -5, 
 def test_a_length_that_means_nothing_is_no_length(said, expected, tmp_path):
     write_json(tmp_path / "tokenizer_config.json", {"model_max_length": said})
     assert tokenizer_length(tmp_path) == expected
+
+
+def change_tokenizer(folder, **changes):
+    update_json(folder / "tokenizer.json", **changes)
+    return folder
+
+
+FOREIGN_STEPS = {
+    "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]},
+    "pre_tokenizer": {"type": "Whitespace"},
+    "post_processor": None,
+}
+
+
+@pytest.mark.parametrize("part", FOREIGN_STEPS)
+@pytest.mark.parametrize("kind", ["wordpiece", "mpnet", "unigram", "byte-level", "albert"])
+def test_steps_that_the_class_builds_itself_are_not_taken_from_the_file(
+    kind, part, tmp_path, strings, caplog
+):
+    write, model_type = {
+        "wordpiece": (write_wordpiece, "bert"),
+        "mpnet": (write_mpnet_wordpiece, "mpnet"),
+        "unigram": (write_unigram, "xlm-roberta"),
+        "byte-level": (write_byte_level_bpe, "roberta"),
+        "albert": (write_albert, "albert"),
+    }[kind]
+    folder = change_tokenizer(write(tmp_path), **{part: FOREIGN_STEPS[part]})
+    assert_same_but_for_ties(folder, strings[:1000], model_type)
+    assert part in caplog.text or part == "post_processor"
+
+
+def test_special_tokens_that_only_the_settings_name(tmp_path, strings):
+    folder = write_wordpiece(tmp_path)
+    update_json(folder / "tokenizer_config.json", cls_token="[unused1]", unk_token="[unused2]")
+    assert_same_ids(folder, strings[:2000])
+
+
+@pytest.mark.parametrize("place", ["tokenizer_config.json", "tokenizer.json"])
+def test_truncation_at_the_left_is_refused(place, tmp_path):
+    folder = write_wordpiece(tmp_path)
+    if place == "tokenizer.json":
+        truncation = {"direction": "Left", "max_length": 8, "strategy": "LongestFirst", "stride": 0}
+        change_tokenizer(folder, truncation=truncation)
+    else:
+        update_json(folder / place, truncation_side="left")
+    with pytest.raises(UnsupportedModelError, match="truncation_side"):
+        load_tokenizer(folder)
+
+
+def test_special_tokens_that_are_split_are_refused(tmp_path):
+    folder = write_wordpiece(tmp_path)
+    update_json(folder / "tokenizer_config.json", split_special_tokens=True)
+    with pytest.raises(UnsupportedModelError, match="split_special_tokens"):
+        load_tokenizer(folder)

@@ -170,8 +170,6 @@ DAMAGED = {
     "modules.json not a list": text("modules.json", "{}"),
     "modules.json of strings": text("modules.json", '["Transformer"]'),
     "modules.json nested 100 000 deep": text("modules.json", DEEP),
-    "a module index that is a word": module(idx="second"),
-    "a module index that is null": module(idx=None),
     "pooling folder missing": module(path="nowhere"),
     "pooling a number": file_json("1_Pooling/config.json", {"pooling_mode": 5}),
     "pooling a nested list": file_json("1_Pooling/config.json", {"pooling_mode": [["mean"]]}),
@@ -327,3 +325,124 @@ def test_python_files_in_a_checkpoint_never_run(checkpoint, tmp_path, capsys):
     assert not victim.exists()
     written = tmp_path / "bundle"
     assert not any("_custom" in file.read_text(errors="replace") for file in written.rglob("*.json"))
+
+
+# --- what looks like a checkpoint and is none, told by name
+
+
+POINTER = (
+    b"version https://git-lfs.github.com/spec/v1\n"
+    b"oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n"
+    b"size 409145437\n"
+)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "modules.json"])
+def test_a_git_lfs_pointer_says_to_pull(name, checkpoint, refused):
+    (checkpoint / name).write_bytes(POINTER)
+    message = refused(checkpoint)
+    assert name in message
+    assert "git lfs pull" in message
+
+
+def test_a_pickle_that_is_a_git_lfs_pointer_says_to_pull(checkpoint, refused):
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / "pytorch_model.bin").write_bytes(POINTER)
+    assert "git lfs pull" in refused(checkpoint)
+
+
+def test_a_vocabulary_that_is_a_git_lfs_pointer_says_to_pull(checkpoint, refused):
+    (checkpoint / "tokenizer.json").unlink()
+    (checkpoint / "vocab.txt").write_bytes(POINTER)
+    assert "git lfs pull" in refused(checkpoint)
+
+
+def test_a_graph_that_is_a_git_lfs_pointer_says_to_pull(checkpoint, tmp_path):
+    (checkpoint / "model.onnx").write_bytes(POINTER)
+    with pytest.raises(CheckpointError, match="git lfs pull"):
+        export(ExportRequest(str(checkpoint), tmp_path / "bundle", exporter="given"))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_peft_adapter_is_refused_with_the_name_of_its_base(alone, checkpoint, refused):
+    write_json(
+        checkpoint / "adapter_config.json",
+        {"peft_type": "LORA", "base_model_name_or_path": "moka-ai/m3e-base"},
+    )
+    if alone:
+        for name in ("config.json", "modules.json", "model.safetensors"):
+            (checkpoint / name).unlink()
+    message = refused(checkpoint, UnsupportedModelError)
+    for part in ("PEFT", "LORA", "moka-ai/m3e-base", "merge_and_unload"):
+        assert part in message
+
+
+def test_a_trainers_output_folder_names_the_checkpoints_below(tmp_path, refused):
+    trainer = tmp_path / "output"
+    for name in ("checkpoint-1000", "checkpoint-500", "runs"):
+        (trainer / name).mkdir(parents=True)
+    write_json(trainer / "checkpoint-500" / "config.json", {})
+    write_json(trainer / "checkpoint-1000" / "adapter_config.json", {})
+    assert "checkpoint-500, checkpoint-1000." in refused(trainer)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(np.int8, "I8"), (np.uint8, "U8"), (np.int16, "I16"), (np.int64, "I64")]
+)
+def test_weights_of_a_dtype_that_is_not_read_are_refused_by_name(dtype, name, checkpoint, refused):
+    rewrite_tensors(checkpoint, **{QUERY: np.zeros((64, 64), dtype)})
+    message = refused(checkpoint, UnsupportedModelError)
+    assert f"{QUERY.replace('__', '.')} is of dtype {name}" in message
+
+
+def test_weights_in_8_bit_floats_are_refused_by_name(checkpoint, refused):
+    header = {WORDS: {"dtype": "F8_E4M3", "shape": [2, 2], "data_offsets": [0, 4]}}
+    (checkpoint / "model.safetensors").write_bytes(safetensors(header, bytes(4)))
+    message = refused(checkpoint)
+    assert WORDS in message
+    assert "F8_E4M3" in message
+
+
+def test_a_pickle_of_a_dtype_that_is_not_read_is_refused_by_name(checkpoint, refused):
+    torch = pytest.importorskip("torch", reason="only torch reads pickles")
+    (checkpoint / "model.safetensors").unlink()
+    state = {WORDS: torch.zeros(2, 2).to(torch.float8_e4m3fn)}
+    torch.save(state, checkpoint / "pytorch_model.bin")
+    assert f"{WORDS} is of dtype torch.float8_e4m3fn" in refused(checkpoint, UnsupportedModelError)
+
+
+def test_buffers_of_integers_are_left_out(checkpoint, tmp_path):
+    rewrite_tensors(
+        checkpoint,
+        embeddings__position_ids=np.arange(512),
+        embeddings__token_type_ids=np.zeros((1, 512), np.int64),
+        some__mask=np.ones(3, np.bool_),
+    )
+    assert export(ExportRequest(str(checkpoint), tmp_path / "bundle", gate="off")).manifest.dimension == 64
+
+
+@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "awq"])
+def test_quantized_weights_are_refused_by_their_method(method, checkpoint, refused):
+    update_json(checkpoint / "config.json", quantization_config={"quant_method": method, "bits": 4})
+    message = refused(checkpoint, UnsupportedModelError)
+    assert "quantization_config" in message
+    assert method in message
+
+
+def test_weights_of_another_framework_are_named(checkpoint, refused):
+    (checkpoint / "model.safetensors").rename(checkpoint / "tf_model.h5")
+    assert "tf_model.h5" in refused(checkpoint)
+
+
+@pytest.mark.parametrize("oracle", ["numpy", "torch"])
+def test_json_with_a_byte_order_mark_is_read(oracle, checkpoint, tmp_path):
+    if oracle == "torch":
+        pytest.importorskip("transformers", reason="the oracle is its model")
+    files = list(checkpoint.rglob("*.json"))
+    assert len(files) >= 4
+    for file in files:
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    gate = tmp_path / "gate.txt"
+    gate.write_text("\ufeff" + "\n".join(f"text {number}" for number in range(20)), encoding="utf-8")
+    bundle = export(ExportRequest(str(checkpoint), tmp_path / "bundle", gate=str(gate), oracle=oracle))
+    assert bundle.manifest.golden.texts[0] == "text 0"

@@ -1,7 +1,10 @@
 """Services in threads of this process, on real sockets."""
 
+import json
 import os
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from dataclasses import dataclass
@@ -109,6 +112,48 @@ def start(bundle):
     yield begin
     for each in running:
         each.stop()
+
+
+@pytest.fixture(scope="session")
+def node_packages() -> Path:
+    """Packages for node; ``M3E_NODE_PACKAGES`` names the folder in which ``npm install`` was run."""
+    folder = os.environ.get("M3E_NODE_PACKAGES")
+    if shutil.which("node") is None or folder is None:
+        pytest.skip("node or M3E_NODE_PACKAGES, a folder with node_modules, is missing")
+    return Path(folder) / "node_modules"
+
+
+@pytest.fixture
+def in_node(node_packages, tmp_path):
+    """Run an ES module with arguments in node; gives the JSON that it prints."""
+
+    def run(module: str, *arguments: str):
+        (tmp_path / "node_modules").symlink_to(node_packages)
+        (tmp_path / "test.mjs").write_text(module, encoding="utf-8")
+        command = ["node", "test.mjs", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, as the system has it."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if executable is None:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as running:
+        try:
+            browser = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"Chromium does not start: {error}")
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

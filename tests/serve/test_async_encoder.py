@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import subprocess
 import sys
 
@@ -10,8 +11,9 @@ import pytest
 
 from m3e_runtime import AsyncEncoder, ClosedError, Encoder, InvalidTextError, OptionError, OverloadedError
 from m3e_runtime.backends import native
-from m3e_runtime.errors import EngineRunError, TextTooLongError
+from m3e_runtime.errors import BatchTooLargeError, EngineRunError, TextTooLongError
 from m3e_runtime.scheduling import QueueLimits
+from m3e_runtime.scheduling.admission import LARGE_TOKENS
 
 LONG = "a longer text about nothing " * 60
 
@@ -163,14 +165,105 @@ def test_what_does_not_fit_in_the_queue_is_refused_with_a_time_to_come_again(hel
     asyncio.run(main())
 
 
-def test_what_can_never_fit_is_no_overload(encoder):
+@pytest.mark.parametrize("limits", [{"texts": 10}, {"tokens": 100}, {"texts": 1, "tokens": 1}])
+@pytest.mark.parametrize("priority", ["query", "document"])
+def test_a_request_that_is_larger_than_the_queue_is_computed(encoder, limits, priority):
+    texts = [LONG, *"abcdefghijklmnopqrstuvwxyz"]
+
     async def main():
-        async with AsyncEncoder(encoder, limits=QueueLimits(texts=10, tokens=100)) as service:
-            with pytest.raises(OptionError, match="11 texts"):
-                await service.encode(["a"] * 11)
-            with pytest.raises(OptionError, match="send fewer"):
-                await service.encode(LONG)
+        async with AsyncEncoder(encoder, limits=QueueLimits(**limits)) as service:
+            found = await service.encode(texts, priority=priority)
             assert service.waiting_texts == service.waiting_tokens == 0
+            await service.encode("a", priority=priority)  # there is room again
+            return found
+
+    np.testing.assert_allclose(asyncio.run(main()), encoder.encode(texts), atol=1e-6)
+
+
+def test_a_query_passes_a_large_request(held):
+    """It waits for the run that has begun, and not for what is left of the large request."""
+    done = []
+
+    async def main():
+        async with AsyncEncoder(held.encoder, run_seconds=1e-6) as service:
+            first = await occupy(held, service)
+            large = asyncio.ensure_future(service.encode([LONG] * 300, priority="document"))
+            while service.waiting_texts < 301:
+                await asyncio.sleep(0.01)
+            query = asyncio.ensure_future(service.encode("now"))
+            for name, task in (("large", large), ("query", query)):
+                task.add_done_callback(lambda _, name=name: done.append((name, len(held.runs))))
+            await asyncio.sleep(0)
+            held.free.set()
+            await asyncio.gather(first, large, query)
+
+    asyncio.run(main())
+    assert [name for name, _ in done] == ["query", "large"]
+    assert done[0][1] < done[1][1] / 4
+
+
+def test_large_requests_are_bounded_and_leave_room_for_small_ones(held):
+    limits = QueueLimits(tokens=3 * LARGE_TOKENS, document_share=0.7)
+    texts = [LONG] * (LARGE_TOKENS // held.encoder.max_seq_length + 8)
+
+    async def main():
+        async with AsyncEncoder(held.encoder, limits=limits) as service:
+            first = await occupy(held, service)
+            large = [asyncio.ensure_future(service.encode(texts, priority="document")) for _ in range(2)]
+            while service.waiting_texts < 1 + 2 * len(texts):
+                await asyncio.sleep(0.01)
+            with pytest.raises(OverloadedError) as refused:
+                await service.encode(texts, priority="document")
+            assert refused.value.retry_after > 0
+            small = asyncio.ensure_future(service.encode(["a"] * 3))
+            await asyncio.sleep(0)
+            held.free.set()
+            await asyncio.gather(first, small, *large)
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_done_in_its_time_is_refused_with_what_would_fit(held):
+    """At once, and before anything is computed: nobody would wait for the vectors."""
+
+    async def main():
+        async with AsyncEncoder(held.encoder) as service:
+            held.free.set()
+            await service.warm_up()
+            runs, speed = len(held.runs), service.tokens_per_second
+            token_ids = await service.tokenize(["a", LONG] * 50)
+            tokens = sum(map(len, token_ids))
+            with pytest.raises(BatchTooLargeError, match=r"send at most (\d+) such texts") as refused:
+                await service.encode_tokens(token_ids, "document", seconds=tokens / speed / 2)
+            fitting = int(re.search(r"at most (\d+)", str(refused.value))[1])
+            assert 25 <= fitting < 50
+            assert len(held.runs) == runs
+            await service.encode_tokens(token_ids, "document", seconds=60 + 2 * tokens / speed)
+            assert service.waiting_tokens == 0
+
+    asyncio.run(main())
+
+
+def test_a_large_request_that_would_come_too_late_behind_others_is_an_overload(held):
+    """Later it has time enough; and the one that was let in first is not made late."""
+
+    async def main():
+        async with AsyncEncoder(held.encoder) as service:
+            held.free.set()
+            await service.warm_up()
+            held.free.clear()
+            held.busy.clear()
+            token_ids = [np.full(held.encoder.max_seq_length, 5, dtype=np.int32)] * 200
+            alone = sum(map(len, token_ids)) / service.tokens_per_second
+            first = asyncio.ensure_future(service.encode_tokens(token_ids, seconds=1.5 * alone))
+            await asyncio.sleep(0)
+            for seconds in (1.5 * alone, 100 * alone):
+                with pytest.raises(OverloadedError, match="in time"):
+                    await service.encode_tokens(token_ids, seconds=seconds)
+            query = asyncio.ensure_future(service.encode_tokens(token_ids[:1], seconds=1.5 * alone))
+            await asyncio.sleep(0)
+            held.free.set()
+            await asyncio.gather(first, query)
 
     asyncio.run(main())
 

@@ -143,6 +143,122 @@ class TestOpenAI:
             assert first.result().data == second.result().data
         full.stop()
 
+    def test_the_client_does_not_come_again_with_what_takes_too_long(self, openai, start):
+        slow = start(request_timeout=0.05)
+        slow.service.models.default.scheduler._pace.tokens_per_second = 1000.0
+        with (
+            openai.OpenAI(base_url=f"{slow.url}/v1", api_key="none") as client,
+            pytest.raises(openai.APIStatusError, match="send at most") as refused,
+        ):
+            client.embeddings.create(model="tiny", input=TEXTS * 20)
+        assert refused.value.status_code == 413
+        assert slow.service.metrics.requests.labels("/v1/embeddings", "413")._value.get() == 1
+        slow.stop()
+
+    def test_azure(self, openai, service, expected):
+        with openai.AzureOpenAI(
+            azure_endpoint=service.url, api_key="none", api_version="2024-10-21", max_retries=0
+        ) as client:
+            answer = client.embeddings.create(model="minilm", input=TEXTS)
+            same([each.embedding for each in answer.data], expected[:-1])
+            with pytest.raises(openai.NotFoundError):
+                client.embeddings.create(model="gpt-4", input="a")
+
+    def test_azure_with_a_key(self, openai, start):
+        import hashlib
+
+        guarded = start(key_digests=(hashlib.sha256(b"secret").digest(),))
+        for key in ("secret", "another"):
+            with openai.AzureOpenAI(
+                azure_endpoint=guarded.url, azure_deployment="tiny", api_key=key, api_version="2024-10-21"
+            ) as client:
+                if key == "secret":
+                    assert client.embeddings.create(model="tiny", input="a").data
+                else:
+                    with pytest.raises(openai.AuthenticationError):
+                        client.embeddings.create(model="tiny", input="a")
+        guarded.stop()
+
+
+class TestOllama:
+    @pytest.fixture
+    def client(self, service):
+        ollama = pytest.importorskip("ollama", reason="ollama is not installed")
+        return ollama.Client(host=service.url)
+
+    def test_vectors(self, client, original, expected):
+        answer = client.embed(model="minilm", input=TEXTS, options={"temperature": 0}, keep_alive="5m")
+        same(answer.embeddings, expected[:-1])
+        assert answer.model == "minilm"
+        assert answer.prompt_eval_count == sum(len(original.tokenizer.encode(text)) for text in TEXTS)
+        same(client.embed(model=f"{ADA}:latest", input=QUERY).embeddings[0], expected[-1])
+        short = client.embed(model="minilm", input=TEXTS, dimensions=64).embeddings
+        same(short, original.encode(TEXTS, truncate_dim=64, normalize_embeddings=True))
+
+    def test_one_prompt(self, client, original):
+        same(client.embeddings(model="minilm", prompt=QUERY).embedding, original.encode(QUERY))
+
+    def test_nothing_gives_nothing(self, client):
+        assert client.embed(model="minilm", input="").embeddings == []
+        assert client.embed(model="minilm", input=[]).embeddings == []
+        assert client.embeddings(model="minilm", prompt="").embedding == []
+
+    def test_models(self, client):
+        assert [each.model for each in client.list().models] == ["minilm", ADA]
+
+    def test_errors_are_the_clients_own_kind(self, client):
+        import ollama
+
+        long = "今" * 5000
+        for status, asked in (
+            (404, {"model": "llama3", "input": "a"}),
+            (400, {"model": "minilm", "input": "a", "options": {"num_ctx": 8}}),
+            (400, {"model": "minilm", "input": ["a", long], "truncate": False}),
+            (400, {"model": "minilm", "input": ["a"] * 101}),
+        ):
+            with pytest.raises(ollama.ResponseError) as found:
+                client.embed(**asked)
+            assert found.value.status_code == status
+            assert found.value.error
+
+
+CHUNK = "今天天气很好，适合出去走走。" * 71 + "完。完。完。"
+"""1000 characters, as text splitters make them."""
+
+
+class TestLargeBatches:
+    """2000 chunks in the batches that clients make by themselves."""
+
+    @pytest.fixture(scope="class")
+    def tiny(self, start):
+        running = start(aliases={ADA: "tiny"})
+        yield running
+        running.stop()
+
+    def test_langchain(self, tiny, encoder):
+        module = pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")
+        embeddings = module.OpenAIEmbeddings(
+            base_url=f"{tiny.url}/v1", api_key="none", model=ADA, check_embedding_ctx_length=False
+        )
+        found = embeddings.embed_documents([CHUNK] * 2000)
+        same(found, np.tile(encoder.encode([CHUNK], normalize_embeddings=True), (2000, 1)))
+
+    def test_langchain_js(self, tiny, encoder, in_node):
+        found = in_node(
+            """
+            import { OpenAIEmbeddings } from "@langchain/openai";
+            const [url, chunk] = [process.argv[2], process.argv[3]];
+            const embeddings = new OpenAIEmbeddings(
+              { model: "text-embedding-ada-002", apiKey: "none", configuration: { baseURL: url + "/v1" } });
+            const found = await embeddings.embedDocuments(Array(2000).fill(chunk));
+            console.log(JSON.stringify([found.length, found[1999]]));
+            """,
+            tiny.url,
+            CHUNK,
+        )
+        assert found[0] == 2000
+        same(found[1], encoder.encode(CHUNK, normalize_embeddings=True))
+
 
 class TestLangChain:
     @pytest.fixture
@@ -201,18 +317,88 @@ class TestLlamaIndex:
         same(asyncio.run(embedding.aget_text_embedding_batch(TEXTS)), expected[:-1])
 
 
-def test_curl(service, expected):
+@pytest.mark.parametrize("version", [[], ["--http2"], ["--http1.0"]])
+def test_curl(service, expected, version):
+    """Over HTTP without TLS ``--http2`` offers an upgrade, which the service passes over."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     body = json.dumps({"model": "minilm", "input": TEXTS}, ensure_ascii=False)
-    command = [
-        "curl",
-        "-sS",
-        f"{service.url}/v1/embeddings",
-        "-H",
-        "Content-Type: application/json",
-        "-d",
-        body,
-    ]
+    command = ["curl", "-sS", *version, f"{service.url}/v1/embeddings"]
+    command += ["-H", "Content-Type: application/json", "-d", body]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     same([each["embedding"] for each in json.loads(done.stdout)["data"]], expected[:-1])
+
+
+JAVA = """
+import java.net.URI;
+import java.net.http.*;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.util.concurrent.*;
+import java.util.stream.*;
+
+/** As Spring AI and langchain4j ask: the JDK's client as it comes, which offers HTTP/2 with each request. */
+public class Ask {
+  public static void main(String[] args) throws Exception {
+    var client = HttpClient.newHttpClient();
+    for (boolean chunked : new boolean[] {false, true}) {
+      var body = args[1].getBytes("UTF-8");
+      var publisher = BodyPublishers.ofByteArray(body);
+      var request = HttpRequest.newBuilder(URI.create(args[0])).header("Content-Type", "application/json")
+          .POST(chunked ? BodyPublishers.fromPublisher(publisher) : publisher).build();
+      var asked = IntStream.range(0, 20).mapToObj(
+          number -> client.sendAsync(request, HttpResponse.BodyHandlers.ofString())).toList();
+      for (var answer : asked) System.out.println(answer.get().statusCode() + " " + answer.get().body());
+    }
+    var large = BodyPublishers.ofByteArray(new byte[30 << 20]);
+    var request = HttpRequest.newBuilder(URI.create(args[0])).POST(large).build();
+    var refused = client.send(request, HttpResponse.BodyHandlers.ofString());
+    System.out.println(refused.statusCode() + " " + refused.body());
+  }
+}
+"""
+
+
+def test_the_client_of_the_jdk(service, expected, tmp_path):
+    if shutil.which("javac") is None:
+        pytest.skip("no JDK is installed")
+    (tmp_path / "Ask.java").write_text(JAVA, encoding="utf-8")
+    subprocess.run(["javac", "-encoding", "UTF-8", "Ask.java"], cwd=tmp_path, check=True)
+    body = json.dumps({"model": "minilm", "input": TEXTS})
+    command = ["java", "-Dfile.encoding=UTF-8", "-cp", tmp_path, "Ask", f"{service.url}/v1/embeddings", body]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
+    assert done.returncode == 0, done.stderr
+    *answers, refused = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    assert len(answers) == 40
+    for status, content in answers:
+        assert status == "200", content
+        same([each["embedding"] for each in json.loads(content)["data"]], expected[:-1])
+    assert refused[0] == "413"
+    assert json.loads(refused[1])["error"]["code"] == "body_too_large"
+
+
+NODE = """
+const [url, body] = process.argv.slice(1);
+const ask = (body) => fetch(url, {method: "POST", headers: {"Content-Type": "application/json"}, body});
+(async () => {
+  for (const sent of [body, new Uint8Array(30 << 20), body]) {
+    const answer = await ask(sent);
+    console.log(JSON.stringify([answer.status, await answer.json()]));
+  }
+})();
+"""
+
+
+def test_the_fetch_of_node(service, expected):
+    """It sends on after a refusal, and finds no answer where the connection is reset."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    body = json.dumps({"model": "minilm", "input": TEXTS})
+    command = ["node", "-e", NODE, f"{service.url}/v1/embeddings", body]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
+    assert done.returncode == 0, done.stderr
+    first, refused, last = map(json.loads, done.stdout.splitlines())
+    for status, content in (first, last):
+        assert status == 200
+        same([each["embedding"] for each in content["data"]], expected[:-1])
+    assert refused[0] == 413
+    assert refused[1]["error"]["code"] == "body_too_large"

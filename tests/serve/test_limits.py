@@ -1,16 +1,19 @@
 """Who is let in, how much, how long; and an end in which everyone is answered."""
 
 import asyncio
+import gzip
 import hashlib
 import io
 import json
 import logging
 import socket
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
+import numpy as np
 import pytest
 
 from m3e_runtime import OptionError
@@ -114,6 +117,11 @@ def test_keys_are_asked_for_where_texts_and_models_are_and_nowhere_else(start):
         for right in ("Bearer secret", "bearer  secret"):
             answer = client.post("/v1/embeddings", json=REQUEST, headers={"authorization": right})
             assert answer.status_code == 200
+        for key, status in (("secret", 200), ("another", 200), ("secre", 401), ("", 401)):
+            answer = client.post("/v1/embeddings", json=REQUEST, headers={"api-key": key})
+            assert answer.status_code == status
+        both = {"api-key": "secret", "authorization": "Bearer a token of a proxy"}
+        assert client.post("/v1/embeddings", json=REQUEST, headers=both).status_code == 200
     running.stop()
 
 
@@ -122,6 +130,8 @@ def test_keys_come_from_a_file_and_from_the_environment(tmp_path):
     file.write_text("# ours\none\n\n  two  \n", encoding="utf-8")
     digests = [hashlib.sha256(key).digest() for key in (b"zero", b"one", b"two")]
     assert read_keys(str(file), {"M3E_API_KEY": "zero"}) == tuple(digests)
+    file.write_text("\ufeffone\r\ntwo\r\n", encoding="utf-8")  # as editors of Windows leave it
+    assert read_keys(str(file), {}) == tuple(digests[1:])
     assert read_keys(None, {}) == ()
     file.write_text("# none\n", encoding="utf-8")
     for wrong in (file, tmp_path / "absent", tmp_path):
@@ -145,9 +155,61 @@ def test_too_many_texts_are_refused(strict):
     assert ask(strict, json={**REQUEST, "input": ["a"] * 5}).status_code == 400
 
 
-def test_compressed_bodies_are_refused(strict):
-    answer = ask(strict, json=None, content=b"x", headers={"content-encoding": "gzip"})
-    assert answer.status_code == 415
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [("gzip", gzip.compress), ("X-GZIP", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)],
+)
+def test_compressed_bodies_are_unpacked(running, encoding, pack):
+    texts = [f"text {number} {hashlib.sha256(bytes([number])).hexdigest() * 20}" for number in range(100)]
+    body = json.dumps({"model": "tiny", "input": texts}).encode()
+    expected = ask(running, json=None, content=body)
+    assert expected.status_code == 200
+    answer = ask(running, json=None, content=pack(body), headers={"content-encoding": encoding})
+    assert answer.json() == expected.json()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status", "code"),
+    [
+        ("gzip", b"x", 400, "invalid_encoding"),
+        ("gzip", gzip.compress(b"{}" * 100)[:-5], 400, "invalid_encoding"),
+        ("gzip", gzip.compress(b"{}") * 2, 400, "invalid_encoding"),
+        ("gzip", b"", 400, "invalid_json"),
+        ("gzip", gzip.compress(b"a" * 2001), 413, "body_too_large"),
+        ("deflate", zlib.compress(b"a" * (64 << 20)), 413, "body_too_large"),
+        ("gzip", b"a" * 2001, 413, "body_too_large"),
+        ("br", b"x", 415, None),
+        ("gzip, gzip", b"x", 415, None),
+    ],
+)
+def test_compressed_bodies_that_cannot_be_unpacked_are_refused(strict, encoding, body, status, code):
+    answer = ask(strict, json=None, content=body, headers={"content-encoding": encoding})
+    assert answer.status_code == status
+    assert answer.json()["error"]["code"] == code
+
+
+def test_bodies_of_many_requests_do_not_fill_the_memory(start):
+    """Whoever comes with a large body while there are many is told to come again; small ones are let in."""
+    running = start(max_body=100_000, max_texts=100, receive_timeout=20)
+    head = b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(16):
+            stack.enter_context(raw(running, head + b" " * 99_999))
+        eventually(lambda: running.service.held_bytes > 1_500_000)
+        large = json.dumps({"inputs": "a" * 80_000}).encode()
+        for body, encoding in ((large, "identity"), (gzip.compress(large), "gzip")):
+            answer = httpx.post(f"{running.url}/embed", content=body, headers={"content-encoding": encoding})
+            assert answer.status_code == 429
+            assert answer.headers["retry-after"] == "1"
+        assert ask(running).status_code == 200
+    eventually(lambda: running.service.held_bytes == 0)
+    assert httpx.post(f"{running.url}/embed", content=large).status_code == 200
+    running.stop()
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "IDENTITY", ""])
+def test_bodies_that_are_said_not_to_be_compressed_are_taken(strict, coding):
+    assert ask(strict, headers={"content-encoding": coding}).status_code == 200
 
 
 def test_endless_headers_are_refused(strict):
@@ -208,6 +270,21 @@ def test_a_body_that_does_not_come_is_not_waited_for(strict):
     assert b"request_timeout" in received
 
 
+def test_a_large_body_has_the_time_that_a_slow_link_takes(start):
+    """Sixteen times 128 KiB in more than the time that a small body has."""
+    running = start(receive_timeout=1, max_texts=500)
+    parts = [b'{"inputs": "a"', *[b" " * (1 << 17)] * 16, b"}"]
+
+    def slowly():
+        for part in parts:
+            yield part
+            time.sleep(0.1)
+
+    answer = httpx.post(f"{running.url}/embed", content=slowly(), timeout=30)
+    assert answer.status_code == 200, answer.text
+    running.stop()
+
+
 @pytest.mark.parametrize("data", [b"", b"POST /embed HT", b"POST /embed HTTP/1.1\r\nhost: x\r\n"])
 def test_headers_that_do_not_come_are_not_waited_for(strict, data):
     with raw(strict, data) as connection:
@@ -235,7 +312,8 @@ def test_a_request_that_takes_too_long_is_given_up(start, hold):
     answer = ask(running)
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "timeout"
-    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.headers["x-should-retry"] == "false"  # it was computed for nothing once already
+    assert "retry-after" not in answer.headers
     assert running.service.models.default.scheduler.waiting_texts == 0
     held.free.set()
     eventually(lambda: ask(running).status_code == 200)
@@ -290,10 +368,48 @@ def test_documents_leave_room_for_queries_and_the_header_says_which_is_which(hel
             assert query.result().status_code == second.result().status_code == 200
 
 
-def test_what_can_never_wait_is_no_overload(held):
-    answer = ask(held, json={**REQUEST, "input": ["a"] * 11})
-    assert answer.status_code == 400
-    assert "send fewer" in answer.json()["error"]["message"]
+def test_more_texts_than_may_wait_are_computed_in_pieces(held):
+    with waiting(held, 1, input=["a"] * 11) as futures:
+        held.held.free.set()
+        assert len(futures[0].result().json()["data"]) == 11
+
+
+def test_what_is_advertised_is_computed(start, encoder):
+    """As many texts as ``/info`` says, each a chunk of the usual size, in the longest way to write them."""
+    running = start()
+    advertised = httpx.get(f"{running.url}/info").json()["max_client_batch_size"]
+    texts = ["今" * 1000] * (advertised - 1) + ["最后"]
+    body = json.dumps({"model": "tiny", "input": texts}).encode()  # six bytes for each character
+    answer = ask(running, json=None, content=body, timeout=300)
+    assert answer.status_code == 200, answer.text[:300]
+    data = answer.json()["data"]
+    assert len(data) == advertised
+    last = np.array(data[-1]["embedding"], dtype=np.float32)
+    np.testing.assert_array_equal(last, encoder.encode("最后", normalize_embeddings=True))
+    running.stop()
+
+
+def test_what_cannot_be_done_in_time_is_refused_at_once_and_for_good(start):
+    running = start(request_timeout=0.05)
+    model = running.service.models.default
+    eventually(lambda: model.scheduler.alive)
+    model.scheduler._pace.tokens_per_second = 1000.0  # as of a large model on a small machine
+    answer = ask(running, json={**REQUEST, "input": ["今天天气很好"] * 50})
+    assert answer.status_code == 413
+    assert answer.json()["error"]["code"] == "batch_too_large"
+    assert "send at most" in answer.json()["error"]["message"]
+    assert "retry-after" not in answer.headers
+    answer = httpx.post(f"{running.url}/embed", json={"inputs": ["今天天气很好"] * 50})
+    assert (answer.status_code, answer.json()["error_type"]) == (413, "Validation")
+    running.stop()
+
+
+def test_limits_that_contradict_each_other_are_refused_and_others_follow(bundle):
+    source = (ModelSource("tiny", bundle),)
+    with pytest.raises(OptionError, match="--max-body 1000 does not hold --max-texts 2048"):
+        ServeSettings(models=source, max_body=1000)
+    assert ServeSettings(models=source, max_texts=5000).body_limit >= 5000 * 6000
+    assert ServeSettings(models=source, max_body=9000).body_limit == 9000
 
 
 # --- failures
@@ -381,6 +497,57 @@ def test_metrics_count_what_was_done(start):
     for name in ("m3e_compute_seconds", "m3e_batch_tokens", "m3e_batch_texts"):
         assert f'{name}_count{{model="tiny"}}' in figures
     running.stop()
+
+
+def test_what_reaches_no_route_is_counted_too(start):
+    running = start()
+    httpx.post(f"{running.url}/v1/chat/completions", json={})
+    httpx.put(f"{running.url}/embed", json={})
+    with raw(running, b"nonsense\r\n\r\n") as connection:
+        read_all(connection)
+    figures = httpx.get(f"{running.url}/metrics").text.splitlines()
+    assert 'm3e_requests_total{route="unknown path",status="404"} 1.0' in figures
+    assert 'm3e_requests_total{route="/embed",status="405"} 1.0' in figures
+    assert 'm3e_requests_total{route="protocol",status="400"} 1.0' in figures
+    running.stop()
+
+
+def test_lines_of_the_log_say_who_asked_for_what(start, logged):
+    running = start(access_log=True)
+    with httpx.Client(base_url=running.url) as client:
+        client.post("/embed?a=b", json={"inputs": SECRET})
+        client.post("/v1/chat/completions", json={})
+        client.put("/embed", content=SECRET.encode())
+    with raw(
+        running, b"GET /embed HTTP/1.1\r\nhost: x\r\nhost: y\r\nx-request-id: mine\r\n\r\n"
+    ) as connection:
+        assert b"x-request-id: mine\r\n" in read_all(connection)
+    running.stop()
+    lines = [line for line in logged() if line["logger"].startswith("m3e_runtime")]
+    assert SECRET not in json.dumps(lines, ensure_ascii=False)
+    accessed = [line for line in lines if line["message"] == "request"]
+    assert [(line["method"], line["path"], line["status"]) for line in accessed] == [
+        ("POST", "/embed", 200),
+        ("POST", "/v1/chat/completions", 404),
+        ("PUT", "/embed", 405),
+    ]
+    assert all(line["peer"].startswith("127.0.0.1:") for line in accessed)
+    (refused,) = [line for line in lines if line["message"] == "request refused"]
+    assert (refused["status"], refused["request_id"]) == (400, "mine")
+    assert refused["reason"] == "There is more than one Host."
+    assert refused["peer"].startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("path", ["/embed", "/nowhere"])
+def test_the_callers_request_id_is_kept_where_it_is_sane(running, path):
+    given = "0af7651916cd43dd8448eb211c80319c/00f067aa0ba902b7;o=1"
+    answer = httpx.post(running.url + path, json={"inputs": "a"}, headers={"x-request-id": given})
+    assert answer.headers["x-request-id"] == given
+    for strange in ("", "a b", "a\tb", "é".encode(), "a" * 129):
+        answer = httpx.post(running.url + path, json={"inputs": "a"}, headers={"x-request-id": strange})
+        assert answer.headers["x-request-id"] != strange
+        assert answer.headers["x-request-id"].isascii()
+        assert len(answer.headers["x-request-id"]) < 30
 
 
 def test_requests_in_flight_are_shown(held):
@@ -489,6 +656,8 @@ def test_other_origins_are_let_in_only_when_told(running, start):
         ({"max_body": 0}, "max_body"),
         ({"request_timeout": float("nan")}, "request_timeout"),
         ({"drain_timeout": -1}, "drain_timeout"),
+        ({"drain_delay": float("nan")}, "drain_delay"),
+        ({"keep_alive": float("inf")}, "keep_alive"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, says):

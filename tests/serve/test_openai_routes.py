@@ -106,13 +106,23 @@ def test_a_model_that_is_not_there_is_404(http):
         ({"input": None}, "input", "null"),
         ({"input": {"text": "a"}}, "input", "object"),
         ({"input": [1.5]}, "input", "float"),
+        ({"input": ["a", ""]}, "input", "input[1]"),
+        ({"input": ["a", None]}, "input", "input[1]"),
         ({"input": ["a", 5]}, "input", "mixes"),
-        ({"input": ["a", [5]]}, "input", "mixes"),
+        ({"input": ["a", "b", [5]]}, "input", "input[2]"),
         ({"input": "a", "encoding_format": "md5"}, "encoding_format", "md5"),
         ({"input": "a", "dimensions": 0}, "dimensions", "1"),
         ({"input": "a", "dimensions": 10_000}, "dimensions", "10000"),
         ({"input": "a", "dimensions": "16"}, "dimensions", "int"),
         ({"input": "a", "model": 5}, "model", "str"),
+        ({"input": "a", "prompt_name": "query"}, "prompt_name", "it has: none"),
+        ({"input": "a", "input_type": "query"}, "input_type", "it has: none"),
+        ({"input": "a", "input_type": "query", "task": "a"}, "input_type", "input_type and task"),
+        ({"input": "a", "normalize": False}, "normalize", "true"),
+        ({"input": "a", "late_chunking": 0}, "late_chunking", "false"),
+        ({"input": "a", "embedding_types": ["int8"]}, "embedding_types", '["float"]'),
+        ({"input": "a", "truncate": "START"}, "truncate", "bool"),
+        ({"input": "a", "instruction": "b"}, "instruction", "leave it out"),
         ({"input": ["a"] * 2049}, "input", "2048"),
         ({}, None, "input"),
     ],
@@ -124,10 +134,49 @@ def test_mistakes_say_which_field_and_what_is_wrong(http, body, param, says):
     assert says in error["message"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"input": "\xff"}', b'{"input": "\\ud800"}',
-                                  b"[" * 100_000])  # fmt: skip
-def test_a_body_that_is_no_json_object_is_refused(http, body):
-    assert error_of(http.post("/v1/embeddings", content=body), 400)["type"] == "invalid_request_error"
+FAULTY_BODIES = [
+    (b"", "empty"),
+    (b" \n", "empty"),
+    (b"{", "character 1"),
+    (b"{'%s': 'a'}", "double quotes"),
+    (b"[]", "object"),
+    (b"null", "null"),
+    (b"[" * 100_000, "array"),
+    (b'{"%s": "a", "x": ' + b"[" * 100_000, "nested"),
+    (b'{"%s": ["a", "b\xff"]}', "%s[1] is not UTF-8: byte 0xff at character 1"),
+    (b'{"%s": ["a", "b", "c\\ud800"]}', "%s[2] holds a lone surrogate, \\ud800 at character 1"),
+    (b'{"%s": ["a", "\\udc80"]}', "%s[1] holds a lone surrogate, \\udc80 at character 0"),
+    (b'{"%s": "\\ude00\\ud83d"}', "%s holds a lone surrogate, \\ude00"),
+    (b'{"%s": ["a", NaN]}', "%s[1] is NaN"),
+    (b'{"other": {"x": [0, -Infinity]}, "%s": "a"}', "other.x[1] is -Infinity"),
+    ('{"%s": "a"}'.encode("utf-16"), "UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("body", "says"), FAULTY_BODIES)
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("/v1/embeddings", "input"), ("/embed", "inputs"), ("/tokenize", "inputs"), ("/api/embed", "input")],
+)
+def test_what_is_wrong_with_a_body_is_said(http, path, field, body, says):
+    answer = http.post(path, content=body.replace(b"%s", field.encode()))
+    assert answer.status_code in (400, 422)
+    content = answer.json()["error"]
+    message = content["message"] if path == "/v1/embeddings" else content
+    assert says.replace("%s", field) in message
+    if "[" in says and path == "/v1/embeddings":
+        assert content["param"] == says.replace("%s", field).split("[")[0].split(".")[0]
+
+
+def test_what_json_allows_is_taken(http, encoder):
+    bodies = [
+        b'\xef\xbb\xbf {"model": "tiny", "input": "\xf0\x9f\x98\x80"}',
+        b'{"model": "tiny", "input": "\\ud83d\\ude00"}\n\n',
+        b'\t{"input": ["\\uD83D\\uDE00"], "input": "\\ud83d\\ude00"}',
+    ]
+    for body in bodies:
+        found = vectors_of(http.post("/v1/embeddings", content=body))
+        np.testing.assert_array_equal(found, encoder.encode(["😀"], normalize_embeddings=True))
 
 
 @pytest.mark.parametrize("ids", [[9906, 1917], [[9906], [1917, 0]]])
@@ -196,6 +245,113 @@ def test_several_bundles_are_chosen_by_name(start, bundle, encoder):
             assert client.get(f"/v1/models/{name}").json()["id"] == name
         assert [each["name"] for each in client.get("/info").json()["m3e"]] == ["one", "org/two"]
     both.stop()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/embeddings", "/embeddings/", "//v1//embeddings", "/v1/embeddings/", "/v1/v1/embeddings"),
+        *("/openai/v1/embeddings", "/openai/deployments/tiny/embeddings?api-version=2024-10-21"),
+    ],
+)
+def test_paths_as_clients_write_them(http, running, encoder, path):
+    import httpx
+
+    answer = httpx.post(running.url + path, json={"model": "tiny", "input": "a"})
+    np.testing.assert_array_equal(vectors_of(answer), encoder.encode(["a"], normalize_embeddings=True))
+
+
+def test_models_have_tidy_paths_too(http):
+    assert http.get("/models").json() == http.get("/v1/v1/models/").json() == http.get("/v1/models").json()
+    assert http.get("/models/tiny").json()["id"] == "tiny"
+    for path in ("/v1", "/v1/v1", "/openai", "/v1/embed", "/modelsx"):
+        assert error_of(http.get(path), 404)
+
+
+def test_the_model_may_be_left_out_where_there_is_one(http, start, bundle):
+    import httpx
+
+    from m3e_runtime.serve.settings import ModelSource
+
+    assert http.post("/v1/embeddings", json={"input": "a"}).json()["model"] == "tiny"
+    assert http.post("/v1/embeddings", json={"input": "a", "model": None}).json()["model"] == "tiny"
+    both = start(models=(ModelSource("one", bundle), ModelSource("two", bundle)))
+    error = error_of(httpx.post(f"{both.url}/v1/embeddings", json={"input": "a"}), 400)
+    both.stop()
+    assert error["param"] == "model"
+    assert "one, two" in error["message"]
+
+
+def test_any_name_can_be_the_models(start, bundle):
+    import httpx
+
+    from m3e_runtime import OptionError
+    from m3e_runtime.serve.settings import ModelSource, ServeSettings
+
+    anything = start(any_model=True)
+    answer = httpx.post(f"{anything.url}/v1/embeddings", json={"input": "a", "model": "text-embedding-9"})
+    listed = httpx.get(f"{anything.url}/v1/models").json()["data"]
+    anything.stop()
+    assert answer.json()["model"] == "tiny"
+    assert [each["id"] for each in listed] == ["tiny"]
+    with pytest.raises(OptionError, match="--any-model"):
+        ServeSettings(models=(ModelSource("one", bundle), ModelSource("two", bundle)), any_model=True)
+
+
+@pytest.fixture(scope="module")
+def with_prompts(start, bundle, tmp_path_factory):
+    """Two models: one with prompts for queries and passages, one for queries only."""
+    import shutil
+
+    import httpx
+
+    from m3e_runtime.serve.settings import ModelSource
+
+    folder = tmp_path_factory.mktemp("prompts")
+    sources = []
+    for name, prompts in {
+        "both": {"query": "question: ", "passage": "text: ", "clustering": "topic: "},
+        "one": {"query": "question: "},
+    }.items():
+        copy = shutil.copytree(bundle, folder / name)
+        manifest = json.loads((copy / "manifest.json").read_bytes())
+        manifest |= {"prompts": prompts, "default_prompt_name": "query"}
+        (copy / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        sources.append(ModelSource(name, copy))
+    running = start(models=tuple(sources))
+    with httpx.Client(base_url=running.url, timeout=30) as client:
+        yield client
+    running.stop()
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "prompt"),
+    [
+        ("both", {}, "question: "),
+        ("both", {"prompt_name": "passage"}, "text: "),
+        ("both", {"input_type": "query"}, "question: "),
+        ("both", {"input_type": "search_query"}, "question: "),
+        ("both", {"input_type": "document"}, "text: "),
+        ("both", {"input_type": "search_document"}, "text: "),
+        ("both", {"input_type": "clustering"}, "topic: "),
+        ("both", {"task": "retrieval.passage"}, "text: "),
+        ("both", {"task": "retrieval.query", "normalized": True, "truncate": True}, "question: "),
+        ("one", {"input_type": "document"}, ""),
+    ],
+)
+def test_prompts_are_put_before_texts_by_name_or_by_what_the_texts_are(
+    with_prompts, encoder, model, asked, prompt
+):
+    found = vectors_of(with_prompts.post("/v1/embeddings", json={"model": model, "input": TEXTS, **asked}))
+    np.testing.assert_array_equal(found, encoder.encode(TEXTS, prompt=prompt, normalize_embeddings=True))
+
+
+@pytest.mark.parametrize("asked", [{"prompt_name": "document"}, {"input_type": "image"}, {"task": "x"}])
+def test_prompts_that_are_not_there_are_refused_with_those_that_are(with_prompts, asked):
+    answer = with_prompts.post("/v1/embeddings", json={"model": "both", "input": "a", **asked})
+    error = error_of(answer, 400)
+    assert error["param"] == next(iter(asked))
+    assert "clustering, passage, query" in error["message"]
 
 
 def test_unknown_paths_and_methods_are_json_too(http):

@@ -1,28 +1,14 @@
 """The page at ``/``, in a browser."""
 
 import hashlib
-import shutil
+import http.client
+import http.server
+import re
+import threading
 
 import pytest
 
 ATTACK = '<img src=x onerror="document.title=1"><b>bold</b>'
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if executable is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as running:
-        try:
-            browser = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"Chromium does not start: {error}")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -131,6 +117,68 @@ def test_nothing_is_fetched_from_elsewhere_and_the_policy_would_not_let_it(page,
     )
     assert blocked
     assert sum("Content Security Policy" in problem for problem in page.problems) >= 2
+
+
+class Stripping(http.server.BaseHTTPRequestHandler):
+    """A proxy that shows a service under ``/m3e`` and knows no other path."""
+
+    def do_GET(self):
+        stripped = self.path.removeprefix("/m3e").removeprefix("/")
+        if stripped == self.path:
+            self.send_error(404)
+            return
+        length = int(self.headers.get("content-length", 0))
+        upstream = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+        headers = {name: self.headers[name] for name in ("content-type",) if name in self.headers}
+        upstream.request(self.command, f"/{stripped}", self.rfile.read(length) if length else None, headers)
+        answer = upstream.getresponse()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.read())
+        upstream.close()
+
+    do_POST = do_GET  # noqa: N815 - the name is that of http.server
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def prefix(running):
+    """Where a proxy shows the service."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stripping) as proxy:
+        proxy.port = running.port
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{proxy.server_port}/m3e"
+        proxy.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_it_works_behind_a_proxy_that_strips_a_prefix(page, prefix, end):
+    page.goto(prefix + end)
+    page.wait_for_selector("#health.good")
+    page.wait_for_selector("#model option", state="attached")
+    page.locator("button").click()
+    page.wait_for_selector("#found tr:nth-child(3)")
+    assert "/m3e/v1/embeddings" in text_of(page, "footer")
+    assert page.problems == []
+
+
+def test_the_description_leads_through_that_proxy_too(prefix):
+    httpx = pytest.importorskip("httpx")
+    described = httpx.get(f"{prefix}/openapi.json")
+    (server,) = described.json()["servers"]
+    base = str(described.url.join(server["url"])).removesuffix("/")
+    assert base == prefix
+    assert httpx.get(f"{base}/v1/models").status_code == 200
+
+
+def test_the_page_asks_for_no_path_from_the_root(http):
+    assert not re.search(r"""(fetch|ask)\(["'`]/|(href|src)="/""", http.get("/").text)
 
 
 def test_the_policy_allows_exactly_the_pages_own_script_and_style(http):

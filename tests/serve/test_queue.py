@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from m3e_runtime.scheduling.pace import Pace
 from m3e_runtime.scheduling.queue import FairQueue
-from m3e_runtime.scheduling.request import DOCUMENT_HANDICAP, Request
+from m3e_runtime.scheduling.request import DOCUMENT_HANDICAP, PIECE_SECONDS, Request
 
 SPEED = 1000.0  # tokens a second
 
@@ -176,3 +176,43 @@ def test_small_runs_hardly_change_the_measured_speed():
     for _ in range(20):
         pace.ran(5, 0.005)
     assert pace.tokens_per_second > 0.9 * before
+
+
+def test_the_first_full_runs_replace_the_guess():
+    pace = Pace(seconds=0.05, threads=2, most=16384)
+    pace.ran(5, 0.005)
+    assert not pace.measured
+    for speed in (1_000, 3_000):
+        pace.ran(pace.full_run, pace.full_run / speed)
+        assert pace.measured
+    assert pace.tokens_per_second == pytest.approx(2_000)
+
+
+@pytest.mark.parametrize("priority", ["query", "document"])
+def test_a_large_request_that_is_late_does_not_catch_up_at_the_cost_of_queries(make, priority):
+    """The engine is half as fast as it was thought to be; a query waits for a piece, and not for the rest."""
+    queue = queue_of(make(*[50] * 1000, priority=priority))
+    now, waited = 0.0, []
+    query = None
+    for step in range(600):
+        if query is None and step % 20 == 19:
+            query = make(10, arrival=now)
+            queue.add(query, SPEED)
+        pack = queue.take(100, SPEED, now)
+        now += 2 * pack.tokens / SPEED
+        if query is not None and any(request is query for request, _ in pack.places):
+            waited.append(now - query.arrival)
+            query = None
+    assert len(waited) == 30
+    assert max(waited) < 2 * (PIECE_SECONDS + 0.2)
+
+
+def test_a_late_document_has_its_turn_though_queries_keep_coming(make):
+    document = make(*[50] * 20, priority="document")
+    queue, now, packs = queue_of(document), 0.0, 0
+    while document.taken < 20:
+        for _ in range(2):  # as many as a pack takes
+            queue.add(make(50, arrival=now), SPEED)
+        now += queue.take(100, SPEED, now).tokens / SPEED
+        packs += 1
+        assert packs < 1000

@@ -13,6 +13,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -123,6 +124,9 @@ def is_ready(client):
         (["=BUNDLE"], 2, "NAME=BUNDLE"),
         (["BUNDLE", "--pad-to", "3"], 2, "pad_to=3"),
         (["BUNDLE", "--workers", "0"], 2, "--workers 0"),
+        (["BUNDLE", "--keep-alive", "0"], 2, "keep_alive=0"),
+        (["BUNDLE", "--request-timeout", "inf"], 2, "request_timeout=inf"),
+        (["BUNDLE", "--drain-delay", "-1"], 2, "drain_delay=-1"),
         (["BUNDLE", "--threads", "-1"], 2, "threads=-1"),
         (["BUNDLE", "--max-queued-tokens", "0"], 2, "one token"),
         (["BUNDLE", "--api-key-file", "/nowhere"], 2, "--api-key-file"),
@@ -244,7 +248,132 @@ def test_sigterm_under_load_answers_everyone_who_was_let_in(serve, workers):
     assert statuses.count(503) == 8
 
 
+@pytest.fixture
+def hangup():
+    """Set what SIGHUP does; a process that is started then inherits that it is ignored."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield lambda handler: signal.signal(signal.SIGHUP, handler)
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_hangup_ends_it_as_sigterm_does(serve, hangup, workers):
+    hangup(signal.SIG_DFL)
+    process = serve("--port", "0", "--workers", workers)
+    with client_of(process) as client:
+        assert client.post("/v1/embeddings", json=REQUEST).status_code == 200
+    assert process.end(signal.SIGHUP) == 0
+
+
+def test_nohup_keeps_its_word(serve, hangup):
+    hangup(signal.SIG_IGN)
+    process = serve("--port", "0")
+    with client_of(process) as client:
+        process.process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert client.post("/v1/embeddings", json=REQUEST).status_code == 200
+    assert process.end() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_with_a_delay_requests_are_served_after_sigterm_while_the_probe_fails(serve, workers):
+    process = serve("--port", "0", "--drain-delay", 60, "--workers", workers)
+    process.wait_for("Application startup complete.", workers)
+    with client_of(process):
+        pass
+    process.process.send_signal(signal.SIGTERM)
+    process.wait_for("ending", workers)
+    for _ in range(5):
+        assert httpx.get(f"{process.address}/readyz").status_code == 503
+        assert httpx.get(f"{process.address}/livez").status_code == 200
+        answer = httpx.post(f"{process.address}/v1/embeddings", json=REQUEST)
+        assert answer.status_code == 200
+        assert answer.headers["connection"] == "close"  # a balancer's connection would lead here again
+    start = time.monotonic()
+    assert process.end() == 0  # the same signal again
+    assert time.monotonic() - start < 50
+
+
+def test_the_delay_ends_by_itself(serve):
+    process = serve("--port", "0", "--drain-delay", 0.5)
+    with client_of(process):
+        pass
+    assert process.end() == 0
+    messages = [line["message"] for line in process.logs]
+    assert messages.index("ending") < messages.index("draining")
+
+
+# --- open files
+
+
+@pytest.fixture
+def open_files():
+    """Set the limits of a process that will be started."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def wrap(soft, hard):
+        code = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); "
+        return [sys.executable, "-c", code + "os.execv(sys.executable, sys.argv[1:])", *COMMAND]
+
+    assert before[1] >= 2500 or before[1] == resource.RLIM_INFINITY
+    return wrap
+
+
+def test_the_limit_of_open_files_is_raised(serve, open_files, monkeypatch):
+    monkeypatch.setitem(globals(), "COMMAND", open_files(256, 2500))
+    process = serve("--port", "0", "--max-connections", 1000)
+    with client_of(process):
+        pass
+    limits = Path(f"/proc/{process.process.pid}/limits").read_text()
+    assert re.search(r"Max open files +2128 ", limits)
+    assert process.end() == 0
+    assert all(line["level"] == "info" for line in process.logs), process.logs
+
+
+def test_where_it_cannot_be_raised_there_are_fewer_connections_and_everyone_is_told(
+    serve, open_files, monkeypatch
+):
+    monkeypatch.setitem(globals(), "COMMAND", open_files(256, 256))
+    process = serve("--port", "0")
+    with client_of(process):
+        pass
+    said = process.wait_for("fewer connections: this process may have too few files open; raise the limit to "
+                            "2176 (`ulimit -n`, systemd's LimitNOFILE, docker's --ulimit nofile) or lower "
+                            "--max-connections")  # fmt: skip
+    assert said["max_connections"] == 64
+    host, port = process.address.removeprefix("http://").split(":")
+    crowd = [socket.create_connection((host, int(port))) for _ in range(100)]
+    assert httpx.get(f"{process.address}/livez").status_code == 200
+    assert httpx.get(f"{process.address}/v1/models").status_code == 503
+    for each in crowd:
+        each.close()
+    assert process.end() == 0
+
+
+def test_a_limit_that_leaves_no_room_is_told(bundle, open_files):
+    command = [*open_files(100, 100), str(bundle), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "LimitNOFILE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # --- several processes
+
+
+def test_workers_without_a_folder_for_temporary_files_say_so(bundle, monkeypatch, capsys):
+    import tempfile
+
+    def fail(**_):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", fail)
+    assert main([str(bundle), "--port", "0", "--workers", "2"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("m3e-serve: --workers needs a folder")
+    assert "TMPDIR" in said
 
 
 def test_workers_share_the_work_and_their_figures_and_are_replaced(serve):

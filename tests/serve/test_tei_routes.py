@@ -43,7 +43,37 @@ def test_truncate(http, encoder):
     error = error_of(http.post("/embed", json={"inputs": text, "truncate": False}), 413)
     assert error["error_type"] == "Validation"
     assert str(encoder.max_seq_length) in error["error"]
-    assert error_of(http.post("/embed", json={"inputs": "a", "truncation_direction": "Left"}), 422)
+    for direction, path, inputs in (
+        ("Left", "/embed", {"inputs": "a"}),
+        ("left", "/similarity", {"inputs": {"source_sentence": "a", "sentences": ["b"]}}),
+    ):
+        asked = {"truncation_direction": direction}
+        body = {**inputs, **(asked if path == "/embed" else {"parameters": asked})}
+        error = error_of(http.post(path, json=body), 422)
+        assert f"truncation_direction='{direction}'" in error["error"]
+        assert "right" in error["error"]
+
+
+def test_token_ids_of_the_models_own_tokenizer(http, encoder):
+    ids = [encoder.tokenizer.encode(text).tolist() for text in TEXTS]
+    expected = encoder.encode(TEXTS)
+    found = vectors_of(http.post("/embed", json={"inputs": ids, "normalize": False}))
+    np.testing.assert_array_equal(found, expected)
+    found = vectors_of(http.post("/embed", json={"inputs": ids[0], "normalize": False}))
+    np.testing.assert_array_equal(found, expected[:1])
+
+
+def test_errors_name_what_the_client_sent(http, encoder):
+    error = error_of(http.post("/embed", json={"inputs": "a", "dimensions": 100_000}), 422)
+    assert "dimensions=100000" in error["error"]
+    assert "truncate_dim" not in error["error"]
+    long = "今" * encoder.max_seq_length
+    for source, sentences, named in (("a", ["b", long], "sentences[1]"), (long, ["a"], "source_sentence")):
+        inputs = {"source_sentence": source, "sentences": sentences}
+        error = error_of(
+            http.post("/similarity", json={"inputs": inputs, "parameters": {"truncate": False}}), 413
+        )
+        assert error["error"].startswith(f"{named} has ")
 
 
 def test_prompts_of_the_bundle(start, bundle, encoder, tmp_path):
@@ -114,7 +144,11 @@ def test_info_tells_limits_and_fidelity(http, encoder):
     ("path", "body", "status", "kind"),
     [
         ("/embed", {"inputs": []}, 400, "Empty"),
-        ("/embed", {"inputs": [1, 2]}, 422, "Tokenizer"),
+        ("/embed", {"inputs": [1, 10**6]}, 422, "Tokenizer"),
+        ("/embed", {"inputs": [[1] * 513]}, 413, "Validation"),
+        ("/embed", {"inputs": [[]]}, 422, "Validation"),
+        ("/embed", {"inputs": ["a", 1]}, 422, "Validation"),
+        ("/embed", {"inputs": [1], "prompt_name": "query"}, 422, "Validation"),
         ("/embed", {"inputs": 5}, 422, "Validation"),
         ("/embed", {}, 422, "Validation"),
         ("/embed", {"inputs": ["a"] * 2049}, 413, "Validation"),

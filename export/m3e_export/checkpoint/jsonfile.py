@@ -7,18 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from m3e_export.errors import CheckpointError
+from m3e_runtime import git_lfs
 
-__all__ = ["read_json", "read_object"]
+__all__ = ["read_json", "read_object", "refuse_pointer"]
+
+
+def refuse_pointer(file: Path) -> None:
+    """Refuse what a clone holds in place of a large file.
+
+    Raises:
+        CheckpointError: a pointer of Git LFS.
+    """
+    if git_lfs.is_pointer(file):
+        raise CheckpointError(f"{file}: {git_lfs.HINT}.")
 
 
 def read_json(file: Path) -> Any:
-    """Parse ``file``.
+    """Parse ``file``; a byte order mark, as some editors write it, is passed over.
 
     Raises:
         CheckpointError: unreadable, or not JSON.
     """
+    refuse_pointer(file)
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CheckpointError(f"{file}: cannot be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:

@@ -13,6 +13,7 @@ from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
 from m3e_export.checkpoint.licence import licence_of
 from m3e_export.checkpoint.pooling import check_pooling, dimension_of, read_dense
+from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
 from m3e_export.checkpoint.weights import load_tensors
@@ -53,6 +54,7 @@ def load_checkpoint(
     folder = fetch(source, revision)
     layout = read_layout(folder, pooling)
     config = read_object(layout.transformer / "config.json", required=True)
+    refuse_quantized(layout.transformer / "config.json", config)
     architecture = architecture_for(config)
     spec = architecture.spec(config)
     check_pooling(layout.pooling, spec)

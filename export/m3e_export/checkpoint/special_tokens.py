@@ -16,6 +16,7 @@ __all__ = [
     "MPNET_TOKENS",
     "ROBERTA_TOKENS",
     "SpecialTokens",
+    "add_missing",
     "add_tokens",
     "read_special_tokens",
 ]
@@ -89,6 +90,14 @@ def add_tokens(tokenizer: Tokenizer, folder: Path, settings: dict[str, Any], nam
     tokenizer.add_special_tokens(
         [token for token in [*named.values(), *listed] if token.content in vocabulary]
     )
+
+
+def add_missing(tokenizer: Tokenizer, named: SpecialTokens) -> None:
+    """Let ``tokenizer`` find in a text those of ``named`` that are in its vocabulary alone."""
+    known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    vocabulary = tokenizer.get_vocab(with_added_tokens=False)
+    missing = [token for token in named.values() if token.content in vocabulary.keys() - known]
+    tokenizer.add_special_tokens(missing)
 
 
 def _described(settings: dict[str, Any]) -> list[AddedToken]:

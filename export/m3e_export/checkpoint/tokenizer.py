@@ -9,47 +9,54 @@ from typing import Any
 from tokenizers import Tokenizer, normalizers
 
 from m3e_export.checkpoint import vocabulary
-from m3e_export.checkpoint.jsonfile import read_object
+from m3e_export.checkpoint.jsonfile import read_object, refuse_pointer
 from m3e_export.checkpoint.special_tokens import (
     ALBERT_TOKENS,
     BERT_TOKENS,
     MPNET_TOKENS,
     ROBERTA_TOKENS,
+    add_missing,
     read_special_tokens,
+)
+from m3e_export.checkpoint.tokenizer_class import (
+    ALBERT,
+    BERT,
+    CAMEMBERT,
+    MPNET,
+    ROBERTA,
+    XLM_ROBERTA,
+    check_settings,
+    rebuilt,
 )
 from m3e_export.errors import CheckpointError, ExportDependencyError, UnsupportedModelError
 
 __all__ = ["load_tokenizer", "only_bert_vocabulary", "special_token_names", "tokenizer_length"]
 
-# tokenizer_config.json key → BertNormalizer key, and what silence means: transformers rebuilds the
-# normalizer from these.
-_NORMALIZER_KEYS = {
-    "do_lower_case": ("lowercase", True),
-    "strip_accents": ("strip_accents", None),
-    "tokenize_chinese_chars": ("handle_chinese_chars", True),
-}
 _UNSET_LENGTH = 1_000_000  # transformers writes 1e30 when no maximum was ever set
 
-_ALBERT, _BERT, _MPNET, _ROBERTA = "AlbertTokenizer", "BertTokenizer", "MPNetTokenizer", "RobertaTokenizer"
-_XLM_ROBERTA, _CAMEMBERT = "XLMRobertaTokenizer", "CamembertTokenizer"
-_ALIKE = {"DistilBertTokenizer": _BERT, "ErnieTokenizer": _BERT, "BertTokenizerLegacy": _BERT}
+_ALIKE = {"DistilBertTokenizer": BERT, "ErnieTokenizer": BERT, "BertTokenizerLegacy": BERT}
 # Classes that take tokenizer.json as it is.
 _GENERIC = ("PreTrainedTokenizer", "TokenizersBackend")
 _FILES = {
-    _ALBERT: ("spiece.model",),
-    _BERT: ("vocab.txt",),
-    _MPNET: ("vocab.txt",),
-    _ROBERTA: ("vocab.json", "merges.txt"),
-    _XLM_ROBERTA: ("sentencepiece.bpe.model",),
-    _CAMEMBERT: ("sentencepiece.bpe.model",),
+    ALBERT: ("spiece.model",),
+    BERT: ("vocab.txt",),
+    MPNET: ("vocab.txt",),
+    ROBERTA: ("vocab.json", "merges.txt"),
+    XLM_ROBERTA: ("sentencepiece.bpe.model",),
+    CAMEMBERT: ("sentencepiece.bpe.model",),
 }
-_WORDPIECE = {_BERT: BERT_TOKENS, _MPNET: MPNET_TOKENS}
+_WORDPIECE = {BERT: BERT_TOKENS, MPNET: MPNET_TOKENS}
+_DEFAULTS = {
+    **_WORDPIECE,
+    ALBERT: ALBERT_TOKENS,
+    **dict.fromkeys((ROBERTA, XLM_ROBERTA, CAMEMBERT), ROBERTA_TOKENS),
+}
 _OF_MODEL = {
-    "albert": _ALBERT,
-    "mpnet": _MPNET,
-    "roberta": _ROBERTA,
-    "xlm-roberta": _XLM_ROBERTA,
-    "camembert": _CAMEMBERT,
+    "albert": ALBERT,
+    "mpnet": MPNET,
+    "roberta": ROBERTA,
+    "xlm-roberta": XLM_ROBERTA,
+    "camembert": CAMEMBERT,
 }
 
 
@@ -82,11 +89,21 @@ def load_tokenizer(folder: Path, model_type: str = "bert", lower_case: bool = Fa
 
 def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
     named, kind = _class(settings), _kind(settings, model_type)
-    kind = _BERT if only_bert_vocabulary(folder, model_type) else kind
+    kind = BERT if only_bert_vocabulary(folder, model_type) else kind
     file = folder / "tokenizer.json"
     if file.is_file():
-        rebuilt = None if named in _GENERIC else kind
-        return Tokenizer.from_str(_configured(file.read_text(encoding="utf-8"), settings, rebuilt))
+        refuse_pointer(file)
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+        check_settings(folder / "tokenizer_config.json", settings, content.get("truncation"))
+        if named not in _GENERIC:
+            special = read_special_tokens(folder, settings, _DEFAULTS.get(kind, BERT_TOKENS))
+            content = rebuilt(content, kind, settings, special)
+        content["truncation"] = content["padding"] = None  # the runtime sets its own
+        tokenizer = Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
+        if named not in _GENERIC:
+            add_missing(tokenizer, special)
+        return tokenizer
+    check_settings(folder / "tokenizer_config.json", settings, None)
     if kind not in _FILES:
         raise UnsupportedModelError(
             f"{folder}: has no tokenizer.json, and a {kind} is not built from its vocabulary; "
@@ -95,9 +112,11 @@ def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
     files = _FILES[kind]
     if not all((folder / name).is_file() for name in files):
         raise CheckpointError(f"{folder}: no tokenizer.json or {' and '.join(files)}.")
+    for name in files:
+        refuse_pointer(folder / name)
     if kind in _WORDPIECE:
         return vocabulary.wordpiece(folder, settings, _WORDPIECE[kind])
-    if kind == _ROBERTA:
+    if kind == ROBERTA:
         return vocabulary.byte_level_bpe(folder, settings)
     return vocabulary.unigram(folder, files[0], kind)
 
@@ -109,7 +128,7 @@ def only_bert_vocabulary(folder: Path, model_type: str) -> bool:
     """
     if model_type != "albert" or _class(read_object(folder / "tokenizer_config.json")) is not None:
         return False
-    others = ("tokenizer.json", *_FILES[_ALBERT])
+    others = ("tokenizer.json", *_FILES[ALBERT])
     return (folder / "vocab.txt").is_file() and not any((folder / name).is_file() for name in others)
 
 
@@ -125,7 +144,7 @@ def _class(settings: dict[str, Any]) -> str | None:
 def _kind(settings: dict[str, Any], model_type: str) -> str:
     """The class, or that of the model's family where none is named or a general one."""
     named = _class(settings)
-    return _OF_MODEL.get(model_type, _BERT) if named in (None, *_GENERIC) else str(named)
+    return _OF_MODEL.get(model_type, BERT) if named in (None, *_GENERIC) else str(named)
 
 
 def special_token_names(folder: Path, tokenizer: Tokenizer, model_type: str = "bert") -> dict[str, str]:
@@ -140,7 +159,7 @@ def special_token_names(folder: Path, tokenizer: Tokenizer, model_type: str = "b
 
 
 def _default_tokens(tokenizer: Tokenizer, kind: str) -> dict[str, str]:
-    if kind == _MPNET:
+    if kind == MPNET:
         return MPNET_TOKENS
     if tokenizer.token_to_id(BERT_TOKENS["cls_token"]) is None:
         return ROBERTA_TOKENS
@@ -153,30 +172,3 @@ def tokenizer_length(folder: Path) -> int | None:
     if isinstance(length, (int, float)) and not isinstance(length, bool) and 0 < length < _UNSET_LENGTH:
         return int(length)
     return None
-
-
-def _configured(text: str, settings: dict[str, Any], kind: str | None) -> str:
-    """``tokenizer.json`` with what the class named ``kind`` sets itself, whatever the file says."""
-    content = json.loads(text)
-    normalizer, splitter = content.get("normalizer") or {}, content.get("pre_tokenizer") or {}
-    if kind in _WORDPIECE and normalizer.get("type") == "BertNormalizer":
-        for key, (target, default) in _NORMALIZER_KEYS.items():
-            normalizer[target] = settings.get(key, default)
-    if kind == _ALBERT and content["model"]["type"] == "Unigram":
-        content["normalizer"] = _albert_normalizer(settings, normalizer)
-    if kind == _ROBERTA and splitter.get("type") == "ByteLevel":
-        splitter["add_prefix_space"] = settings.get("add_prefix_space", False)
-    content["truncation"] = content["padding"] = None  # the runtime sets its own
-    return json.dumps(content, ensure_ascii=False)
-
-
-def _albert_normalizer(settings: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """What AlbertTokenizer makes of its settings; of the file's ``own`` it keeps a precompiled table only."""
-    steps = [{"type": "Replace", "pattern": {"String": quote}, "content": '"'} for quote in ("``", "''")]
-    if not settings.get("keep_accents", False):
-        steps += [{"type": "NFKD"}, {"type": "StripAccents"}]
-    if settings.get("do_lower_case", True):
-        steps.append({"type": "Lowercase"})
-    found = own["normalizers"] if own.get("type") == "Sequence" else [own]
-    tables = [each for each in found if each.get("type") == "Precompiled"]
-    return {"type": "Sequence", "normalizers": [*steps, *tables[:1]]}

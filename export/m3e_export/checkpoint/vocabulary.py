@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.special_tokens import (
     ROBERTA_TOKENS,
     SpecialTokens,
@@ -85,9 +86,10 @@ def unigram(folder: Path, file: str, tokenizer_class: str) -> Tokenizer:
             "`pip install 'm3e-runtime[torch]' sentencepiece protobuf`."
         ) from error
     transformers = importlib.import_module("transformers")
-    converted = getattr(transformers, f"{tokenizer_class}Fast").from_pretrained(
-        str(folder), local_files_only=True
-    )
+    with readable_folder(folder) as readable:
+        converted = getattr(transformers, f"{tokenizer_class}Fast").from_pretrained(
+            str(readable), local_files_only=True
+        )
     return Tokenizer.from_str(converted.backend_tokenizer.to_str())
 
 

@@ -13,8 +13,13 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export.checkpoint.jsonfile import read_object
-from m3e_export.errors import CheckpointError, ExportDependencyError, UntrustedCheckpointError
+from m3e_export.checkpoint.jsonfile import read_object, refuse_pointer
+from m3e_export.errors import (
+    CheckpointError,
+    ExportDependencyError,
+    UnsupportedModelError,
+    UntrustedCheckpointError,
+)
 
 __all__ = ["Tensors", "graph_files", "has_weights", "load_tensors"]
 
@@ -27,6 +32,20 @@ _FLOAT_DTYPES: dict[str, Any] = {
     "F16": np.float16,
     "BF16": ml_dtypes.bfloat16,
 }
+_BUFFER_DTYPES = ("I64", "I32", "BOOL")
+_PARAMETERS = ("weight", "bias", "gamma", "beta")
+"""How the names of tensors end that an encoder computes with."""
+
+_TORCH_DTYPES = {
+    "torch.float64": "F64",
+    "torch.float32": "F32",
+    "torch.float16": "F16",
+    "torch.bfloat16": "BF16",
+    "torch.int64": "I64",
+    "torch.int32": "I32",
+    "torch.bool": "BOOL",
+}
+_OTHER_FORMATS = ("tf_model.h5", "flax_model.msgpack", "*.ckpt.index", "*.gguf")
 _HEADER_LIMIT = 100 * 1024 * 1024  # the limit of the safetensors format
 
 
@@ -41,10 +60,11 @@ class Tensors:
 def load_tensors(folder: Path) -> Tensors:
     """Load the weights in ``folder``: safetensors first, then pickles; sharded or not.
 
-    Integer buffers such as ``position_ids`` are left out: no encoder computes with them.
+    Buffers of int32, int64 and bool such as ``position_ids`` are left out: no encoder computes with them.
 
     Raises:
         CheckpointError: no weights, or damaged ones.
+        UnsupportedModelError: a tensor of another dtype, as of quantized weights; the message names both.
         UntrustedCheckpointError: a pickle with anything but tensors, or a shard outside the folder.
         ExportDependencyError: a pickle, and torch is not installed.
     """
@@ -52,11 +72,19 @@ def load_tensors(folder: Path) -> Tensors:
     arrays: dict[str, npt.NDArray[np.float32]] = {}
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        refuse_pointer(file)
+        digest.update(_digest(file))
         read = _read_safetensors if file.suffix == ".safetensors" else _read_pickle
         arrays.update(read(file))
     return Tensors(arrays, digest.hexdigest())
+
+
+def _digest(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").digest()
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror}).") from error
 
 
 def has_weights(folder: Path) -> bool:
@@ -77,7 +105,8 @@ def _weight_files(folder: Path) -> list[Path]:
         if index.is_file():
             return _shards(folder, index)
     graph = next((each for each in graph_files(folder) if each.is_file()), None)
-    hint = "is this a checkpoint folder?"
+    others = [file.name for pattern in _OTHER_FORMATS for file in sorted(folder.glob(pattern))]
+    hint = f"{', '.join(others)} cannot be read." if others else "is this a checkpoint folder?"
     if graph is not None:
         hint = f"but {graph.relative_to(folder)}: to make a bundle of it, add --exporter given."
     raise CheckpointError(f"{folder}: no {' or '.join(_NAMES)} (or their .index.json); {hint}")
@@ -110,12 +139,24 @@ def _read_safetensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]
     header, start = _safetensors_header(file)
     data = np.memmap(file, dtype=np.uint8, mode="r", offset=start)
     for name in sorted(names):
-        dtype = _FLOAT_DTYPES.get(header[name]["dtype"])
+        dtype = _dtype(file, name, header[name]["dtype"])
         if dtype is None:
             continue
         begin, end = header[name]["data_offsets"]
         values = data[begin:end].view(dtype).reshape(header[name]["shape"])
         yield name, np.asarray(values).astype(np.float32)
+
+
+def _dtype(file: Path, name: str, dtype: str) -> Any:
+    """Numpy's type for a tensor; None for a buffer, which is left out."""
+    if dtype in _FLOAT_DTYPES:
+        return _FLOAT_DTYPES[dtype]
+    if dtype not in _BUFFER_DTYPES or (dtype != "BOOL" and name.rsplit(".", 1)[-1] in _PARAMETERS):
+        raise UnsupportedModelError(
+            f"{file}: {name} is of dtype {dtype}, which is not supported; {', '.join(_FLOAT_DTYPES)} are; "
+            "export the checkpoint as it was before it was quantized."
+        )
+    return None
 
 
 def _safetensors_header(file: Path) -> tuple[dict[str, Any], int]:
@@ -143,5 +184,8 @@ def _read_pickle(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise CheckpointError(f"{file}: not a state dict (tensor names to tensors).")
     for name, tensor in state.items():
-        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+        if not isinstance(tensor, torch.Tensor):
+            continue
+        dtype = str(tensor.dtype)
+        if _dtype(file, name, _TORCH_DTYPES.get(dtype, dtype)) is not None:
             yield name, tensor.to(torch.float32).numpy()

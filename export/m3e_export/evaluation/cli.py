@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from m3e_export.evaluation.evaluate import EvaluationRequest, evaluate
 from m3e_export.evaluation.golden import failed
 from m3e_export.evaluation.report import as_json, as_text, write_files
 from m3e_runtime.cli.common import run
+from m3e_runtime.errors import OutputError
+from m3e_runtime.standard_output import say
 
 __all__ = ["main"]
 
@@ -35,8 +38,8 @@ files (.jsonl, .csv, .tsv; UTF-8), recognized by their columns:
 --data DIR holds TNews, JDIphone, GubaEastmony, TYQSentiment, StockComSentiment and IFlyTek (.jsonl, .csv or
 .tsv; text, label, split), and T2Ranking's collection.tsv, queries.dev.tsv, qrels.dev.tsv.
 
-exit codes: 0 ok, 2 usage, 3 a golden check failed, 4 unreadable file, bundle or checkpoint, or no data to be
-            had, 5 a package or an engine is missing, 130 interrupted
+exit codes: 0 ok, 1 the scores cannot be written, 2 usage, 3 a golden check failed, 4 unreadable file,
+            bundle or checkpoint, or no data to be had, 5 a package or an engine is missing, 130 interrupted
 """
 
 
@@ -59,12 +62,12 @@ def _command(options: argparse.Namespace) -> int:
             threads=options.threads,
         )
     )
-    files = write_files(found, options.output) if options.output else []
     if options.json:
-        print(json.dumps(as_json(found), ensure_ascii=False))
+        say(json.dumps(as_json(found), ensure_ascii=False))
     else:
-        print(as_text(found))
-    for file in files:
+        say(as_text(found))
+    # Written last: what has been found is not lost where that fails.
+    for file in write_files(found, options.output) if options.output else []:
         print(f"m3e-eval: wrote {file}", file=sys.stderr)
     if failed(found.checks):
         return _BELOW_GOLDEN
@@ -79,6 +82,14 @@ def _check(options: argparse.Namespace) -> None:
         raise OptionError(f"--threads {options.threads}: at least one thread is needed.")
     if options.output is not None and options.output.exists() and not options.output.is_dir():
         raise OptionError(f"-o {options.output}: a file; give a folder.")
+    if options.output is not None:
+        _check_writable(options.output)
+
+
+def _check_writable(folder: Path) -> None:
+    above = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"-o {folder}: cannot be written ({above} is a file, or without permission).")
 
 
 def _parser() -> argparse.ArgumentParser:

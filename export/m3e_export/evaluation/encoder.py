@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import load_checkpoint
+from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.source import fetch
 from m3e_export.errors import CheckpointError
 from m3e_export.evaluation.errors import EvaluationDependencyError
@@ -187,9 +188,13 @@ class SentenceTransformersReference(TextEncoder):
 
         logging.disable_progress_bar()
         try:
-            self._model = SentenceTransformer(
-                str(folder), device="cpu", model_kwargs={"dtype": torch.float32}, trust_remote_code=False
-            )
+            with readable_folder(folder) as readable:
+                self._model = SentenceTransformer(
+                    str(readable),
+                    device="cpu",
+                    model_kwargs={"dtype": torch.float32},
+                    trust_remote_code=False,
+                )
         except Exception as error:  # many kinds, all meaning that this folder cannot be loaded
             raise CheckpointError(f"{folder}: sentence-transformers cannot load it ({error}).") from error
         self._dimension = bundle.manifest.dimension

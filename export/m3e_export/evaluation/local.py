@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from m3e_export.evaluation.errors import DataError
+from m3e_runtime import git_lfs
 
 __all__ = ["SUFFIXES", "Judgements", "Labelled", "LocalData", "Pairs", "answerable", "read_local"]
 
@@ -216,6 +217,8 @@ def _rows(file: Path) -> Iterator[_Row]:
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{file}: ends in {suffix or 'nothing'}; {', '.join(SUFFIXES)} can be read.")
+    if git_lfs.is_pointer(file):
+        raise DataError(f"{file}: {git_lfs.HINT}.")
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             if suffix == ".jsonl":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ import numpy as np
 from m3e_export.evaluation.evaluate import Evaluation, Row
 from m3e_export.evaluation.golden import Check
 from m3e_export.evaluation.published import ADA_002
+from m3e_export.folders import made_folder
+from m3e_runtime.corpora.whole import whole_file
+from m3e_runtime.errors import OutputError
 from m3e_runtime.file_names import shown
 
 __all__ = ["SCHEMA_VERSION", "as_json", "as_markdown", "as_text", "write_files"]
@@ -82,14 +87,25 @@ def as_markdown(found: Evaluation) -> str:
 
 
 def write_files(found: Evaluation, folder: Path) -> list[Path]:
-    """Write scores.json, scores.md and, where matplotlib is installed, scores.png."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / "scores.json", folder / "scores.md"]
-    files[0].write_text(json.dumps(as_json(found), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    files[1].write_text(as_markdown(found), encoding="utf-8")
-    if found.rows and _plot(found, folder / "scores.png"):
-        files.append(folder / "scores.png")
-    return files
+    """Write scores.json, scores.md and, where matplotlib is installed, scores.png: all or none.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    contents = {
+        "scores.json": (json.dumps(as_json(found), ensure_ascii=False, indent=2) + "\n").encode(),
+        "scores.md": as_markdown(found).encode(),
+    }
+    picture = _plot(found) if found.rows else None
+    if picture is not None:
+        contents["scores.png"] = picture
+    try:
+        with made_folder(folder), ExitStack() as stack:
+            for name, content in contents.items():
+                stack.enter_context(whole_file(folder / name)).write(content)
+    except OSError as error:
+        raise OutputError.of(folder, error) from error
+    return [folder / name for name in contents]
 
 
 def _row_json(found: Evaluation, row: Row) -> dict[str, Any]:
@@ -186,12 +202,12 @@ def _markdown_table(heading: Sequence[str], body: Sequence[Sequence[str]]) -> li
     return [line(heading), line(["---"] * len(heading)), *(line(cells) for cells in body)]
 
 
-def _plot(found: Evaluation, file: Path) -> bool:
-    """A panel for each suite, a group of bars for each task; False without matplotlib."""
+def _plot(found: Evaluation) -> bytes | None:
+    """A PNG with a panel for each suite, a group of bars for each task; None without matplotlib."""
     try:
         import matplotlib
     except ImportError:
-        return False
+        return None
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
@@ -201,9 +217,10 @@ def _plot(found: Evaluation, file: Path) -> bool:
     for axis, (suite, rows) in zip(axes[:, 0], suites.items(), strict=True):
         _panel(axis, found, suite, rows)
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
     plt.close(figure)
-    return True
+    return picture.getvalue()
 
 
 def _panel(axis: Any, found: Evaluation, suite: str, rows: Sequence[Row]) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.source import fetch
 from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import BelowGateError, OptionError
@@ -35,8 +37,10 @@ from m3e_export.foreign.precision import quantize_embeddings, quantize_products,
 from m3e_export.foreign.torch_graph import check_torch, torch_graph
 from m3e_export.graph import save_model
 from m3e_export.manifest import complete_manifest
-from m3e_export.oracle import ask
+from m3e_export.oracle import ask, original
+from m3e_export.precision.half import LARGEST_HALF
 from m3e_export.precision.int8 import QuantizedLinear
+from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_export.texts import built_in, read_texts
 from m3e_runtime.bundle import Bundle
@@ -85,22 +89,23 @@ def export_foreign(request: ExportRequest) -> Bundle:
 
 def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     """The checkpoint, its graph, which gives states, and the gate with the original's vectors."""
-    from m3e_export.oracle.torch_oracle import TorchOracle
     from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
 
     folder = fetch(request.checkpoint, request.revision)
     files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length)
+    refuse_quantized(files.layout.transformer / "config.json", files.config)
     tensors = load_tensors(files.layout.transformer)
-    original = load_model(files.config, tensors.arrays)
+    encoder = load_model(files.config, tensors.arrays)
     tokenizer = load_fast_tokenizer(files.layout, files.model_type)
     with progress_bar(1, "graph", f"Exporting through {request.exporter}", delay=0) as bar:
-        model = normalized(_GRAPHS[request.exporter](original, files.model_type))
+        model = normalized(_GRAPHS[request.exporter](encoder, files.model_type))
         bar.update()
     check_interface(model.graph, f"model_type {files.model_type!r} through {request.exporter}")
     states = states_of(model.graph)
     checkpoint = files.checkpoint(tokenizer, tensors.sha256, hidden=files.width(states))
     settle_inputs(model)
-    return checkpoint, model, ask(TorchOracle(checkpoint, original), files.layout, request.gate)
+    oracle = original(checkpoint, request.max_length, encoder)
+    return checkpoint, model, ask(oracle, files.layout, request.gate)
 
 
 class _Artifacts:
@@ -177,8 +182,8 @@ class _Artifacts:
         measured: Fidelity,
     ) -> Artifact:
         names = [matrix.linear.name for matrix in self._matrices]
-        floats = "float32" if precision == "fp32" else "float16"
-        mix = {"int8": len(quantized), floats: len(names) - len(quantized)}
+        plan = self._plan(precision, quantized)
+        lowest = {"fp32": names, "fp16": set(names) - plan.wide, "int8": quantized}[precision]
         return Artifact(
             name=f"{precision}-{self._request.exporter}",
             format="onnx",
@@ -189,6 +194,14 @@ class _Artifacts:
             requires=requirements(self._model),
             files=tuple(entry_of(self._folder, file) for file in files),
             fidelity=measured,
-            mix={kind: count for kind, count in mix.items() if count},
-            kept=tuple(name for name in names if name not in quantized) if precision == "int8" else (),
+            mix=plan.mix(names),
+            kept=tuple(name for name in names if name not in lowest),
         )
+
+    def _plan(self, precision: str, quantized: Mapping[str, QuantizedLinear]) -> PrecisionPlan:
+        """What :func:`store_half` has made of the matrices."""
+        if precision == "fp32":
+            return PrecisionPlan()
+        matrices = [matrix.linear for matrix in self._matrices]
+        wide = {each.name for each in matrices if np.abs(each.weight).max(initial=0.0) > LARGEST_HALF}
+        return PrecisionPlan(np.float16, quantized=quantized, wide=frozenset(wide - quantized.keys()))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export import fidelity
-from m3e_export.errors import CheckpointError
+from m3e_export.errors import BelowGateError, CheckpointError
 from m3e_export.fidelity import Gate
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.manifest import Fidelity
@@ -69,7 +69,17 @@ def _batches(token_ids: Sequence[TokenIds]) -> list[list[int]]:
 
 
 def judge(gate: Gate, run: GraphRun, precision: str) -> tuple[Fidelity, list[str]]:
-    """The worse of what is measured alone and in batches, and in words what is below its threshold."""
+    """The worse of what is measured alone and in batches, and in words what is below its threshold.
+
+    Raises:
+        BelowGateError: the vectors are not finite, which no gate lets through.
+    """
+    for vectors, how in ((run.alone, "alone"), (run.together, "in batches, where padding shows")):
+        if not np.isfinite(vectors).all():
+            raise BelowGateError(
+                f"{precision} is below the gate: of texts {how} its vectors are not finite numbers, as where "
+                "half precision overflows. Nothing was written. Try fp32."
+            )
     measured = [fidelity.measure(gate, vectors, precision) for vectors in (run.alone, run.together)]
     alone, together = map(fidelity.failures, measured)
     problems = alone or [f"{problem} in batches, where padding shows" for problem in together]

@@ -16,6 +16,8 @@ from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import BaseCheckpoint, load_checkpoint
+from m3e_export.checkpoint.jsonfile import refuse_pointer
+from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.tokenizer import load_tokenizer
 from m3e_export.checkpoint.weights import graph_files, has_weights
 from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
@@ -35,7 +37,7 @@ from m3e_export.foreign.judge import ITSELF, GraphRun, judge
 from m3e_export.graph import save_model
 from m3e_export.graph.builder import MICROSOFT
 from m3e_export.manifest import complete_manifest
-from m3e_export.oracle import Oracle, ask, load_oracle
+from m3e_export.oracle import Oracle, ask, load_oracle, original
 from m3e_export.texts import gate_texts
 from m3e_runtime.bundle import Bundle, sha256_of
 from m3e_runtime.manifest import Artifact, FileEntry
@@ -107,6 +109,8 @@ def _find(folder: Path, file: str | None) -> Path:
 
 
 def _load(file: Path) -> ir.Model:
+    for each in (file, *file.parent.glob(f"{file.name}*data")):  # weights outside the graph
+        refuse_pointer(each)
     try:
         # onnx refuses weights outside the graph's folder.
         model: ir.Model = ir.from_proto(onnx.load(str(file)))
@@ -164,14 +168,14 @@ def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:
     """Of a family that we know, or else PyTorch's where it is installed."""
     options: dict[str, Any] = {"pooling": files.pooling, "max_length": files.max_length}
     try:
-        return load_oracle(load_checkpoint(str(files.folder), **options))
+        return load_oracle(load_checkpoint(str(files.folder), **options), max_length=files.max_length)
     except UnsupportedModelError:
         if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
             raise
-    from m3e_export.oracle.torch_oracle import TorchOracle
-
+    refuse_quantized(files.layout.transformer / "config.json", files.config)
     hidden = files.width(None)
-    return TorchOracle(files.checkpoint(checkpoint.tokenizer, checkpoint.weights_sha256, hidden=hidden))
+    known = files.checkpoint(checkpoint.tokenizer, checkpoint.weights_sha256, hidden=hidden)
+    return original(known, files.max_length)
 
 
 def _artifact(

@@ -17,11 +17,10 @@ from m3e_export.foreign.matrices import Matrix, find_matrices
 from m3e_export.graph.builder import GraphBuilder
 from m3e_export.graph.dialects.rowwise import RowwiseProducts, integer_product
 from m3e_export.precision.embeddings import Int8Embeddings
+from m3e_export.precision.half import LARGEST_HALF
 from m3e_export.precision.int8 import QuantizedLinear
 
 __all__ = ["quantize_embeddings", "quantize_products", "store_half"]
-
-_LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 def store_half(model: ir.Model) -> None:
@@ -38,7 +37,7 @@ def store_half(model: ir.Model) -> None:
         array = tensor.numpy()
         if array.size == max(array.shape, default=1):
             continue
-        if np.abs(array).max(initial=0.0) <= _LARGEST_HALF:
+        if np.abs(array).max(initial=0.0) <= LARGEST_HALF:
             _widen_after(builder, value, builder.weight(f"{value.name}.half", array.astype(np.float16)))
     _finish(model, builder)
 

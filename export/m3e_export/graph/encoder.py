@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -61,11 +62,11 @@ def build_model(
     if not options.include_prompt:
         dialect.leave_out_prompts()
     words, hidden = _embed(builder, dialect, weights, plan)
-    early = {"words": words, "embeddings": hidden}
-    mask = dialect.attention_mask()
+    early = {"words": (words, np.float32), "embeddings": (hidden, dialect.compute)}
     for layer in weights.layers:
-        hidden = _layer(dialect, layer, hidden, mask)
-        early.setdefault("first layer", hidden)
+        hidden = dialect.enter(hidden, [linear.name for linear in layer.linears()])
+        hidden = _layer(dialect, layer, hidden, dialect.mask)
+        early.setdefault("first layer", (hidden, dialect.compute))
     states = texts.states(dialect.to_float32(hidden), spec.hidden)
     pooled = _pool(dialect, states, early, pooling)
     sentence = finish(builder, pooled, options.dense, options.normalize)
@@ -95,12 +96,12 @@ def _embed(
 ) -> tuple[ir.Value, ir.Value]:
     """Rows of the word embeddings, always float32, and what goes into the first layer, flat."""
     width, texts = weights.word_embeddings.shape[1], dialect.texts
+    dialect.settle(("word_embeddings", "position_embeddings", "embedding_projection"))
     words = plan.embeddings.lookup(builder, "word_embeddings", weights.word_embeddings, texts.input_ids)
-    table = builder.weight("position_embeddings", weights.position_embeddings.astype(plan.storage))
+    storage = plan.storage_of("position_embeddings")
+    table = builder.weight("position_embeddings", weights.position_embeddings.astype(storage))
     positions = texts.positions(table)
-    positions = (
-        builder.op("Cast", positions, to=ir.DataType.FLOAT) if plan.storage != np.float32 else positions
-    )
+    positions = builder.op("Cast", positions, to=ir.DataType.FLOAT) if storage != np.float32 else positions
     summed = builder.op("Add", words, positions)
     flat = builder.op("Reshape", summed, builder.constant([-1, width], np.int64))
     normed = dialect.norm(dialect.to_compute(flat), weights.embedding_norm)
@@ -110,15 +111,14 @@ def _embed(
 
 
 def _pool(
-    dialect: Dialect, states: ir.Value, early: Mapping[str, ir.Value], pooling: PoolingSpec
+    dialect: Dialect, states: ir.Value, early: Mapping[str, tuple[ir.Value, Any]], pooling: PoolingSpec
 ) -> ir.Value:
-    """One vector of each text, float32 ``[texts, width]``."""
+    """One vector of each text, float32 ``[texts, width]``; ``early`` has values and their dtypes."""
     builder, texts = dialect.builder, dialect.texts
     pooled = reduce_states(texts, pooling.reductions, states)
     if pooling.early is None:
         return pooled
-    before = early[pooling.early]
-    before = before if pooling.early == "words" else dialect.to_float32(before)
+    before = dialect.to_float32(*early[pooling.early])
     mean = texts.mean(texts.states(before, dialect.spec.hidden))
     return builder.op("Mul", builder.op("Add", mean, pooled), builder.constant(0.5, np.float32))
 

@@ -83,7 +83,8 @@ def _dense(layers: Sequence[Dense]) -> Tensors:
 
 def _tensors(weights: EncoderWeights, plan: PrecisionPlan) -> Tensors:
     yield from plan.embeddings.tensors("word_embeddings", weights.word_embeddings)
-    yield "position_embeddings", weights.position_embeddings.astype(plan.storage)
+    name = "position_embeddings"
+    yield name, weights.position_embeddings.astype(plan.storage_of(name))
     yield from _norm("embedding_norm", weights.embedding_norm)
     if weights.relative_bias is not None:
         yield "relative_bias", weights.relative_bias
@@ -104,7 +105,7 @@ def _norm(name: str, norm: Norm) -> Tensors:
 def _linear(linear: Linear, plan: PrecisionPlan) -> Tensors:
     quantized = plan.quantized.get(linear.name)
     if quantized is None:
-        yield linear.name, pack_floats(linear.weight.astype(plan.storage))
+        yield linear.name, pack_floats(linear.weight.astype(plan.storage_of(linear.name)))
         yield f"{linear.name}.bias", pad_outputs(linear.bias)
     else:
         yield from _quantized(quantized)

@@ -1,6 +1,7 @@
-"""The model that artifacts are judged against: PyTorch when installed, plain numpy otherwise."""
+"""The model that artifacts are judged against: the original library's when installed, numpy's otherwise."""
 
-from m3e_export.oracle.choice import Oracle, load_oracle
+from m3e_export.oracle.choice import Oracle, load_oracle, original
 from m3e_export.oracle.reference import ask
+from m3e_export.oracle.tokens import check_tokens
 
-__all__ = ["Oracle", "ask", "load_oracle"]
+__all__ = ["Oracle", "ask", "check_tokens", "load_oracle", "original"]

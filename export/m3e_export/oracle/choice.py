@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint import BaseCheckpoint, Checkpoint
 from m3e_export.errors import ExportDependencyError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 
-__all__ = ["Oracle", "OracleName", "load_oracle"]
+__all__ = ["Oracle", "OracleName", "load_oracle", "original"]
+
+logger = logging.getLogger(__name__)
 
 OracleName = Literal["auto", "torch", "numpy"]
 
@@ -33,17 +36,47 @@ class Oracle(Protocol):
         ...
 
 
-def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto") -> Oracle:
-    """The oracle for ``checkpoint``: ``auto`` takes torch when torch and transformers are installed.
+def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: int | None = None) -> Oracle:
+    """The oracle for ``checkpoint``: ``auto`` takes the original libraries where they are installed.
+
+    ``max_length`` is the longest input that the user asks for in place of the checkpoint's own.
 
     Raises:
+        CheckpointError: the original library cannot load the checkpoint.
         ExportDependencyError: torch is asked for and not installed.
     """
-    installed = all(importlib.util.find_spec(package) for package in ("torch", "transformers"))
+    installed = _has("torch", "transformers")
     if name == "torch" and not installed:
         raise ExportDependencyError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
-    if name == "numpy" or not installed:
-        return NumpyOracle(checkpoint)
+    return NumpyOracle(checkpoint) if name == "numpy" or not installed else original(checkpoint, max_length)
+
+
+def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: Any = None) -> Oracle:
+    """The original model in PyTorch: sentence-transformers' where the checkpoint is one of its own.
+
+    Otherwise it is transformers' model, and the pooling is that of uniem, or the one that the user has given.
+
+    Args:
+        checkpoint: what to load.
+        max_length: as for :func:`load_oracle`.
+        model: transformers' model, where it has been loaded before.
+
+    Raises:
+        CheckpointError: the original library cannot load the checkpoint.
+    """
+    layout = checkpoint.layout
+    own = layout.kind == "sentence-transformers" and not layout.pooling_given
+    if own and _has("sentence_transformers"):
+        from m3e_export.oracle.sentence_transformers_oracle import SentenceTransformersOracle
+
+        oracle = SentenceTransformersOracle(checkpoint, max_length)
+        if oracle.has_weights:
+            return oracle
+        logger.warning("sentence-transformers does not find these weights; transformers' model judges.")
     from m3e_export.oracle.torch_oracle import TorchOracle
 
-    return TorchOracle(checkpoint)
+    return TorchOracle(checkpoint, model)
+
+
+def _has(*packages: str) -> bool:
+    return all(importlib.util.find_spec(package) for package in packages)

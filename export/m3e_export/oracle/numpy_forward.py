@@ -118,7 +118,7 @@ def _normal_cdf(x: Array) -> Array:
     """Φ by cubic Hermite interpolation; numpy has no erf. The error is below 1e-12."""
     values, slopes = _cdf_table()
     position = (np.clip(x.astype(np.float64), -_REACH, _REACH) + _REACH) * (_STEPS / (2 * _REACH))
-    index = np.minimum(position.astype(np.int64), _STEPS - 1)
+    index = np.fmin(position, _STEPS - 1).astype(np.int64)  # fmin: NaN has no index, and stays NaN below
     t = position - index
     left, right = values[index], values[index + 1]
     rise = right - left

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from m3e_export.checkpoint.layout import Layout
+from m3e_export.errors import CheckpointError
 from m3e_export.fidelity import Gate
 from m3e_export.oracle.choice import Oracle
 from m3e_export.texts import gate_texts
@@ -17,11 +20,19 @@ def ask(oracle: Oracle, layout: Layout, gate: str) -> Gate:
     """The gate called ``gate``, as ``--gate`` takes it, with ``oracle`` as its judge.
 
     Raises:
-        CheckpointError: its file cannot be read, or has too few texts.
+        CheckpointError: its file cannot be read, or has too few texts; or the original itself overflows.
     """
     texts, prompt = gate_texts(gate), _prompt_to_judge(layout)
-    with progress_bar(len(texts), "text", f"Original model ({oracle.name.split()[0]})") as bar:
+    # Overflow is an error below, with a sentence of its own in place of numpy's warnings.
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with quiet, progress_bar(len(texts), "text", f"Original model ({oracle.name.split()[0]})") as bar:
         reference = oracle.encode(texts, bar.update, prompt)
+    if not np.isfinite(reference).all():
+        first = int((~np.isfinite(reference).all(axis=1)).argmax())
+        raise CheckpointError(
+            f"the original model gives vectors that are not finite numbers, first for text {first + 1} of "
+            "those to judge on; its weights are damaged or it overflows in float32 already."
+        )
     return Gate(texts, oracle.name, reference, enforced=gate != "off", prompt=prompt)
 
 

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer, normalizers
 
+from m3e_export.checkpoint.jsonfile import refuse_pointer
 from m3e_export.checkpoint.layout import Layout
+from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.tokenizer import only_bert_vocabulary
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 from m3e_export.quiet import quiet
@@ -78,11 +80,15 @@ def load_tokenizer(layout: Layout, model_type: str) -> Any:
     """
     import transformers
 
-    folder = str(layout.transformer)
+    folder = layout.transformer
+    for pattern in ("*.json", "*.txt", "*.model"):
+        for file in folder.glob(pattern):
+            refuse_pointer(file)
     bert = only_bert_vocabulary(layout.transformer, model_type)
     loader = transformers.BertTokenizerFast if bert else transformers.AutoTokenizer
     try:
-        tokenizer = loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with readable_folder(folder) as readable:
+            tokenizer = loader.from_pretrained(str(readable), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # many kinds, all meaning the folder's tokenizer is not usable
         raise CheckpointError(f"{folder}: transformers cannot load its tokenizer ({error}).") from error
     if layout.lower_case:  # as sentence-transformers applies do_lower_case

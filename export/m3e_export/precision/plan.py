@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,6 +40,8 @@ class PrecisionPlan:
 
     ``storage`` is the dtype of float matrices in the file, ``compute`` that of the arithmetic between
     them; ``quantized`` maps the names of matrices to their int8 form, all others stay float.
+    ``wide`` names matrices and tables that half precision cannot hold: they are stored in float32, and what
+    is computed with them, a whole layer at a time, is computed in float32.
     """
 
     storage: Any = np.float32
@@ -46,7 +49,19 @@ class PrecisionPlan:
     embeddings: EmbeddingFormat = field(default_factory=FloatEmbeddings)
     quantized: Mapping[str, QuantizedLinear] = field(default_factory=dict)
 
-    def mix(self, matrices: int) -> dict[str, int]:
-        """Number of matrices in each format, for the manifest."""
-        count = {"int8": len(self.quantized), np.dtype(self.storage).name: matrices - len(self.quantized)}
-        return {name: number for name, number in count.items() if number}
+    wide: frozenset[str] = frozenset()
+
+    def storage_of(self, name: str) -> Any:
+        """The dtype of the float matrix or table ``name`` in the file."""
+        return np.float32 if name in self.wide else self.storage
+
+    def compute_of(self, names: Iterable[str]) -> Any:
+        """The dtype of the arithmetic between the matrices and tables ``names``."""
+        return np.float32 if self.wide.intersection(names) else self.compute
+
+    def mix(self, names: Iterable[str]) -> dict[str, int]:
+        """Number of the matrices ``names`` in each format, for the manifest."""
+        found = Counter(
+            "int8" if name in self.quantized else np.dtype(self.storage_of(name)).name for name in names
+        )
+        return {kind: found[kind] for kind in ("int8", "float16", "float32") if found[kind]}

@@ -6,11 +6,29 @@ import json
 from importlib import resources
 from pathlib import Path
 
+from m3e_export.checkpoint.jsonfile import refuse_pointer
 from m3e_export.errors import CheckpointError
 
-__all__ = ["built_in", "gate_texts", "read_texts"]
+__all__ = ["LOOK_ALIKES", "built_in", "gate_texts", "read_texts"]
 
 _FEWEST = 20
+
+LOOK_ALIKES = (
+    *("", " ", "a [SEP] b", "[CLS] a", "[PAD]", "a[MASK]b", "[UNK] 好", "[cls]", "[ SEP ]"),
+    *("a <s> b", "</s>", "a<pad>b", "<unk> 好", "a <mask> b", "<mask>", "<S>", "▁a", "##a", "Ġa"),
+    *(
+        "ÀÉÎ õü",
+        "e\u0301",
+        "İSTANBUL",
+        "ﬁ ｆｕｌｌ　ｗｉｄｔｈ",
+        "今天好",
+        "\x00\u200b\ufeff",
+        "``a''",
+        "it's",
+        "a\r\nb",
+    ),
+)
+"""Texts with special tokens written out, and with what normalizers treat each in its own way."""
 
 
 def built_in(name: str) -> tuple[str, ...]:
@@ -35,8 +53,9 @@ def read_texts(file: Path) -> tuple[str, ...]:
     Raises:
         CheckpointError: unreadable, or fewer than twenty different texts.
     """
+    refuse_pointer(file)
     try:
-        content = file.read_text(encoding="utf-8")
+        content = file.read_text(encoding="utf-8-sig")  # editors of Windows write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{file}: cannot be read as UTF-8 text ({error}).") from error
     if file.suffix == ".jsonl":
@@ -53,7 +72,7 @@ def read_texts(file: Path) -> tuple[str, ...]:
 
 def _parse_lines(content: str, name: str) -> tuple[str, ...]:
     texts = []
-    for number, line in enumerate(content.splitlines(), start=1):
+    for number, line in enumerate(content.split("\n"), start=1):  # a JSON string may hold other line ends
         if not line.strip():
             continue
         try:

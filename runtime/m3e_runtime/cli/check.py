@@ -20,6 +20,7 @@ from m3e_runtime.file_names import shown
 from m3e_runtime.manifest import Artifact
 from m3e_runtime.outputs import normalize
 from m3e_runtime.progress import progress_bar
+from m3e_runtime.standard_output import say
 
 __all__ = ["check_artifact", "main"]
 
@@ -29,7 +30,8 @@ examples:
   m3e-check m3e-base-int8
   m3e-check m3e-base-int8 --json | jq .artifacts
 
-exit codes: 0 ok, 2 usage, 3 an artifact no longer gives its golden vectors, 4 damaged, 5 engine missing
+exit codes: 0 ok, 1 standard output cannot be written, 2 usage, 3 an artifact no longer gives its golden
+            vectors, 4 damaged, 5 engine missing, 130 interrupted
 """
 
 
@@ -65,17 +67,17 @@ def _command(options: argparse.Namespace) -> int:
     passed = all(result["passed"] for result in results)
     if options.json:
         found = {"bundle": shown(bundle.path), "passed": passed, "artifacts": results, "not_run": not_run}
-        print(json.dumps(found))
+        say(json.dumps(found))
     else:
-        print(f"{bundle.path}: {len(entries)} files, hashes match")
+        say(f"{bundle.path}: {len(entries)} files, hashes match")
         for result in results:
             word = "ok" if result["passed"] else "BELOW ITS GATE"
-            print(
+            say(
                 f"{result['name']}: {word}, {result['texts']} golden texts, "
                 f"cosine mean {result['mean_cosine']:.6f} min {result['min_cosine']:.6f}"
             )
         for name, reason in not_run.items():
-            print(f"{name}: not run, {reason}")
+            say(f"{name}: not run, {reason}")
     return 0 if passed else _BELOW_GATE
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from m3e_runtime.errors import M3EError
+from m3e_runtime import standard_output
+from m3e_runtime.errors import M3EError, OutputError
 from m3e_runtime.file_names import print_any_name
 
 __all__ = ["run"]
@@ -20,18 +22,53 @@ def run(
     parser: argparse.ArgumentParser,
     argv: Sequence[str] | None,
 ) -> int:
-    """Parse ``argv``, run ``command``, and turn expected errors into one line and an exit code."""
+    """Parse ``argv``, run ``command``, and turn expected errors into one line and an exit code.
+
+    Exit codes: the command's, or the error's (:mod:`m3e_runtime.errors`); 1 where the system refuses to
+    write; 130 after an interrupt. A reader of standard output that goes away is no error.
+    """
     print_any_name()
-    options = parser.parse_args(argv)
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as stopped:  # --help, which is printed now
+        raise SystemExit(_flush(parser.prog) or stopped.code) from None
     logging.basicConfig(level=logging.WARNING, format=f"{parser.prog}: %(message)s", stream=sys.stderr)
+    code = _guarded(command, parser.prog, options)
+    return _flush(parser.prog) or code
+
+
+def _guarded(command: Callable[[argparse.Namespace], int], name: str, options: argparse.Namespace) -> int:
     try:
         return command(options)
     except M3EError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        _tell(f"{name}: {error}")
         return error.exit_code
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; no file was written.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        _tell(f"{name}: {'; '.join(['interrupted', *_notes(interrupt)])}.")
         return _INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()  # the reader went away; do not complain at exit
+        standard_output.discard()
         return 0
+    except OSError as error:  # the system's refusals have a reason and a file; a traceback says no more
+        file = f"{error.filename}: " if error.filename else ""
+        _tell(f"{name}: {file}{error.strerror or error}.")
+        return OutputError.exit_code
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What those who were interrupted say of the state of their outputs, in the words of ``add_note``."""
+    return list(getattr(error, "__notes__", []))
+
+
+def _flush(name: str) -> int:
+    try:
+        standard_output.flush()
+    except OSError as error:
+        _tell(f"{name}: {OutputError.of('standard output', error)}")
+        return OutputError.exit_code
+    return 0
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # standard error may be closed or full as well
+        print(line, file=sys.stderr, flush=True)

@@ -24,6 +24,7 @@ from m3e_runtime.corpora.request import PARTITION_BYTES, STANDARD_OUTPUT
 from m3e_runtime.corpora.windows import OnError, OverLong
 from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS
+from m3e_runtime.standard_output import say
 
 __all__ = ["main"]
 
@@ -260,9 +261,12 @@ def _load_ranges(file: str | None) -> npt.NDArray[np.float32] | None:
 def _report(summary: Summary, as_json: bool) -> None:
     to_stdout = summary.output != STANDARD_OUTPUT
     if as_json:
-        print(json.dumps(asdict(summary)), file=sys.stdout if to_stdout else sys.stderr)
+        if to_stdout:
+            say(json.dumps(asdict(summary)))
+        else:
+            print(json.dumps(asdict(summary)), file=sys.stderr)
     elif to_stdout:
-        print(_in_words(summary))
+        say(_in_words(summary))
 
 
 def _in_words(summary: Summary) -> str:

@@ -17,7 +17,7 @@ from m3e_runtime.cli.common import run
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.file_names import shown
 from m3e_runtime.scheduling import QueueLimits
-from m3e_runtime.serve.settings import ModelSource, ServeSettings
+from m3e_runtime.serve.settings import BYTES_OF_A_TEXT, ModelSource, ServeSettings
 from m3e_runtime.threads import available_threads
 
 __all__ = ["main"]
@@ -25,9 +25,14 @@ __all__ = ["main"]
 logger = logging.getLogger(__name__)
 
 _NEEDED = ("uvicorn", "uvloop", "httptools", "starlette", "orjson", "prometheus_client")
+_NEEDED_FOR_SPANS = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 _LEVELS = ("debug", "info", "warning", "error")
 _LIMITS = ServeSettings(models=(ModelSource("", Path()),))
 """Where the defaults stand."""
+
+_KEEP_ALIVE = (
+    "seconds that a connection may be idle; must exceed a balancer's: nginx's and AWS's 60, Google's 600"
+)
 
 _EXAMPLES = """\
 examples:
@@ -37,11 +42,18 @@ examples:
   m3e-serve m3e-base-int8 --host 0.0.0.0 --api-key-file keys.txt
   m3e-serve m3e-base-int8 --uds /run/m3e.sock --workers 4
 
-API keys are one a line of the file, or in the variable M3E_API_KEY. SIGTERM refuses who comes, answers who
-was let in, and ends with 0.
+A request may be larger than what may wait: it is computed in pieces, between those of others. One that cannot
+be computed within --request-timeout, at the speed that is measured, is refused before it begins: with 413 and
+the number of texts that would fit, or with 429 if others have to be answered first.
 
-exit codes: 0 ended by a signal, 1 workers do not start, 2 usage or address in use, 4 unreadable or damaged
-            bundle, 5 engine or the extra `serve` missing
+API keys are one a line of the file, or in the variable M3E_API_KEY.
+
+SIGTERM, SIGINT and SIGHUP (unless nohup has it ignored) refuse who comes, answer who was let in, and end
+with 0. With --drain-delay, SIGTERM and SIGHUP first let /readyz fail and serve on while balancers learn of
+it; the same signal again ends the delay. Nothing is loaded anew while the service runs: start another one.
+
+exit codes: 0 ended by a signal, 1 workers do not start or a file cannot be written, 2 usage or
+            address in use, 4 unreadable or damaged bundle, 5 engine or the extra `serve` missing
 """
 
 
@@ -84,6 +96,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--alias", action="append", default=[], metavar="ALIAS=NAME", help="a further name of a model"
     )
     group.add_argument(
+        "--any-model", action="store_true", help="whatever name clients send, it is the one bundle"
+    )
+    group.add_argument(
         "--pad-to", type=int, metavar="N", help="add zeros to the vectors of /v1/embeddings, up to N numbers"
     )
     group.add_argument(
@@ -96,15 +111,27 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_limit_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits (of each worker)")
+    group.add_argument(
+        "--max-body",
+        type=int,
+        metavar="N",
+        help=f"bytes of a body, unpacked ({BYTES_OF_A_TEXT} for each text)",
+    )
     numbers: list[tuple[str, type, float, str]] = [
-        ("max-body", int, _LIMITS.max_body, "bytes of a request's body"),
         ("max-texts", int, _LIMITS.max_texts, "texts of a request"),
         ("max-queued-texts", int, _LIMITS.queue.texts, "texts that may wait; beyond, 429 with Retry-After"),
-        ("max-queued-tokens", int, _LIMITS.queue.tokens, "tokens that may wait"),
+        (
+            "max-queued-tokens",
+            int,
+            _LIMITS.queue.tokens,
+            "tokens that may wait, at most 8192 of each request",
+        ),
         ("max-connections", int, _LIMITS.max_connections, "connections at a time"),
         ("request-timeout", float, _LIMITS.request_timeout, "seconds until a request is given up"),
         ("receive-timeout", float, _LIMITS.receive_timeout, "seconds for a client to send, and to read on"),
-        ("drain-timeout", float, _LIMITS.drain_timeout, "seconds to answer who was let in, after SIGTERM"),
+        ("keep-alive", float, _LIMITS.keep_alive, _KEEP_ALIVE),
+        ("drain-delay", float, _LIMITS.drain_delay, "seconds to serve on after SIGTERM while /readyz fails"),
+        ("drain-timeout", float, _LIMITS.drain_timeout, "seconds to answer who was let in, after that"),
     ]
     for name, kind, default, text in numbers:
         group.add_argument(
@@ -122,17 +149,26 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--log-level", choices=_LEVELS, default="info", help="of the JSON logs on standard error"
     )
     group.add_argument("--access-log", action="store_true", help="log each request, without its texts")
+    group.add_argument(
+        "--otel",
+        action="store_true",
+        help="send a span for each request where OTEL_EXPORTER_OTLP_ENDPOINT says",
+    )
 
 
 def _command(options: argparse.Namespace) -> int:
-    _check_installed()
+    _check_installed(_NEEDED, "serve")
+    if options.otel:
+        _check_installed(_NEEDED_FOR_SPANS, "otel")
     settings = _settings(options)
     from m3e_runtime.serve.app import load_service
     from m3e_runtime.serve.logs import configure_logging
+    from m3e_runtime.serve.open_files import connections_within
     from m3e_runtime.serve.server import run_server
     from m3e_runtime.serve.workers import run_workers
 
     configure_logging(options.log_level)
+    settings = dataclasses.replace(settings, max_connections=connections_within(settings.max_connections))
     if options.workers > 1:
         _check_bundles(settings)
         with _listening(options) as bound:
@@ -146,12 +182,12 @@ def _command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_installed() -> None:
-    for name in _NEEDED:
+def _check_installed(needed: Sequence[str], extra: str) -> None:
+    for name in needed:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise EngineMissingError(f"{name} is missing: `pip install 'm3e-runtime[serve]'`.") from error
+            raise EngineMissingError(f"{name} is missing: `pip install 'm3e-runtime[{extra}]'`.") from error
 
 
 def _settings(options: argparse.Namespace) -> ServeSettings:
@@ -162,6 +198,7 @@ def _settings(options: argparse.Namespace) -> ServeSettings:
     return ServeSettings(
         models=tuple(_model_source(bundle) for bundle in options.bundles),
         aliases=dict(_alias(each) for each in options.alias),
+        any_model=options.any_model,
         device=options.device,
         artifact=options.artifact,
         backend=options.backend,
@@ -174,10 +211,13 @@ def _settings(options: argparse.Namespace) -> ServeSettings:
         max_connections=options.max_connections,
         request_timeout=options.request_timeout,
         receive_timeout=options.receive_timeout,
+        keep_alive=options.keep_alive,
+        drain_delay=options.drain_delay,
         drain_timeout=options.drain_timeout,
         queue=QueueLimits(options.max_queued_texts, options.max_queued_tokens),
         cors_origins=tuple(options.cors_origin),
         access_log=options.access_log,
+        otel=options.otel,
     )
 
 

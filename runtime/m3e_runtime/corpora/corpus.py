@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from m3e_runtime.corpora.whole import unwritable
 from m3e_runtime.corpora.windows import Counts
 from m3e_runtime.errors import OptionError, ResumeError
 from m3e_runtime.file_names import shown
+from m3e_runtime.standard_output import discard
 
 __all__ = ["Summary", "encode_corpus"]
 
@@ -124,8 +124,11 @@ def _job_folder(request: CorpusRequest, target: Target, job: Job) -> Iterator[Jo
             yield _begin(request, target.parts, job)
         except ResumeError:
             raise
-        except BaseException:
-            _leave(target.parts, existed)
+        except BaseException as error:
+            kept = _leave(target.parts, existed)
+            if kept and not isinstance(error, KeyboardInterrupt):
+                logger.warning("%s.", kept)
+            error.add_note(kept or "nothing is kept to go on with")
             raise
 
 
@@ -140,11 +143,12 @@ def _begin(request: CorpusRequest, path: Path, job: Job) -> JobFolder:
     return folder
 
 
-def _leave(path: Path, existed: bool) -> None:
+def _leave(path: Path, existed: bool) -> str | None:
+    """Remove a job of which no partition is complete; say of another what is kept and how to go on."""
     if JobFolder.exists(path) and (done := len(JobFolder.open(path).done())):
-        logger.warning("%d partitions are kept in %s; the same command with --resume goes on.", done, path)
-    else:
-        _remove(path, keep_folder=existed)
+        return f"{done} partitions are kept in {path}; the same command with --resume goes on"
+    _remove(path, keep_folder=existed)
+    return None
 
 
 def _remove(path: Path, keep_folder: bool) -> None:
@@ -216,8 +220,7 @@ def _standard_output() -> Iterator[BinaryIO]:
         yield stream
         stream.flush()
     except OSError as error:
-        # Python flushes what is left once more at exit; that must not fail again and change the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        discard()
         if isinstance(error, BrokenPipeError):
             raise
         raise unwritable("standard output", error) from error

@@ -173,11 +173,14 @@ def lock_folder(path: Path) -> Iterator[None]:
 
     Raises:
         ResumeError: another process does.
-        M3EError: it cannot be made.
+        OutputError: it cannot be made. Nothing of it is left.
     """
+    existed = path.exists()
     try:
         (path / _STATE / _RECORDS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if not existed:
+            shutil.rmtree(path, ignore_errors=True)
         raise unwritable(path, error) from error
     with locked(path / _STATE / "lock"):
         yield

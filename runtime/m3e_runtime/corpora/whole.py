@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from m3e_runtime.errors import M3EError
+from m3e_runtime.errors import M3EError, OutputError
 
 __all__ = ["TEMPORARY", "unwritable", "whole_file"]
 
@@ -23,7 +23,7 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
     """A file to write; it takes the place of ``target`` when the block ends without error.
 
     Raises:
-        M3EError: it cannot be written, for example because the disk is full.
+        OutputError: it cannot be written, for example because the disk is full.
     """
     # Made by open, not by tempfile, for the usual permissions; beside the target, for an atomic replace.
     temporary = target.with_name(f"{TEMPORARY}{secrets.token_hex(8)}.tmp")
@@ -42,7 +42,7 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
 
 def unwritable(name: Path | str, error: OSError) -> M3EError:
     """What to say when an output cannot be written."""
-    return M3EError(f"{name}: cannot be written ({error.strerror or error}).")
+    return OutputError.of(name, error)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +18,10 @@ from m3e_runtime import outputs
 from m3e_runtime.encoder import Encoder, as_list
 from m3e_runtime.errors import ClosedError, EngineRunError, M3EError, OptionError, OverloadedError
 from m3e_runtime.outputs import OutputPrecision
+from m3e_runtime.scheduling.admission import Admission
 from m3e_runtime.scheduling.engine_thread import EngineThread, Outcome
 from m3e_runtime.scheduling.pace import Pace
-from m3e_runtime.scheduling.request import PRIORITIES, Encoded, Priority, QueueLimits, Request, RunReport
+from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, Request, RunReport
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["AsyncEncoder"]
@@ -35,6 +37,7 @@ MOST_CHARACTERS = 1 << 24
 """Characters of all texts that are being tokenized or wait for it; one call may have more if it is alone."""
 
 _INLINE_VALUES = 1 << 16  # vectors of this many values are normalized at once, for the same reason
+_WARM_UP_RUNS = 3
 _HELPERS = 2  # threads for long texts: one of megabytes does not hold up all others
 
 _T = TypeVar("_T")
@@ -73,12 +76,11 @@ class AsyncEncoder:
     ) -> None:
         self.encoder = encoder
         self.limits = limits or QueueLimits()
-        self.waiting_texts = 0
-        self.waiting_tokens = 0
         self._tokenizing = 0
         self._characters = 0
         self._on_run = on_run
         self._pace = Pace(run_seconds, encoder.info["threads"], encoder.token_budget)
+        self._admission = Admission(self.limits, self._pace)
         self._engine = EngineThread(encoder, self._pace, self._deliver)
         self._helpers = ThreadPoolExecutor(_HELPERS, thread_name_prefix="m3e-tokenizer")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -101,6 +103,24 @@ class AsyncEncoder:
     def tokens_per_second(self) -> float:
         """Present speed of the engine."""
         return self._pace.tokens_per_second
+
+    @property
+    def waiting_texts(self) -> int:
+        """Texts that were let in and are not computed yet."""
+        return self._admission.texts
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens of these texts."""
+        return self._admission.tokens
+
+    async def warm_up(self) -> None:
+        """Encode until the speed of the engine is known: the first runs take longer than others."""
+        await self.encode("")
+        longest = self.encoder.tokenizer.encode("a " * self.encoder.max_seq_length)
+        count = math.ceil(self._pace.full_run / len(longest))
+        for _ in range(_WARM_UP_RUNS):
+            await self.encode_tokens([longest] * count)
 
     async def encode(
         self,
@@ -131,8 +151,7 @@ class AsyncEncoder:
         Raises:
             OverloadedError: too much is waiting; ``retry_after`` says when to come again.
             InvalidTextError: something else than a string, or a lone surrogate.
-            OptionError: an unknown precision, prompt or priority, a size out of range, or more texts or
-                tokens in one call than may ever wait.
+            OptionError: an unknown precision, prompt or priority, or a size out of range.
             EngineRunError: the engine failed.
             ClosedError: it was closed.
         """
@@ -180,37 +199,47 @@ class AsyncEncoder:
         if self._characters and self._characters + characters > MOST_CHARACTERS:
             reason = f"{self._characters} characters are being tokenized already; try again later."
             raise OverloadedError(reason, retry_after=1.0)
-        self._tokenizing += len(texts)
+        counted, _ = self._admission.counted(len(texts), 0)
+        self._tokenizing += counted
         self._characters += characters
         try:
             yield
         finally:
-            self._tokenizing -= len(texts)
+            self._tokenizing -= counted
             self._characters -= characters
 
     async def encode_tokens(
-        self, token_ids: Sequence[TokenIds], priority: Priority = "query", prompt: str = ""
+        self,
+        token_ids: Sequence[TokenIds],
+        priority: Priority = "query",
+        prompt: str = "",
+        seconds: float = math.inf,
     ) -> Encoded:
         """Vectors of texts that :meth:`tokenize` was given.
 
-        ``prompt`` is what was before each of them.
+        Args:
+            token_ids: of each text.
+            priority: as in :meth:`encode`.
+            prompt: what was before each of the texts.
+            seconds: that the caller waits at most. What cannot be done in them is refused before it begins.
 
         Raises:
-            OverloadedError: as :meth:`encode`, like the others.
-            OptionError: an unknown priority, or more at once than may ever wait.
+            BatchTooLargeError: it takes longer than ``seconds``, even if nothing else is waiting.
+            OverloadedError: too much is waiting, or too much to be done in ``seconds``.
+            OptionError: an unknown priority.
             EngineRunError: the engine failed.
             ClosedError: it was closed.
         """
         loop = self._start()
         tokens = sum(map(len, token_ids))
         self._admit(len(token_ids), tokens, priority)
+        self._admission.check_time(len(token_ids), tokens, seconds)
         if not token_ids:
             return Encoded(np.empty((0, self.encoder.dimension), dtype=np.float32), 0.0)
         left_out = self.encoder.prompt_lengths([prompt]) or [0]
         arrival = time.perf_counter()
-        request = Request(token_ids, tokens, priority, arrival, loop.create_future(), left_out[0])
-        self.waiting_texts += request.outstanding_texts
-        self.waiting_tokens += request.outstanding_tokens
+        request = Request(token_ids, tokens, priority, arrival, loop.create_future(), left_out[0], seconds)
+        self._admission.enter(request)
         self._engine.submit(request)
         try:
             return await request.future
@@ -259,21 +288,7 @@ class AsyncEncoder:
         return loop
 
     def _admit(self, texts: int, tokens: int, priority: Priority) -> None:
-        if priority not in PRIORITIES:
-            raise OptionError(f"priority={priority!r} is unknown; use {' or '.join(PRIORITIES)}.")
-        share = self.limits.document_share if priority == "document" else 1.0
-        most_texts, most_tokens = int(self.limits.texts * share), int(self.limits.tokens * share)
-        if texts > most_texts or tokens > most_tokens:
-            raise OptionError(
-                f"{texts} texts with {tokens} tokens are more than may wait at once, "
-                f"{most_texts} texts and {most_tokens} tokens; send fewer at a time."
-            )
-        waiting = self.waiting_texts + self._tokenizing
-        if waiting + texts > most_texts or self.waiting_tokens + tokens > most_tokens:
-            raise OverloadedError(
-                f"{waiting} texts with {self.waiting_tokens} tokens are waiting already; try again later.",
-                retry_after=self.waiting_tokens / self.tokens_per_second,
-            )
+        self._admission.check_room(texts, tokens, priority, self._tokenizing)
 
     def _deliver(self, outcome: Outcome) -> None:
         """In the engine's thread: one hop to the loop for all texts of a run."""
@@ -289,10 +304,7 @@ class AsyncEncoder:
                 request.future.set_exception(_told(outcome.error))
                 self._release(request)
                 continue
-            request.outstanding_texts -= 1
-            request.outstanding_tokens -= len(request.token_ids[index])
-            self.waiting_texts -= 1
-            self.waiting_tokens -= len(request.token_ids[index])
+            self._admission.computed(request, len(request.token_ids[index]))
             if not request.outstanding_texts and request.vectors is not None:
                 request.future.set_result(Encoded(request.vectors, request.started - request.arrival))
         if outcome.report is not None and self._on_run is not None:
@@ -301,9 +313,7 @@ class AsyncEncoder:
     def _release(self, request: Request) -> None:
         """What is still outstanding is not wanted any more."""
         request.abandoned = True
-        self.waiting_texts -= request.outstanding_texts
-        self.waiting_tokens -= request.outstanding_tokens
-        request.outstanding_texts = request.outstanding_tokens = 0
+        self._admission.leave(request)
 
 
 def _told(error: Exception) -> Exception:

@@ -73,7 +73,8 @@ class EngineThread:
         open_ = True
         while open_ or self._queue:
             open_ = self._collect(wait=not self._queue) and open_
-            pack = self._queue.take(self.pace.budget(self._queue.tokens), self.pace.tokens_per_second)
+            budget, speed = self.pace.budget(self._queue.tokens), self.pace.tokens_per_second
+            pack = self._queue.take(budget, speed, time.perf_counter())
             if pack.places:
                 self._deliver(self._run(pack))
 

@@ -9,6 +9,8 @@ _SHARE_OF_THE_LAST = 0.1
 _LEAST_TOKENS = 256
 """For each thread. A pack of fewer reads the weights too often for its arithmetic."""
 
+_FULL = 0.5  # of these tokens, from which on the speed of a run says what a large request will take
+
 _SHARE_OF_WAITING = 1 / 3
 """Part of what waits that a run takes. After a burst of arrivals the first of them are answered before the
 last are computed, which cuts the tail of the latencies; at saturation much waits, and runs are long, which
@@ -34,6 +36,17 @@ class Pace:
         self._shortest = min(_SHORTEST_SECONDS, seconds)
         self._least = min(_LEAST_TOKENS * threads, most)
         self._most = most
+        self._full_runs = 0
+
+    @property
+    def measured(self) -> bool:
+        """Whether the speed is more than a guess."""
+        return self._full_runs > 0
+
+    @property
+    def full_run(self) -> int:
+        """Tokens of a run that is long enough to measure the speed."""
+        return self._least
 
     def budget(self, waiting: int) -> int:
         """Tokens of the next run, when ``waiting`` tokens wait for it."""
@@ -45,4 +58,7 @@ class Pace:
         """A run of ``tokens`` tokens took so long."""
         # Large runs count for more: the few tokens of a small one say little about a full one.
         share = _SHARE_OF_THE_LAST * min(1.0, tokens / self._least)
+        if tokens >= _FULL * self._least:  # the first of them replace the guess by their mean
+            self._full_runs += 1
+            share = max(share, 1 / self._full_runs)
         self.tokens_per_second += share * (tokens / max(seconds, 1e-9) - self.tokens_per_second)

@@ -2,15 +2,20 @@
 
 Each text has a due time: when it would be done if its request had the engine to itself from its arrival on,
 its shorter texts first. The earliest due time goes first. So a short text passes a long one, the few texts
-of one caller pass the many of another, and since due times never change while later arrivals have later
-ones, nothing waits for ever. This is the virtual finish time of fair queueing (Demers, Keshav and Shenker
-1989), with real arrival times. A document is due :data:`~m3e_runtime.scheduling.request.DOCUMENT_HANDICAP`
-later than a query.
+of one caller pass the many of another, and since the due time of the next text never changes while later
+arrivals have later ones, nothing waits for ever. This is the virtual finish time of fair queueing (Demers,
+Keshav and Shenker 1989), with real arrival times. A document is due
+:data:`~m3e_runtime.scheduling.request.DOCUMENT_HANDICAP` later than a query.
+
+A large request that has fallen behind, because others were computed meanwhile or the engine became slower,
+must not catch up at the cost of all who come. So after each piece, of
+:data:`~m3e_runtime.scheduling.request.PIECE_SECONDS`, its next texts are due as if they came now.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass, field
 
 from m3e_runtime.scheduling.request import Request
@@ -59,8 +64,10 @@ class FairQueue:
         self.tokens += request.tokens
         heapq.heappush(self._heap, (_due(request, tokens_per_second), self._added, request))
 
-    def take(self, budget: int, tokens_per_second: float) -> Pack:
+    def take(self, budget: int, tokens_per_second: float, now: float = -math.inf) -> Pack:
         """Take the texts that are due first, up to ``budget`` tokens; at least one, if any waits.
+
+        ``now`` is the time of the clock that arrivals are measured by.
 
         Requests that were abandoned leave the queue here.
         """
@@ -78,8 +85,7 @@ class FairQueue:
                 break
             pack.places.append((request, index))
             pack.tokens += length
-            request.taken += 1
-            request.taken_tokens += length
+            request.advance(length, tokens_per_second, now)
             if request.taken == len(request.order):
                 heapq.heappop(heap)
             else:
@@ -89,5 +95,5 @@ class FairQueue:
 
 
 def _due(request: Request, tokens_per_second: float) -> float:
-    tokens = request.taken_tokens + len(request.token_ids[request.order[request.taken]])
-    return request.arrival + request.handicap + tokens / tokens_per_second
+    length = len(request.token_ids[request.order[request.taken]])
+    return request.base + request.handicap + (request.piece_tokens + length) / tokens_per_second

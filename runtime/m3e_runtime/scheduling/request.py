@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -13,10 +14,22 @@ import numpy.typing as npt
 from m3e_runtime.errors import OptionError
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["DOCUMENT_HANDICAP", "PRIORITIES", "Encoded", "Priority", "QueueLimits", "Request", "RunReport"]
+__all__ = [
+    "DOCUMENT_HANDICAP",
+    "PIECE_SECONDS",
+    "PRIORITIES",
+    "Encoded",
+    "Priority",
+    "QueueLimits",
+    "Request",
+    "RunReport",
+]
 
 Priority = Literal["query", "document"]
 PRIORITIES: tuple[str, ...] = get_args(Priority)
+
+PIECE_SECONDS = 0.1
+"""Of the engine's time, that a late request takes before the queries that came meanwhile have their turn."""
 
 DOCUMENT_HANDICAP = 1.0
 """Seconds: a document lets pass the queries that come up to this much later. Then it is its turn."""
@@ -27,6 +40,7 @@ class QueueLimits:
     """What may wait, with what is being computed.
 
     ``document_share`` is the part that documents may fill, so that a flood of them leaves room for queries.
+    A large request takes a part of the room only (see :mod:`m3e_runtime.scheduling.admission`).
     """
 
     texts: int = 8192
@@ -66,11 +80,14 @@ class Request:
     __slots__ = (
         "abandoned",
         "arrival",
+        "base",
+        "deadline",
         "future",
         "handicap",
         "order",
         "outstanding_texts",
         "outstanding_tokens",
+        "piece_tokens",
         "prompt_length",
         "started",
         "taken",
@@ -88,14 +105,18 @@ class Request:
         arrival: float,
         future: asyncio.Future[Encoded],
         prompt_length: int = 0,
+        seconds: float = math.inf,
     ) -> None:
         self.token_ids = token_ids
         self.tokens = tokens
         self.prompt_length = prompt_length
         self.arrival = arrival
+        self.deadline = arrival + seconds
         self.handicap = DOCUMENT_HANDICAP if priority == "document" else 0.0
         # The shortest first, as among requests.
         self.order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
+        self.base = arrival  # of the piece that is being taken: when it came, or could have come
+        self.piece_tokens = 0
         self.taken = 0
         self.taken_tokens = 0
         self.started = 0.0
@@ -104,3 +125,13 @@ class Request:
         self.outstanding_texts = len(token_ids)
         self.outstanding_tokens = tokens
         self.future = future
+
+    def advance(self, length: int, tokens_per_second: float, now: float) -> None:
+        """The next text, of ``length`` tokens, was taken."""
+        self.taken += 1
+        self.taken_tokens += length
+        self.piece_tokens += length
+        seconds = self.piece_tokens / tokens_per_second
+        if seconds >= PIECE_SECONDS:
+            self.base = max(self.base + seconds, now - self.handicap)
+            self.piece_tokens = 0

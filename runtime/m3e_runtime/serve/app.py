@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 
-from m3e_runtime.serve import metrics, openai, tei
-from m3e_runtime.serve.endpoint import Answer, Call, Endpoint, Handler, json_answer
+from m3e_runtime.serve import metrics, ollama, openai, tei
+from m3e_runtime.serve.endpoint import Answer, Call, Endpoint, Handler, Unrouted, json_answer
 from m3e_runtime.serve.errors import ApiError, ErrorStyle, openai_style, tei_style
 from m3e_runtime.serve.metrics import Metrics
 from m3e_runtime.serve.models import Models
 from m3e_runtime.serve.openapi import describe
 from m3e_runtime.serve.page import PAGE, PAGE_HEADERS
+from m3e_runtime.serve.paths import TidyPaths
 from m3e_runtime.serve.service import Service
 from m3e_runtime.serve.settings import ServeSettings
+from m3e_runtime.serve.tracing import Tracing, open_tracing
 
 __all__ = ["create_app", "load_service"]
 
@@ -40,23 +43,35 @@ def load_service(settings: ServeSettings) -> Service:
 
 def create_app(service: Service) -> Starlette:
     """The application; its lifespan starts and closes the engines of ``service``."""
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=service.settings.cors_origins,
-        allow_methods=("GET", "POST"),
-        allow_headers=("authorization", "content-type", "m3e-priority"),
-    )
+    traces = open_tracing() if service.settings.otel else None
+    tracing = [Middleware(Tracing, provider=traces)] if traces is not None else []
     app = Starlette(
         routes=_routes(service),
-        middleware=[cors] if service.settings.cors_origins else [],
-        exception_handlers={HTTPException: _http_exception},
-        lifespan=_lifespan(service),
+        middleware=[*_cors(service.settings), *tracing, Middleware(TidyPaths)],
+        exception_handlers={HTTPException: _unrouted(service)},
+        lifespan=_lifespan(service, traces),
     )
     app.router.redirect_slashes = False
     return app
 
 
-def _lifespan(service: Service):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Starlette's type is private
+def _cors(settings: ServeSettings) -> list[Middleware]:
+    """Clients in pages send headers of their own, new ones with each version: those asked for are allowed."""
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            allow_private_network=True,
+            expose_headers=("retry-after", "x-request-id", "x-should-retry"),
+        )
+    ]
+
+
+def _lifespan(service: Service, traces: Any):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Starlette's type is private
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await service.models.start()
@@ -64,6 +79,8 @@ def _lifespan(service: Service):  # type: ignore[no-untyped-def]  # noqa: ANN202
         yield
         service.drain()
         await service.models.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.shutdown)  # sends what was not sent yet
 
     return lifespan
 
@@ -77,6 +94,7 @@ def _routes(service: Service) -> list[Route]:
         return Route(path, Endpoint(service, path, handler, style, guarded), methods=methods)
 
     embed = tei.Embed(service)
+    embeddings = openai.Embeddings(service)
 
     async def live(call: Call) -> Answer:
         if not service.alive:
@@ -100,12 +118,15 @@ def _routes(service: Service) -> list[Route]:
         return json_answer(description)
 
     return [
-        route(
-            "/v1/embeddings", post, openai.Embeddings(service), openai_style
-        ),  # first: routes are tried in order
+        route("/v1/embeddings", post, embeddings, openai_style),  # first: routes are tried in order
         route("/embed", post, embed),
         route("/v1/models", get, openai.ModelList(service), openai_style),
         route("/v1/models/{id:path}", get, openai.OneModel(service), openai_style),
+        route("/openai/deployments/{id:path}/embeddings", post, embeddings, openai_style),
+        route("/api/embed", post, ollama.OllamaEmbed(service), ollama.ollama_style),
+        route("/api/embeddings", post, ollama.OllamaPrompt(service), ollama.ollama_style),
+        route("/api/tags", get, ollama.Tags(service), ollama.ollama_style),
+        route("/api/version", get, ollama.version, ollama.ollama_style),
         route("/similarity", post, tei.Similarity(service)),
         route("/tokenize", post, tei.Tokenize(service)),
         route("/info", get, tei.Info(service)),
@@ -119,18 +140,27 @@ def _routes(service: Service) -> list[Route]:
     ]
 
 
-async def _http_exception(request: Request, error: Exception) -> Response:
+def _unrouted(service: Service):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Starlette's type is private
     """Unknown paths and methods."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    headers = dict(error.headers or {})
-    if error.status_code == 405:
+
+    async def refuse(request: Request, error: Exception) -> Unrouted:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+        path = request.url.path
+        style = _style_of(path)
         # Several routes may have this path, each with methods of its own.
-        here = [route for route in request.app.routes if route.path_regex.match(request.url.path)]
-        headers["allow"] = ", ".join(sorted({method for route in here for method in route.methods}))
-        refused = ApiError(405, f"{request.method} is not possible here.", "method_not_allowed")
-    else:
+        here = [route for route in request.app.routes if route.path_regex.match(path)]
+        if error.status_code == 405:
+            allow = ", ".join(sorted({method for route in here for method in route.methods}))
+            message = f"{request.method} is not possible here."
+            refused = ApiError(405, message, "method_not_allowed", allow=allow)
+            return Unrouted(service, refused, style, here[0].path)
         refused = ApiError(error.status_code, "There is nothing under this path.", "not_found")
-    style = tei_style if request.url.path in _TEI_ROUTES else openai_style
-    status, content = style(refused)
-    answer = json_answer(content, status)
-    return Response(answer.body, status, headers, "application/json")
+        return Unrouted(service, refused, style)
+
+    return refuse
+
+
+def _style_of(path: str) -> ErrorStyle:
+    if path.startswith("/api/"):
+        return ollama.ollama_style
+    return tei_style if path in _TEI_ROUTES else openai_style

@@ -26,7 +26,7 @@ def read_keys(file: str | None, environment: Mapping[str, str] = os.environ) -> 
     keys = [key] if (key := environment.get(KEY_VARIABLE, "").strip()) else []
     if file is not None:
         try:
-            lines = Path(file).read_text(encoding="utf-8").splitlines()
+            lines = Path(file).read_text(encoding="utf-8-sig").splitlines()  # editors of Windows write a BOM
         except (OSError, UnicodeDecodeError) as error:
             raise OptionError(f"--api-key-file {file}: not readable ({error}).") from error
         found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
@@ -36,17 +36,28 @@ def read_keys(file: str | None, environment: Mapping[str, str] = os.environ) -> 
     return tuple(hashlib.sha256(key.encode()).digest() for key in keys)
 
 
-def check_key(digests: tuple[bytes, ...], authorization: bytes | None) -> None:
+def check_key(digests: tuple[bytes, ...], headers: Mapping[bytes, bytes]) -> None:
     """Compare the key of a request with all keys, in a time that tells nothing of them.
+
+    It is in ``Authorization``, or as Azure's clients send it in ``api-key``.
 
     Raises:
         ApiError: 401, no key or another.
     """
     if not digests:
         return
-    if authorization is None or authorization[: len(_BEARER)].lower() != _BEARER:
+    sent = _sent(headers)
+    if not sent:
         raise ApiError(401, "You didn't provide an API key. Send it as `Authorization: Bearer KEY`.")
-    digest = hashlib.sha256(authorization[len(_BEARER) :].strip()).digest()
-    matches = [hmac.compare_digest(digest, each) for each in digests]
+    found = [hashlib.sha256(key).digest() for key in sent]
+    matches = [hmac.compare_digest(each, digest) for each in found for digest in digests]
     if not any(matches):
         raise ApiError(401, "Incorrect API key provided.", "invalid_api_key")
+
+
+def _sent(headers: Mapping[bytes, bytes]) -> list[bytes]:
+    keys = [headers[b"api-key"].strip()] if b"api-key" in headers else []
+    authorization = headers.get(b"authorization", b"")
+    if authorization[: len(_BEARER)].lower() == _BEARER:
+        keys.append(authorization[len(_BEARER) :].strip())
+    return keys

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import secrets
 import time
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -19,21 +17,25 @@ from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
 
 from m3e_runtime.scheduling import Priority
+from m3e_runtime.serve import access
 from m3e_runtime.serve.auth import check_key
+from m3e_runtime.serve.compression import ENCODINGS, unpack
 from m3e_runtime.serve.errors import ApiError, ErrorStyle, as_api_error, shutting_down
 from m3e_runtime.serve.service import Service
 
-__all__ = ["Answer", "Call", "Endpoint", "Handler", "json_answer"]
+__all__ = ["CALL", "Answer", "Call", "Endpoint", "Handler", "Unrouted", "json_answer"]
 
 logger = logging.getLogger(__name__)
 
+CALL = "m3e.call"
+"""Where middleware finds the route's name and the call in the scope, where the route does work."""
 PRIORITY_HEADER = b"m3e-priority"
 _PRIORITIES = {name.encode(): name for name in get_args(Priority)}
 _JSON = b"application/json"
 _MOMENT = 0.02
 """Seconds after which it is worth to look whether the client is still there."""
-_PROCESS_ID = secrets.token_hex(6)
-_numbers = itertools.count(1)  # asking the system for randomness each time would cost a thread switch
+_SLOW = 1 << 17
+"""Bytes a second that a client's link carries at least: a megabit. A large body may take so much longer."""
 _GONE = 499  # what nginx writes in its logs when the client closed the connection
 
 
@@ -55,6 +57,7 @@ class Call:
     headers: dict[bytes, bytes]
     path: dict[str, Any]
     body: bytes = b""
+    held: int = 0
     model: str | None = None
     texts: int = 0
     tokens: int = 0
@@ -101,7 +104,7 @@ class Endpoint:
         self._name = name
         self._handler = handler
         self._style = style
-        self._guarded = guarded
+        self._guarded = self._logged = guarded
         self._duration = service.metrics.duration.labels(name)
         self._answers: dict[int, Counter] = {}  # by status: looking up labels takes microseconds
 
@@ -109,34 +112,33 @@ class Endpoint:
         """Answer one request."""
         start = time.perf_counter()
         call = Call(dict(scope["headers"]), scope.get("path_params", {}))
-        request_id = f"{_PROCESS_ID}-{next(_numbers)}"
+        request_id = access.request_id(call.headers.get(access.REQUEST_ID_HEADER))
         if self._guarded:
+            scope[CALL] = self._name, call
             self._service.count(1)
         try:
             answer = await self._answer(call, scope["method"], receive, request_id)
             if answer is not None:
-                await _send(answer, request_id, self._service.draining, send)
+                await _send(answer, request_id, not self._service.ready, send)
                 if answer.rest is not None:
                     with _UntilGone(receive):
                         await _send_rest(answer.rest, send)
         finally:
+            self._service.held_bytes -= call.held
             if self._guarded:
                 self._service.count(-1)
-        self._record(
-            call, _GONE if answer is None else answer.status, time.perf_counter() - start, request_id
-        )
+        status = _GONE if answer is None else answer.status
+        self._record(scope, call, status, time.perf_counter() - start, request_id)
 
     async def _answer(self, call: Call, method: str, receive: Receive, request_id: str) -> Answer | None:
         """None: the client has gone."""
         settings = self._service.settings
         try:
             if self._guarded:
-                check_key(settings.key_digests, call.headers.get(b"authorization"))
+                check_key(settings.key_digests, call.headers)
                 self._service.check_open()
             if method == "POST":
-                call.body = await _read_body(
-                    call.headers, receive, settings.max_body, settings.receive_timeout
-                )
+                call.body = await _read_body(call, receive, self._service)
             async with asyncio.timeout(settings.request_timeout):
                 with _UntilGone(receive):
                     return await self._handler(call)
@@ -161,15 +163,16 @@ class Endpoint:
         answer.headers = error.headers
         return answer
 
-    def _record(self, call: Call, status: int, seconds: float, request_id: str) -> None:
+    def _record(self, scope: Scope, call: Call, status: int, seconds: float, request_id: str) -> None:
         counter = self._answers.get(status)
         if counter is None:
             counter = self._answers[status] = self._service.metrics.requests.labels(self._name, str(status))
         counter.inc()
         self._duration.observe(seconds)
-        if self._guarded and self._service.settings.access_log:
+        if self._logged and self._service.settings.access_log:
             fields = {
                 "request_id": request_id,
+                **access.origin(scope),
                 "route": self._name,
                 "status": status,
                 "seconds": round(seconds, 6),
@@ -178,6 +181,29 @@ class Endpoint:
                 "tokens": call.tokens,
             }
             logger.info("request", extra={"fields": fields})
+
+
+class Unrouted(Endpoint):
+    """An ASGI application for a request that no route takes.
+
+    Args:
+        service: what all routes share.
+        error: the refusal.
+        style: of the refusal.
+        name: of the route, where the path has one.
+    """
+
+    def __init__(
+        self, service: Service, error: ApiError, style: ErrorStyle, name: str = "unknown path"
+    ) -> None:
+        async def refuse(call: Call) -> Answer:
+            raise error
+
+        super().__init__(service, name, refuse, style, guarded=False)
+        self._logged = True
+
+    async def _answer(self, call: Call, method: str, receive: Receive, request_id: str) -> Answer | None:
+        return await super()._answer(call, "GET", receive, request_id)  # a body is not waited for
 
 
 class _GoneError(Exception):
@@ -216,15 +242,18 @@ class _UntilGone:
             self._task.cancel()
 
 
-async def _read_body(headers: dict[bytes, bytes], receive: Receive, most: int, seconds: float) -> bytes:
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise ApiError(415, "A body that is compressed is not understood; send it as it is.", close=True)
+async def _read_body(call: Call, receive: Receive, service: Service) -> bytes:
+    headers, most = call.headers, service.settings.body_limit
+    seconds = service.settings.receive_timeout
+    encoding = headers.get(b"content-encoding", b"").strip().lower()
+    if encoding not in ENCODINGS and encoding not in (b"", b"identity"):
+        raise ApiError(415, "Bodies are taken as they are, or compressed by gzip or deflate.", close=True)
     if int(headers.get(b"content-length", b"0")) > most:
         raise _too_large(most)
     parts: list[bytes] = []
     size, more = 0, True
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds) as limit:
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -233,12 +262,22 @@ async def _read_body(headers: dict[bytes, bytes], receive: Receive, most: int, s
                 size += len(part)
                 if size > most:
                     raise _too_large(most)
+                service.hold(len(part), size)
+                call.held += len(part)
                 parts.append(part)
+                if size > _SLOW and (until := limit.when()) is not None:
+                    limit.reschedule(until + len(part) / _SLOW)
                 more = message.get("more_body", False)
     except TimeoutError:
         reason = f"The body did not arrive within {seconds:g} seconds."
         raise ApiError(408, reason, "request_timeout", close=True) from None
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    if encoding not in ENCODINGS:
+        return body
+    body = await unpack(body, encoding, most)
+    service.hold(len(body), len(body))
+    call.held += len(body)
+    return body
 
 
 def _too_large(most: int) -> ApiError:

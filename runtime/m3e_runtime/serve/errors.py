@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from m3e_runtime.errors import (
+    BatchTooLargeError,
     ClosedError,
     EngineRunError,
     InvalidTextError,
@@ -37,7 +38,9 @@ class ApiError(Exception):
         tei_type: TEI's name for the kind of error.
         tei_status: HTTP status on TEI's routes, where it is another.
         retry_after: seconds after which to come again.
+        retry: false tells OpenAI's clients not to try again of themselves.
         close: whether the connection is to be closed.
+        allow: the methods that are possible, as in the header ``Allow``.
     """
 
     status: int
@@ -47,7 +50,9 @@ class ApiError(Exception):
     tei_type: str = "Validation"
     tei_status: int | None = None
     retry_after: float | None = None
+    retry: bool = True
     close: bool = False
+    allow: str | None = None
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -57,8 +62,12 @@ class ApiError(Exception):
             headers.append((b"www-authenticate", b"Bearer"))
         if self.retry_after is not None:
             headers.append((b"retry-after", b"%d" % max(1, math.ceil(self.retry_after))))
+        if not self.retry:
+            headers.append((b"x-should-retry", b"false"))
         if self.close:
             headers.append((b"connection", b"close"))
+        if self.allow is not None:
+            headers.append((b"allow", self.allow.encode()))
         return headers
 
 
@@ -96,24 +105,22 @@ def as_api_error(error: Exception) -> ApiError | None:
     """The refusal that stands for an error which is the client's fault or foreseen; None for others."""
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, (msgspec.DecodeError, UnicodeDecodeError, RecursionError)):
-        return _unreadable(error)
+    if isinstance(error, msgspec.ValidationError):
+        return _invalid(error)
     if isinstance(error, TimeoutError):
         return ApiError(
             503,
-            "The request took longer than it may; try again.",
+            "The request took longer than it may; send fewer texts at a time, or when less is waiting.",
             "timeout",
             tei_type="Unhealthy",
-            retry_after=1,
+            retry=False,
         )
     if isinstance(error, M3EError):
         return _refused(error)
     return None
 
 
-def _unreadable(error: Exception) -> ApiError:
-    if not isinstance(error, msgspec.ValidationError):
-        return ApiError(400, "The body is not valid JSON in UTF-8.", "invalid_json")
+def _invalid(error: msgspec.ValidationError) -> ApiError:
     found = _PATH.search(str(error))
     return ApiError(400, f"{error}.", "invalid_value", found[1] if found else None, tei_status=422)
 
@@ -124,6 +131,8 @@ def _refused(error: M3EError) -> ApiError:
         return ApiError(
             429, message, "rate_limit_exceeded", tei_type="Overloaded", retry_after=error.retry_after
         )
+    if isinstance(error, BatchTooLargeError):
+        return ApiError(413, message, "batch_too_large", "input")
     if isinstance(error, TextTooLongError):
         return ApiError(400, message, "context_length_exceeded", "input", tei_status=413)
     if isinstance(error, InvalidTextError):

@@ -45,6 +45,7 @@ class ServedModel:
         self.created = int((encoder.bundle.path / MANIFEST_NAME).stat().st_mtime)
         self.vocabulary = encoder.tokenizer.tokenizer.get_vocab_size(with_added_tokens=True)
         self._metrics = metrics.of_model(name)
+        self._seconds = settings.request_timeout
         self.scheduler = AsyncEncoder(
             encoder,
             limits=settings.queue,
@@ -59,22 +60,33 @@ class ServedModel:
         truncate: bool,
         normalize: bool,
         dimensions: int | None = None,
-        prompt_name: str | None = None,
+        prompt: str = "",
     ) -> Embedded:
         """Vectors of ``texts``; the options are those of :meth:`m3e_runtime.Encoder.encode`.
 
         Raises:
             M3EError: as :meth:`m3e_runtime.AsyncEncoder.encode`.
             TextTooLongError: a text would be cut, and ``truncate`` is false.
+            ApiError: the vectors have fewer than ``dimensions`` numbers.
         """
-        self.encoder.check_options("float32", dimensions)
-        prefix = self.encoder.prefix(prompt_name, None)
+        self.check_dimensions(dimensions)
         start = time.perf_counter()
         token_ids = await self.scheduler.tokenize(
-            [prefix + text for text in texts] if prefix else texts, priority, truncate
+            [prompt + text for text in texts] if prompt else texts, priority, truncate
         )
         seconds = time.perf_counter() - start
-        return await self._embed(token_ids, priority, normalize, dimensions, seconds, prefix)
+        return await self._embed(token_ids, priority, normalize, dimensions, seconds, prompt)
+
+    def check_dimensions(self, dimensions: int | None, longest: int | None = None) -> None:
+        """Check that a vector has ``dimensions`` numbers, or can be padded to ``longest``.
+
+        Raises:
+            ApiError: it has fewer.
+        """
+        longest = longest or self.encoder.dimension
+        if dimensions is not None and dimensions > longest:
+            message = f"dimensions={dimensions}: the model has {longest}."
+            raise ApiError(400, message, "invalid_value", "dimensions", tei_status=422)
 
     async def embed_ids(
         self, inputs: Sequence[Sequence[int]], priority: Priority, *, normalize: bool, dimensions: int | None
@@ -85,15 +97,19 @@ class ServedModel:
             M3EError: as :meth:`embed`.
             ApiError: an id or a length that the model does not have.
         """
-        self.encoder.check_options("float32", dimensions)
+        self.check_dimensions(dimensions)
         most = self.encoder.max_seq_length
         for index, ids in enumerate(inputs):
-            if not 1 <= len(ids) <= most:
-                raise ApiError(400, f"input {index} has {len(ids)} token ids; from 1 to {most} are possible.",
-                               "context_length_exceeded", "input")  # fmt: skip
+            if not ids:
+                raise ApiError(
+                    400, f"input {index} has no token ids.", "invalid_value", "input", tei_status=422
+                )
+            if len(ids) > most:
+                raise ApiError(400, f"input {index} has {len(ids)} token ids; at most {most} are possible.",
+                               "context_length_exceeded", "input", tei_status=413)  # fmt: skip
             if min(ids) < 0 or max(ids) >= self.vocabulary:
                 raise ApiError(400, f"input {index} has a token id that is not below {self.vocabulary}.",
-                               "invalid_value", "input")  # fmt: skip
+                               "invalid_value", "input", "Tokenizer", 422)  # fmt: skip
         token_ids = [np.array(ids, dtype=np.int32) for ids in inputs]
         return await self._embed(token_ids, priority, normalize, dimensions, 0.0)
 
@@ -125,7 +141,7 @@ class ServedModel:
         tokenize_seconds: float,
         prompt: str = "",
     ) -> Embedded:
-        encoded = await self.scheduler.encode_tokens(token_ids, priority, prompt)
+        encoded = await self.scheduler.encode_tokens(token_ids, priority, prompt, self._seconds)
         self._metrics.encoded(tokenize_seconds, encoded)
         vectors = await self.scheduler.finish(encoded, dimensions, normalize)
         return Embedded(vectors, sum(map(len, token_ids)))
@@ -137,6 +153,7 @@ class Models:
     def __init__(self, models: Sequence[ServedModel], settings: ServeSettings) -> None:
         self.all = tuple(models)
         self.default = models[0]
+        self._any_name = settings.any_model
         self._by_name = {model.name: model for model in models}
         self.names = {model.name: model for model in models}
         self.names.update((alias, self._by_name[name]) for alias, name in settings.aliases.items())
@@ -154,8 +171,21 @@ class Models:
         ]
         return Models(models, settings)
 
+    def choose(self, name: str | None) -> ServedModel:
+        """The model for a request that says ``name``, or says none, which is enough where one is served.
+
+        Raises:
+            ApiError: 404, there is none of that name; or it must be said which.
+        """
+        if len(self.all) == 1 and (name is None or self._any_name):
+            return self.default
+        if name is None:
+            message = f"`model` is missing; there are: {', '.join(self.names)}."
+            raise ApiError(400, message, "invalid_value", "model", tei_status=422)
+        return self.find(name)
+
     def find(self, name: str) -> ServedModel:
-        """The model that a client calls ``name``.
+        """The model that is listed as ``name``.
 
         Raises:
             ApiError: 404, there is none.
@@ -175,9 +205,9 @@ class Models:
         return all(model.scheduler.alive for model in self.all)
 
     async def start(self) -> None:
-        """Start the engines, and encode once: the first text takes longer than others."""
+        """Start the engines, and measure their speed."""
         for model in self.all:
-            await model.scheduler.encode("")
+            await model.scheduler.warm_up()
 
     async def close(self) -> None:
         """Answer who waits, and stop."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import binascii
-from collections.abc import Sequence
+import json
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -13,43 +13,79 @@ import numpy.typing as npt
 import orjson
 from msgspec import Meta
 
+from m3e_runtime.serve.bodies import BodyDecoder
 from m3e_runtime.serve.endpoint import Answer, Call, json_answer
 from m3e_runtime.serve.errors import ApiError
+from m3e_runtime.serve.inputs import RawInputs, read_inputs
 from m3e_runtime.serve.models import Embedded, ServedModel
+from m3e_runtime.serve.prompts import choose_prompt
 from m3e_runtime.serve.service import Service
 
-__all__ = ["EmbeddingRequest", "Embeddings", "ModelList", "OneModel"]
+__all__ = ["FIXED", "EmbeddingRequest", "Embeddings", "ModelList", "OneModel"]
 
 _ROWS = 64
 """Vectors turned into text at a time; in between, others get their turn."""
 
 
-class EmbeddingRequest(msgspec.Struct):
-    """The body of a request. Fields that are not known are passed over, as clients send all kinds of them.
+FIXED: dict[str, tuple[object, ...]] = {
+    "add_special_tokens": (True,),
+    "embedding_type": ("float",),
+    "embedding_types": (["float"],),
+    "instruction": (),
+    "late_chunking": (False,),
+    "normalize": (True,),
+    "normalized": (True,),
+    "output_dimension": (),
+    "output_dtype": ("float",),
+    "prompt": (),
+    "task_type": (),
+    "truncate_prompt_tokens": (),
+    "truncation_direction": ("right", "Right"),
+}
+"""Fields of other services that would change the vectors, and the values that say what is done anyway."""
+
+_FixedFields = msgspec.defstruct("_FixedFields", [(name, Any, None) for name in FIXED], kw_only=True)
+
+
+class EmbeddingRequest(_FixedFields, kw_only=True):  # type: ignore[misc, valid-type, call-arg]
+    """The body of a request.
+
+    Fields that are not known are passed over, as clients send all kinds of them; those that would change the
+    vectors and are not possible here (:data:`FIXED`) are refused.
 
     Attributes:
         input: a text, or a list of texts.
-        model: a name that ``/v1/models`` lists.
+        model: a name that ``/v1/models`` lists; not needed where one bundle is served.
         encoding_format: numbers, or base64 of little-endian float32.
         dimensions: keep so many leading dimensions, and scale to unit length again.
         user: not used.
         tokenizer: the name of the model, where ``input`` holds token ids of its own tokenizer, special tokens
             included, as ``/tokenize`` gives them.
+        prompt_name: the prompt of the bundle that is put before each text.
+        input_type: what the texts are, as Cohere's and Voyage's clients say it: ``query`` or ``document``.
+        task: the same as Jina's clients say it.
+        truncate: cut texts that are too long, or refuse them; by default as the service is told.
+        truncation: the same as Voyage's clients say it.
     """
 
-    input: str | list[str | int | list[int]]
-    model: str
+    input: RawInputs
+    model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Meta(ge=1)] | None = None
     user: str | None = None
     tokenizer: str | None = None
+    prompt_name: str | None = None
+    input_type: str | None = None
+    task: str | None = None
+    truncate: bool | None = None
+    truncation: bool | None = None
 
 
-_decoder = msgspec.json.Decoder(EmbeddingRequest)
+_decoder = BodyDecoder(EmbeddingRequest)
 
 
 class Embeddings:
-    """``POST /v1/embeddings``."""
+    """``POST /v1/embeddings``, and the same for a model that the path names, as Azure's clients do."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -57,7 +93,8 @@ class Embeddings:
     async def __call__(self, call: Call) -> Answer:
         """Vectors of unit length."""
         request = _decoder.decode(call.body)
-        model = self._service.models.find(request.model)
+        _check_fixed(request)
+        model = self._service.models.choose(call.path.get("id", request.model))
         call.model = model.name
         embedded = await self._embed(call, request, model)
         call.tokens = embedded.tokens
@@ -69,30 +106,39 @@ class Embeddings:
 
     async def _embed(self, call: Call, request: EmbeddingRequest, model: ServedModel) -> Embedded:
         settings = self._service.settings
-        longest = settings.pad_to or model.encoder.dimension
-        if request.dimensions is not None and request.dimensions > longest:
-            raise ApiError(
-                400,
-                f"dimensions={request.dimensions}: the model has {longest}.",
-                "invalid_value",
-                "dimensions",
-            )
+        model.check_dimensions(request.dimensions, settings.pad_to)
         # What is longer than the model's own vectors is zeros.
         dimensions = request.dimensions and min(request.dimensions, model.encoder.dimension)
-        texts, token_ids = _inputs(request.input)
-        count = len(texts) or len(token_ids)
-        if count > settings.max_texts:
-            raise ApiError(
-                400, f"{count} inputs; at most {settings.max_texts} are possible.", "invalid_value", "input"
-            )
-        priority = call.priority(count)
-        if token_ids:
-            if request.tokenizer is None or self._service.models.names.get(request.tokenizer) is not model:
-                raise _foreign_ids(model.name)
-            return await model.embed_ids(token_ids, priority, normalize=True, dimensions=dimensions)
-        return await model.embed(
-            texts, priority, truncate=settings.truncate, normalize=True, dimensions=dimensions
+        inputs = read_inputs(request.input, "input", settings.max_texts)
+        prompt = choose_prompt(
+            model.encoder,
+            prompt_name=request.prompt_name,
+            input_type=request.input_type,
+            task=request.task,
         )
+        priority = call.priority(inputs.count)
+        if inputs.token_ids:
+            self._check_ids(request, model)
+            return await model.embed_ids(inputs.token_ids, priority, normalize=True, dimensions=dimensions)
+        if "" in inputs.texts:
+            message = f"`input` holds an empty text, input[{inputs.texts.index('')}]."
+            raise ApiError(400, message, "invalid_value", "input")
+        return await model.embed(
+            inputs.texts,
+            priority,
+            truncate=_first(request.truncate, request.truncation, settings.truncate),
+            normalize=True,
+            dimensions=dimensions,
+            prompt=prompt,
+        )
+
+    def _check_ids(self, request: EmbeddingRequest, model: ServedModel) -> None:
+        if request.tokenizer is None or self._service.models.names.get(request.tokenizer) is not model:
+            raise _foreign_ids(model.name)
+        for field in ("prompt_name", "input_type", "task"):
+            if getattr(request, field) is not None:
+                message = f"{field}: prompts are put before texts; put its token ids before those in `input`."
+                raise ApiError(400, message, "invalid_value", field)
 
 
 class ModelList:
@@ -123,24 +169,17 @@ def _described(name: str, model: ServedModel) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": model.created, "owned_by": "m3e-runtime"}
 
 
-def _inputs(given: str | list[str | int | list[int]]) -> tuple[list[str], Sequence[Sequence[int]]]:
-    """The texts, or else the token ids, of which there is at least one."""
-    if isinstance(given, str):
-        given = [given]
-    if not given:
-        raise ApiError(400, "`input` is empty; send a text or a list of texts.", "invalid_value", "input")
-    texts = [each for each in given if isinstance(each, str)]
-    if len(texts) == len(given):
-        if "" in texts:
-            raise ApiError(400, "`input` holds an empty text.", "invalid_value", "input")
-        return texts, []
-    numbers = [each for each in given if isinstance(each, int)]
-    if len(numbers) == len(given):
-        return [], [numbers]
-    lists = [each for each in given if isinstance(each, list)]
-    if len(lists) == len(given):
-        return [], lists
-    raise ApiError(400, "`input` mixes texts and token ids.", "invalid_value", "input")
+def _check_fixed(request: EmbeddingRequest) -> None:
+    for name, allowed in FIXED.items():
+        value = getattr(request, name)
+        if value is not None and not any(type(value) is type(each) and value == each for each in allowed):
+            cure = f"possible is {json.dumps(allowed[0])}" if allowed else "leave it out"
+            raise ApiError(400, f"`{name}` is not possible here; {cure}.", "invalid_value", name)
+
+
+def _first(*values: bool | None) -> bool:
+    """The first that is said."""
+    return next(bool(value) for value in values if value is not None)
 
 
 def _foreign_ids(name: str) -> ApiError:

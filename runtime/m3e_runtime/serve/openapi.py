@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 import m3e_runtime
-from m3e_runtime.serve.openai import EmbeddingRequest
+from m3e_runtime.serve.ollama import OllamaEmbedRequest, OllamaPromptRequest
+from m3e_runtime.serve.openai import FIXED, EmbeddingRequest
 from m3e_runtime.serve.service import Service
 from m3e_runtime.serve.tei import (
+    Direction,
     EmbedRequest,
     SimilarityInput,
     SimilarityParameters,
@@ -94,18 +96,40 @@ class TeiError(msgspec.Struct):
     error_type: Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Empty"]
 
 
+class OllamaEmbedResponse(msgspec.Struct):
+    """The vectors in the order of the texts, and nanoseconds."""
+
+    model: str
+    embeddings: list[list[float]]
+    total_duration: int
+    load_duration: int
+    prompt_eval_count: int
+
+
+class OllamaPromptResponse(msgspec.Struct):
+    """One vector."""
+
+    embedding: list[float]
+
+
+class OllamaError(msgspec.Struct):
+    """A refusal."""
+
+    error: str
+
+
 _BODIES = (
+    *(OllamaEmbedRequest, OllamaEmbedResponse, OllamaPromptRequest, OllamaPromptResponse, OllamaError),
     *(EmbeddingRequest, EmbeddingResponse, ModelListResponse, Model, OpenAIError),
     *(EmbedRequest, SimilarityRequest, TokenizeRequest, TeiError, Token),
 )
-_REQUESTS = (EmbeddingRequest, EmbedRequest, TokenizeRequest)
 _VECTORS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
 _OPENAI_REFUSALS = {
     400: "The request cannot be understood.",
     404: "There is no such model.",
     408: "The body did not arrive in time.",
-    413: "The body is too large.",
-    415: "The body is compressed.",
+    413: "The body is too large, or takes longer to compute than a request may.",
+    415: "The body is compressed by something else than gzip or deflate.",
     429: "Too much is waiting; Retry-After says when to come again.",
     503: "The service is shutting down, or the request took too long.",
 }
@@ -121,6 +145,9 @@ _TEI_REFUSALS = {
 }
 
 
+_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
 def describe(service: Service) -> dict[str, Any]:
     """OpenAPI 3.1, with the names and limits of ``service``."""
     _, schemas = msgspec.json.schema_components(_BODIES, ref_template=_REFERENCE)
@@ -128,21 +155,22 @@ def describe(service: Service) -> dict[str, Any]:
     embed = _post("Vectors of texts.", EmbedRequest, _VECTORS)
     scores = {"type": "array", "items": {"type": "number"}}
     tokens = {"type": "array", "items": {"type": "array", "items": _reference(Token)}}
+    embeddings = _operation(
+        "Vectors, as OpenAI's.",
+        _reference(EmbeddingResponse),
+        _OPENAI_REFUSALS,
+        OpenAIError,
+        EmbeddingRequest,
+    )
     paths = {
-        "/v1/embeddings": {
-            "post": _operation(
-                "Vectors, as OpenAI's.",
-                _reference(EmbeddingResponse),
-                _OPENAI_REFUSALS,
-                OpenAIError,
-                EmbeddingRequest,
-            )
-        },
+        "/v1/embeddings": {"post": embeddings},
+        "/openai/deployments/{id}/embeddings": {"post": {**embeddings, "parameters": [_ID]}},
+        **_ollama_paths(),
         "/v1/models": {"get": _operation("All models.", _reference(ModelListResponse), {}, OpenAIError)},
         "/v1/models/{id}": {
             "get": {
                 **_operation("One model.", _reference(Model), {404: _OPENAI_REFUSALS[404]}, OpenAIError),
-                "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
+                "parameters": [_ID],
             }
         },
         "/embed": {"post": embed},
@@ -159,29 +187,86 @@ def describe(service: Service) -> dict[str, Any]:
     described: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "m3e-serve", "version": m3e_runtime.__version__},
+        "servers": [{"url": "."}],  # beside this description, under whatever path a proxy shows it
         "paths": paths,
         "components": components,
     }
     if service.settings.key_digests:
-        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        described["security"] = [{"key": []}]
+        components["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer"},
+            "azure": {"type": "apiKey", "in": "header", "name": "api-key"},
+        }
+        described["security"] = [{"key": []}, {"azure": []}]
     return described
 
 
+def _ollama_paths() -> dict[str, Any]:
+    def post(summary: str, request: type, answer: type) -> dict[str, Any]:
+        return {"post": _operation(summary, _reference(answer), _OPENAI_REFUSALS, OllamaError, request)}
+
+    return {
+        "/api/embed": post("Vectors, as Ollama's.", OllamaEmbedRequest, OllamaEmbedResponse),
+        "/api/embeddings": post("One vector, as Ollama's.", OllamaPromptRequest, OllamaPromptResponse),
+        "/api/tags": {"get": _operation("All models.", {"type": "object"}, {}, OllamaError)},
+        "/api/version": {"get": _operation("The version.", {"type": "object"}, {}, OllamaError)},
+    }
+
+
 def _narrow(schemas: dict[str, Any], service: Service) -> None:
-    """What the types do not say: token ids are for those who know, and some values are this service's."""
-    settings, default = service.settings, service.models.default
-    openai, embed, tokenize = (schemas[kind.__name__]["properties"] for kind in _REQUESTS)
-    longest = max(model.encoder.dimension for model in service.models.all)
-    openai["input"] = _texts({"minLength": 1}, {"maxItems": settings.max_texts})
-    openai["model"] = {"enum": list(service.models.names)}
-    openai["dimensions"] = _optional({"type": "integer", "minimum": 1, "maximum": settings.pad_to or longest})
-    embed["inputs"] = tokenize["inputs"] = _texts({}, {})  # TEI has too many texts for too large a body
+    """What the types do not say: some values are this service's."""
+    properties = {name: schema.get("properties", {}) for name, schema in schemas.items()}
+    _narrow_openai(properties[EmbeddingRequest.__name__], service)
+    _narrow_ollama(properties[OllamaEmbedRequest.__name__], service)
+    for kind in (OllamaEmbedRequest, OllamaPromptRequest):
+        properties[kind.__name__]["model"] = _model(service)
+    embed, tokenize = properties[EmbedRequest.__name__], properties[TokenizeRequest.__name__]
+    default = service.models.default
+    embed["inputs"] = _inputs({}, {}, default.vocabulary, default.encoder.max_seq_length)
+    tokenize["inputs"] = _texts({}, {})  # TEI has too many texts for too large a body
     embed["dimensions"] = _optional({"type": "integer", "minimum": 1, "maximum": default.encoder.dimension})
-    schemas[SimilarityInput.__name__]["properties"]["sentences"]["minItems"] = 1
-    parameters = schemas[SimilarityParameters.__name__]["properties"]
-    for properties in (embed, tokenize, parameters):
-        properties["prompt_name"] = {"enum": [None, *default.encoder.bundle.manifest.prompts]}
+    properties[SimilarityInput.__name__]["sentences"]["minItems"] = 1
+    parameters = properties[SimilarityParameters.__name__]
+    for each in (embed, tokenize, parameters):
+        each["prompt_name"] = {"enum": [None, *default.encoder.bundle.manifest.prompts]}
+    for each in (embed, parameters):
+        each["truncation_direction"] = {"enum": list(get_args(Direction)), "default": "Right"}
+
+
+def _narrow_openai(properties: dict[str, Any], service: Service) -> None:
+    settings = service.settings
+    longest = max(model.encoder.dimension for model in service.models.all)
+    properties["input"] = _texts(
+        {"minLength": 1}, {"maxItems": settings.max_texts}
+    )  # ids: for those who know
+    properties["model"] = _model(service)
+    properties["dimensions"] = _optional(
+        {"type": "integer", "minimum": 1, "maximum": settings.pad_to or longest}
+    )
+    for name, allowed in FIXED.items():
+        properties[name] = {"enum": [None, *allowed], "default": None}
+
+
+def _narrow_ollama(properties: dict[str, Any], service: Service) -> None:
+    longest = max(model.encoder.dimension for model in service.models.all)
+    properties["dimensions"] = _optional({"type": "integer", "minimum": 1, "maximum": longest})
+    text = {"type": "string"}
+    several = {"type": "array", "items": text, "maxItems": service.settings.max_texts}
+    properties["input"] = {"anyOf": [text, several], "default": ""}
+
+
+def _model(service: Service) -> dict[str, Any]:
+    if service.settings.any_model:
+        return _optional({"type": "string"})
+    several = len(service.models.all) > 1
+    return {"enum": [*service.models.names, *([] if several else [None])]}
+
+
+def _inputs(of_one: dict[str, int], of_all: dict[str, int], vocabulary: int, longest: int) -> dict[str, Any]:
+    """Texts, or token ids."""
+    token_id = {"type": "integer", "minimum": 0, "maximum": vocabulary - 1}
+    ids = {"type": "array", "items": token_id, "minItems": 1, "maxItems": longest}
+    several = {"type": "array", "items": ids, "minItems": 1}
+    return {"anyOf": [*_texts(of_one, of_all)["anyOf"], ids, several]}
 
 
 def _texts(of_one: dict[str, int], of_all: dict[str, int]) -> dict[str, Any]:

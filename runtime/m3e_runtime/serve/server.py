@@ -13,7 +13,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -24,6 +24,7 @@ from m3e_runtime.serve.app import create_app, load_service
 from m3e_runtime.serve.protocol import BoundedProtocol, bounded_protocol
 from m3e_runtime.serve.service import Service
 from m3e_runtime.serve.settings import ServeSettings
+from m3e_runtime.serve.signals import ending_signals
 
 __all__ = ["Server", "bind_tcp", "bind_unix", "make_server", "run_server"]
 
@@ -36,10 +37,6 @@ own 5 ms would leave the engine idle that long."""
 _GARBAGE_THRESHOLD = 10_000
 """Objects between two searches for cycles. What lives as long as the process is left out of all of them."""
 
-_KEEP_ALIVE = 75
-"""Seconds that a connection may be idle. Longer than httpx (5), nginx and AWS's load balancers (60) keep
-theirs: where the server closes first, a request may meet the closing and get no answer."""
-
 _BACKLOG = 2048
 _MOST_PORT = 65535
 _TICKS = 10  # of uvicorn's in a second
@@ -51,9 +48,10 @@ _QUIET_TICKS = 3  # without a request: connections that the kernel had accepted 
 
 
 class Server(uvicorn.Server):
-    """Ends in two steps.
+    """Ends in steps.
 
-    After SIGTERM or SIGINT, who comes is refused and who was let in is answered; then, or after
+    For ``drain_delay`` after SIGTERM or SIGHUP, ``/readyz`` fails and who comes is let in. Then, or after
+    SIGINT or the same signal again, who comes is refused and who was let in is answered. Then, or after
     ``drain_timeout``, the sockets are closed. A second SIGINT ends at once.
     """
 
@@ -61,15 +59,33 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._service = service
         self._deadline: float | None = None
+        self._drain_at: float | None = None
         self._quiet = 0
-        self._interrupted = False
+        self._signals: set[int] = set()
 
     def handle_exit(self, sig: int, frame: FrameType | None = None) -> None:
         """On a signal; uvicorn's own version would let the process die of it in the end."""
-        if sig == signal.SIGINT and self._interrupted:
+        again = sig in self._signals
+        self._signals.add(sig)
+        if sig == signal.SIGINT and again:
             self.should_exit = self.force_exit = True
-        self._interrupted |= sig == signal.SIGINT
-        self.drain()
+        delay = self._service.settings.drain_delay
+        if again or sig == signal.SIGINT or not delay:
+            self.drain()
+        elif self._drain_at is None:
+            self._drain_at = time.monotonic() + delay
+            self._service.announce_end()
+            logger.info("ending", extra={"fields": {"drain_delay": delay}})
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Listen to signals as long as the block runs."""
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in ending_signals()}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
 
     def drain(self) -> None:
         """Begin to end."""
@@ -88,6 +104,8 @@ class Server(uvicorn.Server):
             parent = multiprocessing.parent_process()
             if parent is not None and not parent.is_alive():
                 self.drain()
+        if self._drain_at is not None and time.monotonic() >= self._drain_at:
+            self.drain()
         if self._deadline is not None:
             self._quiet = 0 if self._service.in_flight else self._quiet + 1
             left = self._deadline - time.monotonic()
@@ -155,7 +173,7 @@ def make_server(service: Service) -> Server:
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
-        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_keep_alive=service.settings.keep_alive,  # type: ignore[arg-type] # a float does as well
     )
     return Server(config, service)
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from m3e_runtime.serve.errors import shutting_down
+from m3e_runtime.serve.errors import ApiError, shutting_down
 from m3e_runtime.serve.metrics import Metrics
 from m3e_runtime.serve.models import Models
 from m3e_runtime.serve.settings import ServeSettings
 
 __all__ = ["Service"]
+
+_MOST_BODIES = 16
+"""Bodies of the largest size that are kept in memory at a time; of smaller ones, more."""
+
+_SMALL_BODY = 1 << 16  # bytes; connections times this much does not matter
 
 
 @dataclass
@@ -19,6 +24,7 @@ class Service:
     Attributes:
         ready: whether requests are let in.
         in_flight: requests that have been let in and are not answered yet.
+        held_bytes: of the bodies of requests that are not answered yet.
     """
 
     settings: ServeSettings
@@ -27,6 +33,11 @@ class Service:
     ready: bool = False
     draining: bool = False
     in_flight: int = 0
+    held_bytes: int = 0
+
+    def announce_end(self) -> None:
+        """Tell balancers to send nobody here any more; who comes is let in."""
+        self.ready = False
 
     def drain(self) -> None:
         """Let nobody in any more."""
@@ -37,6 +48,24 @@ class Service:
         """So many more requests are being answered, or fewer."""
         self.in_flight += requests
         self.metrics.in_flight.inc(requests)
+
+    def hold(self, more: int, size: int) -> None:
+        """So many more bytes of a body, of which there are ``size`` now, are kept in memory.
+
+        Raises:
+            ApiError: 429, bodies take up too much already, and this one is not small.
+        """
+        most = _MOST_BODIES * self.settings.body_limit
+        if size > _SMALL_BODY and self.held_bytes + more > most:
+            raise ApiError(
+                429,
+                f"The bodies of other requests take up most of {most} bytes; try again later.",
+                "rate_limit_exceeded",
+                tei_type="Overloaded",
+                retry_after=1,
+                close=True,
+            )
+        self.held_bytes += more
 
     def check_open(self) -> None:
         """Refuse who comes too late.

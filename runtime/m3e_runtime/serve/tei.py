@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 import orjson
@@ -12,11 +13,17 @@ from msgspec import Meta
 
 import m3e_runtime
 from m3e_runtime import outputs
+from m3e_runtime.errors import TextTooLongError
+from m3e_runtime.serve.bodies import BodyDecoder
 from m3e_runtime.serve.endpoint import Answer, Call, json_answer
 from m3e_runtime.serve.errors import ApiError
+from m3e_runtime.serve.inputs import RawInputs, read_inputs
+from m3e_runtime.serve.models import Embedded, ServedModel
+from m3e_runtime.serve.prompts import choose_prompt
 from m3e_runtime.serve.service import Service
 
 __all__ = [
+    "Direction",
     "Embed",
     "EmbedRequest",
     "Info",
@@ -30,7 +37,8 @@ __all__ = [
 
 _ROWS = 64
 
-Inputs = str | list[str | int | list[int]]
+_TEXT = re.compile(r"^text (\d+)")
+
 Direction = Literal["Right", "right"]
 """TEI cuts at the left too; a bundle's tokenizer cuts at the right."""
 
@@ -38,9 +46,9 @@ Direction = Literal["Right", "right"]
 class EmbedRequest(msgspec.Struct):
     """The body of ``/embed``."""
 
-    inputs: Inputs
+    inputs: RawInputs
     truncate: bool | None = None
-    truncation_direction: Direction = "Right"
+    truncation_direction: str = "Right"
     prompt_name: str | None = None
     normalize: bool = True
     dimensions: Annotated[int, Meta(ge=1)] | None = None
@@ -57,7 +65,7 @@ class SimilarityParameters(msgspec.Struct):
     """As in :class:`EmbedRequest`."""
 
     truncate: bool | None = None
-    truncation_direction: Direction = "Right"
+    truncation_direction: str = "Right"
     prompt_name: str | None = None
 
 
@@ -71,14 +79,14 @@ class SimilarityRequest(msgspec.Struct):
 class TokenizeRequest(msgspec.Struct):
     """The body of ``/tokenize``."""
 
-    inputs: Inputs
+    inputs: RawInputs
     add_special_tokens: bool = True
     prompt_name: str | None = None
 
 
-_embed_decoder = msgspec.json.Decoder(EmbedRequest)
-_similarity_decoder = msgspec.json.Decoder(SimilarityRequest)
-_tokenize_decoder = msgspec.json.Decoder(TokenizeRequest)
+_embed_decoder = BodyDecoder(EmbedRequest)
+_similarity_decoder = BodyDecoder(SimilarityRequest)
+_tokenize_decoder = BodyDecoder(TokenizeRequest)
 
 
 class Embed:
@@ -90,17 +98,9 @@ class Embed:
     async def __call__(self, call: Call) -> Answer:
         """Vectors, of unit length unless ``normalize`` is false."""
         request = _embed_decoder.decode(call.body)
-        settings, model = self._service.settings, self._service.models.default
-        texts = _texts(request.inputs, settings.max_texts)
+        model = self._service.models.default
         call.model = model.name
-        embedded = await model.embed(
-            texts,
-            call.priority(len(texts)),
-            truncate=settings.truncate if request.truncate is None else request.truncate,
-            normalize=request.normalize,
-            dimensions=request.dimensions,
-            prompt_name=request.prompt_name,
-        )
+        embedded = await self._embed(call, request, model)
         call.tokens = embedded.tokens
         parts: list[bytes] = []
         for start in range(0, len(embedded.vectors), _ROWS):
@@ -108,6 +108,27 @@ class Embed:
             parts.append(orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
             await asyncio.sleep(0)
         return Answer(b"[" + b",".join(parts) + b"]")
+
+    async def _embed(self, call: Call, request: EmbedRequest, model: ServedModel) -> Embedded:
+        settings = self._service.settings
+        _check_direction(request.truncation_direction)
+        inputs = read_inputs(request.inputs, "inputs", settings.max_texts)
+        prompt = choose_prompt(model.encoder, prompt_name=request.prompt_name)
+        priority = call.priority(inputs.count)
+        normalize, dimensions = request.normalize, request.dimensions
+        if not inputs.token_ids:
+            truncate = settings.truncate if request.truncate is None else request.truncate
+            return await model.embed(
+                inputs.texts,
+                priority,
+                truncate=truncate,
+                normalize=normalize,
+                dimensions=dimensions,
+                prompt=prompt,
+            )
+        if request.prompt_name is not None:
+            raise ApiError(422, "prompt_name: put the prompt's token ids before those in `inputs`.")
+        return await model.embed_ids(inputs.token_ids, priority, normalize=normalize, dimensions=dimensions)
 
 
 class Similarity:
@@ -121,15 +142,19 @@ class Similarity:
         request = _similarity_decoder.decode(call.body)
         settings, model = self._service.settings, self._service.models.default
         parameters = request.parameters or SimilarityParameters()
-        others = _texts(list(request.inputs.sentences), settings.max_texts)
+        _check_direction(parameters.truncation_direction)
+        others = read_inputs(list(request.inputs.sentences), "sentences", settings.max_texts).texts
         call.model = model.name
-        embedded = await model.embed(
-            [request.inputs.source_sentence, *others],
-            call.priority(len(others)),
-            truncate=settings.truncate if parameters.truncate is None else parameters.truncate,
-            normalize=False,
-            prompt_name=parameters.prompt_name,
-        )
+        try:
+            embedded = await model.embed(
+                [request.inputs.source_sentence, *others],
+                call.priority(len(others)),
+                truncate=settings.truncate if parameters.truncate is None else parameters.truncate,
+                normalize=False,
+                prompt=choose_prompt(model.encoder, prompt_name=parameters.prompt_name),
+            )
+        except TextTooLongError as error:
+            raise TextTooLongError(_TEXT.sub(_named, str(error), count=1)) from error
         call.tokens = embedded.tokens
         return json_answer(outputs.similarity(embedded.vectors[:1], embedded.vectors[1:], "cosine")[0])
 
@@ -187,6 +212,21 @@ class Info:
                 ],
             }
         )
+
+
+def _check_direction(direction: str) -> None:
+    if direction not in get_args(Direction):
+        raise ApiError(
+            422,
+            f"truncation_direction={direction[:20]!r}: texts are cut at the right only; cut them at the left "
+            "before you send them, with `/tokenize` to count tokens.",
+        )
+
+
+def _named(number: re.Match[str]) -> str:
+    """What a client calls the text of that number: the source sentence is the first."""
+    index = int(number[1])
+    return f"sentences[{index - 1}]" if index else "source_sentence"
 
 
 def _texts(inputs: str | Sequence[str | int | list[int]], most: int) -> list[str]:

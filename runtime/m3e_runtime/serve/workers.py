@@ -15,7 +15,9 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
+from m3e_runtime.errors import OptionError
 from m3e_runtime.serve.settings import ServeSettings
+from m3e_runtime.serve.signals import ending_signals
 
 __all__ = ["run_workers"]
 
@@ -31,8 +33,11 @@ def run_workers(settings: ServeSettings, sockets: Sequence[socket.socket], count
 
     Returns:
         The exit code: 1 where workers do not come to work.
+
+    Raises:
+        OptionError: there is no folder for temporary files.
     """
-    folder = tempfile.mkdtemp(prefix="m3e-metrics-")
+    folder = _make_folder()
     before = os.environ.get(_METRICS_FOLDER)
     os.environ[_METRICS_FOLDER] = folder  # workers inherit it
     try:
@@ -43,6 +48,15 @@ def run_workers(settings: ServeSettings, sockets: Sequence[socket.socket], count
         else:
             os.environ[_METRICS_FOLDER] = before
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_folder() -> str:
+    """For the figures of all workers, which each of them shows."""
+    try:
+        return tempfile.mkdtemp(prefix="m3e-metrics-")
+    except OSError as error:
+        reason = f"--workers needs a folder for temporary files: {error}"
+        raise OptionError(f"{reason}; let TMPDIR name one that can be written.") from error
 
 
 class _Supervisor:
@@ -58,7 +72,7 @@ class _Supervisor:
         self._failures = 0
 
     def run(self) -> int:
-        for sig in (signal.SIGTERM, signal.SIGINT):
+        for sig in ending_signals():
             signal.signal(sig, self._end)
         while len(self._started) < self._count:
             self._start()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import abc
 import math
 from collections import Counter
-from collections.abc import Mapping
-from functools import cached_property
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -63,13 +62,20 @@ class Dialect(abc.ABC):
         plan: PrecisionPlan,
         relative_bias: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        """``relative_bias`` is that of the encoder's weights."""
+        """``relative_bias`` is that of the encoder's weights.
+
+        ``compute`` is the dtype of the arithmetic at the place where the graph is being written: the plan's,
+        or float32 where matrices are that half precision cannot hold.
+        """
         self.builder = builder
         self.spec = spec
         self.plan = plan
         self.relative_bias = relative_bias
+        self.compute = plan.compute
         self.texts = self.texts_type(builder)
-        self._parameters: dict[str, ir.Value] = {}
+        self._parameters: dict[tuple[str, str], ir.Value] = {}
+        self._masks: dict[str, ir.Value] = {}
+        self._score_biases: dict[str, ir.Value] = {}
         self._products = RowwiseProducts(builder, self.integer_product)
 
     def leave_out_prompts(self) -> None:
@@ -82,19 +88,45 @@ class Dialect(abc.ABC):
             raise UnsupportedModelError(f"include_prompt=false is not supported in {type(self).__name__}.")
         self.texts.leave_out_prompts()
 
-    @cached_property
+    def settle(self, names: Iterable[str]) -> None:
+        """Choose the arithmetic of what comes next, where the matrices and tables ``names`` are used."""
+        self.compute = self.plan.compute_of(names)
+
+    def enter(self, x: ir.Value, names: Iterable[str]) -> ir.Value:
+        """:meth:`settle`, and ``x``, from before, in the type of that arithmetic."""
+        before = self.compute
+        self.settle(names)
+        return x if self.compute == before else self.builder.op("Cast", x, to=self._type)
+
+    @property
+    def _type(self) -> ir.DataType:
+        return ir.DataType.from_numpy(np.dtype(self.compute))
+
+    @property
+    def mask(self) -> ir.Value:
+        """:meth:`attention_mask`, made once for each arithmetic."""
+        if self._type.name not in self._masks:
+            self._masks[self._type.name] = self.attention_mask()
+        return self._masks[self._type.name]
+
+    @property
     def score_bias(self) -> ir.Value | None:
         """What every layer adds to the scaled scores, ``[1, heads, queries, keys]``, or None for nothing.
 
-        In the type of the arithmetic; made once, and the same for every text.
+        In the type of the arithmetic; made once for each, and the same for every text.
         """
         if self.relative_bias is None:
             return None
+        if self._type.name not in self._score_biases:
+            self._score_biases[self._type.name] = self._score_bias(self.relative_bias)
+        return self._score_biases[self._type.name]
+
+    def _score_bias(self, relative_bias: npt.NDArray[np.float32]) -> ir.Value:
         op, const = self.builder.op, self.builder.constant
         places = self.compared_places()
         keys = op("Add", places, const(self.spec.max_positions - 1, np.int64))
         columns = op("Sub", keys, op("Unsqueeze", places, const([1], np.int64)))
-        table = self.parameter("relative_bias", self.relative_bias)
+        table = self.parameter("relative_bias", relative_bias)
         return op("Unsqueeze", op("Gather", table, columns, axis=1), const([0], np.int64))
 
     def compared_places(self) -> ir.Value:
@@ -132,7 +164,7 @@ class Dialect(abc.ABC):
 
     def scaled(self, query: ir.Value) -> ir.Value:
         """The query times attention's scale: before the product, which keeps fp16 scores small."""
-        scale = self.builder.constant(1 / math.sqrt(self.spec.head_size), self.plan.compute)
+        scale = self.builder.constant(1 / math.sqrt(self.spec.head_size), self.compute)
         return self.builder.op("Mul", query, scale)
 
     def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
@@ -173,24 +205,26 @@ class Dialect(abc.ABC):
 
     def parameter(self, name: str, array: np.ndarray) -> ir.Value:
         """A float weight, stored as the plan says and computed with as the plan says."""
-        if name not in self._parameters:
-            self._parameters[name] = self._parameter(name, array)
-        return self._parameters[name]
+        key = name, self._type.name
+        if key not in self._parameters:
+            self._parameters[key] = self._parameter(name, array)
+        return self._parameters[key]
 
     def _parameter(self, name: str, array: np.ndarray) -> ir.Value:
-        storage = self.plan.storage if array.ndim == 2 or self.plan.compute == np.float16 else np.float32
+        matrix = array.ndim == 2
+        of_plan = self.plan.storage_of(name.removesuffix(".weight"))
+        storage = of_plan if matrix or self.compute == np.float16 else np.float32
         stored = self.builder.weight(name, array.astype(storage))
-        if storage == self.plan.compute:
-            return stored
-        return self.builder.op("Cast", stored, to=ir.DataType.from_numpy(np.dtype(self.plan.compute)))
+        return stored if storage == self.compute else self.builder.op("Cast", stored, to=self._type)
 
     def to_compute(self, x: ir.Value) -> ir.Value:
-        """From float32 to the plan's arithmetic."""
-        return self.builder.op("Cast", x, to=ir.DataType.FLOAT16) if self.plan.compute == np.float16 else x
+        """From float32 to the arithmetic here."""
+        return self.builder.op("Cast", x, to=ir.DataType.FLOAT16) if self.compute == np.float16 else x
 
-    def to_float32(self, x: ir.Value) -> ir.Value:
-        """From the plan's arithmetic to float32."""
-        return self.builder.op("Cast", x, to=ir.DataType.FLOAT) if self.plan.compute == np.float16 else x
+    def to_float32(self, x: ir.Value, compute: Any = None) -> ir.Value:
+        """From the arithmetic here, or from ``compute``, to float32."""
+        compute = self.compute if compute is None else compute
+        return self.builder.op("Cast", x, to=ir.DataType.FLOAT) if compute == np.float16 else x
 
     def ensure(self, model: ir.Model, weights: EncoderWeights) -> None:
         """Assert that the graph is what it should be: no layer lost its fused operators."""

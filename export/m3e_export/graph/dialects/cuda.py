@@ -64,7 +64,7 @@ class CudaDialect(CudaOperators, OnnxRuntimeDialect):
         builder, texts = self.builder, self.texts
         axis = builder.constant([1], np.int64)
         counts = builder.op("Cast", builder.op("Squeeze", texts.counts, axis), to=ir.DataType.INT32)
-        if self.plan.compute != np.float16 or self.spec.head_size % 8 or self.relative_bias is not None:
+        if self.compute != np.float16 or self.spec.head_size % 8 or self.relative_bias is not None:
             return counts
         # Range, for what else is computed from shapes would be computed on the CPU and copied.
         end = builder.op("Add", builder.op("Size", texts.input_ids), builder.constant(1, np.int64))

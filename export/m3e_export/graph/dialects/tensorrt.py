@@ -36,13 +36,13 @@ class ExplicitQuantization(Dialect):
             raise AssertionError(f"{linear.name}: TensorRT needs a scale that is known before, and no shift")
         if linear.smoothing is not None:
             x = builder.op("Mul", x, self.parameter(f"{linear.name}.smoothing", linear.smoothing))
-        scale = builder.constant(linear.input_scale, self.plan.compute)
+        scale = builder.constant(linear.input_scale, self.compute)
         zero = builder.constant(0, np.int8)
         codes = builder.op("QuantizeLinear", x, scale, zero)
         weights = builder.op(
             "DequantizeLinear",
             builder.weight(f"{linear.name}.codes", linear.codes),
-            builder.weight(f"{linear.name}.scales", linear.scales.astype(self.plan.compute)),
+            builder.weight(f"{linear.name}.scales", linear.scales.astype(self.compute)),
             axis=1,
         )
         return builder.op("MatMul", builder.op("DequantizeLinear", codes, scale, zero), weights)
@@ -100,7 +100,16 @@ class TensorRtPackedDialect(TensorRtPackedReference):
         return self.texts.cumulative_lengths
 
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
-        """TensorRT's own operator, which leaves scaling to us."""
+        """TensorRT's own operator, which leaves scaling to us.
+
+        Raises:
+            UnsupportedModelError: the layer is in float32, which the operator does not take.
+        """
+        if self.compute == np.float32 and self.plan.compute != np.float32:
+            raise UnsupportedModelError(
+                f"{', '.join(sorted(self.plan.wide))}: beyond half precision, which packed attention in "
+                "TensorRT computes in; use --precision fp32, or --target cuda."
+            )
         query, key, value = self.heads(qkv, bias)
         context = self.builder.op(
             "TRT_Attention",

@@ -1,0 +1,122 @@
+"""The settings of sentence-transformers' Transformer module: each is honoured, or refused by name.
+
+What sentence-transformers 6.2 reads from a checkpoint is in ``base/modules/transformer.py``, ``load_config``
+and ``_load_init_kwargs``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m3e_export.checkpoint.jsonfile import read_object
+from m3e_export.errors import CheckpointError, UnsupportedModelError
+
+__all__ = ["SHORTEST", "TransformerSettings", "read_transformer_settings"]
+
+SHORTEST = 3
+"""Tokens that a model must take at least: ``[CLS]``, one of the text, ``[SEP]``."""
+
+# The first of these that is there and not empty counts.
+_FILES = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+_OLD_NAMES = {
+    "tokenizer_args": "processor_kwargs",
+    "config_args": "config_kwargs",
+    "model_args": "model_kwargs",
+}
+
+_TEXT = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+# What each setting may be here; other values would give other vectors.
+_ALLOWED: dict[str, tuple[Any, ...]] = {
+    "transformer_task": ("feature-extraction",),
+    "modality_config": (_TEXT,),
+    "module_output_name": ("token_embeddings",),
+    "processing_kwargs": ({}, None),
+    "config_kwargs": ({}, None),
+    "query_length": (None,),
+    "document_length": (None,),
+    "query_expansion": (None,),
+    "tokenizer_name_or_path": (None,),
+}
+_HONOURED = ("max_seq_length", "do_lower_case", "processor_kwargs", "model_kwargs")
+_WITHOUT_EFFECT = ("unpad_inputs",)  # another way to compute the same
+
+# How the original computes, and in what precision: the exported model has settings of its own for both.
+_MODEL_KWARGS = ("attn_implementation", "torch_dtype", "dtype", "low_cpu_mem_usage", "use_safetensors")
+
+
+@dataclass(frozen=True)
+class TransformerSettings:
+    """The longest input in tokens, where it is said, and whether texts are lower-cased first."""
+
+    max_seq_length: int | None = None
+    lower_case: bool = False
+
+
+def read_transformer_settings(folder: Path) -> TransformerSettings:
+    """Read the settings of the Transformer module in ``folder``.
+
+    Raises:
+        CheckpointError: a broken file, or a length that is none.
+        UnsupportedModelError: a setting that would change vectors and is not supported, by name.
+    """
+    file, config = _config(folder)
+    config = {_OLD_NAMES.get(key, key): value for key, value in config.items()}
+    if config.get("transformer_task") == "sequence-classification":
+        raise UnsupportedModelError(
+            f"{file}: transformer_task 'sequence-classification' is that of a CrossEncoder, which scores "
+            "pairs of texts and gives no vectors."
+        )
+    for key, value in config.items():
+        _check(file, key, value)
+    processor = _settings_of(file, config, "processor_kwargs", ("model_max_length",))
+    _settings_of(file, config, "model_kwargs", _MODEL_KWARGS)
+    length = processor.get("model_max_length", config.get("max_seq_length"))
+    lower_case = config.get("do_lower_case", False)
+    if not isinstance(lower_case, bool):
+        raise CheckpointError(f"{file}: do_lower_case {lower_case!r} is neither true nor false.")
+    return TransformerSettings(_length(file, length), lower_case)
+
+
+def _config(folder: Path) -> tuple[Path, dict[str, Any]]:
+    for name in _FILES:
+        config = read_object(folder / name)
+        if config:
+            return folder / name, config
+    return folder / _FILES[0], {}
+
+
+def _check(file: Path, key: str, value: object) -> None:
+    if key in _HONOURED or key in _WITHOUT_EFFECT:
+        return
+    if key not in _ALLOWED:
+        raise UnsupportedModelError(f"{file}: the setting {key!r} is not known.")
+    if value not in _ALLOWED[key]:
+        allowed = json.dumps(_ALLOWED[key][0])
+        raise UnsupportedModelError(
+            f"{file}: {key} {json.dumps(value)} is not supported; without it, or with {allowed}, it would be."
+        )
+
+
+def _settings_of(file: Path, config: Mapping[str, Any], key: str, known: tuple[str, ...]) -> dict[str, Any]:
+    """The dictionary under ``key``, which has no other keys than those known."""
+    settings = config.get(key) or {}
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{file}: {key} must map names to values.")
+    settings.pop("trust_remote_code", None)  # never obeyed, by sentence-transformers either
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise UnsupportedModelError(f"{file}: {key} {', '.join(unknown)} is not supported.")
+    return settings
+
+
+def _length(file: Path, length: object) -> int | None:
+    if length is None or (isinstance(length, int) and not isinstance(length, bool) and length >= SHORTEST):
+        return length
+    raise CheckpointError(f"{file}: max_seq_length {length!r} is not an integer of at least {SHORTEST}.")

@@ -1,0 +1,87 @@
+"""The oracle that is the original library: sentence-transformers loads the checkpoint's folder itself.
+
+Nothing that we have read of the folder reaches it. So a file or a setting that we misunderstand shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.checkpoint.readable import readable_folder
+from m3e_export.checkpoint.weights import load_tensors
+from m3e_export.errors import CheckpointError
+from m3e_export.quiet import quiet
+
+__all__ = ["SentenceTransformersOracle"]
+
+
+class SentenceTransformersOracle:
+    """Float32 sentence vectors of ``SentenceTransformer(folder)``, one text at a time, without padding."""
+
+    def __init__(self, checkpoint: BaseCheckpoint, max_length: int | None = None) -> None:
+        """``max_length`` is what the user asks for in place of the checkpoint's own longest input.
+
+        Raises:
+            CheckpointError: sentence-transformers cannot load the folder.
+        """
+        import sentence_transformers
+        import torch
+
+        self.name = f"sentence-transformers {sentence_transformers.__version__} / torch {torch.__version__}"
+        self._folder = checkpoint.folder
+        self._layout = checkpoint.layout
+        try:
+            with quiet(), readable_folder(checkpoint.folder) as readable:
+                self._model = sentence_transformers.SentenceTransformer(
+                    str(readable),
+                    device="cpu",
+                    trust_remote_code=False,
+                    local_files_only=True,
+                    model_kwargs={"dtype": torch.float32},
+                )
+        except Exception as error:  # every module checks its files in its own way
+            raise CheckpointError(
+                f"{checkpoint.folder}: sentence-transformers {sentence_transformers.__version__} cannot load "
+                f"it: {str(error).strip() or type(error).__name__}"
+            ) from error
+        self._model.float()
+        self._model.default_prompt_name = None  # the gate says what is before its texts
+        if max_length is not None:
+            self._model.max_seq_length = max_length
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it has found the checkpoint's tensors, which a trainer may have saved under other names.
+
+        sentence-transformers takes random ones in their place, and says so in its logs alone.
+        """
+        model = self._model[0].auto_model
+        names, base = model.state_dict().keys(), f"{model.base_model_prefix}."
+        tensors = load_tensors(self._layout.transformer).arrays
+        return any(name in names or name.removeprefix(base) in names for name in tensors)
+
+    def encode(
+        self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
+    ) -> npt.NDArray[np.float32]:
+        """See :class:`m3e_export.oracle.choice.Oracle`."""
+        vectors = []
+        for text in texts:
+            vectors.append(self._encode_one(text, prompt))
+            tick(1)
+        return np.stack(vectors)
+
+    def _encode_one(self, text: str, prompt: str) -> npt.NDArray[np.float32]:
+        try:
+            vector: npt.NDArray[np.float32] = self._model.encode(
+                text, prompt=prompt or None, show_progress_bar=False, convert_to_numpy=True
+            )
+        except Exception as error:  # whatever the model's code raises, as beyond the end of its tables
+            raise CheckpointError(
+                f"{self._folder}: the original model fails on a text of {len(text)} characters: {error}"
+            ) from error
+        # Where a prompt is the whole text, the maximum over no token is minus infinity there, and here zero.
+        return np.where(np.isneginf(vector), np.float32(0), vector)

@@ -1,0 +1,55 @@
+"""Whether the exported tokenizer gives the ids of transformers'."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.errors import CheckpointError
+from m3e_export.oracle.transformers_model import load_tokenizer
+from m3e_export.texts import LOOK_ALIKES
+
+__all__ = ["check_tokens"]
+
+_SHOWN, _QUOTED = 8, 40
+"""Tokens of each side, and characters of the text, that an error shows."""
+
+
+def check_tokens(checkpoint: BaseCheckpoint, texts: Sequence[str], may_quote: bool) -> None:
+    """Compare the ids of ``texts`` and of :data:`LOOK_ALIKES`, where transformers is installed.
+
+    Args:
+        checkpoint: whose tokenizer it is.
+        texts: those of the gate.
+        may_quote: whether an error may say which tokens differ: not of a user's texts.
+
+    Raises:
+        CheckpointError: some differ.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        return
+    theirs = load_tokenizer(checkpoint.layout, checkpoint.model_type)
+    ours = checkpoint.text_tokenizer()
+    every = [*LOOK_ALIKES, *texts]
+    for number, (text, found) in enumerate(zip(every, ours.encode_batch(every), strict=True)):
+        expected = theirs(text, truncation=True, max_length=checkpoint.max_length)["input_ids"]
+        if found.tolist() != list(expected):
+            own = may_quote or number < len(LOOK_ALIKES)
+            raise CheckpointError(_difference(text, found.tolist(), list(expected), theirs, own))
+
+
+def _difference(text: str, found: list[int], expected: list[int], tokenizer: Any, may_quote: bool) -> str:
+    both = zip(found, expected, strict=False)
+    place = next((i for i, (a, b) in enumerate(both) if a != b), min(len(found), len(expected)))
+    where = slice(max(0, place - 1), place + _SHOWN)
+    shown = ""
+    if may_quote:
+        words = (tokenizer.convert_ids_to_tokens(ids[where]) for ids in (found, expected))
+        shown = " of {!r}: {} here, {} there".format(text[:_QUOTED], *words)
+    return (
+        f"the tokens differ from those of transformers' {type(tokenizer).__name__}, from token {place} on"
+        f"{shown}. A file of the tokenizer says something that the export does not understand; save the "
+        "tokenizer again with transformers, or export with `--oracle numpy` to take it as it is."
+    )

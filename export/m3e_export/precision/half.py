@@ -1,0 +1,99 @@
+"""What half precision cannot hold: numbers beyond 65504 become infinite, and vectors NaN."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_export.architectures import EncoderWeights, Linear
+from m3e_export.checkpoint import Checkpoint
+from m3e_export.oracle.numpy_forward import NumpyForward
+from m3e_export.precision.embeddings import FloatEmbeddings
+from m3e_export.precision.plan import PrecisionPlan
+from m3e_runtime.tokenization import TokenIds
+
+__all__ = ["LARGEST_HALF", "POSITIONS", "PROJECTION", "WORDS", "overflowing", "too_large", "widened"]
+
+LARGEST_HALF = float(np.finfo(np.float16).max)
+WORDS, POSITIONS, PROJECTION = "word_embeddings", "position_embeddings", "embedding_projection"
+
+_ROOM = LARGEST_HALF / 2
+"""Largest activation that may be in half precision: other texts than those looked at go further, and the
+residual is added."""
+
+Array = npt.NDArray[np.float32]
+
+
+def widened(plan: PrecisionPlan, names: frozenset[str]) -> PrecisionPlan:
+    """``plan`` with ``names`` in float32; what is stored in int8 stays so, and is computed in float32."""
+    floats = isinstance(plan.embeddings, FloatEmbeddings)
+    table = FloatEmbeddings() if floats and WORDS in names else plan.embeddings
+    wide = plan.wide | (names if floats else names - {WORDS})
+    return dataclasses.replace(plan, wide=wide, embeddings=table)
+
+
+def too_large(weights: EncoderWeights) -> frozenset[str]:
+    """The matrices and tables with a weight that half precision cannot hold."""
+    return frozenset(name for name, array in _stored(weights) if np.abs(array).max() > LARGEST_HALF)
+
+
+def _stored(weights: EncoderWeights) -> Iterator[tuple[str, Array]]:
+    yield WORDS, weights.word_embeddings
+    yield POSITIONS, weights.position_embeddings
+    for linear in weights.linears():
+        yield linear.name, linear.weight
+
+
+def overflowing(
+    checkpoint: Checkpoint, token_ids: Sequence[TokenIds], tick: Callable[[int], object]
+) -> frozenset[str]:
+    """The matrices and tables whose inputs or outputs half precision cannot hold on some of these texts.
+
+    ``tick`` is told of every text done.
+    """
+    watching = _Watching(checkpoint)
+    for ids in token_ids:
+        watching.look_at(ids)
+        tick(1)
+    return frozenset(watching.found)
+
+
+class _Watching(NumpyForward):
+    """The encoder in float32, which takes note of what would overflow."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint.spec, checkpoint.weights)
+        self.found: set[str] = set()
+
+    def look_at(self, ids: TokenIds) -> None:
+        """Compute one text."""
+        weights = self._weights
+        if _is_large(self.words(ids) + weights.position_embeddings[: len(ids)]):
+            self.found.add(WORDS)
+        after = [PROJECTION if weights.embedding_projection else WORDS]
+        after += [layer.output.name for layer in weights.layers]
+        before = [layer.qkv.name for layer in weights.layers]
+        for place, states in enumerate(self.states(ids)):
+            if _is_large(states):  # between two layers, both of which are to hold it
+                self.found.update(after[place : place + 1] + before[place : place + 1])
+
+    def _linear(self, linear: Linear, x: Array) -> Array:
+        y = super()._linear(linear, x)
+        if _is_large(x) or _is_large(y) or (linear.name.endswith("qkv") and self._scores_are_large(y)):
+            self.found.add(linear.name)
+        return y
+
+    def _scores_are_large(self, qkv: Array) -> bool:
+        """By the lengths of queries and keys, which bound their products."""
+        spec = self._spec
+        parts = qkv.reshape(len(qkv), 3, spec.heads, spec.head_size)
+        query, key = (np.linalg.norm(parts[:, part], axis=-1).max(axis=0) for part in (0, 1))
+        return bool((query * key).max() / math.sqrt(spec.head_size) > _ROOM)
+
+
+def _is_large(values: Array) -> bool:
+    return bool(np.abs(values).max() > _ROOM)

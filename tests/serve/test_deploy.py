@@ -1,0 +1,37 @@
+"""The files in ``deploy``: their commands are understood, and their limits fit those of the service."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from m3e_runtime.cli.serve import _parser
+from m3e_runtime.serve.open_files import _OTHERS
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def number(pattern, text):
+    return int(re.search(pattern, text, re.MULTILINE)[1])
+
+
+def test_the_unit_of_systemd():
+    unit = (DEPLOY / "m3e-serve.service").read_text(encoding="utf-8")
+    _, *arguments = shlex.split(re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1])
+    options = _parser().parse_args(arguments)
+    assert number(r"^TimeoutStopSec=(\d+)$", unit) > options.drain_delay + options.drain_timeout
+    assert number(r"^LimitNOFILE=(\d+)$", unit) >= 2 * options.max_connections + _OTHERS
+
+
+def test_the_example_for_kubernetes():
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8"))
+    pod = deployment["spec"]["template"]
+    assert service["spec"]["selector"] == pod["metadata"]["labels"]
+    (container,) = pod["spec"]["containers"]
+    options = _parser().parse_args(container["args"])
+    assert options.drain_delay > container["readinessProbe"]["periodSeconds"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] > options.drain_delay + options.drain_timeout
+    mounted = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert any(options.api_key_file.startswith(path) for path in mounted)

@@ -1,0 +1,90 @@
+"""Spans, as a collector of OpenTelemetry receives them."""
+
+import gzip
+import http.server
+import subprocess
+import sys
+import threading
+
+import httpx
+import pytest
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.fixture
+def collector(monkeypatch):
+    """What was received at the address that the exporter is told."""
+    proto = pytest.importorskip(
+        "opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="the extra `otel` is not installed"
+    )
+    received = []
+
+    class Collector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            received.append(proto.ExportTraceServiceRequest.FromString(body))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        yield received
+        server.shutdown()
+
+
+def attributes_of(span):
+    kinds = {each.key: each.value for each in span.attributes}
+    return {key: getattr(value, value.WhichOneof("value")) for key, value in kinds.items()}
+
+
+def test_a_span_for_each_request_below_the_callers(collector, start, encoder):
+    running = start(otel=True)
+    secret = "a text that nobody else may read"
+    with httpx.Client(base_url=running.url, headers={"traceparent": f"00-{TRACE}-{PARENT}-01"}) as client:
+        client.post("/embeddings", json={"input": [secret, "b"]})
+        client.post("/embed", json={"inputs": 5})
+        client.get("/health")
+    running.stop()
+    (request,) = collector
+    assert secret.encode() not in request.SerializeToString()
+    (resource,) = request.resource_spans
+    named = {each.key: each.value.string_value for each in resource.resource.attributes}
+    assert named["service.name"] == "m3e-serve"
+    good, bad = (span for scope in resource.scope_spans for span in scope.spans)
+    for span in (good, bad):
+        assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, PARENT)
+        assert span.start_time_unix_nano < span.end_time_unix_nano
+    assert good.name == "POST /v1/embeddings"
+    assert attributes_of(good) == {
+        "http.request.method": "POST",
+        "http.route": "/v1/embeddings",
+        "http.response.status_code": 200,
+        "m3e.model": "tiny",
+        "m3e.texts": 2,
+        "m3e.tokens": sum(len(encoder.tokenizer.encode(text)) for text in (secret, "b")),
+    }
+    assert attributes_of(bad)["http.response.status_code"] == 422
+
+
+def test_nothing_of_it_is_imported_unless_it_is_asked_for():
+    code = (
+        "import sys, m3e_runtime.serve.app; print([name for name in sys.modules if 'opentelemetry' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_missing_extra_says_what_to_install(bundle, monkeypatch, capsys):
+    from m3e_runtime.cli.serve import main
+
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    assert main([str(bundle), "--otel", "--port", "0"]) == 5
+    assert "m3e-runtime[otel]" in capsys.readouterr().err
