@@ -1,5 +1,7 @@
 """Export trained sentence-embedding checkpoints to bundles that prove their own fidelity."""
 
+from typing import TYPE_CHECKING, Any
+
 from m3e_export.errors import (
     BelowGateError,
     CheckpointError,
@@ -7,8 +9,11 @@ from m3e_export.errors import (
     UnsupportedModelError,
     UntrustedCheckpointError,
 )
-from m3e_export.exporter import export
+from m3e_export.extras import extra_packages
 from m3e_export.request import ExportRequest
+
+if TYPE_CHECKING:
+    from m3e_export.exporter import export
 
 __all__ = [
     "BelowGateError",
@@ -19,3 +24,13 @@ __all__ = [
     "UntrustedCheckpointError",
     "export",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the exporter only when asked for: it needs the extra ``export``."""
+    if name == "export":
+        with extra_packages():
+            from m3e_export.exporter import export
+
+        return export
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

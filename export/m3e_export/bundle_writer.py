@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors.numpy import save
 
 from m3e_export.checkpoint import BaseCheckpoint
-from m3e_export.checkpoint.pooling import Dense, dense_config, pooling_config, pooling_spec
+from m3e_export.checkpoint.head import HeadLayer, layer_config, layer_tensors, module_kind
+from m3e_export.checkpoint.pooling import pooling_config, pooling_spec
 from m3e_export.errors import OptionError, OutputError
 from m3e_export.folders import made_folder
 from m3e_runtime.bundle import sha256_of
@@ -99,9 +99,9 @@ def write_tokenizer(folder: Path, checkpoint: BaseCheckpoint) -> FileEntry:
 def write_companions(folder: Path, checkpoint: BaseCheckpoint) -> tuple[FileEntry, ...]:
     """Write the files that make the bundle a sentence-transformers / Optimum folder; return their entries."""
     files = [_write_json(folder / name, content) for name, content in _companions(checkpoint).items()]
-    if pooling_spec(checkpoint.layout.pooling).early is None:
+    if _has_modules(checkpoint):
         for place, layer in enumerate(checkpoint.dense, start=2):
-            files.append(_write_dense(folder / f"{place}_Dense", layer))
+            files += _write_layer(folder / f"{place}_{module_kind(layer)}", layer)
     return tuple(entry_of(folder, file) for file in files)
 
 
@@ -133,16 +133,17 @@ def _companions(checkpoint: BaseCheckpoint) -> dict[str, Any]:
 def _modules(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     """modules.json and what it lists; the encoder's pooler is a Dense module like any other.
 
-    Poolings of states before the last are in no module of sentence-transformers. There is no modules.json
-    then: better none, for which it warns and takes the mean, than one that says something wrong.
+    There is none where sentence-transformers cannot say the model, or computes it of states that a graph does
+    not give: better none, for which it warns and takes the mean, than one that says something wrong.
     """
     layout, spec = checkpoint.layout, pooling_spec(checkpoint.layout.pooling)
-    if spec.early is not None:
+    if not _has_modules(checkpoint):
         return {}
-    kinds = ["Transformer", "Pooling", *["Dense"] * len(checkpoint.dense), *["Normalize"] * layout.normalize]
+    layers = [module_kind(layer) for layer in checkpoint.dense]
+    kinds = ["Transformer", "Pooling", *layers, *["Normalize"] * layout.normalize]
     paths = [f"{place}_{kind}" if place else "" for place, kind in enumerate(kinds)]
     contents: list[Any] = [pooling_config(spec, checkpoint.hidden, layout.include_prompt)]
-    contents += [dense_config(layer) for layer in checkpoint.dense] + [{}] * layout.normalize
+    contents += [layer_config(layer) for layer in checkpoint.dense] + [{}] * layout.normalize
     return {
         "modules.json": [
             {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
@@ -152,12 +153,19 @@ def _modules(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     }
 
 
-def _write_dense(folder: Path, layer: Dense) -> Path:
+def _has_modules(checkpoint: BaseCheckpoint) -> bool:
+    """Whether what is pooled are the last states alone."""
+    return pooling_spec(checkpoint.layout.pooling).early is None and checkpoint.state_weights is None
+
+
+def _write_layer(folder: Path, layer: HeadLayer) -> list[Path]:
+    tensors = layer_tensors(layer)
+    if not tensors:
+        return []
     file = folder / "model.safetensors"
-    weight = np.ascontiguousarray(layer.weight.T)
     # The library's own writing to a file has errors of another kind than the system's.
-    file.write_bytes(save({"linear.weight": weight, "linear.bias": layer.bias}, metadata={"format": "pt"}))
-    return file
+    file.write_bytes(save(tensors, metadata={"format": "pt"}))
+    return [file]
 
 
 def _tokenizer_config(checkpoint: BaseCheckpoint) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m3e_export.checkpoint.pooling import POOLINGS
-from m3e_export.exporter import export
-from m3e_export.request import EXPORTERS, PRECISIONS, ExportRequest
-from m3e_export.targets import TARGETS
+from m3e_export.extras import extra_packages
+from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
 from m3e_runtime.file_names import shown
@@ -44,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
+    with extra_packages():
+        from m3e_export.exporter import export
     request = ExportRequest(
         checkpoint=options.checkpoint,
         output=options.output or default_output(options.checkpoint, _suffixes(options)),
@@ -65,6 +66,7 @@ def _command(options: argparse.Namespace) -> int:
         revision=options.revision,
         exporter=options.exporter,
         graph=options.graph,
+        route=options.route,
     )
     bundle = export(request)
     say(json.dumps(as_json(bundle), ensure_ascii=False) if options.json else report(bundle))
@@ -72,8 +74,9 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _suffixes(options: argparse.Namespace) -> list[str]:
-    """The precisions; a graph that is given has its own."""
-    return ["onnx"] if options.exporter == "given" else list(options.precision)
+    """The route, and the precisions; a graph that is given has its own."""
+    route = [] if options.route is None else [options.route]
+    return [*route, *(["onnx"] if options.exporter == "given" else options.precision)]
 
 
 def default_output(checkpoint: str, suffixes: Sequence[str]) -> Path:
@@ -147,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--target",
         nargs="+",
-        choices=tuple(TARGETS),
+        choices=TARGET_NAMES,
         default=[],
         help="native: weights for this package's own engine; cpu: a graph of ONNX Runtime's fused operators; "
         "portable: standard operators only; cuda: a graph of ONNX Runtime's fused operators for NVIDIA GPUs, "
@@ -187,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
         help="override the checkpoint's pooling; first_last_avg, last_avg and pooler are text2vec's, "
         "which no checkpoint says",
     )
+    add("--route", metavar="NAME", help="which route of a model with a Router, such as query")
     add(
         "--oracle",
         choices=("auto", "torch", "numpy"),

@@ -71,6 +71,7 @@ def _export_own(request: ExportRequest) -> Bundle:
         checkpoint = load_checkpoint(
             request.checkpoint,
             pooling=request.pooling,
+            route=request.route,
             max_length=request.max_length,
             revision=request.revision,
         )

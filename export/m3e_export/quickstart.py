@@ -16,7 +16,7 @@ import numpy as np
 
 from m3e_export.cli import as_json, default_output, report
 from m3e_export.errors import CheckpointError
-from m3e_export.exporter import export
+from m3e_export.extras import extra_packages
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(options: argparse.Namespace) -> int:
+    with extra_packages():
+        from m3e_export.exporter import export
     checkpoint = options.checkpoint or packaged_checkpoint()
     output = options.output or (
         default_output(checkpoint, options.precision) if options.checkpoint else Path("minilm-quickstart")

@@ -10,9 +10,11 @@ from m3e_export.checkpoint.layout import Pooling
 from m3e_export.oracle.choice import OracleName
 from m3e_runtime.trt import EngineOptions
 
-__all__ = ["EXPORTERS", "PRECISIONS", "ExportRequest", "ExporterName"]
+__all__ = ["EXPORTERS", "PRECISIONS", "TARGET_NAMES", "ExportRequest", "ExporterName"]
 
 PRECISIONS = ("fp32", "fp16", "int8")  # most precise first
+TARGET_NAMES = ("native", "cpu", "portable", "cuda", "cuda-packed", "tensorrt", "tensorrt-rtx")
+"""The keys of :data:`m3e_export.targets.TARGETS`, which cannot be imported without the extra ``export``."""
 
 ExporterName = Literal["own", "torch", "optimum", "given"]
 EXPORTERS: tuple[ExporterName, ...] = ("own", "torch", "optimum", "given")
@@ -41,3 +43,4 @@ class ExportRequest:
     revision: str | None = None
     exporter: ExporterName = "own"
     graph: str | None = None
+    route: str | None = None

@@ -153,7 +153,9 @@ def _save_graph(
     checkpoint: Checkpoint, plan: PrecisionPlan, dialect: type[Dialect], path: Path
 ) -> list[Path]:
     layout = checkpoint.layout
-    options = GraphOptions(layout.pooling, layout.normalize, checkpoint.dense, layout.include_prompt)
+    options = GraphOptions(
+        layout.pooling, layout.normalize, checkpoint.dense, layout.include_prompt, checkpoint.state_weights
+    )
     return save_model(build_model(checkpoint.spec, checkpoint.weights, plan, dialect, options), path)
 
 
@@ -207,6 +209,7 @@ class NativeTarget(Target):
             layout.normalize,
             path,
             checkpoint.dense,
+            checkpoint.state_weights,
         )
 
     def load(self, path: Path, threads: int) -> Backend:

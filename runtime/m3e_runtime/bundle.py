@@ -5,13 +5,14 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from m3e_runtime import git_lfs
+from m3e_runtime import arguments, git_lfs
 from m3e_runtime import manifest as schema
 from m3e_runtime.errors import BundleError, BundleIntegrityError
 from m3e_runtime.manifest import Artifact, FileEntry, Manifest
@@ -30,14 +31,15 @@ class Bundle:
     manifest: Manifest
 
     @staticmethod
-    def open(path: str | Path) -> Bundle:
+    def open(path: str | bytes | os.PathLike[str]) -> Bundle:
         """Read the manifest of the bundle in folder ``path``; no other file is opened yet.
 
         Raises:
             BundleError: no such folder, no manifest, or a manifest of another schema.
             BundleIntegrityError: the manifest names a file outside the folder.
+            OptionError: not a path.
         """
-        folder = Path(path)
+        folder = arguments.folder("path", path)
         manifest = _read_manifest(folder)
         bundle = Bundle(folder, manifest)
         for entry in bundle.entries():

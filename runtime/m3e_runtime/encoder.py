@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import islice
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime import outputs
+from m3e_runtime import forked, outputs  # noqa: F401 - `forked` is at work once it is imported
+from m3e_runtime.arguments import check_flag, check_text, id_arrays, whole_number
 from m3e_runtime.backends import Backend, Choice, native, open_best, run_all
+from m3e_runtime.backends.device import device_name
 from m3e_runtime.bundle import Bundle
+from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
 from m3e_runtime.planning import plan, plan_packed
@@ -22,14 +26,28 @@ from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
-__all__ = ["Encoder", "as_list"]
+__all__ = ["Encoder", "as_list", "named_prompt"]
 
 WINDOW = 8192
 """Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
 
 
+_EVERYWHERE = ("query", "document")
+"""Names of prompts that sentence-transformers gives every model since version 5."""
+
+MOST_THREADS = 1024
+"""The native engine takes no more."""
+
+_PIECE_TEXTS = 1024
+_PIECE_CHARACTERS = 1 << 19
+"""Tokenized in one call, which a signal cannot interrupt: some tenths of a second."""
+
+
 class Encoder:
     """A loaded bundle. One encoder serves many threads; results do not depend on who else calls it.
+
+    A pickle holds the bundle's path and the options of :meth:`load`: another process loads it for itself.
+    Copies share the engine. A child of ``fork()`` may go on with its parent's encoder, except on a GPU.
 
     Example:
         >>> from m3e_runtime import Encoder
@@ -38,19 +56,27 @@ class Encoder:
         (2, 768)
     """
 
-    def __init__(self, bundle: Bundle, choice: Choice, tokenizer: TextTokenizer, backend: Backend) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        choice: Choice,
+        tokenizer: TextTokenizer,
+        backend: Backend,
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.bundle = bundle
         self.artifact = choice.artifact
         self.tokenizer = tokenizer
         self._choice = choice
         self._backend = backend
         self._manifest = bundle.manifest
+        self._origin = os.path.abspath(bundle.path), dict(options)
 
     @staticmethod
     def load(
-        path: str | Path,
+        path: str | bytes | os.PathLike[str],
         *,
-        device: str = "auto",
+        device: Any = "auto",
         artifact: str | None = None,
         backend: str | None = None,
         threads: int | None = None,
@@ -63,6 +89,7 @@ class Encoder:
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` (any engine on that GPU), ``"tensorrt"``, or
                 ``"auto"``: a GPU if the bundle has an artifact for one and it can run here, else the CPU.
                 ``info["why"]`` tells the reason; a GPU that was asked for is never replaced by the CPU.
+                None is ``"auto"``, a number that GPU, and a ``torch.device`` what it says.
             artifact: name of the artifact to run, by default the fastest one for the device.
             backend: ``"native"``, ``"onnxruntime"``, ``"tensorrt"``, ``"onnxruntime-tensorrt"`` or
                 ``"onnxruntime-tensorrt-rtx"`` to force an engine.
@@ -75,16 +102,44 @@ class Encoder:
             EngineMissingError: no engine is installed for it, or there is no such GPU.
             EngineBuildError: TensorRT has to build an engine for this GPU, and cannot.
             EngineRunError: the GPU has not enough memory.
-            OptionError: unknown device, backend or artifact, or threads below one.
+            OptionError: unknown device, backend or artifact, threads below one, or an argument of another
+                type.
         """
-        if threads is not None and threads < 1:
-            raise OptionError(f"threads={threads}: at least one thread is needed.")
+        if threads is not None:
+            threads = whole_number("threads", threads, 1, MOST_THREADS)
+        check_text("artifact", artifact)
+        check_text("backend", backend)
+        check_flag("verify", verify)
+        device = device_name(device)
         bundle = Bundle.open(path)
         chosen, engine = open_best(bundle, device, artifact, backend, threads or available_threads(), verify)
         spec = bundle.manifest.tokenization
         file = bundle.verify(spec.file) if verify else bundle.resolve(spec.file)
         tokenizer = TextTokenizer.from_file(file, spec.max_length)
-        return Encoder(bundle, chosen, tokenizer, engine)
+        options = {
+            "device": device,
+            "artifact": artifact,
+            "backend": backend,
+            "threads": threads,
+            "verify": verify,
+        }
+        return Encoder(bundle, chosen, tokenizer, engine, options)
+
+    def __repr__(self) -> str:
+        device = self._choice.gpu.name if self._choice.gpu else "cpu"
+        return (
+            f"<Encoder {self._origin[0]!r}: {self.artifact.name} on {device}, "
+            f"{self._backend.threads} threads, {self.dimension} dimensions>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_again, (*self._origin, self.max_seq_length)
+
+    def __copy__(self) -> Encoder:
+        return Encoder(self.bundle, self._choice, self.tokenizer, self._backend, self._origin[1])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
+        return copy(self)  # nothing that it shares is ever changed
 
     @property
     def dimension(self) -> int:
@@ -134,9 +189,9 @@ class Encoder:
 
     def encode(
         self,
-        sentences: str | Sequence[str],
+        sentences: str | Iterable[str],
         prompt_name: str | None = None,
-        prompt: str | Sequence[str] | None = None,
+        prompt: str | Iterable[str] | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         precision: OutputPrecision = "float32",
@@ -149,7 +204,7 @@ class Encoder:
         Parameter names and meanings are those of ``SentenceTransformer.encode``.
 
         Args:
-            sentences: a text, or a sequence of texts.
+            sentences: a text, or texts in a list, a column of a data frame, an array or a generator.
             prompt_name: name of a prompt of the checkpoint, put before each text.
             prompt: a prompt given directly, or one for each text; wins over ``prompt_name``. Nothing is put
                 between the two: uniem, for one, ends instructions with a line feed. Whether a prompt's tokens
@@ -160,18 +215,20 @@ class Encoder:
                 see :func:`m3e_runtime.outputs.quantize_embeddings`.
             normalize_embeddings: scale each vector to unit length.
             truncate_dim: keep only this many leading dimensions.
-            ranges: ``[2, dimension]`` for int8 and uint8, by default from these texts.
+            ranges: ``[2, dimension]`` for int8 and uint8, by default from these texts, of which there must
+                then be several.
 
         Returns:
             ``[dimension]`` for a string, ``[n, dimension]`` for a sequence, in the order given.
 
         Raises:
-            InvalidTextError: something else than a string, or a lone surrogate.
-            OptionError: an unknown precision or prompt, more or fewer prompts than texts, or a size out of
-                range.
+            InvalidTextError: something else than a string, a lone surrogate, or a container without an order.
+            OptionError: an unknown precision or prompt, more or fewer prompts than texts, a size out of
+                range, or an argument of another type.
         """
         prompts = self._prompts(prompt_name, prompt)
         self.check_options(precision, truncate_dim, batch_size)
+        check_flag("normalize_embeddings", normalize_embeddings)
         if isinstance(sentences, str):
             vectors = self._encode_one(sentences, prompts)
             finished = outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)
@@ -184,7 +241,11 @@ class Encoder:
             for start in range(0, len(texts), WINDOW):
                 part = slice(start, start + WINDOW)
                 some = each if isinstance(each, str) else each[part]
-                self._encode_into(vectors[part], texts[part], some, batch_size, bar)
+                try:
+                    self._encode_into(vectors[part], texts[part], some, batch_size, bar)
+                except InvalidTextError:
+                    self.tokenizer.encode_batch(_joined(each, texts))  # names the text by its place among all
+                    raise
         return outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)
 
     def encode_iter(
@@ -219,16 +280,17 @@ class Encoder:
             InvalidTextError: something else than a string, or a lone surrogate.
             OptionError: as :meth:`encode`, and int8 or uint8 without ``ranges``.
         """
+        texts = as_iterator(sentences)
         prompts = self._prompts(prompt_name, prompt)
         self.check_options(precision, truncate_dim, batch_size)
-        if window < 1:
-            raise OptionError(f"window={window}: at least one text must be read ahead.")
+        check_flag("normalize_embeddings", normalize_embeddings)
+        window = whole_number("window", window, 1, why=": so many texts are read ahead")
         if precision in ("int8", "uint8") and ranges is None:
             raise OptionError(f"precision={precision!r} in a stream needs ranges, float32 [2, dimension].")
         return self._stream(
-            iter(sentences),
+            texts,
             window,
-            prompts if isinstance(prompts, str) else iter(prompts),
+            prompts if isinstance(prompts, str) else as_iterator(prompts),
             batch_size,
             (truncate_dim, normalize_embeddings, precision, ranges),
         )
@@ -248,7 +310,11 @@ class Encoder:
 
         Yields:
             Positions (int64 ``[m]``) of the texts of a batch, and their vectors, float32 ``[m, dimension]``.
+
+        Raises:
+            OptionError: ids that are no whole numbers of 32 bits in a row.
         """
+        token_ids = id_arrays("token_ids", token_ids)
         if len(token_ids) == 1:
             yield np.zeros(1, dtype=np.int64), self._backend.run(token_ids, prompt_lengths)
             return
@@ -276,15 +342,14 @@ class Encoder:
 
         Returns:
             float32 ``[n, m]``.
+
+        Raises:
+            OptionError: vectors of different dimensions, or something else than vectors.
         """
-        return outputs.similarity(
-            np.atleast_2d(np.asarray(a, dtype=np.float32)),
-            np.atleast_2d(np.asarray(b, dtype=np.float32)),
-            self._manifest.similarity,
-        )
+        return outputs.similarity(*outputs.comparable(a, b), self._manifest.similarity)
 
     def close(self) -> None:
-        """Give a GPU's memory back now, and not when the encoder is collected. It cannot encode any more."""
+        """Give its memory back now, and not when the encoder is collected. It cannot encode any more."""
         close = getattr(self._backend, "close", None)
         if close is not None:
             close()
@@ -319,12 +384,18 @@ class Encoder:
         batch_size: int | None,
         bar: Any,
     ) -> None:
-        token_ids = self.tokenizer.encode_batch(_joined(prompts, texts))
+        token_ids = self._tokenized(_joined(prompts, texts))
         left_out = self.prompt_lengths([prompts] * len(texts) if isinstance(prompts, str) else prompts)
         for indices, found in self.run(token_ids, batch_size, left_out):
             vectors[indices] = found
             if bar is not None:
                 bar.update(len(indices))
+
+    def _tokenized(self, texts: list[str]) -> list[TokenIds]:
+        token_ids: list[TokenIds] = []
+        for piece in _pieces(texts):
+            token_ids += self.tokenizer.encode_batch(piece)
+        return token_ids
 
     def _batches(
         self, lengths: npt.NDArray[np.int64], batch_size: int | None
@@ -348,16 +419,14 @@ class Encoder:
         Raises:
             OptionError: no prompt of that name.
         """
+        check_text("prompt_name", prompt_name)
+        check_text("prompt", prompt)
         if prompt is not None:
             return prompt
         name = prompt_name if prompt_name is not None else self._manifest.default_prompt_name
         if name is None:
             return ""
-        try:
-            return self._manifest.prompts[name]
-        except KeyError:
-            known = ", ".join(sorted(self._manifest.prompts)) or "none"
-            raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.") from None
+        return named_prompt(self._manifest.prompts, name)
 
     def check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None = None) -> None:
         """Check what :meth:`encode` is asked for before anything is computed.
@@ -369,28 +438,45 @@ class Encoder:
             raise OptionError(
                 f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}."
             )
-        if truncate_dim is not None and not 1 <= truncate_dim <= self.dimension:
-            raise OptionError(f"truncate_dim={truncate_dim} is not between 1 and {self.dimension}.")
-        if batch_size is not None and batch_size < 1:
-            raise OptionError(f"batch_size={batch_size}: at least one text must fit in a batch.")
+        if truncate_dim is not None:
+            whole_number("truncate_dim", truncate_dim, 1, self.dimension)
+        if batch_size is not None:
+            whole_number("batch_size", batch_size, 1, why=": so many texts run together")
 
 
-def as_list(sentences: Iterable[str], what: str = "text") -> list[str]:
-    """The texts, or ``what`` else they are, as a list.
+def named_prompt(prompts: Mapping[str, str], name: str) -> str:
+    """The prompt called ``name``. Every model has ``query`` and ``document``, which may be empty.
 
     Raises:
-        InvalidTextError: not a sequence of strings.
+        OptionError: there is none.
     """
-    if isinstance(sentences, (bytes, bytearray, os.PathLike)) or not isinstance(sentences, Iterable):
-        raise InvalidTextError(f"{type(sentences).__name__} given; pass a string or a list of strings.")
-    texts = list(sentences)
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            pair = ", and instructions as prompt=[…]" if isinstance(text, (list, tuple)) else ""
-            raise InvalidTextError(
-                f"{what} {index} is {type(text).__name__}, not str; pass a string or a list of strings{pair}."
-            )
-    return texts
+    if name in prompts:
+        return prompts[name]
+    if name in _EVERYWHERE:
+        return ""
+    known = ", ".join(sorted(prompts)) or "none"
+    raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.")
+
+
+def _load_again(path: str, options: dict[str, Any], max_length: int) -> Encoder:
+    """The encoder that a pickle stands for; its texts may have been cut shorter than the bundle's."""
+    encoder = Encoder.load(path, **options)
+    encoder.tokenizer = encoder.tokenizer.limited(max_length)
+    return encoder
+
+
+def _pieces(texts: list[str]) -> Iterator[list[str]]:
+    """``texts`` in parts of bounded size."""
+    piece: list[str] = []
+    characters = 0
+    for text in texts:
+        piece.append(text)
+        characters += len(text) if isinstance(text, str) else 0
+        if characters >= _PIECE_CHARACTERS or len(piece) == _PIECE_TEXTS:
+            yield piece
+            piece, characters = [], 0
+    if piece:
+        yield piece
 
 
 def _one_for_each(prompts: Iterable[str], texts: list[str]) -> list[str]:

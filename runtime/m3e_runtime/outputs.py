@@ -6,19 +6,34 @@ The conventions (parameter names, ranges, packing) are those of sentence-transfo
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.arguments import float_array
 from m3e_runtime.errors import OptionError
 
-__all__ = ["OUTPUT_PRECISIONS", "OutputPrecision", "finish", "normalize", "quantize_embeddings", "similarity"]
+__all__ = [
+    "OUTPUT_PRECISIONS",
+    "OutputPrecision",
+    "comparable",
+    "finish",
+    "normalize",
+    "quantize_embeddings",
+    "similarity",
+]
+
+logger = logging.getLogger(__name__)
 
 OutputPrecision = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
 OUTPUT_PRECISIONS: tuple[str, ...] = get_args(OutputPrecision)
 
 _TINY = 1e-12  # torch.nn.functional.normalize's eps
+
+FEW_FOR_RANGES = 100
+"""Ranges of fewer vectors are told of in the log: sentence-transformers' own bound."""
 
 Vectors = npt.NDArray[np.float32]
 
@@ -56,14 +71,18 @@ def quantize_embeddings(
             each dimension. ``binary``/``ubinary``: one bit a dimension, set where the value is positive,
             eight to a byte, the first dimension in the highest bit; ``binary`` subtracts 128.
         ranges: float32 ``[2, d]``, minimum and maximum of each dimension for int8 and uint8. Without it
-            they are taken from ``vectors``, so codes of different calls are not comparable.
+            they are taken from ``vectors``, so codes of different calls are not comparable. One vector alone
+            has no range: its codes would be the same whatever it is.
 
     Returns:
         ``[n, d]`` (float32, float16, int8, uint8) or ``[n, ceil(d / 8)]`` (binary: int8, ubinary: uint8).
 
     Raises:
-        OptionError: unknown precision, or ranges of another shape.
+        OptionError: unknown precision, ranges of another shape, or one vector without ranges.
     """
+    vectors = float_array("vectors", vectors)
+    if vectors.ndim not in (1, 2):
+        raise OptionError(f"vectors must have shape [n, dimension], not {vectors.shape}.")
     if precision == "float32":
         return vectors
     if precision == "float16":
@@ -72,23 +91,60 @@ def quantize_embeddings(
         bits = np.packbits(vectors > 0, axis=-1)
         return bits if precision == "ubinary" else (bits.astype(np.int16) - 128).astype(np.int8)
     if precision in ("int8", "uint8"):
-        codes = _scale_to_bytes(vectors, ranges)
+        codes = _scale_to_bytes(vectors, precision, ranges)
         return codes.astype(np.uint8) if precision == "uint8" else (codes - 128).astype(np.int8)
     raise OptionError(f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}.")
 
 
-def _scale_to_bytes(vectors: Vectors, ranges: npt.NDArray[np.float32] | None) -> Vectors:
-    if ranges is None:
-        if not len(vectors):
-            return vectors
-        ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)])
-    if ranges.shape != (2, vectors.shape[1]):
-        raise OptionError(f"ranges must have shape (2, {vectors.shape[1]}), not {ranges.shape}.")
-    low, high = ranges
+def _scale_to_bytes(vectors: Vectors, precision: str, ranges: Any) -> Vectors:
+    if ranges is None and not len(vectors):
+        return vectors
+    low, high = _own_ranges(vectors, precision) if ranges is None else _given_ranges(vectors, ranges)
     step = (high - low) / 255
     step = np.where(step > 0, step, 1.0)
     codes: Vectors = np.clip(np.floor((vectors - low) / step), 0, 255)
     return codes
+
+
+def _own_ranges(vectors: Vectors, precision: str) -> Vectors:
+    if vectors.ndim == 1 or len(vectors) == 1:
+        raise OptionError(
+            f"precision={precision!r} of one vector needs ranges, float32 [2, dimension]: the minimum and "
+            "maximum of each dimension over many texts like it."
+        )
+    if len(vectors) < FEW_FOR_RANGES:
+        logger.warning(
+            "%s codes are scaled to the ranges of %d vectors; pass ranges of more.", precision, len(vectors)
+        )
+    return np.stack([vectors.min(axis=0), vectors.max(axis=0)])
+
+
+def _given_ranges(vectors: Vectors, ranges: Any) -> Vectors:
+    given = float_array("ranges", ranges)
+    if given.shape != (2, vectors.shape[-1]):
+        raise OptionError(f"ranges must have shape (2, {vectors.shape[-1]}), not {given.shape}.")
+    if not np.isfinite(given).all():
+        raise OptionError("ranges hold NaN or infinity.")
+    return given
+
+
+def comparable(a: Any, b: Any) -> tuple[Vectors, Vectors]:
+    """What :func:`similarity` takes, of vectors ``[d]`` or ``[n, d]`` and ``[d]`` or ``[m, d]``.
+
+    Raises:
+        OptionError: they differ in dimension, or are something else.
+    """
+    first, second = (np.atleast_2d(float_array("vectors", each)) for each in (a, b))
+    if first.ndim != 2 or second.ndim != 2:
+        raise OptionError(
+            f"vectors have shape [dimension] or [n, dimension], not {first.shape} and {second.shape}."
+        )
+    if first.shape[1] != second.shape[1]:
+        raise OptionError(
+            f"vectors of {first.shape[1]} and of {second.shape[1]} dimensions cannot be compared; "
+            "encode both with the same truncate_dim."
+        )
+    return first, second
 
 
 def similarity(a: Vectors, b: Vectors, function: str) -> Vectors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from tokenizers import Encoding, Tokenizer
 
 from m3e_runtime.errors import BundleError, InvalidTextError, TextTooLongError
 from m3e_runtime.long_texts import Shortener, Splits
+from m3e_runtime.under_way import under_way
 
 __all__ = ["TextTokenizer"]
 
@@ -34,7 +36,7 @@ class TextTokenizer:
             BundleError: the file is not a tokenizer.
         """
         try:
-            tokenizer = Tokenizer.from_file(str(path))
+            tokenizer = Tokenizer.from_buffer(path.read_bytes())  # its from_file takes names in UTF-8 only
         except Exception as error:  # the library raises a bare Exception
             raise BundleError(f"{path}: not a tokenizer.json ({error}).") from error
         return TextTokenizer.wrap(tokenizer, max_length)
@@ -45,6 +47,12 @@ class TextTokenizer:
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length)
         return TextTokenizer(tokenizer, max_length)
+
+    def limited(self, max_length: int) -> TextTokenizer:
+        """One that cuts texts at ``max_length`` tokens; this one stays as it is."""
+        if max_length == self.max_length:
+            return self
+        return TextTokenizer.wrap(deepcopy(self.tokenizer), max_length)
 
     def encode(self, text: str, truncate: bool = True) -> TokenIds:
         """Token ids of one text with special tokens, int32 ``[length]``, length ≤ ``max_length``.
@@ -109,6 +117,7 @@ class TextTokenizer:
         ids = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
         return ids, [bool(encoding.overflowing) for encoding in encodings]
 
+    @under_way()
     def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
         try:
             encodings: list[Encoding] = self.tokenizer.encode_batch_fast(self._shortened(texts))

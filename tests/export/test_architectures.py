@@ -106,6 +106,10 @@ def test_every_artifact_gives_sentence_transformers_vectors(
         ("distilbert", {"activation": "relu"}),
         ("mpnet", {"hidden_act": "gelu_new"}),
         ("albert", {"hidden_act": "gelu"}),
+        ("bert", {"hidden_act": "gelu_fast", "position_embedding_type": None}),
+        ("roberta", {"hidden_act": "quick_gelu"}),
+        ("bert", {"hidden_act": "silu"}),
+        ("distilbert", {"activation": "swish"}),
     ],
 )
 def test_other_activations(family, changes, tmp_path, few_texts, some_texts, sentence_transformer):
@@ -176,7 +180,8 @@ def test_robertas_positions_begin_after_the_padding_id(pad, tmp_path):
     )
     assert checkpoint.pad_token_id == pad
     assert checkpoint.max_length == checkpoint.spec.max_positions == 130 - pad - 1
-    assert checkpoint.weights.position_embeddings.shape == (130 - pad - 1, 64)
+    # And before them the row of padding that a text has.
+    assert checkpoint.weights.position_embeddings.shape == (130 - pad, 64)
 
 
 def test_an_absent_padding_id_is_the_familys(tmp_path):
@@ -217,16 +222,16 @@ def test_mpnets_positions_begin_after_a_padding_id_of_one_though_the_config_is_s
 @pytest.mark.parametrize(
     ("family", "changes", "named"),
     [
-        ("roberta", {"hidden_act": "silu"}, "silu"),
+        ("roberta", {"hidden_act": "mish"}, "mish"),
         ("roberta", {"position_embedding_type": "relative_key"}, "relative_key"),
         ("roberta", {"is_decoder": True}, "is_decoder"),
         ("xlm-roberta", {"add_cross_attention": True}, "add_cross_attention"),
         ("ernie", {"hidden_act": "tanh"}, "tanh"),
         ("ernie", {"use_task_id": "yes"}, "use_task_id"),
         ("distilbert", {"activation": "mish"}, "mish"),
-        ("albert", {"hidden_act": "swish"}, "swish"),
+        ("albert", {"hidden_act": "relu2"}, "relu2"),
         ("albert", {"position_embedding_type": "relative_key"}, "relative_key"),
-        ("mpnet", {"hidden_act": "silu"}, "silu"),
+        ("mpnet", {"hidden_act": "selu"}, "selu"),
         ("mpnet", {"relative_attention_num_buckets": 64}, "relative_attention_num_buckets 64"),
         ("mpnet", {"pad_token_id": 0}, "pad_token_id 0"),
         (

@@ -207,7 +207,10 @@ def test_the_packed_graph_itself_gives_its_twins_vectors(name, request, texts, t
 
 
 @pytest.mark.parametrize("dialect", [CudaDialect, CudaPackedDialect])
-@pytest.mark.parametrize(("activation", "operator"), [("gelu_tanh", "FastGelu"), ("relu", "Relu")])
+@pytest.mark.parametrize(
+    ("activation", "operator"),
+    [("gelu_tanh", "FastGelu"), ("quick_gelu", "QuickGelu"), ("relu", "Relu"), ("silu", "QuickGelu")],
+)
 def test_each_activation_has_an_operator_of_its_own(dialect, activation, operator, tiny, texts, tmp_path):
     spec = dataclasses.replace(tiny.spec, activation=activation)
     plan, options = PLANS["fp32"], GraphOptions("mean", normalize=False)

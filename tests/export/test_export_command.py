@@ -10,6 +10,8 @@ import pytest
 
 from m3e_export import exporter, fidelity
 from m3e_export.cli import default_output, main
+from m3e_export.request import TARGET_NAMES
+from m3e_export.targets import TARGETS
 from m3e_runtime import Bundle
 from m3e_runtime.backends.choice import CPU_BACKENDS
 from m3e_runtime.manifest import GateThresholds
@@ -283,3 +285,7 @@ def test_the_default_output_of_the_current_folder_has_its_name(here, tmp_path, m
     (tmp_path / "finetune").mkdir()
     monkeypatch.chdir(tmp_path / "finetune")
     assert default_output(here, ["fp32"]) == Path("finetune-fp32")
+
+
+def test_the_command_knows_every_target():
+    assert tuple(TARGETS) == TARGET_NAMES

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from m3e_export.architectures.settings import ACTIVATION_NAMES
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.oracle import load_oracle
 from m3e_export.oracle.numpy_forward import ACTIVATIONS
@@ -30,12 +31,12 @@ def test_the_numpy_oracle_gives_sentence_transformers_vectors_in_the_shape_of_m3
     )
 
 
-@pytest.mark.parametrize("name", ["gelu", "gelu_new", "relu"])
+@pytest.mark.parametrize("name", sorted(ACTIVATION_NAMES))
 def test_activations_are_transformers(name):
     import torch
     from transformers.activations import ACT2FN
 
-    ours = ACTIVATIONS[{"gelu_new": "gelu_tanh"}.get(name, name)]
+    ours = ACTIVATIONS[ACTIVATION_NAMES[name]]
     x = np.concatenate([np.linspace(-40, 40, 200_001), [0.0, -0.0, 1e-30, -1e-30, 1e4]]).astype(np.float32)
     expected = ACT2FN[name](torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(ours(x), expected, atol=2e-6, rtol=1e-6)

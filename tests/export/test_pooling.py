@@ -132,7 +132,12 @@ def engine_vectors(checkpoint, name, tmp_path, together):
         backend = NativeCpu(file, 2)
     else:
         dialect = DIALECTS[name].reference or DIALECTS[name]
-        options = GraphOptions(checkpoint.layout.pooling, checkpoint.layout.normalize, checkpoint.dense)
+        options = GraphOptions(
+            checkpoint.layout.pooling,
+            checkpoint.layout.normalize,
+            checkpoint.dense,
+            state_weights=checkpoint.state_weights,
+        )
         plan = float_plan("fp32")
         save_model(build_model(checkpoint.spec, checkpoint.weights, plan, dialect, options), file)
         backend = OnnxRuntimeCpu(file, 2)
@@ -271,6 +276,9 @@ DENSE = {
     "tanh without bias": [(40, "torch.nn.modules.activation.Tanh", False)],
     "identity": [(40, "torch.nn.modules.linear.Identity", True)],
     "wider": [(100, "torch.nn.modules.linear.Identity", False)],
+    "relu": [(40, "torch.nn.modules.activation.ReLU", True)],
+    "gelu": [(40, "torch.nn.modules.activation.GELU", True)],
+    "silu and sigmoid": [(40, "torch.nn.SiLU", True), (30, "torch.nn.modules.activation.Sigmoid", True)],
     "two": [(50, "torch.nn.modules.activation.Tanh", True), (23, "torch.nn.modules.linear.Identity", True)],
 }
 
@@ -506,7 +514,7 @@ HOSTILE = "os.system"
     [
         ({"activation_function": "my_package.Swish"}, "my_package.Swish"),
         ({"activation_function": HOSTILE}, HOSTILE),
-        ({"activation_function": "torch.nn.modules.activation.ReLU"}, "ReLU"),
+        ({"activation_function": "torch.nn.modules.activation.Softmax"}, "Softmax"),
         ({"activation_function": ["tanh"]}, "tanh"),
         ({"use_residual": True}, "use_residual"),
         ({"module_input_name": "token_embeddings"}, "module_input_name"),
@@ -555,8 +563,10 @@ def test_dense_without_a_tensor_is_refused(lacking, variant):
     [
         ["Transformer", "Dense"],
         ["Transformer", "Dense", "Pooling"],
-        ["Transformer", "Pooling", "Normalize", "Dense"],
-        ["Transformer", "Pooling", "Dense", "Normalize", "Normalize"],
+        ["Transformer", "Dropout", "Pooling"],
+        ["Transformer", "WeightedLayerPooling"],
+        ["Transformer", "Pooling", "WeightedLayerPooling"],
+        ["Transformer", "Pooling", "Pooling"],
     ],
 )
 def test_other_orders_of_modules_are_refused(kinds, variant):

@@ -364,7 +364,7 @@ def test_a_graph_that_is_a_git_lfs_pointer_says_to_pull(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_peft_adapter_is_refused_with_the_name_of_its_base(alone, checkpoint, refused):
+def test_a_peft_adapter_needs_its_base_and_no_weights_beside_it(alone, checkpoint, refused):
     write_json(
         checkpoint / "adapter_config.json",
         {"peft_type": "LORA", "base_model_name_or_path": "moka-ai/m3e-base"},
@@ -372,9 +372,7 @@ def test_a_peft_adapter_is_refused_with_the_name_of_its_base(alone, checkpoint, 
     if alone:
         for name in ("config.json", "modules.json", "model.safetensors"):
             (checkpoint / name).unlink()
-    message = refused(checkpoint, UnsupportedModelError)
-    for part in ("PEFT", "LORA", "moka-ai/m3e-base", "merge_and_unload"):
-        assert part in message
+    assert ("moka-ai/m3e-base" if alone else "adapter_config.json") in refused(checkpoint)
 
 
 def test_a_trainers_output_folder_names_the_checkpoints_below(tmp_path, refused):
@@ -436,13 +434,15 @@ def test_weights_of_another_framework_are_named(checkpoint, refused):
 
 @pytest.mark.parametrize("oracle", ["numpy", "torch"])
 def test_json_with_a_byte_order_mark_is_read(oracle, checkpoint, tmp_path):
+    """By the original libraries, too, which are given a copy without the mark."""
     if oracle == "torch":
-        pytest.importorskip("transformers", reason="the oracle is its model")
+        pytest.importorskip("sentence_transformers")
     files = list(checkpoint.rglob("*.json"))
     assert len(files) >= 4
     for file in files:
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     gate = tmp_path / "gate.txt"
     gate.write_text("\ufeff" + "\n".join(f"text {number}" for number in range(20)), encoding="utf-8")
-    bundle = export(ExportRequest(str(checkpoint), tmp_path / "bundle", gate=str(gate), oracle=oracle))
+    request = ExportRequest(str(checkpoint), tmp_path / "bundle", gate=str(gate), oracle=oracle)
+    bundle = export(request)
     assert bundle.manifest.golden.texts[0] == "text 0"

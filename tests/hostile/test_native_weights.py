@@ -133,6 +133,8 @@ CHANGES = {
     "vocabulary larger": metadata("vocabulary", "2001"),
     "vocabulary huge": metadata("vocabulary", "67108864"),
     "positions larger": metadata("positions", "1000000"),
+    "padding without a row": metadata("padding", "0"),
+    "padding not a number": metadata("padding", "one"),
     "intermediate other": metadata("intermediate", "192"),
     "no pooling": metadata("pooling", None),
     "pooling unknown": metadata("pooling", "median"),
@@ -147,7 +149,11 @@ CHANGES = {
     "dense without tensors": metadata("dense", "40:tanh"),
     "dense empty": metadata("dense", ""),
     "dense without activation": metadata("dense", "40"),
-    "dense with another activation": metadata("dense", "40:relu"),
+    "dense with another activation": metadata("dense", "40:softmax"),
+    "layer normalization without tensors": metadata("dense", "64:layer_norm"),
+    "unit length of another width": metadata("dense", "40:unit_length"),
+    "states weighted without tensors": metadata("states", "weighted"),
+    "states in another way": metadata("states", "mixed"),
     "dense with a third part": metadata("dense", "40:tanh:1"),
     "normalize unknown": metadata("normalize", "maybe"),
     "eps not a number": metadata("norm_eps", "x"),
@@ -287,6 +293,40 @@ def test_another_pooling_of_the_same_weights_gives_what_it_says(tmp_path, good, 
     vectors = load(tmp_path, joined(*metadata("pooling", pooling)(*split(good))))
     assert vectors.shape == (1, 64 * (1 + pooling.count("+")))
     assert np.isfinite(vectors).all()
+
+
+@pytest.fixture(scope="module")
+def good_padded(tmp_path_factory) -> bytes:
+    """Weights of RoBERTa: a row of the position table is padding's."""
+    folder = make_family(tmp_path_factory.mktemp("padded") / "model", "roberta")
+    checkpoint, file = load_checkpoint(str(folder)), folder / "weights"
+    save_native(checkpoint.spec, checkpoint.weights, float_plan("fp32"), "mean", False, file)
+    return file.read_bytes()
+
+
+def test_the_untouched_file_with_padding_loads(tmp_path, good_padded):
+    header = split(good_padded)[0]
+    assert header["__metadata__"]["padding"] == "1"
+    assert header["position_embeddings"]["shape"] == [int(header["__metadata__"]["positions"]) + 1, 64]
+    assert np.isfinite(load(tmp_path, good_padded)).all()
+
+
+PADDED_CHANGES = {
+    "no padding": metadata("padding", None),
+    "padding empty": metadata("padding", ""),
+    "padding negative": metadata("padding", "-1"),
+    "padding beyond the vocabulary": metadata("padding", "2000"),
+    "padding endless": metadata("padding", "9" * 1000),
+    "one position more": metadata("positions", "129"),
+    "no row of padding": tensor("position_embeddings", shape=[128, 64]),
+}
+
+
+@pytest.mark.parametrize("name", PADDED_CHANGES)
+def test_changed_headers_with_padding(tmp_path, good_padded, name):
+    content = joined(*PADDED_CHANGES[name](*split(good_padded)))
+    with pytest.raises(BundleError, match="native engine cannot load it"):
+        load(tmp_path, content)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -55,6 +56,36 @@ def test_a_stored_collection_makes_the_function_again(bundle, documents, query, 
     assert stored.get_config() == function.get_config()
 
 
+def other_weights(bundle, folder):
+    """A bundle of equal dimension whose vectors mean something else."""
+    shutil.copytree(bundle, folder)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["source"] |= {"weights_sha256": "0" * 64, "id": "another"}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+def test_a_stored_collection_refuses_other_weights(bundle, documents, query, tmp_path, monkeypatch):
+    settings = chromadb.Settings(anonymized_telemetry=False)
+    client = chromadb.PersistentClient(str(tmp_path / "database"), settings)
+    moving = shutil.copytree(bundle, tmp_path / "moving")
+    monkeypatch.chdir(tmp_path)
+    collection = client.create_collection("faq", embedding_function=M3EEmbeddingFunction("moving"))
+    collection.add(ids=["a", "b"], documents=documents[:2])
+    monkeypatch.chdir(bundle)  # the path was relative to another folder
+    assert client.get_collection("faq").query(query_texts=[query], n_results=1)["ids"] == [["a"]]
+    shutil.rmtree(moving)
+    other_weights(bundle, moving)
+    with pytest.raises(BundleError, match=r"other weights \(another\)"):
+        client.get_collection("faq").query(query_texts=[query], n_results=1)
+
+
+def test_collections_that_stored_no_weights_open(bundle, query, encoder, same):
+    config = M3EEmbeddingFunction(bundle).get_config()
+    del config["weights_sha256"]
+    same(M3EEmbeddingFunction.build_from_config(config).embed_query([query]), encoder.encode([query]))
+
+
 def test_configuration(bundle):
     assert known_embedding_functions["m3e"] is M3EEmbeddingFunction
     function = M3EEmbeddingFunction(bundle, device="cpu", threads=2)
@@ -73,6 +104,10 @@ def test_configuration_update(bundle):
     function = M3EEmbeddingFunction(bundle)
     config = function.get_config()
     function.validate_config_update(config, {**config, "bundle": "moved", "device": "cuda"})
+    older = {name: value for name, value in config.items() if name != "weights_sha256"}
+    function.validate_config_update(older, config)
+    with pytest.raises(ValueError, match="weights_sha256: cannot be changed"):
+        function.validate_config_update(config, {**config, "weights_sha256": "0" * 64})
     with pytest.raises(ValueError, match="truncate_dim: cannot be changed"):
         function.validate_config_update(config, {**config, "truncate_dim": 64})
 

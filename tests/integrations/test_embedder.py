@@ -2,10 +2,12 @@
 
 import copy
 import json
+import os
 import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from m3e_runtime import BundleError, OptionError
@@ -20,6 +22,7 @@ FRAMEWORKS = (
     "pydantic",
     "sentence_transformers",
     "torch",
+    "transformers",
 )
 
 
@@ -50,6 +53,17 @@ def test_config_is_plain_and_makes_an_equal_embedder(bundle):
     assert config["bundle"] == str(bundle)
     assert config.keys() == {"bundle", *EmbedderOptions.__annotations__}
     assert TextEmbedder(**config).config == embedder.config
+
+
+def test_the_configuration_means_the_same_in_any_folder(bundle, monkeypatch, tmp_path):
+    embedder = TextEmbedder(os.path.relpath(bundle), threads=np.int64(1), device=None)
+    monkeypatch.chdir(tmp_path)
+    config = json.loads(json.dumps(embedder.config))
+    assert (config["bundle"], config["threads"], config["device"]) == (str(bundle), 1, "auto")
+    assert TextEmbedder(**config).encoder.dimension == 384
+    for wrong in ({"threads": "2"}, {"device": 0.5}, {"batch_size": True}, {"bundle": 5}):
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            TextEmbedder(**{"bundle": bundle, **wrong})
 
 
 def test_loaded_late_and_shared_by_copies(bundle):

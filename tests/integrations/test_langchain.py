@@ -1,5 +1,6 @@
 import asyncio
 import pickle
+import sys
 
 import pytest
 
@@ -9,7 +10,8 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import ValidationError
 
-from m3e_runtime import BundleError
+from m3e_runtime import BundleError, InvalidTextError
+from m3e_runtime.integrations import sentence_transformers as m3e_sentence_transformers
 from m3e_runtime.integrations.langchain import M3EEmbeddings
 
 
@@ -48,6 +50,24 @@ def test_vector_store(bundle, documents, query, tmp_path):
     store.dump(str(tmp_path / "store.json"))
     again = InMemoryVectorStore.load(str(tmp_path / "store.json"), embeddings)
     assert again.as_retriever(search_kwargs={"k": 1}).invoke(query)[0].page_content == documents[0]
+
+
+def test_a_string_is_no_list_of_documents(bundle):
+    with pytest.raises(InvalidTextError, match="letter by letter"):
+        M3EEmbeddings(bundle=bundle).embed_documents("a text")
+
+
+def test_the_splitter_for_sentence_transformers_counts_tokens(bundle, encoder, monkeypatch):
+    splitters = pytest.importorskip(
+        "langchain_text_splitters", reason="langchain-text-splitters is not installed"
+    )
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    monkeypatch.setitem(sys.modules, "sentence_transformers", m3e_sentence_transformers)
+    splitter = splitters.SentenceTransformersTokenTextSplitter(model_name=str(bundle), chunk_overlap=0)
+    chunks = splitter.split_text("word " * 600)
+    assert splitter.count_tokens(text="word " * 600) == 602
+    assert len(chunks) > 1
+    assert all(len(encoder.tokenizer.encode(chunk)) <= encoder.max_seq_length for chunk in chunks)
 
 
 def test_configuration(bundle, query):

@@ -2,12 +2,13 @@
 
 import inspect
 import shutil
+import sys
 import warnings
 
 import numpy as np
 import pytest
 
-from m3e_runtime import BundleError, InvalidTextError, OptionError
+from m3e_runtime import BundleError, EngineMissingError, InvalidTextError, OptionError
 from m3e_runtime.integrations.sentence_transformers import SentenceTransformer
 
 FRAMEWORK = "sentence_transformers"
@@ -158,8 +159,11 @@ def test_whether_prompts_are_pooled_is_decided_at_export(model):
 def test_prompts_of_a_bundle_that_has_none(bundle, model, encoder, query, same):
     same(model.encode_query(query), encoder.encode(query))
     same(model.encode_document(sentences=[query]), encoder.encode([query]))
-    with pytest.raises(OptionError, match="'query' is not known"):
-        SentenceTransformer(bundle, default_prompt_name="query")
+    same(model.encode(query, prompt_name="query"), encoder.encode(query))
+    same(model.encode(query, prompt_name="document", task="document"), encoder.encode(query))
+    assert SentenceTransformer(bundle, default_prompt_name="query").default_prompt_name == "query"
+    with pytest.raises(OptionError, match="'other' is not in the bundle"):
+        SentenceTransformer(bundle, default_prompt_name="other")
 
 
 def test_truncation(own_model, encoder, documents, same):
@@ -189,6 +193,11 @@ def test_device(model, bundle):
     assert model.device == "cpu"
     assert model.eval().to("cpu") is model
     assert model.encode("a text", device="cpu").shape == (384,)
+    for number in (0, 1):
+        with pytest.raises(OptionError, match="load another"):
+            model.encode("a text", device=number)
+    with pytest.raises(OptionError, match="float"):
+        SentenceTransformer(bundle, device=0.5)
     with pytest.raises(OptionError, match="load another"):
         model.to("cuda")
     with pytest.raises(OptionError, match="mps"):
@@ -215,6 +224,82 @@ def test_refused(model, documents):
         model.encode(documents, batch_size=0)
 
 
+def test_dictionaries_of_a_text(model, encoder, documents, same):
+    same(model.encode([{"text": text} for text in documents]), encoder.encode(documents))
+    same(model.encode({"text": documents[0]}), encoder.encode(documents[0]))
+    same(model.encode_query([{"text": documents[0]}], prompt="q: "), encoder.encode(["q: " + documents[0]]))
+    with pytest.raises(InvalidTextError, match="image"):
+        model.encode([{"image": "x.png"}])
+    with pytest.raises(InvalidTextError, match="no order"):
+        model.encode(set(documents))
+
+
+def test_tasks_are_those_of_encode_query_and_encode_document(model, encoder, query, same):
+    same(model.encode(query, task="query"), encoder.encode(query))
+    same(model.encode_document([query], task="document"), encoder.encode([query]))
+    with pytest.raises(OptionError, match="'classification'"):
+        model.encode(query, task="classification")
+
+
+def test_prompts_that_are_none_are_none(bundle, encoder, query, same):
+    model = SentenceTransformer(bundle, prompts={"query": None, "document": "d: "})
+    same(model.encode_query(query), encoder.encode(query))
+    same(model.encode_document(query), encoder.encode("d: " + query))
+    with pytest.raises(OptionError, match="prompts"):
+        SentenceTransformer(bundle, prompts=["query"])
+    with pytest.raises(OptionError, match="'query'"):
+        SentenceTransformer(bundle, prompts={"query": 5})
+
+
+def test_codes_of_one_text_need_ranges(model, documents):
+    found = model.encode(documents)
+    ranges = np.stack([found.min(axis=0), found.max(axis=0)])
+    codes = model.encode(documents, precision="uint8", ranges=ranges)
+    one = model.encode(documents[0], precision="uint8", ranges=ranges)
+    assert np.abs(codes[0].astype(int) - one).max() <= 1
+    with pytest.raises(ValueError, match="needs ranges"):  # as sentence-transformers
+        model.encode(documents[0], precision="uint8")
+
+
+def test_vectors_that_do_not_fit_together(model, documents):
+    a = model.encode(documents)
+    for function in (model.similarity, model.similarity_pairwise):
+        with pytest.raises(OptionError, match="384 and of 8 dimensions"):
+            function(a, a[:, :8])
+    with pytest.raises(OptionError, match="not pairs"):
+        model.similarity_pairwise(a, a[:2])
+
+
+def test_the_tokenizer_counts_as_the_encoder_does(own_model, encoder):
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    text = "How do I change the card?"
+    assert own_model.tokenizer.encode(text) == encoder.tokenizer.encode(text).tolist()
+    assert own_model.tokenizer.decode(own_model.tokenizer.encode(text), skip_special_tokens=True)
+    assert len(own_model.tokenizer("word " * 1000)["input_ids"]) == 1002  # a splitter counts all
+    own_model.max_seq_length = 12
+    assert own_model.tokenizer.model_max_length == 12
+    assert len(own_model.tokenizer.tokenize("word " * 9)) == 9
+
+
+def test_tokenize(model, encoder, documents):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    found = model.tokenize([*documents, "word " * 1000])
+    expected = encoder.tokenizer.encode_batch([*documents, "word " * 1000])
+    assert isinstance(found["input_ids"], torch.Tensor)
+    for ids, mask, row in zip(found["input_ids"], found["attention_mask"], expected, strict=True):
+        np.testing.assert_array_equal(ids[mask == 1].numpy(), row)
+    assert (
+        model.preprocess(["b"], prompt="a ")["input_ids"].shape == model.tokenize(["a b"])["input_ids"].shape
+    )
+
+
+def test_without_transformers_the_tokenizer_says_what_to_install(bundle, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(EngineMissingError, match="pip install transformers"):
+        _ = SentenceTransformer(bundle).tokenizer
+
+
 def test_not_offered(model):
     with pytest.raises(AttributeError, match="every core"):
         model.start_multi_process_pool()
@@ -222,7 +307,7 @@ def test_not_offered(model):
         model.fit([])
     with pytest.raises(AttributeError, match="not an attribute"):
         _ = model.anything
-    assert not hasattr(model, "tokenize")
+    assert not hasattr(model, "save_pretrained")
 
 
 def test_constructor(bundle):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import msgspec
 import numpy as np
@@ -67,6 +68,7 @@ def test_what_has_to_run_and_cannot_is_exit_5(tiny_checkpoint, tmp_path, monkeyp
     request = ExportRequest(str(tiny_checkpoint), tmp_path / "bundle", targets=("native",), gate="off")
     path = export(request).path
     monkeypatch.setattr(native, "_import_error", ImportError("no module"))
+    monkeypatch.setattr(native, "find_spec", lambda name: None)
     assert main([str(path)]) == 5
     assert "was not built" in capsys.readouterr().err
 
@@ -80,3 +82,27 @@ def test_a_bundle_of_which_nothing_can_run_does_not_pass(copy, capsys):
     (copy / MANIFEST_NAME).write_bytes(msgspec.structs.replace(manifest, artifacts=engines).to_json())
     assert main([str(copy)]) == 5
     assert "nothing in it can be run here" in capsys.readouterr().err
+
+
+def test_one_artifact_can_be_checked_without_the_files_of_the_others(copy, capsys):
+    (copy / "onnx" / "model.onnx").write_bytes(b"of another artifact, and not what was exported")
+    assert main([str(copy), "--artifact", "int8-cpu", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [artifact["name"] for artifact in result["artifacts"]] == ["int8-cpu"]
+    assert result["not_run"] == {}
+    assert main([str(copy), "--artifact", "fp32-cpu"]) == 4
+
+
+def test_an_unknown_artifact_is_exit_2_and_the_known_are_named(tiny_bundle, capsys):
+    assert main([str(tiny_bundle), "--artifact", "fp64-cpu"]) == 2
+    assert "int8-cpu" in capsys.readouterr().err
+
+
+def test_an_engine_that_cannot_be_imported_is_told_of_beside_what_ran(tiny_bundle, monkeypatch, capsys):
+    if native.missing():
+        pytest.skip(native.missing())
+    monkeypatch.setattr("m3e_runtime.cli.check.why_not_here", lambda artifact: None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main([str(tiny_bundle), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["not_run"]) == {"fp32-cpu", "int8-cpu"}

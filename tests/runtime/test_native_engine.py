@@ -24,6 +24,11 @@ def instruction_sets() -> list[str]:
     return usable().split()
 
 
+def take_engine_away(monkeypatch):
+    monkeypatch.setattr(native, "_import_error", ImportError("no module"))
+    monkeypatch.setattr(native, "find_spec", lambda name: None)
+
+
 def artifact_file(bundle, precision):
     return bundle / "native" / f"model_{precision}_native.safetensors"
 
@@ -222,7 +227,7 @@ def test_a_backend_can_be_forced(minilm_bundle):
 
 
 def test_without_the_engine_onnx_runtime_takes_over(minilm_bundle, odd_bundle, monkeypatch):
-    monkeypatch.setattr(native, "_import_error", ImportError("no module"))
+    take_engine_away(monkeypatch)
     encoder = Encoder.load(minilm_bundle)
     assert encoder.artifact.name == "int8-cpu"
     assert "was not built" in encoder.info["native_engine"]

@@ -362,10 +362,26 @@ def test_a_text_that_would_be_cut_can_be_refused(encoder, others):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("limits", [{"texts": 0}, {"tokens": 0}, {"document_share": 0}])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"texts": 0},
+        {"tokens": 0},
+        {"document_share": 0},
+        {"texts": "5"},
+        {"tokens": 5.0},
+        {"document_share": "1"},
+    ],
+)
 def test_limits_that_let_nothing_in_are_refused(limits):
-    with pytest.raises(OptionError):
+    with pytest.raises(OptionError, match=next(iter(limits))):
         QueueLimits(**limits)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "1", None])
+def test_a_run_takes_some_seconds(encoder, seconds):
+    with pytest.raises(OptionError, match="run_seconds"):
+        AsyncEncoder(encoder, run_seconds=seconds)
 
 
 def test_importing_the_package_brings_no_asyncio():

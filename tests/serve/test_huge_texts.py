@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 import time
 
@@ -66,6 +68,18 @@ def test_tokens_are_the_same_however_long_the_text(http, encoder):
     assert [token["id"] for token in tokens] == ids
     assert "".join(token["text"] for token in tokens[1:-1]) == text
     assert [token["start"] for token in tokens[1:-1]] == list(range(len(text)))
+
+
+def test_http_1_0_has_a_length_and_no_pieces(running):
+    body = b'{"inputs": "a b c"}'
+    head = f"POST /tokenize HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", running.port)) as client:
+        client.sendall(head.encode() + body)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    headers, found = answer.split(b"\r\n\r\n", 1)
+    assert b"transfer-encoding" not in headers.lower()
+    assert f"content-length: {len(found)}".encode() in headers.lower()
+    assert [token["text"] for token in json.loads(found)[0][1:-1]] == ["a", "b", "c"]
 
 
 def test_a_text_that_cannot_be_divided_is_refused(http):

@@ -13,8 +13,9 @@ __all__ = ["Activation", "EncoderSpec", "EncoderWeights", "LayerWeights", "Linea
 
 Array = npt.NDArray[np.float32]
 
-Activation = Literal["gelu", "gelu_tanh", "relu"]
-"""Between the two matrices of the feed-forward part; ``gelu_tanh`` is GELU's approximation with tanh."""
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
+"""Between the two matrices of the feed-forward part. ``gelu_tanh`` is GELU's approximation with tanh;
+``quick_gelu`` the one with the logistic function, ``x · σ(1.702 x)``."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class EncoderSpec:
     ``max_positions`` counts the tokens that a text may have: rows of the position table that no token uses
     are gone. ``layers`` counts those that a text passes through, however many share their weights.
     ``embedding_size`` is the width of the embeddings. ``norm_eps`` is added to the variance in every layer
-    normalization. ``pad_token_id`` fills batches up.
+    normalization. ``pad_token_id`` fills batches up. ``skips_padding`` says that positions count the other
+    tokens only, where a text itself has that id.
     """
 
     model_type: str
@@ -38,6 +40,7 @@ class EncoderSpec:
     max_positions: int
     norm_eps: float
     pad_token_id: int = 0
+    skips_padding: bool = False
 
     @property
     def head_size(self) -> int:
@@ -84,8 +87,11 @@ class EncoderWeights:
     """All weights.
 
     Row ``i`` of ``position_embeddings`` is what the ``i``-th token gets beside its word: its position, and
-    token type 0 and task 0 in families that have them. ``embedding_projection`` takes normalized embeddings
-    to the first layer, in families that have one. Layers that share weights are the same object.
+    token type 0 and task 0 in families that have them. Where positions skip padding, row 0 is for padding
+    that a text has, and row ``i`` for the ``i``-th other token, counted from 1.
+
+    ``embedding_projection`` takes normalized embeddings to the first layer, in families that have one. Layers
+    that share weights are the same object.
 
     ``relative_bias``, float32 ``[heads, 2 · max_positions - 1]``, is None in families without one. In every
     layer column ``(j - i) + max_positions - 1`` is added to the scaled scores of query ``i`` and key ``j``.

@@ -66,7 +66,8 @@ def encoder_weights(
         lookup: the checkpoint's tensors.
         spec: the sizes that they must have.
         names: the family's names.
-        positions: what each position adds to a word's embedding, float32 ``[max_positions, hidden]``.
+        positions: what each position adds to a word's embedding, float32 ``[rows, hidden]``; see
+            :class:`EncoderWeights`.
 
     Raises:
         CheckpointError: a tensor is missing, of another shape than the config says, or not finite.

@@ -59,8 +59,7 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
     """
     del config
     lookup = TensorLookup(tensors, WORDS)
-    skipped = _PAD + 1
-    positions = lookup.get(POSITIONS, skipped + spec.max_positions, spec.hidden)[skipped:]
+    positions = lookup.get(POSITIONS, _PAD + 1 + spec.max_positions, spec.hidden)[_PAD:]
     biases = lookup.get("encoder.relative_attention_bias.weight", _BUCKETS, spec.heads)
     return dataclasses.replace(
         encoder_weights(lookup, spec, _NAMES, positions), relative_bias=_by_distance(biases, spec)

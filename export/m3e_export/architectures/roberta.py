@@ -1,8 +1,7 @@
 """RoBERTa, XLM-RoBERTa (bge-m3, multilingual-e5) and CamemBERT: BERT's names, positions counted otherwise.
 
-The first token of a text has position ``pad_token_id + 1``, and rows up to ``pad_token_id`` are for padding.
-Those are cut off here, so that positions begin at 0. One thing is lost: a padding token *written in a text*
-(``<pad>``) would not have moved the positions of what follows, and does now.
+The first token of a text has position ``pad_token_id + 1``. A padding token has position ``pad_token_id`` and
+does not move the tokens after it, also where it is written in the text (``<pad>``). Earlier rows are unused.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
     """
     del config
     lookup = TensorLookup(tensors, WORDS)
-    skipped = spec.pad_token_id + 1
-    positions = lookup.get(POSITIONS, skipped + spec.max_positions, spec.hidden)[skipped:]
+    pad = spec.pad_token_id
+    positions = lookup.get(POSITIONS, pad + 1 + spec.max_positions, spec.hidden)[pad:]
     types = lookup.rows(TYPES, spec.hidden)
     return encoder_weights(lookup, spec, BERT_NAMES, positions + types[0])

@@ -12,6 +12,7 @@ from m3e_export.architectures.encoder import Activation, EncoderSpec
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 
 __all__ = [
+    "ACTIVATION_NAMES",
     "BERT_VARIANTS",
     "MOST_LAYERS",
     "Config",
@@ -24,17 +25,24 @@ __all__ = [
 Config = Mapping[str, Any]
 
 BERT_VARIANTS: dict[str, tuple[Any, ...]] = {
-    "position_embedding_type": ("absolute",),
+    "position_embedding_type": ("absolute", None),  # null: transformers compares it with the others only
     "is_decoder": (False,),
     "add_cross_attention": (False,),
 }
 """What BERT and the families that kept its keys may say: the first value is the one meant by silence."""
 
-_ACTIVATIONS: dict[str, Activation] = {
+ACTIVATION_NAMES: dict[str, Activation] = {
     "gelu": "gelu",
+    "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_python_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
     "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
 }
 """By their names in transformers."""
 
@@ -74,7 +82,8 @@ def encoder_spec(
         keys: what the family calls its sizes.
         activation: what the family's configuration class takes where config.json is silent.
         pad_token_id: likewise.
-        positions_after_padding: the first token's row of the position table is the one after the padding id.
+        positions_after_padding: the first token's row of the position table is the one after the padding id,
+            and padding in a text has the row of its id.
 
     Raises:
         CheckpointError: a size is missing or impossible, or does not fit the others.
@@ -96,6 +105,7 @@ def encoder_spec(
         max_positions=rows - (pad + 1 if positions_after_padding else 0),
         norm_eps=_DEFAULT_EPS if keys.norm_eps is None else _positive_float(config, keys.norm_eps),
         pad_token_id=pad,
+        skips_padding=positions_after_padding,
     )
     if spec.hidden % spec.heads:
         raise CheckpointError(
@@ -129,11 +139,11 @@ def _activation(config: Config, key: str, default: str) -> Activation:
         UnsupportedModelError: not a name that is known.
     """
     value = config.get(key, default)
-    if not isinstance(value, str) or value not in _ACTIVATIONS:
+    if not isinstance(value, str) or value not in ACTIVATION_NAMES:
         raise UnsupportedModelError(
-            f"config.json: {key} {value!r} is not supported; known: {', '.join(map(repr, _ACTIVATIONS))}."
+            f"config.json: {key} {value!r} is not supported; known: {', '.join(map(repr, ACTIVATION_NAMES))}."
         )
-    return _ACTIVATIONS[value]
+    return ACTIVATION_NAMES[value]
 
 
 def _padding_id(config: Config, vocab_size: int, default: int) -> int:

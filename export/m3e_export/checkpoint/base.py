@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from m3e_export.checkpoint.head import HeadLayer
 from m3e_export.checkpoint.layout import Layout
-from m3e_export.checkpoint.pooling import Dense
 from m3e_runtime.tokenization import TextTokenizer
 
 __all__ = ["BaseCheckpoint"]
@@ -21,7 +23,9 @@ class BaseCheckpoint:
 
     ``config`` is the transformer's config.json; ``hidden`` the width of its states; ``dimension`` the length
     of a sentence vector; ``special_tokens`` maps parts, as ``cls_token``, to tokens; ``dense`` are the layers
-    after the pooling, the encoder's pooler among them where it is asked for.
+    after the pooling, the encoder's pooler among them where it is asked for. ``state_weights``, float32
+    ``[layers + 1]``, is the share of each state in what is pooled, the embeddings' first; None where the last
+    states alone are pooled.
     """
 
     source: str
@@ -37,7 +41,8 @@ class BaseCheckpoint:
     max_length: int
     pad_token_id: int
     licence: str
-    dense: tuple[Dense, ...] = ()
+    dense: tuple[HeadLayer, ...] = ()
+    state_weights: npt.NDArray[np.float32] | None = None
 
     def text_tokenizer(self) -> TextTokenizer:
         """The tokenizer exactly as the runtime will use it."""

@@ -2,23 +2,31 @@
 
 Three layouts are read:
 
-* sentence-transformers: ``modules.json`` lists Transformer, Pooling, and optionally Dense and Normalize;
+* sentence-transformers: ``modules.json`` lists Transformer, Pooling, and what may stand around it;
 * uniem (m3e-large and every fine-tune): ``uniem_pooling_strategy`` in ``config.json``;
 * plain Hugging Face: nothing says the pooling, so it is mean, with a warning, as sentence-transformers does.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from m3e_export.checkpoint.adapter import fetch_base, is_adapter, merge_adapter
+from m3e_export.checkpoint.head import HEAD_MODULES, head_modules
 from m3e_export.checkpoint.jsonfile import read_json, read_object
+from m3e_export.checkpoint.module_entry import ModuleEntry, read_entry
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
-from m3e_export.checkpoint.refused import refuse_adapter, refuse_folder_above
+from m3e_export.checkpoint.refused import refuse_folder_above
+from m3e_export.checkpoint.router import follow_route
+from m3e_export.checkpoint.tokenizer import has_tokenizer
 from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
-from m3e_export.errors import CheckpointError, UnsupportedModelError, UntrustedCheckpointError
+from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
+from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
 
 __all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
 
@@ -32,7 +40,8 @@ _HEADS = (
     *("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"),
     *("ForMultipleChoice", "ForNextSentencePrediction"),
 )
-_OTHER_MODELS = ("cross_encoder", "sparse_encoder", "multi_vector_encoder")
+# What modules.json may list.
+_KNOWN_MODULES = re.compile(rf"Transformer(( WeightedLayerPooling)? Pooling( ({'|'.join(HEAD_MODULES)}))*)?")
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 # uniem/model.py; the older key is read when the newer is absent.
 _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
@@ -42,9 +51,12 @@ _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
 class Layout:
     """Everything but weights and architecture.
 
-    ``transformer`` is the folder of config and weights, ``dense`` those of the Dense modules in order;
+    ``transformer`` is the folder of config and weights, ``dense`` kinds and folders of the modules after the
+    pooling in order, without a last Normalize, ``state_weights`` the folder of a WeightedLayerPooling;
+    ``adapter`` is the folder of an adapter that is to be merged into the weights, ``own_tokenizer`` that of
+    the tokenizer where it is another than ``transformer``;
     ``include_prompt`` says whether the tokens of a prompt are pooled; ``pooling_given`` that the pooling is
-    the user's choice, and not the checkpoint's.
+    the user's choice, and not the checkpoint's; ``route`` is the one that was followed, where there are some.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
@@ -56,30 +68,90 @@ class Layout:
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
     similarity: str = "cosine"
-    dense: tuple[Path, ...] = ()
+    dense: tuple[tuple[str, Path], ...] = ()
+    state_weights: Path | None = None
     include_prompt: bool = True
     pooling_given: bool = False
+    adapter: Path | None = None
+    own_tokenizer: Path | None = None
+    route: str | None = None
+
+    @property
+    def tokenizer(self) -> Path:
+        """The folder of the tokenizer."""
+        return self.own_tokenizer or self.transformer
+
+    def load_weights(self) -> Tensors:
+        """The transformer's weights, with the adapter merged into them where there is one.
+
+        Raises:
+            CheckpointError: missing or damaged; its subclasses for an adapter that is not supported, and for
+                files that would run code.
+            ExportDependencyError: a pickle, and torch is not installed.
+        """
+        tensors = load_tensors(self.transformer)
+        if self.adapter is None:
+            return tensors
+        config = read_object(self.transformer / "config.json", required=True)
+        return merge_adapter(tensors, self.adapter, str(config.get("model_type")))
 
 
-def read_layout(folder: Path, pooling: Pooling | None = None) -> Layout:
-    """Read the layout of the checkpoint in ``folder``; ``pooling`` overrides what it says, with a warning.
+def read_layout(folder: Path, pooling: Pooling | None = None, route: str | None = None) -> Layout:
+    """Read the layout of the checkpoint in ``folder``.
+
+    Args:
+        folder: the checkpoint's.
+        pooling: overrides what the checkpoint says, with a warning.
+        route: which of a Router's routes to follow.
 
     Raises:
         CheckpointError: a file is missing or broken.
+        OptionError: a route that the checkpoint does not have.
         UnsupportedModelError: a module or pooling that is not known, named in the message.
         UntrustedCheckpointError: a module path that leads out of the folder.
     """
     pooling = None if pooling is None else pooling_spec(pooling).name
     refuse_folder_above(folder)
-    refuse_adapter(folder)
     if (folder / "modules.json").exists():
-        layout = _sentence_transformers(folder, pooling)
+        layout = _sentence_transformers(folder, pooling, route)
+        if is_adapter(layout.transformer):
+            layout = _adapted(layout, layout.transformer, _base_of(layout.transformer))
+    elif route is not None:
+        raise OptionError(f"--route {route}: the model has no modules.json, and so no routes.")
+    elif is_adapter(folder):
+        layout = _adapter_alone(folder, pooling)
     else:
         layout = _plain(folder, pooling)
-    refuse_adapter(layout.transformer)
     if pooling is not None and layout.kind != "transformers":
         logger.warning("Pooling %r given by hand; it overrides what the checkpoint says.", pooling)
     return layout
+
+
+def _base_of(adapter: Path) -> Path:
+    if has_weights(adapter):
+        raise CheckpointError(
+            f"{adapter}: has weights and an adapter_config.json, so that it is not clear whether the adapter "
+            "is merged into them; remove one of the two."
+        )
+    return fetch_base(adapter)
+
+
+def _adapted(layout: Layout, adapter: Path, transformer: Path) -> Layout:
+    """``layout`` with the weights in ``transformer`` changed by those in ``adapter``."""
+    own = adapter if has_tokenizer(adapter) else None
+    return dataclasses.replace(layout, transformer=transformer, adapter=adapter, own_tokenizer=own)
+
+
+def _adapter_alone(folder: Path, override: Pooling | None) -> Layout:
+    """An adapter as PEFT saves it, of the encoder alone: the rest is its base model's."""
+    base = read_layout(_base_of(folder), override)
+    if override is None and base.kind != "transformers":
+        logger.warning(
+            "%s: an adapter without modules.json; pooling (%s) and all else are taken from its base model.",
+            folder,
+            base.pooling,
+        )
+    return dataclasses.replace(_adapted(base, folder, base.transformer), kind="transformers")
 
 
 def _plain(folder: Path, override: Pooling | None) -> Layout:
@@ -134,17 +206,18 @@ def _top_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
+def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> Layout:
     top = _top_config(folder)
-    modules = _modules(folder)
+    modules = follow_route(folder, _modules(folder), route)
     kinds = [kind for kind, _ in modules]
-    dense = tuple(path for kind, path in modules if kind == "Dense")
-    if kinds not in _known_modules(len(dense)):
+    if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
         raise UnsupportedModelError(
             f"{folder / 'modules.json'}: the modules {' → '.join(kinds) or '(none)'} are not supported; "
-            "a Transformer, then Pooling, then optionally Dense and Normalize are."
+            "a Transformer, optionally WeightedLayerPooling, Pooling, then any of "
+            f"{', '.join(HEAD_MODULES)} are."
         )
     transformer = modules[0][1]
+    head, normalize = head_modules([module for module in modules if module[0] in HEAD_MODULES])
     settings = read_transformer_settings(transformer)
     pooling_folder = dict(modules).get("Pooling")
     if override is None and pooling_folder is None:
@@ -158,25 +231,21 @@ def _sentence_transformers(folder: Path, override: Pooling | None) -> Layout:
         kind="sentence-transformers",
         transformer=transformer,
         pooling=pooling,
-        normalize="Normalize" in kinds,
+        normalize=normalize,
         max_seq_length=settings.max_seq_length,
         lower_case=settings.lower_case,
         prompts=_prompts(folder, top),
         default_prompt_name=top.get("default_prompt_name"),
         similarity=_similarity(folder, top),
-        dense=dense,
+        dense=head,
+        state_weights=dict(modules).get("WeightedLayerPooling"),
         include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler sees the first token only
         pooling_given=override is not None,
+        route=route,
     )
 
 
-def _known_modules(dense: int) -> list[list[str]]:
-    """What modules.json may list, with so many Dense modules."""
-    pooled = ["Transformer", "Pooling", *["Dense"] * dense]
-    return [pooled, [*pooled, "Normalize"], *([] if dense else [["Transformer"]])]
-
-
-def _modules(folder: Path) -> list[tuple[str, Path]]:
+def _modules(folder: Path) -> list[ModuleEntry]:
     file = folder / "modules.json"
     entries = read_json(file)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -184,21 +253,11 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
     modules = []
     for entry in entries:  # in this order, whatever their idx says: sentence-transformers does not read it
         kind, path = str(entry.get("type", "")), str(entry.get("path", ""))
-        if not kind.startswith("sentence_transformers."):
-            raise UnsupportedModelError(
-                f"{file}: the module type {kind!r} is custom code, which is never run; "
-                "only sentence-transformers' Transformer, Pooling, Dense and Normalize are supported."
-            )
-        if kind.split(".")[1] in _OTHER_MODELS:
-            raise UnsupportedModelError(f"{file}: the module type {kind!r} is not of a SentenceTransformer.")
         if entry.get("kwargs"):
             raise UnsupportedModelError(
                 f"{file}: the module {kind!r} has kwargs {entry['kwargs']!r}, which are not supported."
             )
-        target = folder / path
-        if not target.resolve().is_relative_to(folder.resolve()):
-            raise UntrustedCheckpointError(f"{file}: the module path {path!r} leads out of the checkpoint.")
-        modules.append((kind.rsplit(".", 1)[-1], target))
+        modules.append(read_entry(file, folder, folder, kind, path))
     return modules
 
 

@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-__all__ = ["licence_of"]
+from m3e_export.checkpoint.adapter import base_name
+from m3e_export.checkpoint.layout import Layout
+
+__all__ = ["licence", "licence_of"]
 
 _M3E = "M3E weights: for research use only, not for commercial use (see the model card of moka-ai/m3e)."
 _UNKNOWN = "unknown: see the checkpoint"
@@ -18,6 +21,21 @@ _CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)")
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
 _ENTRY = r"^{key}:[ \t]*((?:[^\n]*\S)?(?:\n[ \t]*-[^\n]*)*)"
 """A value of YAML on the line of its key, or a list on the lines below."""
+
+
+def licence(folder: Path, source: str, layout: Layout, config: dict[str, Any]) -> str:
+    """One line on the licence of the weights, from the model's family or its card; two for an adapter.
+
+    Args:
+        folder: the checkpoint.
+        source: what the user calls it.
+        layout: what ``folder`` says.
+        config: the transformer's config.json.
+    """
+    if layout.adapter is None:
+        return licence_of(folder, source, config)
+    base = licence_of(layout.transformer, base_name(layout.adapter), config)
+    return f"base model: {base.rstrip('.')}; adapter: {licence_of(folder, source, {})}"
 
 
 def licence_of(folder: Path, source: str, config: dict[str, Any]) -> str:

@@ -9,14 +9,15 @@ from tokenizers import Tokenizer
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, architecture_for
 from m3e_export.checkpoint.base import BaseCheckpoint
+from m3e_export.checkpoint.head import dimension_of, read_head
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
-from m3e_export.checkpoint.licence import licence_of
-from m3e_export.checkpoint.pooling import check_pooling, dimension_of, read_dense
+from m3e_export.checkpoint.licence import licence
+from m3e_export.checkpoint.pooling import check_pooling
 from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.source import fetch, source_name
+from m3e_export.checkpoint.state_weights import read_state_weights
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
-from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError, OptionError
 
 __all__ = ["Checkpoint", "load_checkpoint"]
@@ -34,6 +35,7 @@ def load_checkpoint(
     source: str,
     *,
     pooling: Pooling | None = None,
+    route: str | None = None,
     max_length: int | None = None,
     revision: str | None = None,
 ) -> Checkpoint:
@@ -42,6 +44,7 @@ def load_checkpoint(
     Args:
         source: folder or hub id.
         pooling: overrides the checkpoint's own.
+        route: which of a Router's routes to follow.
         max_length: lowers the longest input, in tokens.
         revision: branch, tag or commit on the hub.
 
@@ -49,20 +52,20 @@ def load_checkpoint(
         CheckpointError: missing or damaged files; its subclasses for models that are not supported and
             for files that would run code.
         ExportDependencyError: a pickle without torch, or a hub id without huggingface-hub.
-        OptionError: a maximum length that the model cannot serve.
+        OptionError: a maximum length that the model cannot serve, or a route that it does not have.
     """
     folder = fetch(source, revision)
-    layout = read_layout(folder, pooling)
+    layout = read_layout(folder, pooling, route)
     config = read_object(layout.transformer / "config.json", required=True)
     refuse_quantized(layout.transformer / "config.json", config)
     architecture = architecture_for(config)
     spec = architecture.spec(config)
     check_pooling(layout.pooling, spec)
-    tensors = load_tensors(layout.transformer)
+    tensors = layout.load_weights()
     weights = architecture.weights(config, spec, tensors.arrays)
-    tokenizer = load_tokenizer(layout.transformer, spec.model_type, layout.lower_case)
-    _check_vocabulary(layout.transformer, tokenizer, spec)
-    dense = read_dense(layout.pooling, layout.dense, spec.hidden, tensors.arrays)
+    tokenizer = load_tokenizer(layout.tokenizer, spec.model_type, layout.lower_case)
+    _check_vocabulary(layout.tokenizer, tokenizer, spec)
+    dense = read_head(layout.pooling, layout.dense, spec.hidden, tensors.arrays)
     return Checkpoint(
         source=source_name(source, folder),
         folder=folder,
@@ -75,11 +78,12 @@ def load_checkpoint(
         weights=weights,
         weights_sha256=tensors.sha256,
         tokenizer=tokenizer,
-        special_tokens=special_token_names(layout.transformer, tokenizer, spec.model_type),
+        special_tokens=special_token_names(layout.tokenizer, tokenizer, spec.model_type),
         max_length=_max_length(layout, spec, max_length),
         pad_token_id=spec.pad_token_id,
-        licence=licence_of(folder, source, config),
+        licence=licence(folder, source, layout, config),
         dense=dense,
+        state_weights=read_state_weights(layout.state_weights, config, spec.layers, layout.pooling),
     )
 
 
@@ -89,7 +93,7 @@ def _max_length(layout: Layout, spec: EncoderSpec, wanted: int | None) -> int:
     if layout.max_seq_length is not None:
         known.append(layout.max_seq_length)
     else:
-        known.append(tokenizer_length(layout.transformer) or spec.max_positions)
+        known.append(tokenizer_length(layout.tokenizer) or spec.max_positions)
     if wanted is None:
         return _long_enough(min(known))
     if not SHORTEST <= wanted <= spec.max_positions:

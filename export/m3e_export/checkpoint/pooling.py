@@ -12,7 +12,7 @@ gives what it would alone, without padding; ``last_weighted`` is ``weightedmean`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,17 +31,19 @@ __all__ = [
     "POOLINGS",
     "UNIEM_POOLINGS",
     "Dense",
+    "DenseActivation",
     "Early",
     "PoolingSpec",
     "Reduction",
     "check_pooling",
     "dense_config",
-    "dimension_of",
+    "pooler_layer",
     "pooling_config",
     "pooling_spec",
     "read_dense",
     "read_include_prompt",
     "read_pooling",
+    "read_size",
 ]
 
 Reduction = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
@@ -53,6 +55,9 @@ of the states over the square root of their number; ``weightedmean`` weighs the 
 
 Early = Literal["words", "embeddings", "first layer"]
 """States before the last: rows of the word embeddings, what goes into the first layer, what leaves it."""
+
+DenseActivation = Literal["identity", "tanh", "relu", "gelu", "silu", "sigmoid"]
+"""After a linear layer behind the pooling. ``gelu`` is the exact one."""
 
 Array = npt.NDArray[np.float32]
 
@@ -208,17 +213,23 @@ class Dense:
 
     weight: Array
     bias: Array
-    activation: Literal["identity", "tanh"]
+    activation: DenseActivation
 
 
-# What torch calls them; sentence-transformers' Dense takes tanh where config.json is silent.
-_ACTIVATIONS: dict[str, Literal["identity", "tanh"]] = {
-    "torch.nn.modules.activation.Tanh": "tanh",
-    "torch.nn.modules.linear.Identity": "identity",
-    "torch.nn.Tanh": "tanh",
-    "torch.nn.Identity": "identity",
+# What torch calls them. Sentence-transformers' Dense saves the class alone: GELU is the exact one then.
+# It takes tanh where config.json is silent.
+_TORCH_NAMES: dict[DenseActivation, str] = {
+    "tanh": "torch.nn.modules.activation.Tanh",
+    "identity": "torch.nn.modules.linear.Identity",
+    "relu": "torch.nn.modules.activation.ReLU",
+    "gelu": "torch.nn.modules.activation.GELU",
+    "silu": "torch.nn.modules.activation.SiLU",
+    "sigmoid": "torch.nn.modules.activation.Sigmoid",
 }
-_TORCH_NAMES = {"tanh": "torch.nn.modules.activation.Tanh", "identity": "torch.nn.modules.linear.Identity"}
+_ACTIVATIONS: dict[str, DenseActivation] = {
+    **{torch_name: name for name, torch_name in _TORCH_NAMES.items()},
+    **{f"torch.nn.{torch_name.rsplit('.', 1)[1]}": name for name, torch_name in _TORCH_NAMES.items()},
+}
 # Other values would make Dense something else. The first is the one meant by silence.
 _DENSE_VARIANTS: dict[str, tuple[Any, ...]] = {
     "module_input_name": ("sentence_embedding",),
@@ -228,41 +239,25 @@ _DENSE_VARIANTS: dict[str, tuple[Any, ...]] = {
 _WIDEST = 1 << 16  # of what a layer gives, as the native engine allows
 
 
-def read_dense(pooling: str, folders: Sequence[Path], hidden: int, tensors: Tensors) -> tuple[Dense, ...]:
-    """The linear layers after the pooling: the encoder's pooler where asked for, then the Dense modules.
-
-    Args:
-        pooling: the pooling's name.
-        folders: of the Dense modules, in order.
-        hidden: width of the encoder's states.
-        tensors: the encoder's tensors, the pooler's among them.
+def pooler_layer(hidden: int, tensors: Tensors) -> Dense:
+    """The encoder's own pooler.
 
     Raises:
-        CheckpointError: a tensor is missing, or not of the shape that config.json and the layer before say.
-        UnsupportedModelError: an activation or a variant that is not known, named in the message.
+        CheckpointError: a tensor is missing, or not ``hidden`` wide.
     """
-    chosen = pooling_spec(pooling)
-    found = [_pooler(hidden, tensors)] if chosen.pooler else []
-    width = chosen.width(hidden)
-    for folder in folders:
-        found.append(_dense_module(folder, width))
-        width = len(found[-1].bias)
-    return tuple(found)
-
-
-def dimension_of(pooling: str, hidden: int, dense: Sequence[Dense]) -> int:
-    """Length of a sentence vector: the last layer after the pooling says it, or else the pooling."""
-    return len(dense[-1].bias) if dense else pooling_spec(pooling).width(hidden)
-
-
-def _pooler(hidden: int, tensors: Tensors) -> Dense:
     lookup = TensorLookup(tensors, WORDS)
     name = "pooler" if lookup.has("pooler.weight") else "pooler.dense"  # the former in ALBERT
     weight = lookup.get(f"{name}.weight", hidden, hidden)
     return Dense(np.ascontiguousarray(weight.T), lookup.get(f"{name}.bias", hidden), "tanh")
 
 
-def _dense_module(folder: Path, width: int) -> Dense:
+def read_dense(folder: Path, width: int) -> Dense:
+    """The Dense module in ``folder``, which takes vectors of ``width`` numbers.
+
+    Raises:
+        CheckpointError: a tensor is missing, or not of the shape that config.json and the layer before say.
+        UnsupportedModelError: an activation or a variant that is not known, named in the message.
+    """
     file = folder / "config.json"
     config = read_object(file, required=True)
     for key, allowed in _DENSE_VARIANTS.items():
@@ -274,8 +269,8 @@ def _dense_module(folder: Path, width: int) -> Dense:
             f"{file}: the activation_function {activation!r} is not supported, and no code that a checkpoint "
             f"names is ever run; known: {', '.join(_ACTIVATIONS)}."
         )
-    inputs = _size(file, config, "in_features", _MOST_PARTS * _WIDEST)
-    outputs = _size(file, config, "out_features", _WIDEST)
+    inputs = read_size(file, config, "in_features", _MOST_PARTS * _WIDEST)
+    outputs = read_size(file, config, "out_features", _WIDEST)
     if inputs != width:
         raise CheckpointError(f"{file}: in_features is {inputs}; what comes before gives {width} numbers.")
     tensors = load_tensors(folder).arrays
@@ -286,7 +281,12 @@ def _dense_module(folder: Path, width: int) -> Dense:
     return Dense(np.ascontiguousarray(weight.T), bias, _ACTIVATIONS[activation])
 
 
-def _size(file: Path, config: Mapping[str, Any], key: str, limit: int) -> int:
+def read_size(file: Path, config: Mapping[str, Any], key: str, limit: int) -> int:
+    """``config[key]`` of ``file`` as an integer between 1 and ``limit``.
+
+    Raises:
+        CheckpointError: missing, not an integer, or out of range.
+    """
     value = config.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= limit:
         raise CheckpointError(f"{file}: {key} is {value!r}; an integer from 1 to {limit} was expected.")

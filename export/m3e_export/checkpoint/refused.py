@@ -7,33 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 
-__all__ = ["refuse_adapter", "refuse_folder_above", "refuse_quantized"]
+__all__ = ["refuse_folder_above", "refuse_quantized"]
 
-_ADAPTER = "adapter_config.json"
-_MARKS = ("config.json", "modules.json", _ADAPTER)
+_MARKS = ("config.json", "modules.json", "adapter_config.json")
 _MOST_NAMED = 8
-
-
-def refuse_adapter(folder: Path) -> None:
-    """Refuse the files of PEFT, which hold the difference to another model.
-
-    Beside a whole model too: transformers would then load the adapter's base in place of that model.
-
-    Raises:
-        UnsupportedModelError: the folder holds an adapter.
-    """
-    file = folder / _ADAPTER
-    if not file.is_file():
-        return
-    settings = read_object(file)
-    base = settings.get("base_model_name_or_path") or "a model that it does not name"
-    raise UnsupportedModelError(
-        f"{file}: a PEFT adapter ({settings.get('peft_type') or 'of unknown type'}) for {base}, not a whole "
-        "model; merge it into that (PEFT's merge_and_unload), save the result, and export that folder."
-    )
 
 
 def refuse_folder_above(folder: Path) -> None:

@@ -13,7 +13,7 @@ __all__ = ["fetch", "source_name"]
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Configurations, tokenizers and weights only: a checkpoint's Python files are never fetched.
 _WANTED = ["*.json", "*.txt", "README.md", "*.safetensors", "*.model"]
-_PICKLES = ["pytorch_model*.bin"]
+_PICKLES = ["pytorch_model*.bin", "adapter_model.bin"]
 
 
 def fetch(checkpoint: str, revision: str | None = None) -> Path:

@@ -30,7 +30,13 @@ from m3e_export.checkpoint.tokenizer_class import (
 )
 from m3e_export.errors import CheckpointError, ExportDependencyError, UnsupportedModelError
 
-__all__ = ["load_tokenizer", "only_bert_vocabulary", "special_token_names", "tokenizer_length"]
+__all__ = [
+    "has_tokenizer",
+    "load_tokenizer",
+    "only_bert_vocabulary",
+    "special_token_names",
+    "tokenizer_length",
+]
 
 _UNSET_LENGTH = 1_000_000  # transformers writes 1e30 when no maximum was ever set
 
@@ -58,6 +64,12 @@ _OF_MODEL = {
     "xlm-roberta": XLM_ROBERTA,
     "camembert": CAMEMBERT,
 }
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether ``folder`` holds the files of a tokenizer."""
+    names = {"tokenizer.json", *(name for files in _FILES.values() for name in files)}
+    return any((folder / name).is_file() for name in names)
 
 
 def load_tokenizer(folder: Path, model_type: str = "bert", lower_case: bool = False) -> Tokenizer:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -21,17 +20,11 @@ from m3e_export.errors import (
     UntrustedCheckpointError,
 )
 
-__all__ = ["Tensors", "graph_files", "has_weights", "load_tensors"]
+__all__ = ["Tensors", "graph_files", "has_weights", "load_tensors", "read_tensors"]
 
 _SAFETENSORS = "model.safetensors"
 _PICKLE = "pytorch_model.bin"
 _NAMES = (_SAFETENSORS, _PICKLE)
-_FLOAT_DTYPES: dict[str, Any] = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
-}
 _BUFFER_DTYPES = ("I64", "I32", "BOOL")
 _PARAMETERS = ("weight", "bias", "gamma", "beta")
 """How the names of tensors end that an encoder computes with."""
@@ -74,9 +67,19 @@ def load_tensors(folder: Path) -> Tensors:
     for file in files:
         refuse_pointer(file)
         digest.update(_digest(file))
-        read = _read_safetensors if file.suffix == ".safetensors" else _read_pickle
-        arrays.update(read(file))
+        arrays.update(read_tensors(file))
     return Tensors(arrays, digest.hexdigest())
+
+
+def read_tensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """The floating-point tensors of one file, a pickle unless it is called ``.safetensors``.
+
+    Raises:
+        CheckpointError: damaged.
+        UntrustedCheckpointError: a pickle with anything but tensors.
+        ExportDependencyError: a pickle, and torch is not installed.
+    """
+    return _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
 
 
 def _digest(file: Path) -> bytes:
@@ -137,9 +140,10 @@ def _read_safetensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file}: not a valid safetensors file ({error}).") from error
     header, start = _safetensors_header(file)
+    dtypes = _float_dtypes()
     data = np.memmap(file, dtype=np.uint8, mode="r", offset=start)
     for name in sorted(names):
-        dtype = _dtype(file, name, header[name]["dtype"])
+        dtype = _dtype(file, name, header[name]["dtype"], dtypes)
         if dtype is None:
             continue
         begin, end = header[name]["data_offsets"]
@@ -147,16 +151,22 @@ def _read_safetensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]
         yield name, np.asarray(values).astype(np.float32)
 
 
-def _dtype(file: Path, name: str, dtype: str) -> Any:
+def _dtype(file: Path, name: str, dtype: str, floats: dict[str, Any]) -> Any:
     """Numpy's type for a tensor; None for a buffer, which is left out."""
-    if dtype in _FLOAT_DTYPES:
-        return _FLOAT_DTYPES[dtype]
+    if dtype in floats:
+        return floats[dtype]
     if dtype not in _BUFFER_DTYPES or (dtype != "BOOL" and name.rsplit(".", 1)[-1] in _PARAMETERS):
         raise UnsupportedModelError(
-            f"{file}: {name} is of dtype {dtype}, which is not supported; {', '.join(_FLOAT_DTYPES)} are; "
+            f"{file}: {name} is of dtype {dtype}, which is not supported; {', '.join(floats)} are; "
             "export the checkpoint as it was before it was quantized."
         )
     return None
+
+
+def _float_dtypes() -> dict[str, Any]:
+    import ml_dtypes
+
+    return {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
 
 def _safetensors_header(file: Path) -> tuple[dict[str, Any], int]:
@@ -183,9 +193,10 @@ def _read_pickle(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
         ) from error
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise CheckpointError(f"{file}: not a state dict (tensor names to tensors).")
+    floats = _float_dtypes()
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):
             continue
         dtype = str(tensor.dtype)
-        if _dtype(file, name, _TORCH_DTYPES.get(dtype, dtype)) is not None:
+        if _dtype(file, name, _TORCH_DTYPES.get(dtype, dtype), floats) is not None:
             yield name, tensor.to(torch.float32).numpy()

@@ -11,10 +11,11 @@ import onnx_ir as ir
 from tokenizers import Tokenizer
 
 from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.checkpoint.head import HeadLayer, dimension_of, read_head
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
-from m3e_export.checkpoint.licence import licence_of
-from m3e_export.checkpoint.pooling import Dense, dimension_of, pooling_spec, read_dense
+from m3e_export.checkpoint.licence import licence
+from m3e_export.checkpoint.pooling import pooling_spec
 from m3e_export.checkpoint.source import source_name
 from m3e_export.checkpoint.tokenizer import special_token_names, tokenizer_length
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
@@ -56,19 +57,28 @@ class ForeignFiles:
     max_length: int
 
     @staticmethod
-    def read(source: str, folder: Path, pooling: Pooling | None, max_length: int | None) -> ForeignFiles:
+    def read(
+        source: str, folder: Path, pooling: Pooling | None, max_length: int | None, route: str | None = None
+    ) -> ForeignFiles:
         """Read the small files; ``pooling`` overrides what they say, ``max_length`` lowers it.
+
+        ``route`` is which of a Router's routes to follow.
 
         Raises:
             CheckpointError: a file is missing or broken, or nothing says how long a text may be; its
                 subclasses for layouts that are not supported or not trusted.
             OptionError: a maximum length that the model cannot serve.
         """
-        layout = read_layout(folder, pooling)
+        layout = read_layout(folder, pooling, route)
         if not layout.include_prompt:
             raise UnsupportedModelError(
                 f"{folder}: include_prompt=false is not supported in a given graph, or another exporter's; "
                 "--exporter own can do it, for the families that are built in."
+            )
+        if layout.state_weights is not None:
+            raise UnsupportedModelError(
+                f"{layout.state_weights}: WeightedLayerPooling takes more than the last states, which is all "
+                "that a graph from elsewhere gives; --exporter own can do it, for families that are built in."
             )
         config = read_object(layout.transformer / "config.json", required=True)
         return ForeignFiles(source, folder, layout, config, pooling, _max_length(layout, config, max_length))
@@ -119,26 +129,26 @@ class ForeignFiles:
             dimension=dimension or dimension_of(layout.pooling, hidden, dense),
             weights_sha256=weights_sha256,
             tokenizer=tokenizer,
-            special_tokens=special_token_names(layout.transformer, tokenizer, self.model_type),
+            special_tokens=special_token_names(layout.tokenizer, tokenizer, self.model_type),
             max_length=self.max_length,
             pad_token_id=pad if isinstance(pad, int) and pad >= 0 else 0,
-            licence=licence_of(self.folder, self.source, self.config),
+            licence=licence(self.folder, self.source, layout, self.config),
             dense=dense,
         )
 
-    def _dense(self, hidden: int) -> tuple[Dense, ...]:
+    def _dense(self, hidden: int) -> tuple[HeadLayer, ...]:
         spec = pooling_spec(self.layout.pooling)
         if spec.early is not None or spec.pooler:
             raise UnsupportedModelError(
                 f"the pooling {spec.name!r} takes more than the last states, which is all that a graph from "
                 "elsewhere gives; choose another with --pooling."
             )
-        return read_dense(spec.name, self.layout.dense, hidden, {})
+        return read_head(spec.name, self.layout.dense, hidden, {})
 
 
 def _max_length(layout: Layout, config: Mapping[str, Any], wanted: int | None) -> int:
     """Smallest of what layout, tokenizer and position table allow, as far as there are any."""
-    limits = layout.max_seq_length or tokenizer_length(layout.transformer), _positions(config)
+    limits = layout.max_seq_length or tokenizer_length(layout.tokenizer), _positions(config)
     known = [limit for limit in limits if limit is not None]
     if not known:
         raise CheckpointError(

@@ -15,7 +15,6 @@ from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.source import fetch
-from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import BelowGateError, OptionError
 from m3e_export.fidelity import Gate
 from m3e_export.foreign.calibration import sample_inputs
@@ -92,9 +91,9 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
 
     folder = fetch(request.checkpoint, request.revision)
-    files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length)
+    files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length, request.route)
     refuse_quantized(files.layout.transformer / "config.json", files.config)
-    tensors = load_tensors(files.layout.transformer)
+    tensors = files.layout.load_weights()
     encoder = load_model(files.config, tensors.arrays)
     tokenizer = load_fast_tokenizer(files.layout, files.model_type)
     with progress_bar(1, "graph", f"Exporting through {request.exporter}", delay=0) as bar:

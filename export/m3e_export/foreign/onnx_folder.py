@@ -132,7 +132,7 @@ def _domains(graph: ir.Graph) -> set[str]:
 
 
 def _checkpoint(files: ForeignFiles, graph: ir.Graph, file: Path) -> BaseCheckpoint:
-    tokenizer = load_tokenizer(files.layout.transformer, files.model_type, files.layout.lower_case)
+    tokenizer = load_tokenizer(files.layout.tokenizer, files.model_type, files.layout.lower_case)
     digest, states = sha256_of(file), states_of(graph)
     sentence = next((value for value in graph.outputs if value.name == SENTENCE), None)
     if sentence is None:

@@ -17,6 +17,7 @@ _FLAGS = {
     "engine": "an option of TensorRT's engines",
     "revision": "--revision",
     "graph": "--graph",
+    "route": "--route",
 }
 _ONE_GRAPH = "it gives one graph, for ONNX Runtime on a CPU"
 _AS_IT_IS = "the graph stays as it is"
@@ -31,6 +32,7 @@ _REASONS: dict[str, dict[str, str]] = {
         "calibration": _AS_IT_IS,
         "oracle": "the weights beside the graph judge it, or else it itself",
         "revision": "the graph is in a folder",
+        "route": _AS_IT_IS,
     },
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,10 @@ class GraphBuilder:
             name = f"const_{len(self._constants)}_{array.dtype.name}"
             self._constants[key] = self._tape.initializer(ir.tensor(array, name=name))
         return self._constants[key]
+
+    def operators(self) -> Counter[str]:
+        """How often each operator has been appended so far."""
+        return Counter(node.op_type for node in self._tape.nodes)
 
     def finish(
         self, name: str, inputs: list[ir.Value], outputs: list[ir.Value], producer: str, opset: int = OPSET

@@ -8,15 +8,18 @@ are those of the dialect's :mod:`m3e_export.graph.texts`. Outputs: ``sentence_em
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, LayerWeights
-from m3e_export.checkpoint.pooling import Dense, PoolingSpec, pooling_spec
+from m3e_export.checkpoint.head import HeadLayer, dimension_of
+from m3e_export.checkpoint.pooling import PoolingSpec, pooling_spec
 from m3e_export.graph.builder import GraphBuilder
 from m3e_export.graph.dialects.base import Dialect
 from m3e_export.graph.head import finish, reduce_states
@@ -31,12 +34,15 @@ class GraphOptions:
 
     ``pooling`` is a name; ``dense`` are the layers after it, the encoder's pooler among them. Without
     ``include_prompt`` the graph takes ``prompt_length``, how many tokens of each text are not pooled.
+    ``state_weights``, float32 ``[layers + 1]``, is the share of each state in what is pooled, the embeddings'
+    first; None where the last states alone are pooled.
     """
 
     pooling: str
     normalize: bool
-    dense: tuple[Dense, ...] = ()
+    dense: tuple[HeadLayer, ...] = ()
     include_prompt: bool = True
+    state_weights: npt.NDArray[np.float32] | None = None
 
 
 def build_model(
@@ -62,22 +68,27 @@ def build_model(
     if not options.include_prompt:
         dialect.leave_out_prompts()
     words, hidden = _embed(builder, dialect, weights, plan)
-    early = {"words": (words, np.float32), "embeddings": (hidden, dialect.compute)}
+    every = [(hidden, dialect.compute)]
     for layer in weights.layers:
         hidden = dialect.enter(hidden, [linear.name for linear in layer.linears()])
         hidden = _layer(dialect, layer, hidden, dialect.mask)
-        early.setdefault("first layer", (hidden, dialect.compute))
+        every.append((hidden, dialect.compute))
+    early = {"words": (words, np.float32), "embeddings": every[0], "first layer": every[1]}
     states = texts.states(dialect.to_float32(hidden), spec.hidden)
-    pooled = _pool(dialect, states, early, pooling)
+    last = states
+    if options.state_weights is not None:
+        last = texts.states(_mixed(dialect, every, options.state_weights), spec.hidden)
+    pooled = _pool(dialect, last, early, pooling)
+    operators = builder.operators()
     sentence = finish(builder, pooled, options.dense, options.normalize)
     outputs = [sentence]
-    width = len(options.dense[-1].bias) if options.dense else pooling.width(spec.hidden)
+    width = dimension_of(options.pooling, spec.hidden, options.dense)
     _output(sentence, "sentence_embedding", ["batch", width])
     if dialect.gives_states:
         _output(states, "last_hidden_state", ["batch", "length", spec.hidden])
         outputs.append(states)
     model = builder.finish(f"{spec.model_type}-encoder", texts.inputs, outputs, "m3e-export", dialect.opset)
-    dialect.ensure(model, weights)
+    dialect.ensure(operators, weights)
     return model
 
 
@@ -100,7 +111,8 @@ def _embed(
     words = plan.embeddings.lookup(builder, "word_embeddings", weights.word_embeddings, texts.input_ids)
     storage = plan.storage_of("position_embeddings")
     table = builder.weight("position_embeddings", weights.position_embeddings.astype(storage))
-    positions = texts.positions(table)
+    padding = dialect.spec.pad_token_id if dialect.spec.skips_padding else None
+    positions = texts.positions(table, padding)
     positions = builder.op("Cast", positions, to=ir.DataType.FLOAT) if storage != np.float32 else positions
     summed = builder.op("Add", words, positions)
     flat = builder.op("Reshape", summed, builder.constant([-1, width], np.int64))
@@ -108,6 +120,19 @@ def _embed(
     if weights.embedding_projection is None:
         return words, normed
     return words, builder.op("Add", *dialect.linear(normed, weights.embedding_projection))
+
+
+def _mixed(
+    dialect: Dialect, states: Sequence[tuple[ir.Value, Any]], shares: npt.NDArray[np.float32]
+) -> ir.Value:
+    """The sum of flat ``states``, which come with their dtypes, each times its share; float32."""
+    op, const = dialect.builder.op, dialect.builder.constant
+    terms = [
+        op("Mul", dialect.to_float32(*state), const(share, np.float32))
+        for state, share in zip(states, shares, strict=True)
+        if share
+    ]
+    return functools.reduce(lambda total, term: op("Add", total, term), terms)
 
 
 def _pool(

@@ -1,15 +1,17 @@
-"""What comes behind the last layer: pooling, Dense modules, normalization.
+"""What comes behind the last layer: pooling, modules such as Dense, normalization.
 
 Always in float32: it is small and decides much.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
+from m3e_export.checkpoint.head import LAYER_NORM_EPS, HeadLayer, LayerNorm, UnitLength
 from m3e_export.checkpoint.pooling import Dense, Reduction
 from m3e_export.graph.builder import GraphBuilder
 from m3e_export.graph.texts import Texts
@@ -25,19 +27,54 @@ def reduce_states(texts: Texts, reductions: Sequence[Reduction], states: ir.Valu
     return parts[0] if len(parts) == 1 else texts.builder.op("Concat", *parts, axis=1)
 
 
-def finish(builder: GraphBuilder, sentence: ir.Value, layers: Sequence[Dense], normalize: bool) -> ir.Value:
+def finish(
+    builder: GraphBuilder, sentence: ir.Value, layers: Sequence[HeadLayer], normalize: bool
+) -> ir.Value:
     """The layers after the pooling, and normalization where asked for."""
-    sentence = _dense(builder, sentence, layers)
-    if not normalize:
-        return sentence
+    for index, layer in enumerate(layers):
+        sentence = _layer(builder, sentence, layer, f"dense.{index}")
+    return _unit_length(builder, sentence) if normalize else sentence
+
+
+def _unit_length(builder: GraphBuilder, sentence: ir.Value) -> ir.Value:
     length = builder.reduce("ReduceL2", sentence, 1, keepdims=True)
     return builder.op("Div", sentence, builder.op("Max", length, builder.constant(_MIN_NORM, np.float32)))
 
 
-def _dense(builder: GraphBuilder, sentence: ir.Value, layers: Sequence[Dense]) -> ir.Value:
-    for index, layer in enumerate(layers):
-        weight = builder.weight(f"dense.{index}.weight", layer.weight)
-        sentence = builder.op("MatMul", sentence, weight)
-        sentence = builder.op("Add", sentence, builder.weight(f"dense.{index}.bias", layer.bias))
-        sentence = builder.op("Tanh", sentence) if layer.activation == "tanh" else sentence
-    return sentence
+def _layer(builder: GraphBuilder, sentence: ir.Value, layer: HeadLayer, name: str) -> ir.Value:
+    if isinstance(layer, UnitLength):
+        return _unit_length(builder, sentence)
+    if isinstance(layer, LayerNorm):
+        return _layer_norm(builder, sentence, layer, name)
+    product = builder.op("MatMul", sentence, builder.weight(f"{name}.weight", layer.weight))
+    return _activated(builder, builder.op("Add", product, builder.weight(f"{name}.bias", layer.bias)), layer)
+
+
+def _layer_norm(builder: GraphBuilder, x: ir.Value, layer: LayerNorm, name: str) -> ir.Value:
+    """In small operators: graphs from elsewhere may have an opset before that of LayerNormalization, 17."""
+    centred = builder.op("Sub", x, builder.reduce("ReduceMean", x, 1, keepdims=True))
+    variance = builder.reduce("ReduceMean", builder.op("Mul", centred, centred), 1, keepdims=True)
+    raised = builder.op("Add", variance, builder.constant(LAYER_NORM_EPS, np.float32))
+    scaled = builder.op("Div", centred, builder.op("Sqrt", raised))
+    scaled = builder.op("Mul", scaled, builder.weight(f"{name}.gamma", layer.gamma))
+    return builder.op("Add", scaled, builder.weight(f"{name}.beta", layer.beta))
+
+
+def _activated(builder: GraphBuilder, x: ir.Value, layer: Dense) -> ir.Value:
+    if layer.activation == "identity":
+        return x
+    if layer.activation == "silu":
+        return builder.op("Mul", x, builder.op("Sigmoid", x))
+    if layer.activation == "gelu":
+        return _gelu(builder, x)
+    return builder.op(_OPERATORS[layer.activation], x)
+
+
+_OPERATORS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
+
+
+def _gelu(builder: GraphBuilder, x: ir.Value) -> ir.Value:
+    """By Erf: graphs from elsewhere may have an opset before Gelu's, which is 20."""
+    scaled = builder.op("Mul", x, builder.constant(math.sqrt(0.5), np.float32))
+    above = builder.op("Add", builder.op("Erf", scaled), builder.constant(1.0, np.float32))
+    return builder.op("Mul", builder.op("Mul", x, above), builder.constant(0.5, np.float32))

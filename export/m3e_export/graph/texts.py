@@ -36,9 +36,28 @@ class Texts(abc.ABC):
     def input(self, name: str, dtype: ir.DataType) -> ir.Value:
         """Another input of the graph."""
 
+    def positions(self, table: ir.Value, padding: int | None) -> ir.Value:
+        """Rows of ``table``, to be added to the word embeddings.
+
+        Tokens with the id ``padding`` have the first row, and the others are counted from 1. Without such an
+        id all are counted, from 0.
+        """
+        if padding is None:
+            return self.all_positions(table)
+        op, const = self.builder.op, self.builder.constant
+        is_padding = op("Equal", self.input_ids, const(padding, np.int64))
+        # Counted in float32: TensorRT sums up no integers.
+        counted = op("Cast", op("Not", is_padding), to=ir.DataType.FLOAT)
+        rows = op("Mul", self.count_in_texts(counted), counted)
+        return op("Gather", table, op("Cast", rows, to=ir.DataType.INT64), axis=0)
+
     @abc.abstractmethod
-    def positions(self, table: ir.Value) -> ir.Value:
-        """Rows of ``table``, to be added to the word embeddings."""
+    def all_positions(self, table: ir.Value) -> ir.Value:
+        """Rows of ``table`` for all tokens, in order from the first."""
+
+    @abc.abstractmethod
+    def count_in_texts(self, ones: ir.Value) -> ir.Value:
+        """How many ``ones`` a text has up to each token, float32 like them."""
 
     @abc.abstractmethod
     def token_places(self) -> ir.Value:
@@ -146,7 +165,7 @@ class PaddedTexts(Texts):
     @cached_property
     def places(self) -> ir.Value:
         """1 for the first token of a text, 2 for the second …, float32 ``[batch, length]``."""
-        return self.builder.op("CumSum", self.tokens, self.builder.constant(1, np.int64))
+        return self.count_in_texts(self.tokens)
 
     @cached_property
     def weights(self) -> ir.Value:
@@ -168,10 +187,14 @@ class PaddedTexts(Texts):
         """1 for a text, 0 for one of no tokens to pool, float32 ``[batch, 1]``."""
         return self.builder.op("Min", self.counts, self.builder.constant(1, np.float32))
 
-    def positions(self, table: ir.Value) -> ir.Value:
+    def all_positions(self, table: ir.Value) -> ir.Value:
         """See :class:`Texts`. The same for every text."""
         start, axis = self.builder.constant([0], np.int64), self.builder.constant([0], np.int64)
         return self.builder.op("Slice", table, start, self.length, axis)
+
+    def count_in_texts(self, ones: ir.Value) -> ir.Value:
+        """See :class:`Texts`."""
+        return self.builder.op("CumSum", ones, self.builder.constant(1, np.int64))
 
     def token_places(self) -> ir.Value:
         """See :class:`Texts`. ``[length]``, the same for every text."""
@@ -276,9 +299,17 @@ class PackedTexts(Texts):
         going_on = op("Less", places, op("Unsqueeze", self.ends, column))
         return op("Cast", op("And", begun, going_on), to=ir.DataType.FLOAT)
 
-    def positions(self, table: ir.Value) -> ir.Value:
+    def all_positions(self, table: ir.Value) -> ir.Value:
         """See :class:`Texts`."""
         return self.builder.op("Gather", table, self.position_ids, axis=0)
+
+    def count_in_texts(self, ones: ir.Value) -> ir.Value:
+        """See :class:`Texts`. The count in the batch, less what it is before the text's first token."""
+        op, const = self.builder.op, self.builder.constant
+        starts = op("Sub", self._count(op("Shape", self.input_ids)), self.position_ids)
+        counts = op("CumSum", ones, const(0, np.int64))
+        before = op("Sub", counts, ones)
+        return op("Sub", counts, op("Gather", before, starts, axis=0))
 
     def token_places(self) -> ir.Value:
         """See :class:`Texts`. ``[tokens]``."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, Linear, Norm
+from m3e_export.checkpoint.head import HeadLayer, LayerNorm, UnitLength, dimension_of
 from m3e_export.checkpoint.pooling import Dense, pooling_spec
 from m3e_export.native.packing import pack_codes, pack_floats, pad_outputs
 from m3e_export.native.safetensors_file import write_safetensors
@@ -30,12 +31,14 @@ def save_native(
     pooling: str,
     normalize: bool,
     path: Path,
-    dense: Sequence[Dense] = (),
+    dense: Sequence[HeadLayer] = (),
+    state_weights: npt.NDArray[np.float32] | None = None,
 ) -> list[Path]:
     """Write the weights as ``plan`` says; return the files written.
 
     Norms, biases (of scores too) and layers after the pooling (``dense``, the encoder's pooler among them)
-    stay float32, whatever the plan: they are small and decide much.
+    stay float32, whatever the plan: they are small and decide much. ``state_weights``, float32
+    ``[layers + 1]``, is the share of each state in what is pooled.
     """
     metadata = {
         "format": "m3e-native",
@@ -51,6 +54,8 @@ def save_native(
         "pooling": _pooling(pooling),
         "normalize": str(normalize).lower(),
     }
+    if spec.skips_padding:
+        metadata["padding"] = str(spec.pad_token_id)
     if weights.relative_bias is not None:
         metadata["attention_bias"] = "relative"
     if weights.embedding_projection is not None:
@@ -58,8 +63,15 @@ def save_native(
     if len(weights.stored_layers()) < spec.layers:
         metadata["layer_weights"] = ",".join(map(str, _layer_weights(weights)))
     if dense:
-        metadata["dense"] = "+".join(f"{len(layer.bias)}:{layer.activation}" for layer in dense)
-    write_safetensors(path, {**dict(_tensors(weights, plan)), **dict(_dense(dense))}, metadata)
+        widths = (dimension_of(pooling, spec.hidden, dense[: place + 1]) for place in range(len(dense)))
+        metadata["dense"] = "+".join(
+            f"{width}:{_kind(layer)}" for width, layer in zip(widths, dense, strict=True)
+        )
+    tensors = {**dict(_tensors(weights, plan)), **dict(_head(dense))}
+    if state_weights is not None:
+        metadata["states"] = "weighted"
+        tensors["state_weights"] = state_weights
+    write_safetensors(path, tensors, metadata)
     return [path]
 
 
@@ -75,10 +87,22 @@ def _layer_weights(weights: EncoderWeights) -> Iterator[int]:
     return (numbers[id(layer)] for layer in weights.layers)
 
 
-def _dense(layers: Sequence[Dense]) -> Tensors:
+def _kind(layer: HeadLayer) -> str:
+    """What the metadata calls ``layer``: a linear one by its activation."""
+    if isinstance(layer, Dense):
+        return layer.activation
+    return "layer_norm" if isinstance(layer, LayerNorm) else "unit_length"
+
+
+def _head(layers: Sequence[HeadLayer]) -> Tensors:
     for index, layer in enumerate(layers):
-        yield f"dense.{index}", pack_floats(layer.weight)
-        yield f"dense.{index}.bias", pad_outputs(layer.bias)
+        name = f"dense.{index}"
+        if isinstance(layer, LayerNorm):
+            yield f"{name}.gamma", layer.gamma
+            yield f"{name}.beta", layer.beta
+        elif not isinstance(layer, UnitLength):
+            yield name, pack_floats(layer.weight)
+            yield f"{name}.bias", pad_outputs(layer.bias)
 
 
 def _tensors(weights: EncoderWeights, plan: PrecisionPlan) -> Tensors:

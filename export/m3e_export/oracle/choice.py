@@ -55,6 +55,7 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
     """The original model in PyTorch: sentence-transformers' where the checkpoint is one of its own.
 
     Otherwise it is transformers' model, and the pooling is that of uniem, or the one that the user has given.
+    So it is with an adapter, which sentence-transformers loads only beside a PEFT as new as it asks for.
 
     Args:
         checkpoint: what to load.
@@ -65,7 +66,7 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
         CheckpointError: the original library cannot load the checkpoint.
     """
     layout = checkpoint.layout
-    own = layout.kind == "sentence-transformers" and not layout.pooling_given
+    own = layout.kind == "sentence-transformers" and not layout.pooling_given and layout.adapter is None
     if own and _has("sentence_transformers"):
         from m3e_export.oracle.sentence_transformers_oracle import SentenceTransformersOracle
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from m3e_export.architectures import Activation, EncoderSpec, EncoderWeights, LayerWeights, Linear, Norm
 
-__all__ = ["ACTIVATIONS", "NumpyForward"]
+__all__ = ["ACTIVATIONS", "NumpyForward", "gelu", "relu", "silu"]
 
 Array = npt.NDArray[np.float32]
 Observer = Callable[[Linear, Array], None]
@@ -41,7 +41,7 @@ class NumpyForward:
     def states(self, token_ids: npt.NDArray[np.int32]) -> list[Array]:
         """What goes into the first layer, then what leaves each, as ``hidden_states`` in transformers."""
         weights = self._weights
-        x = self.words(token_ids) + weights.position_embeddings[: len(token_ids)]
+        x = self.words(token_ids) + weights.position_embeddings[self._positions(token_ids)]
         x = self._norm(weights.embedding_norm, x)
         if weights.embedding_projection is not None:
             x = self._linear(weights.embedding_projection, x)
@@ -49,6 +49,14 @@ class NumpyForward:
         for layer in weights.layers:
             states.append(self._layer(layer, states[-1]))
         return states
+
+    def _positions(self, token_ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """The row of the position table for each token; see :class:`EncoderWeights`."""
+        if not self._spec.skips_padding:
+            return np.arange(len(token_ids))
+        counted = token_ids != self._spec.pad_token_id
+        rows: npt.NDArray[np.int64] = np.cumsum(counted) * counted
+        return rows
 
     def _layer(self, layer: LayerWeights, x: Array) -> Array:
         attended = self._attention(self._linear(layer.qkv, x))
@@ -96,10 +104,28 @@ def relu(x: Array) -> Array:
     return np.maximum(x, np.float32(0))
 
 
+def silu(x: Array) -> Array:
+    """``torch.nn.functional.silu``: x times the logistic function, by tanh, which does not overflow."""
+    return _times_logistic(x, x)
+
+
+def quick_gelu(x: Array) -> Array:
+    """QuickGELUActivation of transformers: https://github.com/hendrycks/GELUs."""
+    return _times_logistic(x, np.float32(1.702) * x)
+
+
+def _times_logistic(x: Array, u: Array) -> Array:
+    half = np.float32(0.5)
+    product: Array = x * (half + half * np.tanh(half * u))
+    return product
+
+
 ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
+    "quick_gelu": quick_gelu,
     "relu": relu,
+    "silu": silu,
 }
 
 _REACH, _STEPS = 9.0, 4608

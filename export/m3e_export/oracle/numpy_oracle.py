@@ -23,6 +23,7 @@ class NumpyOracle:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._layout = checkpoint.layout
         self._dense = checkpoint.dense
+        self._state_weights = checkpoint.state_weights
         self._tokenizer = checkpoint.text_tokenizer()
         self._forward = NumpyForward(checkpoint.spec, checkpoint.weights)
 
@@ -34,7 +35,11 @@ class NumpyOracle:
         vectors = []
         for ids in self._tokenizer.encode_batch([prompt + text for text in texts]):
             words, states = self._forward.words(ids), self._forward.states(ids)
-            vectors.append(sentence_vector(self._layout.pooling, self._dense, words, states, left_out))
+            vectors.append(
+                sentence_vector(
+                    self._layout.pooling, self._dense, words, states, left_out, self._state_weights
+                )
+            )
             tick(1)
         stacked = np.stack(vectors)
         return normalize(stacked) if self._layout.normalize else stacked

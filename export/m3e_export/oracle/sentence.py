@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export.checkpoint.pooling import Dense, Reduction, pooling_spec
+from m3e_export.checkpoint.head import LAYER_NORM_EPS, HeadLayer, LayerNorm, UnitLength
+from m3e_export.checkpoint.pooling import DenseActivation, Reduction, pooling_spec
+from m3e_export.oracle.numpy_forward import gelu, relu, silu
+from m3e_runtime.outputs import normalize
 
 __all__ = ["sentence_vector"]
 
@@ -15,7 +18,12 @@ Array = npt.NDArray[np.float32]
 
 
 def sentence_vector(
-    pooling: str, dense: Sequence[Dense], words: Array, states: Sequence[Array], prompt_length: int = 0
+    pooling: str,
+    dense: Sequence[HeadLayer],
+    words: Array,
+    states: Sequence[Array],
+    prompt_length: int = 0,
+    state_weights: Array | None = None,
 ) -> Array:
     """Pool one text, without padding, and apply the layers after the pooling.
 
@@ -25,19 +33,48 @@ def sentence_vector(
         words: rows of the word embeddings, float32 ``[length, embedding_size]``.
         states: what goes into the first layer, then what leaves each, float32 ``[length, hidden]``.
         prompt_length: first tokens that are not pooled.
+        state_weights: the share of each of ``states`` in what is pooled; None where it is the last alone.
 
     Returns:
         float32 ``[dimension]``, not normalized.
     """
     spec = pooling_spec(pooling)
-    vector = np.concatenate([_reduced(part, states[-1], prompt_length) for part in spec.reductions])
+    last = states[-1] if state_weights is None else np.tensordot(state_weights, np.stack(states), 1)
+    vector = np.concatenate([_reduced(part, last, prompt_length) for part in spec.reductions])
     if spec.early is not None:
         early = {"words": words, "embeddings": states[0], "first layer": states[1]}[spec.early]
         vector = (_reduced("mean", early, prompt_length) + vector) / np.float32(2)
     for layer in dense:
-        vector = vector @ layer.weight + layer.bias
-        vector = np.tanh(vector) if layer.activation == "tanh" else vector
+        vector = _applied(layer, vector)
     return vector
+
+
+def _applied(layer: HeadLayer, vector: Array) -> Array:
+    if isinstance(layer, UnitLength):
+        unit: Array = normalize(vector[None])[0]
+        return unit
+    if isinstance(layer, LayerNorm):
+        centred = vector - vector.mean()
+        scaled: Array = centred / np.sqrt(np.square(centred).mean() + np.float32(LAYER_NORM_EPS))
+        return scaled * layer.gamma + layer.beta
+    return _ACTIVATIONS[layer.activation](vector @ layer.weight + layer.bias)
+
+
+def _sigmoid(x: Array) -> Array:
+    """The logistic function; by tanh, which does not overflow."""
+    half = np.float32(0.5)
+    values: Array = half + half * np.tanh(half * x)
+    return values
+
+
+_ACTIVATIONS: dict[DenseActivation, Callable[[Array], Array]] = {
+    "identity": lambda x: x,
+    "tanh": np.tanh,
+    "relu": relu,
+    "gelu": gelu,
+    "silu": silu,
+    "sigmoid": _sigmoid,
+}
 
 
 def _reduced(reduction: Reduction, states: Array, start: int) -> Array:

@@ -6,13 +6,13 @@ Nothing that we have read of the folder reaches it. So a file or a setting that 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.readable import readable_folder
-from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError
 from m3e_export.quiet import quiet
 
@@ -46,12 +46,18 @@ class SentenceTransformersOracle:
         except Exception as error:  # every module checks its files in its own way
             raise CheckpointError(
                 f"{checkpoint.folder}: sentence-transformers {sentence_transformers.__version__} cannot load "
-                f"it: {str(error).strip() or type(error).__name__}"
+                f"it: {str(error).strip() or type(error).__name__} (--oracle numpy judges without it.)"
             ) from error
         self._model.float()
+        self._task = {} if self._layout.route is None else {"task": self._layout.route}
+        for module in self._routers():
+            module.route_mappings = {}  # so that the task is the route's name
         self._model.default_prompt_name = None  # the gate says what is before its texts
         if max_length is not None:
             self._model.max_seq_length = max_length
+
+    def _routers(self) -> list[Any]:
+        return [module for module in self._model if type(module).__name__ in ("Router", "Asym")]
 
     @property
     def has_weights(self) -> bool:
@@ -59,9 +65,11 @@ class SentenceTransformersOracle:
 
         sentence-transformers takes random ones in their place, and says so in its logs alone.
         """
-        model = self._model[0].auto_model
+        first = self._model[0]
+        first = first.sub_modules[self._layout.route][0] if first in self._routers() else first
+        model = first.auto_model
         names, base = model.state_dict().keys(), f"{model.base_model_prefix}."
-        tensors = load_tensors(self._layout.transformer).arrays
+        tensors = self._layout.load_weights().arrays
         return any(name in names or name.removeprefix(base) in names for name in tensors)
 
     def encode(
@@ -77,7 +85,7 @@ class SentenceTransformersOracle:
     def _encode_one(self, text: str, prompt: str) -> npt.NDArray[np.float32]:
         try:
             vector: npt.NDArray[np.float32] = self._model.encode(
-                text, prompt=prompt or None, show_progress_bar=False, convert_to_numpy=True
+                text, prompt=prompt or None, show_progress_bar=False, convert_to_numpy=True, **self._task
             )
         except Exception as error:  # whatever the model's code raises, as beyond the end of its tables
             raise CheckpointError(

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
-from m3e_export.checkpoint.weights import load_tensors
 from m3e_export.errors import CheckpointError
 from m3e_export.oracle.sentence import sentence_vector
 from m3e_export.oracle.transformers_model import load_model, load_tokenizer
@@ -30,11 +29,10 @@ class TorchOracle:
         self._torch = torch
         self._layout = checkpoint.layout
         self._dense = checkpoint.dense
+        self._state_weights = checkpoint.state_weights
         self._max_length = checkpoint.max_length
         self._tokenizer = load_tokenizer(checkpoint.layout, checkpoint.model_type)
-        self._model = model or load_model(
-            checkpoint.config, load_tensors(checkpoint.layout.transformer).arrays
-        )
+        self._model = model or load_model(checkpoint.config, checkpoint.layout.load_weights().arrays)
 
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
@@ -68,5 +66,7 @@ class TorchOracle:
         # Some models normalize once more behind the last of their hidden_states.
         states = [*found.hidden_states[:-1], found.last_hidden_state]
         arrays = [each[0].numpy() for each in states]
-        vector = sentence_vector(self._layout.pooling, self._dense, words[0].numpy(), arrays, left_out)
+        vector = sentence_vector(
+            self._layout.pooling, self._dense, words[0].numpy(), arrays, left_out, self._state_weights
+        )
         return normalize(vector[None])[0] if self._layout.normalize else vector

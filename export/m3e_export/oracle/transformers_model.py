@@ -80,11 +80,11 @@ def load_tokenizer(layout: Layout, model_type: str) -> Any:
     """
     import transformers
 
-    folder = layout.transformer
+    folder = layout.tokenizer
     for pattern in ("*.json", "*.txt", "*.model"):
         for file in folder.glob(pattern):
             refuse_pointer(file)
-    bert = only_bert_vocabulary(layout.transformer, model_type)
+    bert = only_bert_vocabulary(layout.tokenizer, model_type)
     loader = transformers.BertTokenizerFast if bert else transformers.AutoTokenizer
     try:
         with readable_folder(folder) as readable:
@@ -108,7 +108,7 @@ def load_fast_tokenizer(layout: Layout, model_type: str) -> Tokenizer:
     backend = getattr(loaded, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise UnsupportedModelError(
-            f"{layout.transformer}: its tokenizer, {type(loaded).__name__}, has no tokenizer.json, and "
+            f"{layout.tokenizer}: its tokenizer, {type(loaded).__name__}, has no tokenizer.json, and "
             "transformers makes none."
         )
     copy = Tokenizer.from_str(backend.to_str())

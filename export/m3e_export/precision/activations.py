@@ -14,9 +14,15 @@ __all__ = ["SHIFTS", "ZERO_POINT", "ActivationCodes", "RangeCodes", "StaticCodes
 ZERO_POINT = 128
 """Code of zero for symmetric activations of both signs; the codes run from 1 to 255."""
 
-SHIFTS: dict[Activation, float] = {"gelu": 0.17, "gelu_tanh": 0.1701, "relu": 0.0}
+SHIFTS: dict[Activation, float] = {
+    "gelu": 0.17,
+    "gelu_tanh": 0.1701,
+    "quick_gelu": 0.1637,
+    "relu": 0.0,
+    "silu": 0.2785,
+}
 """Added to what an activation gives before quantization, so that all 255 codes are used: the minima are
-−0.16997, −0.17004 and 0."""
+−0.16997, −0.17004, −0.16362, 0 and −0.27847."""
 
 _SMALLEST = np.float32(1e-20)
 

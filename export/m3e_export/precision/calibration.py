@@ -87,7 +87,13 @@ def calibrate(checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int]
     for ids in token_ids:
         states = forward.states(ids)
         vectors.append(
-            sentence_vector(checkpoint.layout.pooling, checkpoint.dense, forward.words(ids), states)
+            sentence_vector(
+                checkpoint.layout.pooling,
+                checkpoint.dense,
+                forward.words(ids),
+                states,
+                state_weights=checkpoint.state_weights,
+            )
         )
         tick(1)
     return Calibration(token_ids, np.stack(vectors), samples)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from m3e_runtime.backends import native
+from m3e_runtime.backends import native, onnx
 from m3e_runtime.backends.device import DeviceRequest, parse_device
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
@@ -83,14 +83,14 @@ def choose(
     request = parse_device(device)
     search = _Search(request)
     candidates = _fitting(bundle, request, name, backend)
-    refused: list[str] = []
+    refused: dict[str, list[str]] = {}  # names by reason: one reason often holds for several
     for candidate in sorted(candidates, key=lambda each: each.rank):
         reason = failed.get((candidate.artifact.name, candidate.backend)) or search.why_not(candidate)
         if reason is None:
             found = search.gpu if candidate.for_gpu else None
             return Choice(candidate.artifact, candidate.backend, found, _why(candidate, found, refused, name))
-        refused.append(f"{candidate.artifact.name} cannot be used, {reason}")
-    raise EngineMissingError(f"{bundle.path}: {'; '.join(refused)}")
+        refused.setdefault(reason, []).append(candidate.artifact.name)
+    raise EngineMissingError(f"{bundle.path}: {'; '.join(_refusals(refused))}.")
 
 
 def why_not_here(artifact: Artifact) -> str | None:
@@ -158,7 +158,7 @@ class _Search:
     def why_not(self, candidate: _Candidate) -> str | None:
         """Why ``candidate`` cannot run here, or None when it can."""
         if not candidate.for_gpu:
-            return native.missing() if candidate.backend == "native" else None
+            return native.missing() if candidate.backend == "native" else onnx.missing()
         if self.gpu is None and self._why_no_gpu is None:
             try:
                 self.gpu = self._request.gpu()
@@ -187,7 +187,11 @@ def _why_no_engine(candidate: _Candidate, gpu: Gpu) -> str | None:
     return None
 
 
-def _why(candidate: _Candidate, gpu: Gpu | None, refused: list[str], name: str | None) -> str:
+def _refusals(refused: Mapping[str, list[str]]) -> list[str]:
+    return [f"{', '.join(names)} cannot be used, {reason.rstrip('.')}" for reason, names in refused.items()]
+
+
+def _why(candidate: _Candidate, gpu: Gpu | None, refused: Mapping[str, list[str]], name: str | None) -> str:
     where = gpu.name if gpu is not None else "the CPU"
     chosen = "as asked for" if name is not None else f"the fastest on {where} of what the bundle holds"
-    return "; ".join([f"{candidate.artifact.name} on {where}: {chosen}", *refused])
+    return "; ".join([f"{candidate.artifact.name} on {where}: {chosen}", *_refusals(refused)])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.gpu import Gpu, find_gpu
 
-__all__ = ["DeviceRequest", "parse_device"]
+__all__ = ["DeviceRequest", "device_name", "parse_device"]
 
 _GPU_DEVICE = re.compile(r"(cuda|tensorrt)(?::(\d+))?")
 _OLDEST_GPU = (7, 5)
@@ -42,6 +42,25 @@ class DeviceRequest:
                 "use device='cpu'."
             )
         return gpu
+
+
+def device_name(device: Any) -> str:
+    """What :func:`parse_device` takes, of what torch and sentence-transformers take.
+
+    None is ``auto``, a number the GPU of that number, a ``torch.device`` what it says.
+
+    Raises:
+        OptionError: something else.
+    """
+    if device is None:
+        return "auto"
+    if isinstance(device, int) and not isinstance(device, bool):
+        device = f"cuda:{device}"
+    elif hasattr(device, "type") and hasattr(device, "index"):
+        device = str(device)
+    if not isinstance(device, str):
+        raise OptionError(f"device={device!r} is {type(device).__name__}, not the name of a device.")
+    return "cpu" if device == "cpu:0" else device  # torch's other name for it
 
 
 def parse_device(device: str) -> DeviceRequest:

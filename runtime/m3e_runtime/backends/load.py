@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import tempfile
 from pathlib import Path
 
+from m3e_runtime.backends import native
 from m3e_runtime.backends.base import Backend
 from m3e_runtime.backends.choice import Choice, choose
 from m3e_runtime.backends.device import parse_device
@@ -34,12 +36,27 @@ def open_best(
     failed: dict[tuple[str, str], str] = {}
     while True:
         choice = choose(bundle, device, name, backend, failed)
+        if name is None and backend is None:
+            _warn_without_native(bundle, choice)
         try:
             return choice, load_backend(bundle, choice, threads, verify)
         except (EngineMissingError, EngineBuildError, EngineRunError) as error:
             if choice.gpu is None or parse_device(device).needs_gpu:
                 raise
             failed[choice.artifact.name, choice.backend] = str(error)
+
+
+def _warn_without_native(bundle: Bundle, choice: Choice) -> None:
+    """Say that the native engine would run this bundle, where it is missing and should be there."""
+    reason = native.missing()
+    has_weights = any(artifact.format == "native" for artifact in bundle.manifest.artifacts)
+    if reason and has_weights and choice.gpu is None and not native.left_out():
+        _warn_once(f"{reason} ONNX Runtime runs {choice.artifact.name} in its place.")
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    logger.warning("%s", message)
 
 
 def load_backend(bundle: Bundle, choice: Choice, threads: int, verify: bool) -> Backend:

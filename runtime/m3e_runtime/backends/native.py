@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import m3e_runtime
+from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.tokenization import TokenIds
+from m3e_runtime.under_way import under_way
 
 try:
     import m3e_runtime._native as _native
@@ -19,17 +25,40 @@ except ImportError as error:
 else:
     _import_error = None
 
-__all__ = ["NativeCpu", "engine_path", "missing"]
+__all__ = ["NativeCpu", "engine_path", "left_out", "missing"]
+
+_MODULE = "m3e_runtime._native"
+_REINSTALL = (
+    "`pip install --force-reinstall --no-deps --no-cache-dir m3e-runtime` (or the folder or archive in place "
+    "of its name)"
+)
 
 
 def missing() -> str | None:
-    """Why the native engine cannot be used here, or None when it can."""
+    """Why the native engine cannot be used here and how to get it, or None when it can be used."""
     if _import_error is None:
         return None
+    if sys.platform == "win32":
+        return "the native engine does not run on Windows."
+    if find_spec(_MODULE) is not None:
+        return f"the native engine cannot be loaded ({_import_error}); build it here: {_REINSTALL}."
+    if left_out():
+        return f"the native engine was not built, as M3E_NATIVE=off asked: unset it, then {_REINSTALL}."
     return (
-        "the native engine was not built: install m3e-runtime where there is a C++17 compiler "
-        f"({_import_error})."
+        "the native engine was not built, for no C++ compiler was found when m3e-runtime was installed: "
+        f"install one (g++ 11 or clang 12, or later), then {_REINSTALL}."
     )
+
+
+def left_out() -> bool:
+    """Whether the engine is not meant to be here: on Windows, and after ``M3E_NATIVE=off``."""
+    if sys.platform == "win32":
+        return True
+    try:  # only the wheel of that build is for every platform
+        tags = distribution("m3e-runtime").read_text("WHEEL") or ""
+    except PackageNotFoundError:
+        return False
+    return "py3-none-any" in tags
 
 
 def engine_path() -> Path:
@@ -50,6 +79,7 @@ class NativeCpu:
     pads = False
     token_budget = 16384
     """Enough for all threads to share evenly; the engine bounds its memory itself."""
+    _engine: Any  # a NativeEncoder, or Closed
 
     def __init__(
         self, model: Path, threads: int, dimension: int | None = None, instruction_set: str = ""
@@ -58,7 +88,7 @@ class NativeCpu:
             raise EngineMissingError(reason)
         self.version = m3e_runtime.__version__
         try:
-            self._engine = _native.NativeEncoder(str(model), threads, instruction_set)
+            self._engine = _native.NativeEncoder(model, threads, instruction_set)
         except (OSError, ValueError) as error:
             raise BundleError(f"{model}: the native engine cannot load it: {error}.") from error
         self.threads = threads
@@ -68,6 +98,14 @@ class NativeCpu:
                 f"{model}: gives {self._engine.dimension} dimensions, the manifest says {dimension}. "
                 "Export it again."
             )
+
+    def close(self) -> None:
+        """Free the engine and give its memory back to the system. Calls that are under way end as usual."""
+        self._engine = Closed()
+        return_free_memory()
+
+    def __del__(self) -> None:
+        self.close()
 
     def most_texts(self, longest: int) -> int | None:
         """See :class:`m3e_runtime.backends.base.Backend`."""
@@ -83,5 +121,7 @@ class NativeCpu:
         flat = token_ids[0] if len(token_ids) == 1 else np.concatenate(token_ids)
         vectors = np.empty((len(token_ids), self._engine.dimension), dtype=np.float32)
         prompts = None if prompt_lengths is None else np.array(prompt_lengths, dtype=np.int64)
-        self._engine.encode(flat, offsets, vectors, prompts)
+        stop = _native.Stop()
+        with under_way(stop.set):  # it looks at signals itself
+            self._engine.encode(np.ascontiguousarray(flat), offsets, vectors, prompts, stop)
         return vectors

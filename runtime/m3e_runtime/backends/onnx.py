@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.layout import Layout
 from m3e_runtime.tokenization import TokenIds
+from m3e_runtime.under_way import interruptible, under_way
 
-__all__ = ["OnnxRuntimeCpu"]
+__all__ = ["OnnxRuntimeCpu", "missing"]
+
+_NOT_INSTALLED = (
+    "ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'` (or [gpu], never both: they overwrite "
+    "each other)."
+)
 
 SPIN_MICROSECONDS = "200"
 """How long an idle worker waits awake for the next operator.
@@ -23,18 +33,31 @@ spinning while an idle encoder leaves the cores to the rest of the service.
 """
 
 
+INTERRUPTIBLE_TOKENS = 256
+"""A run of more, in the main thread, lets handlers of signals run meanwhile, which takes another thread."""
+
 _PROMPT = "prompt_length"
 """An input with a default, int64 ``[texts]``, of graphs that leave prompts out of the pooling."""
 
 
+def missing() -> str | None:
+    """What to install for ONNX Runtime, or None when it is there. It is not imported: that takes long."""
+    installed = sys.modules.get("onnxruntime") or find_spec("onnxruntime")
+    return None if installed else _NOT_INSTALLED
+
+
 class OnnxRuntimeCpu:
-    """One inference session; ONNX Runtime sessions are safe to run from several threads."""
+    """One inference session; ONNX Runtime sessions are safe to run from several threads.
+
+    In a child of ``fork()`` the calling thread computes alone.
+    """
 
     name = "onnxruntime-cpu"
     instruction_set: str | None = None
     pads = True
     token_budget = 2048
     """Bounds the memory of a run; more at once is not faster."""
+    _session: Any  # an InferenceSession, or Closed
 
     def __init__(
         self,
@@ -51,12 +74,10 @@ class OnnxRuntimeCpu:
         try:
             import onnxruntime
         except ImportError as error:
-            raise EngineMissingError(
-                "ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'` "
-                "(or [gpu], never both: they overwrite each other)."
-            ) from error
+            raise EngineMissingError(missing() or f"ONNX Runtime cannot be imported: {error}.") from error
         self.version: str = onnxruntime.__version__
         self.threads = threads
+        self._run_options = onnxruntime.RunOptions
         self._layout = layout
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -69,7 +90,7 @@ class OnnxRuntimeCpu:
         options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
         try:
             self._session = onnxruntime.InferenceSession(
-                str(model), options, providers=["CPUExecutionProvider"]
+                _readable(model), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the library's exceptions have no common base
             reason = str(error).splitlines()[0]
@@ -98,6 +119,14 @@ class OnnxRuntimeCpu:
                 "Export it again."
             )
 
+    def close(self) -> None:
+        """Free the engine and give its memory back to the system. Calls that are under way end as usual."""
+        self._session = Closed()
+        return_free_memory()
+
+    def __del__(self) -> None:
+        self.close()
+
     def most_texts(self, longest: int) -> int | None:
         """See :class:`m3e_runtime.backends.base.Backend`."""
         del longest
@@ -110,8 +139,28 @@ class OnnxRuntimeCpu:
         feed = _pad(token_ids) if self._layout is None else _fill(self._layout, token_ids)
         if prompt_lengths is not None:
             feed[_PROMPT] = np.array(prompt_lengths, dtype=np.int64)
-        vectors: npt.NDArray[np.float32] = self._session.run(["sentence_embedding"], feed)[0]
-        return vectors
+        options = self._run_options()
+        options.log_severity_level = 4  # a run that is stopped is no error
+
+        def compute() -> npt.NDArray[np.float32]:
+            with under_way(stop):
+                vectors: npt.NDArray[np.float32] = self._session.run(["sentence_embedding"], feed, options)[0]
+                return vectors
+
+        def stop() -> None:
+            options.terminate = True
+
+        many = sum(map(len, token_ids)) > INTERRUPTIBLE_TOKENS
+        return interruptible(compute, stop) if many else compute()
+
+
+def _readable(model: Path) -> str | bytes:
+    """What ONNX Runtime opens: the path, or the content where the path is not UTF-8."""
+    try:
+        os.fspath(model).encode("utf-8")
+    except UnicodeEncodeError:
+        return model.read_bytes()
+    return os.fspath(model)
 
 
 def _fill(layout: Layout, token_ids: Sequence[TokenIds]) -> dict[str, npt.NDArray[Any]]:

@@ -18,6 +18,7 @@ from m3e_runtime.gpu import Gpu
 from m3e_runtime.layout import BatchSize, Layout, PackedLayout
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.trt.engine import OUTPUT, Engine
+from m3e_runtime.under_way import under_way
 
 __all__ = ["TensorRtGpu"]
 
@@ -121,7 +122,8 @@ class TensorRtGpu:
                 return None
             try:
                 self._ensure_open()  # it may have been closed while this one waited
-                return _Pending(self, lane, lane.start(token_ids), len(token_ids))
+                with under_way():
+                    return _Pending(self, lane, lane.start(token_ids), len(token_ids))
             except BaseException:
                 self._idle.put(lane)
                 raise
@@ -158,7 +160,7 @@ class _Pending:
     def result(self) -> Vectors:
         """Wait for the vectors, float32 ``[texts, dimension]``. To be called once."""
         try:
-            with self._backend._cuda.active():
+            with under_way(), self._backend._cuda.active():
                 self._lane.stream.synchronize()
             vectors: Vectors = self._slot.vectors[: self._texts].copy()
             return vectors

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from m3e_runtime.backends.choice import is_for_gpu, why_not_here
+from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli.common import run
 from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.file_names import shown
-from m3e_runtime.manifest import Artifact
+from m3e_runtime.manifest import Artifact, FileEntry
 from m3e_runtime.outputs import normalize
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.standard_output import say
@@ -29,6 +29,9 @@ _EXAMPLES = """\
 examples:
   m3e-check m3e-base-int8
   m3e-check m3e-base-int8 --json | jq .artifacts
+  m3e-check m3e-base-int8 --artifact int8-native
+
+An artifact whose engine or GPU is missing here is not run, and the reason is given.
 
 exit codes: 0 ok, 1 standard output cannot be written, 2 usage, 3 an artifact no longer gives its golden
             vectors, 4 damaged, 5 engine missing, 130 interrupted
@@ -44,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bundle", metavar="BUNDLE", help="bundle folder")
+    parser.add_argument("--artifact", metavar="NAME", help="check this artifact and its files only")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return run(_command, parser, argv)
@@ -51,19 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(options: argparse.Namespace) -> int:
     bundle = Bundle.open(options.bundle)
-    entries = list(bundle.entries())
+    chosen = _chosen(bundle, options.artifact)
+    entries = _entries(bundle, chosen)
     with progress_bar(len(entries), "file", "Hashing") as bar:
         for entry in entries:
             bundle.verify(entry)
             bar.update()
-    # A GPU that is not here is no fault of this bundle; anything else has to run.
-    for_gpu = [artifact for artifact in bundle.manifest.artifacts if is_for_gpu(artifact)]
-    not_run = {each.name: reason for each in for_gpu if (reason := why_not_here(each))}
-    artifacts = [artifact for artifact in bundle.manifest.artifacts if artifact.name not in not_run]
-    if not artifacts:
+    results, not_run = _check_all(bundle, chosen, options.threads)
+    if not results:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in not_run.items())
         raise EngineMissingError(f"{bundle.path}: hashes match, and nothing in it can be run here. {reasons}")
-    results = [check_artifact(bundle, artifact, options.threads) for artifact in artifacts]
     passed = all(result["passed"] for result in results)
     if options.json:
         found = {"bundle": shown(bundle.path), "passed": passed, "artifacts": results, "not_run": not_run}
@@ -79,6 +80,37 @@ def _command(options: argparse.Namespace) -> int:
         for name, reason in not_run.items():
             say(f"{name}: not run, {reason}")
     return 0 if passed else _BELOW_GATE
+
+
+def _chosen(bundle: Bundle, name: str | None) -> list[Artifact]:
+    artifacts = {artifact.name: artifact for artifact in bundle.manifest.artifacts}
+    if name is not None and name not in artifacts:
+        raise OptionError(f"--artifact {name}: {bundle.path} has {', '.join(artifacts)}.")
+    return list(artifacts.values()) if name is None else [artifacts[name]]
+
+
+def _entries(bundle: Bundle, chosen: Sequence[Artifact]) -> list[FileEntry]:
+    """The files that ``chosen`` run from, and those that belong to no artifact."""
+    left_out = [artifact for artifact in bundle.manifest.artifacts if artifact not in chosen]
+    of_others = {entry.path for artifact in left_out for entry in artifact.files}
+    of_chosen = {entry.path for artifact in chosen for entry in artifact.files}
+    return [entry for entry in bundle.entries() if entry.path not in of_others - of_chosen]
+
+
+def _check_all(
+    bundle: Bundle, artifacts: Sequence[Artifact], threads: int | None
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The results, and why the others cannot run: what is missing here is no fault of the bundle."""
+    results, not_run = [], {}
+    for artifact in artifacts:
+        if reason := why_not_here(artifact):
+            not_run[artifact.name] = reason
+            continue
+        try:
+            results.append(check_artifact(bundle, artifact, threads))
+        except EngineMissingError as error:  # it is there and cannot be imported
+            not_run[artifact.name] = str(error)
+    return results, not_run
 
 
 def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> dict[str, Any]:

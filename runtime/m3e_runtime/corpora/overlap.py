@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from m3e_runtime.corpora.windows import Task, Window
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.under_way import stop_calls
 
 __all__ = ["compute", "prefetched"]
 
@@ -73,6 +74,7 @@ def compute(
     started: deque[tuple[Window, list[tuple[Task, Future[Vectors]]]]] = deque()
     ahead = max(WINDOWS_AHEAD, workers // THREADS_OF_A_WINDOW)
     failed: Exception | None = None
+    running = _Running()
     with ThreadPoolExecutor(workers, thread_name_prefix="m3e-compute") as pool:
         try:
             while True:
@@ -82,23 +84,38 @@ def compute(
                     window, failed = None, error
                 if window is None:
                     break
-                started.append(
-                    (window, [(task, pool.submit(_run, encoder, task, batch_size)) for task in window.tasks])
-                )
+                submitted = [pool.submit(_run, encoder, task, batch_size, running) for task in window.tasks]
+                started.append((window, list(zip(window.tasks, submitted, strict=True))))
                 if len(started) > ahead:
                     yield _collect(encoder, *started.popleft())
             while started:
                 yield _collect(encoder, *started.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            running.stop()
     if failed is not None:
         raise failed
 
 
-def _run(encoder: Encoder, task: Task, batch_size: int | None) -> Vectors:
+class _Running:
+    """The threads that compute, so that who interrupts a command need not wait for a run of each."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+        self.stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
+        stop_calls(self.threads)
+
+
+def _run(encoder: Encoder, task: Task, batch_size: int | None, running: _Running) -> Vectors:
+    running.threads.add(threading.get_ident())
     vectors = np.empty((len(task.indices), encoder.dimension), dtype=np.float32)
     for indices, found in encoder.run(task.token_ids, batch_size, task.prompt_lengths):
         vectors[indices] = found
+        if running.stopped:
+            break  # nobody asks for them
     return vectors
 
 

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from chromadb.api.types import Documents, EmbeddingFunction
 from chromadb.utils.embedding_functions import register_embedding_function
 
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.errors import BundleError
 from m3e_runtime.integrations.embedder import EmbedderOptions, TextEmbedder
 
 __all__ = ["M3EEmbeddingFunction"]
@@ -33,6 +35,14 @@ class M3EEmbeddingFunction(EmbeddingFunction[Documents]):  # type: ignore[misc]
     """Encodes documents, and queries as such, with the bundle in a folder.
 
     The bundle is loaded when it is first needed: Chroma makes functions only to look at their settings too.
+    A collection stores which weights its vectors are from, and the function that Chroma makes again from that
+    refuses a bundle of others. Get a collection without ``embedding_function=``, then: of a function that is
+    given there, Chroma compares the name only.
+
+    Args:
+        bundle: the bundle's folder.
+        weights_sha256: of the weights that the bundle must have been made from; None: any.
+        options: those of :class:`m3e_runtime.integrations.embedder.EmbedderOptions`.
 
     Example:
         >>> import chromadb
@@ -40,8 +50,15 @@ class M3EEmbeddingFunction(EmbeddingFunction[Documents]):  # type: ignore[misc]
         >>> collection = chromadb.EphemeralClient().create_collection("faq", embedding_function=function)
     """
 
-    def __init__(self, bundle: str | os.PathLike[str], **options: Unpack[EmbedderOptions]) -> None:
-        self._embedder = TextEmbedder(bundle, **options)
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str],
+        *,
+        weights_sha256: str | None = None,
+        **options: Unpack[EmbedderOptions],
+    ) -> None:
+        self._unchecked = TextEmbedder(bundle, **options)
+        self._weights = weights_sha256
 
     def __call__(self, input: list[str]) -> list[npt.NDArray[np.float32]]:  # noqa: A002 - Chroma's name
         """Vectors of documents."""
@@ -61,8 +78,8 @@ class M3EEmbeddingFunction(EmbeddingFunction[Documents]):  # type: ignore[misc]
         return "m3e"
 
     def get_config(self) -> dict[str, Any]:
-        """What a collection stores: the bundle's path and the options."""
-        return self._embedder.config
+        """What a collection stores: the bundle's path, its weights' SHA-256 and the options."""
+        return {**self._unchecked.config, "weights_sha256": self._weights or self._weights_now()}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> M3EEmbeddingFunction:
@@ -76,7 +93,7 @@ class M3EEmbeddingFunction(EmbeddingFunction[Documents]):  # type: ignore[misc]
         Raises:
             TypeError: there is one.
         """
-        TextEmbedder(**config)
+        M3EEmbeddingFunction(**config)
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
         """Refuse changes after which the vectors of a collection would no longer fit together.
@@ -87,7 +104,28 @@ class M3EEmbeddingFunction(EmbeddingFunction[Documents]):  # type: ignore[misc]
             ValueError: there is one.
         """
         changed = [name for name in _CHANGES_VECTORS if old_config.get(name) != new_config.get(name)]
+        weights = [config.get("weights_sha256") for config in (old_config, new_config)]
+        if None not in weights and weights[0] != weights[1]:  # older collections did not store them
+            changed.append("weights_sha256")
         if changed:
             raise ValueError(
                 f"{', '.join(changed)}: cannot be changed, the collection's vectors depend on it."
             )
+
+    @property
+    def _embedder(self) -> TextEmbedder:
+        """The embedder, once its bundle is known to be the right one.
+
+        Raises:
+            BundleError: it was made from other weights.
+        """
+        now = self._unchecked.encoder.bundle.manifest.source
+        if self._weights not in (None, now.weights_sha256):
+            raise BundleError(
+                f"{self._unchecked.config['bundle']} was made from other weights ({now.id}) than the vectors "
+                "of this collection: give it the bundle that it was made with, or make a new collection."
+            )
+        return self._unchecked
+
+    def _weights_now(self) -> str:
+        return Bundle.open(self._unchecked.config["bundle"]).manifest.source.weights_sha256

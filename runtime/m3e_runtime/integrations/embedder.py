@@ -11,12 +11,16 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.arguments import folder, whole_number
+from m3e_runtime.backends.device import device_name
+from m3e_runtime.containers import as_list
 from m3e_runtime.encoder import Encoder
 
-__all__ = ["EmbedderOptions", "TextEmbedder", "document_prompt_name", "query_prompt_name"]
+__all__ = ["EmbedderOptions", "TextEmbedder", "absolute", "document_prompt_name", "query_prompt_name"]
 
 _QUERY_PROMPTS = ("query",)
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+_NUMBERS = ("threads", "batch_size", "truncate_dim")
 
 
 class EmbedderOptions(TypedDict, total=False):
@@ -42,7 +46,7 @@ class EmbedderOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class _Settings:
-    """The path and the options in full; plain values, fit for JSON."""
+    """The path and the options in full; plain values, fit for JSON, and read the same in any folder."""
 
     bundle: str
     device: str = "auto"
@@ -57,6 +61,14 @@ class _Settings:
     document_prompt_name: str | None = None
     document_prompt: str | None = None
 
+    def __post_init__(self) -> None:
+        plain: dict[str, Any] = {"bundle": absolute(self.bundle), "device": device_name(self.device)}
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            plain[name] = None if value is None else whole_number(name, value, 1)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+
 
 class TextEmbedder:
     """A bundle that is loaded when it is first needed, and once.
@@ -66,10 +78,11 @@ class TextEmbedder:
 
     Raises:
         TypeError: an option that is not known.
+        OptionError: one of another type.
     """
 
     def __init__(self, bundle: str | os.PathLike[str], **options: Unpack[EmbedderOptions]) -> None:
-        self._settings = _Settings(os.fspath(bundle), **options)
+        self._settings = _Settings(absolute(bundle), **options)
         self._lock = threading.Lock()
         self._encoder: Encoder | None = None
 
@@ -117,7 +130,7 @@ class TextEmbedder:
     ) -> npt.NDArray[np.float32]:
         chosen = self._settings
         vectors: npt.NDArray[np.float32] = self.encoder.encode(
-            texts,
+            as_list(texts),
             prompt_name=prompt_name,
             prompt=prompt,
             batch_size=chosen.batch_size,
@@ -125,6 +138,12 @@ class TextEmbedder:
             truncate_dim=chosen.truncate_dim,
         )
         return vectors
+
+    def __repr__(self) -> str:
+        changed = {
+            name: value for name, value in self.config.items() if value != getattr(_Settings, name, None)
+        }
+        return f"TextEmbedder({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     def __copy__(self) -> TextEmbedder:
         return self
@@ -134,6 +153,15 @@ class TextEmbedder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.config,)
+
+
+def absolute(bundle: str | os.PathLike[str]) -> str:
+    """The bundle's path as a configuration stores it: it may be read in another working folder.
+
+    Raises:
+        OptionError: not a path.
+    """
+    return os.path.abspath(folder("bundle", bundle))
 
 
 def query_prompt_name(prompts: Container[str]) -> str | None:

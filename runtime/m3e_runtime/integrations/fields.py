@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
-from m3e_runtime.integrations.embedder import EmbedderOptions, TextEmbedder
+from m3e_runtime.backends.device import device_name
+from m3e_runtime.integrations.embedder import EmbedderOptions, TextEmbedder, absolute
 
 __all__ = ["EmbedderFields"]
 
@@ -20,8 +20,8 @@ class EmbedderFields(BaseModel):  # type: ignore[misc]
 
     model_config = ConfigDict(extra="forbid")
 
-    bundle: Annotated[str, BeforeValidator(os.fspath), _FIXED]
-    device: Annotated[str, _FIXED] = "auto"
+    bundle: Annotated[str, BeforeValidator(absolute), _FIXED]
+    device: Annotated[str, BeforeValidator(device_name), _FIXED] = "auto"
     artifact: Annotated[str | None, _FIXED] = None
     backend: Annotated[str | None, _FIXED] = None
     threads: Annotated[int | None, _FIXED] = None

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime import outputs
-from m3e_runtime.backends.device import parse_device
-from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import BundleError, OptionError
+from m3e_runtime.arguments import check_text, float_array, folder, whole_number
+from m3e_runtime.backends.device import device_name, parse_device
+from m3e_runtime.containers import as_iterator
+from m3e_runtime.encoder import Encoder, named_prompt
+from m3e_runtime.errors import BundleError, InvalidTextError, OptionError
 from m3e_runtime.integrations.embedder import document_prompt_name, query_prompt_name
+from m3e_runtime.integrations.hf_tokenizer import hf_tokenizer
 from m3e_runtime.manifest import MANIFEST_NAME
-from m3e_runtime.tokenization import TextTokenizer
 
 __all__ = ["SentenceTransformer"]
 
@@ -50,8 +53,8 @@ _NOT_OFFERED = {
         ("start_multi_process_pool", "stop_multi_process_pool", "encode_multi_process"), _ONE_PROCESS
     ),
     **dict.fromkeys(
-        ("evaluate", "fit", "forward", "half", "parameters", "preprocess", "push_to_hub", "save",
-         "save_pretrained", "tokenize", "tokenizer", "train"),
+        ("evaluate", "fit", "forward", "half", "parameters", "push_to_hub", "save", "save_pretrained",
+         "train"),
         _ENCODES_ONLY,
     ),
 }  # fmt: skip
@@ -64,6 +67,8 @@ class SentenceTransformer:
 
     Different on purpose: ``similarity`` gives numpy arrays unless it is given tensors, ``device`` is a
     string, no texts give an array of shape ``[0, dimension]``, and ``float16`` is one more precision.
+
+    A pickle holds the bundle's path and the options; copies share the engine.
 
     Args:
         model_name_or_path: folder of a bundle, or one that has a single bundle in it.
@@ -102,13 +107,14 @@ class SentenceTransformer:
         **ignored: Any,
     ) -> None:
         _warn_of(ignored)
-        wanted = "auto" if device is None else str(device)
-        folder = _find_bundle(Path(model_name_or_path))
-        self._encoder = Encoder.load(folder, device=wanted, artifact=artifact, threads=threads)
+        wanted = device_name(device)
+        found = _find_bundle(folder("model_name_or_path", model_name_or_path))
+        self._encoder = Encoder.load(found, device=wanted, artifact=artifact, threads=threads)
         self._gpu = None if self._encoder.info["device"] == "cpu" else parse_device(wanted).index
         manifest = self._encoder.bundle.manifest
         self._longest = self._encoder.max_seq_length
-        self.prompts = {**manifest.prompts, **(prompts or {})}
+        self._tokenizers: dict[int, Any] = {}
+        self.prompts = {**manifest.prompts, **_checked_prompts(prompts)}
         self.default_prompt_name = default_prompt_name or manifest.default_prompt_name
         if self.default_prompt_name is not None:
             self._prompt(self.default_prompt_name)
@@ -117,9 +123,9 @@ class SentenceTransformer:
 
     def encode(
         self,
-        inputs: str | Sequence[str] | None = None,
+        inputs: Any = None,
         prompt_name: str | None = None,
-        prompt: str | Sequence[str] | None = None,
+        prompt: str | Iterable[str] | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         output_value: str | None = "sentence_embedding",
@@ -132,13 +138,17 @@ class SentenceTransformer:
         pool: None = None,
         chunk_size: int | None = None,
         *,
-        sentences: str | Sequence[str] | None = None,
+        sentences: Any = None,
+        ranges: Any = None,
+        task: str | None = None,
     ) -> Any:
         """Encode one text or several; parameters as in sentence-transformers.
 
         Args:
-            inputs: a text or texts; ``sentences`` in sentence-transformers before 6, which works too.
-            prompt_name: name of the prompt that is put before each text.
+            inputs: a text or texts, each a string or ``{"text": string}``; ``sentences`` in
+                sentence-transformers before 6, which works too.
+            prompt_name: name of the prompt that is put before each text; every model has ``query`` and
+                ``document``, which may be empty.
             prompt: a prompt given directly, or one for each text; wins over ``prompt_name``.
             batch_size: most texts in one run of the engine. sentence-transformers' own 32 would only slow it
                 down: by default the engine's token budget alone limits it.
@@ -153,6 +163,9 @@ class SentenceTransformer:
             pool: not offered.
             chunk_size: of no use without a pool.
             sentences: the older name of ``inputs``.
+            ranges: as for :meth:`Encoder.encode`, which int8 and uint8 of one text need; not in
+                sentence-transformers.
+            task: ``"query"`` or ``"document"``, which matters to models with a router only. No bundle is one.
 
         Returns:
             ``[dimension]`` for a string, ``[n, dimension]`` for a sequence.
@@ -163,6 +176,8 @@ class SentenceTransformer:
             TypeError: no texts, or given under both names.
         """
         del chunk_size
+        if task not in (None, "query", "document"):
+            raise OptionError(f"task={task!r}: this model has no such task; use 'query' or 'document'.")
         if output_value != "sentence_embedding":
             raise OptionError(
                 f"output_value={output_value!r}: a bundle gives sentence embeddings only; "
@@ -170,22 +185,25 @@ class SentenceTransformer:
             )
         self._check_place(device, pool)
         kept = truncate_dim if truncate_dim is not None else self.truncate_dim
+        if kept is not None:
+            kept = min(whole_number("truncate_dim", kept, 1), self._encoder.dimension)
         vectors = self._encoder.encode(
-            _only_one(inputs, sentences),
+            _strings(_only_one(inputs, sentences)),
             prompt=self._prefix(prompt_name, prompt),
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
             precision=precision or "float32",
             normalize_embeddings=normalize_embeddings,
-            truncate_dim=None if kept is None else min(kept, self._encoder.dimension),
+            truncate_dim=kept,
+            ranges=ranges,
         )
         return _converted(vectors, convert_to_numpy, convert_to_tensor)
 
     def encode_query(
         self,
-        inputs: str | Sequence[str] | None = None,
+        inputs: Any = None,
         prompt_name: str | None = None,
-        prompt: str | Sequence[str] | None = None,
+        prompt: str | Iterable[str] | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> Any:
@@ -196,9 +214,9 @@ class SentenceTransformer:
 
     def encode_document(
         self,
-        inputs: str | Sequence[str] | None = None,
+        inputs: Any = None,
         prompt_name: str | None = None,
-        prompt: str | Sequence[str] | None = None,
+        prompt: str | Iterable[str] | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> Any:
@@ -209,12 +227,14 @@ class SentenceTransformer:
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Similarity of each vector with each other: ``[n, m]``, a tensor if one of them is."""
-        a, b = np.atleast_2d(_array(embeddings1)), np.atleast_2d(_array(embeddings2))
+        a, b = outputs.comparable(_array(embeddings1), _array(embeddings2))
         return _like(outputs.similarity(a, b, self._similarity), embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Similarity of vectors in the same place: ``[n]``, a tensor if one of them is."""
-        a, b = np.atleast_2d(_array(embeddings1)), np.atleast_2d(_array(embeddings2))
+        a, b = outputs.comparable(_array(embeddings1), _array(embeddings2))
+        if len(a) != len(b):
+            raise OptionError(f"{len(a)} and {len(b)} vectors are not pairs; use similarity().")
         return _like(_pairwise(a, b, self._similarity), embeddings1, embeddings2)
 
     @property
@@ -238,19 +258,41 @@ class SentenceTransformer:
 
     @property
     def max_seq_length(self) -> int:
-        """Longest input in tokens, special tokens included. Can be set, but not above the bundle's own.
-
-        Setting it while texts are being encoded gives some of them the old length and some the new.
-        """
+        """Longest input in tokens, special tokens included. Can be set, but not above the bundle's own."""
         return self._encoder.max_seq_length
 
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
-        tokenizer = self._encoder.tokenizer.tokenizer
-        least = tokenizer.num_special_tokens_to_add(False) + 1
-        if not least <= value <= self._longest:
-            raise OptionError(f"max_seq_length={value}: this bundle takes {least} to {self._longest} tokens.")
-        self._encoder.tokenizer = TextTokenizer.wrap(tokenizer, value)
+        tokenizer = self._encoder.tokenizer
+        least = tokenizer.tokenizer.num_special_tokens_to_add(False) + 1
+        value = whole_number("max_seq_length", value, least, self._longest)
+        self._encoder = copy(self._encoder)  # copies of this model stay as they are
+        self._encoder.tokenizer = tokenizer.limited(value)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer as transformers' ``PreTrainedTokenizerFast``, a copy. Needs transformers, not torch.
+
+        Raises:
+            EngineMissingError: transformers is not installed.
+        """
+        length = self.max_seq_length
+        if self._tokenizers.keys() != {length}:
+            self._tokenizers = {length: hf_tokenizer(self._encoder)}
+        return self._tokenizers[length]
+
+    def preprocess(self, inputs: Any, prompt: str | None = None) -> Any:
+        """Token ids and attention mask of texts, as tensors of torch, padded to the longest of them.
+
+        Raises:
+            EngineMissingError: transformers is not installed.
+        """
+        texts = [(prompt or "") + text for text in _strings(inputs)]
+        return self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+
+    def tokenize(self, texts: Any) -> Any:
+        """The older name of :meth:`preprocess`."""
+        return self.preprocess(texts)
 
     def get_max_seq_length(self) -> int:
         """The older name of :attr:`max_seq_length`."""
@@ -287,6 +329,12 @@ class SentenceTransformer:
                 "sentence-transformers, save the model and export it again."
             )
 
+    def __repr__(self) -> str:
+        return f"SentenceTransformer({self._encoder!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_tokenizers": {}}  # made again when needed
+
     def eval(self) -> SentenceTransformer:
         """The model itself: it never trains."""
         return self
@@ -301,18 +349,20 @@ class SentenceTransformer:
         return self
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
         reason = _NOT_OFFERED.get(name, "is not an attribute of a bundle's SentenceTransformer.")
         raise AttributeError(f"{name} {reason}")
 
     def _check_place(self, device: Any, pool: Any) -> None:
         if pool is not None or isinstance(device, (list, tuple)):
             raise OptionError(f"Encoding in several processes {_ONE_PROCESS}")
-        if device is not None and str(device) not in (self.device, self.device.partition(":")[0]):
+        if device is not None and device_name(device) not in (self.device, self.device.partition(":")[0]):
             raise OptionError(
                 f"device={str(device)!r}: the model is on {self.device!r}; load another one with device=."
             )
 
-    def _prefix(self, prompt_name: str | None, prompt: str | Sequence[str] | None) -> str | Sequence[str]:
+    def _prefix(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
         """An empty text where there is none, so that the bundle's own default does not come in."""
         if prompt is not None:
             return prompt
@@ -320,10 +370,35 @@ class SentenceTransformer:
         return "" if name is None else self._prompt(name)
 
     def _prompt(self, name: str) -> str:
-        if name not in self.prompts:
-            known = ", ".join(sorted(self.prompts)) or "none"
-            raise OptionError(f"prompt name {name!r} is not known; there are: {known}.")
-        return self.prompts[name]
+        check_text("prompt_name", name)
+        return named_prompt(self.prompts, name)
+
+
+def _checked_prompts(prompts: Any) -> dict[str, str]:
+    """``prompts`` without those that are None, as they are in sentence-transformers where nobody gave one."""
+    if not isinstance(prompts or {}, Mapping):
+        raise OptionError(f"prompts={prompts!r} is {type(prompts).__name__}, not a dictionary of strings.")
+    given = {name: prompt for name, prompt in dict(prompts or {}).items() if prompt is not None}
+    for name, prompt in given.items():
+        check_text(f"prompts[{name!r}]", prompt)
+    return given
+
+
+def _strings(inputs: Any) -> Any:
+    """The texts of dictionaries, one or several; what is none stays as it is."""
+    if isinstance(inputs, str):
+        return inputs
+    if isinstance(inputs, Mapping):
+        return _text(inputs)
+    return [_text(each) for each in as_iterator(inputs)]
+
+
+def _text(each: Any) -> Any:
+    if not isinstance(each, Mapping):
+        return each
+    if each.keys() != {"text"}:
+        raise InvalidTextError(f"a text is given as {{'text': …}}, and not with {', '.join(map(str, each))}.")
+    return each["text"]
 
 
 def _warn_of(ignored: dict[str, Any]) -> None:
@@ -373,8 +448,7 @@ def _array(vectors: Any) -> Vectors:
         rows = vectors if isinstance(vectors, list) else [vectors]
         arrays = [row.detach().cpu().float().numpy() for row in rows]
         vectors = arrays if isinstance(vectors, list) else arrays[0]
-    found: Vectors = np.asarray(vectors, dtype=np.float32)
-    return found
+    return float_array("embeddings", vectors)
 
 
 def _like(scores: Vectors, *given: Any) -> Any:

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from m3e_runtime.long_texts.last_word import LastWord
 from m3e_runtime.long_texts.runs import RunReader
 from m3e_runtime.long_texts.splits import Splits
+from m3e_runtime.under_way import under_way
 
 __all__ = ["Shortener"]
 
@@ -63,7 +64,8 @@ class Shortener:
 
     def _overflows(self, text: str) -> bool:
         # The batch function, since that one gives the interpreter's lock away.
-        return bool(self._tokenizer.encode_batch_fast([text])[0].overflowing)
+        with under_way():
+            return bool(self._tokenizer.encode_batch_fast([text])[0].overflowing)
 
     @cached_property
     def _splits(self) -> Splits:

@@ -9,13 +9,15 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime import outputs
-from m3e_runtime.encoder import Encoder, as_list
+from m3e_runtime.arguments import check_flag
+from m3e_runtime.containers import as_list
+from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import ClosedError, EngineRunError, M3EError, OptionError, OverloadedError
 from m3e_runtime.outputs import OutputPrecision
 from m3e_runtime.scheduling.admission import Admission
@@ -74,6 +76,8 @@ class AsyncEncoder:
         run_seconds: float = RUN_SECONDS,
         on_run: Callable[[RunReport], None] | None = None,
     ) -> None:
+        if not isinstance(run_seconds, (int, float)) or not 0 < run_seconds < float("inf"):
+            raise OptionError(f"run_seconds={run_seconds!r} is not a number of seconds above 0.")
         self.encoder = encoder
         self.limits = limits or QueueLimits()
         self._tokenizing = 0
@@ -86,6 +90,15 @@ class AsyncEncoder:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._end = weakref.finalize(self, self._engine.end)  # when the process ends, too
+
+    def __repr__(self) -> str:
+        return f"<AsyncEncoder of {self.encoder!r}, {self.waiting_texts} texts waiting>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an AsyncEncoder belongs to the event loop of its process and cannot be pickled or copied; "
+            "pass its `encoder`, which can, and make another."
+        )
 
     async def __aenter__(self) -> AsyncEncoder:
         self._start()
@@ -157,6 +170,7 @@ class AsyncEncoder:
         """
         prefix = self.encoder.prefix(prompt_name, prompt)
         self.encoder.check_options(precision, truncate_dim)
+        check_flag("normalize_embeddings", normalize_embeddings)
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
         token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
         encoded = await self.encode_tokens(token_ids, priority, prefix)
@@ -176,6 +190,7 @@ class AsyncEncoder:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
             TextTooLongError: one of them would be cut, and ``truncate`` is false.
         """
+        texts = as_list(texts)
         tokenizer = self.encoder.tokenizer
         with self.tokenizing(texts, priority):
             if sum(map(len, texts)) > INLINE_CHARACTERS:

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.arguments import whole_number
 from m3e_runtime.errors import OptionError
 from m3e_runtime.tokenization import TokenIds
 
@@ -48,8 +49,12 @@ class QueueLimits:
     document_share: float = 0.8
 
     def __post_init__(self) -> None:
-        if self.texts < 1 or self.tokens < 1 or not 0 < self.document_share <= 1:
-            raise OptionError(f"{self}: at least one text and one token must fit, and a share is in (0, 1].")
+        whole_number("texts", self.texts, 1)
+        whole_number("tokens", self.tokens, 1)
+        if not isinstance(self.document_share, (int, float)) or not 0 < self.document_share <= 1:
+            raise OptionError(
+                f"document_share={self.document_share!r} is not a share above 0, and 1 at most."
+            )
 
 
 @dataclass(frozen=True)

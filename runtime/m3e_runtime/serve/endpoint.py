@@ -119,6 +119,8 @@ class Endpoint:
         try:
             answer = await self._answer(call, scope["method"], receive, request_id)
             if answer is not None:
+                if scope.get("http_version") == "1.0":
+                    await _join(answer)
                 await _send(answer, request_id, not self._service.ready, send)
                 if answer.rest is not None:
                     with _UntilGone(receive):
@@ -298,6 +300,13 @@ async def _send(answer: Answer, request_id: str, closing: bool, send: Send) -> N
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": answer.rest is not None})
+
+
+async def _join(answer: Answer) -> None:
+    """Make ``answer`` whole: HTTP/1.0 knows no pieces."""
+    if answer.rest is not None:
+        answer.body = b"".join([answer.body, *[piece async for piece in answer.rest]])
+        answer.rest = None
 
 
 async def _send_rest(rest: AsyncGenerator[bytes, None], send: Send) -> None:

@@ -25,7 +25,7 @@ _ROUTE = "protocol"
 """Under which metrics count what never reached a route."""
 
 _PROBES = (b"/livez", b"/readyz", b"/health", b"/metrics")
-_SURPLUS_SECONDS = 1.0
+_SURPLUS_SECONDS = 3.0
 """That a client above the limit has to send its request, which may be a probe."""
 
 

@@ -11,6 +11,10 @@
  *
  * An encoder may be used by several threads at once. A text gives the same bytes alone, in any batch and with
  * any number of threads. No function throws, exits or prints. After fork() an encoder works in the child too.
+ *
+ * From m3e_load to m3e_free the file of weights stays mapped. Never write into it meanwhile: the system ends the
+ * process with SIGBUS where a mapped file was cut short, and no library can prevent that. Put new weights into a new
+ * file and rename it, or delete the old one first: both leave the mapped file as it is.
  */
 #ifndef M3E_H
 #define M3E_H
@@ -41,7 +45,8 @@ typedef enum m3e_status {
   M3E_ERROR_FILE = 2,        /* the weights cannot be opened or read */
   M3E_ERROR_FORMAT = 3,      /* the weights are damaged, or not of a kind this version knows */
   M3E_ERROR_MEMORY = 4,
-  M3E_ERROR_INTERNAL = 5
+  M3E_ERROR_INTERNAL = 5,
+  M3E_STOPPED = 6            /* the caller's m3e_stop asked for it */
 } m3e_status;
 
 typedef struct m3e_options {
@@ -54,7 +59,7 @@ M3E_API uint32_t m3e_abi_version(void);
 /* Names of the instruction sets that this processor runs, fastest first, separated by spaces. */
 M3E_API const char *m3e_instruction_sets(void);
 
-/* `path` is UTF-8; `options` may be NULL. `message` holds M3E_MESSAGE_SIZE bytes, or is NULL; it is written
+/* `path` is what open() takes; `options` may be NULL. `message` holds M3E_MESSAGE_SIZE bytes, or is NULL; it is written
  * only on failure, and then *encoder is NULL. The file is memory-mapped: do not change it while in use. */
 M3E_API m3e_status m3e_load(const char *path, const m3e_options *options, m3e_encoder **encoder,
                             char *message);
@@ -72,13 +77,23 @@ M3E_API m3e_status m3e_encode_prompted(m3e_encoder *encoder, const int32_t *ids,
                                        const int64_t *prompt_lengths, size_t texts, float *vectors,
                                        char *message);
 
+/* Whether to stop; nonzero: stop. */
+typedef int (*m3e_stop)(void *context);
+
+/* m3e_encode_prompted that can be stopped. It calls `stop` with `context` in the calling thread about ten times a
+ * second, and returns M3E_STOPPED soon after an answer that is not zero. A call that is done sooner never asks.
+ * `prompt_lengths` and `stop` may be NULL. */
+M3E_API m3e_status m3e_encode_stoppable(m3e_encoder *encoder, const int32_t *ids, const int64_t *offsets,
+                                        const int64_t *prompt_lengths, size_t texts, float *vectors,
+                                        m3e_stop stop, void *context, char *message);
+
 M3E_API int32_t m3e_dimension(const m3e_encoder *encoder);
 M3E_API int32_t m3e_max_tokens(const m3e_encoder *encoder); /* of one text */
 M3E_API int32_t m3e_vocabulary_size(const m3e_encoder *encoder);
 M3E_API int32_t m3e_threads(const m3e_encoder *encoder);
 M3E_API const char *m3e_instruction_set(const m3e_encoder *encoder);
 
-/* No call with `encoder` may be running. NULL is allowed. */
+/* Unmaps the weights and frees all memory. No call with `encoder` may be running. NULL is allowed. */
 M3E_API void m3e_free(m3e_encoder *encoder);
 
 #ifdef __cplusplus

@@ -1,10 +1,9 @@
 // The C interface for Python: arrays in, arrays out, without the interpreter's lock while computing.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
-#include <optional>
+#include <atomic>
 #include <string>
 
 #include "m3e.h"
@@ -17,28 +16,67 @@ using Ids = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cp
 using Offsets = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Vectors = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-void check(m3e_status status, const char* message) {
+// `given` as it is: a converted copy would hide ids that do not fit, and vectors would be written into the copy.
+template <class Array>
+Array exact(nb::handle given, const char* what) {
+  Array array;
+  if (!nb::try_cast<Array>(given, array, false)) throw nb::type_error(what);
+  return array;
+}
+
+// Any path that os.fspath takes. Names of files are bytes, which need not be UTF-8.
+std::string file_name(nb::handle path) {
+  PyObject* bytes = nullptr;
+  if (!PyUnicode_FSConverter(path.ptr(), &bytes)) throw nb::python_error();
+  const nb::object owned = nb::steal(bytes);
+  return std::string(PyBytes_AS_STRING(bytes), static_cast<size_t>(PyBytes_GET_SIZE(bytes)));
+}
+
+// Lets another thread end a call.
+class Stop {
+ public:
+  void set() { set_ = true; }
+  bool is_set() const { return set_; }
+
+ private:
+  std::atomic<bool> set_{false};
+};
+
+// Whether another thread has asked for it, or a signal's handler has raised. For the calling thread, which has
+// released the interpreter's lock: once it has been asked, the interpreter may end, and the lock is not taken.
+int asked_to_stop(void* context) {
+  if (context && static_cast<const Stop*>(context)->is_set()) return 1;
+  const nb::gil_scoped_acquire acquire;
+  return PyErr_CheckSignals();
+}
+
+PyObject* type_of(m3e_status status) {
   switch (status) {
-    case M3E_OK:
-      return;
     case M3E_ERROR_FILE:
-      PyErr_SetString(PyExc_OSError, message);
-      break;
+      return PyExc_OSError;
     case M3E_ERROR_MEMORY:
-      PyErr_SetString(PyExc_MemoryError, message);
-      break;
+      return PyExc_MemoryError;
     case M3E_ERROR_INTERNAL:
-      PyErr_SetString(PyExc_RuntimeError, message);
-      break;
+    case M3E_STOPPED:
+      return PyExc_RuntimeError;
     default:
-      PyErr_SetString(PyExc_ValueError, message);
+      return PyExc_ValueError;
+  }
+}
+
+void check(m3e_status status, const char* message) {
+  if (status == M3E_OK) return;
+  if (!PyErr_Occurred()) {  // a signal's handler may have raised
+    const nb::object text = nb::steal(PyUnicode_DecodeFSDefault(message));  // it may name a file
+    PyErr_SetObject(type_of(status), text.ptr());
   }
   throw nb::python_error();
 }
 
 class NativeEncoder {
  public:
-  NativeEncoder(const std::string& path, int threads, const std::string& instruction_set) {
+  NativeEncoder(nb::handle file, int threads, const std::string& instruction_set) {
+    const std::string path = file_name(file);
     const m3e_options options = {threads, instruction_set.empty() ? nullptr : instruction_set.c_str()};
     char message[M3E_MESSAGE_SIZE] = "";
     m3e_status status;
@@ -52,8 +90,16 @@ class NativeEncoder {
   NativeEncoder(const NativeEncoder&) = delete;
   NativeEncoder& operator=(const NativeEncoder&) = delete;
 
-  void encode(const Ids& ids, const Offsets& offsets, const Vectors& vectors,
-              const std::optional<Offsets>& prompt_lengths) const {
+  void encode(nb::handle given_ids, nb::handle given_offsets, nb::handle given_vectors, nb::handle given_prompts,
+              Stop* stop) const {
+    const Ids ids = exact<Ids>(given_ids, "ids must be a contiguous int32 array [tokens]");
+    const Offsets offsets = exact<Offsets>(given_offsets, "offsets must be a contiguous int64 array [texts + 1]");
+    const Vectors vectors =
+        exact<Vectors>(given_vectors, "vectors must be a contiguous, writable float32 array [texts, dimension]");
+    Offsets prompt_lengths;
+    if (!given_prompts.is_none()) {
+      prompt_lengths = exact<Offsets>(given_prompts, "prompt_lengths must be a contiguous int64 array [texts]");
+    }
     const size_t texts = vectors.shape(0);
     if (offsets.shape(0) != texts + 1 || vectors.shape(1) != static_cast<size_t>(m3e_dimension(encoder_))) {
       throw nb::value_error("vectors must be [texts, dimension] and offsets [texts + 1]");
@@ -61,15 +107,16 @@ class NativeEncoder {
     if (offsets.data()[texts] != static_cast<int64_t>(ids.shape(0))) {
       throw nb::value_error("the last offset must be the number of token ids");
     }
-    if (prompt_lengths && prompt_lengths->shape(0) != texts) {
+    if (prompt_lengths.is_valid() && prompt_lengths.shape(0) != texts) {
       throw nb::value_error("prompt_lengths must be [texts]");
     }
-    const int64_t* prompts = prompt_lengths ? prompt_lengths->data() : nullptr;
+    const int64_t* prompts = prompt_lengths.is_valid() ? prompt_lengths.data() : nullptr;
     char message[M3E_MESSAGE_SIZE] = "";
     m3e_status status;
     {
       const nb::gil_scoped_release release;
-      status = m3e_encode_prompted(encoder_, ids.data(), offsets.data(), prompts, texts, vectors.data(), message);
+      status = m3e_encode_stoppable(encoder_, ids.data(), offsets.data(), prompts, texts, vectors.data(),
+                                    asked_to_stop, stop, message);
     }
     check(status, message);
   }
@@ -87,14 +134,17 @@ class NativeEncoder {
 }  // namespace
 
 NB_MODULE(_native, module) {
+  // Encoders that module globals hold live until the end of the process: that is no leak.
+  nb::set_leak_warnings(false);
   module.doc() = "m3e-runtime's own CPU engine.";
   module.def("instruction_sets", [] { return std::string(m3e_instruction_sets()); },
              "Names of the instruction sets that run here, fastest first, separated by spaces.");
+  nb::class_<Stop>(module, "Stop").def(nb::init<>()).def("set", &Stop::set);
   nb::class_<NativeEncoder>(module, "NativeEncoder")
-      .def(nb::init<const std::string&, int, const std::string&>(), nb::arg("path"), nb::arg("threads") = 1,
+      .def(nb::init<nb::handle, int, const std::string&>(), nb::arg("path"), nb::arg("threads").noconvert() = 1,
            nb::arg("instruction_set") = "")
       .def("encode", &NativeEncoder::encode, nb::arg("ids"), nb::arg("offsets"), nb::arg("vectors"),
-           nb::arg("prompt_lengths") = nb::none())
+           nb::arg("prompt_lengths") = nb::none(), nb::arg("stop") = nb::none())
       .def_prop_ro("dimension", &NativeEncoder::dimension)
       .def_prop_ro("max_tokens", &NativeEncoder::max_tokens)
       .def_prop_ro("vocabulary_size", &NativeEncoder::vocabulary_size)

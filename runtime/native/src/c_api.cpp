@@ -25,6 +25,8 @@ m3e_status status_of(m3e::ErrorKind kind) {
       return M3E_ERROR_FILE;
     case m3e::ErrorKind::format:
       return M3E_ERROR_FORMAT;
+    case m3e::ErrorKind::stopped:
+      return M3E_STOPPED;
   }
   return M3E_ERROR_INTERNAL;
 }
@@ -87,13 +89,20 @@ m3e_status m3e_encode(m3e_encoder* encoder, const int32_t* ids, const int64_t* o
 
 m3e_status m3e_encode_prompted(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
                                const int64_t* prompt_lengths, size_t texts, float* vectors, char* message) {
+  return m3e_encode_stoppable(encoder, ids, offsets, prompt_lengths, texts, vectors, nullptr, nullptr, message);
+}
+
+m3e_status m3e_encode_stoppable(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
+                                const int64_t* prompt_lengths, size_t texts, float* vectors, m3e_stop stop,
+                                void* context, char* message) {
   return guarded(message, [&] {
     require(encoder, "encoder");
     if (texts == 0) return;
     require(offsets, "offsets");
     require(vectors, "vectors");
     require(ids || offsets[texts] == 0, "ids");
-    encoder->engine.encode(ids, offsets, prompt_lengths, static_cast<int64_t>(texts), vectors);
+    m3e::Stop stopping(stop, context);
+    encoder->engine.encode(ids, offsets, prompt_lengths, static_cast<int64_t>(texts), vectors, stopping);
   });
 }
 

@@ -64,6 +64,10 @@ bool balanced(const std::vector<Pack>& packs, int threads) {
   return longest * threads <= kMostIdle * static_cast<double>(total);
 }
 
+void end_if_stopped(const Stop& stop) {
+  if (stop.stopped()) throw Error(ErrorKind::stopped, "stopped by the caller");
+}
+
 }  // namespace
 
 Engine::Engine(const std::string& path, int threads, const char* instruction_set)
@@ -98,21 +102,23 @@ void Engine::check(const int32_t* ids, const int64_t* offsets, const int64_t* pr
 }
 
 void Engine::encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts,
-                    float* vectors) {
+                    float* vectors, Stop& stop) {
   check(ids, offsets, prompts, texts);
   const int64_t tokens = offsets[texts];
   const auto packs_of = [&](int64_t most) {
     return cut(ids, offsets, prompts, texts, weights_.sizes.dimension, vectors, most);
   };
-  if (threads_ == 1) return together(packs_of(kMostTokens), 1);
+  if (threads_ == 1) return together(packs_of(kMostTokens), 1, stop);
   const int64_t each = std::clamp(tokens / (4 * threads_), kLeastTokens, kMostTokens);
   std::vector<Pack> packs = packs_of(each);
-  if (tokens >= threads_ * kLeastTokens && balanced(packs, threads_)) return side_by_side(packs);
-  together(packs_of(kTeamTokens), threads_);
+  if (tokens >= threads_ * kLeastTokens && balanced(packs, threads_)) {
+    return side_by_side(packs, stop);
+  }
+  together(packs_of(kTeamTokens), threads_, stop);
 }
 
 // One pack after the other, each by all threads.
-void Engine::together(const std::vector<Pack>& packs, int threads) {
+void Engine::together(const std::vector<Pack>& packs, int threads, Stop& stop) {
   if (packs.empty()) return;
   std::unique_ptr<Workspace> space = borrow();
   for (const Pack& pack : packs) {
@@ -127,24 +133,26 @@ void Engine::together(const std::vector<Pack>& packs, int threads) {
         }
       }
       team.wait();
-      if (!failed) compute(pack, *space, team, rank);
+      if (!failed) compute(pack, *space, team, rank, stop);
     });
     if (failed) throw std::bad_alloc();
+    if (stop.stopped()) break;
   }
   give_back(std::move(space));
+  end_if_stopped(stop);
 }
 
 // Every thread computes packs alone: nobody waits for anybody.
-void Engine::side_by_side(const std::vector<Pack>& packs) {
+void Engine::side_by_side(const std::vector<Pack>& packs, Stop& stop) {
   std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};
   pool_.run(threads_, [&](Team&, int) {
     try {
       std::unique_ptr<Workspace> space = borrow();
-      for (size_t i = next++; i < packs.size() && !failed; i = next++) {
+      for (size_t i = next++; i < packs.size() && !failed && !stop.stopped(); i = next++) {
         Team alone(1);
         space->reserve(weights_, packs[i], 1);
-        compute(packs[i], *space, alone, 0);
+        compute(packs[i], *space, alone, 0, stop);
       }
       give_back(std::move(space));
     } catch (const std::bad_alloc&) {
@@ -152,10 +160,11 @@ void Engine::side_by_side(const std::vector<Pack>& packs) {
     }
   });
   if (failed) throw std::bad_alloc();
+  end_if_stopped(stop);
 }
 
-void Engine::compute(const Pack& pack, Workspace& space, Team& team, int rank) {
-  Forward(weights_, kernels_, pack, space, team, rank).run();
+void Engine::compute(const Pack& pack, Workspace& space, Team& team, int rank, Stop& stop) {
+  Forward(weights_, kernels_, pack, space, team, rank, &stop).run();
 }
 
 std::unique_ptr<Workspace> Engine::borrow() {

@@ -18,8 +18,9 @@ class Engine {
   // `instruction_set` is a name of supported_kernels, or null for the fastest.
   Engine(const std::string& path, int threads, const char* instruction_set);
 
-  // See m3e_encode_prompted. May be called from several threads at once.
-  void encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts, float* vectors);
+  // See m3e_encode_stoppable. May be called from several threads at once.
+  void encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts, float* vectors,
+              Stop& stop);
 
   const Sizes& sizes() const { return weights_.sizes; }
   const char* instruction_set() const { return kernels_.name; }
@@ -27,9 +28,9 @@ class Engine {
 
  private:
   void check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts) const;
-  void together(const std::vector<Pack>& packs, int threads);
-  void side_by_side(const std::vector<Pack>& packs);
-  void compute(const Pack& pack, Workspace& space, Team& team, int rank);
+  void together(const std::vector<Pack>& packs, int threads, Stop& stop);
+  void side_by_side(const std::vector<Pack>& packs, Stop& stop);
+  void compute(const Pack& pack, Workspace& space, Team& team, int rank, Stop& stop);
   std::unique_ptr<Workspace> borrow();
   void give_back(std::unique_ptr<Workspace> space);
 

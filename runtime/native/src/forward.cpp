@@ -16,6 +16,12 @@ constexpr int kPanelsTogether = 4;  // output channels are shared out in sixty-f
 
 bool enough_rows(int rows, int threads) { return threads > 1 && rows >= threads * kRowsEach; }
 
+// Rows of the position table for the tokens of one text; see Sizes::padding.
+void count_positions(const int32_t* ids, int length, int padding, int32_t* positions) {
+  int32_t next = padding < 0 ? 0 : 1;
+  for (int i = 0; i < length; ++i) positions[i] = ids[i] == padding ? 0 : next++;
+}
+
 }  // namespace
 
 int Pack::longest() const {
@@ -59,6 +65,7 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   const int rows = round_up(pack.rows(), kRowsStep);
   hidden_.reserve(rows, sizes.hidden, true);
   if (weights.projected) embedded_.reserve(rows, sizes.embedding, true);
+  if (weights.state_weights) mixed_.reserve(rows, sizes.hidden, false);
   context_.reserve(rows, sizes.hidden, true);
   qkv_.reserve(rows, 3 * sizes.hidden, false);
   const bool one_each = threads == 1 || enough_rows(pack.rows(), threads);
@@ -68,8 +75,8 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   attention_.reserve(static_cast<size_t>(attention_each_) * static_cast<size_t>(threads));
   positions_.reserve(static_cast<size_t>(rows));
   for (int text = 0; text < pack.texts; ++text) {
-    int32_t* positions = positions_.data() + pack.begin(text);
-    for (int i = 0; i < pack.length(text); ++i) positions[i] = i;
+    const int begin = pack.begin(text);
+    count_positions(pack.ids + begin, pack.length(text), sizes.padding, positions_.data() + begin);
   }
   if (!weights.simple_pooling()) reserve_pooled(weights, pack.texts, rows);
 }
@@ -78,7 +85,7 @@ void Workspace::reserve_pooled(const Weights& weights, int texts, int rows) {
   const Sizes& sizes = weights.sizes;
   const int steps = round_up(texts, kRowsStep);
   pooled_.reserve(steps, sizes.widest, false);
-  if (!weights.dense.empty()) dense_.reserve(steps, sizes.widest, false);
+  if (!weights.head.empty()) dense_.reserve(steps, sizes.widest, false);
   if (weights.pooling.early != Early::none) early_.reserve(steps, sizes.hidden, false);
   if (weights.pooling.early == Early::words) {
     no_positions_.reserve(static_cast<size_t>(rows));
@@ -87,19 +94,20 @@ void Workspace::reserve_pooled(const Weights& weights, int texts, int rows) {
 }
 
 size_t Workspace::bytes() const {
-  return hidden_.bytes() + embedded_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
+  return hidden_.bytes() + embedded_.bytes() + mixed_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
          early_.bytes() + pooled_.bytes() + dense_.bytes() + attention_.bytes() + positions_.bytes() +
          no_positions_.bytes() + no_position_.bytes();
 }
 
 Forward::Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space,
-                 Team& team, int rank)
+                 Team& team, int rank, Stop* stop)
     : weights_(weights),
       kernels_(kernels),
       pack_(pack),
       space_(space),
       team_(team),
       rank_(rank),
+      stop_(stop),
       by_rows_(team.size() == 1 || enough_rows(pack.rows(), team.size())),
       mine_(share(pack.rows(), by_rows_ ? kTileRows : 1)) {}
 
@@ -113,8 +121,10 @@ void Forward::run() {
   embed();
   // Nobody writes over these states before all have come to the next layer's queries, keys and values.
   if (early == Early::embeddings) pool_early();
+  mix(0);
   for (const Layer& each : weights_.layers) {
-    layer(each);
+    if (!layer(each)) return;
+    mix(static_cast<size_t>(&each - weights_.layers.data()) + 1);
     if (early == Early::first_layer && &each == &weights_.layers.front()) pool_early();
   }
   team_.wait();
@@ -155,12 +165,15 @@ void Forward::embed_words() {
                  mine_);
 }
 
-void Forward::layer(const Layer& layer) {
+bool Forward::layer(const Layer& layer) {
   const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows, &context = space_.context_.rows;
   quantize(layer.qkv, hidden, mine_);
   step();
+  if (stop_) stop_->look();
   multiply(layer.qkv, hidden, {qkv.x, qkv.stride, nullptr, Activation::none}, mine_);
   team_.wait();
+  // All members read the same answer: the next look comes after the next wait.
+  if (stop_ && stop_->stopped()) return false;
   attend(layer.qkv.is_int8() ? kernels_.attention_rounded : kernels_.attention);
   team_.wait();  // also: the next layer may now write over queries, keys and values
   quantize(layer.attention_output, context, mine_);
@@ -168,9 +181,27 @@ void Forward::layer(const Layer& layer) {
   multiply(layer.attention_output, context, {hidden.x, hidden.stride, hidden.x, Activation::none}, mine_);
   step();
   normalize(layer.attention_norm, weights_.sizes.hidden, hidden, mine_);
-  if (!by_rows_) return feed_forward(layer, 0, pack_.rows());
+  if (!by_rows_) {
+    feed_forward(layer, 0, pack_.rows());
+    return true;
+  }
   for (int row = mine_.begin; row < mine_.end; row += kWideRows) {
     feed_forward(layer, row, std::min(kWideRows, mine_.end - row));
+  }
+  return true;
+}
+
+// Adds this member's rows of the states as they are now, number `state`, to the weighted sum. Nobody else has written
+// these rows since the last wait, and nobody writes them before the next.
+void Forward::mix(size_t state) {
+  if (!weights_.state_weights) return;
+  const float weight = weights_.state_weights[state];
+  for (int row = mine_.begin; row < mine_.end; ++row) {
+    const float* from = space_.hidden_.rows.row(row);
+    float* to = space_.mixed_.rows.row(row);
+    for (int column = 0; column < weights_.sizes.hidden; ++column) {
+      to[column] = (state ? to[column] : 0.0f) + weight * from[column];
+    }
   }
 }
 
@@ -254,7 +285,7 @@ void Forward::pool() {
   if (texts.size() <= 0) return;
   if (weights_.simple_pooling()) return pool_simply(texts);
   for (int text = texts.begin; text < texts.end; ++text) pool_parts(text);
-  const Rows last = apply_dense(texts);
+  const Rows last = apply_head(texts);
   const int dimension = weights_.sizes.dimension;
   for (int text = texts.begin; text < texts.end; ++text) {
     float* vector = pack_.vectors + static_cast<int64_t>(text) * dimension;
@@ -293,7 +324,7 @@ void Forward::pool_early() {
 
 void Forward::pool_parts(int text) {
   const int hidden = weights_.sizes.hidden;
-  const Rows rows = space_.hidden_.rows.from(pack_.begin(text));
+  const Rows rows = pooled_states().from(pack_.begin(text));
   float* out = space_.pooled_.rows.row(text);
   for (const Reduction part : weights_.pooling.parts) {
     reduce(part, rows.x, rows.stride, hidden, pack_.pooled(text), out);
@@ -306,16 +337,19 @@ void Forward::pool_parts(int text) {
 }
 
 // The layers after the pooling, from one of two buffers to the other; returns the one that holds the result.
-Rows Forward::apply_dense(Range texts) {
+Rows Forward::apply_head(Range texts) {
   Rows from = space_.pooled_.rows, to = space_.dense_.rows;
-  for (const Dense& dense : weights_.dense) {
-    const FloatMatrix& matrix = dense.matrix.floats;
-    kernels_.gemm_float(from.x, from.stride, matrix, {to.x, to.stride, nullptr, Activation::none}, texts,
-                        {0, dense.matrix.panels()});
-    for (int text = texts.begin; dense.tanh && text < texts.end; ++text) {
-      apply_tanh(to.row(text), matrix.outputs);
+  for (const HeadLayer& layer : weights_.head) {
+    if (layer.kind == HeadLayer::Kind::layer_norm) {
+      normalize(layer.norm, layer.width, from, texts);
+    } else if (layer.kind == HeadLayer::Kind::unit_length) {
+      for (int text = texts.begin; text < texts.end; ++text) scale_to_unit_length(from.row(text), layer.width);
+    } else {
+      kernels_.gemm_float(from.x, from.stride, layer.matrix.floats, {to.x, to.stride, nullptr, Activation::none}, texts,
+                          {0, layer.matrix.panels()});
+      for (int text = texts.begin; text < texts.end; ++text) apply(layer.activation, to.row(text), layer.width);
+      std::swap(from, to);
     }
-    std::swap(from, to);
   }
   return from;
 }

@@ -5,6 +5,7 @@
 
 #include "buffer.h"
 #include "kernels/kernels.h"
+#include "stop.h"
 #include "thread_pool.h"
 #include "weights.h"
 
@@ -55,6 +56,7 @@ class Workspace {
 
   Store hidden_, qkv_, context_, wide_;
   Store embedded_;  // before their projection; empty where there is none
+  Store mixed_;     // the weighted sum of all states so far; empty where the last alone are pooled
   Store early_, pooled_, dense_;  // a row for each text; empty where the kernels' own pooling is all
   Buffer<float> attention_;
   Buffer<int32_t> positions_, no_positions_;  // the latter all 0
@@ -68,14 +70,14 @@ class Workspace {
 class Forward {
  public:
   Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space, Team& team,
-          int rank);
-  void run();
+          int rank, Stop* stop = nullptr);
+  void run();  // leaves the vectors as they are when it is stopped
 
  private:
   void embed();
   void embed_words();
   void project(const Rows& embedded);
-  void layer(const Layer& layer);
+  bool layer(const Layer& layer);  // false: stopped
   using Attention = void (*)(const AttentionJob&);
   void attend(Attention attention);
   void attend(Attention attention, int text, int head, Range queries);
@@ -87,7 +89,9 @@ class Forward {
   void pool_early();
   void pool_simply(Range texts);
   void pool_parts(int text);
-  Rows apply_dense(Range texts);
+  void mix(size_t state);
+  const Rows& pooled_states() const { return (weights_.state_weights ? space_.mixed_ : space_.hidden_).rows; }
+  Rows apply_head(Range texts);
 
   Range share(int count, int step = 1) const;
   Range own(int count) const { return by_rows_ ? Range{0, count} : share(count); }
@@ -101,6 +105,7 @@ class Forward {
   Workspace& space_;
   Team& team_;
   const int rank_;
+  Stop* const stop_;
   const bool by_rows_;
   const Range mine_;  // rows of this member
 };

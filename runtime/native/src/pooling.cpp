@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kMostParts = 16;
 constexpr double kSmallestLength = 1e-12;  // torch.nn.functional.normalize's
+constexpr float kRootHalf = 0.70710678f;
 
 struct NamedReduction {
   const char* name;
@@ -37,6 +38,16 @@ constexpr NamedEarly kEarly[] = {
     {"embedding_last_mean", Early::words},
     {"first_last_mean", Early::embeddings},
     {"first_last_avg", Early::first_layer},
+};
+
+struct NamedActivation {
+  const char* name;
+  HeadActivation activation;
+};
+
+constexpr NamedActivation kActivations[] = {
+    {"identity", HeadActivation::identity}, {"tanh", HeadActivation::tanh}, {"relu", HeadActivation::relu},
+    {"gelu", HeadActivation::gelu},         {"silu", HeadActivation::silu}, {"sigmoid", HeadActivation::sigmoid},
 };
 
 [[noreturn]] void refuse_pooling(const std::string& name) {
@@ -111,8 +122,33 @@ void reduce(Reduction reduction, const float* x, int stride, int hidden, Range r
   }
 }
 
-void apply_tanh(float* x, int count) {
-  for (int i = 0; i < count; ++i) x[i] = std::tanh(x[i]);
+HeadActivation head_activation_named(const std::string& name) {
+  std::string known;
+  for (const NamedActivation& each : kActivations) {
+    if (name == each.name) return each.activation;
+    known += (known.empty() ? "" : ", ") + std::string(each.name);
+  }
+  refuse("the metadata says '" + name.substr(0, 80) + "' of a dense layer; known: " + known);
+}
+
+void apply(HeadActivation activation, float* x, int count) {
+  const auto each = [&](auto function) {
+    for (int i = 0; i < count; ++i) x[i] = function(x[i]);
+  };
+  switch (activation) {
+    case HeadActivation::identity:
+      return;
+    case HeadActivation::tanh:
+      return each([](float value) { return std::tanh(value); });
+    case HeadActivation::relu:
+      return each([](float value) { return std::max(value, 0.0f); });
+    case HeadActivation::gelu:
+      return each([](float value) { return 0.5f * value * std::erfc(-value * kRootHalf); });
+    case HeadActivation::silu:
+      return each([](float value) { return value / (1 + std::exp(-value)); });
+    case HeadActivation::sigmoid:
+      return each([](float value) { return 1 / (1 + std::exp(-value)); });
+  }
 }
 
 void scale_to_unit_length(float* x, int count) {

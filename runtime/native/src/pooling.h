@@ -32,8 +32,14 @@ struct Pooling {
 // nothing beside any product. The order of operations depends on nothing but the text.
 void reduce(Reduction reduction, const float* x, int stride, int hidden, Range rows, float* out);
 
-// In place: tanh, and scaling to unit length.
-void apply_tanh(float* x, int count);
+// After a linear layer.
+enum class HeadActivation { identity, tanh, relu, gelu, silu, sigmoid };
+
+// By its name in the metadata; throws Error for one that is not known.
+HeadActivation head_activation_named(const std::string& name);
+
+// In place: an activation, and scaling to unit length. Plain loops: one vector of each text is all there is.
+void apply(HeadActivation activation, float* x, int count);
 void scale_to_unit_length(float* x, int count);
 
 }  // namespace m3e

@@ -11,7 +11,8 @@ namespace {
 
 constexpr const char* kFormat = "m3e-native";
 constexpr const char* kVersion = "3";
-constexpr size_t kMostDense = 16;
+constexpr size_t kMostHead = 16;
+constexpr float kHeadEpsilon = 1e-5f;  // torch.nn.LayerNorm's own
 
 int number(const std::string& key, const std::string& text, int smallest, int largest) {
   char* end = nullptr;
@@ -50,8 +51,11 @@ bool choice(const SafeTensors& file, const std::string& key, const char* no, con
 Activation activation_named(const std::string& name) {
   if (name == "gelu") return Activation::gelu;
   if (name == "gelu_tanh") return Activation::gelu_tanh;
+  if (name == "quick_gelu") return Activation::quick_gelu;
   if (name == "relu") return Activation::relu;
-  refuse("the metadata says activation = '" + name.substr(0, 80) + "'; known: gelu, gelu_tanh, relu");
+  if (name == "silu") return Activation::silu;
+  refuse("the metadata says activation = '" + name.substr(0, 80) +
+         "'; known: gelu, gelu_tanh, quick_gelu, relu, silu");
 }
 
 template <class Value>
@@ -66,7 +70,8 @@ Weights::Weights(const std::string& path) : file_(path) {
   read_embeddings();
   read_relative_bias();
   read_layers();
-  read_dense();
+  read_state_weights();
+  read_head();
   if (used_ != file_.size()) refuse("the file has tensors that an encoder does not use");
 }
 
@@ -80,6 +85,9 @@ void Weights::read_metadata() {
   sizes.intermediate = bounded(file_, "intermediate", 1 << 18);
   sizes.vocabulary = bounded(file_, "vocabulary", 1 << 26);
   sizes.positions = bounded(file_, "positions", 1 << 20);
+  // Silent where positions count every token. Else the table has one row more, the first.
+  sizes.padding =
+      file_.says("padding") ? number("padding", file_.metadata("padding"), 0, sizes.vocabulary - 1) : -1;
   // Silent where the embeddings go straight to the first layer.
   projected = file_.says("embedding");
   sizes.embedding = projected ? bounded(file_, "embedding", 1 << 16) : sizes.hidden;
@@ -99,7 +107,8 @@ void Weights::read_metadata() {
 }
 
 void Weights::read_embeddings() {
-  const int64_t words = sizes.vocabulary, positions = sizes.positions, width = sizes.embedding;
+  const int64_t words = sizes.vocabulary, width = sizes.embedding;
+  const int64_t positions = sizes.positions + (sizes.padding >= 0 ? 1 : 0);
   const Tensor& table = file_.tensor("word_embeddings");
   if (table.type == "F32") {
     embeddings.words = as<float>(take("word_embeddings", "F32", {words, width}));
@@ -167,26 +176,48 @@ const float* Weights::bias_of(int head) const {
   return relative_bias ? relative_bias + head * distances + sizes.positions - 1 : nullptr;
 }
 
-// The metadata says "300:tanh+64:identity", the outputs and the activation of each layer, and is silent where no
-// layer follows the pooling.
-void Weights::read_dense() {
+// The metadata is silent where the last states alone are pooled. The first weight is that of the embeddings.
+void Weights::read_state_weights() {
+  if (!file_.says("states")) return;
+  const std::string& kind = file_.metadata("states");
+  if (kind != "weighted") refuse("the metadata says states = '" + kind.substr(0, 80) + "'; known: weighted");
+  if (pooling.early != Early::none) refuse("the pooling takes states before the last, and these are weighted too");
+  state_weights = floats("state_weights", sizes.layers + 1);
+  if (!std::all_of(state_weights, state_weights + sizes.layers + 1, [](float x) { return std::isfinite(x); })) {
+    refuse("tensor 'state_weights' holds NaN or infinite values");
+  }
+}
+
+// The metadata says "300:tanh+300:layer_norm+64:identity", what each layer gives and its activation or kind, and is
+// silent where no layer follows the pooling.
+void Weights::read_head() {
   sizes.dimension = sizes.widest = sizes.hidden * static_cast<int>(pooling.parts.size());
   if (!file_.says("dense")) return;
   const std::vector<std::string> described = split(file_.metadata("dense"), '+');
-  if (described.size() > kMostDense) refuse("the metadata says dense = more layers than are possible");
+  if (described.size() > kMostHead) refuse("the metadata says dense = more layers than are possible");
   for (const std::string& each : described) {
     const std::vector<std::string> parts = split(each, ':');
-    const std::string activation = parts.size() == 2 ? parts[1] : "";
-    if (activation != "tanh" && activation != "identity") {
-      refuse("the metadata says dense = '" + each.substr(0, 80) + "', not outputs:tanh or outputs:identity");
-    }
-    const int outputs = number("dense", parts[0], 1, 1 << 16);
-    const std::string name = "dense." + std::to_string(dense.size());
-    if (file_.tensor(name).type != "F32") refuse("tensor '" + name + "' is not F32");
-    dense.push_back({matrix(name, sizes.dimension, outputs), activation == "tanh"});
-    sizes.dimension = outputs;
-    sizes.widest = std::max(sizes.widest, outputs);
+    if (parts.size() != 2) refuse("the metadata says dense = '" + each.substr(0, 80) + "', not outputs:activation");
+    const int width = number("dense", parts[0], 1, std::max(1 << 16, sizes.dimension));
+    head.push_back(head_layer("dense." + std::to_string(head.size()), width, parts[1]));
+    sizes.dimension = width;
+    sizes.widest = std::max(sizes.widest, width);
   }
+}
+
+HeadLayer Weights::head_layer(const std::string& name, int width, const std::string& what) {
+  const bool norm = what == "layer_norm";
+  if (norm || what == "unit_length") {
+    if (width != sizes.dimension) refuse("the metadata says dense = another width for " + what + " than goes in");
+    HeadLayer layer{norm ? HeadLayer::Kind::layer_norm : HeadLayer::Kind::unit_length, width};
+    if (norm) layer.norm = {floats(name + ".gamma", width), floats(name + ".beta", width), kHeadEpsilon};
+    return layer;
+  }
+  HeadLayer layer{HeadLayer::Kind::dense, width};
+  layer.activation = head_activation_named(what);
+  if (file_.tensor(name).type != "F32") refuse("tensor '" + name + "' is not F32");
+  layer.matrix = matrix(name, sizes.dimension, width);
+  return layer;
 }
 
 Matrix Weights::matrix(const std::string& name, int inputs, int outputs) {

@@ -12,6 +12,7 @@ namespace m3e {
 
 struct Sizes {
   int layers, hidden, heads, intermediate, vocabulary, positions;
+  int padding;    // token id that is always at position 0 and moves no other token; -1: there is none
   int embedding;  // width of the embeddings
   int dimension;  // of a sentence vector
   int widest;     // numbers of a vector on the way there: pooled, and after each dense layer
@@ -32,10 +33,13 @@ struct Layer {
   NormWeights attention_norm, output_norm;
 };
 
-// A linear layer on the pooled vector, always of float32.
-struct Dense {
-  Matrix matrix;
-  bool tanh;
+// What happens to the pooled vector: a linear layer, always of float32, layer normalization, or scaling to unit length.
+struct HeadLayer {
+  enum class Kind { dense, layer_norm, unit_length } kind;
+  int width;  // of what it gives
+  Matrix matrix{};
+  HeadActivation activation = HeadActivation::identity;
+  NormWeights norm{};
 };
 
 class Weights {
@@ -53,13 +57,14 @@ class Weights {
   Matrix embedding_projection;
   const float* relative_bias = nullptr;  // [heads][2 · positions − 1], or null where scores have none
   std::vector<Layer> layers;  // views: those of layers that share weights are equal
-  std::vector<Dense> dense;  // after the pooling
+  std::vector<HeadLayer> head;  // after the pooling
+  const float* state_weights = nullptr;  // [layers + 1], or null where only the last states are pooled
 
   // AttentionJob::bias.
   const float* bias_of(int head) const;
 
   // Whether the kernels' own pooling is all that follows the last layer.
-  bool simple_pooling() const { return pooling.simple() && dense.empty(); }
+  bool simple_pooling() const { return pooling.simple() && head.empty() && !state_weights; }
 
  private:
   void read_metadata();
@@ -67,7 +72,9 @@ class Weights {
   void read_relative_bias();
   void read_layers();
   Layer read_layer(int index);
-  void read_dense();
+  void read_state_weights();
+  void read_head();
+  HeadLayer head_layer(const std::string& name, int width, const std::string& what);
   Matrix matrix(const std::string& name, int inputs, int outputs);
   NormWeights norm(const std::string& name, int width);
   const float* floats(const std::string& name, int64_t count);

@@ -83,13 +83,18 @@ double activated(Activation activation, double x) {
       return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
     case Activation::gelu_tanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
+    case Activation::quick_gelu:
+      return x / (1 + std::exp(-1.702 * x));
     case Activation::relu:
       return std::max(x, 0.0);
+    case Activation::silu:
+      return x / (1 + std::exp(-x));
   }
   return x;
 }
 
-const Activation kActivations[] = {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::relu};
+const Activation kActivations[] = {Activation::none,       Activation::gelu, Activation::gelu_tanh,
+                                   Activation::quick_gelu, Activation::relu, Activation::silu};
 
 struct Codes {
   Grid<uint8_t> grid;

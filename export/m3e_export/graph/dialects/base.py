@@ -20,7 +20,10 @@ from m3e_export.graph.texts import PaddedTexts, Texts
 from m3e_export.precision.int8 import QuantizedLinear
 from m3e_export.precision.plan import PrecisionPlan
 
-__all__ = ["MASKED", "Dialect"]
+__all__ = ["LOGISTIC_FACTORS", "MASKED", "Dialect"]
+
+LOGISTIC_FACTORS: dict[Activation, float] = {"quick_gelu": 1.702, "silu": 1.0}
+"""Activations that are x times the logistic function of so many x."""
 
 MASKED = -10000.0
 """Added to the scores of padding. Finite in fp16, and exp() of it is exactly zero beside any real score."""
@@ -47,7 +50,13 @@ class Dialect(abc.ABC):
     fused_norm = "LayerNormalization"
     """Operator that stands for each of a layer's two normalizations."""
 
-    activations: ClassVar[Mapping[Activation, str]] = {"gelu": "Gelu", "gelu_tanh": "Gelu", "relu": "Relu"}
+    activations: ClassVar[Mapping[Activation, str]] = {
+        "gelu": "Gelu",
+        "gelu_tanh": "Gelu",
+        "quick_gelu": "Sigmoid",
+        "relu": "Relu",
+        "silu": "Sigmoid",
+    }
     """Operator that stands once for each layer's activation."""
 
     integer_operators: tuple[str, ...] = ("MatMulIntegerToFloat", "MatMulInteger")
@@ -180,6 +189,10 @@ class Dialect(abc.ABC):
         added, activation = self.builder.op("Add", x, bias), self.spec.activation
         if activation == "relu":
             return self.builder.op("Relu", added)
+        if activation in LOGISTIC_FACTORS:
+            factor = self.builder.constant(LOGISTIC_FACTORS[activation], self.plan.compute)
+            scaled = added if activation == "silu" else self.builder.op("Mul", added, factor)
+            return self.builder.op("Mul", added, self.builder.op("Sigmoid", scaled))
         return self.builder.op("Gelu", added, approximate="tanh" if activation == "gelu_tanh" else "none")
 
     def norm(self, x: ir.Value, norm: Norm) -> ir.Value:
@@ -226,9 +239,11 @@ class Dialect(abc.ABC):
         compute = self.compute if compute is None else compute
         return self.builder.op("Cast", x, to=ir.DataType.FLOAT) if compute == np.float16 else x
 
-    def ensure(self, model: ir.Model, weights: EncoderWeights) -> None:
-        """Assert that the graph is what it should be: no layer lost its fused operators."""
-        counts = Counter(node.op_type for node in model.graph)
+    def ensure(self, counts: Counter[str], weights: EncoderWeights) -> None:
+        """Assert that the graph is what it should be: no layer lost its fused operators.
+
+        ``counts`` are the operators up to the pooling: what follows may have any.
+        """
         layers, activation = self.spec.layers, self.activations[self.spec.activation]
         expected = Counter({self.fused_attention: layers, activation: layers, "LayerNormalization": 1})
         expected[self.fused_norm] += 2 * layers

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from m3e_export.architectures import Activation, Linear, Norm
 from m3e_export.graph.builder import MICROSOFT
-from m3e_export.graph.dialects.base import Dialect
+from m3e_export.graph.dialects.base import LOGISTIC_FACTORS, Dialect
 from m3e_export.graph.dialects.onnxruntime import OnnxRuntimeDialect
 from m3e_export.graph.dialects.packed import PackedDialect
 
@@ -27,7 +27,9 @@ class CudaOperators(Dialect):
     activations: ClassVar[Mapping[Activation, str]] = {
         "gelu": "BiasGelu",
         "gelu_tanh": "FastGelu",
+        "quick_gelu": "QuickGelu",
         "relu": "Relu",
+        "silu": "QuickGelu",
     }
 
     def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
@@ -44,9 +46,12 @@ class CudaOperators(Dialect):
         )
 
     def activate(self, x: ir.Value, bias: ir.Value) -> ir.Value:
-        """One kernel; there is none for ReLU."""
+        """One kernel, beside that for the bias in the activations that do not take it; none for ReLU."""
         if self.spec.activation == "relu":
             return super().activate(x, bias)
+        if self.spec.activation in LOGISTIC_FACTORS:
+            added, alpha = self.builder.op("Add", x, bias), LOGISTIC_FACTORS[self.spec.activation]
+            return self.builder.op("QuickGelu", added, domain=MICROSOFT, alpha=alpha)
         return self.builder.op(self.activations[self.spec.activation], x, bias, domain=MICROSOFT)
 
 

@@ -46,7 +46,7 @@ struct FloatMatrix {
   int inputs, outputs;
 };
 
-enum class Activation { none, gelu, gelu_tanh, relu };
+enum class Activation { none, gelu, gelu_tanh, quick_gelu, relu, silu };
 
 // What happens to a product before it is stored: out = activation(residual + product + bias).
 struct Epilogue {

@@ -1,0 +1,37 @@
+"""The end of an engine on a CPU: its memory goes back to the system."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from typing import Any, NoReturn
+
+from m3e_runtime.errors import ClosedError
+
+__all__ = ["Closed", "return_free_memory"]
+
+
+class Closed:
+    """Stands in the place of an engine that was closed."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ClosedError("this encoder is closed; load the bundle again.")
+
+
+def return_free_memory() -> None:
+    """Give the system what the allocator keeps of freed memory; only glibc's keeps much.
+
+    It keeps what lies below memory in use, up to the largest that an encoder ever had.
+    """
+    trim = None if sys.is_finalizing() else _trim_function()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _trim_function() -> Any:
+    """``malloc_trim`` of glibc, or None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -1,0 +1,50 @@
+"""A bundle's tokenizer as transformers' own class, for text splitters and other code that counts tokens."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.encoder import Encoder
+from m3e_runtime.errors import EngineMissingError
+
+__all__ = ["hf_tokenizer"]
+
+_CONFIG = "tokenizer_config.json"
+_SPECIAL = ("unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
+
+
+def hf_tokenizer(encoder: Encoder) -> Any:
+    """A ``PreTrainedTokenizerFast`` with its own copy of the encoder's tokenizer.
+
+    Raises:
+        EngineMissingError: transformers is not installed.
+    """
+    try:
+        from transformers import PreTrainedTokenizerFast
+    except ImportError as error:
+        raise EngineMissingError(
+            "the tokenizer needs `pip install transformers`; without it, "
+            "Encoder.load(...).tokenizer.encode(text) gives token ids."
+        ) from error
+    tokenizer = encoder.tokenizer.tokenizer
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=encoder.max_seq_length,
+        pad_token=tokenizer.id_to_token(encoder.bundle.manifest.tokenization.pad_token_id),
+        **_special_tokens(encoder.bundle),
+    )
+
+
+def _special_tokens(bundle: Bundle) -> dict[str, str]:
+    """The tokens that the bundle's configuration names; where it has none, only their ids are known."""
+    entry = next((entry for entry in bundle.manifest.files if entry.path == _CONFIG), None)
+    if entry is None:
+        return {}
+    config = json.loads(bundle.verify(entry).read_bytes())
+    found = {name: config.get(name) for name in _SPECIAL}
+    contents = {
+        name: token.get("content") if isinstance(token, dict) else token for name, token in found.items()
+    }
+    return {name: token for name, token in contents.items() if isinstance(token, str)}

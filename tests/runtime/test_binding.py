@@ -1,0 +1,112 @@
+"""The binding of the native engine: arrays are used as they are, or refused."""
+
+import os
+
+import numpy as np
+import pytest
+
+from m3e_runtime.backends import native
+
+pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
+
+
+@pytest.fixture(scope="module")
+def file(tiny_bundle):
+    return tiny_bundle / "native" / "model_fp32_native.safetensors"
+
+
+@pytest.fixture(scope="module")
+def engine(file):
+    from m3e_runtime._native import NativeEncoder
+
+    return NativeEncoder(file, 2)
+
+
+@pytest.fixture
+def arrays():
+    return {
+        "ids": np.array([101, 7, 102, 101, 102], np.int32),
+        "offsets": np.array([0, 3, 5], np.int64),
+        "vectors": np.full((2, 64), np.nan, np.float32),
+        "prompt_lengths": np.array([1, 1], np.int64),
+    }
+
+
+def test_vectors_are_written_where_they_are_wanted(engine, arrays):
+    arrays["ids"].flags.writeable = False
+    assert engine.encode(**arrays) is None
+    assert np.isfinite(arrays["vectors"]).all()
+
+
+def read_only(array):
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("ids", lambda a: a.astype(np.int64)),
+        ("ids", lambda a: a.astype(np.int64) + 2**32),
+        ("ids", lambda a: a.astype(np.uint32)),
+        ("ids", lambda a: a.astype(np.float32)),
+        ("ids", lambda a: a.astype(">i4")),
+        ("ids", lambda a: np.repeat(a, 2)[::2]),
+        ("ids", lambda a: a[None]),
+        ("ids", lambda a: a.tolist()),
+        ("offsets", lambda a: a.astype(np.int32)),
+        ("offsets", lambda a: a.astype(np.float64)),
+        ("vectors", lambda a: a.astype(np.float64)),
+        ("vectors", lambda a: np.zeros((2, 128), np.float32)[:, ::2]),
+        ("vectors", lambda a: np.asfortranarray(a)),
+        ("vectors", read_only),
+        ("vectors", lambda a: a.ravel()),
+        ("prompt_lengths", lambda a: a.astype(np.int32)),
+        ("prompt_lengths", lambda a: a.astype(np.float64)),
+    ],
+)
+def test_nothing_is_converted(engine, arrays, name, change):
+    arrays[name] = change(arrays[name])
+    with pytest.raises(TypeError, match=f"{name} must be a contiguous"):
+        engine.encode(**arrays)
+
+
+@pytest.mark.parametrize("threads", [2.0, True, "2", 2**40])
+def test_threads_are_a_number(file, threads):
+    from m3e_runtime._native import NativeEncoder
+
+    with pytest.raises(TypeError):
+        NativeEncoder(file, threads)
+
+
+def test_paths_are_what_the_system_takes(file):
+    from m3e_runtime._native import NativeEncoder
+
+    for path in (file, str(file), os.fsencode(file)):
+        assert NativeEncoder(path).dimension == 64
+    with pytest.raises(OSError, match="missing-\udcff"):
+        NativeEncoder("missing-\udcff")
+    with pytest.raises(TypeError, match=r"os\.PathLike"):
+        NativeEncoder(5)
+    with pytest.raises(ValueError, match="null"):
+        NativeEncoder("a\0b")
+
+
+def test_a_call_can_be_stopped_by_another_thread(engine):
+    from m3e_runtime._native import Stop
+
+    stop = Stop()
+    stop.set()  # the engine asks when it has computed for a while
+    texts = 1 << 12
+    while True:
+        ids, offsets = np.full(texts * 256, 7, np.int32), np.arange(texts + 1, dtype=np.int64) * 256
+        vectors = np.empty((texts, 64), np.float32)
+        try:
+            engine.encode(ids, offsets, vectors, stop=stop)
+        except RuntimeError as error:
+            assert "stopped" in str(error)  # noqa: PT017 - sooner or later it must be long enough
+            break
+        texts *= 2
+    engine.encode(ids[:256], offsets[:2], vectors[:1])
+    assert np.isfinite(vectors[0]).all()
