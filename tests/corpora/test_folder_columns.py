@@ -8,7 +8,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from corpus_files import read_json_lines, write_csv, write_json_lines, write_parquet, write_text
+from corpus_files import files_of, read_json_lines, write_csv, write_json_lines, write_parquet, write_text
+from m3e_runtime.corpora import CorpusRequest
+from m3e_runtime.corpora.stored import from_json, to_json
+from m3e_runtime.corpora.worker import Outcome, PartitionWorker, WorkerSpec
 from m3e_runtime.errors import OptionError, ResumeError, UnreadableInputError
 
 WRITERS = {
@@ -116,3 +119,21 @@ def test_skipped_rows_leave_the_folders_values_in_step(encode, encoder, tmp_path
     assert [(row["text"], row["k"]) for row in rows] == [("a", 1), ("b", 1)]
     np.testing.assert_allclose([row["embedding"] for row in rows], encoder.encode(["a", "b"]), atol=1e-6)
     assert json.loads((out / "v.jsonl.rejected.jsonl").read_text())["place"] == "row 2"
+
+
+def test_workers_of_a_cluster_read_the_folders_of_their_slices(tiny_bundle, encode, tmp_path, out, corpus):
+    """What Ray and Spark run in their processes, with answers as they travel."""
+    for lang, year in (("zh", 2023), ("\udcd6", 2024)):
+        in_folder(tmp_path / "data" / f"lang={lang}" / f"year={year}", "part-0.txt", corpus)
+    options = {"keep": ("year",), "partition_bytes": 4000}
+    encode(tmp_path / "data", f"{out}/v/", **options)
+    expected = files_of(out / "v")
+    for record in (out / "v" / "_m3e" / "parts").iterdir():
+        record.unlink()
+    spec = WorkerSpec(CorpusRequest(tiny_bundle, (), ""))
+    worker = PartitionWorker(spec, out / "v")
+    numbers = range(len([name for name in expected if name.startswith("part-")]))
+    for outcome in worker.run(numbers):
+        assert from_json(to_json(outcome), Outcome) == outcome
+        outcome.unwrap()
+    assert files_of(out / "v") == expected
