@@ -307,3 +307,28 @@ def test_the_vectors_are_encodes(encode, encoder, corpus, source, begun):
 
     encode(source, f"{begun}/", resume=True, **options_for("v/"))
     np.testing.assert_array_equal(read_vectors(begun), encoder.encode(corpus))
+
+
+def test_a_resumed_job_counts_what_all_runs_did(encode, tmp_path, out, monkeypatch):
+    rows = [{"text": text} for text in ["same", "same", "字" * 600, "other", "other", "same"]]
+    file = write_json_lines(tmp_path / "in.jsonl", [*rows, {"text": None}] * 20)
+    options = {"partition_bytes": 3000, "on_error": "skip"}
+    whole = encode(file, f"{out}/w/", **options)
+    done = []
+    record = state.JobFolder.record
+
+    def stop_at_the_third(self, *arguments):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(record(self, *arguments))
+        return done[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state.JobFolder, "record", stop_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            encode(file, f"{out}/v/", **options)
+    resumed = encode(file, f"{out}/v/", resume=True, **options)
+    assert (resumed.resumed, resumed.partitions) == (2, whole.partitions)
+    assert whole.duplicates > sum(each.counts.duplicates for each in done) > 0
+    counted = ("texts", "duplicates", "truncated", "skipped")
+    assert [getattr(resumed, name) for name in counted] == [getattr(whole, name) for name in counted]

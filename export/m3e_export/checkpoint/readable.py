@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from m3e_runtime.file_names import shown
+
 __all__ = ["readable_folder"]
 
 _MARK = codecs.BOM_UTF8
@@ -16,12 +18,13 @@ _MARK = codecs.BOM_UTF8
 
 @contextmanager
 def readable_folder(folder: Path) -> Iterator[Path]:
-    """``folder``, or one like it for the block where a JSON file begins with a byte order mark.
+    """``folder``, or one like it for the block where its name is not UTF-8 or a JSON file begins with a mark.
 
-    Neither transformers nor tokenizers nor sentence-transformers pass over the mark. The other files of the
-    folder that is made are links.
+    Neither transformers nor tokenizers nor sentence-transformers pass over a byte order mark, and safetensors
+    opens no name that is not UTF-8. The other files of the folder that is made are links.
     """
-    if not any(map(_is_marked, folder.rglob("*.json"))):
+    path = str(folder.resolve())
+    if path == shown(path) and not any(map(_is_marked, folder.rglob("*.json"))):
         yield folder
         return
     with tempfile.TemporaryDirectory() as made:
