@@ -5,13 +5,14 @@ Nothing that we have read of the folder reaches it. So a file or a setting that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.checkpoint import BaseCheckpoint, Checkpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.errors import CheckpointError
 from m3e_export.quiet import quiet
@@ -53,8 +54,9 @@ class SentenceTransformersOracle:
         for module in self._routers():
             module.route_mappings = {}  # so that the task is the route's name
         self._model.default_prompt_name = None  # the gate says what is before its texts
-        if max_length is not None:
-            self._model.max_seq_length = max_length
+        longest = min(self._model.max_seq_length or math.inf, _longest(checkpoint))
+        if max_length is not None or longest < math.inf:
+            self._model.max_seq_length = max_length or int(longest)
 
     def _routers(self) -> list[Any]:
         return [module for module in self._model if type(module).__name__ in ("Router", "Asym")]
@@ -93,3 +95,11 @@ class SentenceTransformersOracle:
             ) from error
         # Where a prompt is the whole text, the maximum over no token is minus infinity there, and here zero.
         return np.where(np.isneginf(vector), np.float32(0), vector)
+
+
+def _longest(checkpoint: BaseCheckpoint) -> float:
+    """Tokens that the position table allows, where that is known: the original fails beyond, and never cuts.
+
+    RoBERTa's says two more than there are, which is sentence-transformers' limit where nothing else is said.
+    """
+    return checkpoint.spec.max_positions if isinstance(checkpoint, Checkpoint) else math.inf
