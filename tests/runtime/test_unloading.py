@@ -44,7 +44,10 @@ def test_memory_of_unloaded_encoders_goes_back_to_the_system(minilm_bundle, arti
     measured = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert measured.returncode == 0, measured.stderr
     grown = float(measured.stdout)
-    assert grown < 7, f"{grown:.1f} MiB stay after {_ROUNDS} encoders"
+    # What one engine took before it gave memory back: 18 MiB native, 98 and more with ONNX Runtime, whose
+    # own arenas come and go. An encoder that is closed and kept still has its tokenizer, 10 MiB.
+    most = (10 if artifact.endswith("native") else 35) + (8 if way == "close" else 0)
+    assert grown < most, f"{grown:.1f} MiB stay after {_ROUNDS} encoders"
 
 
 @pytest.mark.parametrize("artifact", _ARTIFACTS)
