@@ -41,8 +41,11 @@ def choose_prompt(encoder: Encoder, **asked: str | None) -> str:
 
 def _find(encoder: Encoder, field: str, value: str) -> str:
     prompts = encoder.bundle.manifest.prompts
-    if field == "prompt_name" or value in prompts:
-        return encoder.prefix(value, None)
+    known = ", ".join(sorted(prompts)) or "none"
+    if value in prompts:
+        return prompts[value]
+    if field == "prompt_name":  # stricter than `encode`: a client is not to think that there was a prompt
+        raise OptionError(f"prompt_name={value[:100]!r} is not in the bundle; it has: {known}.")
     kind = value.lower()
     names = _QUERY if kind in _QUERY else _DOCUMENT if kind in _DOCUMENT else ()
     for name in names:
@@ -50,7 +53,6 @@ def _find(encoder: Encoder, field: str, value: str) -> str:
             return prompts[name]
     if names is _DOCUMENT and any(name in prompts for name in _QUERY):
         return ""  # a checkpoint with a prompt for queries only takes documents as they are
-    known = ", ".join(sorted(prompts)) or "none"
     raise OptionError(f"{field}={value[:100]!r} goes with no prompt of the bundle; it has: {known}.")
 
 

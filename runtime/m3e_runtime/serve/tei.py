@@ -169,7 +169,7 @@ class Tokenize:
         """Tokens with their places in the texts, in characters."""
         request = _tokenize_decoder.decode(call.body)
         model = self._service.models.default
-        prefix = model.encoder.prefix(request.prompt_name, None)
+        prefix = choose_prompt(model.encoder, prompt_name=request.prompt_name)
         texts = [prefix + text for text in _texts(request.inputs, self._service.settings.max_texts)]
         call.model = model.name
         pieces = model.token_lists(texts, call.priority(len(texts)), request.add_special_tokens)
