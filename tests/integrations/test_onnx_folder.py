@@ -82,7 +82,7 @@ def test_a_graph_that_gives_vectors(folder, tmp_path, expected):
 
 @pytest.mark.parametrize("family", ["roberta", "mpnet"])
 def test_positions_of_padding_are_no_tokens(family, tmp_path):
-    pytest.importorskip("transformers", reason="transformers, which makes the checkpoint, is not installed")
+    pytest.importorskip("torch", reason="torch, with which the checkpoint is made, is not installed")
     given = make_family(tmp_path / "given", family)
     request = ExportRequest(str(given), tmp_path / "ours", targets=("portable",), oracle="numpy", gate="off")
     ours = export(request)
