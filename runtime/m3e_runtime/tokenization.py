@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from m3e_runtime.errors import BundleError, InvalidTextError, TextTooLongError
-from m3e_runtime.long_texts import Shortener, Splits
+from m3e_runtime.long_texts import Shortener, Splits, Tails
 from m3e_runtime.under_way import under_way
 
 __all__ = ["TextTokenizer"]
@@ -84,6 +84,22 @@ class TextTokenizer:
             return 0
         ids = self.encode(prompt).tolist()
         return len(ids) - sum(last in self._special_ids for last in ids[-1:])
+
+    def encode_tails(self, texts: Sequence[str]) -> list[TokenIds]:
+        """As :meth:`encode_batch`, but of texts that are too long the last tokens are kept.
+
+        Raises:
+            InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
+            TextTooLongError: the end of a text cannot be told from the rest of it.
+        """
+        try:
+            return [np.array(self._tails.ids(text), dtype=np.int32) for text in texts]
+        except TypeError as error:
+            raise _explain(texts) from error
+
+    @cached_property
+    def _tails(self) -> Tails:
+        return Tails(self.tokenizer, self.splits, self.max_length, self._shortener.longest)
 
     @cached_property
     def splits(self) -> Splits:

@@ -16,7 +16,7 @@ from families import (
     write_unigram,
     write_wordpiece,
 )
-from m3e_runtime.long_texts import Shortener, Splits
+from m3e_runtime.long_texts import Shortener, Splits, Tails
 from m3e_runtime.tokenization import TextTokenizer
 from strange_texts import LOOK_ALIKES, generated
 
@@ -144,6 +144,18 @@ def test_tokens_of_the_parts_are_those_of_the_text(name, size, tokenizers):
         assert "".join(part for _, part in parts) == text
         assert ids_and_places(tokenizer, parts) == ids_and_places(tokenizer, [(0, text)]), repr(text)
     assert several > 600  # of 2000
+
+
+@pytest.mark.parametrize("longest", [16, 200])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_end_of_a_text_is_kept_as_the_library_keeps_it(name, longest, tokenizers):
+    tokenizer = TextTokenizer.wrap(tokenizers[name], 12).tokenizer
+    tails = Tails(tokenizer, Splits(tokenizer), 12, longest)
+    texts = long_texts(1000)
+    found = [tails.ids(text) for text in texts]
+    tokenizer.enable_truncation(12, direction="left")
+    for text, ids in zip(texts, found, strict=True):
+        assert ids == tokenizer.encode(text).ids, repr(text)
 
 
 def ids_and_places(tokenizer, parts):

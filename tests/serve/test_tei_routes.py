@@ -43,15 +43,27 @@ def test_truncate(http, encoder):
     error = error_of(http.post("/embed", json={"inputs": text, "truncate": False}), 413)
     assert error["error_type"] == "Validation"
     assert str(encoder.max_seq_length) in error["error"]
-    for direction, path, inputs in (
-        ("Left", "/embed", {"inputs": "a"}),
-        ("left", "/similarity", {"inputs": {"source_sentence": "a", "sentences": ["b"]}}),
-    ):
-        asked = {"truncation_direction": direction}
-        body = {**inputs, **(asked if path == "/embed" else {"parameters": asked})}
-        error = error_of(http.post(path, json=body), 422)
-        assert f"truncation_direction='{direction}'" in error["error"]
-        assert "right" in error["error"]
+
+
+@pytest.mark.parametrize("direction", ["Left", "left"])
+def test_truncation_at_the_left_keeps_the_end(http, encoder, direction):
+    end = "很好" * 10
+    kept = "天" * (encoder.max_seq_length - 2 - len(end)) + end
+    expected = encoder.encode([kept], normalize_embeddings=True)
+    for text in ("今" * 100 + kept, "今" * 1_000_000 + kept):
+        body = {"inputs": text, "truncation_direction": direction}
+        np.testing.assert_array_equal(vectors_of(http.post("/embed", json=body)), expected)
+    alike = {"source_sentence": "今" * 100 + kept, "sentences": [kept]}
+    body = {"inputs": alike, "parameters": {"truncation_direction": direction}}
+    assert vectors_of(http.post("/similarity", json=body)) == pytest.approx(1)
+
+
+def test_where_to_cut_is_left_or_right(http):
+    error = error_of(http.post("/embed", json={"inputs": "a", "truncation_direction": "Up"}), 422)
+    assert "truncation_direction='Up'" in error["error"]
+    assert "left" in error["error"]
+    error = error_of(http.post("/embed", json={"inputs": "a" * 200_000, "truncation_direction": "Left"}), 413)
+    assert "cannot be cut at the left" in error["error"]
 
 
 def test_token_ids_of_the_models_own_tokenizer(http, encoder):

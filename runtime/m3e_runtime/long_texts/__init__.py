@@ -6,5 +6,6 @@ few hundred tokens. So a long text is cut by characters first, where the kept id
 
 from m3e_runtime.long_texts.shortener import Shortener
 from m3e_runtime.long_texts.splits import Splits
+from m3e_runtime.long_texts.tails import Tails
 
-__all__ = ["Shortener", "Splits"]
+__all__ = ["Shortener", "Splits", "Tails"]

@@ -181,9 +181,19 @@ class AsyncEncoder:
         return vectors
 
     async def tokenize(
-        self, texts: Sequence[str], priority: Priority = "query", truncate: bool = True
+        self,
+        texts: Sequence[str],
+        priority: Priority = "query",
+        truncate: bool = True,
+        keep_end: bool = False,
     ) -> list[TokenIds]:
         """Token ids of each text: at once for few characters, else in another thread.
+
+        Args:
+            texts: what to tokenize.
+            priority: as in :meth:`encode`.
+            truncate: cut texts that are too long, and do not refuse them.
+            keep_end: of texts that are cut, keep the last tokens.
 
         Raises:
             OverloadedError: as :meth:`encode`, before any work was done.
@@ -193,6 +203,8 @@ class AsyncEncoder:
         texts = as_list(texts)
         tokenizer = self.encoder.tokenizer
         with self.tokenizing(texts, priority):
+            if keep_end and truncate:
+                return await self.apart(lambda: tokenizer.encode_tails(texts))
             if sum(map(len, texts)) > INLINE_CHARACTERS:
                 return await self.apart(lambda: tokenizer.encode_batch(texts, truncate))
             if len(texts) == 1:

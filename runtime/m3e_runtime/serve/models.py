@@ -61,8 +61,11 @@ class ServedModel:
         normalize: bool,
         dimensions: int | None = None,
         prompt: str = "",
+        keep_end: bool = False,
     ) -> Embedded:
         """Vectors of ``texts``; the options are those of :meth:`m3e_runtime.Encoder.encode`.
+
+        With ``keep_end`` texts that are too long are cut at the left, the prompt first.
 
         Raises:
             M3EError: as :meth:`m3e_runtime.AsyncEncoder.encode`.
@@ -70,9 +73,13 @@ class ServedModel:
             ApiError: the vectors have fewer than ``dimensions`` numbers.
         """
         self.check_dimensions(dimensions)
+        if keep_end and prompt and not self.encoder.bundle.manifest.include_prompt:
+            raise ApiError(
+                422, "truncation_direction: left would cut the prompt, which this model leaves out."
+            )
         start = time.perf_counter()
         token_ids = await self.scheduler.tokenize(
-            [prompt + text for text in texts] if prompt else texts, priority, truncate
+            [prompt + text for text in texts] if prompt else texts, priority, truncate, keep_end
         )
         seconds = time.perf_counter() - start
         return await self._embed(token_ids, priority, normalize, dimensions, seconds, prompt)

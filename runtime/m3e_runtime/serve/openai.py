@@ -40,7 +40,7 @@ FIXED: dict[str, tuple[object, ...]] = {
     "prompt": (),
     "task_type": (),
     "truncate_prompt_tokens": (),
-    "truncation_direction": ("right", "Right"),
+    "truncation_direction": ("right", "Right"),  # TEI's routes know the left
 }
 """Fields of other services that would change the vectors, and the values that say what is done anyway."""
 

@@ -39,8 +39,8 @@ _ROWS = 64
 
 _TEXT = re.compile(r"^text (\d+)")
 
-Direction = Literal["Right", "right"]
-"""TEI cuts at the left too; a bundle's tokenizer cuts at the right."""
+Direction = Literal["Right", "right", "Left", "left"]
+"""Where a text that is too long is cut: at the right its first tokens are kept, at the left its last."""
 
 
 class EmbedRequest(msgspec.Struct):
@@ -111,7 +111,6 @@ class Embed:
 
     async def _embed(self, call: Call, request: EmbedRequest, model: ServedModel) -> Embedded:
         settings = self._service.settings
-        _check_direction(request.truncation_direction)
         inputs = read_inputs(request.inputs, "inputs", settings.max_texts)
         prompt = choose_prompt(model.encoder, prompt_name=request.prompt_name)
         priority = call.priority(inputs.count)
@@ -125,6 +124,7 @@ class Embed:
                 normalize=normalize,
                 dimensions=dimensions,
                 prompt=prompt,
+                keep_end=_keeps_end(request.truncation_direction),
             )
         if request.prompt_name is not None:
             raise ApiError(422, "prompt_name: put the prompt's token ids before those in `inputs`.")
@@ -142,7 +142,6 @@ class Similarity:
         request = _similarity_decoder.decode(call.body)
         settings, model = self._service.settings, self._service.models.default
         parameters = request.parameters or SimilarityParameters()
-        _check_direction(parameters.truncation_direction)
         others = read_inputs(list(request.inputs.sentences), "sentences", settings.max_texts).texts
         call.model = model.name
         try:
@@ -152,6 +151,7 @@ class Similarity:
                 truncate=settings.truncate if parameters.truncate is None else parameters.truncate,
                 normalize=False,
                 prompt=choose_prompt(model.encoder, prompt_name=parameters.prompt_name),
+                keep_end=_keeps_end(parameters.truncation_direction),
             )
         except TextTooLongError as error:
             raise TextTooLongError(_TEXT.sub(_named, str(error), count=1)) from error
@@ -214,13 +214,11 @@ class Info:
         )
 
 
-def _check_direction(direction: str) -> None:
+def _keeps_end(direction: str) -> bool:
     if direction not in get_args(Direction):
-        raise ApiError(
-            422,
-            f"truncation_direction={direction[:20]!r}: texts are cut at the right only; cut them at the left "
-            "before you send them, with `/tokenize` to count tokens.",
-        )
+        known = ", ".join(get_args(Direction))
+        raise ApiError(422, f"truncation_direction={direction[:20]!r}: it is one of {known}.")
+    return direction.lower() == "left"
 
 
 def _named(number: re.Match[str]) -> str:

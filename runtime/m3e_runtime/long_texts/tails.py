@@ -1,0 +1,74 @@
+"""The last tokens of texts, for truncation at the left."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from tokenizers import Tokenizer
+
+from m3e_runtime.errors import TextTooLongError
+from m3e_runtime.long_texts.splits import Splits
+from m3e_runtime.under_way import under_way
+
+__all__ = ["Tails"]
+
+_LONGEST = 1 << 17
+"""Most characters at a text's end that are tokenized. Tokenizing takes some 500 bytes for each."""
+
+_GROWTH = 4
+
+
+class Tails:
+    """Tokenizes texts and keeps their last tokens.
+
+    Args:
+        tokenizer: truncates at ``max_length``, at the right.
+        splits: of ``tokenizer``.
+        max_length: tokens that are kept, special ones included.
+        longest: characters of a text that is tokenized whole.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, splits: Splits, max_length: int, longest: int) -> None:
+        self._tokenizer = tokenizer
+        self._splits = splits
+        self._longest = longest
+        before, after = self._special_ids
+        self._most = max_length - len(before) - len(after)
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of ``text``, special ones included; of a text with too many, the last ones.
+
+        Raises:
+            TextTooLongError: no place is known where the end of a long text can be told from the rest.
+        """
+        before, after = self._special_ids
+        kept = self._content(text)[-self._most :] if self._most else []
+        return [*before, *kept, *after]
+
+    def _content(self, text: str) -> list[int]:
+        """At least the last tokens that are kept, where there are so many; without special ones."""
+        size = self._longest
+        while size < len(text):
+            start = self._splits.search(text, len(text) - size)
+            found = self._tokens(text[start:]) if start is not None else []
+            if len(found) >= self._most:
+                return found
+            size *= _GROWTH
+            if size > _LONGEST:
+                raise TextTooLongError(
+                    f"a text of {len(text)} characters cannot be cut at the left: its last tokens are not "
+                    f"known from its last {_LONGEST} characters. Send its end alone."
+                )
+        return self._tokens(text)
+
+    def _tokens(self, text: str) -> list[int]:
+        with under_way():
+            (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        return [number for part in (encoding, *encoding.overflowing) for number in part.ids]
+
+    @cached_property
+    def _special_ids(self) -> tuple[list[int], list[int]]:
+        """Those before a text, and those after it."""
+        encoding = self._tokenizer.encode("a")
+        mask = encoding.special_tokens_mask
+        return encoding.ids[: mask.index(0)], encoding.ids[len(mask) - mask[::-1].index(0) :]
