@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import threading
@@ -48,6 +49,20 @@ def test_a_huge_text_is_embedded_in_little_memory(kind, http, encoder, peak):
     expected = encoder.encode([text[:20_000]], normalize_embeddings=True)
     np.testing.assert_array_equal(np.array(answer.json(), dtype=np.float32), expected)
     assert peak() < MOST_MEMORY
+
+
+def test_requests_leave_nothing_behind(http, peak):
+    """Nothing waits for the garbage collector, which runs seldom in the service."""
+    body = json.dumps({"inputs": HUGE["Chinese"]}, ensure_ascii=False).encode()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            answer = http.post("/embed", content=body, headers={"content-type": "application/json"})
+            assert answer.status_code == 200
+    finally:
+        gc.enable()
+    assert peak() < MOST_MEMORY  # 20 bodies are 160 MB
 
 
 def test_tokens_of_a_huge_text_come_in_pieces(http, encoder, peak):

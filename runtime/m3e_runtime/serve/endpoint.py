@@ -127,6 +127,7 @@ class Endpoint:
                         await _send_rest(answer.rest, send)
         finally:
             self._service.held_bytes -= call.held
+            call.body = b""  # what uvicorn keeps of a request in cycles of references would keep it, too
             if self._guarded:
                 self._service.count(-1)
         status = _GONE if answer is None else answer.status
