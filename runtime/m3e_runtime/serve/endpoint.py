@@ -127,7 +127,7 @@ class Endpoint:
                         await _send_rest(answer.rest, send)
         finally:
             self._service.held_bytes -= call.held
-            call.body = b""  # what uvicorn keeps of a request in cycles of references would keep it, too
+            call.body = b""  # whatever still refers to the request does not keep it
             if self._guarded:
                 self._service.count(-1)
         status = _GONE if answer is None else answer.status
@@ -229,6 +229,7 @@ class _UntilGone:
         self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None  # it refers to this object: together they would keep the request
         if self._gone and kind is asyncio.CancelledError and self._task is not None:
             self._task.uncancel()
             return True
