@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from commands import COMMANDS
 from m3e_export import bundle_writer, quickstart
 from m3e_export import cli as export_cli
 from m3e_export.bundle_writer import prepared_folder
@@ -19,15 +20,6 @@ from m3e_runtime.cli import check, encode
 from m3e_runtime.encoder import Encoder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX limits and pipes")
-
-MODULES = {
-    "m3e-export": "m3e_export.cli",
-    "m3e-quickstart": "m3e_export.quickstart",
-    "m3e-eval": "m3e_export.evaluation.cli",
-    "m3e-check": "m3e_runtime.cli.check",
-    "m3e-encode": "m3e_runtime.cli.encode",
-    "m3e-serve": "m3e_runtime.cli.serve",
-}
 
 
 def one_line(err, command):
@@ -42,7 +34,7 @@ def limited(command, *arguments, size, **options):
     import resource
 
     return subprocess.run(
-        [sys.executable, "-m", MODULES[command], *map(str, arguments)],
+        [sys.executable, "-m", COMMANDS[command], *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -201,7 +193,7 @@ def test_serve_without_a_place_for_its_figures_is_one_line(tiny_bundle, tmp_path
 def test_a_report_on_a_full_disk_is_exit_1(tiny_bundle):
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", MODULES["m3e-check"], str(tiny_bundle)],
+            [sys.executable, "-m", COMMANDS["m3e-check"], str(tiny_bundle)],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -216,11 +208,11 @@ def closed_pipe():
     return write
 
 
-@pytest.mark.parametrize("command", MODULES)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_to_a_reader_that_went_away_is_no_error(command):
     write = closed_pipe()
     done = subprocess.run(
-        [sys.executable, "-m", MODULES[command], "--help"], stdout=write, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", COMMANDS[command], "--help"], stdout=write, stderr=subprocess.PIPE, text=True
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from commands import COMMANDS
 from m3e_runtime.backends import native
 
 _OPTIONAL = {
@@ -21,14 +22,6 @@ _OPTIONAL = {
     ),
     *("sentence_transformers", "mteb", "datasets", "matplotlib", "pyarrow", "faiss", "ray", "pyspark"),
     *("uvicorn", "uvloop", "httptools", "starlette", "orjson", "prometheus_client", "sentencepiece"),
-}
-_COMMANDS = {
-    "m3e-export": "m3e_export.cli",
-    "m3e-quickstart": "m3e_export.quickstart",
-    "m3e-eval": "m3e_export.evaluation.cli",
-    "m3e-check": "m3e_runtime.cli.check",
-    "m3e-encode": "m3e_runtime.cli.encode",
-    "m3e-serve": "m3e_runtime.cli.serve",
 }
 _WITHOUT = """
 import sys
@@ -53,7 +46,7 @@ def python(script, *arguments, absent=_OPTIONAL):
 
 
 def run(command, *arguments, absent=_OPTIONAL):
-    script = f"from {_COMMANDS[command]} import main\nsys.exit(main(sys.argv[1:]))"
+    script = f"from {COMMANDS[command]} import main\nsys.exit(main(sys.argv[1:]))"
     return python(script, *arguments, absent=absent)
 
 
@@ -64,7 +57,7 @@ def texts_file(tmp_path):
     return file
 
 
-@pytest.mark.parametrize("command", _COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_needs_no_extra(command):
     shown = run(command, "--help")
     assert (shown.returncode, shown.stderr) == (0, "")

@@ -9,7 +9,6 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -25,6 +24,7 @@ from uvicorn.server import ServerState
 from m3e_runtime.serve.protocol import bounded_protocol
 from m3e_runtime.serve.service import Service
 from m3e_runtime.serve.settings import ModelSource, ServeSettings
+from raw_http import raw, read_all
 
 OFFERS = ["h2c", "websocket", "TLS/1.0", "HTTP/2.0, SHTTP/1.3", "nonsense", "a" * 500]
 LARGE = b" " * (30 << 20)
@@ -261,21 +261,6 @@ def test_the_end_of_a_long_body_is_no_part_of_the_next_headers():
 # --- over real connections
 
 
-@contextmanager
-def connected(running, data=b""):
-    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
-        connection.sendall(data)
-        yield connection
-
-
-def read_all(connection):
-    received = b""
-    with suppress(ConnectionResetError):
-        while part := connection.recv(65536):
-            received += part
-    return received
-
-
 def is_reset(connection):
     try:
         connection.sendall(b"a" * 1000)
@@ -335,7 +320,7 @@ def test_a_refusal_while_the_service_ends_is_read(start, hold):
     encoders = []
     running = start(lambda service: encoders.append(service.models.default.encoder))
     held = hold(encoders[0])
-    with connected(running, a_request()) as waiting:
+    with raw(running, a_request()) as waiting:
         assert held.busy.wait(20)
         running.server.drain()
         with pytest.raises(urllib.error.HTTPError) as refused:
@@ -347,12 +332,12 @@ def test_a_refusal_while_the_service_ends_is_read(start, hold):
 
 
 def test_a_refusal_that_nobody_reads_is_not_kept_for_ever(small):
-    with connected(small, a_request("/embed", b"", "Authorization: Bearer secret", "Expect: 100-continue")):
+    with raw(small, a_request("/embed", b"", "Authorization: Bearer secret", "Expect: 100-continue")):
         pass
     head = (
         b"POST /embed HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 99999999\r\n\r\n"
     )
-    with connected(small, head) as connection:
+    with raw(small, head) as connection:
         assert read_all(connection).startswith(b"HTTP/1.1 413 ")
         assert connection.recv(1) == b""
         eventually(lambda: not small.server.server_state.connections)
@@ -361,7 +346,7 @@ def test_a_refusal_that_nobody_reads_is_not_kept_for_ever(small):
 def test_a_refused_client_may_send_for_longer_than_a_request_may_take(start):
     running = start(receive_timeout=0.3, max_body=1000, max_texts=1)
     head = b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
-    with connected(running, head) as connection:
+    with raw(running, head) as connection:
         for _ in range(20):
             connection.sendall(b"a" * 1000)
             running.thread.join(0.1)
@@ -372,7 +357,7 @@ def test_a_refused_client_may_send_for_longer_than_a_request_may_take(start):
 def test_a_body_that_was_refused_has_no_end_and_is_given_up(start):
     running = start(receive_timeout=0.3)
     head = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999999\r\n\r\n"
-    with connected(running, head) as connection:
+    with raw(running, head) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
         eventually(lambda: is_reset(connection))
     running.stop()
@@ -380,7 +365,7 @@ def test_a_body_that_was_refused_has_no_end_and_is_given_up(start):
 
 def test_an_idle_connection_is_kept_as_long_as_the_settings_say(start):
     running = start(keep_alive=0.3)
-    with connected(running, a_request()) as connection:
+    with raw(running, a_request()) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         assert connection.recv(65536) == b""
     running.stop()
@@ -391,7 +376,7 @@ def test_an_idle_connection_is_kept_as_long_as_the_settings_say(start):
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_who_sends_no_more_gets_all_answers(running, count):
-    with connected(running, a_request() * count) as connection:
+    with raw(running, a_request() * count) as connection:
         connection.shutdown(socket.SHUT_WR)
         answers = Answers().feed(read_all(connection)).found
     assert [status for status, _ in answers] == [200] * count
@@ -401,7 +386,7 @@ def test_who_sends_no_more_is_waited_for_while_the_engine_is_busy(start, hold):
     encoders = []
     running = start(lambda service: encoders.append(service.models.default.encoder))
     held = hold(encoders[0])
-    with connected(running, a_request()) as connection:
+    with raw(running, a_request()) as connection:
         assert held.busy.wait(20)
         connection.shutdown(socket.SHUT_WR)
         running.thread.join(0.5)
@@ -414,7 +399,7 @@ def test_who_sends_no_more_is_waited_for_while_the_engine_is_busy(start, hold):
 
 
 def test_who_sends_half_a_body_and_no_more_is_told(running):
-    with connected(running, a_request()[:-5]) as connection:
+    with raw(running, a_request()[:-5]) as connection:
         connection.shutdown(socket.SHUT_WR)
         ((status, content),) = Answers().feed(read_all(connection)).found
     assert status == 400
@@ -454,7 +439,7 @@ def test_probes_are_answered_above_the_limit(full):
 
 
 def test_who_is_above_the_limit_and_silent_is_told(full):
-    with connected(full) as connection:
+    with raw(full) as connection:
         assert read_all(connection).startswith(b"HTTP/1.1 503 ")
 
 

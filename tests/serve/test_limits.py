@@ -10,7 +10,7 @@ import socket
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import numpy as np
@@ -22,6 +22,7 @@ from m3e_runtime.scheduling import QueueLimits
 from m3e_runtime.serve.auth import read_keys
 from m3e_runtime.serve.logs import JsonFormatter
 from m3e_runtime.serve.settings import ModelSource, ServeSettings
+from raw_http import raw, read_all
 
 SECRET = "a text that nobody else may read 机密"
 REQUEST = {"model": "tiny", "input": "a"}
@@ -36,23 +37,6 @@ def eventually(condition):
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.01)
-
-
-@contextmanager
-def raw(running, data):
-    """A connection over which ``data`` was sent."""
-    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
-        connection.sendall(data)
-        yield connection
-
-
-def read_all(connection):
-    """What comes until the connection is closed."""
-    received = b""
-    with suppress(ConnectionResetError):
-        while part := connection.recv(65536):
-            received += part
-    return received
 
 
 @pytest.fixture(scope="module")

@@ -187,7 +187,7 @@ def run_server(service: Service, sockets: Sequence[socket.socket]) -> None:
     try:
         make_server(service).run(list(sockets))
     finally:
-        gc.unfreeze()  # else nothing in a cycle is ever taken apart, and the engine's binding reports leaks
+        gc.unfreeze()  # else nothing in a cycle is ever taken apart
 
 
 def run_worker(settings: ServeSettings, sockets: Sequence[socket.socket]) -> None:

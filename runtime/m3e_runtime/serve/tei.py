@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -170,7 +169,15 @@ class Tokenize:
         request = _tokenize_decoder.decode(call.body)
         model = self._service.models.default
         prefix = choose_prompt(model.encoder, prompt_name=request.prompt_name)
-        texts = [prefix + text for text in _texts(request.inputs, self._service.settings.max_texts)]
+        inputs = read_inputs(request.inputs, "inputs", self._service.settings.max_texts)
+        if inputs.token_ids:
+            raise ApiError(
+                422,
+                "inputs: token ids are not taken; send texts.",
+                "token_ids_not_supported",
+                tei_type="Tokenizer",
+            )
+        texts = [prefix + text for text in inputs.texts]
         call.model = model.name
         pieces = model.token_lists(texts, call.priority(len(texts)), request.add_special_tokens)
         return Answer(await anext(pieces), rest=pieces)
@@ -225,21 +232,3 @@ def _named(number: re.Match[str]) -> str:
     """What a client calls the text of that number: the source sentence is the first."""
     index = int(number[1])
     return f"sentences[{index - 1}]" if index else "source_sentence"
-
-
-def _texts(inputs: str | Sequence[str | int | list[int]], most: int) -> list[str]:
-    if isinstance(inputs, str):
-        return [inputs]
-    texts = [each for each in inputs if isinstance(each, str)]
-    if len(texts) < len(inputs):
-        raise ApiError(
-            422,
-            "inputs: token ids are not taken; send texts.",
-            "token_ids_not_supported",
-            tei_type="Tokenizer",
-        )
-    if not texts:
-        raise ApiError(400, "inputs: cannot be empty.", tei_type="Empty")
-    if len(texts) > most:
-        raise ApiError(413, f"batch size {len(texts)} > maximum allowed batch size {most}")
-    return texts
