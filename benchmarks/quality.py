@@ -11,9 +11,9 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
 from benchmarks.questions import write_questions
+from m3e_eval.evaluate import Evaluation, EvaluationRequest, evaluate
+from m3e_eval.report import as_text, write_files
 from m3e_export import ExportRequest, export
-from m3e_export.evaluation.evaluate import Evaluation, EvaluationRequest, evaluate
-from m3e_export.evaluation.report import as_text, write_files
 
 _BOUND = -0.005
 _INITIALIZER_RANGE = 0.02  # of BertConfig

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from commands import COMMANDS
+from m3e_eval import cli as evaluation_cli
+from m3e_eval import report
 from m3e_export import bundle_writer, quickstart
 from m3e_export import cli as export_cli
 from m3e_export.bundle_writer import prepared_folder
 from m3e_export.checkpoint.pooling import Dense
 from m3e_export.errors import OutputError
-from m3e_export.evaluation import cli as evaluation_cli
-from m3e_export.evaluation import report
 from m3e_runtime.cli import check, encode
 from m3e_runtime.encoder import Encoder
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from m3e_export.evaluation import t2ranking
-from m3e_export.evaluation.errors import DataError
-from m3e_export.evaluation.local import Judgements, Labelled, Pairs, read_local
+from m3e_eval import t2ranking
+from m3e_eval.errors import DataError
+from m3e_eval.local import Judgements, Labelled, Pairs, read_local
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from m3e_export.evaluation import published
-from m3e_export.evaluation.encoder import TextEncoder
-from m3e_export.evaluation.published import GOLDEN_COSINES, Published
+from m3e_eval import published
+from m3e_eval.encoder import TextEncoder
+from m3e_eval.published import GOLDEN_COSINES, Published
 
 __all__ = ["Check", "check_cosines", "check_scores", "cosines_not_run", "failed"]
 

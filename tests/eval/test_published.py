@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m3e_export.evaluation import golden, published
-from m3e_export.evaluation.published import AVERAGE, C_MTEB, GOLDEN_COSINES, M3E
+from m3e_eval import golden, published
+from m3e_eval.published import AVERAGE, C_MTEB, GOLDEN_COSINES, M3E
 
 
 @pytest.mark.parametrize("table", [M3E, C_MTEB])

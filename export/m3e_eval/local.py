@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from m3e_export.evaluation.errors import DataError
+from m3e_eval.errors import DataError
 from m3e_runtime import git_lfs
 
 __all__ = ["SUFFIXES", "Judgements", "Labelled", "LocalData", "Pairs", "answerable", "read_local"]

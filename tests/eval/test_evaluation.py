@@ -9,11 +9,11 @@ import sys
 
 import pytest
 
+from m3e_eval.cli import main
+from m3e_eval.encoder import ArtifactEncoder, load_reference
+from m3e_eval.evaluate import EvaluationRequest, evaluate
+from m3e_eval.local import read_local
 from m3e_export import ExportRequest, export
-from m3e_export.evaluation.cli import main
-from m3e_export.evaluation.encoder import ArtifactEncoder, load_reference
-from m3e_export.evaluation.evaluate import EvaluationRequest, evaluate
-from m3e_export.evaluation.local import read_local
 from m3e_runtime.backends import native
 from m3e_runtime.bundle import Bundle
 from synthetic import update_json
@@ -88,7 +88,7 @@ def test_our_reference_scores_as_mtebs_own_wrapper(found, minilm_reference, data
     """The encoder protocol is kept: mteb's wrapper of the same model gives the same numbers."""
     import mteb
 
-    from m3e_export.evaluation.tasks import make_task
+    from m3e_eval.tasks import make_task
 
     for file in _FILES:
         task = make_task(file, read_local(data / file), file)
@@ -222,7 +222,7 @@ def test_a_set_that_is_not_there_is_not_run_and_there_is_no_average(
 
 @needs_mteb
 def test_m3e_sets_have_the_settings_of_mteb_zh(tmp_path):
-    from m3e_export.evaluation.suites import plan
+    from m3e_eval.suites import plan
 
     planned = {each.name: each for each in plan(("m3e",), tmp_path)}
     assert {name: planned[name].split for name in _M3E_SETS} == _M3E_SETS
@@ -234,8 +234,8 @@ def test_m3e_sets_have_the_settings_of_mteb_zh(tmp_path):
 
 @needs_mteb
 def test_c_mteb_is_mtebs_own_benchmark(tmp_path):
-    from m3e_export.evaluation.published import C_MTEB
-    from m3e_export.evaluation.suites import plan
+    from m3e_eval.published import C_MTEB
+    from m3e_eval.suites import plan
 
     planned = {each.name: each for each in plan(("c-mteb",))}
     assert set(planned) == set(C_MTEB.metrics)

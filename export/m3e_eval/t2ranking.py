@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from m3e_export.evaluation.errors import DataError
-from m3e_export.evaluation.local import Judgements, answerable
+from m3e_eval.errors import DataError
+from m3e_eval.local import Judgements, answerable
 
 __all__ = ["FILES", "LAST_PASSAGE", "from_files", "from_hub"]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from m3e_eval import published, t2ranking
+from m3e_eval.errors import DataError
+from m3e_eval.local import SUFFIXES, Labelled, read_local
+from m3e_eval.published import Published
+from m3e_eval.tasks import ClassificationTask, Loaded, RetrievalTask, make_task
 from m3e_export.errors import OptionError
-from m3e_export.evaluation import published, t2ranking
-from m3e_export.evaluation.errors import DataError
-from m3e_export.evaluation.local import SUFFIXES, Labelled, read_local
-from m3e_export.evaluation.published import Published
-from m3e_export.evaluation.tasks import ClassificationTask, Loaded, RetrievalTask, make_task
 
 __all__ = ["SUITES", "Planned", "plan"]
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from m3e_export.evaluation import golden, published
-from m3e_export.evaluation.encoder import ArtifactEncoder, TextEncoder, load_reference
-from m3e_export.evaluation.errors import DataError, EvaluationDependencyError
-from m3e_export.evaluation.golden import Check
-from m3e_export.evaluation.published import Published
+from m3e_eval import golden, published
+from m3e_eval.encoder import ArtifactEncoder, TextEncoder, load_reference
+from m3e_eval.errors import DataError, EvaluationDependencyError
+from m3e_eval.golden import Check
+from m3e_eval.published import Published
 from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
@@ -280,7 +280,7 @@ def _loaders(
 
 def _plan(request: EvaluationRequest) -> list[Any]:
     # suites imports mteb's classes, which cannot be had before mteb has been found.
-    from m3e_export.evaluation.suites import plan
+    from m3e_eval.suites import plan
 
     return plan(request.suites, request.data, request.tasks)
 

@@ -16,7 +16,7 @@ from mteb.abstasks import (
 )
 from mteb.abstasks.task_metadata import TaskMetadata
 
-from m3e_export.evaluation.local import Judgements, Labelled, LocalData, Pairs
+from m3e_eval.local import Judgements, Labelled, LocalData, Pairs
 
 __all__ = ["ClassificationTask", "Loaded", "PairTask", "RetrievalTask", "SimilarityTask", "make_task"]
 

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from m3e_eval.errors import EvaluationDependencyError
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.source import fetch
 from m3e_export.errors import CheckpointError
-from m3e_export.evaluation.errors import EvaluationDependencyError
 from m3e_runtime import outputs
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
