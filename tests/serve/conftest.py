@@ -86,9 +86,9 @@ class Running:
 def start(bundle):
     """Start a service with these settings; whatever still runs is stopped in the end."""
     pytest.importorskip("starlette", reason="the extra `serve` is not installed")
-    from m3e_runtime.serve.app import load_service
-    from m3e_runtime.serve.server import bind_tcp, make_server
-    from m3e_runtime.serve.settings import ModelSource, ServeSettings
+    from m3e_serve.app import load_service
+    from m3e_serve.server import bind_tcp, make_server
+    from m3e_serve.settings import ModelSource, ServeSettings
 
     running = []
 

@@ -19,9 +19,9 @@ import pytest
 from m3e_runtime import OptionError
 from m3e_runtime.errors import EngineRunError
 from m3e_runtime.scheduling import QueueLimits
-from m3e_runtime.serve.auth import read_keys
-from m3e_runtime.serve.logs import JsonFormatter
-from m3e_runtime.serve.settings import ModelSource, ServeSettings
+from m3e_serve.auth import read_keys
+from m3e_serve.logs import JsonFormatter
+from m3e_serve.settings import ModelSource, ServeSettings
 from raw_http import raw, read_all
 
 SECRET = "a text that nobody else may read 机密"
@@ -576,7 +576,7 @@ def test_draining_does_not_wait_for_ever(start, hold):
 
 
 def test_who_connected_before_the_end_is_answered_too(start, monkeypatch):
-    from m3e_runtime.serve import server
+    from m3e_serve import server
 
     monkeypatch.setattr(server, "_LAST_CALL", 20)
     running = start()

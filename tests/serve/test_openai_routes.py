@@ -235,7 +235,7 @@ def test_texts_that_are_too_long_are_cut_or_refused_as_the_service_is_told(http,
 def test_several_bundles_are_chosen_by_name(start, bundle, encoder):
     import httpx
 
-    from m3e_runtime.serve.settings import ModelSource
+    from m3e_serve.settings import ModelSource
 
     both = start(models=(ModelSource("one", bundle), ModelSource("org/two", bundle)))
     with httpx.Client(base_url=both.url) as client:
@@ -271,7 +271,7 @@ def test_models_have_tidy_paths_too(http):
 def test_the_model_may_be_left_out_where_there_is_one(http, start, bundle):
     import httpx
 
-    from m3e_runtime.serve.settings import ModelSource
+    from m3e_serve.settings import ModelSource
 
     assert http.post("/v1/embeddings", json={"input": "a"}).json()["model"] == "tiny"
     assert http.post("/v1/embeddings", json={"input": "a", "model": None}).json()["model"] == "tiny"
@@ -286,7 +286,7 @@ def test_any_name_can_be_the_models(start, bundle):
     import httpx
 
     from m3e_runtime import OptionError
-    from m3e_runtime.serve.settings import ModelSource, ServeSettings
+    from m3e_serve.settings import ModelSource, ServeSettings
 
     anything = start(any_model=True)
     answer = httpx.post(f"{anything.url}/v1/embeddings", json={"input": "a", "model": "text-embedding-9"})
@@ -305,7 +305,7 @@ def with_prompts(start, bundle, tmp_path_factory):
 
     import httpx
 
-    from m3e_runtime.serve.settings import ModelSource
+    from m3e_serve.settings import ModelSource
 
     folder = tmp_path_factory.mktemp("prompts")
     sources = []

@@ -17,8 +17,8 @@ from m3e_runtime.cli.common import run
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.file_names import shown
 from m3e_runtime.scheduling import QueueLimits
-from m3e_runtime.serve.settings import BYTES_OF_A_TEXT, ModelSource, ServeSettings
 from m3e_runtime.threads import available_threads
+from m3e_serve.settings import BYTES_OF_A_TEXT, ModelSource, ServeSettings
 
 __all__ = ["main"]
 
@@ -161,11 +161,11 @@ def _command(options: argparse.Namespace) -> int:
     if options.otel:
         _check_installed(_NEEDED_FOR_SPANS, "otel")
     settings = _settings(options)
-    from m3e_runtime.serve.app import load_service
-    from m3e_runtime.serve.logs import configure_logging
-    from m3e_runtime.serve.open_files import connections_within
-    from m3e_runtime.serve.server import run_server
-    from m3e_runtime.serve.workers import run_workers
+    from m3e_serve.app import load_service
+    from m3e_serve.logs import configure_logging
+    from m3e_serve.open_files import connections_within
+    from m3e_serve.server import run_server
+    from m3e_serve.workers import run_workers
 
     configure_logging(options.log_level)
     settings = dataclasses.replace(settings, max_connections=connections_within(settings.max_connections))
@@ -191,7 +191,7 @@ def _check_installed(needed: Sequence[str], extra: str) -> None:
 
 
 def _settings(options: argparse.Namespace) -> ServeSettings:
-    from m3e_runtime.serve.auth import read_keys
+    from m3e_serve.auth import read_keys
 
     if options.workers < 1:
         raise OptionError(f"--workers {options.workers}: at least one is needed.")
@@ -239,7 +239,7 @@ def _alias(text: str) -> tuple[str, str]:
 
 def _check_bundles(settings: ServeSettings) -> None:
     """Hash and load once what each worker will load, so that faults are told here and by one process."""
-    from m3e_runtime.serve.app import load_service
+    from m3e_serve.app import load_service
 
     for model in load_service(settings).models.all:
         model.encoder.close()
@@ -248,7 +248,7 @@ def _check_bundles(settings: ServeSettings) -> None:
 @contextmanager
 def _listening(options: argparse.Namespace) -> Iterator[socket.socket]:
     """The bound socket; a Unix socket is removed in the end."""
-    from m3e_runtime.serve.server import bind_tcp, bind_unix
+    from m3e_serve.server import bind_tcp, bind_unix
 
     bound = bind_unix(options.uds) if options.uds else bind_tcp(options.host, options.port)
     try:

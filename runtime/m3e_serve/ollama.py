@@ -11,12 +11,12 @@ import msgspec
 from msgspec import Meta
 
 import m3e_runtime
-from m3e_runtime.serve.bodies import BodyDecoder
-from m3e_runtime.serve.endpoint import Answer, Call, json_answer
-from m3e_runtime.serve.errors import ApiError
-from m3e_runtime.serve.models import Embedded, ServedModel
-from m3e_runtime.serve.prompts import choose_prompt
-from m3e_runtime.serve.service import Service
+from m3e_serve.bodies import BodyDecoder
+from m3e_serve.endpoint import Answer, Call, json_answer
+from m3e_serve.errors import ApiError
+from m3e_serve.models import Embedded, ServedModel
+from m3e_serve.prompts import choose_prompt
+from m3e_serve.service import Service
 
 __all__ = [
     "OllamaEmbed",

@@ -7,10 +7,10 @@ from typing import Any, Literal, get_args
 import msgspec
 
 import m3e_runtime
-from m3e_runtime.serve.ollama import OllamaEmbedRequest, OllamaPromptRequest
-from m3e_runtime.serve.openai import FIXED, EmbeddingRequest
-from m3e_runtime.serve.service import Service
-from m3e_runtime.serve.tei import (
+from m3e_serve.ollama import OllamaEmbedRequest, OllamaPromptRequest
+from m3e_serve.openai import FIXED, EmbeddingRequest
+from m3e_serve.service import Service
+from m3e_serve.tei import (
     Direction,
     EmbedRequest,
     SimilarityInput,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
-from m3e_runtime.serve.errors import ApiError
+from m3e_serve.errors import ApiError
 
 __all__ = ["choose_prompt"]
 

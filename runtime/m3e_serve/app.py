@@ -14,17 +14,17 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
-from m3e_runtime.serve import metrics, ollama, openai, tei
-from m3e_runtime.serve.endpoint import Answer, Call, Endpoint, Handler, Unrouted, json_answer
-from m3e_runtime.serve.errors import ApiError, ErrorStyle, openai_style, tei_style
-from m3e_runtime.serve.metrics import Metrics
-from m3e_runtime.serve.models import Models
-from m3e_runtime.serve.openapi import describe
-from m3e_runtime.serve.page import PAGE, PAGE_HEADERS
-from m3e_runtime.serve.paths import TidyPaths
-from m3e_runtime.serve.service import Service
-from m3e_runtime.serve.settings import ServeSettings
-from m3e_runtime.serve.tracing import Tracing, open_tracing
+from m3e_serve import metrics, ollama, openai, tei
+from m3e_serve.endpoint import Answer, Call, Endpoint, Handler, Unrouted, json_answer
+from m3e_serve.errors import ApiError, ErrorStyle, openai_style, tei_style
+from m3e_serve.metrics import Metrics
+from m3e_serve.models import Models
+from m3e_serve.openapi import describe
+from m3e_serve.page import PAGE, PAGE_HEADERS
+from m3e_serve.paths import TidyPaths
+from m3e_serve.service import Service
+from m3e_serve.settings import ServeSettings
+from m3e_serve.tracing import Tracing, open_tracing
 
 __all__ = ["create_app", "load_service"]
 

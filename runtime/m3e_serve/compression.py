@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 
-from m3e_runtime.serve.errors import ApiError
+from m3e_serve.errors import ApiError
 
 __all__ = ["ENCODINGS", "unpack"]
 

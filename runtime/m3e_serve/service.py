@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from m3e_runtime.serve.errors import ApiError, shutting_down
-from m3e_runtime.serve.metrics import Metrics
-from m3e_runtime.serve.models import Models
-from m3e_runtime.serve.settings import ServeSettings
+from m3e_serve.errors import ApiError, shutting_down
+from m3e_serve.metrics import Metrics
+from m3e_serve.models import Models
+from m3e_serve.settings import ServeSettings
 
 __all__ = ["Service"]
 

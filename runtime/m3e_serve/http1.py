@@ -7,7 +7,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from m3e_runtime.serve.errors import ApiError
+from m3e_serve.errors import ApiError
 
 __all__ = ["Http1Protocol"]
 

@@ -9,7 +9,7 @@ import orjson
 from tokenizers import Encoding, Tokenizer
 
 from m3e_runtime.long_texts import Splits
-from m3e_runtime.serve.errors import ApiError
+from m3e_serve.errors import ApiError
 
 __all__ = ["check_parts", "token_lists"]
 

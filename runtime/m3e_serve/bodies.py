@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from m3e_runtime.serve.errors import ApiError
+from m3e_serve.errors import ApiError
 
 __all__ = ["BodyDecoder"]
 

@@ -13,13 +13,13 @@ import numpy.typing as npt
 import orjson
 from msgspec import Meta
 
-from m3e_runtime.serve.bodies import BodyDecoder
-from m3e_runtime.serve.endpoint import Answer, Call, json_answer
-from m3e_runtime.serve.errors import ApiError
-from m3e_runtime.serve.inputs import RawInputs, read_inputs
-from m3e_runtime.serve.models import Embedded, ServedModel
-from m3e_runtime.serve.prompts import choose_prompt
-from m3e_runtime.serve.service import Service
+from m3e_serve.bodies import BodyDecoder
+from m3e_serve.endpoint import Answer, Call, json_answer
+from m3e_serve.errors import ApiError
+from m3e_serve.inputs import RawInputs, read_inputs
+from m3e_serve.models import Embedded, ServedModel
+from m3e_serve.prompts import choose_prompt
+from m3e_serve.service import Service
 
 __all__ = ["FIXED", "EmbeddingRequest", "Embeddings", "ModelList", "OneModel"]
 

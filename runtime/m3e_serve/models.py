@@ -14,11 +14,11 @@ from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
 from m3e_runtime.manifest import MANIFEST_NAME
 from m3e_runtime.scheduling import AsyncEncoder, Priority
-from m3e_runtime.serve.errors import ApiError
-from m3e_runtime.serve.metrics import Metrics
-from m3e_runtime.serve.settings import ModelSource, ServeSettings
-from m3e_runtime.serve.token_lists import check_parts, token_lists
 from m3e_runtime.tokenization import TokenIds
+from m3e_serve.errors import ApiError
+from m3e_serve.metrics import Metrics
+from m3e_serve.settings import ModelSource, ServeSettings
+from m3e_serve.token_lists import check_parts, token_lists
 
 _LEAST_BYTES = 1 << 15
 """Of an answer that is sent in pieces: each costs a change of threads."""
@@ -123,7 +123,7 @@ class ServedModel:
     async def token_lists(
         self, texts: Sequence[str], priority: Priority, add_special_tokens: bool
     ) -> AsyncGenerator[bytes, None]:
-        """The tokens of ``texts`` as JSON; see :func:`m3e_runtime.serve.token_lists.token_lists`.
+        """The tokens of ``texts`` as JSON; see :func:`m3e_serve.token_lists.token_lists`.
 
         Yields:
             Pieces of some kilobytes. Each is made when it is asked for.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from m3e_runtime.errors import OptionError
-from m3e_runtime.serve.errors import ApiError
+from m3e_serve.errors import ApiError
 
 __all__ = ["KEY_VARIABLE", "check_key", "read_keys"]
 

@@ -11,11 +11,11 @@ import orjson
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from m3e_runtime.serve.access import REQUEST_ID_HEADER, origin, request_id
-from m3e_runtime.serve.errors import ApiError, openai_style
-from m3e_runtime.serve.http1 import Http1Protocol
-from m3e_runtime.serve.service import Service
-from m3e_runtime.serve.transport import MOST_FORGOTTEN, PatientTransport
+from m3e_serve.access import REQUEST_ID_HEADER, origin, request_id
+from m3e_serve.errors import ApiError, openai_style
+from m3e_serve.http1 import Http1Protocol
+from m3e_serve.service import Service
+from m3e_serve.transport import MOST_FORGOTTEN, PatientTransport
 
 __all__ = ["BoundedProtocol", "bounded_protocol"]
 
