@@ -10,5 +10,5 @@ COMMANDS = {
     "m3e-eval": "m3e_eval.cli",
     "m3e-check": "m3e_runtime.cli.check",
     "m3e-encode": "m3e_runtime.cli.encode",
-    "m3e-serve": "m3e_runtime.cli.serve",
+    "m3e-serve": "m3e_serve.cli",
 }

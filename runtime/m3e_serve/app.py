@@ -18,10 +18,10 @@ from m3e_serve import metrics, ollama, openai, tei
 from m3e_serve.endpoint import Answer, Call, Endpoint, Handler, Unrouted, json_answer
 from m3e_serve.errors import ApiError, ErrorStyle, openai_style, tei_style
 from m3e_serve.metrics import Metrics
-from m3e_serve.models import Models
 from m3e_serve.openapi import describe
 from m3e_serve.page import PAGE, PAGE_HEADERS
 from m3e_serve.paths import TidyPaths
+from m3e_serve.served_models import Models
 from m3e_serve.service import Service
 from m3e_serve.settings import ServeSettings
 from m3e_serve.tracing import Tracing, open_tracing

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from m3e_serve.errors import ApiError, shutting_down
 from m3e_serve.metrics import Metrics
-from m3e_serve.models import Models
+from m3e_serve.served_models import Models
 from m3e_serve.settings import ServeSettings
 
 __all__ = ["Service"]

@@ -17,8 +17,8 @@ from m3e_serve.bodies import BodyDecoder
 from m3e_serve.endpoint import Answer, Call, json_answer
 from m3e_serve.errors import ApiError
 from m3e_serve.inputs import RawInputs, read_inputs
-from m3e_serve.models import Embedded, ServedModel
 from m3e_serve.prompts import choose_prompt
+from m3e_serve.served_models import Embedded, ServedModel
 from m3e_serve.service import Service
 
 __all__ = [

@@ -167,7 +167,7 @@ def test_serve_without_a_place_for_its_figures_is_one_line(tiny_bundle, tmp_path
         "from m3e_serve import workers\n"
         "def refuse(*a, **k): raise OSError(28, 'No space left on device', '/tmp')\n"
         "workers.tempfile.mkdtemp = refuse\n"
-        "from m3e_runtime.cli.serve import main\n"
+        "from m3e_serve.cli import main\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     arguments = [

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from m3e_export.checkpoint.source import source_name
-from m3e_runtime.cli import serve
 from m3e_runtime.corpora.rows import BadRow
 from m3e_runtime.corpora.stored import from_json, to_json
 from m3e_runtime.file_names import shown
+from m3e_serve import cli as serve
 
 LOCALES = [
     {"LC_ALL": "C.UTF-8"},
@@ -87,7 +87,7 @@ def test_an_index_has_a_name_that_is_not_utf_8(tiny_bundle, folder):
 
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize(
-    "module", ["m3e_runtime.cli.check", "m3e_runtime.cli.serve", "m3e_export.cli", "m3e_export.quickstart"]
+    "module", ["m3e_runtime.cli.check", "m3e_serve.cli", "m3e_export.cli", "m3e_export.quickstart"]
 )
 def test_every_command_tells_what_is_not_there(folder, module, locale):
     done = run(module, os.path.join(folder, GBK), locale=locale)
@@ -100,7 +100,7 @@ def test_help_is_printed_in_every_locale(locale):
     for module in (
         "m3e_runtime.cli.check",
         "m3e_runtime.cli.encode",
-        "m3e_runtime.cli.serve",
+        "m3e_serve.cli",
         "m3e_export.cli",
     ):
         assert run(module, "--help", locale=locale).returncode == 0

@@ -81,7 +81,7 @@ def test_nothing_of_it_is_imported_unless_it_is_asked_for():
 
 
 def test_a_missing_extra_says_what_to_install(bundle, monkeypatch, capsys):
-    from m3e_runtime.cli.serve import main
+    from m3e_serve.cli import main
 
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     assert main([str(bundle), "--otel", "--port", "0"]) == 5
