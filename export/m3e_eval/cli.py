@@ -14,7 +14,7 @@ from m3e_eval.evaluate import EvaluationRequest, evaluate
 from m3e_eval.golden import failed
 from m3e_eval.report import as_json, as_text, write_files
 from m3e_export.errors import OptionError
-from m3e_runtime.cli.common import run
+from m3e_runtime.command_line import run
 from m3e_runtime.errors import OutputError
 from m3e_runtime.standard_output import say
 

@@ -13,7 +13,7 @@ from m3e_export.checkpoint.pooling import POOLINGS
 from m3e_export.extras import extra_packages
 from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportRequest
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.cli.common import run
+from m3e_runtime.command_line import run
 from m3e_runtime.file_names import shown
 from m3e_runtime.standard_output import say
 from m3e_runtime.trt import EngineOptions

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from m3e_runtime.cli.common import run
+from m3e_runtime.command_line import run
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.file_names import shown
 from m3e_runtime.scheduling import QueueLimits

@@ -25,7 +25,7 @@ from m3e_export.targets import TARGETS
 from m3e_runtime import Encoder
 from m3e_runtime.backends import native
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.cli.check import main as check
+from m3e_runtime.cli import main as check
 from m3e_runtime.manifest import MANIFEST_NAME
 
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")

@@ -87,7 +87,7 @@ def test_an_index_has_a_name_that_is_not_utf_8(tiny_bundle, folder):
 
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize(
-    "module", ["m3e_runtime.cli.check", "m3e_serve.cli", "m3e_export.cli", "m3e_export.quickstart"]
+    "module", ["m3e_runtime.cli", "m3e_serve.cli", "m3e_export.cli", "m3e_export.quickstart"]
 )
 def test_every_command_tells_what_is_not_there(folder, module, locale):
     done = run(module, os.path.join(folder, GBK), locale=locale)
@@ -98,7 +98,7 @@ def test_every_command_tells_what_is_not_there(folder, module, locale):
 @pytest.mark.parametrize("locale", LOCALES)
 def test_help_is_printed_in_every_locale(locale):
     for module in (
-        "m3e_runtime.cli.check",
+        "m3e_runtime.cli",
         "m3e_runtime.cli.encode",
         "m3e_serve.cli",
         "m3e_export.cli",
@@ -114,10 +114,10 @@ def test_checkpoints_and_bundles_have_names_that_are_not_utf_8(tiny_checkpoint, 
     exported = run("m3e_export.cli", checkpoint, "-o", bundle, *options, locale=locale)
     assert exported.returncode == 0, exported.stderr
     assert msgspec.json.decode(exported.stdout)["source"] == r"\xd6\xd0\xce\xc4"
-    checked = run("m3e_runtime.cli.check", bundle, "--json", locale=locale)
+    checked = run("m3e_runtime.cli", bundle, "--json", locale=locale)
     assert checked.returncode == 0, checked.stderr
     assert msgspec.json.decode(checked.stdout)["bundle"].endswith(r"\xd6\xd0\xce\xc4-out")
-    assert run("m3e_runtime.cli.check", bundle, locale=locale).returncode == 0
+    assert run("m3e_runtime.cli", bundle, locale=locale).returncode == 0
 
 
 def test_quickstart_prints_its_table_on_an_ascii_terminal(tiny_checkpoint, tmp_path):

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.cli.common import run
+from m3e_runtime.command_line import run
 from m3e_runtime.corpora import CorpusRequest, Summary, encode_corpus
 from m3e_runtime.corpora.engines import Engine, LocalEngine
 from m3e_runtime.corpora.faiss_index import DEFAULT_INDEX

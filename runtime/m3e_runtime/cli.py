@@ -13,7 +13,7 @@ import numpy as np
 
 from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.cli.common import run
+from m3e_runtime.command_line import run
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.file_names import shown
