@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus_files import write_parquet, write_text
-from m3e_runtime.cli.encode import main
+from m3e_corpora.cli import main
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from corpus_files import files_of, write_json_lines, write_text
+from m3e_corpora import merge, state
+from m3e_corpora.cli import main
+from m3e_corpora.lock import locked
 from m3e_runtime import Encoder
-from m3e_runtime.cli.encode import main
-from m3e_runtime.corpora import merge, state
-from m3e_runtime.corpora.lock import locked
 from m3e_runtime.errors import OptionError, ResumeError, UnreadableInputError
 
 OUTPUTS = ["v/", "v.npy", "v.jsonl", "v.parquet"]
@@ -46,7 +46,7 @@ class Process:
     def __init__(self, bundle, source, output, *more):
         arguments = [str(bundle), str(source), "-o", str(output), "--partition-size", str(PARTITION)]
         arguments += [] if str(output).endswith(".npy") else ["--keep", "id"]
-        command = [sys.executable, "-m", "m3e_runtime.cli.encode", *arguments, "--resume", *more]
+        command = [sys.executable, "-m", "m3e_corpora.cli", *arguments, "--resume", *more]
         self.process = subprocess.Popen(
             command,
             stderr=subprocess.PIPE,

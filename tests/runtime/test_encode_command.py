@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from m3e_corpora import overlap, sinks, windows
+from m3e_corpora.cli import main
+from m3e_corpora.formats import rows
+from m3e_corpora.sinks import json_lines, parquet
 from m3e_runtime import Bundle, Encoder
-from m3e_runtime.cli.encode import main
-from m3e_runtime.corpora import overlap, sinks, windows
-from m3e_runtime.corpora.formats import rows
-from m3e_runtime.corpora.sinks import json_lines, parquet
 
 TEXTS = [
     "今天天气很好",
@@ -28,7 +28,7 @@ TEXTS = [
     "a longer English sentence about nothing",
     "😀🎉",
 ]
-COMMAND = [sys.executable, "-m", "m3e_runtime.cli.encode"]
+COMMAND = [sys.executable, "-m", "m3e_corpora.cli"]
 
 
 @pytest.fixture(scope="module")
@@ -506,7 +506,7 @@ def test_help_has_examples_and_exit_codes(encode):
 
 def test_importing_the_command_imports_no_optional_package():
     names = ["pyarrow", "torch", "transformers", "onnx", "m3e_runtime.trt", "m3e_runtime.cuda"]
-    code = f"import sys, m3e_runtime.cli.encode; print([n for n in {names} if n in sys.modules])"
+    code = f"import sys, m3e_corpora.cli; print([n for n in {names} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

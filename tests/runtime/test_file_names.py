@@ -10,9 +10,9 @@ import sys
 import msgspec
 import pytest
 
+from m3e_corpora.rows import BadRow
+from m3e_corpora.stored import from_json, to_json
 from m3e_export.checkpoint.source import source_name
-from m3e_runtime.corpora.rows import BadRow
-from m3e_runtime.corpora.stored import from_json, to_json
 from m3e_runtime.file_names import shown
 from m3e_serve import cli as serve
 
@@ -56,9 +56,7 @@ def test_corpora_have_names_that_are_not_utf_8(tiny_bundle, folder, output, loca
     target = os.path.join(folder, GBK + output)
     options = ["--partition-size", "4", "--json", "--on-error", "skip", "--no-progress"]
     for more in ([], ["--force"]):
-        done = run(
-            "m3e_runtime.cli.encode", tiny_bundle, inputs, "-o", target, *options, *more, locale=locale
-        )
+        done = run("m3e_corpora.cli", tiny_bundle, inputs, "-o", target, *options, *more, locale=locale)
         assert done.returncode == 0, done.stderr
     found = msgspec.json.decode(done.stdout)  # strict: no lone surrogates
     assert (found["texts"], found["skipped"]) == (3, 1)
@@ -69,9 +67,7 @@ def test_corpora_have_names_that_are_not_utf_8(tiny_bundle, folder, output, loca
         row = msgspec.json.decode(stream.read())
     assert row["file"].endswith(r"\xd6\xd0\xce\xc4.txt")
     if output == b"v/":
-        again = run(
-            "m3e_runtime.cli.encode", tiny_bundle, inputs, "-o", target, *options, "--resume", locale=locale
-        )
+        again = run("m3e_corpora.cli", tiny_bundle, inputs, "-o", target, *options, "--resume", locale=locale)
         assert json.loads(again.stdout)["resumed"] == found["partitions"]
 
 
@@ -80,7 +76,7 @@ def test_an_index_has_a_name_that_is_not_utf_8(tiny_bundle, folder):
     file, target = os.path.join(folder, b"in.txt"), os.path.join(folder, GBK + b".faiss")
     with open(file, "w") as stream:
         stream.write("one\ntwo\n")
-    done = run("m3e_runtime.cli.encode", tiny_bundle, file, "-o", target, locale=LOCALES[0])
+    done = run("m3e_corpora.cli", tiny_bundle, file, "-o", target, locale=LOCALES[0])
     assert done.returncode == 0, done.stderr
     assert os.path.getsize(target) > 0
 
@@ -99,7 +95,7 @@ def test_every_command_tells_what_is_not_there(folder, module, locale):
 def test_help_is_printed_in_every_locale(locale):
     for module in (
         "m3e_runtime.cli",
-        "m3e_runtime.cli.encode",
+        "m3e_corpora.cli",
         "m3e_serve.cli",
         "m3e_export.cli",
     ):
