@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from m3e_corpora.whole import whole_file
+from m3e_corpora.outputs.atomic import whole_file
 from m3e_eval.evaluate import Evaluation, Row
 from m3e_eval.golden import Check
 from m3e_eval.published import ADA_002

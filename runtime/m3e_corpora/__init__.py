@@ -4,7 +4,7 @@
 ray, pyspark) are imported where a request needs them.
 """
 
-from m3e_corpora.corpus import Summary, encode_corpus
-from m3e_corpora.request import CorpusRequest
+from m3e_corpora.job.request import CorpusRequest
+from m3e_corpora.run import Summary, encode_corpus
 
 __all__ = ["CorpusRequest", "Summary", "encode_corpus"]

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_corpora import CorpusRequest, Summary, encode_corpus
-from m3e_corpora.engines import Engine, LocalEngine
-from m3e_corpora.faiss_index import DEFAULT_INDEX
-from m3e_corpora.inputs import FORMATS
-from m3e_corpora.reading import DEFAULT_FIELD
-from m3e_corpora.request import PARTITION_BYTES, STANDARD_OUTPUT
-from m3e_corpora.windows import OnError, OverLong
+from m3e_corpora.encoding.windows import OnError, OverLong
+from m3e_corpora.executors.faiss_index import DEFAULT_INDEX
+from m3e_corpora.executors.local import Engine, LocalEngine
+from m3e_corpora.inputs.columns import DEFAULT_FIELD
+from m3e_corpora.inputs.find import FORMATS
+from m3e_corpora.job.request import PARTITION_BYTES, STANDARD_OUTPUT
 from m3e_runtime.command_line import run
 from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS
@@ -237,7 +237,7 @@ def _engine(options: argparse.Namespace) -> Callable[[CorpusRequest], Engine]:
     }
     given = {name: value for name, value in given.items() if value is not None}
     if options.engine == "ray":
-        from m3e_corpora.ray_engine import RayEngine
+        from m3e_corpora.executors.ray import RayEngine
 
         return functools.partial(RayEngine, **given)
     if given:

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from m3e_corpora.cluster import Machine, plan_workers
-from m3e_corpora.shipping import pack_bundle, unpack_bundle
+from m3e_corpora.executors.bundle_transfer import pack_bundle, unpack_bundle
+from m3e_corpora.executors.cluster import Machine, plan_workers
 from m3e_runtime import Encoder
 from m3e_runtime.errors import BundleIntegrityError, OptionError
 

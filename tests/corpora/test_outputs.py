@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus_files import files_of, read_json_lines, read_vectors, write_json_lines, write_text
-from m3e_corpora.sinks import parquet
+from m3e_corpora.outputs.sinks import parquet
 from m3e_runtime.errors import OptionError
 
 

@@ -13,7 +13,7 @@ import pytest
 from corpus_files import files_of, write_json_lines, write_text
 from m3e_corpora import merge, state
 from m3e_corpora.cli import main
-from m3e_corpora.lock import locked
+from m3e_corpora.job.lock import locked
 from m3e_runtime import Encoder
 from m3e_runtime.errors import OptionError, ResumeError, UnreadableInputError
 

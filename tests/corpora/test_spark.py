@@ -10,7 +10,7 @@ import pytest
 
 from corpus_files import files_of
 from m3e_corpora import CorpusRequest, encode_corpus
-from m3e_corpora.spark import SparkEngine, with_embeddings
+from m3e_corpora.executors.spark import SparkEngine, with_embeddings
 from m3e_runtime.errors import InvalidTextError, OptionError
 
 sql = pytest.importorskip("pyspark.sql", reason="Spark is not installed: pip install 'm3e-runtime[spark]'")

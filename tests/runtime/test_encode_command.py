@@ -16,8 +16,8 @@ import pytest
 
 from m3e_corpora import overlap, sinks, windows
 from m3e_corpora.cli import main
-from m3e_corpora.formats import rows
-from m3e_corpora.sinks import json_lines, parquet
+from m3e_corpora.inputs.formats import rows
+from m3e_corpora.outputs.sinks import json_lines, parquet
 from m3e_runtime import Bundle, Encoder
 
 TEXTS = [

@@ -10,8 +10,8 @@ import sys
 import msgspec
 import pytest
 
-from m3e_corpora.rows import BadRow
-from m3e_corpora.stored import from_json, to_json
+from m3e_corpora.inputs.rows import BadRow
+from m3e_corpora.job.stored import from_json, to_json
 from m3e_export.checkpoint.source import source_name
 from m3e_runtime.file_names import shown
 from m3e_serve import cli as serve
