@@ -38,7 +38,7 @@ def unpack_bundle(files: dict[str, bytes]) -> Path:
     Raises:
         OSError: it cannot be written.
     """
-    from m3e_runtime.trt.cache import cache_folder
+    from m3e_runtime.cache import cache_folder
 
     names = "\n".join(sorted(files)).encode()
     key = hashlib.sha256(files[MANIFEST_NAME] + names).hexdigest()[:32]

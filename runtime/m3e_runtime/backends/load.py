@@ -104,7 +104,7 @@ def _tensorrt(bundle: Bundle, choice: Choice, gpu: Gpu) -> Backend:
 
 def _onnxruntime(bundle: Bundle, choice: Choice, gpu: Gpu, model: Path) -> Backend:
     from m3e_runtime.backends.onnx_gpu import OnnxRuntimeGpu
-    from m3e_runtime.trt.cache import cache_folder
+    from m3e_runtime.cache import cache_folder
     from m3e_runtime.trt.options import default_profiles
 
     artifact, longest = choice.artifact, bundle.manifest.tokenization.max_length

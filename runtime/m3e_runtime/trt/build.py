@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from m3e_runtime.cache import write_whole
 from m3e_runtime.errors import EngineBuildError, OptionError
 from m3e_runtime.gpu import find_gpu
 from m3e_runtime.layout import BatchSize, PackedLayout, PaddedLayout
 from m3e_runtime.progress import progress_bar
-from m3e_runtime.trt.cache import write_whole
 from m3e_runtime.trt.layers import EngineLayer, read_layers
 from m3e_runtime.trt.monitor import make_logger, make_monitor
 from m3e_runtime.trt.options import EngineOptions, Profile

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from m3e_runtime.cache import CacheEntry
 from m3e_runtime.cuda import CudaContext, DeviceMemory
 from m3e_runtime.errors import BundleError, EngineRunError
-from m3e_runtime.trt.cache import CacheEntry
 from m3e_runtime.trt.monitor import make_logger
 from m3e_runtime.trt.package import TensorRT
 

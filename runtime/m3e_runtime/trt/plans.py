@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m3e_runtime.bundle import Bundle
+from m3e_runtime.cache import CacheEntry, cache_folder
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.gpu import Gpu
 from m3e_runtime.manifest import Artifact
 from m3e_runtime.trt.build import build_engine, choose_capabilities
-from m3e_runtime.trt.cache import CacheEntry, cache_folder
 from m3e_runtime.trt.options import EngineOptions, Profile, default_profiles
 from m3e_runtime.trt.package import PACKAGES, TensorRT, find_package
 
