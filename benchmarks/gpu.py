@@ -20,7 +20,7 @@ from benchmarks.plot import write_plot
 from benchmarks.workers import Contest, Workload, prepare
 from benchmarks.workloads import batch, corpus, single, token_lengths
 from m3e_runtime.errors import EngineMissingError
-from m3e_runtime.gpu import Gpu, find_gpu
+from m3e_runtime.gpu.driver import Gpu, find_gpu
 from m3e_runtime.threads import available_threads
 
 _CALLS = 500  # of a query, so that a 99th percentile means something

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.contestants.base import Contestant, Place
 from benchmarks.machine import has_vnni
 from benchmarks.workloads import corpus
-from m3e_runtime.trt import EngineOptions
+from m3e_runtime.gpu.tensorrt import EngineOptions
 
 _ROUNDS = 300
 

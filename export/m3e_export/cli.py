@@ -15,8 +15,8 @@ from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportReques
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.command_line import run
 from m3e_runtime.file_names import shown
+from m3e_runtime.gpu.tensorrt import EngineOptions
 from m3e_runtime.standard_output import say
-from m3e_runtime.trt import EngineOptions
 
 __all__ = ["main", "report"]
 

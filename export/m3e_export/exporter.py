@@ -32,11 +32,11 @@ from m3e_export.texts import built_in, gate_texts, read_texts
 from m3e_runtime.backends import Backend, native
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.gpu.tensorrt import EngineOptions, default_profiles
 from m3e_runtime.manifest import Artifact, Fidelity
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TokenIds
-from m3e_runtime.trt import EngineOptions, default_profiles
 
 __all__ = ["default_targets", "export"]
 

@@ -29,9 +29,9 @@ from m3e_runtime.backends import Backend
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.errors import OptionError
-from m3e_runtime.layout import PackedLayout
-from m3e_runtime.trt import EngineOptions, build_engine, choose_capabilities, find_package
-from m3e_runtime.trt.packed import why_not_packed
+from m3e_runtime.gpu.batch_shapes import PackedLayout
+from m3e_runtime.gpu.tensorrt import EngineOptions, build_engine, choose_capabilities, find_package
+from m3e_runtime.gpu.tensorrt.packed import why_not_packed
 
 __all__ = ["TARGETS", "Target"]
 

@@ -78,7 +78,7 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (``onnxruntime``: minimum version; ``native``: version of the weights' layout; ``tensorrt`` and
     ``tensorrt_rtx``: the version that built the engine, with ``compute_capabilities``). An engine is followed
     by the graph that it was built from, to build it again elsewhere. ``layout`` says how its inputs hold
-    texts of unequal length, as in :mod:`m3e_runtime.layout`. ``mix`` maps a matrix format to how
+    texts of unequal length, as in :mod:`m3e_runtime.gpu.batch_shapes`. ``mix`` maps a matrix format to how
     many matrices use it, ``kept`` lists the matrices held above the artifact's own precision.
     """
 

@@ -505,7 +505,7 @@ def test_help_has_examples_and_exit_codes(encode):
 
 
 def test_importing_the_command_imports_no_optional_package():
-    names = ["pyarrow", "torch", "transformers", "onnx", "m3e_runtime.trt", "m3e_runtime.cuda"]
+    names = ["pyarrow", "torch", "transformers", "onnx", "m3e_runtime.gpu.tensorrt", "m3e_runtime.gpu.cuda"]
     code = f"import sys, m3e_corpora.cli; print([n for n in {names} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

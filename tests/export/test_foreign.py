@@ -27,7 +27,7 @@ from m3e_export.errors import (
 )
 from m3e_export.oracle.transformers_model import load_model
 from m3e_runtime import Encoder
-from m3e_runtime.trt import EngineOptions
+from m3e_runtime.gpu.tensorrt import EngineOptions
 
 PRECISIONS = ("fp32", "fp16", "int8")
 MODELS = ("electra", "modernbert", "deberta-v2", "xlm")

@@ -10,7 +10,7 @@ from m3e_runtime import Bundle, BundleError, BundleIntegrityError, Encoder
 from m3e_runtime.backends import Choice, load_backend
 from m3e_runtime.bundle import sha256_of
 from m3e_runtime.cli import main as check
-from m3e_runtime.gpu import Gpu
+from m3e_runtime.gpu.driver import Gpu
 from synthetic import read_json, write_json
 
 MODEL = "onnx/model.onnx"

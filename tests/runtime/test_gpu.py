@@ -10,7 +10,7 @@ import pytest
 from m3e_runtime import Bundle, Encoder, EngineMissingError, OptionError, gpu
 from m3e_runtime.backends import choose, device
 from m3e_runtime.backends.choice import why_not_here
-from m3e_runtime.gpu import Gpu, find_gpu
+from m3e_runtime.gpu.driver import Gpu, find_gpu
 from m3e_runtime.manifest import Artifact
 
 # As much of libcuda as is asked; what it answers is in the environment.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m3e_runtime.layout import RECORDED_TOKENS, PackedLayout, PaddedLayout, layout_for, round_up
+from m3e_runtime.gpu.batch_shapes import RECORDED_TOKENS, PackedLayout, PaddedLayout, layout_for, round_up
 
 BATCHES = st.tuples(st.sampled_from([16, 100, 128, 512]), st.data())
 

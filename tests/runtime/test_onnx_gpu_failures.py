@@ -11,13 +11,13 @@ import pytest
 
 from gpu.simulated.onnxruntime_gpu import Library
 from m3e_runtime import Bundle, BundleError, EngineMissingError
-from m3e_runtime.backends import onnx_gpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
-from m3e_runtime.backends.onnx_gpu import OnnxRuntimeGpu
 from m3e_runtime.errors import EngineRunError
-from m3e_runtime.gpu import Gpu
-from m3e_runtime.layout import PaddedLayout
-from m3e_runtime.trt import default_profiles
+from m3e_runtime.gpu.batch_shapes import PaddedLayout
+from m3e_runtime.gpu.driver import Gpu
+from m3e_runtime.gpu.driver import onnxruntime_backend as onnx_gpu
+from m3e_runtime.gpu.onnxruntime_backend import OnnxRuntimeGpu
+from m3e_runtime.gpu.tensorrt import default_profiles
 
 GPU = Gpu(1, "NVIDIA L4", "8.9")
 IDS = np.arange(104, 110, dtype=np.int32)

@@ -3,7 +3,7 @@
 import pytest
 
 from m3e_runtime.errors import EngineMissingError
-from m3e_runtime.trt import find_package
+from m3e_runtime.gpu.tensorrt import find_package
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,14 @@ from m3e_export.precision.int8 import quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import float_plan
 from m3e_runtime.errors import EngineBuildError, EngineMissingError, OptionError
-from m3e_runtime.trt import EngineOptions, Profile, Span, build_engine, default_profiles, find_package
+from m3e_runtime.gpu.tensorrt import (
+    EngineOptions,
+    Profile,
+    Span,
+    build_engine,
+    default_profiles,
+    find_package,
+)
 
 CAPABILITIES = ["8.0", "8.6", "8.9", "12.0"]
 PROFILES = default_profiles(256)

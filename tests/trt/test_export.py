@@ -10,7 +10,7 @@ from m3e_export.cli import main
 from m3e_runtime import Bundle, Encoder, EngineMissingError
 from m3e_runtime.backends import native
 from m3e_runtime.cli import main as check
-from m3e_runtime.trt import EngineOptions
+from m3e_runtime.gpu.tensorrt import EngineOptions
 
 
 @pytest.fixture(scope="module")

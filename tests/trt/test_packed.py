@@ -21,11 +21,11 @@ from m3e_export.graph.dialects import TensorRtDialect, TensorRtPackedDialect
 from m3e_export.precision.int8 import quantize_linear
 from m3e_export.precision.search import float_plan
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
-from m3e_runtime.layout import PackedLayout
-from m3e_runtime.trt import BuiltEngine, EngineOptions, TensorRT, build_engine, default_profiles
-from m3e_runtime.trt.build import parse_graph
-from m3e_runtime.trt.monitor import make_logger
-from m3e_runtime.trt.packed import why_not_packed
+from m3e_runtime.gpu.batch_shapes import PackedLayout
+from m3e_runtime.gpu.tensorrt import BuiltEngine, EngineOptions, TensorRT, build_engine, default_profiles
+from m3e_runtime.gpu.tensorrt.build import parse_graph
+from m3e_runtime.gpu.tensorrt.monitor import make_logger
+from m3e_runtime.gpu.tensorrt.packed import why_not_packed
 
 NO_KERNEL = "no fused kernel is available"
 

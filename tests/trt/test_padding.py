@@ -9,9 +9,9 @@ from m3e_export.checkpoint import load_checkpoint
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import TensorRtDialect, TensorRtPackedDialect
 from m3e_export.precision.search import float_plan
-from m3e_runtime.trt import EngineOptions, build_engine, default_profiles
-from m3e_runtime.trt.build import parse_graph
-from m3e_runtime.trt.monitor import make_logger
+from m3e_runtime.gpu.tensorrt import EngineOptions, build_engine, default_profiles
+from m3e_runtime.gpu.tensorrt.build import parse_graph
+from m3e_runtime.gpu.tensorrt.monitor import make_logger
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ import gpu.simulated.tensorrt as simulated
 from m3e_export import ExportRequest, export
 from m3e_runtime import Bundle, BundleError, Encoder, EngineMissingError
 from m3e_runtime.backends import tensorrt as backend_module
-from m3e_runtime.cuda import CudaContext
 from m3e_runtime.errors import EngineBuildError, EngineRunError
-from m3e_runtime.gpu import Gpu
-from m3e_runtime.trt import plans
-from m3e_runtime.trt.build import BuiltEngine
-from m3e_runtime.trt.package import TensorRT
+from m3e_runtime.gpu.cuda import CudaContext
+from m3e_runtime.gpu.driver import Gpu
+from m3e_runtime.gpu.tensorrt import plans
+from m3e_runtime.gpu.tensorrt.build import BuiltEngine
+from m3e_runtime.gpu.tensorrt.package import TensorRT
 
 VERSION = "1.7.1"
 TOKENS = 64

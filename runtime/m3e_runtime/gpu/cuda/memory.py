@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.cuda.context import CudaContext
+from m3e_runtime.gpu.cuda.context import CudaContext
 
 __all__ = ["DeviceMemory", "PinnedArray"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from m3e_runtime.layout import PackedLayout
+from m3e_runtime.gpu.batch_shapes import PackedLayout
 
 __all__ = ["EngineOptions", "Profile", "Span", "default_profiles"]
 

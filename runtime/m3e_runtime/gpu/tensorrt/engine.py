@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from m3e_runtime.cache import CacheEntry
-from m3e_runtime.cuda import CudaContext, DeviceMemory
 from m3e_runtime.errors import BundleError, EngineRunError
-from m3e_runtime.trt.monitor import make_logger
-from m3e_runtime.trt.package import TensorRT
+from m3e_runtime.gpu.cuda import CudaContext, DeviceMemory
+from m3e_runtime.gpu.tensorrt.monitor import make_logger
+from m3e_runtime.gpu.tensorrt.package import TensorRT
 
 __all__ = ["OUTPUT", "Engine", "ShapeRange"]
 

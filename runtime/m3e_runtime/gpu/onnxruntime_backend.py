@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.backends.providers import PROVIDERS, check_provider, load_onnxruntime, provider_options
 from m3e_runtime.errors import BundleError, EngineMissingError, EngineRunError, M3EError
-from m3e_runtime.gpu import Gpu
-from m3e_runtime.layout import BatchSize, Layout, PackedLayout
+from m3e_runtime.gpu.batch_shapes import BatchSize, Layout, PackedLayout
+from m3e_runtime.gpu.driver import Gpu
+from m3e_runtime.gpu.providers import PROVIDERS, check_provider, load_onnxruntime, provider_options
+from m3e_runtime.gpu.tensorrt.options import Profile
 from m3e_runtime.tokenization import TokenIds
-from m3e_runtime.trt.options import Profile
 
 __all__ = ["OnnxRuntimeGpu"]
 
@@ -69,7 +69,7 @@ class OnnxRuntimeGpu:
             gpu: where to run it.
             layout: what it takes.
             dimension: of its vectors.
-            backend: a name in :data:`m3e_runtime.backends.providers.PROVIDERS`.
+            backend: a name in :data:`m3e_runtime.gpu.providers.PROVIDERS`.
             profiles: shapes that TensorRT's providers choose kernels for.
             cache: folder where these keep what they make.
             memory_limit: bytes of the GPU that may be held; None: any.

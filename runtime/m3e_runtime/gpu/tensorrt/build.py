@@ -9,13 +9,13 @@ from typing import Any
 
 from m3e_runtime.cache import write_whole
 from m3e_runtime.errors import EngineBuildError, OptionError
-from m3e_runtime.gpu import find_gpu
-from m3e_runtime.layout import BatchSize, PackedLayout, PaddedLayout
+from m3e_runtime.gpu.batch_shapes import BatchSize, PackedLayout, PaddedLayout
+from m3e_runtime.gpu.driver import find_gpu
+from m3e_runtime.gpu.tensorrt.layers import EngineLayer, read_layers
+from m3e_runtime.gpu.tensorrt.monitor import make_logger, make_monitor
+from m3e_runtime.gpu.tensorrt.options import EngineOptions, Profile
+from m3e_runtime.gpu.tensorrt.package import TensorRT
 from m3e_runtime.progress import progress_bar
-from m3e_runtime.trt.layers import EngineLayer, read_layers
-from m3e_runtime.trt.monitor import make_logger, make_monitor
-from m3e_runtime.trt.options import EngineOptions, Profile
-from m3e_runtime.trt.package import TensorRT
 
 __all__ = ["BuiltEngine", "build_engine", "choose_capabilities", "parse_graph", "set_capabilities"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from m3e_runtime.trt.build import set_capabilities
-from m3e_runtime.trt.monitor import make_logger
-from m3e_runtime.trt.package import TensorRT
+from m3e_runtime.gpu.tensorrt.build import set_capabilities
+from m3e_runtime.gpu.tensorrt.monitor import make_logger
+from m3e_runtime.gpu.tensorrt.package import TensorRT
 
 __all__ = ["why_not_packed"]
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from m3e_runtime.cuda.context import CudaContext
-from m3e_runtime.cuda.memory import DeviceMemory, PinnedArray
 from m3e_runtime.errors import EngineRunError
+from m3e_runtime.gpu.cuda.context import CudaContext
+from m3e_runtime.gpu.cuda.memory import DeviceMemory, PinnedArray
 
 __all__ = ["RecordedGraph", "Stream"]
 

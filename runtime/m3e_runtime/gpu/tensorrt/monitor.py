@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from m3e_runtime.trt.package import TensorRT
+from m3e_runtime.gpu.tensorrt.package import TensorRT
 
 __all__ = ["make_logger", "make_monitor"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from m3e_runtime.errors import EngineMissingError
 
 if TYPE_CHECKING:
-    from m3e_runtime.trt.options import Profile
+    from m3e_runtime.gpu.tensorrt.options import Profile
 
 __all__ = ["PROVIDERS", "check_provider", "load_onnxruntime", "provider_options"]
 

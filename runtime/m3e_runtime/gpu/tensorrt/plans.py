@@ -9,11 +9,11 @@ from pathlib import Path
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cache import CacheEntry, cache_folder
 from m3e_runtime.errors import EngineMissingError, OptionError
-from m3e_runtime.gpu import Gpu
+from m3e_runtime.gpu.driver import Gpu
+from m3e_runtime.gpu.tensorrt.build import build_engine, choose_capabilities
+from m3e_runtime.gpu.tensorrt.options import EngineOptions, Profile, default_profiles
+from m3e_runtime.gpu.tensorrt.package import PACKAGES, TensorRT, find_package
 from m3e_runtime.manifest import Artifact
-from m3e_runtime.trt.build import build_engine, choose_capabilities
-from m3e_runtime.trt.options import EngineOptions, Profile, default_profiles
-from m3e_runtime.trt.package import PACKAGES, TensorRT, find_package
 
 __all__ = ["Plan", "find_plan", "kernel_cache", "package_for", "why_no_plan", "why_not_fit"]
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.cuda import CudaContext, DeviceMemory, PinnedArray, Stream
 from m3e_runtime.errors import BundleError, EngineRunError
-from m3e_runtime.gpu import Gpu
-from m3e_runtime.layout import BatchSize, Layout, PackedLayout
+from m3e_runtime.gpu.batch_shapes import BatchSize, Layout, PackedLayout
+from m3e_runtime.gpu.cuda import CudaContext, DeviceMemory, PinnedArray, Stream
+from m3e_runtime.gpu.driver import Gpu
+from m3e_runtime.gpu.tensorrt.engine import OUTPUT, Engine
 from m3e_runtime.tokenization import TokenIds
-from m3e_runtime.trt.engine import OUTPUT, Engine
 from m3e_runtime.under_way import under_way
 
 __all__ = ["TensorRtGpu"]
