@@ -19,7 +19,7 @@ from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import Checkpoint, load_checkpoint
 from m3e_export.errors import BelowGateError, OptionError, UnsupportedModelError
 from m3e_export.fidelity import Gate
-from m3e_export.foreign import export_foreign
+from m3e_export.generic import export_foreign
 from m3e_export.manifest import complete_manifest
 from m3e_export.oracle import ask, check_tokens, load_oracle
 from m3e_export.precision.calibration import Calibration, calibrate

@@ -13,7 +13,7 @@ from families import make_family
 from m3e_eval.encoder import ArtifactEncoder, load_reference
 from m3e_export import CheckpointError, ExportRequest, UnsupportedModelError, export
 from m3e_export.checkpoint import load_checkpoint
-from m3e_export.foreign import from_onnx_folder
+from m3e_export.generic import from_onnx_folder
 from m3e_export.graph import GraphOptions, build_model
 from m3e_export.graph.dialects import CudaDialect, CudaPackedDialect, TensorRtDialect
 from m3e_export.oracle import load_oracle

@@ -14,7 +14,7 @@ from families import LONGEST, make_family
 from m3e_export import ExportRequest, export
 from m3e_export.cli import main
 from m3e_export.errors import BelowGateError, CheckpointError, OptionError, UnsupportedModelError
-from m3e_export.foreign import ITSELF, from_onnx_folder
+from m3e_export.generic import ITSELF, from_onnx_folder
 from m3e_runtime import Bundle, Encoder
 
 TEXTS = ["今天天气很好", "Hello, world!", "", "word " * 300]

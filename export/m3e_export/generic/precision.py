@@ -12,8 +12,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from m3e_export.foreign.interface import opset_of
-from m3e_export.foreign.matrices import Matrix, find_matrices
+from m3e_export.generic.interface import opset_of
+from m3e_export.generic.matrices import Matrix, find_matrices
 from m3e_export.graph.builder import GraphBuilder
 from m3e_export.graph.dialects.rowwise import RowwiseProducts, integer_product
 from m3e_export.precision.embeddings import Int8Embeddings

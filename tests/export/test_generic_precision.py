@@ -8,8 +8,8 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from m3e_export.foreign.matrices import find_matrices, normalized
-from m3e_export.foreign.precision import quantize_embeddings, quantize_products, store_half
+from m3e_export.generic.matrices import find_matrices, normalized
+from m3e_export.generic.precision import quantize_embeddings, quantize_products, store_half
 from m3e_export.precision.int8 import quantize_linear
 
 # `w` is multiplied with twice, `turned` by Gemm; `scores` are a product of no constant matrix.

@@ -17,23 +17,23 @@ from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.source import fetch
 from m3e_export.errors import BelowGateError, OptionError
 from m3e_export.fidelity import Gate
-from m3e_export.foreign.calibration import sample_inputs
-from m3e_export.foreign.checkpoint import ForeignFiles
-from m3e_export.foreign.int8 import int8_mixes
-from m3e_export.foreign.interface import (
+from m3e_export.generic.calibration import sample_inputs
+from m3e_export.generic.checkpoint import ForeignFiles
+from m3e_export.generic.int8 import int8_mixes
+from m3e_export.generic.interface import (
     check_interface,
     requirements,
     settle_inputs,
     settle_outputs,
     states_of,
 )
-from m3e_export.foreign.judge import GraphRun, judge
-from m3e_export.foreign.matrices import find_matrices, normalized
-from m3e_export.foreign.onnx_folder import from_onnx_folder
-from m3e_export.foreign.optimum_graph import check_optimum, optimum_graph
-from m3e_export.foreign.options import check_options
-from m3e_export.foreign.precision import quantize_embeddings, quantize_products, store_half
-from m3e_export.foreign.torch_graph import check_torch, torch_graph
+from m3e_export.generic.judge import GraphRun, judge
+from m3e_export.generic.matrices import find_matrices, normalized
+from m3e_export.generic.onnx_folder import from_onnx_folder
+from m3e_export.generic.optimum_graph import check_optimum, optimum_graph
+from m3e_export.generic.options import check_options
+from m3e_export.generic.precision import quantize_embeddings, quantize_products, store_half
+from m3e_export.generic.torch_graph import check_torch, torch_graph
 from m3e_export.graph import save_model
 from m3e_export.manifest import complete_manifest
 from m3e_export.oracle import ask, original

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from m3e_export.foreign.matrices import find_matrices
+from m3e_export.generic.matrices import find_matrices
 from m3e_export.graph import save_model
 from m3e_export.precision.calibration import InputSample
 from m3e_runtime.threads import available_threads

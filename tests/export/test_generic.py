@@ -149,7 +149,7 @@ def test_int8_multiplies_codes_whose_sums_cannot_overflow(bundles, model):
 
 
 def test_matrices_are_called_after_their_modules(checkpoints, through_torch, monkeypatch):
-    from m3e_export.foreign import export as module
+    from m3e_export.generic import export as module
 
     monkeypatch.setattr(module, "int8_mixes", lambda *_: iter([{}]))
     artifact = through_torch(checkpoints["electra"], precisions=("int8",)).manifest.artifacts[0]
@@ -220,7 +220,7 @@ def test_a_model_that_padding_shows_in_is_refused(checkpoints, through_torch, tm
 
 def test_int8_keeps_what_the_gate_asks_for(checkpoints, through_torch, monkeypatch):
     """Where all in int8 does not pass, the most sensitive matrices stay in fp16."""
-    from m3e_export.foreign import export as module
+    from m3e_export.generic import export as module
 
     judged = []
 

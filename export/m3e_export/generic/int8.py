@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from m3e_export.foreign.matrices import Matrix
+from m3e_export.generic.matrices import Matrix
 from m3e_export.precision.activations import SymmetricCodes
 from m3e_export.precision.calibration import InputSample
 from m3e_export.precision.int8 import QuantizedLinear, quantize_linear

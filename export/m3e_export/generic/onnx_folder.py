@@ -1,6 +1,6 @@
 """A bundle around an ONNX graph that lies in a folder, as Optimum or sentence-transformers leave it.
 
-The graph stays as it is, except for what a bundle asks for: see :mod:`m3e_export.foreign.interface`.
+The graph stays as it is, except for what a bundle asks for: see :mod:`m3e_export.generic.interface`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from m3e_export.checkpoint.tokenizer import load_tokenizer
 from m3e_export.checkpoint.weights import graph_files, has_weights
 from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
 from m3e_export.fidelity import Gate
-from m3e_export.foreign.checkpoint import ForeignFiles
-from m3e_export.foreign.interface import (
+from m3e_export.generic.checkpoint import ForeignFiles
+from m3e_export.generic.interface import (
     OLDEST_OPSET,
     SENTENCE,
     check_interface,
@@ -33,7 +33,7 @@ from m3e_export.foreign.interface import (
     settle_outputs,
     states_of,
 )
-from m3e_export.foreign.judge import ITSELF, GraphRun, judge
+from m3e_export.generic.judge import ITSELF, GraphRun, judge
 from m3e_export.graph import save_model
 from m3e_export.graph.builder import MICROSOFT
 from m3e_export.manifest import complete_manifest
