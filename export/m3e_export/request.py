@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from m3e_export.checkpoint.layout import Pooling
+from m3e_export.checkpoint.sentence_config import Pooling
 from m3e_export.oracle.choice import OracleName
 from m3e_runtime.gpu.tensorrt import EngineOptions
 

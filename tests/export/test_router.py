@@ -11,7 +11,7 @@ from sentence_transformers.models import Dense, Normalize, Pooling, Router, Tran
 import synthetic
 from m3e_export import ExportRequest, export
 from m3e_export.checkpoint import load_checkpoint
-from m3e_export.checkpoint.layout import read_layout
+from m3e_export.checkpoint.sentence_config import read_layout
 from m3e_export.cli import main
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError, UntrustedCheckpointError
 from m3e_export.oracle.numpy_oracle import NumpyOracle

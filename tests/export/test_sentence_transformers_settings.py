@@ -217,7 +217,7 @@ def test_half_a_folder_is_refused(model):
 
 def test_a_reading_of_ours_is_not_judged_by_itself(model, tmp_path, monkeypatch):
     """What we read wrongly of the folder, the gate finds."""
-    from m3e_export.checkpoint import layout
+    from m3e_export.checkpoint import sentence_config as layout
 
     monkeypatch.setattr(layout, "read_pooling", lambda folder: "max")
     with pytest.raises(BelowGateError):

@@ -13,9 +13,9 @@ from tokenizers import Tokenizer
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.head import HeadLayer, dimension_of, read_head
 from m3e_export.checkpoint.jsonfile import read_object
-from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
 from m3e_export.checkpoint.licence import licence
 from m3e_export.checkpoint.pooling import pooling_spec
+from m3e_export.checkpoint.sentence_config import SHORTEST, Layout, Pooling, read_layout
 from m3e_export.checkpoint.source import source_name
 from m3e_export.checkpoint.tokenizer import special_token_names, tokenizer_length
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError

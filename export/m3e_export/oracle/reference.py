@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from m3e_export.checkpoint.layout import Layout
+from m3e_export.checkpoint.sentence_config import Layout
 from m3e_export.errors import CheckpointError
 from m3e_export.fidelity import Gate
 from m3e_export.oracle.choice import Oracle
