@@ -27,7 +27,7 @@ from m3e_export.precision.half import overflowing, too_large, widened
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import Int8Search, float_plan
 from m3e_export.request import EXPORTERS, PRECISIONS, ExportRequest
-from m3e_export.targets import TARGETS, Target
+from m3e_export.targets.base import TARGETS, Target
 from m3e_export.texts import built_in, gate_texts, read_texts
 from m3e_runtime.backends import Backend, native
 from m3e_runtime.bundle import Bundle

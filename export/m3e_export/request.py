@@ -14,7 +14,7 @@ __all__ = ["EXPORTERS", "PRECISIONS", "TARGET_NAMES", "ExportRequest", "Exporter
 
 PRECISIONS = ("fp32", "fp16", "int8")  # most precise first
 TARGET_NAMES = ("native", "cpu", "portable", "cuda", "cuda-packed", "tensorrt", "tensorrt-rtx")
-"""The keys of :data:`m3e_export.targets.TARGETS`, which cannot be imported without the extra ``export``."""
+"""The keys of :data:`m3e_export.targets.base.TARGETS`, which cannot be imported without the extra ``export``."""
 
 ExporterName = Literal["own", "torch", "optimum", "given"]
 EXPORTERS: tuple[ExporterName, ...] = ("own", "torch", "optimum", "given")

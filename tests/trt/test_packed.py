@@ -187,7 +187,7 @@ def operators_of(bundle, artifact):
 
 
 def test_without_a_kernel_texts_are_padded_and_the_log_says_why(rtx, tiny, tiny_checkpoint, tmp_path, caplog):
-    with caplog.at_level(logging.INFO, logger="m3e_export.targets"):
+    with caplog.at_level(logging.INFO, logger="m3e_export.targets.base"):
         bundle = export(request_for(tiny_checkpoint, tmp_path / "bundle"))
     (artifact,) = bundle.manifest.artifacts
     assert artifact.layout == "padded"
@@ -233,7 +233,7 @@ def test_fp32_is_padded_with_a_kernel_too(rtx, tiny, tiny_checkpoint, tmp_path, 
 
 def test_relative_positions_are_padded_with_a_kernel_too(rtx, tmp_path, kernel, caplog):
     folder = make_family(tmp_path / "mpnet", "mpnet")
-    with caplog.at_level(logging.INFO, logger="m3e_export.targets"):
+    with caplog.at_level(logging.INFO, logger="m3e_export.targets.base"):
         bundle = export(request_for(folder, tmp_path / "bundle"))
     (artifact,) = bundle.manifest.artifacts
     assert artifact.layout == "padded"
