@@ -27,7 +27,7 @@ from m3e_export.precision.half import overflowing, too_large, widened
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import Int8Search, float_plan
 from m3e_export.request import EXPORTERS, PRECISIONS, ExportRequest
-from m3e_export.targets.base import TARGETS, Target
+from m3e_export.targets import TARGETS, Target
 from m3e_export.texts import built_in, gate_texts, read_texts
 from m3e_runtime.backends import Backend, native
 from m3e_runtime.bundle import Bundle
@@ -131,7 +131,7 @@ class _Artifacts:
         wanted = self._request.targets or default_targets()
         formats: set[str] = set()
         for precision, name in itertools.product(precisions, (t for t in TARGETS if t in wanted)):
-            target = TARGETS[name].settle(self._checkpoint, precision, self._request.engine)
+            target = TARGETS[name].specialize(self._checkpoint, precision, self._request.engine)
             file = target.path(self._folder, f"{precision}_{name}", target.format not in formats)
             file.parent.mkdir(exist_ok=True)
             formats.add(target.format)
@@ -225,7 +225,7 @@ class _Artifacts:
     ) -> Artifact:
         lowest = plan.quantized if precision == "int8" else set(self._matrices) - plan.wide
         kept = tuple(name for name in self._matrices if name not in lowest)
-        files, requires = target.complete(files, self._engine_options(target))
+        files, requires = target.build(files, self._engine_options(target))
         checked: Any = precision
         return Artifact(
             name=f"{precision}-{name}",

@@ -14,7 +14,7 @@ __all__ = ["EXPORTERS", "PRECISIONS", "TARGET_NAMES", "ExportRequest", "Exporter
 
 PRECISIONS = ("fp32", "fp16", "int8")  # most precise first
 TARGET_NAMES = ("native", "cpu", "portable", "cuda", "cuda-packed", "tensorrt", "tensorrt-rtx")
-"""The keys of :data:`m3e_export.targets.base.TARGETS`, which cannot be imported without the extra ``export``."""
+"""The keys of :data:`m3e_export.targets.TARGETS`, which cannot be imported without the extra ``export``."""
 
 ExporterName = Literal["own", "torch", "optimum", "given"]
 EXPORTERS: tuple[ExporterName, ...] = ("own", "torch", "optimum", "given")
@@ -25,7 +25,7 @@ EXPORTERS: tuple[ExporterName, ...] = ("own", "torch", "optimum", "given")
 class ExportRequest:
     """What to export. Field by field the options of ``m3e-export``; no targets: the CPU's.
 
-    ``engine`` is for TensorRT; without profiles it gets those of :func:`m3e_runtime.gpu.tensorrt.default_profiles`.
+    ``engine`` is for TensorRT; without profiles it gets ``m3e_runtime.gpu.tensorrt.default_profiles``.
     ``graph`` is the file that the exporter ``given`` takes, relative to the checkpoint's folder.
     """
 

@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from m3e_corpora import overlap, sinks, windows
 from m3e_corpora.cli import main
+from m3e_corpora.encoding import pipeline, windows
 from m3e_corpora.inputs.formats import rows
+from m3e_corpora.outputs import sinks
 from m3e_corpora.outputs.sinks import json_lines, parquet
 from m3e_runtime import Bundle, Encoder
 
@@ -614,4 +615,4 @@ def test_only_a_few_windows_of_texts_are_held(encode, out, monkeypatch):
     assert encode("-o", out / "v.jsonl")[0] == 0
     assert Watching.written == 500
     # Those that wait for the engine, the one that is written, the one that is read.
-    assert max(held) <= 10 * (overlap.WINDOWS_AHEAD + 2) + 1
+    assert max(held) <= 10 * (pipeline.WINDOWS_AHEAD + 2) + 1

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from corpus_files import files_of, write_json_lines, write_text
-from m3e_corpora import merge, state
 from m3e_corpora.cli import main
+from m3e_corpora.executors import merge
+from m3e_corpora.job import folder as job_folder
 from m3e_corpora.job.lock import locked
 from m3e_runtime import Encoder
 from m3e_runtime.errors import OptionError, ResumeError, UnreadableInputError
@@ -285,13 +286,13 @@ def test_two_processes_do_not_write_one_output(encode, source, begun):
 
 def test_an_input_that_changes_under_way_is_noticed(encode, corpus, out, tmp_path, monkeypatch):
     file = write_text(tmp_path / "in.txt", corpus)
-    begin = state.JobFolder.begin
+    begin = job_folder.JobFolder.begin
 
     def change(*arguments):
         write_text(file, [*corpus, "one more"])
         return begin(*arguments)
 
-    monkeypatch.setattr(state.JobFolder, "begin", staticmethod(change))
+    monkeypatch.setattr(job_folder.JobFolder, "begin", staticmethod(change))
     with pytest.raises(UnreadableInputError, match="has changed since the job began"):
         encode(file, out / "v.npy")
     assert list(out.iterdir()) == []
@@ -315,7 +316,7 @@ def test_a_resumed_job_counts_what_all_runs_did(encode, tmp_path, out, monkeypat
     options = {"partition_bytes": 3000, "on_error": "skip"}
     whole = encode(file, f"{out}/w/", **options)
     done = []
-    record = state.JobFolder.record
+    record = job_folder.JobFolder.record
 
     def stop_at_the_third(self, *arguments):
         if len(done) == 2:
@@ -324,7 +325,7 @@ def test_a_resumed_job_counts_what_all_runs_did(encode, tmp_path, out, monkeypat
         return done[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(state.JobFolder, "record", stop_at_the_third)
+        patch.setattr(job_folder.JobFolder, "record", stop_at_the_third)
         with pytest.raises(KeyboardInterrupt):
             encode(file, f"{out}/v/", **options)
     resumed = encode(file, f"{out}/v/", resume=True, **options)

@@ -11,7 +11,7 @@ import pytest
 from m3e_export import exporter, fidelity
 from m3e_export.cli import default_output, main
 from m3e_export.request import TARGET_NAMES
-from m3e_export.targets.base import TARGETS
+from m3e_export.targets import TARGETS
 from m3e_runtime import Bundle
 from m3e_runtime.backends.choice import CPU_BACKENDS
 from m3e_runtime.manifest import GateThresholds

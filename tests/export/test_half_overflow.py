@@ -16,7 +16,7 @@ from m3e_export.graph.dialects import TensorRtPackedDialect
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 from m3e_export.precision.half import overflowing, too_large, widened
 from m3e_export.precision.search import float_plan
-from m3e_export.targets.base import TARGETS
+from m3e_export.targets import TARGETS
 from m3e_runtime import Bundle
 from m3e_runtime.outputs import normalize
 from synthetic import TINY, make_checkpoint, rewrite_tensors

@@ -25,7 +25,7 @@ from m3e_export.errors import CheckpointError, UnsupportedModelError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 from m3e_export.oracle.torch_oracle import TorchOracle
 from m3e_export.precision.search import float_plan
-from m3e_export.targets.base import TARGETS
+from m3e_export.targets import TARGETS
 from m3e_runtime import Encoder
 from m3e_runtime.backends import native
 from m3e_runtime.backends.native import NativeCpu

@@ -13,7 +13,7 @@ from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import TensorRtPackedDialect
 from m3e_export.oracle import load_oracle
 from m3e_export.precision.search import float_plan
-from m3e_export.targets.base import TARGETS
+from m3e_export.targets import TARGETS
 from m3e_export.texts import built_in
 from m3e_runtime import Encoder
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu

@@ -23,7 +23,7 @@ from m3e_export.precision.embeddings import Int8Embeddings
 from m3e_export.precision.int8 import quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import float_plan
-from m3e_export.targets.base import TARGETS
+from m3e_export.targets import TARGETS
 from m3e_runtime import Encoder
 from m3e_runtime.backends import native
 from m3e_runtime.backends.native import NativeCpu

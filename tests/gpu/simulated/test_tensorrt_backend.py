@@ -12,8 +12,8 @@ import pytest
 import gpu.simulated.tensorrt as simulated
 from m3e_export import ExportRequest, export
 from m3e_runtime import Bundle, BundleError, Encoder, EngineMissingError
-from m3e_runtime.backends import tensorrt as backend_module
 from m3e_runtime.errors import EngineBuildError, EngineRunError
+from m3e_runtime.gpu import tensorrt_backend as backend_module
 from m3e_runtime.gpu.cuda import CudaContext
 from m3e_runtime.gpu.driver import Gpu
 from m3e_runtime.gpu.tensorrt import plans

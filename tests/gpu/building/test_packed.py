@@ -14,12 +14,13 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from families import make_family
-from m3e_export import ExportRequest, UnsupportedModelError, export, targets
+from m3e_export import ExportRequest, UnsupportedModelError, export
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import TensorRtDialect, TensorRtPackedDialect
 from m3e_export.precision.int8 import quantize_linear
 from m3e_export.precision.search import float_plan
+from m3e_export.targets import tensorrt as target
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.gpu.batch_shapes import PackedLayout
 from m3e_runtime.gpu.tensorrt import BuiltEngine, EngineOptions, TensorRT, build_engine, default_profiles
@@ -187,7 +188,7 @@ def operators_of(bundle, artifact):
 
 
 def test_without_a_kernel_texts_are_padded_and_the_log_says_why(rtx, tiny, tiny_checkpoint, tmp_path, caplog):
-    with caplog.at_level(logging.INFO, logger="m3e_export.targets.base"):
+    with caplog.at_level(logging.INFO, logger="m3e_export.targets.tensorrt"):
         bundle = export(request_for(tiny_checkpoint, tmp_path / "bundle"))
     (artifact,) = bundle.manifest.artifacts
     assert artifact.layout == "padded"
@@ -204,8 +205,8 @@ def kernel(monkeypatch):
         asked.append(options)
         return BuiltEngine(b"engine", (), ("8.9",))
 
-    monkeypatch.setattr(targets, "why_not_packed", lambda *arguments: None)
-    monkeypatch.setattr(targets, "build_engine", build)
+    monkeypatch.setattr(target, "why_not_packed", lambda *arguments: None)
+    monkeypatch.setattr(target, "build_engine", build)
     return asked
 
 
@@ -233,7 +234,7 @@ def test_fp32_is_padded_with_a_kernel_too(rtx, tiny, tiny_checkpoint, tmp_path, 
 
 def test_relative_positions_are_padded_with_a_kernel_too(rtx, tmp_path, kernel, caplog):
     folder = make_family(tmp_path / "mpnet", "mpnet")
-    with caplog.at_level(logging.INFO, logger="m3e_export.targets.base"):
+    with caplog.at_level(logging.INFO, logger="m3e_export.targets.tensorrt"):
         bundle = export(request_for(folder, tmp_path / "bundle"))
     (artifact,) = bundle.manifest.artifacts
     assert artifact.layout == "padded"

@@ -13,9 +13,9 @@ from gpu.simulated.onnxruntime_gpu import Library
 from m3e_runtime import Bundle, BundleError, EngineMissingError
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.errors import EngineRunError
+from m3e_runtime.gpu import onnxruntime_backend
 from m3e_runtime.gpu.batch_shapes import PaddedLayout
 from m3e_runtime.gpu.driver import Gpu
-from m3e_runtime.gpu.driver import onnxruntime_backend as onnx_gpu
 from m3e_runtime.gpu.onnxruntime_backend import OnnxRuntimeGpu
 from m3e_runtime.gpu.tensorrt import default_profiles
 
@@ -104,7 +104,7 @@ def test_the_thread_ends_with_the_backend(library, model, closes):
 
 
 def test_a_size_that_cannot_be_recorded_is_computed_all_the_same(library, backend, expected, monkeypatch):
-    monkeypatch.setattr(onnx_gpu, "RECORDED_SIZES", 3)
+    monkeypatch.setattr(onnxruntime_backend, "RECORDED_SIZES", 3)
     library.fails_recorded = True
     for _ in range(6):
         assert np.abs(backend.run([IDS]) - expected).max() < 1e-5
@@ -181,6 +181,6 @@ def test_what_the_device_says_is_not_blamed_on_the_model(library, model, words, 
 
 
 def test_a_process_forked_off_is_told_so_and_does_not_wait(backend, monkeypatch):
-    monkeypatch.setattr(onnx_gpu.os, "getpid", lambda: -1)
+    monkeypatch.setattr(onnxruntime_backend.os, "getpid", lambda: -1)
     with pytest.raises(EngineRunError, match="forked off"):
         backend.run([IDS])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from commands import COMMANDS
+from m3e_corpora import cli as encode
 from m3e_eval import cli as evaluation_cli
 from m3e_eval import report
 from m3e_export import bundle_writer, quickstart
@@ -16,7 +17,7 @@ from m3e_export import cli as export_cli
 from m3e_export.bundle_writer import prepared_folder
 from m3e_export.checkpoint.pooling import Dense
 from m3e_export.errors import OutputError
-from m3e_runtime.cli import check, encode
+from m3e_runtime import cli as check
 from m3e_runtime.encoder import Encoder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX limits and pipes")
@@ -222,7 +223,7 @@ def test_a_reader_that_went_away_does_not_change_the_exit_code(tiny_bundle, tmp_
     """A bundle below its gate is exit 3, whoever reads of it."""
     code = (
         "import sys\n"
-        "from m3e_runtime.cli import check\n"
+        "from m3e_runtime import cli as check\n"
         "found = check.check_artifact\n"
         "check.check_artifact = lambda *a: {**found(*a), 'passed': False}\n"
         "sys.exit(check.main(sys.argv[1:]))"

@@ -11,9 +11,9 @@ import pytest
 
 from gpu.simulated.onnxruntime_gpu import ALL, Library
 from m3e_runtime import Bundle, BundleError, EngineMissingError
-from m3e_runtime.backends import onnx_gpu, providers
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.errors import EngineRunError
+from m3e_runtime.gpu import onnxruntime_backend, providers
 from m3e_runtime.gpu.batch_shapes import PaddedLayout
 from m3e_runtime.gpu.driver import Gpu
 from m3e_runtime.gpu.onnxruntime_backend import OnnxRuntimeGpu
@@ -80,7 +80,7 @@ def test_large_batches_are_not_recorded(library, backend, token_ids):
 
 
 def test_no_more_is_recorded_than_may_be_kept(library, backend, token_ids, expected, monkeypatch):
-    monkeypatch.setattr(onnx_gpu, "RECORDED_SIZES", 2)
+    monkeypatch.setattr(onnxruntime_backend, "RECORDED_SIZES", 2)
     for _ in range(3):
         for ids, vector in zip(token_ids, expected, strict=True):
             assert np.abs(backend.run([ids])[0] - vector).max() < 1e-5
