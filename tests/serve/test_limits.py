@@ -445,7 +445,7 @@ def test_logs_say_what_happened_and_never_what_was_sent(start, logged, monkeypat
     assert answer_500.status_code == 500
     assert answer_500.json()["error"]["message"] == "The service failed."
     running.stop()
-    lines = [line for line in logged() if line["logger"].startswith("m3e_runtime")]
+    lines = [line for line in logged() if line["logger"].startswith("m3e_")]
     assert SECRET not in json.dumps(lines, ensure_ascii=False)
     accessed = [line for line in lines if line["message"] == "request"]
     assert [line["status"] for line in accessed] == [200, 400, 200, 500]
@@ -507,7 +507,7 @@ def test_lines_of_the_log_say_who_asked_for_what(start, logged):
     ) as connection:
         assert b"x-request-id: mine\r\n" in read_all(connection)
     running.stop()
-    lines = [line for line in logged() if line["logger"].startswith("m3e_runtime")]
+    lines = [line for line in logged() if line["logger"].startswith("m3e_")]
     assert SECRET not in json.dumps(lines, ensure_ascii=False)
     accessed = [line for line in lines if line["message"] == "request"]
     assert [(line["method"], line["path"], line["status"]) for line in accessed] == [
