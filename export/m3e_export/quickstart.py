@@ -17,6 +17,7 @@ import numpy as np
 from m3e_export.cli import as_json, default_output, report
 from m3e_export.errors import CheckpointError
 from m3e_export.extras import extra_packages
+from m3e_export.hubs.option import add_hub_option
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.command_line import run
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="folder or hub id")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32", "int8"])
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="bundle folder")
+    add_hub_option(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return run(_command, parser, argv)
 
@@ -68,7 +70,9 @@ def _command(options: argparse.Namespace) -> int:
     output = options.output or (
         default_output(checkpoint, options.precision) if options.checkpoint else Path("minilm-quickstart")
     )
-    request = ExportRequest(checkpoint, output, precisions=tuple(options.precision), force=True)
+    request = ExportRequest(
+        checkpoint, output, precisions=tuple(options.precision), force=True, hub=options.hub
+    )
     bundle = export(request)
     speeds = [_try_artifact(bundle, artifact.name) for artifact in bundle.manifest.artifacts]
     encoder = Encoder.load(bundle.path)

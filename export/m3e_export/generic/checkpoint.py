@@ -16,9 +16,10 @@ from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.licence import licence
 from m3e_export.checkpoint.pooling import pooling_spec
 from m3e_export.checkpoint.sentence_config import SHORTEST, Layout, Pooling, read_layout
-from m3e_export.checkpoint.source import source_name
+from m3e_export.checkpoint.source import Origin, source_name
 from m3e_export.checkpoint.tokenizer import special_token_names, tokenizer_length
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
+from m3e_export.hubs import DEFAULT_HUB
 
 __all__ = ["ForeignFiles"]
 
@@ -50,7 +51,7 @@ class ForeignFiles:
     """
 
     source: str
-    folder: Path
+    origin: Origin
     layout: Layout
     config: dict[str, Any]
     pooling: Pooling | None
@@ -58,7 +59,7 @@ class ForeignFiles:
 
     @staticmethod
     def read(
-        source: str, folder: Path, pooling: Pooling | None, max_length: int | None, route: str | None = None
+        source: str, origin: Origin, pooling: Pooling | None, max_length: int | None, route: str | None = None
     ) -> ForeignFiles:
         """Read the small files; ``pooling`` overrides what they say, ``max_length`` lowers it.
 
@@ -69,7 +70,8 @@ class ForeignFiles:
                 subclasses for layouts that are not supported or not trusted.
             OptionError: a maximum length that the model cannot serve.
         """
-        layout = read_layout(folder, pooling, route)
+        folder = origin.folder
+        layout = read_layout(folder, pooling, route, origin.hub or DEFAULT_HUB)
         if not layout.include_prompt:
             raise UnsupportedModelError(
                 f"{folder}: include_prompt=false is not supported in a given graph, or another exporter's; "
@@ -81,7 +83,12 @@ class ForeignFiles:
                 "that a graph from elsewhere gives; --exporter own can do it, for families that are built in."
             )
         config = read_object(layout.transformer / "config.json", required=True)
-        return ForeignFiles(source, folder, layout, config, pooling, _max_length(layout, config, max_length))
+        return ForeignFiles(source, origin, layout, config, pooling, _max_length(layout, config, max_length))
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self.origin.folder
 
     @property
     def model_type(self) -> str:
@@ -121,7 +128,7 @@ class ForeignFiles:
         pad = self.config.get("pad_token_id")
         return BaseCheckpoint(
             source=source_name(self.source, self.folder),
-            folder=self.folder,
+            origin=self.origin,
             layout=layout,
             config=self.config,
             model_type=self.model_type,
