@@ -19,7 +19,7 @@ from m3e_export.checkpoint.sentence_config import SHORTEST, Layout, Pooling, rea
 from m3e_export.checkpoint.source import Origin, source_name
 from m3e_export.checkpoint.tokenizer import special_token_names, tokenizer_length
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
-from m3e_export.hubs import DEFAULT_HUB
+from m3e_export.hubs import DEFAULT_HUB, HubName
 
 __all__ = ["ForeignFiles"]
 
@@ -59,11 +59,16 @@ class ForeignFiles:
 
     @staticmethod
     def read(
-        source: str, origin: Origin, pooling: Pooling | None, max_length: int | None, route: str | None = None
+        source: str,
+        origin: Origin,
+        pooling: Pooling | None,
+        max_length: int | None,
+        route: str | None = None,
+        hub: HubName = DEFAULT_HUB,
     ) -> ForeignFiles:
         """Read the small files; ``pooling`` overrides what they say, ``max_length`` lowers it.
 
-        ``route`` is which of a Router's routes to follow.
+        ``route`` is which of a Router's routes to follow; ``hub`` is where an adapter's base model lies.
 
         Raises:
             CheckpointError: a file is missing or broken, or nothing says how long a text may be; its
@@ -71,7 +76,7 @@ class ForeignFiles:
             OptionError: a maximum length that the model cannot serve.
         """
         folder = origin.folder
-        layout = read_layout(folder, pooling, route, origin.hub or DEFAULT_HUB)
+        layout = read_layout(folder, pooling, route, hub)
         if not layout.include_prompt:
             raise UnsupportedModelError(
                 f"{folder}: include_prompt=false is not supported in a given graph, or another exporter's; "

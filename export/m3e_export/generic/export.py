@@ -91,7 +91,9 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
 
     origin = fetch(request.checkpoint, request.revision, request.hub)
-    files = ForeignFiles.read(request.checkpoint, origin, request.pooling, request.max_length, request.route)
+    files = ForeignFiles.read(
+        request.checkpoint, origin, request.pooling, request.max_length, request.route, request.hub
+    )
     refuse_quantized(files.layout.transformer / "config.json", files.config)
     tensors = files.layout.load_weights()
     encoder = load_model(files.config, tensors.arrays)

@@ -84,9 +84,16 @@ class Hub(ABC):
         )
 
     def _no_answer(self, error: Exception) -> str:
-        return f"{self.title} ({self.address}) cannot be reached ({reason(error)})"
+        return f"{self.title} ({self.address}) cannot be reached ({reason(_root(error))})"
 
 
 def reason(error: BaseException) -> str:
     """The first line of what ``error`` says."""
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+
+
+def _root(error: BaseException) -> BaseException:
+    """What the network said first: clients wrap it in errors that repeat the whole request."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +15,7 @@ from m3e_export.errors import (
     ExportDependencyError,
 )
 from m3e_export.hubs.hub import Hub, Snapshot, reason
-from m3e_export.hubs.wanted import IGNORED, check_paths, patterns
+from m3e_export.hubs.wanted import DATA, IGNORED, check_paths, patterns
 
 __all__ = ["HuggingFace"]
 
@@ -48,16 +51,26 @@ class HuggingFace(Hub):
         return str(self._client.constants.ENDPOINT)
 
     def _download(self, hub_id: str, revision: str | None) -> Snapshot:
-        names = self._client.HfApi().list_repo_files(hub_id, revision=revision)
-        check_paths(hub_id, names)
-        folder = self._client.snapshot_download(
-            hub_id, revision=revision, allow_patterns=patterns(names), ignore_patterns=IGNORED
-        )
+        api = self._client.HfApi()
+        with _logged_once():
+            names = api.list_repo_files(hub_id, revision=revision)
+            check_paths(hub_id, names)
+            folder = self._client.snapshot_download(
+                hub_id, revision=revision, allow_patterns=patterns(names), ignore_patterns=IGNORED
+            )
         return _snapshot(folder)
 
     def _cached(self, hub_id: str, revision: str | None) -> Snapshot | None:
         try:
-            return _snapshot(self._client.snapshot_download(hub_id, revision=revision, local_files_only=True))
+            # With patterns: the client refuses a snapshot that lacks files which were never asked for.
+            folder = self._client.snapshot_download(
+                hub_id,
+                revision=revision,
+                local_files_only=True,
+                allow_patterns=DATA,
+                ignore_patterns=IGNORED,
+            )
+            return _snapshot(folder)
         except Exception:  # not in the cache
             return None
 
@@ -87,6 +100,18 @@ class HuggingFace(Hub):
         if self._client.get_token():
             return "Check the name; or it is private, and the account of this token may not see it."
         return "Check the name; or it is private, so log in with `hf auth login` or set HF_TOKEN."
+
+
+@contextmanager
+def _logged_once() -> Iterator[None]:
+    """Keep the client's messages from the root logger: the client prints them itself."""
+    log = logging.getLogger("huggingface_hub")
+    before = log.propagate
+    log.propagate = before and not log.handlers
+    try:
+        yield
+    finally:
+        log.propagate = before
 
 
 def _snapshot(folder: str) -> Snapshot:

@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 
 from m3e_export.errors import UntrustedCheckpointError
 
-__all__ = ["IGNORED", "check_paths", "is_wanted", "patterns"]
+__all__ = ["DATA", "IGNORED", "check_paths", "is_wanted", "patterns"]
 
 # Configurations, tokenizers and weights. A checkpoint's Python files are never downloaded.
-_DATA = ["*.json", "*.txt", "README.md", "*.safetensors", "*.model"]
+DATA = ["*.json", "*.txt", "README.md", "*.safetensors", "*.model"]
 _PICKLES = ["pytorch_model*.bin", "adapter_model.bin"]
 IGNORED = ["onnx/*", "openvino/*"]
 
@@ -22,7 +22,7 @@ def patterns(names: Iterable[str]) -> list[str]:
     Pickles are among them only where there are no safetensors.
     """
     safe = any(name.endswith(".safetensors") and "/" not in name for name in names)
-    return _DATA if safe else _DATA + _PICKLES
+    return DATA if safe else DATA + _PICKLES
 
 
 def is_wanted(name: str, allowed: Sequence[str]) -> bool:
