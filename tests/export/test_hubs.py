@@ -5,6 +5,7 @@ are never asked. Each command runs in a process of its own, since huggingface-hu
 it is imported.
 """
 
+import importlib
 import importlib.util
 import json
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import hub_servers
+from commands import COMMANDS
 from hub_servers import COMMIT, GATED, KNOWN, TOKEN, Repository
 from m3e_runtime import Encoder
 from m3e_runtime.bundle import Bundle
@@ -57,6 +59,11 @@ for hub_id, revision, token in json.loads(sys.argv[2]):
     except Exception as error:
         told.append([type(error).__name__, str(error)])
 print(json.dumps(told))
+"""
+_FETCH_BASE = """
+import pathlib, sys
+from m3e_export.checkpoint.adapter import fetch_base
+fetch_base(pathlib.Path(sys.argv[1]), sys.argv[2])
 """
 
 
@@ -224,3 +231,21 @@ def test_code_that_came_with_a_checkpoint_is_not_in_the_cache(hub):
     assert hub.fetch((KNOWN, None, None))[0][0] == "found"
     assert list(hub.cache.rglob("*.py")) == []
     assert list(hub.cache.rglob("model.safetensors")) != []
+
+
+def test_the_base_model_of_an_adapter_comes_from_the_same_hub(hub, tmp_path):
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": KNOWN}))
+    said = hub.run(_FETCH_BASE, adapter, hub.name)
+    assert said.returncode == 0, said.stderr
+    assert hub.repository.downloaded() == WANTED
+
+
+@pytest.mark.parametrize("command", ["m3e-export", "m3e-quickstart", "m3e-eval"])
+def test_every_command_that_takes_a_checkpoint_takes_a_hub(command, capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module(COMMANDS[command]).main(["--help"])
+    shown = capsys.readouterr().out
+    assert "--hub {huggingface,modelscope}" in shown
+    assert "HF_ENDPOINT" in shown

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from m3e_export import CheckpointError, ExportDependencyError, ExportRequest, export
+from m3e_export import CheckpointError, ExportDependencyError, ExportRequest, export, exporter, quickstart
 from m3e_export.checkpoint import source
 from m3e_export.checkpoint.source import Origin, fetch
 from m3e_export.errors import OptionError
@@ -69,3 +69,12 @@ def test_a_hub_without_its_client_says_what_to_install(hub, package, extra, monk
 def test_an_unknown_hub_is_refused(tmp_path):
     with pytest.raises(OptionError, match="--hub elsewhere: choose from huggingface, modelscope"):
         export(ExportRequest("moka-ai/m3e-base", tmp_path / "bundle", hub="elsewhere"))
+
+
+def test_quickstart_exports_from_the_hub_that_was_chosen(monkeypatch, capsys):
+    def refuse(request):
+        raise CheckpointError(f"{request.checkpoint} on {request.hub}")
+
+    monkeypatch.setattr(exporter, "export", refuse)
+    assert quickstart.main(["owner/name", "--hub", "modelscope"]) == CheckpointError.exit_code
+    assert "owner/name on modelscope" in capsys.readouterr().err
