@@ -15,6 +15,7 @@ from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.source import fetch
 from m3e_export.errors import CheckpointError
+from m3e_export.oracle.sentence_transformers_oracle import task_of_route
 from m3e_runtime import outputs
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
@@ -198,6 +199,7 @@ class SentenceTransformersReference(TextEncoder):
         except Exception as error:  # many kinds, all meaning that this folder cannot be loaded
             raise CheckpointError(f"{folder}: sentence-transformers cannot load it ({error}).") from error
         self._dimension = bundle.manifest.dimension
+        self._task = task_of_route(self._model, bundle.manifest.route)
         # The same texts for both: what a lower --max-length costs is not the precision's doing.
         self._model.max_seq_length = bundle.manifest.tokenization.max_length
         super().__init__(
@@ -220,7 +222,7 @@ class SentenceTransformersReference(TextEncoder):
         """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
         if not texts:
             return np.zeros((0, self._dimension), dtype=np.float32)
-        found: Array = self._model.encode(list(texts), prompt=prompt, show_progress_bar=False)
+        found: Array = self._model.encode(list(texts), prompt=prompt, show_progress_bar=False, **self._task)
         return np.asarray(found, dtype=np.float32)
 
 

@@ -23,6 +23,7 @@ from m3e_runtime.errors import InvalidTextError, OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
 from m3e_runtime.planning import plan, plan_packed
 from m3e_runtime.progress import progress_bar
+from m3e_runtime.routes import check_task
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
@@ -180,6 +181,7 @@ class Encoder:
             "max_seq_length": self.max_seq_length,
             "pooling": self._manifest.pooling,
             "include_prompt": self._manifest.include_prompt,
+            "route": self._manifest.route and self._manifest.route.name,
             "batch_invariant": self.artifact.batch_invariant,
             "fidelity": {
                 name: getattr(self.artifact.fidelity, name)
@@ -411,16 +413,20 @@ class Encoder:
         return (batch.indices for batch in plan(lengths, engine.token_budget, most_texts))
 
     def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
-        return prompt if prompt is not None else self.prefix(prompt_name, None)
+        if prompt is None or isinstance(prompt, str):
+            return self.prefix(prompt_name, prompt)
+        check_task(self._manifest.route, prompt_name)
+        return prompt
 
     def prefix(self, prompt_name: str | None, prompt: str | None) -> str:
         """The text that is put before each text: ``prompt``, else the one of that name, else the default.
 
         Raises:
-            OptionError: no prompt of that name.
+            OptionError: no prompt of that name, or one of another route of a model with a Router.
         """
         check_text("prompt_name", prompt_name)
         check_text("prompt", prompt)
+        check_task(self._manifest.route, prompt_name)
         if prompt is not None:
             return prompt
         name = prompt_name if prompt_name is not None else self._manifest.default_prompt_name

@@ -22,6 +22,7 @@ __all__ = [
     "GateThresholds",
     "GoldenVectors",
     "Manifest",
+    "Route",
     "Source",
     "Tokenization",
 ]
@@ -104,6 +105,18 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model_type: str
 
 
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which route of a model with a Router the bundle holds.
+
+    ``tasks`` maps each task that the model knows to the name of its route, those of other bundles included.
+    ``default`` is the route of texts without a task.
+    """
+
+    name: str
+    tasks: dict[str, str]
+    default: str | None = None
+
+
 class Tokenization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How text becomes token ids; ``max_length`` counts special tokens."""
 
@@ -161,6 +174,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     golden: GoldenVectors
     files: tuple[FileEntry, ...] = ()
     include_prompt: bool = True
+    route: Route | None = None
 
     def to_json(self) -> bytes:
         """Encode with stable key order and indentation, so that equal manifests give equal bytes."""

@@ -22,11 +22,12 @@ from m3e_export.checkpoint.jsonfile import read_json, read_object
 from m3e_export.checkpoint.module_entry import ModuleEntry, read_entry
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
 from m3e_export.checkpoint.refused import refuse_folder_above
-from m3e_export.checkpoint.router import follow_route
+from m3e_export.checkpoint.router import follow_route, read_route
 from m3e_export.checkpoint.tokenizer import has_tokenizer
 from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
+from m3e_runtime.manifest import Route
 
 __all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
 
@@ -74,7 +75,7 @@ class Layout:
     pooling_given: bool = False
     adapter: Path | None = None
     own_tokenizer: Path | None = None
-    route: str | None = None
+    route: Route | None = None
 
     @property
     def tokenizer(self) -> Path:
@@ -208,7 +209,8 @@ def _top_config(folder: Path) -> dict[str, Any]:
 
 def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> Layout:
     top = _top_config(folder)
-    modules = follow_route(folder, _modules(folder), route)
+    listed = _modules(folder)
+    modules = follow_route(folder, listed, route)
     kinds = [kind for kind, _ in modules]
     if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
         raise UnsupportedModelError(
@@ -241,7 +243,7 @@ def _sentence_transformers(folder: Path, override: Pooling | None, route: str | 
         state_weights=dict(modules).get("WeightedLayerPooling"),
         include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler sees the first token only
         pooling_given=override is not None,
-        route=route,
+        route=read_route(listed, route),
     )
 
 

@@ -28,6 +28,7 @@ from m3e_runtime.errors import BundleError, InvalidTextError, OptionError
 from m3e_runtime.integrations.embedder import document_prompt_name, query_prompt_name
 from m3e_runtime.integrations.hf_tokenizer import hf_tokenizer
 from m3e_runtime.manifest import MANIFEST_NAME
+from m3e_runtime.routes import check_task
 
 __all__ = ["SentenceTransformer"]
 
@@ -165,7 +166,8 @@ class SentenceTransformer:
             sentences: the older name of ``inputs``.
             ranges: as for :meth:`Encoder.encode`, which int8 and uint8 of one text need; not in
                 sentence-transformers.
-            task: ``"query"`` or ``"document"``, which matters to models with a router only. No bundle is one.
+            task: ``"query"``, ``"document"``, or a task of the model's Router. Where the bundle is one of a
+                Router's routes, a task of another route is refused.
 
         Returns:
             ``[dimension]`` for a string, ``[n, dimension]`` for a sequence.
@@ -176,8 +178,7 @@ class SentenceTransformer:
             TypeError: no texts, or given under both names.
         """
         del chunk_size
-        if task not in (None, "query", "document"):
-            raise OptionError(f"task={task!r}: this model has no such task; use 'query' or 'document'.")
+        self._check_task(task)
         if output_value != "sentence_embedding":
             raise OptionError(
                 f"output_value={output_value!r}: a bundle gives sentence embeddings only; "
@@ -208,6 +209,7 @@ class SentenceTransformer:
         **kwargs: Any,
     ) -> Any:
         """:meth:`encode` with the prompt ``query``, if there is one and no other is asked for."""
+        self._check_task("query")
         if prompt_name is None and prompt is None:
             prompt_name = query_prompt_name(self.prompts)
         return self.encode(inputs, prompt_name, prompt, *args, **kwargs)
@@ -221,6 +223,7 @@ class SentenceTransformer:
         **kwargs: Any,
     ) -> Any:
         """:meth:`encode` with the first of ``document``, ``passage`` and ``corpus`` that there is."""
+        self._check_task("document")
         if prompt_name is None and prompt is None:
             prompt_name = document_prompt_name(self.prompts)
         return self.encode(inputs, prompt_name, prompt, *args, **kwargs)
@@ -361,6 +364,13 @@ class SentenceTransformer:
             raise OptionError(
                 f"device={str(device)!r}: the model is on {self.device!r}; load another one with device=."
             )
+
+    def _check_task(self, task: str | None) -> None:
+        route = self._encoder.bundle.manifest.route
+        known = sorted({"query", "document", *(route.tasks if route else ())})
+        if task is not None and task not in known:
+            raise OptionError(f"task={task!r}: this model has no such task; it has {', '.join(known)}.")
+        check_task(route, task)
 
     def _prefix(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
         """An empty text where there is none, so that the bundle's own default does not come in."""
