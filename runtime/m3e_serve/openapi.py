@@ -9,6 +9,7 @@ import msgspec
 import m3e_runtime
 from m3e_serve.ollama import OllamaEmbedRequest, OllamaPromptRequest
 from m3e_serve.openai import FIXED, EmbeddingRequest
+from m3e_serve.prompts import prompt_names
 from m3e_serve.service import Service
 from m3e_serve.tei import (
     Direction,
@@ -227,7 +228,7 @@ def _narrow(schemas: dict[str, Any], service: Service) -> None:
     properties[SimilarityInput.__name__]["sentences"]["minItems"] = 1
     parameters = properties[SimilarityParameters.__name__]
     for each in (embed, tokenize, parameters):
-        each["prompt_name"] = {"enum": [None, *default.encoder.bundle.manifest.prompts]}
+        each["prompt_name"] = {"enum": [None, *prompt_names(default)]}
     for each in (embed, parameters):
         each["truncation_direction"] = {"enum": list(get_args(Direction)), "default": "Right"}
 
@@ -257,8 +258,7 @@ def _narrow_ollama(properties: dict[str, Any], service: Service) -> None:
 def _model(service: Service) -> dict[str, Any]:
     if service.settings.any_model:
         return _optional({"type": "string"})
-    several = len(service.models.all) > 1
-    return {"enum": [*service.models.names, *([] if several else [None])]}
+    return {"enum": [*service.models.names, *([] if service.models.several else [None])]}
 
 
 def _inputs(of_one: dict[str, int], of_all: dict[str, int], vocabulary: int, longest: int) -> dict[str, Any]:
