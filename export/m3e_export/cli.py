@@ -114,7 +114,7 @@ def as_json(bundle: Bundle) -> dict[str, object]:
 def report(bundle: Bundle) -> str:
     """The artifacts as a small table for people."""
     lines = [
-        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.dimension} dimensions, "
+        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.output_dimension} dimensions, "
         f"judged against {bundle.manifest.artifacts[0].fidelity.oracle} "
         f"on {bundle.manifest.artifacts[0].fidelity.texts} texts",
         f"{'artifact':<16}{'size':>9}  {'mean cos':>9}{'p1':>9}{'min':>9}{'top-10':>8}  matrices",

@@ -55,4 +55,5 @@ def complete_manifest(
         files=companions,
         include_prompt=layout.include_prompt,
         route=layout.route,
+        truncate_dim=layout.truncated(checkpoint.dimension),
     )

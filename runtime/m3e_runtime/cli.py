@@ -120,7 +120,7 @@ def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> d
     may be as far as the worst text was at export, with room for another processor's rounding.
     """
     golden = bundle.manifest.golden
-    expected = normalize(golden.unpack(bundle.manifest.dimension))
+    expected = normalize(golden.unpack(bundle.manifest.output_dimension))
     with closing(Encoder.load(bundle.path, artifact=artifact.name, threads=threads, verify=False)) as encoder:
         found = normalize(encoder.encode(list(golden.texts), prompt=golden.prompt))
     cosines = (expected * found).sum(axis=1)

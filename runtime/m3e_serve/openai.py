@@ -108,7 +108,7 @@ class Embeddings:
         settings = self._service.settings
         model.check_dimensions(request.dimensions, settings.pad_to)
         # What is longer than the model's own vectors is zeros.
-        dimensions = request.dimensions and min(request.dimensions, model.encoder.dimension)
+        dimensions = request.dimensions and min(request.dimensions, model.encoder.full_dimension)
         inputs = read_inputs(request.input, "input", settings.max_texts)
         model, prompt = choose_prompt(
             model,

@@ -224,7 +224,9 @@ def _narrow(schemas: dict[str, Any], service: Service) -> None:
     default = service.models.default
     embed["inputs"] = _inputs({}, {}, default.vocabulary, default.encoder.max_seq_length)
     tokenize["inputs"] = _texts({}, {})  # TEI has too many texts for too large a body
-    embed["dimensions"] = _optional({"type": "integer", "minimum": 1, "maximum": default.encoder.dimension})
+    embed["dimensions"] = _optional(
+        {"type": "integer", "minimum": 1, "maximum": default.encoder.full_dimension}
+    )
     properties[SimilarityInput.__name__]["sentences"]["minItems"] = 1
     parameters = properties[SimilarityParameters.__name__]
     for each in (embed, tokenize, parameters):
@@ -235,7 +237,7 @@ def _narrow(schemas: dict[str, Any], service: Service) -> None:
 
 def _narrow_openai(properties: dict[str, Any], service: Service) -> None:
     settings = service.settings
-    longest = max(model.encoder.dimension for model in service.models.all)
+    longest = max(model.encoder.full_dimension for model in service.models.all)
     properties["input"] = _texts(
         {"minLength": 1}, {"maxItems": settings.max_texts}
     )  # ids: for those who know
@@ -248,7 +250,7 @@ def _narrow_openai(properties: dict[str, Any], service: Service) -> None:
 
 
 def _narrow_ollama(properties: dict[str, Any], service: Service) -> None:
-    longest = max(model.encoder.dimension for model in service.models.all)
+    longest = max(model.encoder.full_dimension for model in service.models.all)
     properties["dimensions"] = _optional({"type": "integer", "minimum": 1, "maximum": longest})
     text = {"type": "string"}
     several = {"type": "array", "items": text, "maxItems": service.settings.max_texts}

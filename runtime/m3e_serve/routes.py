@@ -31,7 +31,7 @@ def _check_routes(name: str, manifests: Sequence[Manifest]) -> None:
         (
             manifest.source.id,
             tuple(sorted(manifest.route.tasks.items())),
-            manifest.dimension,
+            manifest.output_dimension,
             manifest.similarity,
         )
         for manifest in manifests

@@ -100,7 +100,7 @@ class ServedModel:
         Raises:
             ApiError: it has fewer.
         """
-        longest = longest or self.encoder.dimension
+        longest = longest or self.encoder.full_dimension
         if dimensions is not None and dimensions > longest:
             message = f"dimensions={dimensions}: the model has {longest}."
             raise ApiError(400, message, "invalid_value", "dimensions", tei_status=422)

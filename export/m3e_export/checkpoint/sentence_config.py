@@ -57,7 +57,8 @@ class Layout:
     ``adapter`` is the folder of an adapter that is to be merged into the weights, ``own_tokenizer`` that of
     the tokenizer where it is another than ``transformer``;
     ``include_prompt`` says whether the tokens of a prompt are pooled; ``pooling_given`` that the pooling is
-    the user's choice, and not the checkpoint's; ``route`` is the one that was followed, where there are some.
+    the user's choice, and not the checkpoint's; ``route`` is the one that was followed, where there are some;
+    ``truncate_dim`` is how many dimensions sentence-transformers keeps unless it is told otherwise.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
@@ -76,6 +77,11 @@ class Layout:
     adapter: Path | None = None
     own_tokenizer: Path | None = None
     route: Route | None = None
+    truncate_dim: int | None = None
+
+    def truncated(self, dimension: int) -> int | None:
+        """``truncate_dim``, where vectors of ``dimension`` are longer."""
+        return self.truncate_dim if self.truncate_dim and self.truncate_dim < dimension else None
 
     @property
     def tokenizer(self) -> Path:
@@ -199,11 +205,9 @@ def _top_config(folder: Path) -> dict[str, Any]:
     kind = config.get("model_type", _MODEL_TYPE)
     if kind != _MODEL_TYPE:
         raise UnsupportedModelError(f"{file}: model_type {kind!r} is not supported; {_MODEL_TYPE!r} is.")
-    if config.get("truncate_dim") is not None:
-        raise UnsupportedModelError(
-            f"{file}: truncate_dim {config['truncate_dim']!r} is not supported; remove it, and give "
-            "truncate_dim where texts are encoded."
-        )
+    kept = config.get("truncate_dim")
+    if kept is not None and (type(kept) is not int or kept < 1):
+        raise CheckpointError(f"{file}: truncate_dim {kept!r} must be a number of dimensions, or null.")
     return config
 
 
@@ -239,6 +243,7 @@ def _sentence_transformers(folder: Path, override: Pooling | None, route: str | 
         prompts=_prompts(folder, top),
         default_prompt_name=top.get("default_prompt_name"),
         similarity=_similarity(folder, top),
+        truncate_dim=top.get("truncate_dim"),
         dense=head,
         state_weights=dict(modules).get("WeightedLayerPooling"),
         include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler sees the first token only

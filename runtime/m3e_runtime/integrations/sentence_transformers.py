@@ -77,7 +77,7 @@ class SentenceTransformer:
         prompts: prompts by name, in addition to the bundle's, or in their place.
         default_prompt_name: the one to use where none is asked for.
         similarity_fn_name: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``; by default the bundle's.
-        truncate_dim: keep only this many leading dimensions.
+        truncate_dim: keep only this many leading dimensions; by default the bundle's own number.
         artifact: as for :meth:`Encoder.load`, not in sentence-transformers.
         threads: as for :meth:`Encoder.load`, not in sentence-transformers.
         ignored: other arguments that sentence-transformers has; they are ignored with a warning.
@@ -120,7 +120,7 @@ class SentenceTransformer:
         if self.default_prompt_name is not None:
             self._prompt(self.default_prompt_name)
         self.similarity_fn_name = similarity_fn_name or manifest.similarity
-        self.truncate_dim = truncate_dim
+        self.truncate_dim = manifest.truncate_dim if truncate_dim is None else truncate_dim
 
     def encode(
         self,
@@ -186,8 +186,9 @@ class SentenceTransformer:
             )
         self._check_place(device, pool)
         kept = truncate_dim if truncate_dim is not None else self.truncate_dim
+        full = self._encoder.full_dimension
         if kept is not None:
-            kept = min(whole_number("truncate_dim", kept, 1), self._encoder.dimension)
+            kept = whole_number("truncate_dim", kept, 1)
         vectors = self._encoder.encode(
             _strings(_only_one(inputs, sentences)),
             prompt=self._prefix(prompt_name, prompt),
@@ -195,7 +196,7 @@ class SentenceTransformer:
             show_progress_bar=show_progress_bar,
             precision=precision or "float32",
             normalize_embeddings=normalize_embeddings,
-            truncate_dim=kept,
+            truncate_dim=min(kept or full, full),
             ranges=ranges,
         )
         return _converted(vectors, convert_to_numpy, convert_to_tensor)
@@ -303,7 +304,8 @@ class SentenceTransformer:
 
     def get_embedding_dimension(self) -> int:
         """Length of the vectors that :meth:`encode` gives."""
-        return min(self._encoder.dimension, self.truncate_dim or self._encoder.dimension)
+        full = self._encoder.full_dimension
+        return min(full, self.truncate_dim or full)
 
     def get_sentence_embedding_dimension(self) -> int:
         """The older name of :meth:`get_embedding_dimension`."""
