@@ -7,9 +7,10 @@ import sys
 import msgspec
 import pytest
 
-from m3e_runtime import Bundle, Encoder, EngineMissingError, OptionError, gpu
+from m3e_runtime import Bundle, Encoder, EngineMissingError, OptionError
 from m3e_runtime.backends import choose, device
 from m3e_runtime.backends.choice import why_not_here
+from m3e_runtime.gpu import driver as driver_module
 from m3e_runtime.gpu.driver import Gpu, find_gpu
 from m3e_runtime.manifest import Artifact
 
@@ -52,7 +53,7 @@ def driver_library(tmp_path_factory):
 @pytest.fixture
 def driver(driver_library, monkeypatch):
     """Put the driver in place; returns what sets its answers."""
-    monkeypatch.setattr(gpu, "_DRIVER", str(driver_library))
+    monkeypatch.setattr(driver_module, "_DRIVER", str(driver_library))
 
     def answers(**values):
         for name, value in values.items():
@@ -64,7 +65,7 @@ def driver(driver_library, monkeypatch):
 
 @pytest.fixture
 def no_driver(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "_DRIVER", str(tmp_path / "libcuda.so.1"))
+    monkeypatch.setattr(driver_module, "_DRIVER", str(tmp_path / "libcuda.so.1"))
 
 
 @pytest.fixture
@@ -154,6 +155,6 @@ def test_an_engine_says_why_it_is_not_for_this_machine(engine, driver, tmp_path,
     assert "m3e-runtime[tensorrt-rtx]" in why_not_here(engine)
     driver(major=7, minor=0)
     assert "capability 7.0, at least 7.5" in why_not_here(engine)
-    monkeypatch.setattr(gpu, "_DRIVER", str(tmp_path / "none"))
+    monkeypatch.setattr(driver_module, "_DRIVER", str(tmp_path / "none"))
     assert "no NVIDIA driver" in why_not_here(engine)
     assert "--target native cpu" in why_not_here(engine)
