@@ -33,7 +33,8 @@ examples:
   m3e-export ./my-onnx-folder --exporter given        the ONNX graph that is in the folder
 
 exit codes: 0 ok, 1 the bundle cannot be written, 2 usage, 3 below the fidelity gate, 4 unreadable or
-            untrusted input, 5 package or GPU missing, or no engine can be built, 130 interrupted
+            untrusted input, 5 package or GPU missing, or no engine can be built, 130 interrupted,
+            143 terminated
 """
 
 

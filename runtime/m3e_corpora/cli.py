@@ -43,7 +43,8 @@ writes as it goes. Partitions that a stopped run has finished are kept; the same
 on with the others.
 
 exit codes: 0 ok, 1 the output cannot be written, 2 usage, 4 unreadable input or damaged bundle,
-            5 engine or pyarrow missing, 130 interrupted
+            5 engine or pyarrow missing, 130 interrupted,
+            143 terminated
 """
 
 

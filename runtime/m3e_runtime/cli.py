@@ -34,7 +34,8 @@ examples:
 An artifact whose engine or GPU is missing here is not run, and the reason is given.
 
 exit codes: 0 ok, 1 standard output cannot be written, 2 usage, 3 an artifact no longer gives its golden
-            vectors, 4 damaged, 5 engine missing, 130 interrupted
+            vectors, 4 damaged, 5 engine missing, 130 interrupted,
+            143 terminated
 """
 
 
