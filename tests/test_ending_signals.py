@@ -60,7 +60,7 @@ def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_traceback(command)
 
 @pytest.fixture
 def ended(tmp_path):
-    """Export until the work folder is there, then send a signal; the exit code, what is said, what is left."""
+    """Export until the work folder is there, then send a signal; code, complaint, and what is left."""
 
     def run(number, ignored=()):
         checkpoint = synthetic.make_checkpoint(tmp_path / "checkpoint", **synthetic.TINY)
