@@ -21,7 +21,7 @@ from m3e_runtime.bundle import Bundle
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
-from m3e_runtime.planning import plan, plan_packed
+from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.routes import check_task
 from m3e_runtime.threads import available_threads
@@ -313,7 +313,7 @@ class Encoder:
         token_ids: Sequence[TokenIds],
         batch_size: int | None = None,
         prompt_lengths: Sequence[int] | None = None,
-    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+    ) -> Iterator[tuple[Batch, npt.NDArray[np.float32]]]:
         """The engine's part of :meth:`encode`: token ids in batches that suit it.
 
         Args:
@@ -322,23 +322,42 @@ class Encoder:
             prompt_lengths: what :meth:`prompt_lengths` gives for the texts' prompts.
 
         Yields:
-            Positions (int64 ``[m]``) of the texts of a batch, and their vectors, float32
-            ``[m, full_dimension]``.
+            Each batch, and the vectors of its texts, float32 ``[m, full_dimension]``.
 
         Raises:
             OptionError: ids that are no whole numbers of 32 bits in a row.
         """
         token_ids = id_arrays("token_ids", token_ids)
         if len(token_ids) == 1:
-            yield np.zeros(1, dtype=np.int64), self._backend.run(token_ids, prompt_lengths)
+            alone = Batch(np.zeros(1, dtype=np.int64), len(token_ids[0]))
+            yield alone, self._backend.run(token_ids, prompt_lengths)
             return
         lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
-        batches = ((i, [token_ids[at] for at in i]) for i in self._batches(lengths, batch_size))
+        batches = ((it, [token_ids[at] for at in it.indices]) for it in self.plan(lengths, batch_size))
         if prompt_lengths is None:
             yield from run_all(self._backend, batches)
         else:
-            for i, ids in batches:
-                yield i, self._backend.run(ids, [prompt_lengths[at] for at in i])
+            for batch, ids in batches:
+                yield batch, self._backend.run(ids, [prompt_lengths[at] for at in batch.indices])
+
+    def plan(
+        self,
+        lengths: npt.NDArray[np.int64],
+        batch_size: int | None = None,
+        token_budget: int | None = None,
+    ) -> Iterator[Batch]:
+        """Group texts into batches that suit the engine; each text is in exactly one.
+
+        Args:
+            lengths: token counts of the texts, int64 ``[n]``.
+            batch_size: most texts of a batch; by default only the token budget limits it.
+            token_budget: most tokens of a batch, padding included; never more than :attr:`token_budget`.
+        """
+        engine = self._backend
+        budget = min(engine.token_budget, token_budget or engine.token_budget)
+        if not engine.pads:
+            return plan_packed(lengths, budget, _smaller(batch_size, engine.most_texts(self.max_seq_length)))
+        return plan(lengths, budget, lambda longest: _smaller(batch_size, engine.most_texts(longest)))
 
     def prompt_lengths(self, prompts: Sequence[str]) -> list[int] | None:
         """Tokens of each text that are its prompt's; None where the pooling takes them in."""
@@ -364,9 +383,7 @@ class Encoder:
 
     def close(self) -> None:
         """Give its memory back now, and not when the encoder is collected. It cannot encode any more."""
-        close = getattr(self._backend, "close", None)
-        if close is not None:
-            close()
+        self._backend.close()
 
     def _stream(
         self,
@@ -400,29 +417,16 @@ class Encoder:
     ) -> None:
         token_ids = self._tokenized(_joined(prompts, texts))
         left_out = self.prompt_lengths([prompts] * len(texts) if isinstance(prompts, str) else prompts)
-        for indices, found in self.run(token_ids, batch_size, left_out):
-            vectors[indices] = found
+        for batch, found in self.run(token_ids, batch_size, left_out):
+            vectors[batch.indices] = found
             if bar is not None:
-                bar.update(len(indices))
+                bar.update(len(batch.indices))
 
     def _tokenized(self, texts: list[str]) -> list[TokenIds]:
         token_ids: list[TokenIds] = []
         for piece in _pieces(texts):
             token_ids += self.tokenizer.encode_batch(piece)
         return token_ids
-
-    def _batches(
-        self, lengths: npt.NDArray[np.int64], batch_size: int | None
-    ) -> Iterator[npt.NDArray[np.int64]]:
-        engine = self._backend
-        if not engine.pads:
-            most = _smaller(batch_size, engine.most_texts(self.max_seq_length))
-            return plan_packed(lengths, engine.token_budget, most)
-
-        def most_texts(longest: int) -> int | None:
-            return _smaller(batch_size, engine.most_texts(longest))
-
-        return (batch.indices for batch in plan(lengths, engine.token_budget, most_texts))
 
     def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
         if prompt is None or isinstance(prompt, str):

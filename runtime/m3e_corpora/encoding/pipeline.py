@@ -112,8 +112,8 @@ class _Running:
 def _run(encoder: Encoder, task: Task, batch_size: int | None, running: _Running) -> Vectors:
     running.threads.add(threading.get_ident())
     vectors = np.empty((len(task.indices), encoder.full_dimension), dtype=np.float32)
-    for indices, found in encoder.run(task.token_ids, batch_size, task.prompt_lengths):
-        vectors[indices] = found
+    for batch, found in encoder.run(task.token_ids, batch_size, task.prompt_lengths):
+        vectors[batch.indices] = found
         if running.stopped:
             break  # nobody asks for them
     return vectors
