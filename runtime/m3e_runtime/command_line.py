@@ -21,7 +21,6 @@ _BY_SIGNAL = 128
 """What shells add to the number of the signal that has ended a command."""
 
 
-
 class _Ended(KeyboardInterrupt):
     """The signal ``number``. All that is done after Ctrl-C is done after it, too."""
 
