@@ -16,6 +16,7 @@ from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.source import fetch
 from m3e_export.errors import CheckpointError
 from m3e_export.hubs import DEFAULT_HUB, HubName
+from m3e_export.oracle.sentence_transformers_oracle import task_of_route
 from m3e_runtime import outputs
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
@@ -170,9 +171,9 @@ def load_reference(
     else:
         reference = TorchReference(checkpoint, bundle, hub)
     length = reference.vectors(["length"]).shape[1]
-    if length != bundle.manifest.dimension:
+    if length != (expected := bundle.manifest.output_dimension):
         raise CheckpointError(
-            f"{checkpoint}: vectors of {length} dimensions, the bundle's have {bundle.manifest.dimension}; "
+            f"{checkpoint}: vectors of {length} dimensions, the bundle's have {expected}; "
             f"--reference must be the checkpoint that was exported, {bundle.manifest.source.id}."
         )
     return reference
@@ -200,7 +201,8 @@ class SentenceTransformersReference(TextEncoder):
                 )
         except Exception as error:  # many kinds, all meaning that this folder cannot be loaded
             raise CheckpointError(f"{folder}: sentence-transformers cannot load it ({error}).") from error
-        self._dimension = bundle.manifest.dimension
+        self._dimension = bundle.manifest.output_dimension
+        self._task = task_of_route(self._model, bundle.manifest.route)
         # The same texts for both: what a lower --max-length costs is not the precision's doing.
         self._model.max_seq_length = bundle.manifest.tokenization.max_length
         super().__init__(
@@ -223,7 +225,7 @@ class SentenceTransformersReference(TextEncoder):
         """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
         if not texts:
             return np.zeros((0, self._dimension), dtype=np.float32)
-        found: Array = self._model.encode(list(texts), prompt=prompt, show_progress_bar=False)
+        found: Array = self._model.encode(list(texts), prompt=prompt, show_progress_bar=False, **self._task)
         return np.asarray(found, dtype=np.float32)
 
 
@@ -237,10 +239,9 @@ class TorchReference(TextEncoder):
         from m3e_export.oracle.torch_oracle import TorchOracle
 
         known = bundle.manifest
-        length = known.tokenization.max_length
-        self._oracle = TorchOracle(
-            load_checkpoint(checkpoint, pooling=known.pooling, max_length=length, hub=hub)
-        )
+        length, self._dimension = known.tokenization.max_length, known.output_dimension
+        loaded = load_checkpoint(checkpoint, pooling=known.pooling, max_length=length, hub=hub)
+        self._oracle = TorchOracle(loaded)
         super().__init__(
             REFERENCE, known.source.id, known.similarity, known.prompts, known.default_prompt_name
         )
@@ -252,7 +253,7 @@ class TorchReference(TextEncoder):
 
     def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
         """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
-        return self._oracle.encode(texts, lambda _: None, prompt)
+        return self._oracle.encode(texts, lambda _: None, prompt)[:, : self._dimension]
 
 
 def _matrix(vectors: Any) -> Array:

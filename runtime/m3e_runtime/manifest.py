@@ -22,6 +22,7 @@ __all__ = [
     "GateThresholds",
     "GoldenVectors",
     "Manifest",
+    "Route",
     "Source",
     "Tokenization",
 ]
@@ -111,6 +112,18 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     revision: str | None = None
 
 
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which route of a model with a Router the bundle holds.
+
+    ``tasks`` maps each task that the model knows to the name of its route, those of other bundles included.
+    ``default`` is the route of texts without a task.
+    """
+
+    name: str
+    tasks: dict[str, str]
+    default: str | None = None
+
+
 class Tokenization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How text becomes token ids; ``max_length`` counts special tokens."""
 
@@ -148,7 +161,8 @@ class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of ``manifest.json``.
 
-    ``dimension`` is that of the sentence vectors. ``pooling`` is a name for people, such as ``mean``,
+    ``dimension`` is that of the vectors that the artifacts give. ``truncate_dim`` says how many of them are
+    kept where nobody asks for a number; None: all. ``pooling`` is a name for people, such as ``mean``,
     ``max+mean`` or ``first_last_mean``: the artifacts do it themselves. ``include_prompt`` says whether a
     prompt's tokens are pooled; where not, an artifact is told how many of a text are the prompt's.
     """
@@ -168,6 +182,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     golden: GoldenVectors
     files: tuple[FileEntry, ...] = ()
     include_prompt: bool = True
+    route: Route | None = None
+    truncate_dim: int | None = None
+
+    @property
+    def output_dimension(self) -> int:
+        """Dimensions that are kept where nobody asks for a number; those of the golden vectors, too."""
+        return self.truncate_dim or self.dimension
 
     def to_json(self) -> bytes:
         """Encode with stable key order and indentation, so that equal manifests give equal bytes."""

@@ -51,11 +51,6 @@ class BoundedProtocol(Http1Protocol):
         self._refusal: ApiError | None = None
 
     @property
-    def has_sent_nothing(self) -> bool:
-        """Whether no request has come yet."""
-        return self.cycle is None and not self.refused
-
-    @property
     def refused(self) -> bool:
         """Whether it was told why it is not served, or will be after the answers before."""
         return self._refusal is not None

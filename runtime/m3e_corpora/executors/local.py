@@ -117,7 +117,7 @@ def settings_of(encoder: Encoder, request: CorpusRequest) -> Settings:
         OptionError: an option's value cannot be used with this bundle.
     """
     encoder.check_options(request.precision, request.truncate_dim, request.batch_size)
-    dimension = request.truncate_dim or encoder.dimension
+    dimension = encoder.kept(request.truncate_dim)
     ranges = request.ranges
     if ranges is not None and ranges.shape != (2, dimension):
         raise OptionError(f"ranges must have shape (2, {dimension}), not {ranges.shape}.")

@@ -15,6 +15,7 @@ from m3e_runtime.arguments import folder, whole_number
 from m3e_runtime.backends.device import device_name
 from m3e_runtime.containers import as_list
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.routes import check_task
 
 __all__ = ["EmbedderOptions", "TextEmbedder", "absolute", "document_prompt_name", "query_prompt_name"]
 
@@ -113,12 +114,14 @@ class TextEmbedder:
     def queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors of search queries, float32 ``[n, dimension]``."""
         chosen = self._settings
+        check_task(self.encoder.bundle.manifest.route, "query")
         name = chosen.query_prompt_name or query_prompt_name(self._prompts())
         return self._encode(texts, name, chosen.query_prompt)
 
     def documents(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors of texts to be found, float32 ``[n, dimension]``."""
         chosen = self._settings
+        check_task(self.encoder.bundle.manifest.route, "document")
         name = chosen.document_prompt_name or document_prompt_name(self._prompts())
         return self._encode(texts, name, chosen.document_prompt)
 

@@ -262,7 +262,7 @@ class AsyncEncoder:
         self._admit(len(token_ids), tokens, priority)
         self._admission.check_time(len(token_ids), tokens, seconds)
         if not token_ids:
-            return Encoded(np.empty((0, self.encoder.dimension), dtype=np.float32), 0.0)
+            return Encoded(np.empty((0, self.encoder.full_dimension), dtype=np.float32), 0.0)
         left_out = self.encoder.prompt_lengths([prompt]) or [0]
         arrival = time.perf_counter()
         request = Request(token_ids, tokens, priority, arrival, loop.create_future(), left_out[0], seconds)
@@ -282,9 +282,10 @@ class AsyncEncoder:
         ranges: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[Any]:
         """Truncate, normalize and quantize as :meth:`Encoder.encode` does; many vectors in another thread."""
+        kept = self.encoder.kept(truncate_dim)
 
         def work() -> npt.NDArray[Any]:
-            return outputs.finish(encoded.vectors, truncate_dim, normalize_embeddings, precision, ranges)
+            return outputs.finish(encoded.vectors, kept, normalize_embeddings, precision, ranges)
 
         return await self.apart(work) if encoded.vectors.size > _INLINE_VALUES else work()
 
