@@ -1,8 +1,11 @@
 """What each package offers: a name that comes or goes is seen in review."""
 
 import importlib
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +66,10 @@ def test_nothing_else_is_in_reach_of_a_fresh_import(name):
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert set(said.stdout.split()) <= {"Any", "TYPE_CHECKING", "import_module", "extra_packages"}
+
+
+def test_the_version_is_the_same_everywhere():
+    root = Path(__file__).resolve().parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    cmake = re.search(r"project\(m3e_runtime VERSION ([\d.]+)", (root / "CMakeLists.txt").read_text())
+    assert project == cmake.group(1) == importlib.import_module("m3e_runtime").__version__
