@@ -23,18 +23,16 @@ from m3e_runtime.errors import InvalidTextError, OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
 from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.progress import progress_bar
+from m3e_runtime.prompts import named_prompt
 from m3e_runtime.routes import check_task
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
-__all__ = ["Encoder", "as_list", "named_prompt"]
+__all__ = ["Encoder", "as_list"]
 
 WINDOW = 8192
 """Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
 
-
-_EVERYWHERE = ("query", "document")
-"""Names of prompts that sentence-transformers gives every model since version 5."""
 
 MOST_THREADS = 1024
 """The native engine takes no more."""
@@ -470,20 +468,6 @@ class Encoder:
         else:
             truncate_dim = whole_number("truncate_dim", truncate_dim, 1, self.full_dimension)
         return OutputOptions(truncate_dim, normalize_embeddings, precision, ranges)
-
-
-def named_prompt(prompts: Mapping[str, str], name: str) -> str:
-    """The prompt called ``name``. Every model has ``query`` and ``document``, which may be empty.
-
-    Raises:
-        OptionError: there is none.
-    """
-    if name in prompts:
-        return prompts[name]
-    if name in _EVERYWHERE:
-        return ""
-    known = ", ".join(sorted(prompts)) or "none"
-    raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.")
 
 
 def _load_again(path: str, options: dict[str, Any], max_length: int) -> Encoder:
