@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ from m3e_export.evaluation.errors import DataError
 from m3e_export.evaluation.evaluate import EvaluationRequest, evaluate
 from m3e_export.evaluation.golden import failed
 from m3e_export.evaluation.report import as_json, as_text, write_files
+from m3e_export.folders import check_writable
 from m3e_runtime.cli.common import run
-from m3e_runtime.errors import OutputError
 from m3e_runtime.standard_output import say
 
 __all__ = ["main"]
@@ -83,13 +82,7 @@ def _check(options: argparse.Namespace) -> None:
     if options.output is not None and options.output.exists() and not options.output.is_dir():
         raise OptionError(f"-o {options.output}: a file; give a folder.")
     if options.output is not None:
-        _check_writable(options.output)
-
-
-def _check_writable(folder: Path) -> None:
-    above = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise OutputError(f"-o {folder}: cannot be written ({above} is a file, or without permission).")
+        check_writable(options.output, f"-o {options.output}")
 
 
 def _parser() -> argparse.ArgumentParser:
