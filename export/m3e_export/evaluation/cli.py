@@ -12,9 +12,12 @@ from m3e_export.errors import OptionError
 from m3e_export.evaluation.errors import DataError
 from m3e_export.evaluation.evaluate import EvaluationRequest, evaluate
 from m3e_export.evaluation.golden import failed
+from m3e_export.evaluation.page import evaluation_page
 from m3e_export.evaluation.report import as_json, as_text, write_files
 from m3e_export.folders import check_writable
+from m3e_export.report.file import check_report, write_report
 from m3e_runtime.cli.common import run
+from m3e_runtime.file_names import shown
 from m3e_runtime.standard_output import say
 
 __all__ = ["main"]
@@ -27,6 +30,7 @@ examples:
   m3e-eval my-bundle --reference ./my-finetune --suite pairs.jsonl search.tsv  files of your own
   m3e-eval m3e-base-int8 --suite m3e --data ./sets                             without the hub
   m3e-eval text2vec-int8 --golden                                              only the author's examples
+  m3e-eval my-bundle --reference ./my-finetune --suite pairs.jsonl --report scores.html    a page to look at
 
 files (.jsonl, .csv, .tsv; UTF-8), recognized by their columns:
   text1, text2, score          do the cosines rank pairs as the scores do? Spearman's correlation
@@ -62,12 +66,16 @@ def _command(options: argparse.Namespace) -> int:
         )
     )
     if options.json:
-        say(json.dumps(as_json(found), ensure_ascii=False))
+        report = {} if options.report is None else {"report": shown(options.report)}
+        say(json.dumps({**as_json(found), **report}, ensure_ascii=False))
     else:
         say(as_text(found))
     # Written last: what has been found is not lost where that fails.
     for file in write_files(found, options.output) if options.output else []:
         print(f"m3e-eval: wrote {file}", file=sys.stderr)
+    if options.report is not None:
+        write_report(options.report, evaluation_page(found))
+        print(f"m3e-eval: wrote {options.report}", file=sys.stderr)
     if failed(found.checks):
         return _BELOW_GOLDEN
     return DataError.exit_code if options.suite and not found.rows else 0
@@ -83,6 +91,8 @@ def _check(options: argparse.Namespace) -> None:
         raise OptionError(f"-o {options.output}: a file; give a folder.")
     if options.output is not None:
         check_writable(options.output, f"-o {options.output}")
+    if options.report is not None:
+        check_report(options.report)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,6 +117,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--threads", type=int, metavar="N", help="threads of each engine (default: all)")
     add("-o", "--output", type=Path, metavar="DIR", help="write scores.json, scores.md and scores.png there")
+    add(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page to look at, also where golden checks fail: scores, differences, checks",
+    )
     add("--json", action="store_true", help="print the result as JSON")
     return parser
 

@@ -26,18 +26,17 @@ def artifact_card(trials: Sequence[Candidate], texts: Sequence[str], first: int)
         first: where the histogram's scale begins.
     """
     last = trials[-1]
-    parts = [element("p", verdict(last), *_reasons(last))]
-    parts += _trials(trials)
+    parts = [*_reasons(last), *_trials(trials)]
     if last.comparison is not None:
         parts += [
             element("div", _cosines(last.comparison, first), _beside(last), class_="columns"),
             _worst(last, last.comparison, texts),
         ]
-    return section(last.artifact, *parts, id_=last.artifact)
+    return section(last.artifact, *parts, mark=verdict(last), id_=last.artifact)
 
 
-def _reasons(candidate: Candidate) -> list[str]:
-    return [f" {'; '.join(candidate.problems)}"] if candidate.problems else []
+def _reasons(candidate: Candidate) -> list[Markup]:
+    return [element("p", problem, class_="reason") for problem in candidate.problems]
 
 
 def _trials(trials: Sequence[Candidate]) -> list[Markup]:
@@ -91,9 +90,9 @@ def _mix(candidate: Candidate) -> str:
 
 def _kept(candidate: Candidate) -> Markup:
     if not candidate.kept:
-        return element("p", f"All in {candidate.precision}.", class_="quiet")
+        return element("p", f"All are in {candidate.precision}.", class_="kept quiet")
     names = element("code", ", ".join(candidate.kept))
-    return element("p", f"Above {candidate.precision}: ", names)
+    return element("p", f"In a higher precision than {candidate.precision}: ", names, class_="kept")
 
 
 def _worst(candidate: Candidate, comparison: Comparison, texts: Sequence[str]) -> Markup:
@@ -118,9 +117,8 @@ def _legend() -> Markup:
 
 
 def _moved(artifact: str, worst: WorstText, texts: Sequence[str]) -> Markup:
-    title = element(
-        "p", element("span", f"{worst.cosine:.6f}", class_="cosine"), " ", visible(texts[worst.text])
-    )
+    shown = element("span", visible(texts[worst.text]), class_="text")
+    title = [element("span", f"{worst.cosine:.6f}", class_="cosine"), " ", shown]
     before, after = _order(worst.before), _order(worst.after)
     lists = element(
         "div",
@@ -129,9 +127,9 @@ def _moved(artifact: str, worst: WorstText, texts: Sequence[str]) -> Markup:
         class_="columns",
     )
     if list(before) == list(after):
-        summary = element("summary", f"its {len(before)} nearest neighbours stay, in the same order")
-        return element("article", title, element("details", summary, lists))
-    return element("article", title, lists)
+        summary = element("summary", *title, element("small", "neighbours unchanged"))
+        return element("article", element("details", summary, lists))
+    return element("article", element("p", *title), lists)
 
 
 def _order(neighbours: Sequence[Neighbour]) -> dict[int, int]:

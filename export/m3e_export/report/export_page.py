@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from m3e_export.errors import BelowGateError
 from m3e_export.fidelity import Gate
@@ -23,8 +22,8 @@ _TERMS = {
     "cosine": "Of the original's vector and the artifact's vector of the same text; 1 is the same direction.",
     "p1": "The cosine that 99 of 100 texts reach.",
     "ten nearest": "The share of the ten nearest neighbours, among the texts of the gate, that stay.",
-    "rank correlation": "Spearman's, of the similarities of all pairs of texts.",
-    "gate": "What an artifact has to reach to be written. A dash is a measure that is not asked for.",
+    "rank corr.": "Spearman's rank correlation of the similarities of all pairs of texts.",
+    "≥": "What the gate asks for, where it asks for this measure. Below it, an artifact is not written.",
 }
 
 
@@ -47,15 +46,14 @@ def export_page(
     compared = [each.comparison.cosines for each in last if each.comparison is not None]
     first = lowest_decade(compared)
     texts = record.gate.texts if record.gate is not None else ()
-    name = Path(record.request.checkpoint).name or record.request.checkpoint
     return page(
-        f"{name}: export report",
+        f"{_name(record)}: export report",
         [
             _header(record, bundle, error),
             section("Checkpoint", _facts(record, bundle)),
-            section("Artifacts", fidelity_table(last, bundle, latencies), _terms()),
-            *(artifact_card(trials, texts, first) for trials in found.values()),
+            section("Artifacts", fidelity_table(last, bundle), _terms()),
             section("Latency", *_latency(latencies)),
+            *(artifact_card(trials, texts, first) for trials in found.values()),
         ],
     )
 
@@ -71,10 +69,14 @@ def _header(record: ExportRecord, bundle: Bundle | None, error: BelowGateError |
     return element(
         "header",
         element("p", "m3e-export", class_="quiet"),
-        element("h1", visible(record.request.checkpoint)),
+        element("h1", visible(_name(record))),
         element("p", state),
         reason,
     )
+
+
+def _name(record: ExportRecord) -> str:
+    return record.checkpoint.source if record.checkpoint is not None else record.request.checkpoint
 
 
 def _facts(record: ExportRecord, bundle: Bundle | None) -> Markup:
@@ -84,7 +86,7 @@ def _facts(record: ExportRecord, bundle: Bundle | None) -> Markup:
     prompts = ", ".join(checkpoint.prompts) if any(checkpoint.prompts.values()) else "none"
     return facts(
         {
-            "source": visible(checkpoint.source),
+            "checkpoint": visible(record.request.checkpoint),
             "architecture": checkpoint.model_type,
             "dimension": str(checkpoint.dimension),
             "pooling": checkpoint.pooling + (", normalized" if checkpoint.normalize else ""),

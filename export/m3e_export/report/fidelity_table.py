@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from m3e_export.record import Candidate
-from m3e_export.report.latency import Latency
 from m3e_export.report.markup import Markup, element
 from m3e_export.report.pieces import badge, megabytes, table
 from m3e_runtime.bundle import Bundle
@@ -18,23 +17,18 @@ _MEASURES = {
     "p1_cosine": "p1",
     "min_cosine": "lowest",
     "overlap_at_10": "ten nearest",
-    "spearman": "rank correlation",
+    "spearman": "rank corr.",
 }
-_WORDS = 4
 
 
-def fidelity_table(
-    candidates: Sequence[Candidate], bundle: Bundle | None, latencies: Sequence[Latency]
-) -> Markup:
+def fidelity_table(candidates: Sequence[Candidate], bundle: Bundle | None) -> Markup:
     """A row for each artifact; the sizes are those of the bundle where there is one."""
     sizes = {each.artifact: each.size for each in candidates}
     if bundle is not None:
         for artifact in bundle.manifest.artifacts:
             sizes[artifact.name] = sum(entry.size for entry in artifact.files)
-    times = {each.artifact: each for each in latencies}
-    heading = ["artifact", "gate", "precision", "target, dialect", "size", *_MEASURES.values()]
-    rows = [_row(each, sizes[each.artifact], times.get(each.artifact)) for each in candidates]
-    return table([*heading, *(["short text"] if latencies else [])], rows, words=_WORDS)
+    heading = ["artifact", "gate", "size", *_MEASURES.values()]
+    return table(heading, [_row(each, sizes[each.artifact]) for each in candidates], words=2)
 
 
 def verdict(candidate: Candidate) -> Markup:
@@ -42,13 +36,11 @@ def verdict(candidate: Candidate) -> Markup:
     return badge("bad", "below") if candidate.problems else badge("good", "passes")
 
 
-def _row(candidate: Candidate, size: int, latency: Latency | None) -> list[str]:
+def _row(candidate: Candidate, size: int) -> list[str]:
     link = element("a", candidate.artifact, href=f"#{candidate.artifact}")
-    form = ", ".join(filter(None, [candidate.target, candidate.dialect]))
-    cells = [link, verdict(candidate), candidate.precision, form, megabytes(size), *_measures(candidate)]
-    if latency is None:
-        return cells
-    return [*cells, f"{latency.timings[0].milliseconds:.2f} ms" if latency.timings else "–"]
+    dialect = f", dialect {candidate.dialect}" if candidate.dialect else ""
+    form = element("small", f"{candidate.precision} for {candidate.target}{dialect}")
+    return [element("th", link, form), verdict(candidate), megabytes(size), *_measures(candidate)]
 
 
 def _measures(candidate: Candidate) -> list[Markup]:
@@ -64,7 +56,7 @@ def _measure(fidelity: Fidelity, name: str) -> Markup:
     digits = 4 if name in ("overlap_at_10", "spearman") else 6
     failed = not value >= limit
     words = f"✗ {value:.{digits}f}" if failed else f"{value:.{digits}f}"
-    asked = element("small", f"≥ {limit:g}" if limit else "–")
+    asked = element("small", f"≥ {limit:g}") if limit else None
     return element("td", words, asked, class_="number bad" if failed else "number")
 
 

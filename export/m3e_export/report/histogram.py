@@ -102,9 +102,7 @@ def _limits(limits: Mapping[str, tuple[float, bool]], width: float, first: int) 
 
 
 def _label(decade: float) -> str:
-    if decade >= _LAST:
-        return "1"
-    return f"1−10⁻{'⁰¹²³⁴⁵⁶⁷⁸⁹'[int(decade)]}" if decade == 5 or decade == 6 else f"{1 - 10**-decade:.7g}"
+    return "1" if decade >= _LAST else f"{1 - 10**-decade:.7g}"
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:

@@ -80,13 +80,12 @@ def _timings(encoder: Encoder, tick: Callable[[], object]) -> Iterator[Timing]:
 
 
 def _long_text(tokenizer: TextTokenizer) -> str:
-    """The longest of words one after the other that has at most 128 tokens."""
+    """Words one after the other, of 128 tokens or a few less; of fewer where the model takes fewer."""
     text = _WORDS[0]
-    for place in range(1, _LONG):  # a word has a token at least
+    for place in range(1, _LONG + len(_WORDS)):  # a word has a token at least
         longer = f"{text} {_WORDS[place % len(_WORDS)]}"
-        if len(tokenizer.encode(longer)) > _LONG:
-            break
-        text = longer
+        if len(tokenizer.encode(longer)) <= _LONG:
+            text = longer
     return text
 
 

@@ -25,9 +25,11 @@ def facts(given: Mapping[str, str | None]) -> Markup:
     return element("dl", *pairs, class_="facts")
 
 
-def section(heading: str, *children: str | None, id_: str | None = None, class_: str = "card") -> Markup:
-    """A part of the page with a heading of its own."""
-    return element("section", element("h2", heading), *children, id_=id_, class_=class_)
+def section(heading: str, *children: str | None, mark: str | None = None, id_: str | None = None) -> Markup:
+    """A part of the page with a heading of its own, and a mark beside it."""
+    return element(
+        "section", element("h2", heading, " " if mark else None, mark), *children, id_=id_, class_="card"
+    )
 
 
 def table(heading: Sequence[str], body: Iterable[Sequence[str]], words: int = 1) -> Markup:
@@ -65,12 +67,16 @@ def shares(parts: Mapping[str, int]) -> Markup:
         if count
     ]
     legend = [
-        element("li", element("span", class_=f"dot s{place}"), f" {name}: {count} ({count / total:.0%})")
+        element("li", element("span", class_=f"dot s{place}"), f" {name}: {count}, {_percent(count / total)}")
         for place, (name, count) in enumerate(parts.items())
         if count
     ]
     strip = element("div", *pieces, class_="shares", aria_hidden="true")
     return element("div", strip, element("ul", *legend, class_="legend"))
+
+
+def _percent(share: float) -> str:
+    return "<1%" if share < 0.01 else f"{share:.0%}"
 
 
 def megabytes(size: int) -> str:
