@@ -49,6 +49,6 @@ def _report_failure(record: ExportRecord, file: Path, error: BelowGateError) -> 
     try:
         write_report(file, export_page(record, None, error=error))
     except OutputError as unwritten:
-        logger.warning("no report: %s", unwritten)
+        logger.warning("there is no report: %s", unwritten)
     else:
-        logger.warning("%s shows which texts differ.", file)
+        logger.warning("%s shows what differs.", file)

@@ -63,4 +63,4 @@ def _shown(character: str) -> str:
 
 
 def _escape(character: str) -> str:
-    return character.encode("ascii", "backslashreplace").decode("ascii")
+    return character.encode("unicode_escape").decode("ascii")
