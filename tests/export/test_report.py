@@ -341,7 +341,7 @@ def test_other_exporters_have_a_report(tiny_checkpoint, tiny_bundle, few_texts, 
 @pytest.mark.parametrize("lowest", [-1.0, 0.2, 0.97, 1.0])
 def test_every_text_is_in_the_histogram(lowest):
     cosines = np.append(np.linspace(lowest, 1.0, 199), 1.0000001)
-    made = cosine_histogram(cosines, {"mean": (0.99, True)}, lowest_decade([cosines]))
+    made = cosine_histogram(cosines, {"mean": (0.99, True)}, lowest_decade(cosines))
     titles = [part.split("</title>")[0] for part in made.split("<title>")[1:]]
     assert sum(int(title.split(": ")[1].split()[0]) for title in titles) == 200
 

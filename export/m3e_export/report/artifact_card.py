@@ -11,10 +11,20 @@ from m3e_export.report.fidelity_table import verdict
 from m3e_export.report.histogram import cosine_histogram
 from m3e_export.report.markup import Markup, element, visible
 from m3e_export.report.pieces import section, shares
+from m3e_runtime.manifest import Fidelity
 
-__all__ = ["artifact_card"]
+__all__ = ["artifact_card", "limits"]
 
 _LIMITS = {"min_cosine": "lowest", "p1_cosine": "p1", "mean_cosine": "mean"}
+
+
+def limits(fidelity: Fidelity) -> dict[str, tuple[float, bool]]:
+    """The thresholds that are cosines, by the names of their measures, and whether each is met."""
+    return {
+        words: (limit, getattr(fidelity, name) >= limit)
+        for name, words in _LIMITS.items()
+        if (limit := getattr(fidelity.thresholds, name))
+    }
 
 
 def artifact_card(trials: Sequence[Candidate], texts: Sequence[str], first: int) -> Markup:
@@ -48,18 +58,13 @@ def _trials(trials: Sequence[Candidate]) -> list[Markup]:
         for each in trials
     ]
     summary = element("summary", f"{len(trials)} mixtures were tried")
-    return [element("details", summary, element("ol", *lines))]
+    opened = "" if trials[-1].problems else None
+    return [element("details", summary, element("ol", *lines), open=opened)]
 
 
 def _cosines(comparison: Comparison, first: int) -> Markup:
-    fidelity = comparison.fidelity
-    limits = {
-        words: (limit, getattr(fidelity, name) >= limit)
-        for name, words in _LIMITS.items()
-        if (limit := getattr(fidelity.thresholds, name))
-    }
     heading = element("h3", "Cosines with the original ", element("small", "texts, by cosine"))
-    return element("div", heading, cosine_histogram(comparison.cosines, limits, first))
+    return element("div", heading, cosine_histogram(comparison.cosines, limits(comparison.fidelity), first))
 
 
 def _beside(candidate: Candidate) -> Markup:
@@ -91,6 +96,8 @@ def _mix(candidate: Candidate) -> str:
 def _kept(candidate: Candidate) -> Markup:
     if not candidate.kept:
         return element("p", f"All are in {candidate.precision}.", class_="kept quiet")
+    if len(candidate.kept) == sum(candidate.mix.values()):
+        return element("p", f"None is in {candidate.precision}.", class_="kept")
     names = element("code", ", ".join(candidate.kept))
     return element("p", f"In a higher precision than {candidate.precision}: ", names, class_="kept")
 

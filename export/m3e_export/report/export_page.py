@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from m3e_export.errors import BelowGateError
 from m3e_export.fidelity import Gate
-from m3e_export.record import ExportRecord
-from m3e_export.report.artifact_card import artifact_card
+from m3e_export.record import Candidate, ExportRecord
+from m3e_export.report.artifact_card import artifact_card, limits
 from m3e_export.report.fidelity_table import fidelity_table
 from m3e_export.report.histogram import lowest_decade
 from m3e_export.report.latency import RUNS, Latency, processor_name
@@ -43,8 +43,7 @@ def export_page(
     """
     found = record.by_artifact()
     last = [trials[-1] for trials in found.values()]
-    compared = [each.comparison.cosines for each in last if each.comparison is not None]
-    first = lowest_decade(compared)
+    first = lowest_decade(_all_cosines(last))
     texts = record.gate.texts if record.gate is not None else ()
     return page(
         f"{_name(record)}: export report",
@@ -56,6 +55,14 @@ def export_page(
             *(artifact_card(trials, texts, first) for trials in found.values()),
         ],
     )
+
+
+def _all_cosines(candidates: Sequence[Candidate]) -> Iterator[float]:
+    """What the histograms have to have room for: thresholds too."""
+    for candidate in candidates:
+        if candidate.comparison is not None:
+            yield from (limit for limit, _ in limits(candidate.comparison.fidelity).values())
+            yield candidate.comparison.cosines.min()
 
 
 def _header(record: ExportRecord, bundle: Bundle | None, error: BelowGateError | None) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,9 @@ _TOP, _HEIGHT, _LINE = 46, 120, 13
 Cosines = npt.NDArray[np.float64]
 
 
-def lowest_decade(cosines: Sequence[Cosines]) -> int:
-    """Where the scale of several histograms begins: at a cosine of 1 - 10⁻ⁿ for the n returned."""
-    lowest = min((float(each.min()) for each in cosines), default=1.0)
-    return min(4, math.floor(_place(lowest)))
+def lowest_decade(cosines: Iterable[float]) -> int:
+    """Where a scale for all ``cosines`` begins: at 1 - 10⁻ⁿ for the n returned."""
+    return min(4, math.floor(_place(min(cosines, default=1.0))))
 
 
 def cosine_histogram(cosines: Cosines, limits: Mapping[str, tuple[float, bool]], first: int) -> Markup:
