@@ -126,6 +126,16 @@ def test_vectors_that_are_not_finite_are_reported(arguments, out, monkeypatch, c
     assert "not finite numbers" in read(out / "report.html").text
 
 
+def test_an_interrupt_says_that_the_bundle_is_there(arguments, out, monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reporting, "measure_latencies", interrupted)
+    assert main([*arguments, "--report", str(out / "report.html")]) == 130
+    assert "the bundle is written, the report is not" in capsys.readouterr().err
+    assert os.listdir(out) == ["bundle"]
+
+
 def test_a_report_that_cannot_be_written_changes_no_exit_code(
     arguments, out, refusing_gate, monkeypatch, caplog, capsys
 ):
@@ -322,7 +332,7 @@ def test_all_trials_of_int8_are_told(tiny_checkpoint, few_texts, out, monkeypatc
     found = read(report)
     assert "5 mixtures were tried" in found.text
     assert "8 int8: mean_cosine" in found.text
-    assert "In a higher precision than int8: layer.0.qkv" in found.text
+    assert "None is in int8." in found.text
 
 
 @pytest.mark.parametrize("name", ["torch", "given"])

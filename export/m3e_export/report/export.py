@@ -40,8 +40,16 @@ def reported(request: ExportRequest, file: Path | None) -> Iterator[ExportRecord
             _report_failure(record, file, error)
         raise
     if file is not None:
-        bundle = Bundle.open(request.output)
+        _report(record, file)
+
+
+def _report(record: ExportRecord, file: Path) -> None:
+    bundle = Bundle.open(record.request.output)
+    try:
         write_report(file, export_page(record, bundle, measure_latencies(bundle)))
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note("the bundle is written, the report is not")
+        raise
 
 
 def _report_failure(record: ExportRecord, file: Path, error: BelowGateError) -> None:
