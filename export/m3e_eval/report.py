@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from m3e_corpora.outputs.atomic import whole_file
 from m3e_eval.evaluate import Evaluation, Row
 from m3e_eval.golden import Check
 from m3e_eval.published import ADA_002
 from m3e_export.folders import made_folder
+from m3e_runtime.atomic_file import whole_file
 from m3e_runtime.errors import OutputError
 from m3e_runtime.file_names import shown
 

@@ -23,8 +23,8 @@ from m3e_corpora.inputs.rows import BadRow
 from m3e_corpora.job.folder import JobFolder, PartRecord, forget_job, lock_folder, remove_job
 from m3e_corpora.job.job import Job, make_plan, provenance
 from m3e_corpora.job.request import CorpusRequest, Target
-from m3e_corpora.outputs.atomic import unwritable
 from m3e_corpora.outputs.sinks import make_sink
+from m3e_runtime.atomic_file import unwritable
 from m3e_runtime.errors import OptionError, ResumeError
 from m3e_runtime.file_names import shown
 from m3e_runtime.standard_output import discard

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_corpora.job.job import Job
-from m3e_corpora.outputs.atomic import whole_file
+from m3e_runtime.atomic_file import whole_file
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.outputs import normalize
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from m3e_corpora.arrow import import_arrow
 from m3e_corpora.job.job import Job
-from m3e_corpora.outputs.atomic import unwritable, whole_file
 from m3e_corpora.outputs.sinks.npy import write_npy_header
 from m3e_corpora.outputs.sinks.parquet import open_parquet
+from m3e_runtime.atomic_file import unwritable, whole_file
 
 __all__ = ["merge"]
 

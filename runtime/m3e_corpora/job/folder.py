@@ -16,7 +16,7 @@ from m3e_corpora.inputs.rows import BadRow
 from m3e_corpora.job.job import Job, Plan
 from m3e_corpora.job.lock import locked
 from m3e_corpora.job.stored import from_json, to_json
-from m3e_corpora.outputs.atomic import TEMPORARY, unwritable, whole_file
+from m3e_runtime.atomic_file import TEMPORARY, unwritable, whole_file
 from m3e_runtime.errors import ResumeError
 from m3e_runtime.file_names import shown
 
@@ -114,7 +114,7 @@ class JobFolder:
         return self.path / f"part-{number:0{width}}.{self.job.output}"
 
     def new_part(self, number: int) -> AbstractContextManager[BinaryIO]:
-        """A file to write a part to; see :func:`m3e_corpora.outputs.atomic.whole_file`."""
+        """A file to write a part to; see :func:`m3e_runtime.atomic_file.whole_file`."""
         return whole_file(self.part(number))
 
     def record(self, number: int, counts: Counts, bad: list[BadRow]) -> PartRecord:
