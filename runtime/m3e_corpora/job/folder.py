@@ -11,10 +11,11 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from m3e_corpora.encoding.windows import Counts
 from m3e_corpora.inputs.rows import BadRow
-from m3e_corpora.job.job import Job, Plan
+from m3e_corpora.job.counts import Counts
+from m3e_corpora.job.job import Job
 from m3e_corpora.job.lock import locked
+from m3e_corpora.job.partition import Plan
 from m3e_corpora.job.stored import from_json, to_json
 from m3e_runtime.atomic_file import TEMPORARY, unwritable, whole_file
 from m3e_runtime.errors import ResumeError
