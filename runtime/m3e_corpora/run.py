@@ -26,8 +26,7 @@ from m3e_corpora.job.output_path import Target
 from m3e_corpora.job.partition import make_plan
 from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.outputs.sinks import make_sink
-from m3e_runtime.atomic_file import unwritable
-from m3e_runtime.errors import OptionError, ResumeError
+from m3e_runtime.errors import OptionError, OutputError, ResumeError
 from m3e_runtime.file_names import shown
 from m3e_runtime.standard_output import discard
 
@@ -225,7 +224,7 @@ def _standard_output() -> Iterator[BinaryIO]:
         discard()
         if isinstance(error, BrokenPipeError):
             raise
-        raise unwritable("standard output", error) from error
+        raise OutputError.of("standard output", error) from error
 
 
 class _BadRowLog:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever the process or the machine stops."""
+"""The one writer of files that are complete or absent, even if the process or the machine stops."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from m3e_runtime.errors import M3EError, OutputError
+from m3e_runtime.errors import OutputError
 
-__all__ = ["TEMPORARY", "unwritable", "whole_file"]
+__all__ = ["TEMPORARY_PREFIX", "atomic_file"]
 
-TEMPORARY = ".m3e-"
-"""How the names of files begin that are not whole yet."""
+TEMPORARY_PREFIX = ".m3e-"
+"""Start of the names of files that are still being written."""
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[BinaryIO]:
-    """A file to write; it takes the place of ``target`` when the block ends without error.
+def atomic_file(target: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces ``target`` when the block ends without an error.
+
+    Another process reads either the old file or the new one. The content is on the disk before the name
+    changes. After an error ``target`` is unchanged and the temporary file is removed.
 
     Raises:
-        OutputError: it cannot be written, for example because the disk is full.
+        OutputError: the file cannot be written, for example because the disk is full.
     """
-    # Made by open, not by tempfile, for the usual permissions; beside the target, for an atomic replace.
-    temporary = target.with_name(f"{TEMPORARY}{secrets.token_hex(8)}.tmp")
+    # The temporary file lies beside the target because only a rename within a file system is atomic.
+    # Path.open gives it the usual permissions; tempfile would make it private.
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as stream:
             yield stream
@@ -35,18 +39,14 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
         _sync_folder(target.parent)
     except OSError as error:
-        raise unwritable(target, error) from error
+        raise OutputError.of(target, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
-
-
-def unwritable(name: Path | str, error: OSError) -> M3EError:
-    """What to say when an output cannot be written."""
-    return OutputError.of(name, error)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new name in ``folder`` outlast a power failure, where the system can."""
+    """Make a new name in ``folder`` survive a power failure, where the system supports that."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

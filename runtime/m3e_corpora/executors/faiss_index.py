@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from m3e_corpora.faiss_package import import_faiss
 from m3e_corpora.job.job import Job
-from m3e_runtime.atomic_file import whole_file
+from m3e_runtime.atomic_file import atomic_file
 from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import normalize
 
@@ -68,7 +68,7 @@ def write_index(parts: Sequence[Path], job: Job, factory: str, target: Path) -> 
         _train(index, np.concatenate(list(_sample(parts, scale))), factory)
     for part in parts:
         index.add(_load(part, scale))
-    with whole_file(target) as stream:
+    with atomic_file(target) as stream:
         writer = faiss.PyCallbackIOWriter(stream.write)
         (faiss.write_index_binary if bits else faiss.write_index)(index, writer)
         del writer  # flushes
