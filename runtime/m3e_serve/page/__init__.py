@@ -1,4 +1,4 @@
-"""The page at ``/`` and its files: HTML, CSS and JavaScript that fetch this service's answers and nothing else."""
+"""The page at ``/`` and its files. They fetch this service's answers and nothing else."""
 
 from __future__ import annotations
 

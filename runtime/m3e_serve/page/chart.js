@@ -107,7 +107,7 @@ export class Chart {
     this.#title.textContent = text(title);
     this.#legend.replaceChildren(...values.map(([name, value]) =>
       element("span", { class: `series ${name}` },
-        element("b", {}, value), element("span", { class: "quiet" }, text(name)))));
+        element("span", { class: "quiet" }, text(name)), element("b", {}, value))));
     this.#note.textContent = sample ? note(sample) : "";
     const spoken = values.map(([name, value]) => `${text(name)} ${value}`).join(", ");
     this.#plot.setAttribute("aria-label", text("chartLabel", { title: text(title), values: spoken }));

@@ -1,8 +1,8 @@
 // The matrix' colours: one ramp for light pages and one for dark ones, with text that can be read on each colour.
 
 const RAMPS = {
-  light: [[241, 245, 253], [147, 184, 247], [37, 99, 235], [23, 52, 140]],
-  dark: [[24, 32, 48], [30, 64, 130], [59, 130, 246], [190, 219, 255]],
+  light: [[241, 245, 253], [191, 215, 252], [112, 160, 245], [29, 78, 216], [20, 45, 120]],
+  dark: [[24, 32, 48], [27, 52, 102], [37, 84, 180], [96, 150, 245], [196, 222, 255]],
 };
 
 /** CSS properties for a share between 0 and 1: background and text for both kinds of pages. */

@@ -22,11 +22,11 @@ export function startLoad() {
   const charts = [
     new Chart(at("latency"), {
       ...{ title: "latency", series: ["p50", "p95", "p99"], format: duration, least: 0.01 },
-      note: () => text("latencyNote"),
+      note: ({ requests }) => text("latencyNote", { requests: rate(requests) }),
     }),
     new Chart(at("throughput"), {
       ...{ title: "throughput", series: ["tokens"], format: amount, least: 100 },
-      note: ({ texts, requests }) => text("throughputNote", { texts: rate(texts), requests: rate(requests) }),
+      note: ({ texts }) => text("throughputNote", { texts: rate(texts) }),
     }),
     new Chart(at("queue"), {
       ...{ title: "queue", series: ["waiting"], format: amount, least: 100 },

@@ -1,6 +1,5 @@
 // Starts the parts of the page.
 
-import { ROOT } from "./api.js";
 import { startCompare } from "./compare.js";
 import { startConnect } from "./connect.js";
 import { at } from "./elements.js";
@@ -10,7 +9,7 @@ import { loadModels, startModels } from "./models.js";
 
 for (const each of document.querySelectorAll("#languages button")) each.addEventListener("click", () => choose(each.value));
 onLanguage(translate);
-startConnect(ROOT);
+startConnect();
 startCompare(loadModels);
 startModels();
 at("page").hidden = false;

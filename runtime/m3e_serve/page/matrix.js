@@ -56,7 +56,7 @@ function body(texts, cells) {
 }
 
 function pair(texts, row, column, cosine) {
-  return [element("b", {}, shown(cosine)), " ", element("q", {}, texts[row]), " · ", element("q", {}, texts[column])];
+  return [element("b", {}, shown(cosine)), ` “${texts[row]}” · “${texts[column]}”`];
 }
 
 /** Only one cell is in the tab order; the arrow keys move it. */

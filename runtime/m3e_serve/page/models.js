@@ -1,6 +1,7 @@
 // A card for each model, from what /info tells, and the names to choose from.
 
 import { ask, reason } from "./api.js";
+import { showExample } from "./connect.js";
 import { at, element } from "./elements.js";
 import { number, onLanguage, text } from "./language.js";
 
@@ -37,6 +38,7 @@ function show() {
   at("model").replaceChildren(...models.map(({ name }) => element("option", { value: name }, name)));
   if (models.some(({ name }) => name === chosen)) at("model").value = chosen;
   at("model").hidden = models.length === 0;
+  showExample(models[0]?.name, !at("key-row").hidden);
 }
 
 function card(model) {
