@@ -13,6 +13,12 @@ from typing import Any
 
 import pytest
 
+# As root, and without a request of its own.
+_CHROMIUM = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
 
 @dataclass
 class Running:
@@ -99,7 +105,7 @@ def browser():
         pytest.skip("no Chromium is installed")
     with playwright.sync_playwright() as running:
         try:
-            browser = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+            browser = running.chromium.launch(executable_path=executable, args=_CHROMIUM)
         except playwright.Error as error:
             pytest.skip(f"Chromium does not start: {error}")
         yield browser

@@ -68,10 +68,7 @@ def test_the_policy_allows_this_service_and_the_pages_one_inline_script(http):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_file_names_a_path_from_the_root_or_another_host(name):
     text = source(name).replace("http://www.w3.org/2000/svg", "")
-    assert "//" not in re.sub(r"^\s*//.*|\s// .*|/\*\*", "", text, flags=re.MULTILINE).replace(
-        "http://", "HOST"
-    )
-    assert not re.search(r"HOST|https?:|url\(", text)
+    assert not re.search(r"https?:|url\(|[\"'`]//", text)
     assert not re.search(r"""(fetch|ask|look|import|from|URL)\s*\(?["'`]/|(href|src)="/""", text)
 
 

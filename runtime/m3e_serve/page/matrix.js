@@ -43,7 +43,8 @@ function cell(cosine, share) {
 function head(texts) {
   const names = texts.map((each, index) =>
     element("th", { scope: "col", role: "columnheader", title: each, "aria-label": `${index + 1}: ${each}` }, String(index + 1)));
-  return element("thead", {}, element("tr", { role: "row" }, element("td", {}), ...names));
+  const corner = element("th", { scope: "col", role: "columnheader" }, element("span", { class: "unseen" }, text("text")));
+  return element("thead", {}, element("tr", { role: "row" }, corner, ...names));
 }
 
 function body(texts, cells) {

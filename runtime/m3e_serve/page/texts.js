@@ -51,6 +51,7 @@ export const TEXTS = {
   failed: ["The request failed: {reason}", "请求失败：{reason}"],
   matrixLabel: ["Cosine similarity of {count} texts", "{count} 条文本的余弦相似度"],
   matrixHelp: ["Select a cell, or move with the arrow keys, to see both texts.", "选中单元格或用方向键移动，可查看对应的两条文本。"],
+  text: ["Text", "文本"],
   cost: ["{tokens} tokens · {time} round trip", "{tokens} 个 token · 往返耗时 {time}"],
 
   models: ["Models", "模型"],
