@@ -18,7 +18,7 @@ export const TEXTS = {
   throughput: ["Throughput", "吞吐量"],
   throughputNote: ["{texts} texts/s", "{texts} 条文本/秒"],
   queue: ["Queue", "队列"],
-  queueNote: ["{inFlight} requests in flight · {refused} refused since start", "处理中请求 {inFlight} 个 · 启动以来拒绝 {refused} 个"],
+  queueNote: ["In flight: {inFlight} · refused since start: {refused}", "处理中请求：{inFlight} · 启动以来拒绝：{refused}"],
   p50: ["p50", "p50"],
   p95: ["p95", "p95"],
   p99: ["p99", "p99"],
