@@ -39,7 +39,8 @@ files (.jsonl, .csv, .tsv; UTF-8), recognized by their columns:
 .tsv; text, label, split), and T2Ranking's collection.tsv, queries.dev.tsv, qrels.dev.tsv.
 
 exit codes: 0 ok, 1 the scores cannot be written, 2 usage, 3 a golden check failed, 4 unreadable file,
-            bundle or checkpoint, or no data to be had, 5 a package or an engine is missing, 130 interrupted
+            bundle or checkpoint, or no data to be had, 5 a package or an engine is missing, 130 interrupted,
+            143 terminated
 """
 
 

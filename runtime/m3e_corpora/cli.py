@@ -21,6 +21,7 @@ from m3e_corpora.executors.local import Engine, LocalEngine
 from m3e_corpora.inputs.columns import DEFAULT_FIELD
 from m3e_corpora.inputs.find import FORMATS
 from m3e_corpora.job.request import PARTITION_BYTES, STANDARD_OUTPUT
+from m3e_runtime import git_lfs
 from m3e_runtime.command_line import run
 from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS
@@ -42,7 +43,8 @@ writes as it goes. Partitions that a stopped run has finished are kept; the same
 on with the others.
 
 exit codes: 0 ok, 1 the output cannot be written, 2 usage, 4 unreadable input or damaged bundle,
-            5 engine or pyarrow missing, 130 interrupted
+            5 engine or pyarrow missing, 130 interrupted,
+            143 terminated
 """
 
 
@@ -248,6 +250,8 @@ def _engine(options: argparse.Namespace) -> Callable[[CorpusRequest], Engine]:
 def _load_ranges(file: str | None) -> npt.NDArray[np.float32] | None:
     if file is None:
         return None
+    if git_lfs.is_pointer(Path(file)):
+        raise OptionError(f"--ranges {file}: {git_lfs.HINT}.")
     try:
         with Path(file).open("rb") as stream:
             ranges: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)

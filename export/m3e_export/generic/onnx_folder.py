@@ -161,7 +161,8 @@ def _gate(files: ForeignFiles, checkpoint: BaseCheckpoint, run: GraphRun, gate: 
             return ask(_original(files, checkpoint), files.layout, gate)
         except UnsupportedModelError as error:
             logger.warning("The graph is judged against itself: %s", error)
-    return Gate(gate_texts(gate), ITSELF, run.alone, enforced=gate != "off")
+    reference = run.alone[:, : files.layout.truncate_dim]
+    return Gate(gate_texts(gate), ITSELF, reference, enforced=gate != "off")
 
 
 def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:

@@ -111,9 +111,9 @@ class _Running:
 
 def _run(encoder: Encoder, task: Task, batch_size: int | None, running: _Running) -> Vectors:
     running.threads.add(threading.get_ident())
-    vectors = np.empty((len(task.indices), encoder.dimension), dtype=np.float32)
-    for indices, found in encoder.run(task.token_ids, batch_size, task.prompt_lengths):
-        vectors[indices] = found
+    vectors = np.empty((len(task.indices), encoder.full_dimension), dtype=np.float32)
+    for batch, found in encoder.run(task.token_ids, batch_size, task.prompt_lengths):
+        vectors[batch.indices] = found
         if running.stopped:
             break  # nobody asks for them
     return vectors
@@ -122,7 +122,7 @@ def _run(encoder: Encoder, task: Task, batch_size: int | None, running: _Running
 def _collect(
     encoder: Encoder, window: Window, running: list[tuple[Task, Future[Vectors]]]
 ) -> tuple[Window, Vectors]:
-    vectors = np.zeros((window.distinct, encoder.dimension), dtype=np.float32)
+    vectors = np.zeros((window.distinct, encoder.full_dimension), dtype=np.float32)
     for task, future in running:
         vectors[task.indices] = future.result()
     return window, vectors

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from m3e_corpora.inputs.rows import BadRow, Rows
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import InvalidTextError
-from m3e_runtime.planning import plan, plan_packed
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["Counts", "OnError", "OverLong", "Task", "Window", "windows_of"]
@@ -191,16 +190,11 @@ class _OpenWindow:
     def _plan(self, wanted: npt.NDArray[np.int64]) -> tuple[list[Task], int]:
         """Tasks for the distinct texts that rows have, longest first, and how many tokens they compute."""
         lengths = np.array([len(self.token_ids[index]) for index in wanted], dtype=np.int64)
-        budget = self.encoder.token_budget
-        if self.encoder.pads:
-            batches = list(plan(lengths, budget))
-            groups = [batch.indices for batch in batches]
-            computed = sum(len(batch.indices) * batch.length for batch in batches)
-        else:
-            groups = list(plan_packed(lengths, min(budget, PACKED_TASK_TOKENS)))
-            computed = int(lengths.sum())
-        indices = [wanted[group] for group in groups]
-        return [self._task(each) for each in indices], computed
+        batches = list(
+            self.encoder.plan(lengths, token_budget=None if self.encoder.pads else PACKED_TASK_TOKENS)
+        )
+        tasks = [self._task(wanted[batch.indices]) for batch in batches]
+        return tasks, sum(batch.tokens for batch in batches)
 
     def _task(self, indices: npt.NDArray[np.int64]) -> Task:
         return Task(

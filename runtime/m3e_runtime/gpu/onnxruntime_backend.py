@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.errors import BundleError, EngineMissingError, EngineRunError, M3EError
+from m3e_runtime.errors import BundleError, ClosedError, EngineMissingError, EngineRunError, M3EError
 from m3e_runtime.gpu.batch_shapes import BatchSize, Layout, PackedLayout
 from m3e_runtime.gpu.driver import Gpu
 from m3e_runtime.gpu.providers import PROVIDERS, check_provider, load_onnxruntime, provider_options
@@ -118,7 +118,7 @@ class OnnxRuntimeGpu:
         try:
             running = self._thread.submit(self._run, token_ids, size)
         except RuntimeError as error:  # its thread has ended
-            raise EngineRunError("the encoder was closed; load it again.") from error
+            raise ClosedError("the encoder was closed; load it again.") from error
         return running.result()
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.errors import BundleError, EngineRunError
+from m3e_runtime.errors import BundleError, ClosedError, EngineRunError
 from m3e_runtime.gpu.batch_shapes import BatchSize, Layout, PackedLayout
 from m3e_runtime.gpu.cuda import CudaContext, DeviceMemory, PinnedArray, Stream
 from m3e_runtime.gpu.driver import Gpu
@@ -112,7 +112,8 @@ class TensorRtGpu:
         Who holds a pending run must not wait for another: two who do could wait for each other.
 
         Raises:
-            EngineRunError: as :meth:`run`; also after :meth:`close`, and in a forked process.
+            EngineRunError: as :meth:`run`; also in a forked process.
+            ClosedError: it was closed.
         """
         self._ensure_open()
         with self._cuda.active():
@@ -130,7 +131,7 @@ class TensorRtGpu:
 
     def _ensure_open(self) -> None:
         if self._closed:
-            raise EngineRunError("the encoder was closed; load it again.")
+            raise ClosedError("the encoder was closed; load it again.")
 
     def close(self) -> None:
         """Give the GPU's memory back, when the runs under way have ended; nothing can run any more."""
