@@ -72,7 +72,7 @@ def test_an_unknown_hub_is_refused(tmp_path):
 
 
 def test_quickstart_exports_from_the_hub_that_was_chosen(monkeypatch, capsys):
-    def refuse(request):
+    def refuse(request, *_):
         raise CheckpointError(f"{request.checkpoint} on {request.hub}")
 
     monkeypatch.setattr(exporter, "export", refuse)
