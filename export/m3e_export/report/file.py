@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from m3e_corpora.outputs.atomic import whole_file
 from m3e_export.errors import OptionError, OutputError
 from m3e_export.folders import check_writable, made_folder
-from m3e_runtime.corpora.whole import whole_file
 
 __all__ = ["check_report", "write_report"]
 
