@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from m3e_export.errors import ExportDependencyError
+from m3e_export.errors import DependencyMissingError
 
 __all__ = ["extra_packages"]
 
@@ -18,7 +18,7 @@ def extra_packages() -> Iterator[None]:
     """Imports that need the extra ``export``.
 
     Raises:
-        ExportDependencyError: one of its packages is not installed.
+        DependencyMissingError: one of its packages is not installed.
     """
     try:
         yield
@@ -26,6 +26,6 @@ def extra_packages() -> Iterator[None]:
         package = (error.name or "").partition(".")[0]
         if package not in _PACKAGES:
             raise
-        raise ExportDependencyError(
+        raise DependencyMissingError(
             f"{package} is not installed, which exporting needs: `pip install 'm3e-runtime[export]'`."
         ) from error

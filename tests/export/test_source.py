@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from m3e_export import CheckpointError, ExportDependencyError
+from m3e_export import CheckpointError, DependencyMissingError
 from m3e_export.checkpoint.source import fetch
 
 
@@ -83,5 +83,5 @@ def test_what_is_neither_folder_nor_id_is_refused_before_the_hub_is_asked(name, 
 
 def test_an_id_without_huggingface_hub_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ExportDependencyError, match=r"m3e-runtime\[export\]"):
+    with pytest.raises(DependencyMissingError, match=r"m3e-runtime\[export\]"):
         fetch("moka-ai/m3e-base")

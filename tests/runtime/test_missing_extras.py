@@ -102,7 +102,7 @@ def test_a_package_that_is_no_extras_stays_an_error_of_the_program(tiny_checkpoi
 
 def test_the_interface_of_python_names_the_extra_too():
     said = python(
-        "import m3e_export\ntry: m3e_export.export\nexcept m3e_export.ExportDependencyError as e: print(e)"
+        "import m3e_export\ntry: m3e_export.export\nexcept m3e_export.DependencyMissingError as e: print(e)"
     )
     assert "m3e-runtime[export]" in said.stdout
 

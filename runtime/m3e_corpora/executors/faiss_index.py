@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from m3e_corpora.job.job import Job
 from m3e_corpora.outputs.atomic import whole_file
-from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.errors import DependencyMissingError, OptionError
 from m3e_runtime.outputs import normalize
 
 __all__ = ["DEFAULT_INDEX", "check_index", "import_faiss", "write_index"]
@@ -30,12 +30,12 @@ def import_faiss() -> Any:
     """The package.
 
     Raises:
-        EngineMissingError: it is not installed.
+        DependencyMissingError: it is not installed.
     """
     try:
         return importlib.import_module("faiss")
     except ImportError as error:
-        raise EngineMissingError(
+        raise DependencyMissingError(
             "an output of .faiss needs FAISS: `pip install 'm3e-runtime[faiss]'`; .npy does not."
         ) from error
 
@@ -49,7 +49,7 @@ def check_index(job: Job, factory: str) -> None:
             ``faiss.index_binary_factory`` takes, without its leading B.
 
     Raises:
-        EngineMissingError: FAISS is not installed.
+        DependencyMissingError: FAISS is not installed.
         OptionError: another precision, or a description that FAISS does not understand.
     """
     if job.vectors.precision not in _PRECISIONS:

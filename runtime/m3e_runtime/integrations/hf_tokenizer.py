@@ -7,7 +7,7 @@ from typing import Any
 
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.errors import DependencyMissingError
 
 __all__ = ["hf_tokenizer"]
 
@@ -19,12 +19,12 @@ def hf_tokenizer(encoder: Encoder) -> Any:
     """A ``PreTrainedTokenizerFast`` with its own copy of the encoder's tokenizer.
 
     Raises:
-        EngineMissingError: transformers is not installed.
+        DependencyMissingError: transformers is not installed.
     """
     try:
         from transformers import PreTrainedTokenizerFast
     except ImportError as error:
-        raise EngineMissingError(
+        raise DependencyMissingError(
             "the tokenizer needs `pip install transformers`; without it, "
             "Encoder.load(...).tokenizer.encode(text) gives token ids."
         ) from error

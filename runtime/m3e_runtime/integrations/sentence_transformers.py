@@ -278,7 +278,7 @@ class SentenceTransformer:
         """The tokenizer as transformers' ``PreTrainedTokenizerFast``, a copy. Needs transformers, not torch.
 
         Raises:
-            EngineMissingError: transformers is not installed.
+            DependencyMissingError: transformers is not installed.
         """
         length = self.max_seq_length
         if self._tokenizers.keys() != {length}:
@@ -289,7 +289,7 @@ class SentenceTransformer:
         """Token ids and attention mask of texts, as tensors of torch, padded to the longest of them.
 
         Raises:
-            EngineMissingError: transformers is not installed.
+            DependencyMissingError: transformers is not installed.
         """
         texts = [(prompt or "") + text for text in _strings(inputs)]
         return self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
