@@ -138,6 +138,40 @@ def test_without_any_engine_the_first_load_says_how_to_get_each(tiny_bundle):
     assert "pip install 'm3e-runtime[cpu]'" in said
 
 
+@pytest.mark.parametrize(
+    ("module", "package", "extra"),
+    [
+        ("langchain", "langchain_core", "langchain"),
+        ("llama_index", "llama_index", "llama-index"),
+        ("chroma", "chromadb", "chroma"),
+        ("haystack", "haystack", "haystack"),
+    ],
+)
+def test_an_adapter_names_its_extra(module, package, extra):
+    said = python(
+        "from m3e_runtime import DependencyMissingError\n"
+        f"try: import m3e_runtime.integrations.{module}\n"
+        "except DependencyMissingError as error: print(error)",
+        absent={package},
+    )
+    assert said.stderr == ""
+    assert said.stdout.endswith(f"is not installed: `pip install 'm3e-runtime[{extra}]'`.\n")
+
+
+def test_what_the_drop_in_needs_for_tensors_and_its_tokenizer_is_named(tiny_bundle):
+    said = python(
+        "from m3e_runtime import DependencyMissingError\n"
+        "from m3e_runtime.integrations.sentence_transformers import SentenceTransformer\n"
+        "model = SentenceTransformer(sys.argv[1])\n"
+        "for work in (lambda: model.encode('a', convert_to_tensor=True), lambda: model.tokenizer):\n"
+        "    try: work()\n"
+        "    except DependencyMissingError as error: print(error)",
+        tiny_bundle,
+    )
+    assert said.stderr == ""
+    assert said.stdout.count("`pip install 'm3e-runtime[torch]'`") == 2
+
+
 def test_importing_the_runtime_is_quiet_and_needs_only_its_dependencies():
     imported = python(
         "import m3e_runtime, m3e_export; print(*{name.partition('.')[0] for name in sys.modules})"

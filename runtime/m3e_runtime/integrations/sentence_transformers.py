@@ -25,6 +25,7 @@ from m3e_runtime.backends.device import device_name, parse_device
 from m3e_runtime.containers import as_iterator
 from m3e_runtime.encoder import Encoder, named_prompt
 from m3e_runtime.errors import BundleError, InvalidTextError, OptionError
+from m3e_runtime.extras import extra_packages
 from m3e_runtime.integrations.embedder import document_prompt_name, query_prompt_name
 from m3e_runtime.integrations.hf_tokenizer import hf_tokenizer
 from m3e_runtime.manifest import MANIFEST_NAME
@@ -442,7 +443,8 @@ def _only_one(inputs: Any, sentences: Any) -> Any:
 def _converted(vectors: npt.NDArray[Any], to_numpy: bool, to_tensor: bool) -> Any:
     if to_numpy and not to_tensor:
         return vectors
-    import torch
+    with extra_packages("giving tensors", "torch", "torch"):
+        import torch
 
     tensor = torch.from_numpy(vectors)
     return tensor if to_tensor or vectors.ndim == 1 else list(tensor)
@@ -466,7 +468,8 @@ def _array(vectors: Any) -> Vectors:
 def _like(scores: Vectors, *given: Any) -> Any:
     if not any(map(_is_tensor, given)):
         return scores
-    import torch
+    with extra_packages("giving tensors", "torch", "torch"):
+        import torch
 
     return torch.from_numpy(scores)
 
