@@ -35,7 +35,8 @@ def fetch(checkpoint: str, revision: str | None = None) -> Path:
 
 def source_name(checkpoint: str, folder: Path) -> str:
     """What a manifest calls ``checkpoint``, found in ``folder``: its id, or the folder's name alone."""
-    return shown(checkpoint if checkpoint != str(folder) else folder.resolve().name)
+    is_folder = Path(checkpoint).expanduser() == folder  # however it is written: ./name, name/
+    return shown(folder.resolve().name if is_folder else checkpoint)
 
 
 def _download(hub_id: str, revision: str | None) -> Path:
