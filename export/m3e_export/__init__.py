@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from m3e_export.errors import (
     BelowGateError,
     CheckpointError,
-    ExportDependencyError,
+    DependencyMissingError,
     UnsupportedModelError,
     UntrustedCheckpointError,
 )
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BelowGateError",
     "CheckpointError",
-    "ExportDependencyError",
+    "DependencyMissingError",
     "ExportRequest",
     "UnsupportedModelError",
     "UntrustedCheckpointError",

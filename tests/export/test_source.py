@@ -5,8 +5,8 @@ import types
 
 import pytest
 
-from m3e_export import CheckpointError, ExportDependencyError
-from m3e_export.checkpoint.source import fetch
+from m3e_export import CheckpointError, DependencyMissingError
+from m3e_export.checkpoint.source import fetch, source_name
 
 
 class Hub:
@@ -83,5 +83,21 @@ def test_what_is_neither_folder_nor_id_is_refused_before_the_hub_is_asked(name, 
 
 def test_an_id_without_huggingface_hub_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ExportDependencyError, match=r"m3e-runtime\[export\]"):
+    with pytest.raises(DependencyMissingError, match=r"m3e-runtime\[export\]"):
         fetch("moka-ai/m3e-base")
+
+
+@pytest.mark.parametrize(
+    "written", ["model", "model/", "./model", "../here/model//", "{folder}/model/", "~/model"]
+)
+def test_a_folder_is_called_by_its_name_however_it_is_written(written, tmp_path, monkeypatch):
+    folder = tmp_path / "here"
+    (folder / "model").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder))
+    written = written.format(folder=folder)
+    assert source_name(written, fetch(written)) == "model"
+
+
+def test_what_is_fetched_is_called_by_its_id(tmp_path):
+    assert source_name("moka-ai/m3e-base", tmp_path / "snapshot") == "moka-ai/m3e-base"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from m3e_export.errors import CheckpointError, ExportDependencyError
+from m3e_export.errors import CheckpointError, DependencyMissingError
 from m3e_runtime.file_names import shown
 
 __all__ = ["fetch", "source_name"]
@@ -21,7 +21,7 @@ def fetch(checkpoint: str, revision: str | None = None) -> Path:
 
     Raises:
         CheckpointError: neither a folder nor a hub id that can be fetched.
-        ExportDependencyError: huggingface-hub is needed and not installed.
+        DependencyMissingError: huggingface-hub is needed and not installed.
     """
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
@@ -35,14 +35,15 @@ def fetch(checkpoint: str, revision: str | None = None) -> Path:
 
 def source_name(checkpoint: str, folder: Path) -> str:
     """What a manifest calls ``checkpoint``, found in ``folder``: its id, or the folder's name alone."""
-    return shown(checkpoint if checkpoint != str(folder) else folder.resolve().name)
+    is_folder = Path(checkpoint).expanduser() == folder  # however it is written: ./name, name/
+    return shown(folder.resolve().name if is_folder else checkpoint)
 
 
 def _download(hub_id: str, revision: str | None) -> Path:
     try:
         from huggingface_hub import HfApi, snapshot_download
     except ImportError as error:
-        raise ExportDependencyError(
+        raise DependencyMissingError(
             f"{hub_id}: fetching from the hub needs `pip install 'm3e-runtime[export]'`."
         ) from error
     try:
