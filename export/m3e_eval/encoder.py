@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from m3e_eval.errors import EvaluationDependencyError
+from m3e_eval.errors import DependencyMissingError
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.source import fetch
@@ -153,13 +153,13 @@ def load_reference(
 
     Raises:
         CheckpointError: it cannot be loaded, or its vectors are of another length than the bundle's.
-        EvaluationDependencyError: PyTorch or sentence-transformers is not installed.
+        DependencyMissingError: PyTorch or sentence-transformers is not installed.
     """
     try:
         import sentence_transformers  # noqa: F401
         import torch
     except ImportError as error:
-        raise EvaluationDependencyError(
+        raise DependencyMissingError(
             f"--reference needs `pip install 'm3e-runtime[eval]'` ({error})."
         ) from error
     if threads is not None:

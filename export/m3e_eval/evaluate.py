@@ -17,7 +17,7 @@ import numpy as np
 
 from m3e_eval import golden, published
 from m3e_eval.encoder import ArtifactEncoder, TextEncoder, load_reference
-from m3e_eval.errors import DataError, EvaluationDependencyError
+from m3e_eval.errors import DataError, DependencyMissingError
 from m3e_eval.golden import Check
 from m3e_eval.published import Published
 from m3e_export.hubs import DEFAULT_HUB, HubName
@@ -117,7 +117,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
         OptionError: an artifact, suite or task that there is not.
         DataError: no data set at all can be had.
         CheckpointError: the reference cannot be loaded, or is not the bundle's checkpoint.
-        EvaluationDependencyError: mteb or PyTorch is not installed.
+        DependencyMissingError: mteb or PyTorch is not installed.
         BundleError: the bundle is missing or damaged.
         EngineMissingError: an artifact cannot run here.
     """
@@ -300,7 +300,7 @@ def _import_mteb() -> Any:
         import datasets
         import mteb
     except ImportError as error:
-        raise EvaluationDependencyError(
+        raise DependencyMissingError(
             f"evaluating needs `pip install 'm3e-runtime[eval]'` ({error})."
         ) from error
     logging.getLogger("mteb").setLevel(logging.ERROR)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from m3e_runtime.errors import M3EError, OptionError, OutputError
+from m3e_runtime.errors import DependencyMissingError, M3EError, OptionError, OutputError
 
 __all__ = [
     "BelowGateError",
     "CheckpointAccessError",
     "CheckpointError",
     "CheckpointNotFoundError",
-    "ExportDependencyError",
+    "DependencyMissingError",
     "HubUnreachableError",
     "M3EError",
     "OptionError",
@@ -49,9 +49,3 @@ class BelowGateError(M3EError):
     """An artifact does not follow the original model closely enough; nothing was written."""
 
     exit_code = 3
-
-
-class ExportDependencyError(M3EError):
-    """A package that this export needs is not installed; the message says how to install it."""
-
-    exit_code = 5

@@ -63,7 +63,7 @@ def export(request: ExportRequest, record: ExportRecord | None = None) -> Bundle
     Raises:
         CheckpointError: the checkpoint cannot be read, is not supported or not trusted.
         BelowGateError: an artifact is not faithful enough. Nothing is left behind.
-        ExportDependencyError: a package is missing.
+        DependencyMissingError: a package is missing.
         OptionError: an option's value cannot be used.
     """
     _check_names((request.exporter,), EXPORTERS, "--exporter")

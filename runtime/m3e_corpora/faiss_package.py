@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.errors import DependencyMissingError
 
 __all__ = ["DEFAULT_INDEX", "import_faiss"]
 
@@ -16,11 +16,11 @@ def import_faiss() -> Any:
     """The package.
 
     Raises:
-        EngineMissingError: it is not installed.
+        DependencyMissingError: it is not installed.
     """
     try:
         return importlib.import_module("faiss")
     except ImportError as error:
-        raise EngineMissingError(
+        raise DependencyMissingError(
             "an output of .faiss needs FAISS: `pip install 'm3e-runtime[faiss]'`; .npy does not."
         ) from error

@@ -77,7 +77,7 @@ def encode_corpus(request: CorpusRequest, engine: Callable[[CorpusRequest], Engi
         ResumeError: what was begun is another job, or another process is at it.
         InvalidTextError: a row that cannot be encoded, unless they are skipped.
         UnreadableInputError: an input is missing, broken, or has no such column.
-        EngineMissingError: pyarrow is not installed where it is needed.
+        DependencyMissingError: pyarrow is not installed where it is needed.
         M3EError: the output cannot be written; the bundle cannot be loaded.
     """
     target = request.check()

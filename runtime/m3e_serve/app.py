@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from m3e_serve import metrics, ollama, openai, page, tei
+from m3e_serve.cors import EXPOSED_HEADERS
 from m3e_serve.endpoint import Answer, Call, Endpoint, Handler, Unrouted, json_answer
 from m3e_serve.errors import ApiError, ErrorStyle, openai_style, tei_style
 from m3e_serve.metrics import Metrics
@@ -65,7 +66,7 @@ def _cors(settings: ServeSettings) -> list[Middleware]:
             allow_methods=("GET", "POST"),
             allow_headers=("*",),
             allow_private_network=True,
-            expose_headers=("retry-after", "x-request-id", "x-should-retry"),
+            expose_headers=EXPOSED_HEADERS,
         )
     ]
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from m3e_export import CheckpointError, ExportDependencyError, ExportRequest, export, exporter, quickstart
+from m3e_export import CheckpointError, DependencyMissingError, ExportRequest, export, exporter, quickstart
 from m3e_export.checkpoint import source
 from m3e_export.checkpoint.source import Origin, fetch
 from m3e_export.errors import OptionError
@@ -62,7 +62,7 @@ def test_what_is_neither_folder_nor_id_is_refused_before_a_hub_is_asked(name, as
 )
 def test_a_hub_without_its_client_says_what_to_install(hub, package, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ExportDependencyError, match=extra):
+    with pytest.raises(DependencyMissingError, match=extra):
         fetch("moka-ai/m3e-base", hub=hub)
 
 

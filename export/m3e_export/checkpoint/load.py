@@ -54,7 +54,7 @@ def load_checkpoint(
     Raises:
         CheckpointError: missing or damaged files; its subclasses for models that are not supported and
             for files that would run code.
-        ExportDependencyError: a pickle without torch, or a hub id without the hub's client.
+        DependencyMissingError: a pickle without torch, or a hub id without the hub's client.
         OptionError: a maximum length that the model cannot serve, or a route that it does not have.
     """
     origin = fetch(source, revision, hub)

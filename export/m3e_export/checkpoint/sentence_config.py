@@ -94,7 +94,7 @@ class Layout:
         Raises:
             CheckpointError: missing or damaged; its subclasses for an adapter that is not supported, and for
                 files that would run code.
-            ExportDependencyError: a pickle, and torch is not installed.
+            DependencyMissingError: a pickle, and torch is not installed.
         """
         tensors = load_tensors(self.transformer)
         if self.adapter is None:

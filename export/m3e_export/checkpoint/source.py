@@ -33,7 +33,7 @@ def fetch(checkpoint: str, revision: str | None = None, hub: HubName = DEFAULT_H
 
     Raises:
         CheckpointError: neither a folder nor a hub id that can be downloaded.
-        ExportDependencyError: the hub's client library is needed and not installed.
+        DependencyMissingError: the hub's client library is needed and not installed.
         OptionError: a revision of a folder.
     """
     folder = Path(checkpoint).expanduser()

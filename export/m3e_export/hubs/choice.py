@@ -18,7 +18,7 @@ def hub_of(name: HubName) -> Hub:
     """The hub called ``name``, ready to download from.
 
     Raises:
-        ExportDependencyError: its client library is not installed.
+        DependencyMissingError: its client library is not installed.
         OptionError: there is no hub of that name.
     """
     if name == "huggingface":

@@ -12,7 +12,7 @@ from m3e_export.errors import (
     CheckpointAccessError,
     CheckpointError,
     CheckpointNotFoundError,
-    ExportDependencyError,
+    DependencyMissingError,
 )
 from m3e_export.hubs.hub import Hub, Snapshot, reason
 from m3e_export.hubs.wanted import DATA, IGNORED, check_paths, patterns
@@ -35,12 +35,12 @@ class HuggingFace(Hub):
         """Import the client.
 
         Raises:
-            ExportDependencyError: huggingface-hub is not installed.
+            DependencyMissingError: huggingface-hub is not installed.
         """
         try:
             import huggingface_hub
         except ImportError as error:
-            raise ExportDependencyError(
+            raise DependencyMissingError(
                 "downloading from the Hugging Face hub needs `pip install 'm3e-runtime[export]'`."
             ) from error
         self._client = huggingface_hub

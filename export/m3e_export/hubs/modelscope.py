@@ -10,7 +10,7 @@ from m3e_export.errors import (
     CheckpointAccessError,
     CheckpointError,
     CheckpointNotFoundError,
-    ExportDependencyError,
+    DependencyMissingError,
 )
 from m3e_export.hubs.hub import Hub, Snapshot, reason
 from m3e_export.hubs.wanted import check_paths, is_wanted, patterns
@@ -36,12 +36,12 @@ class ModelScope(Hub):
         """Import the client.
 
         Raises:
-            ExportDependencyError: modelscope-hub is not installed.
+            DependencyMissingError: modelscope-hub is not installed.
         """
         try:
             import modelscope_hub
         except ImportError as error:
-            raise ExportDependencyError(
+            raise DependencyMissingError(
                 "--hub modelscope needs `pip install 'm3e-runtime[export,modelscope]'`."
             ) from error
         self._errors = modelscope_hub.errors

@@ -34,7 +34,7 @@ def check_index(job: Job, factory: str) -> None:
             ``faiss.index_binary_factory`` takes, without its leading B.
 
     Raises:
-        EngineMissingError: FAISS is not installed.
+        DependencyMissingError: FAISS is not installed.
         OptionError: another precision, or a description that FAISS does not understand.
     """
     if job.vectors.precision not in _PRECISIONS:

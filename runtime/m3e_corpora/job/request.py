@@ -114,7 +114,7 @@ class CorpusRequest:
 
         Raises:
             OptionError: options that do not go together, an unknown suffix, no such folder, or it exists.
-            EngineMissingError: a package that the output needs is not installed.
+            DependencyMissingError: a package that the output needs is not installed.
         """
         target = Target.of(self.output)
         encoding_of(self.encoding or UTF_8)
