@@ -96,8 +96,10 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     """The checkpoint, its graph, which gives states, and the gate with the original's vectors."""
     from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
 
-    folder = fetch(request.checkpoint, request.revision)
-    files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length, request.route)
+    origin = fetch(request.checkpoint, request.revision, request.hub)
+    files = ForeignFiles.read(
+        request.checkpoint, origin, request.pooling, request.max_length, request.route, request.hub
+    )
     refuse_quantized(files.layout.transformer / "config.json", files.config)
     tensors = files.layout.load_weights()
     encoder = load_model(files.config, tensors.arrays)
