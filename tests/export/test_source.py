@@ -6,7 +6,7 @@ import pytest
 
 from m3e_export import CheckpointError, DependencyMissingError, ExportRequest, export, exporter, quickstart
 from m3e_export.checkpoint import source
-from m3e_export.checkpoint.source import Origin, fetch
+from m3e_export.checkpoint.source import Origin, fetch, source_name
 from m3e_export.errors import OptionError
 from m3e_export.hubs import HUB_NAMES, Snapshot
 
@@ -51,6 +51,22 @@ def test_what_is_neither_folder_nor_id_is_refused_before_a_hub_is_asked(name, as
     with pytest.raises(CheckpointError):
         fetch(name)
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    "written", ["model", "model/", "./model", "../here/model//", "{folder}/model/", "~/model"]
+)
+def test_a_folder_is_called_by_its_name_however_it_is_written(written, tmp_path, monkeypatch):
+    folder = tmp_path / "here"
+    (folder / "model").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder))
+    written = written.format(folder=folder)
+    assert source_name(written, fetch(written).folder) == "model"
+
+
+def test_what_is_fetched_is_called_by_its_id(tmp_path):
+    assert source_name("moka-ai/m3e-base", tmp_path / "snapshot") == "moka-ai/m3e-base"
 
 
 @pytest.mark.parametrize(

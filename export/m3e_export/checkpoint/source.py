@@ -51,4 +51,5 @@ def fetch(checkpoint: str, revision: str | None = None, hub: HubName = DEFAULT_H
 
 def source_name(checkpoint: str, folder: Path) -> str:
     """What a manifest calls ``checkpoint``, found in ``folder``: its id, or the folder's name alone."""
-    return shown(checkpoint if checkpoint != str(folder) else folder.resolve().name)
+    is_folder = Path(checkpoint).expanduser() == folder  # however it is written: ./name, name/
+    return shown(folder.resolve().name if is_folder else checkpoint)
