@@ -16,6 +16,7 @@ SURFACE = {
         "BundleError",
         "BundleIntegrityError",
         "ClosedError",
+        "DependencyMissingError",
         "Encoder",
         "EngineMissingError",
         "InvalidTextError",
