@@ -36,8 +36,8 @@ def progress_bar(
 ) -> Any:
     """A tqdm bar. ``show``: True always, False never, None on a terminal after ``delay`` seconds.
 
-    A bar of long steps should have no delay, or it appears after the first step. ``initial`` of ``total`` steps
-    are done already. A unit of ``B`` is shown as kB, MB and so on.
+    A bar of long steps should have no delay, or it appears after the first step. ``initial`` of ``total``
+    steps are done already. A unit of ``B`` is shown as kB, MB and so on.
     """
     # sys.stderr is None in a program without a console.
     if show is False or (show is None and not (sys.stderr and sys.stderr.isatty())):
