@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from m3e_corpora.outputs.atomic import whole_file
 from m3e_eval.evaluate import Evaluation, Row
 from m3e_eval.golden import Check
 from m3e_eval.published import ADA_002
 from m3e_export.folders import made_folder
+from m3e_runtime.atomic_file import atomic_file
 from m3e_runtime.errors import OutputError
 from m3e_runtime.file_names import shown
 
@@ -112,7 +112,7 @@ def write_files(found: Evaluation, folder: Path) -> list[Path]:
     try:
         with made_folder(folder), ExitStack() as stack:
             for name, content in contents.items():
-                stack.enter_context(whole_file(folder / name)).write(content)
+                stack.enter_context(atomic_file(folder / name)).write(content)
     except OSError as error:
         raise OutputError.of(folder, error) from error
     return [folder / name for name in contents]

@@ -1,7 +1,8 @@
 """Every error that the runtime raises on purpose.
 
 Each carries the process exit code that the command-line tools return for it:
-1 an output that cannot be written, 2 usage, 4 unreadable or untrusted input, 5 engine or device missing.
+1 an output that cannot be written, 2 usage, 4 unreadable or untrusted input, 5 package, engine or device
+missing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ __all__ = [
     "BundleError",
     "BundleIntegrityError",
     "ClosedError",
+    "DependencyMissingError",
     "EngineBuildError",
     "EngineMissingError",
     "EngineRunError",
@@ -80,6 +82,15 @@ class BundleError(M3EError):
 
 class BundleIntegrityError(BundleError):
     """A file of a bundle differs from what its manifest says, or points outside the folder."""
+
+
+class DependencyMissingError(M3EError):
+    """A package that comes with an extra is not installed; the message names the extra.
+
+    Where it is an engine's, and another engine may run the bundle, it is an :class:`EngineMissingError`.
+    """
+
+    exit_code = 5
 
 
 class EngineMissingError(M3EError):

@@ -103,11 +103,18 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the weights came from: the id the user gave and the SHA-256 over the weight files."""
+    """Where the weights came from: the id the user gave and the SHA-256 over the weight files.
+
+    ``hub`` and ``revision`` say which hub the id belongs to and which revision was downloaded: the commit on
+    the Hugging Face hub, the branch, tag or commit that was asked for on ModelScope. Both are absent for a
+    local folder.
+    """
 
     id: str
     weights_sha256: str
     model_type: str
+    hub: str | None = None
+    revision: str | None = None
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

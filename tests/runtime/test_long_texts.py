@@ -16,7 +16,7 @@ from families import (
     write_unigram,
     write_wordpiece,
 )
-from m3e_runtime.long_texts import Shortener, Splits, Tails
+from m3e_runtime.long_texts import Shortener, Splits, Tails, special_tokens
 from m3e_runtime.tokenization import TextTokenizer
 from strange_texts import LOOK_ALIKES, generated
 
@@ -165,3 +165,11 @@ def ids_and_places(tokenizer, parts):
         for start, encoding in encodings
         for number, place in zip(encoding.ids, encoding.offsets, strict=True)
     ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_special_tokens_are_those_around_a_text(name, tokenizers):
+    tokenizer = tokenizers[name]
+    before, after = ([number for number, _ in side] for side in special_tokens(tokenizer))
+    assert tokenizer.encode("", add_special_tokens=True).ids == [*before, *after]
+    assert len(before) + len(after) == tokenizer.num_special_tokens_to_add(is_pair=False)

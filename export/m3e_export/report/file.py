@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m3e_corpora.outputs.atomic import whole_file
 from m3e_export.errors import OptionError, OutputError
 from m3e_export.folders import check_writable, made_folder
+from m3e_runtime.atomic_file import atomic_file
 
 __all__ = ["check_report", "write_report"]
 
@@ -38,7 +38,7 @@ def write_report(file: Path, content: str) -> None:
         OutputError: it cannot be written.
     """
     try:
-        with made_folder(file.parent), whole_file(file) as stream:
+        with made_folder(file.parent), atomic_file(file) as stream:
             stream.write(content.encode())
     except OSError as error:
         raise OutputError.of(file, error) from error

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from m3e_corpora.encoding.partitions import run_partitions
-from m3e_corpora.encoding.windows import Counts
-from m3e_corpora.inputs.slice import Partition
+from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
 from m3e_corpora.job.job import BundleId
+from m3e_corpora.job.partition import Partition
 from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.outputs.vectors import VectorSpec, pack_ranges
 from m3e_runtime.arguments import check_batch_size

@@ -9,19 +9,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from m3e_corpora.encoding.windows import Counts
 from m3e_corpora.executors.bundle_transfer import pack_bundle
 from m3e_corpora.executors.cluster import Machine, plan_workers
 from m3e_corpora.executors.local import Settings
 from m3e_corpora.executors.worker import Outcome, PartitionWorker, WorkerSpec, describe
-from m3e_corpora.inputs.slice import Partition
+from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
+from m3e_corpora.job.partition import Partition
 from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.job.stored import from_json, to_json
 from m3e_runtime.backends.choice import is_for_gpu
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import EngineMissingError, M3EError
+from m3e_runtime.errors import DependencyMissingError, M3EError
 
 __all__ = ["EncodeBatches", "RayEngine"]
 
@@ -51,7 +51,7 @@ class RayEngine:
             bundle_everywhere: the bundle has the same path on all machines and need not travel.
 
         Raises:
-            EngineMissingError: Ray is not installed.
+            DependencyMissingError: Ray is not installed.
             OptionError: the cluster has no room for an actor.
             BundleError: not a bundle.
         """
@@ -195,12 +195,12 @@ def _import_ray() -> Any:
     """The package.
 
     Raises:
-        EngineMissingError: it is not installed.
+        DependencyMissingError: it is not installed.
     """
     try:
         return importlib.import_module("ray")
     except ImportError as error:
-        raise EngineMissingError("--engine ray needs Ray: `pip install 'm3e-runtime[ray]'`.") from error
+        raise DependencyMissingError("--engine ray needs Ray: `pip install 'm3e-runtime[ray]'`.") from error
 
 
 def _import_ray_data() -> Any:

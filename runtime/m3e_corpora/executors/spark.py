@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from m3e_corpora.arrow import import_arrow
-from m3e_corpora.encoding.windows import Counts
 from m3e_corpora.executors.bundle_transfer import pack_bundle
 from m3e_corpora.executors.local import Settings
 from m3e_corpora.executors.worker import Outcome, PartitionWorker, WorkerSpec, describe
-from m3e_corpora.inputs.slice import Partition
+from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
+from m3e_corpora.job.partition import Partition
 from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.job.stored import from_json, to_json
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import M3EError, OptionError
+from m3e_runtime.extras import extra_packages
 
 __all__ = ["SparkEngine", "with_embeddings"]
 
@@ -133,9 +134,11 @@ def with_embeddings(
         options: those of :meth:`m3e_runtime.Encoder.encode`.
 
     Raises:
+        DependencyMissingError: Spark is not installed.
         OptionError: a precision that Spark has no type for.
     """
-    from pyspark.sql import types
+    with extra_packages("encoding a data frame of Spark", "spark", "pyspark"):
+        from pyspark.sql import types
 
     precision = options.get("precision", "float32")
     if precision not in _SPARK_TYPES:

@@ -71,7 +71,7 @@ def find_inputs(
     Raises:
         UnreadableInputError: nothing there, or it cannot be read.
         OptionError: standard input beside others.
-        EngineMissingError: a URI, and pyarrow is not installed.
+        DependencyMissingError: a URI, and pyarrow is not installed.
     """
     own = [path.absolute() for path in excluded]
     files = tuple(file for name in names for file in _find(name, asked, own))
