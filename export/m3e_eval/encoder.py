@@ -15,10 +15,12 @@ from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.source import fetch
 from m3e_export.errors import CheckpointError
+from m3e_export.hubs import DEFAULT_HUB, HubName
 from m3e_export.oracle.sentence_transformers_oracle import task_of_route
 from m3e_runtime import outputs
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.prompts import DOCUMENT_PROMPTS
 
 __all__ = ["REFERENCE", "ArtifactEncoder", "TextEncoder", "load_reference"]
 
@@ -28,8 +30,6 @@ REFERENCE = "pytorch"
 Array = npt.NDArray[np.float32]
 
 _MODULES = "modules.json"
-# mteb and sentence-transformers have each their own word for what is searched.
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
 class TextEncoder(ABC):
@@ -107,7 +107,7 @@ class TextEncoder(ABC):
         """The most special prompt that the checkpoint has for this task, in the order of mteb."""
         side = None if prompt_type is None else str(getattr(prompt_type, "value", prompt_type))
         names = [f"{task.name}-{side}", task.name, f"{task.type}-{side}", task.type]
-        names += _DOCUMENT_PROMPTS if side == "document" else [side]
+        names += DOCUMENT_PROMPTS if side == "document" else [side]
         return next((self._prompts[name] for name in names if name in self._prompts), self._default_prompt)
 
 
@@ -143,7 +143,9 @@ class ArtifactEncoder(TextEncoder):
         self._encoder.close()
 
 
-def load_reference(checkpoint: str, bundle: Bundle, threads: int | None = None) -> TextEncoder:
+def load_reference(
+    checkpoint: str, bundle: Bundle, threads: int | None = None, hub: HubName = DEFAULT_HUB
+) -> TextEncoder:
     """The PyTorch original in the folder or of the hub id ``checkpoint``, to measure ``bundle`` against.
 
     sentence-transformers loads what is in its layout. Other checkpoints go to the model that exports are
@@ -162,11 +164,11 @@ def load_reference(checkpoint: str, bundle: Bundle, threads: int | None = None) 
         ) from error
     if threads is not None:
         torch.set_num_threads(threads)
-    folder = fetch(checkpoint)
+    folder = fetch(checkpoint, hub=hub).folder
     if (folder / _MODULES).is_file():
         reference: TextEncoder = SentenceTransformersReference(folder, bundle)
     else:
-        reference = TorchReference(checkpoint, bundle)
+        reference = TorchReference(checkpoint, bundle, hub)
     length = reference.vectors(["length"]).shape[1]
     if length != (expected := bundle.manifest.output_dimension):
         raise CheckpointError(
@@ -232,12 +234,13 @@ class TorchReference(TextEncoder):
     kind = "reference"
     precision = "fp32"
 
-    def __init__(self, checkpoint: str, bundle: Bundle) -> None:
+    def __init__(self, checkpoint: str, bundle: Bundle, hub: HubName) -> None:
         from m3e_export.oracle.torch_oracle import TorchOracle
 
         known = bundle.manifest
         length, self._dimension = known.tokenization.max_length, known.output_dimension
-        self._oracle = TorchOracle(load_checkpoint(checkpoint, pooling=known.pooling, max_length=length))
+        loaded = load_checkpoint(checkpoint, pooling=known.pooling, max_length=length, hub=hub)
+        self._oracle = TorchOracle(loaded)
         super().__init__(
             REFERENCE, known.source.id, known.similarity, known.prompts, known.default_prompt_name
         )

@@ -6,8 +6,11 @@ from m3e_runtime.errors import DependencyMissingError, M3EError, OptionError, Ou
 
 __all__ = [
     "BelowGateError",
+    "CheckpointAccessError",
     "CheckpointError",
+    "CheckpointNotFoundError",
     "DependencyMissingError",
+    "HubUnreachableError",
     "M3EError",
     "OptionError",
     "OutputError",
@@ -28,6 +31,18 @@ class UntrustedCheckpointError(CheckpointError):
 
 class UnsupportedModelError(CheckpointError):
     """A model, module, activation or pooling that this exporter does not know."""
+
+
+class CheckpointNotFoundError(CheckpointError):
+    """The hub does not show a checkpoint of that id, or does not have that revision of it."""
+
+
+class CheckpointAccessError(CheckpointError):
+    """The hub refuses the checkpoint to this user: it is private or gated, or the token is wrong."""
+
+
+class HubUnreachableError(CheckpointError):
+    """The hub gives no answer, and the cache does not have the checkpoint."""
 
 
 class BelowGateError(M3EError):

@@ -17,6 +17,7 @@ _OPTIONAL = {
         "onnx_ir",
         "ml_dtypes",
         "huggingface_hub",
+        "modelscope_hub",
         "torch",
         "transformers",
     ),
