@@ -23,9 +23,14 @@ def test_the_file_appears_when_the_block_ends(tmp_path):
 def test_an_error_keeps_the_old_file_and_leaves_no_other(tmp_path, error):
     target = tmp_path / "v.bin"
     target.write_bytes(b"old")
-    with pytest.raises(error), atomic_file(target) as stream:
-        stream.write(b"half")
-        raise error
+
+    def write_half():
+        with atomic_file(target) as stream:
+            stream.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["v.bin"]
 
