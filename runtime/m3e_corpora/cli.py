@@ -127,7 +127,12 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_vector_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("vectors")
-    group.add_argument("--precision", choices=OUTPUT_PRECISIONS, default="float32", help="default: float32")
+    group.add_argument(
+        "--precision",
+        choices=OUTPUT_PRECISIONS,
+        default="float32",
+        help="type of the stored numbers (default: float32)",
+    )
     group.add_argument(
         "--ranges",
         metavar="FILE.npy",
@@ -161,7 +166,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         type=_bytes,
         default=PARTITION_BYTES,
         metavar="SIZE",
-        help="text in a partition, for example 64M; a stop loses at most one partition (default: 8M)",
+        help="text in a partition, for example 64M; finished partitions survive a stop (default: 8M)",
     )
     group.add_argument("--resume", action="store_true", help="continue an unfinished job, if there is one")
     group.add_argument(

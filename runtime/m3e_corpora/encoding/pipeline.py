@@ -124,8 +124,8 @@ class _Running:
 def _run(encoder: Encoder, batch: TokenizedBatch, batch_size: int | None, running: _Running) -> Vectors:
     running.threads.add(threading.get_ident())
     vectors = np.empty((len(batch.indices), encoder.dimension), dtype=np.float32)
-    for part, found in encoder.run(batch.token_ids, batch_size, batch.prompt_lengths):
-        vectors[part.indices] = found
+    for computed, found in encoder.run(batch.token_ids, batch_size, batch.prompt_lengths):
+        vectors[computed.indices] = found
         if running.stopped:
             break  # the vectors are not needed any more
     return vectors

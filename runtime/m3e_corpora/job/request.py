@@ -61,7 +61,7 @@ class CorpusRequest:
         threads: as in :meth:`m3e_runtime.Encoder.load`.
         batch_size: largest number of texts in a batch.
         index: description of a .faiss index, as ``faiss.index_factory`` takes it.
-        partition_bytes: approximate bytes of text in a partition. A process that dies loses at most one.
+        partition_bytes: approximate bytes of text in a partition. Finished partitions survive a stop.
         resume: continue an unfinished job if there is one.
         force: replace an existing output and discard an unfinished job.
         show_progress: True always, False never, None only on a terminal.
