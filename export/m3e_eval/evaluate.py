@@ -23,6 +23,7 @@ from m3e_eval.published import Published
 from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.file_names import shown
 from m3e_runtime.progress import progress_bar
 
 __all__ = ["Contestant", "Evaluation", "EvaluationRequest", "NotRun", "Row", "evaluate"]
@@ -119,6 +120,13 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
         EngineMissingError: an artifact cannot run here.
     """
     bundle = Bundle.open(request.bundle)
+    if bundle.manifest.route is not None:
+        logger.warning(
+            "%s is the route %r of its model: this route encodes both sides of retrieval tasks, in the "
+            "original too. Scores show what a precision costs, and not how well the whole model finds.",
+            shown(bundle.path),
+            bundle.manifest.route.name,
+        )
     names = _artifacts(bundle, request.artifacts)
     run = _Run(request, bundle)
     # Everything that can be wrong with the data is found before a model is loaded.

@@ -21,6 +21,7 @@ from m3e_corpora.job.policies import OnError, OverLong
 from m3e_corpora.job.request import DEFAULT_FIELD, DEFAULT_INDEX, FORMATS, PARTITION_BYTES, CorpusRequest
 from m3e_corpora.job.summary import Summary
 from m3e_corpora.run import encode_corpus
+from m3e_runtime import git_lfs
 from m3e_runtime.command_line import run
 from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS
@@ -42,7 +43,7 @@ A file appears only when it is complete. A folder of parts contains a file _SUCC
 command with --resume continues with the others.
 
 exit codes: 0 ok, 1 the output cannot be written, 2 usage, 4 unreadable input or damaged bundle,
-            5 engine or pyarrow missing, 130 interrupted
+            5 engine or pyarrow missing, 130 interrupted, 143 terminated
 """
 
 
@@ -265,6 +266,8 @@ def _executor(options: argparse.Namespace) -> Callable[[CorpusRequest], Executor
 def _load_ranges(file: str | None) -> npt.NDArray[np.float32] | None:
     if file is None:
         return None
+    if git_lfs.is_pointer(Path(file)):
+        raise OptionError(f"--ranges {file}: {git_lfs.HINT}.")
     try:
         with Path(file).open("rb") as stream:
             ranges: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)

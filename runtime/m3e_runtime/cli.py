@@ -34,7 +34,8 @@ examples:
 An artifact whose engine or GPU is missing here is not run, and the reason is given.
 
 exit codes: 0 ok, 1 standard output cannot be written, 2 usage, 3 an artifact no longer gives its golden
-            vectors, 4 damaged, 5 engine missing, 130 interrupted
+            vectors, 4 damaged, 5 engine missing, 130 interrupted,
+            143 terminated
 """
 
 
@@ -120,7 +121,7 @@ def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> d
     may be as far as the worst text was at export, with room for another processor's rounding.
     """
     golden = bundle.manifest.golden
-    expected = normalize(golden.unpack(bundle.manifest.dimension))
+    expected = normalize(golden.unpack(bundle.manifest.output_dimension))
     with closing(Encoder.load(bundle.path, artifact=artifact.name, threads=threads, verify=False)) as encoder:
         found = normalize(encoder.encode(list(golden.texts), prompt=golden.prompt))
     cosines = (expected * found).sum(axis=1)

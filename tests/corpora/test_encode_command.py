@@ -540,8 +540,9 @@ def test_an_interrupt_while_encoding_leaves_nothing(encode, text_file, out, monk
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("suffix", ["npy", "parquet"])
-def test_ctrl_c_leaves_nothing(tiny_bundle, out, suffix):
+def test_ctrl_c_and_sigterm_leave_nothing(tiny_bundle, out, suffix, number, code):
     process = subprocess.Popen(
         [*COMMAND, str(tiny_bundle), "-o", str(out / f"v.{suffix}")],
         stdin=subprocess.PIPE,
@@ -556,9 +557,9 @@ def test_ctrl_c_leaves_nothing(tiny_bundle, out, suffix):
         while not left_in(out) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         assert len(left_in(out)) == 1
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         stderr = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert stderr.count(b"\n") == 1
     assert left_in(out) == []
 

@@ -95,12 +95,15 @@ def test_killed_at_random_moments_it_goes_on_and_gives_the_same_bytes(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_an_interrupt_says_what_is_kept_and_how_to_go_on(encode, tiny_bundle, source, out, tmp_path):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_says_what_is_kept_and_how_to_go_on(
+    encode, tiny_bundle, source, out, tmp_path, number, expected
+):
     encode(source, tmp_path / "v.npy", **options_for("v.npy"))
     run = Process(tiny_bundle, source, out / "v.npy")
     run.wait_for_parts(out / "v.npy.parts", 2)
-    code, stderr = run.end(signal.SIGINT)
-    assert code == 130
+    code, stderr = run.end(number)
+    assert code == expected
     assert "partitions are kept in" in stderr
     assert "--resume" in stderr
     assert "Traceback" not in stderr

@@ -19,18 +19,17 @@ def test_the_file_appears_when_the_block_ends(tmp_path):
     assert os.listdir(tmp_path) == ["v.bin"]
 
 
+def fail_halfway(stream, error):
+    stream.write(b"half")
+    raise error
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_error_keeps_the_old_file_and_leaves_no_other(tmp_path, error):
     target = tmp_path / "v.bin"
     target.write_bytes(b"old")
-
-    def write_half():
-        with atomic_file(target) as stream:
-            stream.write(b"half")
-            raise error
-
-    with pytest.raises(error):
-        write_half()
+    with pytest.raises(error), atomic_file(target) as stream:
+        fail_halfway(stream, error)
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["v.bin"]
 

@@ -672,7 +672,6 @@ def test_other_origins_are_let_in_only_when_told(running, start):
     ("settings", "says"),
     [
         ({"models": ()}, "no bundle"),
-        ({"models": (ModelSource("a", "x"), ModelSource("a", "y"))}, "two bundles"),
         ({"aliases": {"b": "c"}}, "no bundle has that name"),
         ({"aliases": {"a": "a"}}, "is the name of a bundle"),
         ({"max_body": 0}, "max_body"),

@@ -22,11 +22,12 @@ from m3e_export.checkpoint.jsonfile import read_json, read_object
 from m3e_export.checkpoint.module_entry import ModuleEntry, read_entry
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
 from m3e_export.checkpoint.refused import refuse_folder_above
-from m3e_export.checkpoint.router import follow_route
+from m3e_export.checkpoint.router import follow_route, read_route
 from m3e_export.checkpoint.tokenizer import has_tokenizer
 from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
+from m3e_runtime.manifest import SIMILARITIES, Route
 
 __all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
 
@@ -42,7 +43,6 @@ _HEADS = (
 )
 # What modules.json may list.
 _KNOWN_MODULES = re.compile(rf"Transformer(( WeightedLayerPooling)? Pooling( ({'|'.join(HEAD_MODULES)}))*)?")
-_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 # uniem/model.py; the older key is read when the newer is absent.
 _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
 
@@ -56,7 +56,8 @@ class Layout:
     ``adapter`` is the folder of an adapter that is to be merged into the weights, ``own_tokenizer`` that of
     the tokenizer where it is another than ``transformer``;
     ``include_prompt`` says whether the tokens of a prompt are pooled; ``pooling_given`` that the pooling is
-    the user's choice, and not the checkpoint's; ``route`` is the one that was followed, where there are some.
+    the user's choice, and not the checkpoint's; ``route`` is the one that was followed, where there are some;
+    ``truncate_dim`` is how many dimensions sentence-transformers keeps unless it is told otherwise.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
@@ -74,7 +75,12 @@ class Layout:
     pooling_given: bool = False
     adapter: Path | None = None
     own_tokenizer: Path | None = None
-    route: str | None = None
+    route: Route | None = None
+    truncate_dim: int | None = None
+
+    def truncated(self, dimension: int) -> int | None:
+        """``truncate_dim``, where vectors of ``dimension`` are longer."""
+        return self.truncate_dim if self.truncate_dim and self.truncate_dim < dimension else None
 
     @property
     def tokenizer(self) -> Path:
@@ -198,17 +204,16 @@ def _top_config(folder: Path) -> dict[str, Any]:
     kind = config.get("model_type", _MODEL_TYPE)
     if kind != _MODEL_TYPE:
         raise UnsupportedModelError(f"{file}: model_type {kind!r} is not supported; {_MODEL_TYPE!r} is.")
-    if config.get("truncate_dim") is not None:
-        raise UnsupportedModelError(
-            f"{file}: truncate_dim {config['truncate_dim']!r} is not supported; remove it, and give "
-            "truncate_dim where texts are encoded."
-        )
+    kept = config.get("truncate_dim")
+    if kept is not None and (type(kept) is not int or kept < 1):
+        raise CheckpointError(f"{file}: truncate_dim {kept!r} must be a number of dimensions, or null.")
     return config
 
 
 def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> Layout:
     top = _top_config(folder)
-    modules = follow_route(folder, _modules(folder), route)
+    listed = _modules(folder)
+    modules = follow_route(folder, listed, route)
     kinds = [kind for kind, _ in modules]
     if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
         raise UnsupportedModelError(
@@ -237,11 +242,12 @@ def _sentence_transformers(folder: Path, override: Pooling | None, route: str | 
         prompts=_prompts(folder, top),
         default_prompt_name=top.get("default_prompt_name"),
         similarity=_similarity(folder, top),
+        truncate_dim=top.get("truncate_dim"),
         dense=head,
         state_weights=dict(modules).get("WeightedLayerPooling"),
         include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler sees the first token only
         pooling_given=override is not None,
-        route=route,
+        route=read_route(listed, route),
     )
 
 
@@ -279,9 +285,9 @@ def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
 
 def _similarity(folder: Path, config: dict[str, Any]) -> str:
     name = config.get("similarity_fn_name") or "cosine"
-    if name not in _SIMILARITIES:
+    if name not in SIMILARITIES:
         raise UnsupportedModelError(
             f"{folder / 'config_sentence_transformers.json'}: similarity_fn_name {name!r} is not supported; "
-            f"known: {', '.join(_SIMILARITIES)}."
+            f"known: {', '.join(SIMILARITIES)}."
         )
     return str(name)

@@ -123,7 +123,7 @@ class _Running:
 
 def _run(encoder: Encoder, batch: TokenizedBatch, batch_size: int | None, running: _Running) -> Vectors:
     running.threads.add(threading.get_ident())
-    vectors = np.empty((len(batch.indices), encoder.dimension), dtype=np.float32)
+    vectors = np.empty((len(batch.indices), encoder.full_dimension), dtype=np.float32)
     for computed, found in encoder.run(batch.token_ids, batch_size, batch.prompt_lengths):
         vectors[computed.indices] = found
         if running.stopped:
@@ -132,7 +132,7 @@ def _run(encoder: Encoder, batch: TokenizedBatch, batch_size: int | None, runnin
 
 
 def _collect(encoder: Encoder, window: Window, submitted: list[_Submitted]) -> tuple[Window, Vectors]:
-    vectors = np.zeros((window.distinct, encoder.dimension), dtype=np.float32)
+    vectors = np.zeros((window.distinct, encoder.full_dimension), dtype=np.float32)
     for batch, future in submitted:
         vectors[batch.indices] = future.result()
     return window, vectors

@@ -12,6 +12,7 @@ from m3e_corpora.job.job import BundleId
 from m3e_corpora.job.partition import Partition
 from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.outputs.vectors import VectorSpec, ranges_to_text
+from m3e_runtime.arguments import check_batch_size
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
 from m3e_runtime.threads import available_threads
@@ -75,17 +76,18 @@ def describe_encoding(encoder: Encoder, request: CorpusRequest) -> EncodingSpec:
     Raises:
         OptionError: an option cannot be used with this bundle.
     """
-    encoder.check_options(request.precision, request.truncate_dim, request.batch_size)
-    dimension = request.truncate_dim or encoder.dimension
     ranges = request.ranges
+    asked = encoder.output_options(request.truncate_dim, request.normalize, request.precision, ranges)
+    check_batch_size(request.batch_size)
+    dimension = asked.truncate_dim
     if ranges is not None and ranges.shape != (2, dimension):
         raise OptionError(f"ranges must have shape (2, {dimension}), not {ranges.shape}.")
     return EncodingSpec(
         BundleId.of(encoder.bundle, encoder.artifact.name),
         VectorSpec(
             dimension,
-            request.precision,
-            request.normalize,
+            asked.precision,
+            asked.normalize,
             None if ranges is None else ranges_to_text(ranges),
         ),
         "" if request.prompt_field else encoder.prefix(request.prompt_name, request.prompt),

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from m3e_corpora.arrow import import_arrow
+from m3e_runtime import git_lfs
 from m3e_runtime.errors import OptionError, UnreadableInputError
 from m3e_runtime.file_names import shown
 
@@ -141,6 +142,8 @@ def _describe(name: str, asked: str | None) -> InputFile:
         status = os.stat(name)
     except OSError as error:
         raise _unreadable(name, error) from error
+    if git_lfs.is_pointer(Path(name)):
+        raise UnreadableInputError(f"{shown(name)}: {git_lfs.HINT}.")
     return InputFile(os.path.abspath(name), _format(name, asked), status.st_size, status.st_mtime_ns)
 
 
