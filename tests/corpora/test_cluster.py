@@ -47,7 +47,7 @@ def _cache(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("_cache")
-def test_a_bundle_travels_with_the_artifact_that_is_wanted(tiny_bundle, encoder, corpus):
+def test_a_bundle_is_transferred_with_the_artifact_that_is_wanted(tiny_bundle, encoder, corpus):
     name = encoder.artifact.name
     files = read_bundle(tiny_bundle, name)
     assert len(files) < len(read_bundle(tiny_bundle, None))
@@ -59,9 +59,7 @@ def test_a_bundle_travels_with_the_artifact_that_is_wanted(tiny_bundle, encoder,
 
 
 @pytest.mark.usefixtures("_cache")
-def test_a_bundle_that_is_damaged_does_not_travel_and_one_that_was_changed_does_not_load(
-    tiny_bundle, tmp_path
-):
+def test_a_damaged_bundle_is_not_transferred_and_a_changed_one_does_not_load(tiny_bundle, tmp_path):
     bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     folder = install_bundle(read_bundle(bundle, None))
     for damaged in (bundle, folder):

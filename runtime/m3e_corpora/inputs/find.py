@@ -165,19 +165,10 @@ def is_uri(name: str) -> bool:
 
 def _find_remote(uri: str, asked: str | None) -> Iterator[InputFile]:
     system, path = _resolve(uri)
-    fs = import_arrow(f"{uri}: a remote file", "fs")
     base, mark, query = uri.partition("?")
     if path.strip("/"):
         base, path = base.rstrip("/"), path.rstrip("/")  # a slash at the end of a folder is optional
     root = _above(base, path)
-    try:
-        info = system.get_file_info(path)
-        below = [info]
-        if info.type == fs.FileType.Directory:
-            below = system.get_file_info(fs.FileSelector(path, recursive=True))
-        below.sort(key=lambda each: str(each.path))
-    except (OSError, ValueError) as error:  # ValueError: a name is not UTF-8
-        raise _unreadable(uri, error) from error
     files = [
         InputFile(
             root + quote(each.path, _AS_IT_IS) + mark + query,
@@ -185,12 +176,29 @@ def _find_remote(uri: str, asked: str | None) -> Iterator[InputFile]:
             each.size or 0,
             each.mtime_ns or 0,
         )
-        for each in below
-        if each.type == fs.FileType.File and (each is info or _visible(each.path[len(path) :], asked))
+        for each in _list_remote(uri, system, path, asked)
     ]
     if not files:
         raise UnreadableInputError(f"{uri}: no file found that is {_wanted(asked)}.")
     yield from files
+
+
+def _list_remote(uri: str, system: Any, path: str, asked: str | None) -> list[Any]:
+    """The Arrow descriptions of the file at ``path``, or of the files below it, sorted by name."""
+    fs = import_arrow(f"{uri}: a remote file", "fs")
+    try:
+        info = system.get_file_info(path)
+        found = [info]
+        if info.type == fs.FileType.Directory:
+            found = system.get_file_info(fs.FileSelector(path, recursive=True))
+        found.sort(key=lambda each: str(each.path))
+    except (OSError, ValueError) as error:  # ValueError: a name is not UTF-8
+        raise _unreadable(uri, error) from error
+    return [
+        each
+        for each in found
+        if each.type == fs.FileType.File and (each is info or _visible(each.path[len(path) :], asked))
+    ]
 
 
 def _above(uri: str, path: str) -> str:
