@@ -141,7 +141,9 @@ double median(std::vector<double> values) {
 
 void print_pass(const Weights& weights, const Kernels& table, int tokens) {
   std::vector<int32_t> ids(static_cast<size_t>(tokens));
-  for (int i = 0; i < tokens; ++i) ids[static_cast<size_t>(i)] = (i * 7919 + 11) % weights.sizes.vocabulary;
+  for (int i = 0; i < tokens; ++i) {
+    ids[static_cast<size_t>(i)] = (i * 7919 + 11) % weights.sizes.vocabulary;
+  }
   const int64_t offsets[2] = {0, tokens};
   std::vector<float> vector(static_cast<size_t>(weights.sizes.hidden));
   const Pack pack{ids.data(), offsets, 1, vector.data()};

@@ -4,7 +4,7 @@
  *
  *     m3e_encoder *encoder;
  *     char message[M3E_MESSAGE_SIZE];
- *     if (m3e_load("bundle/native/model_int8.safetensors", NULL, &encoder, message) != M3E_OK) { ... }
+ *     if (m3e_load("model_int8.safetensors", NULL, &encoder, message) != M3E_OK) { ... }
  *     float *vectors = malloc(texts * m3e_dimension(encoder) * sizeof(float));
  *     if (m3e_encode(encoder, ids, offsets, texts, vectors, message) != M3E_OK) { ... }
  *     m3e_free(encoder);
@@ -41,7 +41,8 @@ typedef struct m3e_encoder m3e_encoder;
 
 typedef enum m3e_status {
   M3E_OK = 0,
-  M3E_ERROR_ARGUMENT = 1,    /* a value that cannot be used: a token id, a length, an instruction set */
+  /* a value that cannot be used: a token id, a length, an instruction set */
+  M3E_ERROR_ARGUMENT = 1,
   M3E_ERROR_FILE = 2,        /* the weights cannot be opened or read */
   M3E_ERROR_FORMAT = 3,      /* the weights are damaged, or not of a kind this version knows */
   M3E_ERROR_MEMORY = 4,
@@ -93,7 +94,7 @@ M3E_API int32_t m3e_vocabulary_size(const m3e_encoder *encoder);
 M3E_API int32_t m3e_threads(const m3e_encoder *encoder);
 M3E_API const char *m3e_instruction_set(const m3e_encoder *encoder);
 
-/* Unmaps the weights and frees all memory. No call with `encoder` may be running. NULL is allowed. */
+/* Unmaps the weights and frees all memory. No call with `encoder` may run. NULL is allowed. */
 M3E_API void m3e_free(m3e_encoder *encoder);
 
 #ifdef __cplusplus

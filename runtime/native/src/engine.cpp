@@ -9,10 +9,12 @@ namespace m3e {
 namespace {
 
 constexpr int kMostThreads = 1024;
-constexpr int64_t kLeastTokens = 128;  // of a pack that one thread computes alone: below, weights are read too often
+// of a pack that one thread computes alone: below, weights are read too often
+constexpr int64_t kLeastTokens = 128;
 constexpr int64_t kMostTokens = 256;   // above, nothing is gained and memory grows
 constexpr int64_t kTeamTokens = 512;   // of a pack that a team computes together
-constexpr double kMostIdle = 1.12;     // longest finishing time of packs side by side, relative to perfect sharing
+// longest finishing time of packs side by side, relative to perfect sharing
+constexpr double kMostIdle = 1.12;
 
 const Kernels& kernels_called(const char* name) {
   if (const Kernels* found = find_kernels(name)) return *found;

@@ -7,10 +7,12 @@ namespace m3e {
 namespace {
 
 constexpr int kRowsEach = 48;       // from here on a member has its own rows
-constexpr int kWideRows = 128;      // rows that go through the feed-forward part together, to stay in cache
+// rows that go through the feed-forward part together, to stay in cache
+constexpr int kWideRows = 128;
 constexpr int kReadAhead = 32;      // rows past the last that a kernel may read
 constexpr int kRowsStep = 64;       // the workspace grows in steps of so many rows
-constexpr int kStrideGap = 16;      // keeps rows apart from each other's cache sets when widths are powers of two
+// keeps rows apart from each other's cache sets when widths are powers of two
+constexpr int kStrideGap = 16;
 constexpr int kTileRows = 16;       // rows are shared out in sixteens, the height of a tile
 constexpr int kPanelsTogether = 4;  // output channels are shared out in sixty-fours
 
@@ -343,11 +345,15 @@ Rows Forward::apply_head(Range texts) {
     if (layer.kind == HeadLayer::Kind::layer_norm) {
       normalize(layer.norm, layer.width, from, texts);
     } else if (layer.kind == HeadLayer::Kind::unit_length) {
-      for (int text = texts.begin; text < texts.end; ++text) scale_to_unit_length(from.row(text), layer.width);
+      for (int text = texts.begin; text < texts.end; ++text) {
+        scale_to_unit_length(from.row(text), layer.width);
+      }
     } else {
       kernels_.gemm_float(from.x, from.stride, layer.matrix.floats, {to.x, to.stride, nullptr, Activation::none}, texts,
                           {0, layer.matrix.panels()});
-      for (int text = texts.begin; text < texts.end; ++text) apply(layer.activation, to.row(text), layer.width);
+      for (int text = texts.begin; text < texts.end; ++text) {
+        apply(layer.activation, to.row(text), layer.width);
+      }
       std::swap(from, to);
     }
   }

@@ -57,7 +57,8 @@ class Workspace {
   Store hidden_, qkv_, context_, wide_;
   Store embedded_;  // before their projection; empty where there is none
   Store mixed_;     // the weighted sum of all states so far; empty where the last alone are pooled
-  Store early_, pooled_, dense_;  // a row for each text; empty where the kernels' own pooling is all
+  // a row for each text; empty where the kernels' own pooling is all
+  Store early_, pooled_, dense_;
   Buffer<float> attention_;
   Buffer<int32_t> positions_, no_positions_;  // the latter all 0
   Buffer<float> no_position_;                 // the one row that these mean, of zeros

@@ -64,7 +64,9 @@ template <class Combine>
 void combine_rows(const float* x, int stride, int hidden, Range rows, float* out, Combine combine) {
   for (int row = rows.begin; row < rows.end; ++row) {
     const float* values = row_of(x, stride, row);
-    for (int column = 0; column < hidden; ++column) out[column] = combine(out[column], values[column], row);
+    for (int column = 0; column < hidden; ++column) {
+      out[column] = combine(out[column], values[column], row);
+    }
   }
 }
 

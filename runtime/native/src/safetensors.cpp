@@ -68,7 +68,9 @@ MappedFile::~MappedFile() {
 SafeTensors::SafeTensors(const std::string& path) : file_(path) {
   if (file_.size() < kLengthBytes) refuse("the file is too short for a safetensors header");
   uint64_t length = 0;
-  for (size_t i = 0; i < kLengthBytes; ++i) length |= static_cast<uint64_t>(file_.data()[i]) << (8 * i);
+  for (size_t i = 0; i < kLengthBytes; ++i) {
+    length |= static_cast<uint64_t>(file_.data()[i]) << (8 * i);
+  }
   if (length > kHeaderLimit || length > file_.size() - kLengthBytes) {
     refuse("the header is longer than the file, or than any header needs to be");
   }
@@ -99,7 +101,9 @@ SafeTensors::SafeTensors(const std::string& path) : file_(path) {
     }
     tensor.bytes = static_cast<size_t>(offsets[1] - offsets[0]);
     tensor.data = file_.data() + data_begin + offsets[0];
-    if (bytes_of(tensor, name) != tensor.bytes) refuse("tensor '" + name + "' has another size than its shape");
+    if (bytes_of(tensor, name) != tensor.bytes) {
+      refuse("tensor '" + name + "' has another size than its shape");
+    }
     if (!tensors_.emplace(name, tensor).second) refuse("tensor '" + name + "' is there twice");
   });
   json.end();

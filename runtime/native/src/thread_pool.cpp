@@ -17,7 +17,8 @@ using Clock = std::chrono::steady_clock;
 
 // As long as a caller may need between two encodings; longer would take the core from the rest of a service.
 constexpr auto kAwake = std::chrono::microseconds(200);
-constexpr int kSpinsBeforeYield = 4000;  // some tens of microseconds: then someone else needs the core
+// some tens of microseconds: then someone else needs the core
+constexpr int kSpinsBeforeYield = 4000;
 constexpr int kSpinsBetweenLooks = 64;
 
 inline void relax() {

@@ -124,7 +124,9 @@ void Weights::read_embeddings() {
     embeddings.positions = as<float>(take("position_embeddings", "F32", {positions, width}));
   }
   embedding_norm = norm("embedding_norm", sizes.embedding);
-  if (projected) embedding_projection = matrix("embedding_projection", sizes.embedding, sizes.hidden);
+  if (projected) {
+    embedding_projection = matrix("embedding_projection", sizes.embedding, sizes.hidden);
+  }
 }
 
 // The metadata says "0,0,1" where the first two of three layers share their weights, and is silent where none do.
@@ -134,7 +136,9 @@ void Weights::read_layers() {
     return;
   }
   const std::vector<std::string> numbers = split(file_.metadata("layer_weights"), ',');
-  if (numbers.size() != static_cast<size_t>(sizes.layers)) refuse("layer_weights names another number of layers");
+  if (numbers.size() != static_cast<size_t>(sizes.layers)) {
+    refuse("layer_weights names another number of layers");
+  }
   std::vector<Layer> stored;
   for (const std::string& each : numbers) {
     const int count = static_cast<int>(stored.size());
@@ -180,8 +184,12 @@ const float* Weights::bias_of(int head) const {
 void Weights::read_state_weights() {
   if (!file_.says("states")) return;
   const std::string& kind = file_.metadata("states");
-  if (kind != "weighted") refuse("the metadata says states = '" + kind.substr(0, 80) + "'; known: weighted");
-  if (pooling.early != Early::none) refuse("the pooling takes states before the last, and these are weighted too");
+  if (kind != "weighted") {
+    refuse("the metadata says states = '" + kind.substr(0, 80) + "'; known: weighted");
+  }
+  if (pooling.early != Early::none) {
+    refuse("the pooling takes states before the last, and these are weighted too");
+  }
   state_weights = floats("state_weights", sizes.layers + 1);
   if (!std::all_of(state_weights, state_weights + sizes.layers + 1, [](float x) { return std::isfinite(x); })) {
     refuse("tensor 'state_weights' holds NaN or infinite values");
@@ -194,10 +202,14 @@ void Weights::read_head() {
   sizes.dimension = sizes.widest = sizes.hidden * static_cast<int>(pooling.parts.size());
   if (!file_.says("dense")) return;
   const std::vector<std::string> described = split(file_.metadata("dense"), '+');
-  if (described.size() > kMostHead) refuse("the metadata says dense = more layers than are possible");
+  if (described.size() > kMostHead) {
+    refuse("the metadata says dense = more layers than are possible");
+  }
   for (const std::string& each : described) {
     const std::vector<std::string> parts = split(each, ':');
-    if (parts.size() != 2) refuse("the metadata says dense = '" + each.substr(0, 80) + "', not outputs:activation");
+    if (parts.size() != 2) {
+      refuse("the metadata says dense = '" + each.substr(0, 80) + "', not outputs:activation");
+    }
     const int width = number("dense", parts[0], 1, std::max(1 << 16, sizes.dimension));
     head.push_back(head_layer("dense." + std::to_string(head.size()), width, parts[1]));
     sizes.dimension = width;
@@ -208,9 +220,13 @@ void Weights::read_head() {
 HeadLayer Weights::head_layer(const std::string& name, int width, const std::string& what) {
   const bool norm = what == "layer_norm";
   if (norm || what == "unit_length") {
-    if (width != sizes.dimension) refuse("the metadata says dense = another width for " + what + " than goes in");
+    if (width != sizes.dimension) {
+      refuse("the metadata says dense = another width for " + what + " than goes in");
+    }
     HeadLayer layer{norm ? HeadLayer::Kind::layer_norm : HeadLayer::Kind::unit_length, width};
-    if (norm) layer.norm = {floats(name + ".gamma", width), floats(name + ".beta", width), kHeadEpsilon};
+    if (norm) {
+      layer.norm = {floats(name + ".gamma", width), floats(name + ".beta", width), kHeadEpsilon};
+    }
     return layer;
   }
   HeadLayer layer{HeadLayer::Kind::dense, width};
@@ -255,8 +271,12 @@ const float* Weights::floats(const std::string& name, int64_t count) {
 
 const Tensor& Weights::take(const std::string& name, const char* type, const std::vector<int64_t>& shape) {
   const Tensor& tensor = file_.tensor(name);
-  if (tensor.type != type) refuse("tensor '" + name + "' is " + tensor.type + " where " + type + " is needed");
-  if (tensor.shape != shape) refuse("tensor '" + name + "' has another shape than the metadata says");
+  if (tensor.type != type) {
+    refuse("tensor '" + name + "' is " + tensor.type + " where " + type + " is needed");
+  }
+  if (tensor.shape != shape) {
+    refuse("tensor '" + name + "' has another shape than the metadata says");
+  }
   ++used_;
   return tensor;
 }

@@ -55,10 +55,12 @@ class Weights {
   NormWeights embedding_norm;
   bool projected;  // whether the embeddings go through a matrix to the first layer
   Matrix embedding_projection;
-  const float* relative_bias = nullptr;  // [heads][2 · positions − 1], or null where scores have none
+  // [heads][2 · positions − 1], or null where scores have none
+  const float* relative_bias = nullptr;
   std::vector<Layer> layers;  // views: those of layers that share weights are equal
   std::vector<HeadLayer> head;  // after the pooling
-  const float* state_weights = nullptr;  // [layers + 1], or null where only the last states are pooled
+  // [layers + 1], or null where only the last states are pooled
+  const float* state_weights = nullptr;
 
   // AttentionJob::bias.
   const float* bias_of(int head) const;

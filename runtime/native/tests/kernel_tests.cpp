@@ -288,7 +288,9 @@ void test_gemm_float(const Kernels& kernels, int rows, int inputs, int outputs, 
   for (int r = 0; r < rows; ++r) {  // row by row, with the residual in their place: the same bytes
     kernels.gemm_float(x.data(), x.stride, w, {one.data(), one.stride, residual ? one.data() : nullptr, activation},
                        {r, r + 1}, {0, panels});
-    for (int n = 0; n < outputs; ++n) check(one.at(r, n) == out.at(r, n), "row alone", one.at(r, n), out.at(r, n));
+    for (int n = 0; n < outputs; ++n) {
+      check(one.at(r, n) == out.at(r, n), "row alone", one.at(r, n), out.at(r, n));
+    }
   }
 }
 
@@ -328,7 +330,9 @@ void test_layer_norm(const Kernels& kernels, int rows, int hidden, const std::st
     double mean = 0, variance = 0;
     for (int c = 0; c < hidden; ++c) mean += before.at(r, c);
     mean /= hidden;
-    for (int c = 0; c < hidden; ++c) variance += (before.at(r, c) - mean) * (before.at(r, c) - mean);
+    for (int c = 0; c < hidden; ++c) {
+      variance += (before.at(r, c) - mean) * (before.at(r, c) - mean);
+    }
     variance /= hidden;
     // Equal values: what is left is rounding, which epsilon does not hide; it only has to stay finite.
     const bool flat = variance < 1e-6 * mean * mean;
@@ -397,7 +401,8 @@ void test_attention(const Kernels& kernels, const AttentionCase& each) {
           largest = std::max(largest, std::abs(value));
         }
         // The score's own rounding is magnified by the exponential.
-        const double codes = rounded ? 300 : 1;  // 12 bits in place of 24, and errors that do not add up
+        // 12 bits in place of 24, and errors that do not add up
+        const double codes = rounded ? 300 : 1;
         const double rounding = 2e-6 + 1e-6 * spread * spread * std::sqrt(head_size) + 5e-7 * bias;
         const double tolerance = codes * largest * rounding;
         check_near(out.at(q, job.head + i), expected, tolerance, "attended value");
@@ -540,9 +545,13 @@ void test(const Kernels& kernels) {
   for (const bool rounded : {false, true}) {
     for (const int length : {1, 2, 15, 16, 17, 33, 70}) {
       for (const int head_size : {1, 4, 16, 26, 64}) {
-        for (const float spread : {0.0f, 1.0f, 5.0f}) attention({length, head_size, spread, false, rounded});
+        for (const float spread : {0.0f, 1.0f, 5.0f}) {
+          attention({length, head_size, spread, false, rounded});
+        }
         attention({length, head_size, -3.0f, true, rounded});
-        for (const float bias : {1.0f, 30.0f}) attention({length, head_size, 1.0f, false, rounded, bias});
+        for (const float bias : {1.0f, 30.0f}) {
+          attention({length, head_size, 1.0f, false, rounded, bias});
+        }
       }
     }
     for (const float gap : {2.0f, 8.0f, 9.0f, 9.5f, 12.0f}) {

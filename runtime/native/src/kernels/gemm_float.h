@@ -6,7 +6,8 @@
 namespace m3e {
 namespace {
 
-constexpr int kInputsBlock = 384;  // inputs of a panel that are used again while they are in the nearest cache
+// inputs of a panel that are used again while they are in the nearest cache
+constexpr int kInputsBlock = 384;
 // Inputs and rows whose numbers stay in the next cache while all panels pass.
 constexpr int kInputsNear = 2 * kInputsBlock;
 constexpr int kRowsNear = 128;
@@ -56,7 +57,8 @@ struct FloatProduct {
 template <int kRows, int kPanels, class Weights>
 [[gnu::noinline]] void float_tile(const FloatProduct<Weights>& product, int row, int panel, Range inputs,
                                   Ahead ahead) {
-  const FloatMatrix& w = product.w;  // not structured bindings: lambdas cannot capture those in C++17
+  // not structured bindings: lambdas cannot capture those in C++17
+  const FloatMatrix& w = product.w;
   const Epilogue& to = product.to;
   Floats sums[kRows][kPanels];
   unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });

@@ -127,8 +127,12 @@ inline void apply(const Epilogue& to, Range rows, Range panels, Function functio
 
 // The activations that `finish` leaves out, on a whole product.
 inline void activate(const Epilogue& to, Range rows, Range panels) {
-  if (to.activation == Activation::gelu_tanh) apply(to, rows, panels, [](Floats x) { return gelu_tanh(x); });
-  if (to.activation == Activation::quick_gelu) apply(to, rows, panels, [](Floats x) { return quick_gelu(x); });
+  if (to.activation == Activation::gelu_tanh) {
+    apply(to, rows, panels, [](Floats x) { return gelu_tanh(x); });
+  }
+  if (to.activation == Activation::quick_gelu) {
+    apply(to, rows, panels, [](Floats x) { return quick_gelu(x); });
+  }
   if (to.activation == Activation::relu) apply(to, rows, panels, [](Floats x) { return relu(x); });
   if (to.activation == Activation::silu) apply(to, rows, panels, [](Floats x) { return silu(x); });
 }

@@ -13,7 +13,8 @@ using Ints = __m512i;
 
 constexpr int kFloatTileRows = 6;
 constexpr int kFloatTilePanels = 4;
-constexpr int kFewRows = 12;  // a tile for that many rows or less: fewer streams of weights to wait for
+// a tile for that many rows or less: fewer streams of weights to wait for
+constexpr int kFewRows = 12;
 constexpr int kFewRowsPanels = 2;
 
 inline __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1); }
