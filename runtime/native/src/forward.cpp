@@ -6,11 +6,11 @@
 namespace m3e {
 namespace {
 
-constexpr int kRowsEach = 48;       // from here on a member has its own rows
+constexpr int kRowsEach = 48;  // from here on a member has its own rows
 // rows that go through the feed-forward part together, to stay in cache
 constexpr int kWideRows = 128;
-constexpr int kReadAhead = 32;      // rows past the last that a kernel may read
-constexpr int kRowsStep = 64;       // the workspace grows in steps of so many rows
+constexpr int kReadAhead = 32;  // rows past the last that a kernel may read
+constexpr int kRowsStep = 64;   // the workspace grows in steps of so many rows
 // keeps rows apart from each other's cache sets when widths are powers of two
 constexpr int kStrideGap = 16;
 constexpr int kTileRows = 16;       // rows are shared out in sixteens, the height of a tile
@@ -96,9 +96,9 @@ void Workspace::reserve_pooled(const Weights& weights, int texts, int rows) {
 }
 
 size_t Workspace::bytes() const {
-  return hidden_.bytes() + embedded_.bytes() + mixed_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
-         early_.bytes() + pooled_.bytes() + dense_.bytes() + attention_.bytes() + positions_.bytes() +
-         no_positions_.bytes() + no_position_.bytes();
+  return hidden_.bytes() + embedded_.bytes() + mixed_.bytes() + qkv_.bytes() + context_.bytes() +
+         wide_.bytes() + early_.bytes() + pooled_.bytes() + dense_.bytes() + attention_.bytes() +
+         positions_.bytes() + no_positions_.bytes() + no_position_.bytes();
 }
 
 Forward::Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space,
@@ -121,7 +121,8 @@ void Forward::run() {
     team_.wait();  // the embeddings are written over the words
   }
   embed();
-  // Nobody writes over these states before all have come to the next layer's queries, keys and values.
+  // Nobody writes over these states before all have come to the next layer's queries, keys and
+  // values.
   if (early == Early::embeddings) pool_early();
   mix(0);
   for (const Layer& each : weights_.layers) {
@@ -145,7 +146,8 @@ Range Forward::share(int count, int step) const {
 void Forward::embed() {
   const Rows& rows = weights_.projected ? space_.embedded_.rows : space_.hidden_.rows;
   const int width = weights_.sizes.embedding;
-  kernels_.embed(weights_.embeddings, pack_.ids, space_.positions_.data(), width, rows.x, rows.stride, mine_);
+  kernels_.embed(weights_.embeddings, pack_.ids, space_.positions_.data(), width, rows.x,
+                 rows.stride, mine_);
   normalize(weights_.embedding_norm, width, rows, mine_);
   if (weights_.projected) project(rows);
 }
@@ -154,7 +156,8 @@ void Forward::project(const Rows& embedded) {
   const Rows& hidden = space_.hidden_.rows;
   quantize(weights_.embedding_projection, embedded, mine_);
   step();
-  multiply(weights_.embedding_projection, embedded, {hidden.x, hidden.stride, nullptr, Activation::none}, mine_);
+  multiply(weights_.embedding_projection, embedded,
+           {hidden.x, hidden.stride, nullptr, Activation::none}, mine_);
   step();
 }
 
@@ -163,12 +166,13 @@ void Forward::embed_words() {
   EmbeddingTable words = weights_.embeddings;
   words.positions = space_.no_position_.data();
   const Rows& hidden = space_.hidden_.rows;
-  kernels_.embed(words, pack_.ids, space_.no_positions_.data(), weights_.sizes.hidden, hidden.x, hidden.stride,
-                 mine_);
+  kernels_.embed(words, pack_.ids, space_.no_positions_.data(), weights_.sizes.hidden, hidden.x,
+                 hidden.stride, mine_);
 }
 
 bool Forward::layer(const Layer& layer) {
-  const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows, &context = space_.context_.rows;
+  const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows,
+             &context = space_.context_.rows;
   quantize(layer.qkv, hidden, mine_);
   step();
   if (stop_) stop_->look();
@@ -180,7 +184,8 @@ bool Forward::layer(const Layer& layer) {
   team_.wait();  // also: the next layer may now write over queries, keys and values
   quantize(layer.attention_output, context, mine_);
   step();
-  multiply(layer.attention_output, context, {hidden.x, hidden.stride, hidden.x, Activation::none}, mine_);
+  multiply(layer.attention_output, context, {hidden.x, hidden.stride, hidden.x, Activation::none},
+           mine_);
   step();
   normalize(layer.attention_norm, weights_.sizes.hidden, hidden, mine_);
   if (!by_rows_) {
@@ -193,8 +198,8 @@ bool Forward::layer(const Layer& layer) {
   return true;
 }
 
-// Adds this member's rows of the states as they are now, number `state`, to the weighted sum. Nobody else has written
-// these rows since the last wait, and nobody writes them before the next.
+// Adds this member's rows of the states as they are now, number `state`, to the weighted sum.
+// Nobody else has written these rows since the last wait, and nobody writes them before the next.
 void Forward::mix(size_t state) {
   if (!weights_.state_weights) return;
   const float weight = weights_.state_weights[state];
@@ -212,7 +217,8 @@ void Forward::attend(Attention attention) {
   if (by_rows_) {
     for (int text = 0; text < pack_.texts; ++text) {
       const int begin = pack_.begin(text);
-      const Range queries{std::max(mine_.begin - begin, 0), std::min(mine_.end - begin, pack_.length(text))};
+      const Range queries{std::max(mine_.begin - begin, 0),
+                          std::min(mine_.end - begin, pack_.length(text))};
       if (queries.size() <= 0) continue;
       for (int head = 0; head < heads; ++head) attend(attention, text, head, queries);
     }
@@ -244,7 +250,8 @@ void Forward::attend(Attention attention, int text, int head, Range queries) {
   attention(job);
 }
 
-// Rows `begin` … through the wide part and back. Members with rows of their own also have wide rows of their own.
+// Rows `begin` … through the wide part and back. Members with rows of their own also have wide rows
+// of their own.
 void Forward::feed_forward(const Layer& layer, int begin, int count) {
   const Rows hidden = space_.hidden_.rows.from(begin);
   const Rows wide = space_.wide_.rows.from(by_rows_ ? rank_ * space_.wide_each_ : 0);
@@ -262,14 +269,16 @@ void Forward::feed_forward(const Layer& layer, int begin, int count) {
 
 void Forward::quantize(const Matrix& matrix, const Rows& rows, Range range) {
   if (!matrix.is_int8()) return;
-  kernels_.quantize(rows.x, rows.stride, matrix.int8.inputs, matrix.int8.smoothing, rows.codes, range);
+  kernels_.quantize(rows.x, rows.stride, matrix.int8.inputs, matrix.int8.smoothing, rows.codes,
+                    range);
 }
 
 void Forward::multiply(const Matrix& matrix, const Rows& from, const Epilogue& to, Range range) {
   Range panels{0, matrix.panels()};
   if (!by_rows_) {
     range = {0, pack_.rows()};
-    panels = share(matrix.panels(), matrix.panels() >= kPanelsTogether * team_.size() ? kPanelsTogether : 1);
+    panels = share(matrix.panels(),
+                   matrix.panels() >= kPanelsTogether * team_.size() ? kPanelsTogether : 1);
   }
   if (matrix.is_int8()) {
     kernels_.gemm_int8(from.codes, matrix.int8, to, range, panels);
@@ -308,7 +317,8 @@ void Forward::pool_simply(Range texts) {
       std::fill(vector, vector + hidden, 0.0f);
       continue;
     }
-    const Rows rows = space_.hidden_.rows.from(pack_.begin(text) + (pooled.size() ? pooled.begin : 0));
+    const Rows rows =
+        space_.hidden_.rows.from(pack_.begin(text) + (pooled.size() ? pooled.begin : 0));
     kernels_.pool(rows.x, rows.stride, hidden, pooled.size(), first, weights_.normalize, vector);
   }
 }
@@ -338,7 +348,8 @@ void Forward::pool_parts(int text) {
   for (int column = 0; column < hidden; ++column) out[column] = (early[column] + out[column]) / 2;
 }
 
-// The layers after the pooling, from one of two buffers to the other; returns the one that holds the result.
+// The layers after the pooling, from one of two buffers to the other; returns the one that holds
+// the result.
 Rows Forward::apply_head(Range texts) {
   Rows from = space_.pooled_.rows, to = space_.dense_.rows;
   for (const HeadLayer& layer : weights_.head) {
@@ -349,7 +360,8 @@ Rows Forward::apply_head(Range texts) {
         scale_to_unit_length(from.row(text), layer.width);
       }
     } else {
-      kernels_.gemm_float(from.x, from.stride, layer.matrix.floats, {to.x, to.stride, nullptr, Activation::none}, texts,
+      kernels_.gemm_float(from.x, from.stride, layer.matrix.floats,
+                          {to.x, to.stride, nullptr, Activation::none}, texts,
                           {0, layer.matrix.panels()});
       for (int text = texts.begin; text < texts.end; ++text) {
         apply(layer.activation, to.row(text), layer.width);

@@ -16,7 +16,7 @@ struct Pack {
   const int32_t* ids;      // of the first text
   const int64_t* offsets;  // [texts + 1], where offsets[0] stands for `ids`
   int texts;
-  float* vectors;  // [texts][dimension]
+  float* vectors;                    // [texts][dimension]
   const int64_t* prompts = nullptr;  // [texts]: first tokens that are not pooled; or null
 
   int begin(int text) const { return static_cast<int>(offsets[text] - offsets[0]); }
@@ -62,16 +62,16 @@ class Workspace {
   Buffer<float> attention_;
   Buffer<int32_t> positions_, no_positions_;  // the latter all 0
   Buffer<float> no_position_;                 // the one row that these mean, of zeros
-  int attention_each_ = 0;  // floats of scratch for each thread
-  int wide_each_ = 0;       // rows of wide_ for each thread, when rows are shared out
+  int attention_each_ = 0;                    // floats of scratch for each thread
+  int wide_each_ = 0;  // rows of wide_ for each thread, when rows are shared out
 };
 
 // One member's part of a forward pass. A team shares the products by rows when there are enough for
 // everybody, else by output channels; what is computed is the same.
 class Forward {
  public:
-  Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space, Team& team,
-          int rank, Stop* stop = nullptr);
+  Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space,
+          Team& team, int rank, Stop* stop = nullptr);
   void run();  // leaves the vectors as they are when it is stopped
 
  private:
@@ -91,12 +91,15 @@ class Forward {
   void pool_simply(Range texts);
   void pool_parts(int text);
   void mix(size_t state);
-  const Rows& pooled_states() const { return (weights_.state_weights ? space_.mixed_ : space_.hidden_).rows; }
+  const Rows& pooled_states() const {
+    return (weights_.state_weights ? space_.mixed_ : space_.hidden_).rows;
+  }
   Rows apply_head(Range texts);
 
   Range share(int count, int step = 1) const;
   Range own(int count) const { return by_rows_ ? Range{0, count} : share(count); }
-  void step() {  // what follows reads rows that others have written, unless everybody has rows of their own
+  void step() {  // what follows reads rows that others have written, unless everybody has rows of
+                 // their own
     if (!by_rows_) team_.wait();
   }
 

@@ -15,7 +15,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// As long as a caller may need between two encodings; longer would take the core from the rest of a service.
+// As long as a caller may need between two encodings; longer would take the core from the rest of a
+// service.
 constexpr auto kAwake = std::chrono::microseconds(200);
 // some tens of microseconds: then someone else needs the core
 constexpr int kSpinsBeforeYield = 4000;
@@ -128,7 +129,8 @@ Workers& workers() {
   static Workers* const all = [] {
     pthread_atfork([] { workers().lock.lock(); }, [] { workers().lock.unlock(); },
                    [] {
-                     // The threads exist in the parent only: forget them, without touching their locks.
+                     // The threads exist in the parent only: forget them, without touching their
+                     // locks.
                      for (auto& worker : workers().list) (void)worker.release();
                      workers().list.clear();
                      workers().lock.unlock();

@@ -18,8 +18,8 @@ int number(const std::string& key, const std::string& text, int smallest, int la
   char* end = nullptr;
   const long value = std::strtol(text.c_str(), &end, 10);
   if (text.empty() || *end || value < smallest || value > largest) {
-    refuse("the metadata says " + key + " = '" + text + "', not a number from " + std::to_string(smallest) + " to " +
-           std::to_string(largest));
+    refuse("the metadata says " + key + " = '" + text + "', not a number from " +
+           std::to_string(smallest) + " to " + std::to_string(largest));
   }
   return static_cast<int>(value);
 }
@@ -77,7 +77,8 @@ Weights::Weights(const std::string& path) : file_(path) {
 
 void Weights::read_metadata() {
   if (file_.metadata("format") != kFormat || file_.metadata("version") != kVersion) {
-    refuse("not native weights of version " + std::string(kVersion) + "; export the checkpoint again");
+    refuse("not native weights of version " + std::string(kVersion) +
+           "; export the checkpoint again");
   }
   sizes.layers = bounded(file_, "layers", 1024);
   sizes.hidden = bounded(file_, "hidden", 1 << 16);
@@ -86,8 +87,9 @@ void Weights::read_metadata() {
   sizes.vocabulary = bounded(file_, "vocabulary", 1 << 26);
   sizes.positions = bounded(file_, "positions", 1 << 20);
   // Silent where positions count every token. Else the table has one row more, the first.
-  sizes.padding =
-      file_.says("padding") ? number("padding", file_.metadata("padding"), 0, sizes.vocabulary - 1) : -1;
+  sizes.padding = file_.says("padding")
+                      ? number("padding", file_.metadata("padding"), 0, sizes.vocabulary - 1)
+                      : -1;
   // Silent where the embeddings go straight to the first layer.
   projected = file_.says("embedding");
   sizes.embedding = projected ? bounded(file_, "embedding", 1 << 16) : sizes.hidden;
@@ -119,7 +121,8 @@ void Weights::read_embeddings() {
     embeddings.word_scales = floats("word_embeddings.scales", words);
   }
   if (file_.tensor("position_embeddings").type == "F16") {
-    embeddings.half_positions = as<uint16_t>(take("position_embeddings", "F16", {positions, width}));
+    embeddings.half_positions =
+        as<uint16_t>(take("position_embeddings", "F16", {positions, width}));
   } else {
     embeddings.positions = as<float>(take("position_embeddings", "F32", {positions, width}));
   }
@@ -129,7 +132,8 @@ void Weights::read_embeddings() {
   }
 }
 
-// The metadata says "0,0,1" where the first two of three layers share their weights, and is silent where none do.
+// The metadata says "0,0,1" where the first two of three layers share their weights, and is silent
+// where none do.
 void Weights::read_layers() {
   if (!file_.says("layer_weights")) {
     for (int i = 0; i < sizes.layers; ++i) layers.push_back(read_layer(i));
@@ -170,7 +174,8 @@ void Weights::read_relative_bias() {
   }
   const int64_t heads = sizes.heads, distances = 2 * static_cast<int64_t>(sizes.positions) - 1;
   relative_bias = as<float>(take("relative_bias", "F32", {heads, distances}));
-  if (!std::all_of(relative_bias, relative_bias + heads * distances, [](float x) { return std::isfinite(x); })) {
+  if (!std::all_of(relative_bias, relative_bias + heads * distances,
+                   [](float x) { return std::isfinite(x); })) {
     refuse("tensor 'relative_bias' holds NaN or infinite values");
   }
 }
@@ -180,7 +185,8 @@ const float* Weights::bias_of(int head) const {
   return relative_bias ? relative_bias + head * distances + sizes.positions - 1 : nullptr;
 }
 
-// The metadata is silent where the last states alone are pooled. The first weight is that of the embeddings.
+// The metadata is silent where the last states alone are pooled. The first weight is that of the
+// embeddings.
 void Weights::read_state_weights() {
   if (!file_.says("states")) return;
   const std::string& kind = file_.metadata("states");
@@ -191,13 +197,14 @@ void Weights::read_state_weights() {
     refuse("the pooling takes states before the last, and these are weighted too");
   }
   state_weights = floats("state_weights", sizes.layers + 1);
-  if (!std::all_of(state_weights, state_weights + sizes.layers + 1, [](float x) { return std::isfinite(x); })) {
+  if (!std::all_of(state_weights, state_weights + sizes.layers + 1,
+                   [](float x) { return std::isfinite(x); })) {
     refuse("tensor 'state_weights' holds NaN or infinite values");
   }
 }
 
-// The metadata says "300:tanh+300:layer_norm+64:identity", what each layer gives and its activation or kind, and is
-// silent where no layer follows the pooling.
+// The metadata says "300:tanh+300:layer_norm+64:identity", what each layer gives and its activation
+// or kind, and is silent where no layer follows the pooling.
 void Weights::read_head() {
   sizes.dimension = sizes.widest = sizes.hidden * static_cast<int>(pooling.parts.size());
   if (!file_.says("dense")) return;
@@ -269,7 +276,8 @@ const float* Weights::floats(const std::string& name, int64_t count) {
   return as<float>(take(name, "F32", {count}));
 }
 
-const Tensor& Weights::take(const std::string& name, const char* type, const std::vector<int64_t>& shape) {
+const Tensor& Weights::take(const std::string& name, const char* type,
+                            const std::vector<int64_t>& shape) {
   const Tensor& tensor = file_.tensor(name);
   if (tensor.type != type) {
     refuse("tensor '" + name + "' is " + tensor.type + " where " + type + " is needed");

@@ -1,6 +1,6 @@
-// Every kernel of every instruction set that runs here, against plain loops in double precision, on random
-// and adversarial shapes and values. No framework: a failed check prints what it was and the program ends
-// with 1.
+// Every kernel of every instruction set that runs here, against plain loops in double precision, on
+// random and adversarial shapes and values. No framework: a failed check prints what it was and the
+// program ends with 1.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -25,7 +25,9 @@ std::mt19937 generator(1);
 std::string doing;
 int checks = 0;
 
-float uniform(float low, float high) { return std::uniform_real_distribution<float>(low, high)(generator); }
+float uniform(float low, float high) {
+  return std::uniform_real_distribution<float>(low, high)(generator);
+}
 float normal() { return std::normal_distribution<float>()(generator); }
 
 void check(bool right, const char* what, double found, double expected) {
@@ -43,17 +45,22 @@ template <class Value>
 struct Grid {  // rows with a stride, and guard values behind each row's end
   Buffer<Value> buffer;
   int rows, columns, stride;
-  Grid(int rows, int columns, int stride, int slack = 0) : rows(rows), columns(columns), stride(stride) {
+  Grid(int rows, int columns, int stride, int slack = 0)
+      : rows(rows), columns(columns), stride(stride) {
     buffer.reserve(static_cast<size_t>(rows + slack) * static_cast<size_t>(stride));
   }
   Value* data() { return buffer.data(); }
-  Value& at(int row, int column) { return buffer.data()[static_cast<int64_t>(row) * stride + column]; }
+  Value& at(int row, int column) {
+    return buffer.data()[static_cast<int64_t>(row) * stride + column];
+  }
   Value* row(int index) { return &at(index, 0); }
 };
 
 using FloatGrid = Grid<float>;
 
-FloatGrid floats(int rows, int columns) { return FloatGrid(rows, columns, round_up(columns, 16) + 16); }
+FloatGrid floats(int rows, int columns) {
+  return FloatGrid(rows, columns, round_up(columns, 16) + 16);
+}
 
 // How rows of activations may look.
 const char* const kKinds[] = {"normal", "zeros", "equal", "huge", "tiny", "outlier", "negative"};
@@ -107,13 +114,15 @@ struct Codes {
         rows{grid.data(), grid.stride, scale.data(), minimum.data()} {}
 };
 
-void test_quantize(const Kernels& kernels, int rows, int columns, const std::string& kind, bool smooth) {
+void test_quantize(const Kernels& kernels, int rows, int columns, const std::string& kind,
+                   bool smooth) {
   FloatGrid x = floats(rows, columns);
   fill(x, kind);
   std::vector<float> smoothing(static_cast<size_t>(columns));
   for (float& factor : smoothing) factor = uniform(0.1f, 4.0f);
   Codes codes(rows, columns);
-  kernels.quantize(x.data(), x.stride, columns, smooth ? smoothing.data() : nullptr, codes.rows, {0, rows});
+  kernels.quantize(x.data(), x.stride, columns, smooth ? smoothing.data() : nullptr, codes.rows,
+                   {0, rows});
   for (int r = 0; r < rows; ++r) {
     float low = 0, high = 0;
     for (int c = 0; c < columns; ++c) {
@@ -121,7 +130,8 @@ void test_quantize(const Kernels& kernels, int rows, int columns, const std::str
       low = c == 0 || value < low ? value : low;
       high = c == 0 || value > high ? value : high;
     }
-    const float scale = codes.scale[static_cast<size_t>(r)], minimum = codes.minimum[static_cast<size_t>(r)];
+    const float scale = codes.scale[static_cast<size_t>(r)],
+                minimum = codes.minimum[static_cast<size_t>(r)];
     // A partial last vector may count its padding as zeros.
     const bool padded = columns % 16 != 0;
     check(padded ? minimum <= low : minimum == low, "minimum", minimum, low);
@@ -163,7 +173,8 @@ struct Weights8 {
       int sum = 0;
       std::vector<SumRoom> room(static_cast<size_t>(inputs / 8 + 1) * 2);
       for (int k = 0; k < inputs; ++k) {
-        // Inputs k, k + 1, k + 4, k + 5 of eight share a 16-bit sum; a quarter each, and at last all that is left.
+        // Inputs k, k + 1, k + 4, k + 5 of eight share a 16-bit sum; a quarter each, and at last
+        // all that is left.
         SumRoom& left = room[static_cast<size_t>(k / 8 * 2 + k % 4 / 2)];
         const bool last = k % 8 == 5 || k % 8 == 7;
         const float drawn = uniform(-1, 1) * static_cast<float>(last ? 127 : 64);
@@ -179,8 +190,8 @@ struct Weights8 {
   }
 };
 
-void test_gemm_int8(const Kernels& kernels, int rows, int inputs, int outputs, bool extreme, Activation activation,
-                    bool residual) {
+void test_gemm_int8(const Kernels& kernels, int rows, int inputs, int outputs, bool extreme,
+                    Activation activation, bool residual) {
   Weights8 w(inputs, outputs, extreme);
   Codes x(rows, inputs);
   for (int r = 0; r < rows; ++r) {
@@ -198,16 +209,19 @@ void test_gemm_int8(const Kernels& kernels, int rows, int inputs, int outputs, b
   const int panels = round_up(outputs, 16) / 16;
   kernels.gemm_int8(x.rows, w.matrix, to, {0, rows}, {0, panels});
   for (int r = 0; r < rows; ++r) {
-    const double scale = x.scale[static_cast<size_t>(r)], minimum = x.minimum[static_cast<size_t>(r)];
+    const double scale = x.scale[static_cast<size_t>(r)],
+                 minimum = x.minimum[static_cast<size_t>(r)];
     for (int n = 0; n < outputs; ++n) {
       int64_t total = 0;
       for (int k = 0; k < inputs; ++k) {
-        total += static_cast<int64_t>(x.grid.at(r, k)) * w.codes[static_cast<size_t>(k * outputs + n)];
+        total +=
+            static_cast<int64_t>(x.grid.at(r, k)) * w.codes[static_cast<size_t>(k * outputs + n)];
       }
       const double product = scale * w.scales.data()[n] * static_cast<double>(total);
       double expected = product + minimum * w.sums.data()[n] + w.bias.data()[n];
-      // One unit in the integer sum must show, rounding in float must not. Where only signed codes multiply,
-      // the codes are lowered by 128 and the minimum is raised to match: a larger sum to round.
+      // One unit in the integer sum must show, rounding in float must not. Where only signed codes
+      // multiply, the codes are lowered by 128 and the minimum is raised to match: a larger sum to
+      // round.
       const double lowest = std::abs(minimum) + 128 * scale;
       double tolerance = 3e-6 * (std::abs(product) + lowest * std::abs(w.sums.data()[n]) + 1);
       if (residual) expected += before.at(r, n);
@@ -216,11 +230,13 @@ void test_gemm_int8(const Kernels& kernels, int rows, int inputs, int outputs, b
       check_near(out.at(r, n), expected, tolerance, "element of the 8-bit product");
     }
   }
-  // Some rows and panels alone, with the residual in their place: the same bytes, and nothing outside is touched.
+  // Some rows and panels alone, with the residual in their place: the same bytes, and nothing
+  // outside is touched.
   FloatGrid part = floats(rows, outputs);
   std::memcpy(part.data(), before.data(), part.buffer.bytes());
   const Range some_rows{rows / 3, rows - rows / 4}, some_panels{panels / 2, panels};
-  kernels.gemm_int8(x.rows, w.matrix, {part.data(), part.stride, residual ? part.data() : nullptr, activation},
+  kernels.gemm_int8(x.rows, w.matrix,
+                    {part.data(), part.stride, residual ? part.data() : nullptr, activation},
                     some_rows, some_panels);
   for (int r = 0; r < rows; ++r) {
     const bool row_in = r >= some_rows.begin && r < some_rows.end;
@@ -240,8 +256,8 @@ uint16_t to_half(float x) {  // of values that float16 holds exactly
                                ((bits >> 13) & 1023u));
 }
 
-void test_gemm_float(const Kernels& kernels, int rows, int inputs, int outputs, bool half, Activation activation,
-                     bool residual) {
+void test_gemm_float(const Kernels& kernels, int rows, int inputs, int outputs, bool half,
+                     Activation activation, bool residual) {
   const int panels = round_up(outputs, 16) / 16;
   std::vector<float> weights(static_cast<size_t>(inputs) * static_cast<size_t>(outputs));
   Buffer<float> packed, bias;
@@ -260,8 +276,8 @@ void test_gemm_float(const Kernels& kernels, int rows, int inputs, int outputs, 
       packed_half.data()[at] = to_half(weight);
     }
   }
-  const FloatMatrix w{half ? nullptr : packed.data(), half ? packed_half.data() : nullptr, bias.data(), inputs,
-                      outputs};
+  const FloatMatrix w{half ? nullptr : packed.data(), half ? packed_half.data() : nullptr,
+                      bias.data(), inputs, outputs};
   FloatGrid x = floats(rows, inputs), out = floats(rows, outputs), before = floats(rows, outputs);
   fill(x, "normal");
   fill(before, "normal");
@@ -271,7 +287,8 @@ void test_gemm_float(const Kernels& kernels, int rows, int inputs, int outputs, 
     for (int n = 0; n < outputs; ++n) {
       double expected = bias.data()[n], size_of_terms = 1 + std::abs(expected);
       for (int k = 0; k < inputs; ++k) {
-        const double term = static_cast<double>(x.at(r, k)) * weights[static_cast<size_t>(k * outputs + n)];
+        const double term =
+            static_cast<double>(x.at(r, k)) * weights[static_cast<size_t>(k * outputs + n)];
         expected += term;
         size_of_terms += std::abs(term);
       }
@@ -286,7 +303,8 @@ void test_gemm_float(const Kernels& kernels, int rows, int inputs, int outputs, 
   FloatGrid one = floats(rows, outputs);
   std::memcpy(one.data(), before.data(), one.buffer.bytes());
   for (int r = 0; r < rows; ++r) {  // row by row, with the residual in their place: the same bytes
-    kernels.gemm_float(x.data(), x.stride, w, {one.data(), one.stride, residual ? one.data() : nullptr, activation},
+    kernels.gemm_float(x.data(), x.stride, w,
+                       {one.data(), one.stride, residual ? one.data() : nullptr, activation},
                        {r, r + 1}, {0, panels});
     for (int n = 0; n < outputs; ++n) {
       check(one.at(r, n) == out.at(r, n), "row alone", one.at(r, n), out.at(r, n));
@@ -334,12 +352,15 @@ void test_layer_norm(const Kernels& kernels, int rows, int hidden, const std::st
       variance += (before.at(r, c) - mean) * (before.at(r, c) - mean);
     }
     variance /= hidden;
-    // Equal values: what is left is rounding, which epsilon does not hide; it only has to stay finite.
+    // Equal values: what is left is rounding, which epsilon does not hide; it only has to stay
+    // finite.
     const bool flat = variance < 1e-6 * mean * mean;
     for (int c = 0; c < hidden; ++c) {
       const size_t at = static_cast<size_t>(c);
-      const double normalized = (before.at(r, c) - mean) / std::sqrt(variance + static_cast<double>(epsilon));
-      const double expected = normalized * static_cast<double>(gamma[at]) + static_cast<double>(beta[at]);
+      const double normalized =
+          (before.at(r, c) - mean) / std::sqrt(variance + static_cast<double>(epsilon));
+      const double expected =
+          normalized * static_cast<double>(gamma[at]) + static_cast<double>(beta[at]);
       if (flat) {
         check(std::isfinite(x.at(r, c)), "normalized value of a flat row", x.at(r, c), expected);
       } else {
@@ -352,8 +373,8 @@ void test_layer_norm(const Kernels& kernels, int rows, int hidden, const std::st
 struct AttentionCase {
   int length, head_size;
   float spread;
-  bool equal;    // all numbers are `spread`: codes are as large as can be, and so are their sums
-  bool rounded;  // the function for encoders in int8
+  bool equal;      // all numbers are `spread`: codes are as large as can be, and so are their sums
+  bool rounded;    // the function for encoders in int8
   float bias = 0;  // how large biases of scores are; 0 for none
 };
 
@@ -361,7 +382,8 @@ void test_attention(const Kernels& kernels, const AttentionCase& each) {
   const auto [length, head_size, spread, equal, rounded, bias] = each;
   const int heads = 3, hidden = heads * head_size;
   const auto attention = rounded ? kernels.attention_rounded : kernels.attention;
-  FloatGrid qkv = floats(length, 3 * hidden), out = floats(length, hidden), part = floats(length, hidden);
+  FloatGrid qkv = floats(length, 3 * hidden), out = floats(length, hidden),
+            part = floats(length, hidden);
   for (int r = 0; r < length; ++r) {
     for (int c = 0; c < 3 * hidden; ++c) qkv.at(r, c) = spread * (equal ? 1 : normal());
   }
@@ -371,8 +393,8 @@ void test_attention(const Kernels& kernels, const AttentionCase& each) {
   std::vector<float> biases(static_cast<size_t>(2 * length - 1));
   for (float& value : biases) value = bias * normal();
   for (int head = 0; head < heads; ++head) {
-    AttentionJob job{qkv.data(), qkv.stride, hidden, head * head_size, head_size, length, {0, length},
-                     out.data(), out.stride, scratch.data()};
+    AttentionJob job{qkv.data(), qkv.stride,  hidden,     head * head_size, head_size,
+                     length,     {0, length}, out.data(), out.stride,       scratch.data()};
     if (bias > 0) job.bias = biases.data() + length - 1;
     attention(job);
     for (int row = 0; row < length; ++row) {  // row by row: the same bytes
@@ -388,7 +410,8 @@ void test_attention(const Kernels& kernels, const AttentionCase& each) {
         for (int i = 0; i < head_size; ++i) {
           score += static_cast<double>(qkv.at(q, job.head + i)) * qkv.at(k, hidden + job.head + i);
         }
-        score = score / std::sqrt(head_size) + static_cast<double>(biases[static_cast<size_t>(k - q + length - 1)]);
+        score = score / std::sqrt(head_size) +
+                static_cast<double>(biases[static_cast<size_t>(k - q + length - 1)]);
         shares[static_cast<size_t>(k)] = score;
         top = std::max(top, shares[static_cast<size_t>(k)]);
       }
@@ -406,14 +429,15 @@ void test_attention(const Kernels& kernels, const AttentionCase& each) {
         const double rounding = 2e-6 + 1e-6 * spread * spread * std::sqrt(head_size) + 5e-7 * bias;
         const double tolerance = codes * largest * rounding;
         check_near(out.at(q, job.head + i), expected, tolerance, "attended value");
-        check(out.at(q, job.head + i) == part.at(q, job.head + i), "row alone", part.at(q, job.head + i),
-              out.at(q, job.head + i));
+        check(out.at(q, job.head + i) == part.at(q, job.head + i), "row alone",
+              part.at(q, job.head + i), out.at(q, job.head + i));
       }
     }
   }
 }
 
-// One key that takes most of the weight, and many that share the rest: none of them may be forgotten.
+// One key that takes most of the weight, and many that share the rest: none of them may be
+// forgotten.
 void test_attention_sink(const Kernels& kernels, bool rounded, float gap) {
   const int length = 512, head_size = 16;
   FloatGrid qkv = floats(length, 3 * head_size), out = floats(length, head_size);
@@ -426,8 +450,8 @@ void test_attention_sink(const Kernels& kernels, bool rounded, float gap) {
   }
   Buffer<float> scratch;
   scratch.reserve(static_cast<size_t>(attention_scratch(length, head_size)));
-  const AttentionJob job{qkv.data(), qkv.stride, head_size, 0, head_size, length, {0, length},
-                         out.data(), out.stride, scratch.data()};
+  const AttentionJob job{qkv.data(), qkv.stride,  head_size,  0,          head_size,
+                         length,     {0, length}, out.data(), out.stride, scratch.data()};
   (rounded ? kernels.attention_rounded : kernels.attention)(job);
   const double others = (length - 1) * std::exp(-static_cast<double>(gap));
   const double expected = (1 - others) / (1 + others);
@@ -471,7 +495,8 @@ void test_embed_and_pool(const Kernels& kernels, int hidden) {
     for (int r = 0; r < rows; ++r) {
       for (int c = 0; c < hidden; ++c) {
         const size_t row = static_cast<size_t>(r);
-        const float expected = table.data()[ids[row] * hidden + c] + positions.data()[at[row] * hidden + c];
+        const float expected =
+            table.data()[ids[row] * hidden + c] + positions.data()[at[row] * hidden + c];
         check_near(out.at(r, c), expected, 1e-6, "embedded value");
       }
     }
@@ -490,7 +515,8 @@ void test_embed_and_pool(const Kernels& kernels, int hidden) {
       }
       for (int c = 0; c < hidden; ++c) {
         const size_t column = static_cast<size_t>(c);
-        check_near(pooled[column], expected[column] / (unit ? std::sqrt(squares) : 1), 1e-5, "pooled value");
+        check_near(pooled[column], expected[column] / (unit ? std::sqrt(squares) : 1), 1e-5,
+                   "pooled value");
       }
     }
   }
@@ -523,22 +549,21 @@ void test(const Kernels& kernels) {
           test_gemm_int8(kernels, rows, inputs, outputs, false, activation, odd);
           test_gemm_int8(kernels, rows, inputs, outputs, true, Activation::none, !odd);
         });
-        run("gemm_float " + shape, [&] {
-          test_gemm_float(kernels, rows, inputs, outputs, odd, activation, odd);
-        });
+        run("gemm_float " + shape,
+            [&] { test_gemm_float(kernels, rows, inputs, outputs, odd, activation, odd); });
       }
     }
   }
   for (const Activation activation : kActivations) {
-    run("gemm_float, several blocks of inputs", [&] {
-      test_gemm_float(kernels, 14, 1000, 48, false, activation, true);
-    });
+    run("gemm_float, several blocks of inputs",
+        [&] { test_gemm_float(kernels, 14, 1000, 48, false, activation, true); });
     run("activation", [&] { test_activation(kernels, activation); });
   }
-  run("gemm_int8, long sums", [&] { test_gemm_int8(kernels, 20, 4096, 32, true, Activation::none, false); });
+  run("gemm_int8, long sums",
+      [&] { test_gemm_int8(kernels, 20, 4096, 32, true, Activation::none, false); });
   const auto attention = [&](const AttentionCase& each) {
-    run(std::string("attention ") + (each.rounded ? "rounded " : "") + std::to_string(each.length) + " " +
-            std::to_string(each.head_size) + " " + std::to_string(each.spread) +
+    run(std::string("attention ") + (each.rounded ? "rounded " : "") + std::to_string(each.length) +
+            " " + std::to_string(each.head_size) + " " + std::to_string(each.spread) +
             (each.bias > 0 ? " biased" : ""),
         [&] { test_attention(kernels, each); });
   };
@@ -597,8 +622,9 @@ void test_reductions(int hidden, int length, int begin) {
 
 void test_reductions_of_nothing() {
   const float x[] = {3, 4};
-  for (const Reduction reduction : {Reduction::mean, Reduction::first, Reduction::max,
-                                    Reduction::mean_sqrt_length, Reduction::weighted_mean, Reduction::last}) {
+  for (const Reduction reduction :
+       {Reduction::mean, Reduction::first, Reduction::max, Reduction::mean_sqrt_length,
+        Reduction::weighted_mean, Reduction::last}) {
     const float expected = reduction == Reduction::first ? 3.0f : 0.0f;
     float out = 99.0f;
     reduce(reduction, x, 1, 1, {2, 2}, &out);

@@ -30,7 +30,9 @@ void each_supported(Visit visit) {
       {&kernels_avxvnni, cpu.avxvnni}, {&kernels_avx512, cpu.avx512},
       {&kernels_avx2, cpu.avx2},
 #elif defined(__aarch64__)
-      {&kernels_neon_i8mm, cpu.neon_i8mm}, {&kernels_neon_dot, cpu.neon_dot}, {&kernels_neon, cpu.neon},
+      {&kernels_neon_i8mm, cpu.neon_i8mm},
+      {&kernels_neon_dot, cpu.neon_dot},
+      {&kernels_neon, cpu.neon},
 #endif
       {&kernels_portable, true},
   };

@@ -6,6 +6,7 @@
 namespace m3e {
 
 extern const Kernels kernels_amx;
-const Kernels kernels_amx = {"amx", embed, layer_norm, quantize, gemm_int8_amx, gemm_float, attention, attention_int16, pool};
+const Kernels kernels_amx = {"amx",      embed,     layer_norm,      quantize, gemm_int8_amx,
+                             gemm_float, attention, attention_int16, pool};
 
 }  // namespace m3e

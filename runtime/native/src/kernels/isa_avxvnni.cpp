@@ -6,6 +6,7 @@
 namespace m3e {
 
 extern const Kernels kernels_avxvnni;
-const Kernels kernels_avxvnni = {"avxvnni", embed, layer_norm, quantize, gemm_int8, gemm_float, attention, attention_int16, pool};
+const Kernels kernels_avxvnni = {"avxvnni",  embed,     layer_norm,      quantize, gemm_int8,
+                                 gemm_float, attention, attention_int16, pool};
 
 }  // namespace m3e

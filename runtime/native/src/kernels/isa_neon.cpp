@@ -6,6 +6,7 @@
 namespace m3e {
 
 extern const Kernels kernels_neon;
-const Kernels kernels_neon = {"neon", embed, layer_norm, quantize, gemm_int8, gemm_float, attention, attention, pool};
+const Kernels kernels_neon = {"neon",     embed,     layer_norm, quantize, gemm_int8,
+                              gemm_float, attention, attention,  pool};
 
 }  // namespace m3e

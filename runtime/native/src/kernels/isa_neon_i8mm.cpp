@@ -6,6 +6,7 @@
 namespace m3e {
 
 extern const Kernels kernels_neon_i8mm;
-const Kernels kernels_neon_i8mm = {"neon_i8mm", embed, layer_norm, quantize, gemm_int8_i8mm, gemm_float, attention, attention, pool};
+const Kernels kernels_neon_i8mm = {"neon_i8mm", embed,     layer_norm, quantize, gemm_int8_i8mm,
+                                   gemm_float,  attention, attention,  pool};
 
 }  // namespace m3e
