@@ -57,10 +57,6 @@ void Workspace::Store::reserve(int count, int columns, bool quantized) {
   rows = {x.data(), stride, {codes.data(), codes_stride, scale.data(), minimum.data()}};
 }
 
-size_t Workspace::Store::bytes() const {
-  return x.bytes() + scale.bytes() + minimum.bytes() + codes.bytes();
-}
-
 void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   const Sizes& sizes = weights.sizes;
   // In steps: packs that grow by a few rows would each time free and take anew.
@@ -93,12 +89,6 @@ void Workspace::reserve_pooled(const Weights& weights, int texts, int rows) {
     no_positions_.reserve(static_cast<size_t>(rows));
     no_position_.reserve(static_cast<size_t>(sizes.hidden));
   }
-}
-
-size_t Workspace::bytes() const {
-  return hidden_.bytes() + embedded_.bytes() + mixed_.bytes() + qkv_.bytes() + context_.bytes() +
-         wide_.bytes() + early_.bytes() + pooled_.bytes() + dense_.bytes() + attention_.bytes() +
-         positions_.bytes() + no_positions_.bytes() + no_position_.bytes();
 }
 
 Forward::Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space,

@@ -40,7 +40,6 @@ struct Rows {
 class Workspace {
  public:
   void reserve(const Weights& weights, const Pack& pack, int threads);
-  size_t bytes() const;
 
  private:
   friend class Forward;
@@ -49,7 +48,6 @@ class Workspace {
     Buffer<uint8_t> codes;
     Rows rows;
     void reserve(int count, int columns, bool quantized);
-    size_t bytes() const;
   };
 
   void reserve_pooled(const Weights& weights, int texts, int rows);

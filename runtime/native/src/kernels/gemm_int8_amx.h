@@ -9,7 +9,6 @@ namespace m3e {
 namespace {
 
 constexpr int kTileRows = 16;
-constexpr int kTileBytes = 1024;
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1;
