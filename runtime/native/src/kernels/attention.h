@@ -8,6 +8,8 @@
 namespace m3e {
 namespace {
 
+static_assert(kFloatTileRows <= 16, "attention_scratch has room for the scores of 16 rows");
+
 // Keys as panels [length / 16][head_size][16] (the transposed matrix), padded with zeros.
 inline void pack_keys(const AttentionJob& job, float* to) {
   const float* keys = job.qkv + job.hidden + job.head;
@@ -120,6 +122,10 @@ inline void mix_values(const AttentionJob& job, const float* values, const float
   });
 }
 
+// Scratch memory, in floats, with columns = length rounded up to 16; see attention_scratch.cpp:
+//   keys    columns · head_size
+//   values  length · head_size rounded up to 16
+//   scores  kFloatTileRows · columns
 void attention(const AttentionJob& job) {
   const int columns = round_up(job.length, 16);
   float* keys = job.scratch;

@@ -25,7 +25,8 @@ inline float score_steps(int head_size) {
   return static_cast<float>(steps < 32767 ? steps : 32767);
 }
 
-// The parts of a job's scratch memory. Rows are one after the other in steps of whole sixteens.
+// The parts of a job's scratch memory. In floats they are
+// columns · wide + 1.5 · kInt8TileRows · columns + 9 · wide; see attention_scratch.cpp.
 struct Int16Space {
   explicit Int16Space(const AttentionJob& job)
       : wide(round_up(job.head_size, 16)),

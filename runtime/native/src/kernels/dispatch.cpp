@@ -63,13 +63,4 @@ int supported_kernels(const char** names, int capacity) {
   return count;
 }
 
-int attention_scratch(int length, int head_size) {
-  constexpr int kMostRows = 16;  // of any tile
-  const int columns = round_up(length, 16), wide = round_up(head_size, 16);
-  const int floats = 2 * columns * wide + kMostRows * columns;
-  // Half of that for 16-bit keys and values, but more around them: see Int16Space.
-  const int shorts = columns * wide + kMostRows * (columns + columns / 2) + (1 + 16 / 2) * wide;
-  return floats > shorts ? floats : shorts;
-}
-
 }  // namespace m3e
