@@ -149,10 +149,10 @@ void print_pass(const Weights& weights, const Kernels& table, int tokens) {
     ids[static_cast<size_t>(i)] = (i * 7919 + 11) % weights.sizes.vocabulary;
   }
   const int64_t offsets[2] = {0, tokens};
-  std::vector<float> vector(static_cast<size_t>(weights.sizes.hidden));
+  std::vector<float> vector(static_cast<size_t>(weights.sizes.dimension));
   const Pack pack{ids.data(), offsets, 1, vector.data()};
   Workspace space;
-  space.reserve(weights.sizes, pack, 1);
+  space.reserve(weights, pack, 1);
   std::map<std::string, std::vector<double>> seconds;
   std::vector<double> whole;
   for (int round = 0; round < kRounds + 2; ++round) {
