@@ -150,7 +150,7 @@ void print_pass(const Weights& weights, const Kernels& table, int tokens) {
   }
   const int64_t offsets[2] = {0, tokens};
   std::vector<float> vector(static_cast<size_t>(weights.sizes.dimension));
-  const Pack pack{ids.data(), offsets, 1, vector.data()};
+  const Pack pack{ids.data(), offsets, 1, {vector.data(), nullptr}};
   Workspace space;
   space.reserve(weights, pack, 1);
   std::map<std::string, std::vector<double>> seconds;

@@ -95,8 +95,17 @@ M3E_API m3e_status m3e_encode_stoppable(m3e_encoder *encoder, const int32_t *ids
                                         size_t texts, float *vectors, m3e_stop stop, void *context,
                                         char *message);
 
+/* m3e_encode_stoppable that also writes the last hidden state of every token, the states that are
+ * pooled. `states` takes offsets[texts] × m3e_hidden_size floats, row by row in the order of `ids`.
+ */
+M3E_API m3e_status m3e_encode_tokens(m3e_encoder *encoder, const int32_t *ids,
+                                     const int64_t *offsets, const int64_t *prompt_lengths,
+                                     size_t texts, float *vectors, float *states, m3e_stop stop,
+                                     void *context, char *message);
+
 M3E_API int32_t m3e_dimension(const m3e_encoder *encoder);
-M3E_API int32_t m3e_max_tokens(const m3e_encoder *encoder); /* of one text */
+M3E_API int32_t m3e_hidden_size(const m3e_encoder *encoder); /* of a token's hidden state */
+M3E_API int32_t m3e_max_tokens(const m3e_encoder *encoder);  /* of one text */
 M3E_API int32_t m3e_vocabulary_size(const m3e_encoder *encoder);
 M3E_API int32_t m3e_threads(const m3e_encoder *encoder);
 M3E_API const char *m3e_instruction_set(const m3e_encoder *encoder);

@@ -95,7 +95,7 @@ class NativeEncoder {
   NativeEncoder& operator=(const NativeEncoder&) = delete;
 
   void encode(nb::handle given_ids, nb::handle given_offsets, nb::handle given_vectors,
-              nb::handle given_prompts, Stop* stop) const {
+              nb::handle given_prompts, Stop* stop, nb::handle given_states) const {
     const Ids ids = exact<Ids>(given_ids, "ids must be a contiguous int32 array [tokens]");
     const Offsets offsets =
         exact<Offsets>(given_offsets, "offsets must be a contiguous int64 array [texts + 1]");
@@ -105,6 +105,11 @@ class NativeEncoder {
     if (!given_prompts.is_none()) {
       prompt_lengths =
           exact<Offsets>(given_prompts, "prompt_lengths must be a contiguous int64 array [texts]");
+    }
+    Vectors states;
+    if (!given_states.is_none()) {
+      states = exact<Vectors>(
+          given_states, "states must be a contiguous, writable float32 array [tokens, hidden]");
     }
     const size_t texts = vectors.shape(0);
     if (offsets.shape(0) != texts + 1 ||
@@ -117,18 +122,26 @@ class NativeEncoder {
     if (prompt_lengths.is_valid() && prompt_lengths.shape(0) != texts) {
       throw nb::value_error("prompt_lengths must be [texts]");
     }
+    if (states.is_valid() && (states.shape(0) != ids.shape(0) ||
+                              states.shape(1) != static_cast<size_t>(hidden_size()))) {
+      throw nb::value_error("states must be [tokens, hidden]");
+    }
     const int64_t* prompts = prompt_lengths.is_valid() ? prompt_lengths.data() : nullptr;
     char message[M3E_MESSAGE_SIZE] = "";
     m3e_status status;
     {
       const nb::gil_scoped_release release;
-      status = m3e_encode_stoppable(encoder_, ids.data(), offsets.data(), prompts, texts,
-                                    vectors.data(), asked_to_stop, stop, message);
+      status = states.is_valid()
+                   ? m3e_encode_tokens(encoder_, ids.data(), offsets.data(), prompts, texts,
+                                       vectors.data(), states.data(), asked_to_stop, stop, message)
+                   : m3e_encode_stoppable(encoder_, ids.data(), offsets.data(), prompts, texts,
+                                          vectors.data(), asked_to_stop, stop, message);
     }
     check(status, message);
   }
 
   int dimension() const { return m3e_dimension(encoder_); }
+  int hidden_size() const { return m3e_hidden_size(encoder_); }
   int max_tokens() const { return m3e_max_tokens(encoder_); }
   int vocabulary_size() const { return m3e_vocabulary_size(encoder_); }
   int threads() const { return m3e_threads(encoder_); }
@@ -152,8 +165,10 @@ NB_MODULE(_native, module) {
       .def(nb::init<nb::handle, int, const std::string&>(), nb::arg("path"),
            nb::arg("threads").noconvert() = 1, nb::arg("instruction_set") = "")
       .def("encode", &NativeEncoder::encode, nb::arg("ids"), nb::arg("offsets"), nb::arg("vectors"),
-           nb::arg("prompt_lengths") = nb::none(), nb::arg("stop") = nb::none())
+           nb::arg("prompt_lengths") = nb::none(), nb::arg("stop") = nb::none(),
+           nb::arg("states") = nb::none())
       .def_prop_ro("dimension", &NativeEncoder::dimension)
+      .def_prop_ro("hidden_size", &NativeEncoder::hidden_size)
       .def_prop_ro("max_tokens", &NativeEncoder::max_tokens)
       .def_prop_ro("vocabulary_size", &NativeEncoder::vocabulary_size)
       .def_prop_ro("threads", &NativeEncoder::threads)

@@ -95,22 +95,45 @@ m3e_status m3e_encode_prompted(m3e_encoder* encoder, const int32_t* ids, const i
                               nullptr, message);
 }
 
-m3e_status m3e_encode_stoppable(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
-                                const int64_t* prompt_lengths, size_t texts, float* vectors,
-                                m3e_stop stop, void* context, char* message) {
+namespace {
+
+m3e_status encode(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
+                  const int64_t* prompt_lengths, size_t texts, const m3e::Output& output,
+                  m3e_stop stop, void* context, char* message) {
   return guarded(message, [&] {
     require(encoder, "encoder");
     if (texts == 0) return;
     require(offsets, "offsets");
-    require(vectors, "vectors");
+    require(output.vectors, "vectors");
     require(ids || offsets[texts] == 0, "ids");
     m3e::Stop stopping(stop, context);
-    encoder->engine.encode(ids, offsets, prompt_lengths, static_cast<int64_t>(texts), vectors,
+    encoder->engine.encode(ids, offsets, prompt_lengths, static_cast<int64_t>(texts), output,
                            stopping);
   });
 }
 
+}  // namespace
+
+m3e_status m3e_encode_stoppable(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
+                                const int64_t* prompt_lengths, size_t texts, float* vectors,
+                                m3e_stop stop, void* context, char* message) {
+  return encode(encoder, ids, offsets, prompt_lengths, texts, {vectors, nullptr}, stop, context,
+                message);
+}
+
+m3e_status m3e_encode_tokens(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
+                             const int64_t* prompt_lengths, size_t texts, float* vectors,
+                             float* states, m3e_stop stop, void* context, char* message) {
+  if (!states && texts) {
+    report(message, "states is NULL");
+    return M3E_ERROR_ARGUMENT;
+  }
+  return encode(encoder, ids, offsets, prompt_lengths, texts, {vectors, states}, stop, context,
+                message);
+}
+
 int32_t m3e_dimension(const m3e_encoder* encoder) { return encoder->engine.sizes().dimension; }
+int32_t m3e_hidden_size(const m3e_encoder* encoder) { return encoder->engine.sizes().hidden; }
 int32_t m3e_max_tokens(const m3e_encoder* encoder) { return encoder->engine.sizes().positions; }
 int32_t m3e_vocabulary_size(const m3e_encoder* encoder) {
   return encoder->engine.sizes().vocabulary;

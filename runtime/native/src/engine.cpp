@@ -35,21 +35,25 @@ int checked(int threads) {
 // Cuts texts into packs of about `tokens` tokens, in order. Empty texts are in none; their vectors
 // are zero.
 std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
-                      int64_t texts, int dimension, float* vectors, int64_t tokens) {
+                      int64_t texts, const Sizes& sizes, const Output& output, int64_t tokens) {
   std::vector<Pack> packs;
   bool open = false;
   for (int64_t text = 0; text < texts; ++text) {
-    float* vector = vectors + text * dimension;
+    float* vector = output.vectors + text * sizes.dimension;
     if (offsets[text] == offsets[text + 1]) {
-      std::fill(vector, vector + dimension, 0.0f);
+      std::fill(vector, vector + sizes.dimension, 0.0f);
       open = false;
       continue;
     }
     if (open && offsets[text + 1] - packs.back().offsets[0] <= tokens) {
       ++packs.back().texts;
     } else {
-      packs.push_back(
-          {ids + offsets[text], offsets + text, 1, vector, prompts ? prompts + text : nullptr});
+      float* states = output.states ? output.states + offsets[text] * sizes.hidden : nullptr;
+      packs.push_back({ids + offsets[text],
+                       offsets + text,
+                       1,
+                       {vector, states},
+                       prompts ? prompts + text : nullptr});
       open = true;
     }
   }
@@ -109,11 +113,11 @@ void Engine::check(const int32_t* ids, const int64_t* offsets, const int64_t* pr
 }
 
 void Engine::encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
-                    int64_t texts, float* vectors, Stop& stop) {
+                    int64_t texts, const Output& output, Stop& stop) {
   check(ids, offsets, prompts, texts);
   const int64_t tokens = offsets[texts];
   const auto packs_of = [&](int64_t most) {
-    return cut(ids, offsets, prompts, texts, weights_.sizes.dimension, vectors, most);
+    return cut(ids, offsets, prompts, texts, weights_.sizes, output, most);
   };
   if (threads_ == 1) return together(packs_of(kMostTokens), 1, stop);
   const int64_t each = std::clamp(tokens / (4 * threads_), kLeastTokens, kMostTokens);

@@ -120,8 +120,19 @@ void Forward::run() {
     mix(static_cast<size_t>(&each - weights_.layers.data()) + 1);
     if (early == Early::first_layer && &each == &weights_.layers.front()) pool_early();
   }
+  if (pack_.output.states) copy_states();
   team_.wait();
   pool();
+}
+
+// This member's rows, which nobody else has written since the last wait.
+void Forward::copy_states() const {
+  const Rows& rows = pooled_states();
+  const int hidden = weights_.sizes.hidden;
+  for (int row = mine_.begin; row < mine_.end; ++row) {
+    const float* from = rows.row(row);
+    std::copy(from, from + hidden, pack_.output.states + static_cast<int64_t>(row) * hidden);
+  }
 }
 
 // The part of `count` things that is this member's, in multiples of `step`.
@@ -289,7 +300,7 @@ void Forward::pool() {
   const Rows last = apply_head(texts);
   const int dimension = weights_.sizes.dimension;
   for (int text = texts.begin; text < texts.end; ++text) {
-    float* vector = pack_.vectors + static_cast<int64_t>(text) * dimension;
+    float* vector = pack_.output.vectors + static_cast<int64_t>(text) * dimension;
     const float* from = last.row(text);
     std::copy(from, from + dimension, vector);
     if (weights_.normalize) scale_to_unit_length(vector, dimension);
@@ -302,7 +313,7 @@ void Forward::pool_simply(Range texts) {
   const int hidden = weights_.sizes.hidden;
   for (int text = texts.begin; text < texts.end; ++text) {
     const Range pooled = pack_.pooled(text);
-    float* vector = pack_.vectors + static_cast<int64_t>(text) * hidden;
+    float* vector = pack_.output.vectors + static_cast<int64_t>(text) * hidden;
     if (pooled.size() == 0 && !first) {
       std::fill(vector, vector + hidden, 0.0f);
       continue;

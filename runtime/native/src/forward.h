@@ -11,12 +11,18 @@
 
 namespace m3e {
 
+// Where results go.
+struct Output {
+  float* vectors;  // [texts][dimension]
+  float* states;   // [tokens][hidden]: the last hidden states; or null
+};
+
 // Texts that are computed together: a flat run of tokens without padding. None of them is empty.
 struct Pack {
   const int32_t* ids;      // of the first text
   const int64_t* offsets;  // [texts + 1], where offsets[0] stands for `ids`
   int texts;
-  float* vectors;                    // [texts][dimension]
+  Output output;
   const int64_t* prompts = nullptr;  // [texts]: first tokens that are not pooled; or null
 
   int begin(int text) const { return static_cast<int>(offsets[text] - offsets[0]); }
@@ -89,6 +95,7 @@ class Forward {
   void pool_simply(Range texts);
   void pool_parts(int text);
   void mix(size_t state);
+  void copy_states() const;
   const Rows& pooled_states() const {
     return (weights_.state_weights ? space_.mixed_ : space_.hidden_).rows;
   }
