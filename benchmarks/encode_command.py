@@ -34,7 +34,7 @@ class EncodeCommand:
             "--force",
             *more,
         ]
-        self._command = [sys.executable, "-m", "m3e_runtime.cli.encode", *map(str, arguments)]
+        self._command = [sys.executable, "-m", "m3e_corpora.cli", *map(str, arguments)]
 
     def run(self) -> dict[str, Any]:
         """Seconds from start to end of the process, its processor time and memory, and its own summary."""

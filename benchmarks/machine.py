@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.older_cpu import PROCESSORS
-from m3e_runtime.gpu import Gpu
+from m3e_runtime.gpu.driver import Gpu
 
 __all__ = ["describe", "describe_gpu", "gpu_memory", "has_vnni"]
 

@@ -7,8 +7,8 @@ __all__ = ["COMMANDS"]
 COMMANDS = {
     "m3e-export": "m3e_export.cli",
     "m3e-quickstart": "m3e_export.quickstart",
-    "m3e-eval": "m3e_export.evaluation.cli",
-    "m3e-check": "m3e_runtime.cli.check",
-    "m3e-encode": "m3e_runtime.cli.encode",
-    "m3e-serve": "m3e_runtime.cli.serve",
+    "m3e-eval": "m3e_eval.cli",
+    "m3e-check": "m3e_runtime.cli",
+    "m3e-encode": "m3e_corpora.cli",
+    "m3e-serve": "m3e_serve.cli",
 }

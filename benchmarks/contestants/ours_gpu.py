@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.contestants.base import Place
 from benchmarks.contestants.ours import Ours
-from m3e_runtime.trt import EngineOptions
+from m3e_runtime.gpu.tensorrt import EngineOptions
 
 
 class _OnGpu(Ours):
@@ -40,7 +40,7 @@ class TensorRtRtxFp16(_OnGpu):
 
     @classmethod
     def engine(cls) -> EngineOptions:
-        from m3e_runtime.gpu import find_gpu
+        from m3e_runtime.gpu.driver import find_gpu
 
         return EngineOptions(compute_capabilities=(find_gpu().compute_capability,))
 

@@ -123,7 +123,7 @@ def running(
 
 def _command(name: str, model: Path, port: int, threads: int) -> list[str]:
     if name == OURS:
-        return [sys.executable, "-m", "m3e_runtime.cli.serve", f"{MODEL}={model}", "--port", str(port),
+        return [sys.executable, "-m", "m3e_serve.cli", f"{MODEL}={model}", "--port", str(port),
                 "--threads", str(threads)]  # fmt: skip
     if name == FASTAPI:
         if importlib.util.find_spec("fastapi") is None:

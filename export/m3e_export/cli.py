@@ -13,10 +13,10 @@ from m3e_export.checkpoint.pooling import POOLINGS
 from m3e_export.extras import extra_packages
 from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportRequest
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.cli.common import run
+from m3e_runtime.command_line import run
 from m3e_runtime.file_names import shown
+from m3e_runtime.gpu.tensorrt import EngineOptions
 from m3e_runtime.standard_output import say
-from m3e_runtime.trt import EngineOptions
 
 __all__ = ["main", "report"]
 
@@ -33,7 +33,8 @@ examples:
   m3e-export ./my-onnx-folder --exporter given        the ONNX graph that is in the folder
 
 exit codes: 0 ok, 1 the bundle cannot be written, 2 usage, 3 below the fidelity gate, 4 unreadable or
-            untrusted input, 5 package or GPU missing, or no engine can be built, 130 interrupted
+            untrusted input, 5 package or GPU missing, or no engine can be built, 130 interrupted,
+            143 terminated
 """
 
 
@@ -114,7 +115,7 @@ def as_json(bundle: Bundle) -> dict[str, object]:
 def report(bundle: Bundle) -> str:
     """The artifacts as a small table for people."""
     lines = [
-        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.dimension} dimensions, "
+        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.output_dimension} dimensions, "
         f"judged against {bundle.manifest.artifacts[0].fidelity.oracle} "
         f"on {bundle.manifest.artifacts[0].fidelity.texts} texts",
         f"{'artifact':<16}{'size':>9}  {'mean cos':>9}{'p1':>9}{'min':>9}{'top-10':>8}  matrices",

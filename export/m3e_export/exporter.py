@@ -19,7 +19,7 @@ from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import Checkpoint, load_checkpoint
 from m3e_export.errors import BelowGateError, OptionError, UnsupportedModelError
 from m3e_export.fidelity import Gate
-from m3e_export.foreign import export_foreign
+from m3e_export.generic import export_foreign
 from m3e_export.manifest import complete_manifest
 from m3e_export.oracle import ask, check_tokens, load_oracle
 from m3e_export.precision.calibration import Calibration, calibrate
@@ -32,11 +32,11 @@ from m3e_export.texts import built_in, gate_texts, read_texts
 from m3e_runtime.backends import Backend, native
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.gpu.tensorrt import EngineOptions, default_profiles
 from m3e_runtime.manifest import Artifact, Fidelity
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TokenIds
-from m3e_runtime.trt import EngineOptions, default_profiles
 
 __all__ = ["default_targets", "export"]
 
@@ -131,7 +131,7 @@ class _Artifacts:
         wanted = self._request.targets or default_targets()
         formats: set[str] = set()
         for precision, name in itertools.product(precisions, (t for t in TARGETS if t in wanted)):
-            target = TARGETS[name].settle(self._checkpoint, precision, self._request.engine)
+            target = TARGETS[name].specialize(self._checkpoint, precision, self._request.engine)
             file = target.path(self._folder, f"{precision}_{name}", target.format not in formats)
             file.parent.mkdir(exist_ok=True)
             formats.add(target.format)
@@ -225,7 +225,7 @@ class _Artifacts:
     ) -> Artifact:
         lowest = plan.quantized if precision == "int8" else set(self._matrices) - plan.wide
         kept = tuple(name for name in self._matrices if name not in lowest)
-        files, requires = target.complete(files, self._engine_options(target))
+        files, requires = target.build(files, self._engine_options(target))
         checked: Any = precision
         return Artifact(
             name=f"{precision}-{name}",

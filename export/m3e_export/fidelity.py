@@ -41,7 +41,11 @@ class Gate:
 def measure(
     gate: Gate, vectors: Array, precision: str, of: Literal["artifact", "graph"] = "artifact"
 ) -> Fidelity:
-    """Compare ``vectors`` (float32 ``[n, d]``) with the oracle's; ``of`` tells what has computed them."""
+    """Compare the oracle's vectors with as many dimensions of ``vectors`` (float32 ``[n, d]``).
+
+    ``of`` tells what has computed them.
+    """
+    vectors = vectors[:, : gate.reference.shape[1]]
     expected, found = normalize(gate.reference), normalize(vectors)
     cosines = np.einsum("nd,nd->n", expected.astype(np.float64), found.astype(np.float64))
     wanted, got = expected @ expected.T, found @ found.T

@@ -54,4 +54,6 @@ def complete_manifest(
         golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.reference[chosen], gate.prompt),
         files=companions,
         include_prompt=layout.include_prompt,
+        route=layout.route,
+        truncate_dim=layout.truncated(checkpoint.dimension),
     )

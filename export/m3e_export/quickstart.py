@@ -19,7 +19,7 @@ from m3e_export.errors import CheckpointError
 from m3e_export.extras import extra_packages
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.cli.common import run
+from m3e_runtime.command_line import run
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.standard_output import say
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from m3e_export.checkpoint.layout import Pooling
+from m3e_export.checkpoint.sentence_config import Pooling
 from m3e_export.oracle.choice import OracleName
-from m3e_runtime.trt import EngineOptions
+from m3e_runtime.gpu.tensorrt import EngineOptions
 
 __all__ = ["EXPORTERS", "PRECISIONS", "TARGET_NAMES", "ExportRequest", "ExporterName"]
 
@@ -25,7 +25,7 @@ EXPORTERS: tuple[ExporterName, ...] = ("own", "torch", "optimum", "given")
 class ExportRequest:
     """What to export. Field by field the options of ``m3e-export``; no targets: the CPU's.
 
-    ``engine`` is for TensorRT; without profiles it gets those of :func:`m3e_runtime.trt.default_profiles`.
+    ``engine`` is for TensorRT; without profiles it gets ``m3e_runtime.gpu.tensorrt.default_profiles``.
     ``graph`` is the file that the exporter ``given`` takes, relative to the checkpoint's folder.
     """
 

@@ -175,6 +175,8 @@ def _check_contents(folder: Path, manifest: Manifest) -> None:
     problem = None
     if not 1 <= manifest.dimension <= 1 << 16:
         problem = f"dimension {manifest.dimension}"
+    elif manifest.truncate_dim is not None and not 1 <= manifest.truncate_dim <= manifest.dimension:
+        problem = f"truncate_dim {manifest.truncate_dim} of {manifest.dimension} dimensions"
     elif not 1 <= manifest.tokenization.max_length <= 1 << 20:
         problem = f"max_length {manifest.tokenization.max_length}"
     elif not manifest.artifacts or any(not artifact.files for artifact in manifest.artifacts):
@@ -185,7 +187,7 @@ def _check_contents(folder: Path, manifest: Manifest) -> None:
         problem = f"default prompt {manifest.default_prompt_name!r} without a text"
     else:
         try:
-            manifest.golden.unpack(manifest.dimension)
+            manifest.golden.unpack(manifest.output_dimension)
         except ValueError:
             problem = "golden vectors of another shape than dimension and texts say"
     if problem:

@@ -14,26 +14,25 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime import forked, outputs  # noqa: F401 - `forked` is at work once it is imported
-from m3e_runtime.arguments import check_flag, check_text, id_arrays, whole_number
+from m3e_runtime.arguments import check_batch_size, check_flag, check_text, id_arrays, whole_number
 from m3e_runtime.backends import Backend, Choice, native, open_best, run_all
 from m3e_runtime.backends.device import device_name
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, OptionError
-from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
-from m3e_runtime.planning import plan, plan_packed
+from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
+from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.progress import progress_bar
+from m3e_runtime.prompts import named_prompt
+from m3e_runtime.routes import check_task
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
-__all__ = ["Encoder", "as_list", "named_prompt"]
+__all__ = ["Encoder", "as_list"]
 
 WINDOW = 8192
 """Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
 
-
-_EVERYWHERE = ("query", "document")
-"""Names of prompts that sentence-transformers gives every model since version 5."""
 
 MOST_THREADS = 1024
 """The native engine takes no more."""
@@ -143,7 +142,12 @@ class Encoder:
 
     @property
     def dimension(self) -> int:
-        """Length of a vector."""
+        """Length of a vector where no ``truncate_dim`` is given: the checkpoint may have one of its own."""
+        return self._manifest.output_dimension
+
+    @property
+    def full_dimension(self) -> int:
+        """Length of what the engine gives, and the most that ``truncate_dim`` can be."""
         return self._manifest.dimension
 
     @property
@@ -180,6 +184,7 @@ class Encoder:
             "max_seq_length": self.max_seq_length,
             "pooling": self._manifest.pooling,
             "include_prompt": self._manifest.include_prompt,
+            "route": self._manifest.route and self._manifest.route.name,
             "batch_invariant": self.artifact.batch_invariant,
             "fidelity": {
                 name: getattr(self.artifact.fidelity, name)
@@ -214,7 +219,7 @@ class Encoder:
             precision: ``float32``, ``float16``, ``int8``, ``uint8``, ``binary`` or ``ubinary``;
                 see :func:`m3e_runtime.outputs.quantize_embeddings`.
             normalize_embeddings: scale each vector to unit length.
-            truncate_dim: keep only this many leading dimensions.
+            truncate_dim: keep only this many leading dimensions, by default :attr:`dimension`.
             ranges: ``[2, dimension]`` for int8 and uint8, by default from these texts, of which there must
                 then be several.
 
@@ -227,16 +232,14 @@ class Encoder:
                 range, or an argument of another type.
         """
         prompts = self._prompts(prompt_name, prompt)
-        self.check_options(precision, truncate_dim, batch_size)
-        check_flag("normalize_embeddings", normalize_embeddings)
+        options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
+        check_batch_size(batch_size)
         if isinstance(sentences, str):
-            vectors = self._encode_one(sentences, prompts)
-            finished = outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)
-            only: npt.NDArray[Any] = finished[0]
+            only: npt.NDArray[Any] = options.apply(self._encode_one(sentences, prompts))[0]
             return only
         texts = as_list(sentences)
         each = prompts if isinstance(prompts, str) else _one_for_each(prompts, texts)
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        vectors = np.empty((len(texts), self.full_dimension), dtype=np.float32)
         with progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar:
             for start in range(0, len(texts), WINDOW):
                 part = slice(start, start + WINDOW)
@@ -246,7 +249,7 @@ class Encoder:
                 except InvalidTextError:
                     self.tokenizer.encode_batch(_joined(each, texts))  # names the text by its place among all
                     raise
-        return outputs.finish(vectors, truncate_dim, normalize_embeddings, precision, ranges)
+        return options.apply(vectors)
 
     def encode_iter(
         self,
@@ -282,8 +285,8 @@ class Encoder:
         """
         texts = as_iterator(sentences)
         prompts = self._prompts(prompt_name, prompt)
-        self.check_options(precision, truncate_dim, batch_size)
-        check_flag("normalize_embeddings", normalize_embeddings)
+        options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
+        check_batch_size(batch_size)
         window = whole_number("window", window, 1, why=": so many texts are read ahead")
         if precision in ("int8", "uint8") and ranges is None:
             raise OptionError(f"precision={precision!r} in a stream needs ranges, float32 [2, dimension].")
@@ -292,7 +295,7 @@ class Encoder:
             window,
             prompts if isinstance(prompts, str) else as_iterator(prompts),
             batch_size,
-            (truncate_dim, normalize_embeddings, precision, ranges),
+            options,
         )
 
     def run(
@@ -300,7 +303,7 @@ class Encoder:
         token_ids: Sequence[TokenIds],
         batch_size: int | None = None,
         prompt_lengths: Sequence[int] | None = None,
-    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+    ) -> Iterator[tuple[Batch, npt.NDArray[np.float32]]]:
         """The engine's part of :meth:`encode`: token ids in batches that suit it.
 
         Args:
@@ -309,22 +312,42 @@ class Encoder:
             prompt_lengths: what :meth:`prompt_lengths` gives for the texts' prompts.
 
         Yields:
-            Positions (int64 ``[m]``) of the texts of a batch, and their vectors, float32 ``[m, dimension]``.
+            Each batch, and the vectors of its texts, float32 ``[m, full_dimension]``.
 
         Raises:
             OptionError: ids that are no whole numbers of 32 bits in a row.
         """
         token_ids = id_arrays("token_ids", token_ids)
         if len(token_ids) == 1:
-            yield np.zeros(1, dtype=np.int64), self._backend.run(token_ids, prompt_lengths)
+            alone = Batch(np.zeros(1, dtype=np.int64), len(token_ids[0]))
+            yield alone, self._backend.run(token_ids, prompt_lengths)
             return
         lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
-        batches = ((i, [token_ids[at] for at in i]) for i in self._batches(lengths, batch_size))
+        batches = ((it, [token_ids[at] for at in it.indices]) for it in self.plan(lengths, batch_size))
         if prompt_lengths is None:
             yield from run_all(self._backend, batches)
         else:
-            for i, ids in batches:
-                yield i, self._backend.run(ids, [prompt_lengths[at] for at in i])
+            for batch, ids in batches:
+                yield batch, self._backend.run(ids, [prompt_lengths[at] for at in batch.indices])
+
+    def plan(
+        self,
+        lengths: npt.NDArray[np.int64],
+        batch_size: int | None = None,
+        token_budget: int | None = None,
+    ) -> Iterator[Batch]:
+        """Group texts into batches that suit the engine; each text is in exactly one.
+
+        Args:
+            lengths: token counts of the texts, int64 ``[n]``.
+            batch_size: most texts of a batch; by default only the token budget limits it.
+            token_budget: most tokens of a batch, padding included; never more than :attr:`token_budget`.
+        """
+        engine = self._backend
+        budget = min(engine.token_budget, token_budget or engine.token_budget)
+        if not engine.pads:
+            return plan_packed(lengths, budget, _smaller(batch_size, engine.most_texts(self.max_seq_length)))
+        return plan(lengths, budget, lambda longest: _smaller(batch_size, engine.most_texts(longest)))
 
     def prompt_lengths(self, prompts: Sequence[str]) -> list[int] | None:
         """Tokens of each text that are its prompt's; None where the pooling takes them in."""
@@ -350,9 +373,7 @@ class Encoder:
 
     def close(self) -> None:
         """Give its memory back now, and not when the encoder is collected. It cannot encode any more."""
-        close = getattr(self._backend, "close", None)
-        if close is not None:
-            close()
+        self._backend.close()
 
     def _stream(
         self,
@@ -360,13 +381,13 @@ class Encoder:
         window: int,
         prompts: str | Iterator[str],
         batch_size: int | None,
-        finishing: tuple[Any, ...],
+        options: OutputOptions,
     ) -> Iterator[npt.NDArray[Any]]:
         while chunk := list(islice(texts, window)):
             some = prompts if isinstance(prompts, str) else _one_for_each(islice(prompts, len(chunk)), chunk)
-            vectors = np.empty((len(chunk), self.dimension), dtype=np.float32)
+            vectors = np.empty((len(chunk), self.full_dimension), dtype=np.float32)
             self._encode_into(vectors, chunk, some, batch_size, None)
-            yield from outputs.finish(vectors, *finishing)
+            yield from options.apply(vectors)
 
     def _encode_one(self, text: str, prompt: str | Iterable[str]) -> npt.NDArray[np.float32]:
         if not isinstance(prompt, str):
@@ -386,10 +407,10 @@ class Encoder:
     ) -> None:
         token_ids = self._tokenized(_joined(prompts, texts))
         left_out = self.prompt_lengths([prompts] * len(texts) if isinstance(prompts, str) else prompts)
-        for indices, found in self.run(token_ids, batch_size, left_out):
-            vectors[indices] = found
+        for batch, found in self.run(token_ids, batch_size, left_out):
+            vectors[batch.indices] = found
             if bar is not None:
-                bar.update(len(indices))
+                bar.update(len(batch.indices))
 
     def _tokenized(self, texts: list[str]) -> list[TokenIds]:
         token_ids: list[TokenIds] = []
@@ -397,30 +418,21 @@ class Encoder:
             token_ids += self.tokenizer.encode_batch(piece)
         return token_ids
 
-    def _batches(
-        self, lengths: npt.NDArray[np.int64], batch_size: int | None
-    ) -> Iterator[npt.NDArray[np.int64]]:
-        engine = self._backend
-        if not engine.pads:
-            most = _smaller(batch_size, engine.most_texts(self.max_seq_length))
-            return plan_packed(lengths, engine.token_budget, most)
-
-        def most_texts(longest: int) -> int | None:
-            return _smaller(batch_size, engine.most_texts(longest))
-
-        return (batch.indices for batch in plan(lengths, engine.token_budget, most_texts))
-
     def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
-        return prompt if prompt is not None else self.prefix(prompt_name, None)
+        if prompt is None or isinstance(prompt, str):
+            return self.prefix(prompt_name, prompt)
+        check_task(self._manifest.route, prompt_name)
+        return prompt
 
     def prefix(self, prompt_name: str | None, prompt: str | None) -> str:
         """The text that is put before each text: ``prompt``, else the one of that name, else the default.
 
         Raises:
-            OptionError: no prompt of that name.
+            OptionError: no prompt of that name, or one of another route of a model with a Router.
         """
         check_text("prompt_name", prompt_name)
         check_text("prompt", prompt)
+        check_task(self._manifest.route, prompt_name)
         if prompt is not None:
             return prompt
         name = prompt_name if prompt_name is not None else self._manifest.default_prompt_name
@@ -428,34 +440,34 @@ class Encoder:
             return ""
         return named_prompt(self._manifest.prompts, name)
 
-    def check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None = None) -> None:
+    def output_options(
+        self,
+        truncate_dim: int | None = None,
+        normalize_embeddings: bool = False,
+        precision: OutputPrecision = "float32",
+        ranges: npt.NDArray[np.float32] | None = None,
+    ) -> OutputOptions:
         """Check what :meth:`encode` is asked for before anything is computed.
 
+        Args:
+            truncate_dim: as in :meth:`encode`, like the other arguments.
+            normalize_embeddings: see ``truncate_dim``.
+            precision: see ``truncate_dim``.
+            ranges: see ``truncate_dim``.
+
         Raises:
-            OptionError: an unknown precision, or a size out of range.
+            OptionError: an unknown precision, a size out of range, or an argument of another type.
         """
         if precision not in OUTPUT_PRECISIONS:
             raise OptionError(
                 f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}."
             )
-        if truncate_dim is not None:
-            whole_number("truncate_dim", truncate_dim, 1, self.dimension)
-        if batch_size is not None:
-            whole_number("batch_size", batch_size, 1, why=": so many texts run together")
-
-
-def named_prompt(prompts: Mapping[str, str], name: str) -> str:
-    """The prompt called ``name``. Every model has ``query`` and ``document``, which may be empty.
-
-    Raises:
-        OptionError: there is none.
-    """
-    if name in prompts:
-        return prompts[name]
-    if name in _EVERYWHERE:
-        return ""
-    known = ", ".join(sorted(prompts)) or "none"
-    raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.")
+        check_flag("normalize_embeddings", normalize_embeddings)
+        if truncate_dim is None:
+            truncate_dim = self.dimension
+        else:
+            truncate_dim = whole_number("truncate_dim", truncate_dim, 1, self.full_dimension)
+        return OutputOptions(truncate_dim, normalize_embeddings, precision, ranges)
 
 
 def _load_again(path: str, options: dict[str, Any], max_length: int) -> Encoder:

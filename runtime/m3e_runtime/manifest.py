@@ -7,7 +7,7 @@ is strict (unknown types and missing fields are errors) and never runs code.
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -16,15 +16,21 @@ import numpy.typing as npt
 __all__ = [
     "MANIFEST_NAME",
     "SCHEMA_VERSION",
+    "SIMILARITIES",
     "Artifact",
     "Fidelity",
     "FileEntry",
     "GateThresholds",
     "GoldenVectors",
     "Manifest",
+    "Route",
+    "Similarity",
     "Source",
     "Tokenization",
 ]
+
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+SIMILARITIES: tuple[str, ...] = get_args(Similarity)
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -78,7 +84,7 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (``onnxruntime``: minimum version; ``native``: version of the weights' layout; ``tensorrt`` and
     ``tensorrt_rtx``: the version that built the engine, with ``compute_capabilities``). An engine is followed
     by the graph that it was built from, to build it again elsewhere. ``layout`` says how its inputs hold
-    texts of unequal length, as in :mod:`m3e_runtime.layout`. ``mix`` maps a matrix format to how
+    texts of unequal length, as in :mod:`m3e_runtime.gpu.batch_shapes`. ``mix`` maps a matrix format to how
     many matrices use it, ``kept`` lists the matrices held above the artifact's own precision.
     """
 
@@ -102,6 +108,18 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     weights_sha256: str
     model_type: str
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which route of a model with a Router the bundle holds.
+
+    ``tasks`` maps each task that the model knows to the name of its route, those of other bundles included.
+    ``default`` is the route of texts without a task.
+    """
+
+    name: str
+    tasks: dict[str, str]
+    default: str | None = None
 
 
 class Tokenization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,7 +159,8 @@ class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of ``manifest.json``.
 
-    ``dimension`` is that of the sentence vectors. ``pooling`` is a name for people, such as ``mean``,
+    ``dimension`` is that of the vectors that the artifacts give. ``truncate_dim`` says how many of them are
+    kept where nobody asks for a number; None: all. ``pooling`` is a name for people, such as ``mean``,
     ``max+mean`` or ``first_last_mean``: the artifacts do it themselves. ``include_prompt`` says whether a
     prompt's tokens are pooled; where not, an artifact is told how many of a text are the prompt's.
     """
@@ -154,13 +173,20 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pooling: str
     normalize: bool
     tokenization: Tokenization
-    similarity: Literal["cosine", "dot", "euclidean", "manhattan"]
+    similarity: Similarity
     prompts: dict[str, str]
     default_prompt_name: str | None
     artifacts: tuple[Artifact, ...]
     golden: GoldenVectors
     files: tuple[FileEntry, ...] = ()
     include_prompt: bool = True
+    route: Route | None = None
+    truncate_dim: int | None = None
+
+    @property
+    def output_dimension(self) -> int:
+        """Dimensions that are kept where nobody asks for a number; those of the golden vectors, too."""
+        return self.truncate_dim or self.dimension
 
     def to_json(self) -> bytes:
         """Encode with stable key order and indentation, so that equal manifests give equal bytes."""

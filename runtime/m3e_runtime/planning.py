@@ -25,24 +25,26 @@ RUN_OVERHEAD_TOKENS = 8
 
 @dataclass(frozen=True)
 class Batch:
-    """Positions (int64 ``[n]``) of the texts that run together, and their padded length in tokens."""
+    """Texts that an engine computes in one run.
+
+    Attributes:
+        indices: positions of the texts, int64 ``[n]``.
+        tokens: tokens that the run computes, padding included.
+    """
 
     indices: npt.NDArray[np.int64]
-    length: int
+    tokens: int
 
 
 def plan_packed(
     lengths: npt.NDArray[np.int64], token_budget: int, max_batch: int | None = None
-) -> Iterator[npt.NDArray[np.int64]]:
+) -> Iterator[Batch]:
     """Group texts for an engine that needs no padding: the longest first, up to ``token_budget`` tokens.
 
     Args:
         lengths: token counts, int64 ``[n]``.
         token_budget: most tokens of a batch; a text longer than that runs alone.
         max_batch: largest number of texts in a batch.
-
-    Yields:
-        Positions of the texts that run together, int64 ``[m]``.
     """
     order = np.argsort(-lengths, kind="stable")
     total = np.concatenate([[0], np.cumsum(lengths[order])])
@@ -50,7 +52,7 @@ def plan_packed(
     while start < len(order):
         fits = int(np.searchsorted(total, total[start] + token_budget, side="right")) - 1
         stop = max(start + 1, min(fits, start + (max_batch or len(order))))
-        yield order[start:stop]
+        yield Batch(order[start:stop], int(total[stop] - total[start]))
         start = stop
 
 
@@ -70,7 +72,7 @@ def plan(
     start = 0
     while start < len(order):
         stop = _batch_end(lengths, order, start, token_budget, most_texts)
-        yield Batch(order[start:stop], int(lengths[order[start]]))
+        yield Batch(order[start:stop], (stop - start) * int(lengths[order[start]]))
         start = stop
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from corpus_files import write_json_lines
+from m3e_corpora import CorpusRequest, encode_corpus
 from m3e_runtime import Encoder
-from m3e_runtime.corpora import CorpusRequest, encode_corpus
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus_files import read_json_lines, read_vectors, write_json_lines, write_parquet, write_text
+from m3e_corpora.inputs.formats import lines, rows
 from m3e_runtime import Encoder
-from m3e_runtime.corpora.formats import lines, rows
 from m3e_runtime.errors import InvalidTextError
 
 GOOD = ["one", "两个", "", "three"]
@@ -92,7 +92,7 @@ def test_only_the_first_bad_rows_are_told_at_once(encode, tmp_path, out, caplog)
 
 
 def test_a_value_that_does_not_fit_its_column_makes_a_bad_row(encode, tmp_path, out, monkeypatch):
-    monkeypatch.setattr("m3e_runtime.corpora.formats.json_lines._SAMPLE", 2)
+    monkeypatch.setattr("m3e_corpora.inputs.formats.json_lines._SAMPLE", 2)
     values = [1, 2, 3.0, "4", True, None, 1 << 63, 7]
     write_json_lines(tmp_path / "in.jsonl", [{"text": "a", "id": value} for value in values])
     summary = encode(tmp_path / "in.jsonl", out / "v.parquet", keep=("id",), on_error="skip")
@@ -137,7 +137,7 @@ def test_a_long_text_can_be_fatal(encode, tmp_path, out):
 
 @pytest.mark.parametrize("name", ["in.txt", "in.jsonl", "in.csv", "in.parquet"])
 def test_rows_of_no_end_are_not_read_into_memory(encode, encoder, tmp_path, out, monkeypatch, name):
-    for module in (lines, rows, __import__("m3e_runtime.corpora.formats.parquet", fromlist=["parquet"])):
+    for module in (lines, rows, __import__("m3e_corpora.inputs.formats.parquet", fromlist=["parquet"])):
         monkeypatch.setattr(module, "ROW_LIMIT", 1000, raising=False)
     texts = ["a", "x" * 5000, "b"]
     file = tmp_path / name

@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
+from m3e_corpora.executors.bundle_transfer import pack_bundle, unpack_bundle
+from m3e_corpora.executors.cluster import Machine, plan_workers
 from m3e_runtime import Encoder
-from m3e_runtime.corpora.cluster import Machine, plan_workers
-from m3e_runtime.corpora.shipping import pack_bundle, unpack_bundle
 from m3e_runtime.errors import BundleIntegrityError, OptionError
 
 HEAD, SMALL, LARGE, GPUS = Machine(0, 0), Machine(4, 0), Machine(64, 0), Machine(16, 4)

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus_files import write_parquet, write_text
-from m3e_runtime.cli.encode import main
+from m3e_corpora.cli import main
 
 
 @pytest.fixture
@@ -31,6 +31,35 @@ def refuse(command, out, file, *problems, options=()):
     for problem in problems:
         assert problem in stderr
     assert list(out.iterdir()) == []
+
+
+POINTER = (
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+)
+
+
+@pytest.mark.parametrize("name", ["in.txt", "in.jsonl", "in.csv", "in.parquet", "in"])
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_pointer_of_git_lfs_among_the_inputs_is_named(command, tmp_path, out, name, place):
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in" / name
+    file.write_text(POINTER)
+    given = file.parent if place == "folder" and file.suffix else file
+    code, stderr = command(given, "-o", f"{out}/v/", "--on-error", "skip")
+    assert code == 4
+    assert f"{file}: a pointer of Git LFS" in stderr
+    assert "git lfs pull" in stderr
+    assert list(out.iterdir()) == []
+
+
+def test_ranges_that_are_a_pointer_of_git_lfs_are_named(command, tmp_path, out):
+    write_text(tmp_path / "in.txt", ["a"])
+    (tmp_path / "ranges.npy").write_text(POINTER)
+    options = ("-o", out / "v.npy", "--precision", "int8", "--ranges", tmp_path / "ranges.npy")
+    code, stderr = command(tmp_path / "in.txt", *options)
+    assert code == 2
+    assert "git lfs pull" in stderr
 
 
 @pytest.mark.parametrize("keep", [0, 3, 100, -1, -9])

@@ -211,8 +211,8 @@ def test_many_small_files_share_a_part(encode, encoder, corpus, tmp_path, out):
 
 
 def test_rows_of_all_windows_are_there(encode, encoder, corpus, tmp_path, out, monkeypatch):
-    from m3e_runtime.corpora import windows
-    from m3e_runtime.corpora.formats import rows
+    from m3e_corpora.encoding import windows
+    from m3e_corpora.inputs.formats import rows
 
     monkeypatch.setattr(windows, "WINDOW_ROWS", 32)
     monkeypatch.setattr(rows, "CHUNK_ROWS", 7)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus_files import files_of, read_json_lines, read_vectors, write_json_lines, write_text
-from m3e_runtime.corpora.sinks import parquet
+from m3e_corpora.outputs.sinks import parquet
 from m3e_runtime.errors import OptionError
 
 
@@ -129,7 +129,7 @@ def test_without_pyarrow_and_faiss_text_json_and_csv_give_npy_and_json_lines(tin
 import sys
 for name in ("pyarrow", "pyarrow.parquet", "faiss", "ray", "pyspark"):
     sys.modules[name] = None
-from m3e_runtime.cli.encode import main
+from m3e_corpora.cli import main
 bundle = {str(tiny_bundle)!r}
 for source in ("in.txt", "in.jsonl", "in.csv"):
     for suffix in ("npy", "jsonl"):

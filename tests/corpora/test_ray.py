@@ -7,9 +7,9 @@ import psutil
 import pytest
 
 from corpus_files import files_of, write_text
-from m3e_runtime.cli.encode import main
-from m3e_runtime.corpora import CorpusRequest, encode_corpus
-from m3e_runtime.corpora.ray_engine import EncodeBatches, RayEngine
+from m3e_corpora import CorpusRequest, encode_corpus
+from m3e_corpora.cli import main
+from m3e_corpora.executors.ray import EncodeBatches, RayEngine
 from m3e_runtime.errors import InvalidTextError, OptionError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'm3e-runtime[ray]'")

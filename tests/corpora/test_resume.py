@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from corpus_files import files_of, write_json_lines, write_text
+from m3e_corpora.cli import main
+from m3e_corpora.executors import merge
+from m3e_corpora.job import folder as job_folder
+from m3e_corpora.job.lock import locked
 from m3e_runtime import Encoder
-from m3e_runtime.cli.encode import main
-from m3e_runtime.corpora import merge, state
-from m3e_runtime.corpora.lock import locked
 from m3e_runtime.errors import OptionError, ResumeError, UnreadableInputError
 
 OUTPUTS = ["v/", "v.npy", "v.jsonl", "v.parquet"]
@@ -46,7 +47,7 @@ class Process:
     def __init__(self, bundle, source, output, *more):
         arguments = [str(bundle), str(source), "-o", str(output), "--partition-size", str(PARTITION)]
         arguments += [] if str(output).endswith(".npy") else ["--keep", "id"]
-        command = [sys.executable, "-m", "m3e_runtime.cli.encode", *arguments, "--resume", *more]
+        command = [sys.executable, "-m", "m3e_corpora.cli", *arguments, "--resume", *more]
         self.process = subprocess.Popen(
             command,
             stderr=subprocess.PIPE,
@@ -94,12 +95,15 @@ def test_killed_at_random_moments_it_goes_on_and_gives_the_same_bytes(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_an_interrupt_says_what_is_kept_and_how_to_go_on(encode, tiny_bundle, source, out, tmp_path):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_says_what_is_kept_and_how_to_go_on(
+    encode, tiny_bundle, source, out, tmp_path, number, expected
+):
     encode(source, tmp_path / "v.npy", **options_for("v.npy"))
     run = Process(tiny_bundle, source, out / "v.npy")
     run.wait_for_parts(out / "v.npy.parts", 2)
-    code, stderr = run.end(signal.SIGINT)
-    assert code == 130
+    code, stderr = run.end(number)
+    assert code == expected
     assert "partitions are kept in" in stderr
     assert "--resume" in stderr
     assert "Traceback" not in stderr
@@ -285,13 +289,13 @@ def test_two_processes_do_not_write_one_output(encode, source, begun):
 
 def test_an_input_that_changes_under_way_is_noticed(encode, corpus, out, tmp_path, monkeypatch):
     file = write_text(tmp_path / "in.txt", corpus)
-    begin = state.JobFolder.begin
+    begin = job_folder.JobFolder.begin
 
     def change(*arguments):
         write_text(file, [*corpus, "one more"])
         return begin(*arguments)
 
-    monkeypatch.setattr(state.JobFolder, "begin", staticmethod(change))
+    monkeypatch.setattr(job_folder.JobFolder, "begin", staticmethod(change))
     with pytest.raises(UnreadableInputError, match="has changed since the job began"):
         encode(file, out / "v.npy")
     assert list(out.iterdir()) == []
@@ -315,7 +319,7 @@ def test_a_resumed_job_counts_what_all_runs_did(encode, tmp_path, out, monkeypat
     options = {"partition_bytes": 3000, "on_error": "skip"}
     whole = encode(file, f"{out}/w/", **options)
     done = []
-    record = state.JobFolder.record
+    record = job_folder.JobFolder.record
 
     def stop_at_the_third(self, *arguments):
         if len(done) == 2:
@@ -324,7 +328,7 @@ def test_a_resumed_job_counts_what_all_runs_did(encode, tmp_path, out, monkeypat
         return done[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(state.JobFolder, "record", stop_at_the_third)
+        patch.setattr(job_folder.JobFolder, "record", stop_at_the_third)
         with pytest.raises(KeyboardInterrupt):
             encode(file, f"{out}/v/", **options)
     resumed = encode(file, f"{out}/v/", resume=True, **options)

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from corpus_files import files_of
-from m3e_runtime.corpora import CorpusRequest, encode_corpus
-from m3e_runtime.corpora.spark import SparkEngine, with_embeddings
+from m3e_corpora import CorpusRequest, encode_corpus
+from m3e_corpora.executors.spark import SparkEngine, with_embeddings
 from m3e_runtime.errors import InvalidTextError, OptionError
 
 sql = pytest.importorskip("pyspark.sql", reason="Spark is not installed: pip install 'm3e-runtime[spark]'")

@@ -15,7 +15,7 @@ import synthetic
 from families import make_family
 from m3e_export import ExportRequest, export
 from m3e_export.checkpoint import load_checkpoint
-from m3e_export.checkpoint.layout import read_layout
+from m3e_export.checkpoint.sentence_config import read_layout
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 from m3e_export.oracle.torch_oracle import TorchOracle

@@ -35,7 +35,7 @@ from m3e_export.precision.search import float_plan
 from m3e_runtime.backends import native
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
-from m3e_runtime.layout import PackedLayout
+from m3e_runtime.gpu.batch_shapes import PackedLayout
 from synthetic import update_json, vocabulary
 
 needs_native = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))

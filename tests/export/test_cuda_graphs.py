@@ -25,7 +25,7 @@ from m3e_export.graph.dialects import CudaDialect, CudaPackedDialect
 from m3e_export.oracle.numpy_forward import NumpyForward
 from m3e_export.precision.search import float_plan
 from m3e_export.targets import TARGETS
-from m3e_runtime.layout import PackedLayout, PaddedLayout
+from m3e_runtime.gpu.batch_shapes import PackedLayout, PaddedLayout
 
 PLANS = {name: float_plan(name, half_arithmetic=True) for name in ("fp32", "fp16")}
 

@@ -10,10 +10,10 @@ from tokenizers import Tokenizer
 
 import synthetic
 from families import make_family
+from m3e_eval.encoder import ArtifactEncoder, load_reference
 from m3e_export import CheckpointError, ExportRequest, UnsupportedModelError, export
 from m3e_export.checkpoint import load_checkpoint
-from m3e_export.evaluation.encoder import ArtifactEncoder, load_reference
-from m3e_export.foreign import from_onnx_folder
+from m3e_export.generic import from_onnx_folder
 from m3e_export.graph import GraphOptions, build_model
 from m3e_export.graph.dialects import CudaDialect, CudaPackedDialect, TensorRtDialect
 from m3e_export.oracle import load_oracle
@@ -25,7 +25,7 @@ from m3e_export.targets import TARGETS
 from m3e_runtime import Encoder
 from m3e_runtime.backends import native
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.cli.check import main as check
+from m3e_runtime.cli import main as check
 from m3e_runtime.manifest import MANIFEST_NAME
 
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")

@@ -17,7 +17,7 @@ from m3e_export.targets import TARGETS
 from m3e_export.texts import built_in
 from m3e_runtime import Encoder
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
-from m3e_runtime.layout import PackedLayout
+from m3e_runtime.gpu.batch_shapes import PackedLayout
 
 SKIPPING = ("roberta", "xlm-roberta", "camembert", "mpnet")
 COUNTING = ("bert", "distilbert", "ernie", "albert")

@@ -28,7 +28,7 @@ from m3e_runtime import Encoder
 from m3e_runtime.backends import native
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
-from m3e_runtime.layout import PackedLayout
+from m3e_runtime.gpu.batch_shapes import PackedLayout
 
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 FLAGS = {

@@ -7,7 +7,7 @@ from gpu.threads import encode_in_threads
 from m3e_export import ExportRequest, export
 from m3e_runtime import Encoder, EngineMissingError
 from m3e_runtime.backends.device import parse_device
-from m3e_runtime.backends.providers import check_provider
+from m3e_runtime.gpu.providers import check_provider
 from m3e_runtime.outputs import normalize
 
 

@@ -7,8 +7,8 @@ from gpu.threads import encode_in_threads
 from m3e_export import ExportRequest, export
 from m3e_runtime import Encoder, EngineMissingError
 from m3e_runtime.backends.device import parse_device
+from m3e_runtime.gpu.tensorrt import EngineOptions, choose_capabilities, find_package
 from m3e_runtime.outputs import normalize
-from m3e_runtime.trt import EngineOptions, choose_capabilities, find_package
 
 TARGETS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
@@ -68,7 +68,7 @@ def test_many_threads_get_their_own_vectors(bundle, gate_texts):
 
 
 def test_memory_of_the_gpu_comes_back(bundle, gate_texts):
-    from m3e_runtime.cuda import CudaContext
+    from m3e_runtime.gpu.cuda import CudaContext
 
     def free_memory():
         with cuda.active():

@@ -11,7 +11,7 @@ import pytest
 from families import make_family
 from m3e_export import ExportRequest, export
 from m3e_export.errors import UnsupportedModelError
-from m3e_export.foreign import from_onnx_folder
+from m3e_export.generic import from_onnx_folder
 from m3e_runtime import Encoder
 from synthetic import update_json
 

@@ -12,7 +12,7 @@ from m3e_export import ExportRequest, export
 from m3e_export.exporter import default_targets
 from m3e_runtime.backends import native
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.cli.check import main
+from m3e_runtime.cli import main
 from m3e_runtime.manifest import MANIFEST_NAME, GoldenVectors
 
 
@@ -101,7 +101,7 @@ def test_an_unknown_artifact_is_exit_2_and_the_known_are_named(tiny_bundle, caps
 def test_an_engine_that_cannot_be_imported_is_told_of_beside_what_ran(tiny_bundle, monkeypatch, capsys):
     if native.missing():
         pytest.skip(native.missing())
-    monkeypatch.setattr("m3e_runtime.cli.check.why_not_here", lambda artifact: None)
+    monkeypatch.setattr("m3e_runtime.cli.why_not_here", lambda artifact: None)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert main([str(tiny_bundle), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

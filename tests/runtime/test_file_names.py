@@ -10,11 +10,11 @@ import sys
 import msgspec
 import pytest
 
+from m3e_corpora.inputs.rows import BadRow
+from m3e_corpora.job.stored import from_json, to_json
 from m3e_export.checkpoint.source import source_name
-from m3e_runtime.cli import serve
-from m3e_runtime.corpora.rows import BadRow
-from m3e_runtime.corpora.stored import from_json, to_json
 from m3e_runtime.file_names import shown
+from m3e_serve import cli as serve
 
 LOCALES = [
     {"LC_ALL": "C.UTF-8"},
@@ -56,9 +56,7 @@ def test_corpora_have_names_that_are_not_utf_8(tiny_bundle, folder, output, loca
     target = os.path.join(folder, GBK + output)
     options = ["--partition-size", "4", "--json", "--on-error", "skip", "--no-progress"]
     for more in ([], ["--force"]):
-        done = run(
-            "m3e_runtime.cli.encode", tiny_bundle, inputs, "-o", target, *options, *more, locale=locale
-        )
+        done = run("m3e_corpora.cli", tiny_bundle, inputs, "-o", target, *options, *more, locale=locale)
         assert done.returncode == 0, done.stderr
     found = msgspec.json.decode(done.stdout)  # strict: no lone surrogates
     assert (found["texts"], found["skipped"]) == (3, 1)
@@ -69,9 +67,7 @@ def test_corpora_have_names_that_are_not_utf_8(tiny_bundle, folder, output, loca
         row = msgspec.json.decode(stream.read())
     assert row["file"].endswith(r"\xd6\xd0\xce\xc4.txt")
     if output == b"v/":
-        again = run(
-            "m3e_runtime.cli.encode", tiny_bundle, inputs, "-o", target, *options, "--resume", locale=locale
-        )
+        again = run("m3e_corpora.cli", tiny_bundle, inputs, "-o", target, *options, "--resume", locale=locale)
         assert json.loads(again.stdout)["resumed"] == found["partitions"]
 
 
@@ -80,14 +76,14 @@ def test_an_index_has_a_name_that_is_not_utf_8(tiny_bundle, folder):
     file, target = os.path.join(folder, b"in.txt"), os.path.join(folder, GBK + b".faiss")
     with open(file, "w") as stream:
         stream.write("one\ntwo\n")
-    done = run("m3e_runtime.cli.encode", tiny_bundle, file, "-o", target, locale=LOCALES[0])
+    done = run("m3e_corpora.cli", tiny_bundle, file, "-o", target, locale=LOCALES[0])
     assert done.returncode == 0, done.stderr
     assert os.path.getsize(target) > 0
 
 
 @pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize(
-    "module", ["m3e_runtime.cli.check", "m3e_runtime.cli.serve", "m3e_export.cli", "m3e_export.quickstart"]
+    "module", ["m3e_runtime.cli", "m3e_serve.cli", "m3e_export.cli", "m3e_export.quickstart"]
 )
 def test_every_command_tells_what_is_not_there(folder, module, locale):
     done = run(module, os.path.join(folder, GBK), locale=locale)
@@ -98,9 +94,9 @@ def test_every_command_tells_what_is_not_there(folder, module, locale):
 @pytest.mark.parametrize("locale", LOCALES)
 def test_help_is_printed_in_every_locale(locale):
     for module in (
-        "m3e_runtime.cli.check",
-        "m3e_runtime.cli.encode",
-        "m3e_runtime.cli.serve",
+        "m3e_runtime.cli",
+        "m3e_corpora.cli",
+        "m3e_serve.cli",
         "m3e_export.cli",
     ):
         assert run(module, "--help", locale=locale).returncode == 0
@@ -114,10 +110,10 @@ def test_checkpoints_and_bundles_have_names_that_are_not_utf_8(tiny_checkpoint, 
     exported = run("m3e_export.cli", checkpoint, "-o", bundle, *options, locale=locale)
     assert exported.returncode == 0, exported.stderr
     assert msgspec.json.decode(exported.stdout)["source"] == r"\xd6\xd0\xce\xc4"
-    checked = run("m3e_runtime.cli.check", bundle, "--json", locale=locale)
+    checked = run("m3e_runtime.cli", bundle, "--json", locale=locale)
     assert checked.returncode == 0, checked.stderr
     assert msgspec.json.decode(checked.stdout)["bundle"].endswith(r"\xd6\xd0\xce\xc4-out")
-    assert run("m3e_runtime.cli.check", bundle, locale=locale).returncode == 0
+    assert run("m3e_runtime.cli", bundle, locale=locale).returncode == 0
 
 
 def test_quickstart_prints_its_table_on_an_ascii_terminal(tiny_checkpoint, tmp_path):
@@ -142,6 +138,6 @@ def test_what_is_stored_comes_back():
 
 
 def test_logs_of_the_service_are_valid_json():
-    logs = pytest.importorskip("m3e_runtime.serve.logs", reason="orjson is not installed")
+    logs = pytest.importorskip("m3e_serve.logs", reason="orjson is not installed")
     record = logging.LogRecord("m", logging.INFO, "f", 1, "bad %s", ("\udcd6",), None)
     assert json.loads(logs.JsonFormatter().format(record))["message"] == r"bad \xd6"

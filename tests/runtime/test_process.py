@@ -170,7 +170,7 @@ def test_errors_of_onnx_runtime_come_through(tiny_bundle):
 @pytest.mark.skipif(os.name == "nt", reason="this system sends no SIGINT")
 def test_an_interrupted_command_ends_soon(tiny_bundle, tmp_path, artifact):
     (tmp_path / "texts.txt").write_text("".join(f"{i} {'word ' * 400}\n" for i in range(100_000)))
-    command = [sys.executable, "-m", "m3e_runtime.cli.encode", tiny_bundle, tmp_path / "texts.txt",
+    command = [sys.executable, "-m", "m3e_corpora.cli", tiny_bundle, tmp_path / "texts.txt",
                "-o", tmp_path / "vectors.npy", "--artifact", artifact]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         time.sleep(4)

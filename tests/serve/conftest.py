@@ -13,56 +13,6 @@ from typing import Any
 
 import pytest
 
-from m3e_runtime import Encoder
-
-
-@pytest.fixture(scope="session")
-def bundle(request) -> Path:
-    """A small bundle; ``M3E_BUNDLE`` may name one that was made before, of MiniLM."""
-    made_before = os.environ.get("M3E_BUNDLE")
-    return Path(made_before) if made_before else request.getfixturevalue("tiny_bundle")
-
-
-@pytest.fixture(scope="session")
-def encoder(bundle) -> Encoder:
-    """The bundle without a service: what answers are compared with."""
-    return Encoder.load(bundle)
-
-
-class Held:
-    """Keeps the engine of an encoder busy until ``free`` is set; knows the sizes of its runs."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-        self.runs: list[int] = []
-        self.error: Exception | None = None
-        self.busy = threading.Event()
-        self.free = threading.Event()
-        self._run = encoder._backend.run
-        encoder._backend.run = self.run
-
-    def run(self, token_ids, prompt_lengths=None):
-        self.runs.append(len(token_ids))
-        self.busy.set()
-        assert self.free.wait(30)
-        if self.error is not None:
-            raise self.error
-        return self._run(token_ids, prompt_lengths)
-
-
-@pytest.fixture
-def hold():
-    """Hold the engine of an encoder, at the longest until the test ends."""
-    holding = []
-
-    def begin(encoder):
-        holding.append(Held(encoder))
-        return holding[-1]
-
-    yield begin
-    for each in holding:
-        each.free.set()
-
 
 @dataclass
 class Running:
@@ -86,9 +36,9 @@ class Running:
 def start(bundle):
     """Start a service with these settings; whatever still runs is stopped in the end."""
     pytest.importorskip("starlette", reason="the extra `serve` is not installed")
-    from m3e_runtime.serve.app import load_service
-    from m3e_runtime.serve.server import bind_tcp, make_server
-    from m3e_runtime.serve.settings import ModelSource, ServeSettings
+    from m3e_serve.app import load_service
+    from m3e_serve.server import bind_tcp, make_server
+    from m3e_serve.settings import ModelSource, ServeSettings
 
     running = []
 

@@ -36,7 +36,7 @@ def original(minilm_served):
 
 @pytest.fixture(scope="module")
 def service(start, minilm_served):
-    from m3e_runtime.serve.settings import ModelSource
+    from m3e_serve.settings import ModelSource
 
     settings = {"models": (ModelSource("minilm", minilm_served),), "aliases": {ADA: "minilm"}}
     return start(**settings, max_texts=100)

@@ -11,7 +11,7 @@ import pytest
 
 from m3e_runtime import OptionError
 from m3e_runtime.scheduling import QueueLimits
-from m3e_runtime.serve.settings import ModelSource, ServeSettings
+from m3e_serve.settings import ModelSource, ServeSettings
 
 ORIGIN = "https://app.example"
 KEY = hashlib.sha256(b"secret").digest()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from m3e_runtime.cli.serve import _parser
-from m3e_runtime.serve.open_files import _OTHERS
+from m3e_serve.cli import _parser
+from m3e_serve.open_files import _OTHERS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

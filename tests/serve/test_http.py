@@ -21,9 +21,9 @@ import httptools
 import uvicorn
 from uvicorn.server import ServerState
 
-from m3e_runtime.serve.protocol import bounded_protocol
-from m3e_runtime.serve.service import Service
-from m3e_runtime.serve.settings import ModelSource, ServeSettings
+from m3e_serve.protocol import bounded_protocol
+from m3e_serve.service import Service
+from m3e_serve.settings import ModelSource, ServeSettings
 from raw_http import raw, read_all
 
 OFFERS = ["h2c", "websocket", "TLS/1.0", "HTTP/2.0, SHTTP/1.3", "nonsense", "a" * 500]

@@ -3,6 +3,7 @@
 import base64
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -235,7 +236,7 @@ def test_texts_that_are_too_long_are_cut_or_refused_as_the_service_is_told(http,
 def test_several_bundles_are_chosen_by_name(start, bundle, encoder):
     import httpx
 
-    from m3e_runtime.serve.settings import ModelSource
+    from m3e_serve.settings import ModelSource
 
     both = start(models=(ModelSource("one", bundle), ModelSource("org/two", bundle)))
     with httpx.Client(base_url=both.url) as client:
@@ -271,7 +272,7 @@ def test_models_have_tidy_paths_too(http):
 def test_the_model_may_be_left_out_where_there_is_one(http, start, bundle):
     import httpx
 
-    from m3e_runtime.serve.settings import ModelSource
+    from m3e_serve.settings import ModelSource
 
     assert http.post("/v1/embeddings", json={"input": "a"}).json()["model"] == "tiny"
     assert http.post("/v1/embeddings", json={"input": "a", "model": None}).json()["model"] == "tiny"
@@ -282,11 +283,41 @@ def test_the_model_may_be_left_out_where_there_is_one(http, start, bundle):
     assert "one, two" in error["message"]
 
 
+def test_a_bundle_with_a_length_of_its_own_gives_it_and_others_on_demand(start, bundle, encoder, tmp_path):
+    import shutil
+
+    import httpx
+
+    from m3e_runtime import outputs
+    from m3e_runtime.bundle import Bundle
+    from m3e_runtime.manifest import GoldenVectors
+    from m3e_serve.settings import ModelSource
+
+    manifest = Bundle.open(bundle).manifest
+    golden = manifest.golden
+    short = GoldenVectors.pack(golden.texts, golden.unpack(manifest.dimension)[:, :24])
+    folder = shutil.copytree(bundle, tmp_path / "short")
+    changed = msgspec.structs.replace(manifest, truncate_dim=24, golden=short)
+    (folder / "manifest.json").write_bytes(changed.to_json())
+    running = start(models=(ModelSource("short", folder),))
+    full = encoder.encode(TEXTS[0])
+    for asked, kept in (
+        ({}, 24),
+        ({"dimensions": 8}, 8),
+        ({"dimensions": encoder.dimension}, encoder.dimension),
+    ):
+        answer = httpx.post(f"{running.url}/v1/embeddings", json={"input": TEXTS[0], **asked}).json()
+        expected = outputs.normalize(full[None, :kept])[0]
+        np.testing.assert_allclose(answer["data"][0]["embedding"], expected, atol=1e-5)
+    assert len(httpx.post(f"{running.url}/embed", json={"inputs": TEXTS[0]}).json()[0]) == 24
+    running.stop()
+
+
 def test_any_name_can_be_the_models(start, bundle):
     import httpx
 
     from m3e_runtime import OptionError
-    from m3e_runtime.serve.settings import ModelSource, ServeSettings
+    from m3e_serve.settings import ModelSource, ServeSettings
 
     anything = start(any_model=True)
     answer = httpx.post(f"{anything.url}/v1/embeddings", json={"input": "a", "model": "text-embedding-9"})
@@ -305,7 +336,7 @@ def with_prompts(start, bundle, tmp_path_factory):
 
     import httpx
 
-    from m3e_runtime.serve.settings import ModelSource
+    from m3e_serve.settings import ModelSource
 
     folder = tmp_path_factory.mktemp("prompts")
     sources = []

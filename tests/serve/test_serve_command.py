@@ -18,9 +18,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from m3e_runtime.cli.serve import _NEEDED, main
+from m3e_serve.cli import _NEEDED, main
 
-COMMAND = [sys.executable, "-m", "m3e_runtime.cli.serve"]
+COMMAND = [sys.executable, "-m", "m3e_serve.cli"]
 REQUEST = {"model": "tiny", "input": "a"}
 
 
@@ -165,7 +165,7 @@ def test_a_missing_extra_says_what_to_install(bundle, monkeypatch, capsys):
 
 
 def test_importing_the_runtime_imports_nothing_of_the_service():
-    code = "import sys, m3e_runtime, m3e_runtime.cli.serve; "
+    code = "import sys, m3e_runtime, m3e_serve.cli; "
     code += f"print([name for name in {_NEEDED} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -413,9 +413,9 @@ def test_workers_end_with_their_parent(serve):
 
 
 def test_workers_that_do_not_come_to_work_are_given_up(bundle, tmp_path):
-    from m3e_runtime.serve.server import bind_tcp
-    from m3e_runtime.serve.settings import ModelSource, ServeSettings
-    from m3e_runtime.serve.workers import run_workers
+    from m3e_serve.server import bind_tcp
+    from m3e_serve.settings import ModelSource, ServeSettings
+    from m3e_serve.workers import run_workers
 
     handlers = {sig: signal.getsignal(sig) for sig in (signal.SIGTERM, signal.SIGINT)}
     settings = ServeSettings(models=(ModelSource("gone", tmp_path),))

@@ -94,7 +94,7 @@ def test_prompts_of_the_bundle(start, bundle, encoder, tmp_path):
 
     import httpx
 
-    from m3e_runtime.serve.settings import ModelSource
+    from m3e_serve.settings import ModelSource
 
     prompted = shutil.copytree(bundle, tmp_path / "prompted")
     manifest = json.loads((prompted / "manifest.json").read_bytes())

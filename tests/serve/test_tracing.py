@@ -75,15 +75,13 @@ def test_a_span_for_each_request_below_the_callers(collector, start, encoder):
 
 
 def test_nothing_of_it_is_imported_unless_it_is_asked_for():
-    code = (
-        "import sys, m3e_runtime.serve.app; print([name for name in sys.modules if 'opentelemetry' in name])"
-    )
+    code = "import sys, m3e_serve.app; print([name for name in sys.modules if 'opentelemetry' in name])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_a_missing_extra_says_what_to_install(bundle, monkeypatch, capsys):
-    from m3e_runtime.cli.serve import main
+    from m3e_serve.cli import main
 
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     assert main([str(bundle), "--otel", "--port", "0"]) == 5

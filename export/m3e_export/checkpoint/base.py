@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from m3e_export.checkpoint.head import HeadLayer
-from m3e_export.checkpoint.layout import Layout
+from m3e_export.checkpoint.sentence_config import Layout
 from m3e_runtime.tokenization import TextTokenizer
 
 __all__ = ["BaseCheckpoint"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from m3e_export.checkpoint.adapter import base_name
-from m3e_export.checkpoint.layout import Layout
+from m3e_export.checkpoint.sentence_config import Layout
 
 __all__ = ["licence", "licence_of"]
 

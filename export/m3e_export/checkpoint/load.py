@@ -11,10 +11,10 @@ from m3e_export.architectures import EncoderSpec, EncoderWeights, architecture_f
 from m3e_export.checkpoint.base import BaseCheckpoint
 from m3e_export.checkpoint.head import dimension_of, read_head
 from m3e_export.checkpoint.jsonfile import read_object
-from m3e_export.checkpoint.layout import SHORTEST, Layout, Pooling, read_layout
 from m3e_export.checkpoint.licence import licence
 from m3e_export.checkpoint.pooling import check_pooling
 from m3e_export.checkpoint.refused import refuse_quantized
+from m3e_export.checkpoint.sentence_config import SHORTEST, Layout, Pooling, read_layout
 from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.state_weights import read_state_weights
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length

@@ -1,6 +1,6 @@
 """How a graph's inputs hold the texts of a batch: in padded rows, or end to end.
 
-These are the layouts that :mod:`m3e_runtime.layout` fills.
+These are the layouts that :mod:`m3e_runtime.gpu.batch_shapes` fills.
 """
 
 from __future__ import annotations

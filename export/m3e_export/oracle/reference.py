@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from m3e_export.checkpoint.layout import Layout
+from m3e_export.checkpoint.sentence_config import Layout
 from m3e_export.errors import CheckpointError
 from m3e_export.fidelity import Gate
 from m3e_export.oracle.choice import Oracle
@@ -33,6 +33,7 @@ def ask(oracle: Oracle, layout: Layout, gate: str) -> Gate:
             f"the original model gives vectors that are not finite numbers, first for text {first + 1} of "
             "those to judge on; its weights are damaged or it overflows in float32 already."
         )
+    reference = reference[:, : layout.truncate_dim]  # as sentence-transformers itself has done
     return Gate(texts, oracle.name, reference, enforced=gate != "off", prompt=prompt)
 
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from tokenizers import Tokenizer, normalizers
 
 from m3e_export.checkpoint.jsonfile import refuse_pointer
-from m3e_export.checkpoint.layout import Layout
 from m3e_export.checkpoint.readable import readable_folder
+from m3e_export.checkpoint.sentence_config import Layout
 from m3e_export.checkpoint.tokenizer import only_bert_vocabulary
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 from m3e_export.quiet import quiet

@@ -49,7 +49,14 @@ class Backend(Protocol):
 
         Returns:
             Sentence vectors, float32 ``[len(token_ids), dimension]``.
+
+        Raises:
+            ClosedError: it was closed.
         """
+        ...
+
+    def close(self) -> None:
+        """Free the engine's memory. Runs that are under way end as usual; no other can begin."""
         ...
 
 

@@ -10,7 +10,7 @@ from m3e_runtime.backends import native, onnx
 from m3e_runtime.backends.device import DeviceRequest, parse_device
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
-from m3e_runtime.gpu import Gpu
+from m3e_runtime.gpu.driver import Gpu
 from m3e_runtime.manifest import Artifact
 
 __all__ = ["BACKENDS", "CPU_BACKENDS", "Choice", "choose", "is_for_gpu", "why_not_here"]
@@ -171,9 +171,9 @@ class _Search:
 
 def _why_no_engine(candidate: _Candidate, gpu: Gpu) -> str | None:
     """What is missing beside the GPU itself. Without one nothing of this is imported: loading stays fast."""
-    from m3e_runtime.backends.providers import check_provider
-    from m3e_runtime.trt.package import find_package
-    from m3e_runtime.trt.plans import why_no_plan
+    from m3e_runtime.gpu.providers import check_provider
+    from m3e_runtime.gpu.tensorrt.package import find_package
+    from m3e_runtime.gpu.tensorrt.plans import why_no_plan
 
     if candidate.backend == "tensorrt":
         return why_no_plan(candidate.artifact, gpu)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from m3e_runtime.errors import EngineMissingError, OptionError
-from m3e_runtime.gpu import Gpu, find_gpu
+from m3e_runtime.gpu.driver import Gpu, find_gpu
 
 __all__ = ["DeviceRequest", "device_name", "parse_device"]
 

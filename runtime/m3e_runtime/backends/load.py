@@ -15,8 +15,8 @@ from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import BundleError, EngineBuildError, EngineMissingError, EngineRunError
-from m3e_runtime.gpu import Gpu
-from m3e_runtime.layout import layout_for
+from m3e_runtime.gpu.batch_shapes import layout_for
+from m3e_runtime.gpu.driver import Gpu
 
 __all__ = ["load_backend", "open_best"]
 
@@ -83,10 +83,10 @@ def load_backend(bundle: Bundle, choice: Choice, threads: int, verify: bool) -> 
 
 
 def _tensorrt(bundle: Bundle, choice: Choice, gpu: Gpu) -> Backend:
-    from m3e_runtime.backends.tensorrt import TensorRtGpu
-    from m3e_runtime.cuda import CudaContext
-    from m3e_runtime.trt.engine import Engine
-    from m3e_runtime.trt.plans import find_plan, kernel_cache, package_for
+    from m3e_runtime.gpu.cuda import CudaContext
+    from m3e_runtime.gpu.tensorrt.engine import Engine
+    from m3e_runtime.gpu.tensorrt.plans import find_plan, kernel_cache, package_for
+    from m3e_runtime.gpu.tensorrt_backend import TensorRtGpu
 
     artifact = choice.artifact
     cuda = CudaContext(gpu.index)
@@ -103,9 +103,9 @@ def _tensorrt(bundle: Bundle, choice: Choice, gpu: Gpu) -> Backend:
 
 
 def _onnxruntime(bundle: Bundle, choice: Choice, gpu: Gpu, model: Path) -> Backend:
-    from m3e_runtime.backends.onnx_gpu import OnnxRuntimeGpu
-    from m3e_runtime.trt.cache import cache_folder
-    from m3e_runtime.trt.options import default_profiles
+    from m3e_runtime.cache import cache_folder
+    from m3e_runtime.gpu.onnxruntime_backend import OnnxRuntimeGpu
+    from m3e_runtime.gpu.tensorrt.options import default_profiles
 
     artifact, longest = choice.artifact, bundle.manifest.tokenization.max_length
     layout = layout_for(artifact.layout, longest, offsets=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
-from m3e_runtime.layout import Layout
+from m3e_runtime.gpu.batch_shapes import Layout
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import interruptible, under_way
 

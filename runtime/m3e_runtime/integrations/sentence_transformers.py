@@ -23,15 +23,15 @@ from m3e_runtime import outputs
 from m3e_runtime.arguments import check_text, float_array, folder, whole_number
 from m3e_runtime.backends.device import device_name, parse_device
 from m3e_runtime.containers import as_iterator
-from m3e_runtime.encoder import Encoder, named_prompt
+from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import BundleError, InvalidTextError, OptionError
-from m3e_runtime.integrations.embedder import document_prompt_name, query_prompt_name
 from m3e_runtime.integrations.hf_tokenizer import hf_tokenizer
-from m3e_runtime.manifest import MANIFEST_NAME
+from m3e_runtime.manifest import MANIFEST_NAME, SIMILARITIES
+from m3e_runtime.prompts import document_prompt_name, named_prompt, query_prompt_name
+from m3e_runtime.routes import check_task
 
 __all__ = ["SentenceTransformer"]
 
-_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 _IGNORED = (
     "backend",
     "cache_folder",
@@ -76,7 +76,7 @@ class SentenceTransformer:
         prompts: prompts by name, in addition to the bundle's, or in their place.
         default_prompt_name: the one to use where none is asked for.
         similarity_fn_name: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``; by default the bundle's.
-        truncate_dim: keep only this many leading dimensions.
+        truncate_dim: keep only this many leading dimensions; by default the bundle's own number.
         artifact: as for :meth:`Encoder.load`, not in sentence-transformers.
         threads: as for :meth:`Encoder.load`, not in sentence-transformers.
         ignored: other arguments that sentence-transformers has; they are ignored with a warning.
@@ -119,7 +119,7 @@ class SentenceTransformer:
         if self.default_prompt_name is not None:
             self._prompt(self.default_prompt_name)
         self.similarity_fn_name = similarity_fn_name or manifest.similarity
-        self.truncate_dim = truncate_dim
+        self.truncate_dim = manifest.truncate_dim if truncate_dim is None else truncate_dim
 
     def encode(
         self,
@@ -165,7 +165,8 @@ class SentenceTransformer:
             sentences: the older name of ``inputs``.
             ranges: as for :meth:`Encoder.encode`, which int8 and uint8 of one text need; not in
                 sentence-transformers.
-            task: ``"query"`` or ``"document"``, which matters to models with a router only. No bundle is one.
+            task: ``"query"``, ``"document"``, or a task of the model's Router. Where the bundle is one of a
+                Router's routes, a task of another route is refused.
 
         Returns:
             ``[dimension]`` for a string, ``[n, dimension]`` for a sequence.
@@ -176,8 +177,7 @@ class SentenceTransformer:
             TypeError: no texts, or given under both names.
         """
         del chunk_size
-        if task not in (None, "query", "document"):
-            raise OptionError(f"task={task!r}: this model has no such task; use 'query' or 'document'.")
+        self._check_task(task)
         if output_value != "sentence_embedding":
             raise OptionError(
                 f"output_value={output_value!r}: a bundle gives sentence embeddings only; "
@@ -185,8 +185,9 @@ class SentenceTransformer:
             )
         self._check_place(device, pool)
         kept = truncate_dim if truncate_dim is not None else self.truncate_dim
+        full = self._encoder.full_dimension
         if kept is not None:
-            kept = min(whole_number("truncate_dim", kept, 1), self._encoder.dimension)
+            kept = whole_number("truncate_dim", kept, 1)
         vectors = self._encoder.encode(
             _strings(_only_one(inputs, sentences)),
             prompt=self._prefix(prompt_name, prompt),
@@ -194,7 +195,7 @@ class SentenceTransformer:
             show_progress_bar=show_progress_bar,
             precision=precision or "float32",
             normalize_embeddings=normalize_embeddings,
-            truncate_dim=kept,
+            truncate_dim=min(kept or full, full),
             ranges=ranges,
         )
         return _converted(vectors, convert_to_numpy, convert_to_tensor)
@@ -208,6 +209,7 @@ class SentenceTransformer:
         **kwargs: Any,
     ) -> Any:
         """:meth:`encode` with the prompt ``query``, if there is one and no other is asked for."""
+        self._check_task("query")
         if prompt_name is None and prompt is None:
             prompt_name = query_prompt_name(self.prompts)
         return self.encode(inputs, prompt_name, prompt, *args, **kwargs)
@@ -221,6 +223,7 @@ class SentenceTransformer:
         **kwargs: Any,
     ) -> Any:
         """:meth:`encode` with the first of ``document``, ``passage`` and ``corpus`` that there is."""
+        self._check_task("document")
         if prompt_name is None and prompt is None:
             prompt_name = document_prompt_name(self.prompts)
         return self.encode(inputs, prompt_name, prompt, *args, **kwargs)
@@ -245,9 +248,9 @@ class SentenceTransformer:
     @similarity_fn_name.setter
     def similarity_fn_name(self, value: Any) -> None:
         name = getattr(value, "value", value)  # sentence-transformers has an enumeration of them
-        if name not in _SIMILARITIES:
+        if name not in SIMILARITIES:
             raise OptionError(
-                f"similarity_fn_name={value!r} is unknown; use one of {', '.join(_SIMILARITIES)}."
+                f"similarity_fn_name={value!r} is unknown; use one of {', '.join(SIMILARITIES)}."
             )
         self._similarity: str = name
 
@@ -300,7 +303,8 @@ class SentenceTransformer:
 
     def get_embedding_dimension(self) -> int:
         """Length of the vectors that :meth:`encode` gives."""
-        return min(self._encoder.dimension, self.truncate_dim or self._encoder.dimension)
+        full = self._encoder.full_dimension
+        return min(full, self.truncate_dim or full)
 
     def get_sentence_embedding_dimension(self) -> int:
         """The older name of :meth:`get_embedding_dimension`."""
@@ -361,6 +365,13 @@ class SentenceTransformer:
             raise OptionError(
                 f"device={str(device)!r}: the model is on {self.device!r}; load another one with device=."
             )
+
+    def _check_task(self, task: str | None) -> None:
+        route = self._encoder.bundle.manifest.route
+        known = sorted({"query", "document", *(route.tasks if route else ())})
+        if task is not None and task not in known:
+            raise OptionError(f"task={task!r}: this model has no such task; it has {', '.join(known)}.")
+        check_task(route, task)
 
     def _prefix(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
         """An empty text where there is none, so that the bundle's own default does not come in."""

@@ -4,7 +4,7 @@ import types
 
 import onnxruntime
 
-from m3e_runtime.backends import onnx_gpu, providers
+from m3e_runtime.gpu import onnxruntime_backend, providers
 
 ALL = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
@@ -28,7 +28,7 @@ class Library(types.SimpleNamespace):
 
     def install(self, monkeypatch):
         """Be what the runtime finds; returns itself."""
-        for module in (providers, onnx_gpu):
+        for module in (providers, onnxruntime_backend):
             monkeypatch.setattr(module, "load_onnxruntime", lambda: self)
         return self
 

@@ -11,7 +11,7 @@ from gpu.simulated.onnxruntime_gpu import Library
 from gpu.simulated.tensorrt import make_module
 from m3e_export import ExportRequest, export
 from m3e_runtime import Bundle, Encoder, EngineMissingError, OptionError
-from m3e_runtime.cli.check import main as check
+from m3e_runtime.cli import main as check
 
 
 @pytest.fixture(scope="module")

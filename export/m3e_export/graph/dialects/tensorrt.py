@@ -82,7 +82,7 @@ class TensorRtPackedReference(ExplicitQuantization, PackedDialect):
 
 
 class TensorRtPackedDialect(TensorRtPackedReference):
-    """For packed texts, where TensorRT has a kernel (:func:`m3e_runtime.trt.packed.why_not_packed`)."""
+    """For packed texts, where TensorRT has a kernel (:mod:`m3e_runtime.gpu.tensorrt.packed`)."""
 
     reference = TensorRtPackedReference
     fused_attention = "TRT_Attention"

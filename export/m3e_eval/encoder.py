@@ -1,0 +1,269 @@
+"""An artifact of a bundle, and the PyTorch original, as encoders of mteb."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_eval.errors import EvaluationDependencyError
+from m3e_export.checkpoint import load_checkpoint
+from m3e_export.checkpoint.readable import readable_folder
+from m3e_export.checkpoint.source import fetch
+from m3e_export.errors import CheckpointError
+from m3e_export.oracle.sentence_transformers_oracle import task_of_route
+from m3e_runtime import outputs
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.encoder import Encoder
+from m3e_runtime.prompts import DOCUMENT_PROMPTS
+
+__all__ = ["REFERENCE", "ArtifactEncoder", "TextEncoder", "load_reference"]
+
+REFERENCE = "pytorch"
+"""Name of the original's column."""
+
+Array = npt.NDArray[np.float32]
+
+_MODULES = "modules.json"
+
+
+class TextEncoder(ABC):
+    """What mteb asks of a model: vectors of a loader's texts, and similarities of vectors."""
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        similarity: str,
+        prompts: Mapping[str, str],
+        default_prompt_name: str | None = None,
+    ) -> None:
+        self.name = name
+        self._source = source
+        self._similarity = similarity
+        self._prompts = {key: text for key, text in prompts.items() if text}
+        self._default_prompt = self._prompts.get(default_prompt_name or "", "")
+
+    @property
+    @abstractmethod
+    def engine(self) -> str:
+        """What computes, with its version."""
+
+    @property
+    @abstractmethod
+    def precision(self) -> str:
+        """``fp32``, ``fp16`` or ``int8``."""
+
+    @abstractmethod
+    def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
+        """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
+
+    @property
+    def mteb_model_meta(self) -> Any:
+        """Who the model is, for mteb's records."""
+        from mteb.models import ModelMeta
+
+        name = f"{self._source.rstrip('/').split('/')[-1] or 'checkpoint'}/{self.name}"
+        return ModelMeta.create_empty({"name": name, "revision": self.precision})
+
+    def encode(
+        self,
+        inputs: Any,
+        *,
+        task_metadata: Any,
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: Any = None,
+        **_: Any,
+    ) -> Array:
+        """Vectors of all texts of the loader ``inputs`` at once: the encoder makes its own batches."""
+        texts = [text for batch in inputs for text in batch["text"]]
+        return self.vectors(texts, self._prompt(task_metadata, prompt_type))
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Array:
+        """Similarity of every vector with every other one by the checkpoint's function, ``[n, m]``."""
+        return outputs.similarity(_matrix(embeddings1), _matrix(embeddings2), self._similarity)
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Array:
+        """Similarity of vectors in the same row, ``[n]``."""
+        return _pairwise(_matrix(embeddings1), _matrix(embeddings2), self._similarity)
+
+    def cosine(self, first: str, second: str) -> float:
+        """Cosine of two texts."""
+        a, b = self.vectors([first, second], self._default_prompt).astype(np.float64)
+        return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+    def close(self) -> None:  # noqa: B027 - most encoders hold nothing that has to be given back
+        """Give back what a GPU holds."""
+
+    def _prompt(self, task: Any, prompt_type: Any) -> str:
+        """The most special prompt that the checkpoint has for this task, in the order of mteb."""
+        side = None if prompt_type is None else str(getattr(prompt_type, "value", prompt_type))
+        names = [f"{task.name}-{side}", task.name, f"{task.type}-{side}", task.type]
+        names += DOCUMENT_PROMPTS if side == "document" else [side]
+        return next((self._prompts[name] for name in names if name in self._prompts), self._default_prompt)
+
+
+class ArtifactEncoder(TextEncoder):
+    """An artifact in its own engine."""
+
+    kind = "artifact"
+
+    def __init__(self, bundle: Bundle, artifact: str, threads: int | None = None) -> None:
+        self._encoder = Encoder.load(bundle.path, artifact=artifact, threads=threads)
+        known = bundle.manifest
+        super().__init__(
+            artifact, known.source.id, known.similarity, known.prompts, known.default_prompt_name
+        )
+
+    @property
+    def engine(self) -> str:
+        """What computes, with its version."""
+        return str(self._encoder.info["engine"])
+
+    @property
+    def precision(self) -> str:
+        """Of the artifact's weights."""
+        return self._encoder.artifact.precision
+
+    def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
+        """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
+        found: Array = self._encoder.encode(list(texts), prompt=prompt, show_progress_bar=False)
+        return found
+
+    def close(self) -> None:
+        """Give back what a GPU holds."""
+        self._encoder.close()
+
+
+def load_reference(checkpoint: str, bundle: Bundle, threads: int | None = None) -> TextEncoder:
+    """The PyTorch original in the folder or of the hub id ``checkpoint``, to measure ``bundle`` against.
+
+    sentence-transformers loads what is in its layout. Other checkpoints go to the model that exports are
+    judged against: sentence-transformers would take the mean of the tokens, whatever the checkpoint says.
+
+    Raises:
+        CheckpointError: it cannot be loaded, or its vectors are of another length than the bundle's.
+        EvaluationDependencyError: PyTorch or sentence-transformers is not installed.
+    """
+    try:
+        import sentence_transformers  # noqa: F401
+        import torch
+    except ImportError as error:
+        raise EvaluationDependencyError(
+            f"--reference needs `pip install 'm3e-runtime[eval]'` ({error})."
+        ) from error
+    if threads is not None:
+        torch.set_num_threads(threads)
+    folder = fetch(checkpoint)
+    if (folder / _MODULES).is_file():
+        reference: TextEncoder = SentenceTransformersReference(folder, bundle)
+    else:
+        reference = TorchReference(checkpoint, bundle)
+    length = reference.vectors(["length"]).shape[1]
+    if length != (expected := bundle.manifest.output_dimension):
+        raise CheckpointError(
+            f"{checkpoint}: vectors of {length} dimensions, the bundle's have {expected}; "
+            f"--reference must be the checkpoint that was exported, {bundle.manifest.source.id}."
+        )
+    return reference
+
+
+class SentenceTransformersReference(TextEncoder):
+    """The checkpoint in sentence-transformers, in float32 on the CPU, cut where the bundle cuts."""
+
+    kind = "reference"
+    precision = "fp32"
+
+    def __init__(self, folder: Path, bundle: Bundle) -> None:
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        try:
+            with readable_folder(folder) as readable:
+                self._model = SentenceTransformer(
+                    str(readable),
+                    device="cpu",
+                    model_kwargs={"dtype": torch.float32},
+                    trust_remote_code=False,
+                )
+        except Exception as error:  # many kinds, all meaning that this folder cannot be loaded
+            raise CheckpointError(f"{folder}: sentence-transformers cannot load it ({error}).") from error
+        self._dimension = bundle.manifest.output_dimension
+        self._task = task_of_route(self._model, bundle.manifest.route)
+        # The same texts for both: what a lower --max-length costs is not the precision's doing.
+        self._model.max_seq_length = bundle.manifest.tokenization.max_length
+        super().__init__(
+            REFERENCE,
+            bundle.manifest.source.id,
+            bundle.manifest.similarity,
+            dict(self._model.prompts),
+            self._model.default_prompt_name,
+        )
+
+    @property
+    def engine(self) -> str:
+        """What computes, with its version."""
+        import sentence_transformers
+        import torch
+
+        return f"sentence-transformers {sentence_transformers.__version__} / torch {torch.__version__}"
+
+    def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
+        """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
+        if not texts:
+            return np.zeros((0, self._dimension), dtype=np.float32)
+        found: Array = self._model.encode(list(texts), prompt=prompt, show_progress_bar=False, **self._task)
+        return np.asarray(found, dtype=np.float32)
+
+
+class TorchReference(TextEncoder):
+    """The checkpoint in transformers with the pooling that it names, as exports are judged."""
+
+    kind = "reference"
+    precision = "fp32"
+
+    def __init__(self, checkpoint: str, bundle: Bundle) -> None:
+        from m3e_export.oracle.torch_oracle import TorchOracle
+
+        known = bundle.manifest
+        length, self._dimension = known.tokenization.max_length, known.output_dimension
+        self._oracle = TorchOracle(load_checkpoint(checkpoint, pooling=known.pooling, max_length=length))
+        super().__init__(
+            REFERENCE, known.source.id, known.similarity, known.prompts, known.default_prompt_name
+        )
+
+    @property
+    def engine(self) -> str:
+        """What computes, with its version."""
+        return self._oracle.name
+
+    def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
+        """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
+        return self._oracle.encode(texts, lambda _: None, prompt)[:, : self._dimension]
+
+
+def _matrix(vectors: Any) -> Array:
+    """What mteb hands over: arrays and tensors, of one vector or of many."""
+    return np.atleast_2d(np.asarray(vectors, dtype=np.float32))
+
+
+def _pairwise(a: Array, b: Array, function: str) -> Array:
+    if function == "cosine":
+        a, b = outputs.normalize(a), outputs.normalize(b)
+    if function in ("cosine", "dot"):
+        scores = (a * b).sum(axis=1)
+    elif function == "euclidean":
+        scores = -np.linalg.norm(a - b, axis=1)
+    else:
+        scores = -np.abs(a - b).sum(axis=1)
+    found: Array = np.asarray(scores, dtype=np.float32)
+    return found

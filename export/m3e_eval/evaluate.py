@@ -1,0 +1,347 @@
+"""The evaluation: every artifact and the original through the same tasks of mteb."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m3e_eval import golden, published
+from m3e_eval.encoder import ArtifactEncoder, TextEncoder, load_reference
+from m3e_eval.errors import DataError, EvaluationDependencyError
+from m3e_eval.golden import Check
+from m3e_eval.published import Published
+from m3e_runtime.backends.choice import why_not_here
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.file_names import shown
+from m3e_runtime.progress import progress_bar
+
+__all__ = ["Contestant", "Evaluation", "EvaluationRequest", "NotRun", "Row", "evaluate"]
+
+logger = logging.getLogger(__name__)
+
+# mteb cuts the texts into loader batches of this size; the encoder makes its own of all of them.
+_LOADER_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What to evaluate. Field by field the options of ``m3e-eval``; no artifacts: all that can run here."""
+
+    bundle: Path
+    reference: str | None = None
+    suites: tuple[str, ...] = ()
+    data: Path | None = None
+    tasks: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
+    golden: bool = False
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """An artifact or the original; ``seconds`` is what its tasks took together."""
+
+    name: str
+    kind: str
+    precision: str
+    engine: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one task: every contestant's score, and the published ones, as fractions of one."""
+
+    suite: str
+    task: str
+    type: str
+    metric: str
+    split: str
+    data: str
+    scores: dict[str, float]
+    published: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A task without scores, of one contestant or, where that is None, of all."""
+
+    suite: str
+    task: str
+    contestant: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that was found. ``baseline`` is the contestant that losses are counted from, if there is one."""
+
+    bundle: Bundle
+    mteb: str
+    contestants: tuple[Contestant, ...]
+    baseline: str | None
+    rows: tuple[Row, ...]
+    not_run: tuple[NotRun, ...]
+    checks: tuple[Check, ...]
+    tables: dict[str, Published]
+
+    def loss(self, row: Row) -> dict[str, tuple[float, float]]:
+        """Difference and relative difference of each contestant to the baseline; below zero is worse."""
+        base = row.scores.get(self.baseline or "")
+        if base is None:
+            return {}
+        return {
+            name: (score - base, (score - base) / abs(base) if base else math.nan)
+            for name, score in row.scores.items()
+            if name != self.baseline
+        }
+
+
+def evaluate(request: EvaluationRequest) -> Evaluation:
+    """Run what ``request`` asks for.
+
+    Raises:
+        OptionError: an artifact, suite or task that there is not.
+        DataError: no data set at all can be had.
+        CheckpointError: the reference cannot be loaded, or is not the bundle's checkpoint.
+        EvaluationDependencyError: mteb or PyTorch is not installed.
+        BundleError: the bundle is missing or damaged.
+        EngineMissingError: an artifact cannot run here.
+    """
+    bundle = Bundle.open(request.bundle)
+    if bundle.manifest.route is not None:
+        logger.warning(
+            "%s is the route %r of its model: this route encodes both sides of retrieval tasks, in the "
+            "original too. Scores show what a precision costs, and not how well the whole model finds.",
+            shown(bundle.path),
+            bundle.manifest.route.name,
+        )
+    names = _artifacts(bundle, request.artifacts)
+    run = _Run(request, bundle)
+    # Everything that can be wrong with the data is found before a model is loaded.
+    run.load_tasks()
+    for load in _loaders(request, bundle, names):
+        encoder = load()
+        run.contest(encoder)
+        encoder.close()
+    return run.result()
+
+
+class _Run:
+    """The tasks that could be loaded, and what has been found so far."""
+
+    def __init__(self, request: EvaluationRequest, bundle: Bundle) -> None:
+        self._request = request
+        self._bundle = bundle
+        self._mteb = _import_mteb()
+        self._planned = _plan(request)
+        self._contestants: list[Contestant] = []
+        self._not_run: list[NotRun] = []
+        self._checks: list[Check] = golden.cosines_not_run(self._source) if request.golden else []
+        self._scores: dict[tuple[str, str, str], dict[str, float]] = {}
+
+    @property
+    def _source(self) -> str:
+        return self._bundle.manifest.source.id
+
+    def load_tasks(self) -> None:
+        """Load the data of every task; those that cannot be had are not run.
+
+        Raises:
+            DataError: none can be had, and there is nothing else to do.
+        """
+        ready = []
+        with progress_bar(len(self._planned), "task", "Loading data") as bar:
+            for planned in self._planned:
+                reason = _load(planned.task)
+                bar.update()
+                if reason is None:
+                    ready.append(planned)
+                    continue
+                logger.warning("%s is not run: %s", planned.name, reason)
+                self._not_run.append(NotRun(planned.suite, planned.name, None, reason))
+        if self._planned and not ready and not self._request.golden:
+            raise DataError("no task could be loaded, see above.")
+        self._planned = ready
+
+    def contest(self, encoder: TextEncoder) -> None:
+        """Run every task with ``encoder``."""
+        started = time.perf_counter()
+        with progress_bar(len(self._planned), "task", encoder.name) as bar:
+            for planned in self._planned:
+                try:
+                    found = _score(self._mteb, encoder, planned)
+                except Exception as error:  # one task must not cost hours of others
+                    logger.warning("%s: %s failed (%s)", encoder.name, planned.name, error)
+                    self._not_run.append(NotRun(planned.suite, planned.name, encoder.name, str(error)))
+                    found = {}
+                for metric, score in found.items():
+                    self._scores.setdefault((planned.suite, planned.name, metric), {})[encoder.name] = score
+                bar.update()
+        seconds = round(time.perf_counter() - started, 3)
+        self._contestants.append(
+            Contestant(encoder.name, encoder.kind, encoder.precision, encoder.engine, seconds)
+        )
+        if self._request.golden:
+            self._checks += golden.check_cosines(encoder, self._source)
+
+    def result(self) -> Evaluation:
+        """Everything as one value."""
+        tables = {planned.suite: planned.table for planned in self._planned if planned.table is not None}
+        rows = list(self._rows())
+        for suite in dict.fromkeys(row.suite for row in rows):
+            rows += self._average(suite, tables.get(suite), rows)
+        return Evaluation(
+            bundle=self._bundle,
+            mteb=self._mteb.__version__,
+            contestants=tuple(self._contestants),
+            baseline=_baseline(self._contestants),
+            rows=tuple(rows),
+            not_run=tuple(self._not_run),
+            checks=tuple(self._checks + self._score_checks(rows)),
+            tables=tables,
+        )
+
+    def _rows(self) -> Iterator[Row]:
+        for planned in self._planned:
+            for metric in planned.metrics:
+                scores = self._scores.get((planned.suite, planned.name, metric))
+                if scores:
+                    yield Row(
+                        planned.suite,
+                        planned.name,
+                        planned.task.metadata.type,
+                        metric,
+                        planned.split,
+                        getattr(planned.task, "origin", planned.task.metadata.dataset["path"]),
+                        scores,
+                        planned.table.scores(planned.name, metric) if planned.table else {},
+                    )
+
+    def _average(self, suite: str, table: Published | None, rows: Sequence[Row]) -> list[Row]:
+        """The mean over the tasks that the table averages, for contestants that ran all of them."""
+        if table is None:
+            return []
+        found = [row for row in rows if row.suite == suite and row.task in table.averaged]
+        found = [row for row in found if row.metric == table.metrics.get(row.task, row.metric)]
+        if {row.task for row in found} != table.averaged:
+            return []
+        means = {
+            each.name: float(np.mean([row.scores[each.name] for row in found]))
+            for each in self._contestants
+            if all(each.name in row.scores for row in found)
+        }
+        metric, data = table.average_metric, f"{len(found)} tasks"
+        scores = table.scores(published.AVERAGE, metric)
+        return [Row(suite, published.AVERAGE, "", metric, "", data, means, scores)] if means else []
+
+    def _score_checks(self, rows: Sequence[Row]) -> list[Check]:
+        if not self._request.golden:
+            return []
+        precisions = {each.name: each.precision for each in self._contestants}
+        found: list[Check] = []
+        for suite, table in (("m3e", published.M3E), ("c-mteb", published.C_MTEB)):
+            scores = {(row.task, row.metric): row.scores for row in rows if row.suite == suite}
+            reasons = {each.task: each.reason for each in self._not_run if each.suite == suite}
+            found += golden.check_scores(suite, table, self._source, precisions, scores, reasons)
+        return found
+
+
+def _artifacts(bundle: Bundle, asked: Sequence[str]) -> list[str]:
+    """The names asked for, or of every artifact that can run here."""
+    known = [artifact.name for artifact in bundle.manifest.artifacts]
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise OptionError(f"{bundle.path} has no artifact {', '.join(unknown)}; it has: {', '.join(known)}.")
+    if asked:
+        return list(dict.fromkeys(asked))
+    reasons = {artifact.name: why_not_here(artifact) for artifact in bundle.manifest.artifacts}
+    found = [name for name, reason in reasons.items() if reason is None]
+    for name, reason in reasons.items():
+        if reason is not None:
+            logger.warning("%s is left out, %s", name, reason)
+    if not found:
+        raise EngineMissingError(f"{bundle.path}: nothing in it can run here.")
+    return found
+
+
+def _loaders(
+    request: EvaluationRequest, bundle: Bundle, names: Sequence[str]
+) -> Iterator[Callable[[], TextEncoder]]:
+    """The original first. One model is in memory at a time."""
+    if request.reference is not None:
+        yield functools.partial(load_reference, request.reference, bundle, request.threads)
+    for name in names:
+        yield functools.partial(ArtifactEncoder, bundle, name, request.threads)
+
+
+def _plan(request: EvaluationRequest) -> list[Any]:
+    # suites imports mteb's classes, which cannot be had before mteb has been found.
+    from m3e_eval.suites import plan
+
+    return plan(request.suites, request.data, request.tasks)
+
+
+def _import_mteb() -> Any:
+    try:
+        import datasets
+        import mteb
+    except ImportError as error:
+        raise EvaluationDependencyError(
+            f"evaluating needs `pip install 'm3e-runtime[eval]'` ({error})."
+        ) from error
+    logging.getLogger("mteb").setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
+    return mteb
+
+
+def _load(task: Any) -> str | None:
+    """Load the data of ``task``; the reason in a line when they cannot be had."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            task.load_data()
+    except Exception as error:  # network, authorization, formats: no common base class
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return None
+
+
+def _score(mteb: Any, encoder: TextEncoder, planned: Any) -> dict[str, float]:
+    """The metrics of ``planned``, from mteb."""
+    task = planned.task
+    # Sampling starts over for each contestant: all of them get the same samples.
+    task.rng_state, task.np_rng = random.Random(task.seed), np.random.default_rng(task.seed)  # noqa: S311
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = mteb.evaluate(
+            encoder,
+            task,
+            cache=None,  # kept by name only, and a bundle of the same name may be another one tomorrow
+            co2_tracker=False,
+            show_progress_bar=False,
+            encode_kwargs={"batch_size": _LOADER_BATCH, "show_progress_bar": False},
+        )
+    (subset,) = result.task_results[0].scores[planned.split]
+    found = {metric: float(subset[metric]) for metric in planned.metrics}
+    for metric, score in found.items():
+        if not math.isfinite(score):
+            raise DataError(f"{metric} is {score}: the vectors do not tell the texts apart.")
+    return found
+
+
+def _baseline(contestants: Sequence[Contestant]) -> str | None:
+    """The original, else an artifact that computes in fp32."""
+    names = [each.name for each in contestants if each.kind == "reference"]
+    names += [each.name for each in contestants if each.precision == "fp32"]
+    return names[0] if names else None

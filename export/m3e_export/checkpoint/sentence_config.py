@@ -1,0 +1,293 @@
+"""What the files around the weights say: pooling, normalization, lengths, prompts.
+
+Three layouts are read:
+
+* sentence-transformers: ``modules.json`` lists Transformer, Pooling, and what may stand around it;
+* uniem (m3e-large and every fine-tune): ``uniem_pooling_strategy`` in ``config.json``;
+* plain Hugging Face: nothing says the pooling, so it is mean, with a warning, as sentence-transformers does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from m3e_export.checkpoint.adapter import fetch_base, is_adapter, merge_adapter
+from m3e_export.checkpoint.head import HEAD_MODULES, head_modules
+from m3e_export.checkpoint.jsonfile import read_json, read_object
+from m3e_export.checkpoint.module_entry import ModuleEntry, read_entry
+from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
+from m3e_export.checkpoint.refused import refuse_folder_above
+from m3e_export.checkpoint.router import follow_route, read_route
+from m3e_export.checkpoint.tokenizer import has_tokenizer
+from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
+from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
+from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
+from m3e_runtime.manifest import SIMILARITIES, Route
+
+__all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
+
+logger = logging.getLogger(__name__)
+
+Pooling = str
+"""A name that :func:`m3e_export.checkpoint.pooling.pooling_spec` knows."""
+
+_MODEL_TYPE = "SentenceTransformer"
+_HEADS = (
+    *("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"),
+    *("ForMultipleChoice", "ForNextSentencePrediction"),
+)
+# What modules.json may list.
+_KNOWN_MODULES = re.compile(rf"Transformer(( WeightedLayerPooling)? Pooling( ({'|'.join(HEAD_MODULES)}))*)?")
+# uniem/model.py; the older key is read when the newer is absent.
+_UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything but weights and architecture.
+
+    ``transformer`` is the folder of config and weights, ``dense`` kinds and folders of the modules after the
+    pooling in order, without a last Normalize, ``state_weights`` the folder of a WeightedLayerPooling;
+    ``adapter`` is the folder of an adapter that is to be merged into the weights, ``own_tokenizer`` that of
+    the tokenizer where it is another than ``transformer``;
+    ``include_prompt`` says whether the tokens of a prompt are pooled; ``pooling_given`` that the pooling is
+    the user's choice, and not the checkpoint's; ``route`` is the one that was followed, where there are some;
+    ``truncate_dim`` is how many dimensions sentence-transformers keeps unless it is told otherwise.
+    """
+
+    kind: Literal["sentence-transformers", "uniem", "transformers"]
+    transformer: Path
+    pooling: Pooling
+    normalize: bool
+    max_seq_length: int | None = None
+    lower_case: bool = False
+    prompts: dict[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    similarity: str = "cosine"
+    dense: tuple[tuple[str, Path], ...] = ()
+    state_weights: Path | None = None
+    include_prompt: bool = True
+    pooling_given: bool = False
+    adapter: Path | None = None
+    own_tokenizer: Path | None = None
+    route: Route | None = None
+    truncate_dim: int | None = None
+
+    def truncated(self, dimension: int) -> int | None:
+        """``truncate_dim``, where vectors of ``dimension`` are longer."""
+        return self.truncate_dim if self.truncate_dim and self.truncate_dim < dimension else None
+
+    @property
+    def tokenizer(self) -> Path:
+        """The folder of the tokenizer."""
+        return self.own_tokenizer or self.transformer
+
+    def load_weights(self) -> Tensors:
+        """The transformer's weights, with the adapter merged into them where there is one.
+
+        Raises:
+            CheckpointError: missing or damaged; its subclasses for an adapter that is not supported, and for
+                files that would run code.
+            ExportDependencyError: a pickle, and torch is not installed.
+        """
+        tensors = load_tensors(self.transformer)
+        if self.adapter is None:
+            return tensors
+        config = read_object(self.transformer / "config.json", required=True)
+        return merge_adapter(tensors, self.adapter, str(config.get("model_type")))
+
+
+def read_layout(folder: Path, pooling: Pooling | None = None, route: str | None = None) -> Layout:
+    """Read the layout of the checkpoint in ``folder``.
+
+    Args:
+        folder: the checkpoint's.
+        pooling: overrides what the checkpoint says, with a warning.
+        route: which of a Router's routes to follow.
+
+    Raises:
+        CheckpointError: a file is missing or broken.
+        OptionError: a route that the checkpoint does not have.
+        UnsupportedModelError: a module or pooling that is not known, named in the message.
+        UntrustedCheckpointError: a module path that leads out of the folder.
+    """
+    pooling = None if pooling is None else pooling_spec(pooling).name
+    refuse_folder_above(folder)
+    if (folder / "modules.json").exists():
+        layout = _sentence_transformers(folder, pooling, route)
+        if is_adapter(layout.transformer):
+            layout = _adapted(layout, layout.transformer, _base_of(layout.transformer))
+    elif route is not None:
+        raise OptionError(f"--route {route}: the model has no modules.json, and so no routes.")
+    elif is_adapter(folder):
+        layout = _adapter_alone(folder, pooling)
+    else:
+        layout = _plain(folder, pooling)
+    if pooling is not None and layout.kind != "transformers":
+        logger.warning("Pooling %r given by hand; it overrides what the checkpoint says.", pooling)
+    return layout
+
+
+def _base_of(adapter: Path) -> Path:
+    if has_weights(adapter):
+        raise CheckpointError(
+            f"{adapter}: has weights and an adapter_config.json, so that it is not clear whether the adapter "
+            "is merged into them; remove one of the two."
+        )
+    return fetch_base(adapter)
+
+
+def _adapted(layout: Layout, adapter: Path, transformer: Path) -> Layout:
+    """``layout`` with the weights in ``transformer`` changed by those in ``adapter``."""
+    own = adapter if has_tokenizer(adapter) else None
+    return dataclasses.replace(layout, transformer=transformer, adapter=adapter, own_tokenizer=own)
+
+
+def _adapter_alone(folder: Path, override: Pooling | None) -> Layout:
+    """An adapter as PEFT saves it, of the encoder alone: the rest is its base model's."""
+    base = read_layout(_base_of(folder), override)
+    if override is None and base.kind != "transformers":
+        logger.warning(
+            "%s: an adapter without modules.json; pooling (%s) and all else are taken from its base model.",
+            folder,
+            base.pooling,
+        )
+    return dataclasses.replace(_adapted(base, folder, base.transformer), kind="transformers")
+
+
+def _plain(folder: Path, override: Pooling | None) -> Layout:
+    config = read_object(folder / "config.json", required=True)
+    if override is None:
+        _check_plain(folder, config)
+    key = next((key for key in _UNIEM_KEYS if key in config), None)
+    if key is None:
+        if override is None:
+            logger.warning("%s: nothing says how to pool; taking the mean. Set it with --pooling.", folder)
+        given = override is not None
+        return Layout("transformers", folder, override or "mean", normalize=False, pooling_given=given)
+    found = str(config[key])
+    if override is None and found not in UNIEM_POOLINGS:
+        raise UnsupportedModelError(
+            f"{folder / 'config.json'}: {key} {config[key]!r} is not supported; "
+            f"known: {', '.join(UNIEM_POOLINGS)}."
+        )
+    pooling = override or pooling_spec(found).name
+    return Layout("uniem", folder, pooling, normalize=False, pooling_given=override is not None)
+
+
+def _check_plain(folder: Path, config: dict[str, Any]) -> None:
+    """Check that nothing but the pooling is missing of an embedding model."""
+    named = config.get("architectures")
+    heads = [name for name in named if str(name).endswith(_HEADS)] if isinstance(named, list) else []
+    if heads:
+        raise UnsupportedModelError(
+            f"{folder / 'config.json'}: {heads[0]} gives scores or labels, and no vectors of texts. If you "
+            "want its encoder, say how to pool with --pooling."
+        )
+    left = [name for name in ("1_Pooling", "config_sentence_transformers.json") if (folder / name).exists()]
+    if left:
+        raise CheckpointError(
+            f"{folder}: has {left[0]} and no modules.json, so that a part of the model may be missing; copy "
+            "or download it again, or say how to pool with --pooling."
+        )
+
+
+def _top_config(folder: Path) -> dict[str, Any]:
+    """The settings of the whole model; what is not named here, sentence-transformers does not read."""
+    file = folder / "config_sentence_transformers.json"
+    config = read_object(file)
+    kind = config.get("model_type", _MODEL_TYPE)
+    if kind != _MODEL_TYPE:
+        raise UnsupportedModelError(f"{file}: model_type {kind!r} is not supported; {_MODEL_TYPE!r} is.")
+    kept = config.get("truncate_dim")
+    if kept is not None and (type(kept) is not int or kept < 1):
+        raise CheckpointError(f"{file}: truncate_dim {kept!r} must be a number of dimensions, or null.")
+    return config
+
+
+def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> Layout:
+    top = _top_config(folder)
+    listed = _modules(folder)
+    modules = follow_route(folder, listed, route)
+    kinds = [kind for kind, _ in modules]
+    if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
+        raise UnsupportedModelError(
+            f"{folder / 'modules.json'}: the modules {' → '.join(kinds) or '(none)'} are not supported; "
+            "a Transformer, optionally WeightedLayerPooling, Pooling, then any of "
+            f"{', '.join(HEAD_MODULES)} are."
+        )
+    transformer = modules[0][1]
+    head, normalize = head_modules([module for module in modules if module[0] in HEAD_MODULES])
+    settings = read_transformer_settings(transformer)
+    pooling_folder = dict(modules).get("Pooling")
+    if override is None and pooling_folder is None:
+        raise UnsupportedModelError(
+            f"{folder / 'modules.json'}: there is no Pooling module, so that sentence-transformers gives no "
+            "vectors of texts; say how to pool with --pooling."
+        )
+    pooling = override or read_pooling(pooling_folder or folder)
+    include_prompt = pooling_folder is None or read_include_prompt(pooling_folder)
+    return Layout(
+        kind="sentence-transformers",
+        transformer=transformer,
+        pooling=pooling,
+        normalize=normalize,
+        max_seq_length=settings.max_seq_length,
+        lower_case=settings.lower_case,
+        prompts=_prompts(folder, top),
+        default_prompt_name=top.get("default_prompt_name"),
+        similarity=_similarity(folder, top),
+        truncate_dim=top.get("truncate_dim"),
+        dense=head,
+        state_weights=dict(modules).get("WeightedLayerPooling"),
+        include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler sees the first token only
+        pooling_given=override is not None,
+        route=read_route(listed, route),
+    )
+
+
+def _modules(folder: Path) -> list[ModuleEntry]:
+    file = folder / "modules.json"
+    entries = read_json(file)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise CheckpointError(f"{file}: a list of modules was expected.")
+    modules = []
+    for entry in entries:  # in this order, whatever their idx says: sentence-transformers does not read it
+        kind, path = str(entry.get("type", "")), str(entry.get("path", ""))
+        if entry.get("kwargs"):
+            raise UnsupportedModelError(
+                f"{file}: the module {kind!r} has kwargs {entry['kwargs']!r}, which are not supported."
+            )
+        modules.append(read_entry(file, folder, folder, kind, path))
+    return modules
+
+
+def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
+    prompts = config.get("prompts") or {}
+    if isinstance(prompts, dict):  # null is what sentence-transformers has before a prompt is set: none
+        prompts = {prompt: "" if text is None else text for prompt, text in prompts.items()}
+    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
+        raise CheckpointError(
+            f"{folder / 'config_sentence_transformers.json'}: prompts must map names to texts."
+        )
+    name = config.get("default_prompt_name")
+    if name is not None and (not isinstance(name, str) or name not in prompts):
+        raise CheckpointError(
+            f"{folder / 'config_sentence_transformers.json'}: default_prompt_name {name!r} is not in prompts."
+        )
+    return dict(sorted(prompts.items()))
+
+
+def _similarity(folder: Path, config: dict[str, Any]) -> str:
+    name = config.get("similarity_fn_name") or "cosine"
+    if name not in SIMILARITIES:
+        raise UnsupportedModelError(
+            f"{folder / 'config_sentence_transformers.json'}: similarity_fn_name {name!r} is not supported; "
+            f"known: {', '.join(SIMILARITIES)}."
+        )
+    return str(name)

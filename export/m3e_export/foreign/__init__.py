@@ -1,7 +1,0 @@
-"""Bundles around graphs that are not our own: other exporters', and those that lie in a folder already."""
-
-from m3e_export.foreign.export import export_foreign
-from m3e_export.foreign.judge import ITSELF
-from m3e_export.foreign.onnx_folder import from_onnx_folder
-
-__all__ = ["ITSELF", "export_foreign", "from_onnx_folder"]

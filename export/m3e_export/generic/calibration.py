@@ -1,0 +1,52 @@
+"""What goes into the matrices of a graph: seen by running it with their inputs as outputs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from m3e_export.generic.matrices import find_matrices
+from m3e_export.graph import save_model
+from m3e_export.precision.calibration import InputSample
+from m3e_runtime.threads import available_threads
+from m3e_runtime.tokenization import TokenIds
+
+__all__ = ["sample_inputs"]
+
+
+def sample_inputs(
+    model: ir.Model, token_ids: Sequence[TokenIds], tick: Callable[[int], object]
+) -> dict[str, InputSample]:
+    """Inputs of every matrix by name, those of all its products together; one text at a time.
+
+    ``tick`` is told of every text done.
+    """
+    import onnxruntime
+
+    watched = model.clone()
+    matrices = find_matrices(watched.graph)
+    inputs = {m.linear.name: [node.inputs[0] for node in m.nodes if node.inputs[0]] for m in matrices}
+    distinct = list(dict.fromkeys(value for values in inputs.values() for value in values))
+    for value in distinct:
+        value.type = ir.TensorType(ir.DataType.FLOAT)
+    watched.graph.outputs.extend(distinct)
+    samples = {m.linear.name: InputSample(len(m.linear.weight)) for m in matrices}
+    random = np.random.default_rng(0)  # the same texts give the same bundle
+    with tempfile.TemporaryDirectory() as folder:
+        file = save_model(watched, Path(folder) / "watched.onnx")[0]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = available_threads()
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        for ids in token_ids:
+            row = ids.astype(np.int64)[None, :]
+            feed = {"input_ids": row, "attention_mask": np.ones_like(row)}
+            found = dict(zip(distinct, session.run([value.name for value in distinct], feed), strict=True))
+            for name, values in inputs.items():
+                for value in values:
+                    samples[name].add(found[value].reshape(-1, found[value].shape[-1]), random)
+            tick(1)
+    return samples

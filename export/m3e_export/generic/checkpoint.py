@@ -1,0 +1,171 @@
+"""What the files around a model say, where our own exporter does not know its family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+from tokenizers import Tokenizer
+
+from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.checkpoint.head import HeadLayer, dimension_of, read_head
+from m3e_export.checkpoint.jsonfile import read_object
+from m3e_export.checkpoint.licence import licence
+from m3e_export.checkpoint.pooling import pooling_spec
+from m3e_export.checkpoint.sentence_config import SHORTEST, Layout, Pooling, read_layout
+from m3e_export.checkpoint.source import source_name
+from m3e_export.checkpoint.tokenizer import special_token_names, tokenizer_length
+from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
+
+__all__ = ["ForeignFiles"]
+
+# Families whose first token has the position after the padding id, as in RoBERTa.
+_AFTER_PADDING = (
+    "camembert",
+    "data2vec-text",
+    "esm",
+    "ibert",
+    "lilt",
+    "longformer",
+    "luke",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+)
+_DEFAULT_PAD = 1  # of the configuration classes of those families
+_WIDTH_KEYS = ("hidden_size", "dim", "d_model", "emb_dim")
+
+
+@dataclass(frozen=True)
+class ForeignFiles:
+    """A folder, which the user calls ``source``; its layout, and the config.json of its transformer.
+
+    ``pooling`` is what was given by hand, ``max_length`` in tokens.
+    """
+
+    source: str
+    folder: Path
+    layout: Layout
+    config: dict[str, Any]
+    pooling: Pooling | None
+    max_length: int
+
+    @staticmethod
+    def read(
+        source: str, folder: Path, pooling: Pooling | None, max_length: int | None, route: str | None = None
+    ) -> ForeignFiles:
+        """Read the small files; ``pooling`` overrides what they say, ``max_length`` lowers it.
+
+        ``route`` is which of a Router's routes to follow.
+
+        Raises:
+            CheckpointError: a file is missing or broken, or nothing says how long a text may be; its
+                subclasses for layouts that are not supported or not trusted.
+            OptionError: a maximum length that the model cannot serve.
+        """
+        layout = read_layout(folder, pooling, route)
+        if not layout.include_prompt:
+            raise UnsupportedModelError(
+                f"{folder}: include_prompt=false is not supported in a given graph, or another exporter's; "
+                "--exporter own can do it, for the families that are built in."
+            )
+        if layout.state_weights is not None:
+            raise UnsupportedModelError(
+                f"{layout.state_weights}: WeightedLayerPooling takes more than the last states, which is all "
+                "that a graph from elsewhere gives; --exporter own can do it, for families that are built in."
+            )
+        config = read_object(layout.transformer / "config.json", required=True)
+        return ForeignFiles(source, folder, layout, config, pooling, _max_length(layout, config, max_length))
+
+    @property
+    def model_type(self) -> str:
+        """The model's family, as config.json calls it."""
+        return str(self.config.get("model_type", "unknown"))
+
+    def width(self, value: ir.Value | None) -> int:
+        """The last dimension of a graph's output ``value``; that of the states where there is none.
+
+        Raises:
+            CheckpointError: neither the graph nor config.json says it.
+        """
+        last = value.shape[-1] if value is not None and value.shape else None
+        sizes = (last, *(self.config.get(key) for key in _WIDTH_KEYS))
+        found = next((size for size in sizes if isinstance(size, int)), None)
+        if found is None:
+            raise CheckpointError(f"{self.folder}: neither graph nor config.json says how wide states are.")
+        return found
+
+    def checkpoint(
+        self, tokenizer: Tokenizer, weights_sha256: str, *, hidden: int, dimension: int | None = None
+    ) -> BaseCheckpoint:
+        """The checkpoint around a model.
+
+        Args:
+            tokenizer: its tokenizer.
+            weights_sha256: of its weights.
+            hidden: width of its states.
+            dimension: length of its sentence vectors, where the model itself gives them; the files are not
+                asked for layers behind the pooling then.
+
+        Raises:
+            CheckpointError: a Dense module is missing or broken.
+            UnsupportedModelError: a pooling of more than the last states.
+        """
+        layout, dense = self.layout, self._dense(hidden) if dimension is None else ()
+        pad = self.config.get("pad_token_id")
+        return BaseCheckpoint(
+            source=source_name(self.source, self.folder),
+            folder=self.folder,
+            layout=layout,
+            config=self.config,
+            model_type=self.model_type,
+            hidden=hidden,
+            dimension=dimension or dimension_of(layout.pooling, hidden, dense),
+            weights_sha256=weights_sha256,
+            tokenizer=tokenizer,
+            special_tokens=special_token_names(layout.tokenizer, tokenizer, self.model_type),
+            max_length=self.max_length,
+            pad_token_id=pad if isinstance(pad, int) and pad >= 0 else 0,
+            licence=licence(self.folder, self.source, layout, self.config),
+            dense=dense,
+        )
+
+    def _dense(self, hidden: int) -> tuple[HeadLayer, ...]:
+        spec = pooling_spec(self.layout.pooling)
+        if spec.early is not None or spec.pooler:
+            raise UnsupportedModelError(
+                f"the pooling {spec.name!r} takes more than the last states, which is all that a graph from "
+                "elsewhere gives; choose another with --pooling."
+            )
+        return read_head(spec.name, self.layout.dense, hidden, {})
+
+
+def _max_length(layout: Layout, config: Mapping[str, Any], wanted: int | None) -> int:
+    """Smallest of what layout, tokenizer and position table allow, as far as there are any."""
+    limits = layout.max_seq_length or tokenizer_length(layout.tokenizer), _positions(config)
+    known = [limit for limit in limits if limit is not None]
+    if not known:
+        raise CheckpointError(
+            f"{layout.transformer}: nothing says how long a text may be; write max_seq_length into "
+            "sentence_bert_config.json."
+        )
+    if wanted is not None and not SHORTEST <= wanted <= min(known):
+        raise OptionError(f"max_length={wanted}: the model takes {SHORTEST} to {min(known)} tokens.")
+    return wanted or min(known)
+
+
+def _positions(config: Mapping[str, Any]) -> int | None:
+    """Tokens that the position table has rows for; None where config.json speaks of none."""
+    rows = config.get("max_position_embeddings")
+    if isinstance(rows, bool) or not isinstance(rows, int):
+        return None
+    if config.get("model_type") in _AFTER_PADDING:
+        pad = config.get("pad_token_id")
+        rows -= (pad if isinstance(pad, int) else _DEFAULT_PAD) + 1
+    return rows if rows >= SHORTEST else None

@@ -1,0 +1,206 @@
+"""The export through another exporter's graph: checkpoint in, judged bundle out."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
+from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.checkpoint.refused import refuse_quantized
+from m3e_export.checkpoint.source import fetch
+from m3e_export.errors import BelowGateError, OptionError
+from m3e_export.fidelity import Gate
+from m3e_export.generic.calibration import sample_inputs
+from m3e_export.generic.checkpoint import ForeignFiles
+from m3e_export.generic.int8 import int8_mixes
+from m3e_export.generic.interface import (
+    check_interface,
+    requirements,
+    settle_inputs,
+    settle_outputs,
+    states_of,
+)
+from m3e_export.generic.judge import GraphRun, judge
+from m3e_export.generic.matrices import find_matrices, normalized
+from m3e_export.generic.onnx_folder import from_onnx_folder
+from m3e_export.generic.optimum_graph import check_optimum, optimum_graph
+from m3e_export.generic.options import check_options
+from m3e_export.generic.precision import quantize_embeddings, quantize_products, store_half
+from m3e_export.generic.torch_graph import check_torch, torch_graph
+from m3e_export.graph import save_model
+from m3e_export.manifest import complete_manifest
+from m3e_export.oracle import ask, original
+from m3e_export.precision.half import LARGEST_HALF
+from m3e_export.precision.int8 import QuantizedLinear
+from m3e_export.precision.plan import PrecisionPlan
+from m3e_export.request import PRECISIONS, ExportRequest
+from m3e_export.texts import built_in, read_texts
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.manifest import Artifact, Fidelity
+from m3e_runtime.progress import progress_bar
+
+__all__ = ["export_foreign"]
+
+logger = logging.getLogger(__name__)
+
+_CHECKS: dict[str, Callable[[], None]] = {"torch": check_torch, "optimum": check_optimum}
+_GRAPHS: dict[str, Callable[[Any, str], ir.Model]] = {"torch": torch_graph, "optimum": optimum_graph}
+
+
+def export_foreign(request: ExportRequest) -> Bundle:
+    """Export a checkpoint through ``request.exporter``, which is not our own; return the opened bundle.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, is not supported or not trusted.
+        BelowGateError: an artifact is not faithful enough. Nothing is left behind.
+        EngineMissingError: ONNX Runtime, which judges, is not installed.
+        ExportDependencyError: a package is missing.
+        OptionError: an option's value cannot be used, or the option not with this exporter.
+    """
+    check_options(request)
+    if request.exporter == "given":
+        return from_onnx_folder(
+            request.checkpoint,
+            request.output,
+            file=request.graph,
+            pooling=request.pooling,
+            max_length=request.max_length,
+            gate=request.gate,
+            force=request.force,
+        )
+    _CHECKS[request.exporter]()
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise EngineMissingError("ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'`.")
+    with prepared_folder(request.output, request.force) as folder:
+        checkpoint, model, gate = _load(request)
+        artifacts = tuple(_Artifacts(request, checkpoint, model, gate, folder).write_all())
+        write_manifest(folder, complete_manifest(checkpoint, gate, artifacts, folder))
+    return Bundle.open(request.output)
+
+
+def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
+    """The checkpoint, its graph, which gives states, and the gate with the original's vectors."""
+    from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
+
+    folder = fetch(request.checkpoint, request.revision)
+    files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length, request.route)
+    refuse_quantized(files.layout.transformer / "config.json", files.config)
+    tensors = files.layout.load_weights()
+    encoder = load_model(files.config, tensors.arrays)
+    tokenizer = load_fast_tokenizer(files.layout, files.model_type)
+    with progress_bar(1, "graph", f"Exporting through {request.exporter}", delay=0) as bar:
+        model = normalized(_GRAPHS[request.exporter](encoder, files.model_type))
+        bar.update()
+    check_interface(model.graph, f"model_type {files.model_type!r} through {request.exporter}")
+    states = states_of(model.graph)
+    checkpoint = files.checkpoint(tokenizer, tensors.sha256, hidden=files.width(states))
+    settle_inputs(model)
+    oracle = original(checkpoint, request.max_length, encoder)
+    return checkpoint, model, ask(oracle, files.layout, request.gate)
+
+
+class _Artifacts:
+    """Writes the graph in each precision that was asked for, and lets the gate judge the written file."""
+
+    def __init__(
+        self, request: ExportRequest, checkpoint: BaseCheckpoint, model: ir.Model, gate: Gate, folder: Path
+    ) -> None:
+        self._request = request
+        self._checkpoint = checkpoint
+        self._model = model
+        self._gate = gate
+        self._folder = folder
+        self._token_ids = checkpoint.text_tokenizer().encode_batch(gate.texts)
+        self._matrices = find_matrices(model.graph)
+
+    def write_all(self) -> Iterator[Artifact]:
+        """The most precise ones first; the first one is ``onnx/model.onnx``, which other tools look for."""
+        (self._folder / "onnx").mkdir()
+        precisions = [each for each in PRECISIONS if each in self._request.precisions]
+        for place, precision in enumerate(precisions):
+            name = f"model_{precision}_{self._request.exporter}.onnx" if place else "model.onnx"
+            yield self._write(precision, self._folder / "onnx" / name)
+
+    def _write(self, precision: str, file: Path) -> Artifact:
+        problems: list[str] = []
+        label = f"{precision} {self._request.exporter}"
+        for quantized in self._mixes(precision):
+            files = save_model(self._in(precision, quantized), file)
+            run = GraphRun(file, self._token_ids, f"Judging {label}")
+            measured, problems = judge(self._gate, run, precision)
+            if problems and self._gate.enforced:
+                logger.info("%s with %d matrices in int8: %s", label, len(quantized), "; ".join(problems))
+                continue
+            if problems:
+                logger.warning("%s is below the gate: %s.", label, "; ".join(problems))
+            return self._artifact(precision, quantized, files, measured)
+        raise BelowGateError(
+            f"{label} is below the gate: {'; '.join(problems)}. Nothing was written. Try a higher precision, "
+            "or --gate off to write it anyway."
+        )
+
+    def _in(self, precision: str, quantized: Mapping[str, QuantizedLinear]) -> ir.Model:
+        model = self._model.clone()
+        if precision == "int8":
+            quantize_products(model, quantized)
+            quantize_embeddings(model)
+        if precision != "fp32":
+            store_half(model)
+        settle_outputs(model, self._checkpoint)
+        return model
+
+    def _mixes(self, precision: str) -> Iterator[dict[str, QuantizedLinear]]:
+        """Matrices to quantize, until the gate passes."""
+        if precision != "int8":
+            yield {}
+            return
+        if not self._matrices:
+            name = self._checkpoint.model_type
+            raise OptionError(f"--precision int8: {name!r} has no products with matrices to round; use fp16.")
+        given = self._request.calibration
+        texts = built_in("calibration") if given is None else read_texts(given)
+        with progress_bar(len(texts), "text", "Calibrating") as bar:
+            token_ids = self._checkpoint.text_tokenizer().encode_batch(texts)
+            samples = sample_inputs(self._model, token_ids, bar.update)
+        with progress_bar(len(self._matrices), "matrix", "Rounding") as bar:
+            yield from int8_mixes(self._matrices, samples, bar.update)
+
+    def _artifact(
+        self,
+        precision: Any,
+        quantized: Mapping[str, QuantizedLinear],
+        files: Sequence[Path],
+        measured: Fidelity,
+    ) -> Artifact:
+        names = [matrix.linear.name for matrix in self._matrices]
+        plan = self._plan(precision, quantized)
+        lowest = {"fp32": names, "fp16": set(names) - plan.wide, "int8": quantized}[precision]
+        return Artifact(
+            name=f"{precision}-{self._request.exporter}",
+            format="onnx",
+            dialect="standard",
+            precision=precision,
+            target=self._request.exporter,
+            batch_invariant=False,
+            requires=requirements(self._model),
+            files=tuple(entry_of(self._folder, file) for file in files),
+            fidelity=measured,
+            mix=plan.mix(names),
+            kept=tuple(name for name in names if name not in lowest),
+        )
+
+    def _plan(self, precision: str, quantized: Mapping[str, QuantizedLinear]) -> PrecisionPlan:
+        """What :func:`store_half` has made of the matrices."""
+        if precision == "fp32":
+            return PrecisionPlan()
+        matrices = [matrix.linear for matrix in self._matrices]
+        wide = {each.name for each in matrices if np.abs(each.weight).max(initial=0.0) > LARGEST_HALF}
+        return PrecisionPlan(np.float16, quantized=quantized, wide=frozenset(wide - quantized.keys()))

@@ -1,0 +1,217 @@
+"""A bundle around an ONNX graph that lies in a folder, as Optimum or sentence-transformers leave it.
+
+The graph stays as it is, except for what a bundle asks for: see :mod:`m3e_export.generic.interface`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveInitializersFromInputsPass
+
+from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
+from m3e_export.checkpoint import BaseCheckpoint, load_checkpoint
+from m3e_export.checkpoint.jsonfile import refuse_pointer
+from m3e_export.checkpoint.refused import refuse_quantized
+from m3e_export.checkpoint.tokenizer import load_tokenizer
+from m3e_export.checkpoint.weights import graph_files, has_weights
+from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
+from m3e_export.fidelity import Gate
+from m3e_export.generic.checkpoint import ForeignFiles
+from m3e_export.generic.interface import (
+    OLDEST_OPSET,
+    SENTENCE,
+    check_interface,
+    opset_of,
+    requirements,
+    settle_inputs,
+    settle_outputs,
+    states_of,
+)
+from m3e_export.generic.judge import ITSELF, GraphRun, judge
+from m3e_export.graph import save_model
+from m3e_export.graph.builder import MICROSOFT
+from m3e_export.manifest import complete_manifest
+from m3e_export.oracle import Oracle, ask, load_oracle, original
+from m3e_export.texts import gate_texts
+from m3e_runtime.bundle import Bundle, sha256_of
+from m3e_runtime.manifest import Artifact, FileEntry
+
+__all__ = ["from_onnx_folder"]
+
+logger = logging.getLogger(__name__)
+
+_STANDARD = {"", "ai.onnx"}
+_TARGET = "given"
+
+
+def from_onnx_folder(
+    folder: str | Path,
+    output: str | Path,
+    *,
+    file: str | None = None,
+    pooling: str | None = None,
+    max_length: int | None = None,
+    gate: str = "default",
+    force: bool = False,
+) -> Bundle:
+    """Make a bundle of the ONNX graph in ``folder``; return it opened.
+
+    The graph gives ``sentence_embedding``, or ``last_hidden_state``, which is then pooled as the files beside
+    it say. It is judged by the gate against the original model where its weights lie in the folder too, else
+    against itself: a batch has to give the vectors that its texts have alone.
+
+    Args:
+        folder: holds config.json, the tokenizer and the graph.
+        output: folder of the bundle.
+        file: the graph, relative to ``folder``; by default ``model.onnx`` or ``onnx/model.onnx``.
+        pooling: its name, in place of what the folder says.
+        max_length: lowers the longest input, in tokens.
+        gate: ``default``, ``off``, or a file of texts.
+        force: replace the bundle that ``output`` holds.
+
+    Raises:
+        BelowGateError: the graph is not faithful enough. Nothing is left behind.
+        CheckpointError: a file is missing or broken, or the graph has other inputs or outputs.
+        OptionError: an option's value cannot be used.
+    """
+    folder = Path(folder)
+    files = ForeignFiles.read(str(folder), folder, pooling, max_length)
+    source = _find(folder, file)
+    model = _load(source)
+    check_interface(model.graph, str(source))
+    checkpoint = _checkpoint(files, model.graph, source)
+    settle_inputs(model)
+    settle_outputs(model, checkpoint)
+    token_ids = checkpoint.text_tokenizer().encode_batch(gate_texts(gate))
+    with prepared_folder(Path(output), force) as work:
+        written = _save(model, work / "onnx" / "model.onnx")
+        run = GraphRun(written[0], token_ids, "Judging the given graph")
+        opened = _gate(files, checkpoint, run, gate)
+        artifact = _artifact(model, checkpoint, opened, run, [entry_of(work, each) for each in written])
+        # Elsewhere, Dense modules are files of their own, which are not asked for where the graph has them.
+        loadable = states_of(model.graph) is not None and len(checkpoint.dense) == len(files.layout.dense)
+        write_manifest(work, complete_manifest(checkpoint, opened, (artifact,), work, loadable))
+    return Bundle.open(output)
+
+
+def _find(folder: Path, file: str | None) -> Path:
+    candidates = graph_files(folder) if file is None else [folder / file]
+    found = next((each for each in candidates if each.is_file()), None)
+    if found is None:
+        raise CheckpointError(f"{' and '.join(map(str, candidates))}: no such graph; name it with --graph.")
+    return found
+
+
+def _load(file: Path) -> ir.Model:
+    for each in (file, *file.parent.glob(f"{file.name}*data")):  # weights outside the graph
+        refuse_pointer(each)
+    try:
+        # onnx refuses weights outside the graph's folder.
+        model: ir.Model = ir.from_proto(onnx.load(str(file)))
+    except Exception as error:  # protobuf's, the checker's and the system's have no common base
+        raise CheckpointError(f"{file}: cannot be read as an ONNX graph ({error}).") from error
+    unknown = _domains(model.graph) - {*_STANDARD, MICROSOFT}
+    if unknown:
+        raise UnsupportedModelError(f"{file}: has operators of {', '.join(sorted(unknown))}, not known here.")
+    if opset_of(model) < OLDEST_OPSET:
+        raise UnsupportedModelError(
+            f"{file}: opset {opset_of(model)}, at least {OLDEST_OPSET} is needed; export it again."
+        )
+    RemoveInitializersFromInputsPass()(model)
+    return model
+
+
+def _domains(graph: ir.Graph) -> set[str]:
+    return {node.domain for node in graph}
+
+
+def _checkpoint(files: ForeignFiles, graph: ir.Graph, file: Path) -> BaseCheckpoint:
+    tokenizer = load_tokenizer(files.layout.tokenizer, files.model_type, files.layout.lower_case)
+    digest, states = sha256_of(file), states_of(graph)
+    sentence = next((value for value in graph.outputs if value.name == SENTENCE), None)
+    if sentence is None:
+        return files.checkpoint(tokenizer, digest, hidden=files.width(states))
+    dimension = files.width(sentence)
+    hidden = dimension if states is None else files.width(states)
+    return files.checkpoint(tokenizer, digest, hidden=hidden, dimension=dimension)
+
+
+def _save(model: ir.Model, file: Path) -> list[Path]:
+    file.parent.mkdir()
+    files = save_model(model, file)
+    try:
+        onnx.checker.check_model(str(file))
+    except onnx.checker.ValidationError as error:
+        raise CheckpointError(f"the graph is not valid: {error}") from error
+    return files
+
+
+def _gate(files: ForeignFiles, checkpoint: BaseCheckpoint, run: GraphRun, gate: str) -> Gate:
+    """With the original's vectors where it can be had, else with the graph's own, of one text at a time."""
+    if not has_weights(files.layout.transformer):
+        logger.warning("%s: no weights lie beside the graph; it is judged against itself.", files.folder)
+    else:
+        try:
+            return ask(_original(files, checkpoint), files.layout, gate)
+        except UnsupportedModelError as error:
+            logger.warning("The graph is judged against itself: %s", error)
+    reference = run.alone[:, : files.layout.truncate_dim]
+    return Gate(gate_texts(gate), ITSELF, reference, enforced=gate != "off")
+
+
+def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:
+    """Of a family that we know, or else PyTorch's where it is installed."""
+    options: dict[str, Any] = {"pooling": files.pooling, "max_length": files.max_length}
+    try:
+        return load_oracle(load_checkpoint(str(files.folder), **options), max_length=files.max_length)
+    except UnsupportedModelError:
+        if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
+            raise
+    refuse_quantized(files.layout.transformer / "config.json", files.config)
+    hidden = files.width(None)
+    known = files.checkpoint(checkpoint.tokenizer, checkpoint.weights_sha256, hidden=hidden)
+    return original(known, files.max_length)
+
+
+def _artifact(
+    model: ir.Model, checkpoint: BaseCheckpoint, gate: Gate, run: GraphRun, files: list[FileEntry]
+) -> Artifact:
+    """The manifest's entry.
+
+    Raises:
+        BelowGateError: too far away.
+    """
+    precision = _precision(model.graph)
+    measured, problems = judge(gate, run, precision)
+    if problems and gate.enforced:
+        raise BelowGateError(
+            f"{checkpoint.source}: the graph is below the gate: {'; '.join(problems)}. Nothing was written."
+        )
+    if problems:
+        logger.warning("%s: the graph is below the gate: %s.", checkpoint.source, "; ".join(problems))
+    return Artifact(
+        name=f"{precision}-{_TARGET}",
+        format="onnx",
+        dialect="onnxruntime" if _domains(model.graph) - _STANDARD else "standard",
+        precision=precision,
+        target=_TARGET,
+        batch_invariant=False,
+        requires=requirements(model),
+        files=tuple(files),
+        fidelity=measured,
+    )
+
+
+def _precision(graph: ir.Graph) -> Any:
+    """Of the matrices: the narrowest type that any has, for that decides what the gate can ask."""
+    tensors = [value.const_value for value in graph.initializers.values() if value.const_value is not None]
+    types = {tensor.dtype for tensor in tensors if len(tensor.shape) > 1}
+    if types & {ir.DataType.INT8, ir.DataType.UINT8}:
+        return "int8"
+    return "fp16" if ir.DataType.FLOAT16 in types else "fp32"

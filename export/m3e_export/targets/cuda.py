@@ -1,0 +1,35 @@
+"""Graphs for ONNX Runtime on CUDA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m3e_export.graph.dialects import (
+    Dialect,
+)
+from m3e_export.targets.onnx import OnnxTarget
+from m3e_runtime.errors import OptionError
+
+__all__ = ["CudaTarget"]
+
+
+class CudaTarget(OnnxTarget):
+    """A graph for ONNX Runtime on CUDA. The gate judges it, or its twin, on the CPU."""
+
+    judged = "graph"
+
+    def __init__(self, dialect: type[Dialect]) -> None:
+        super().__init__("onnxruntime", dialect, half_arithmetic=True)
+
+    def path(self, folder: Path, name: str, first: bool) -> Path:
+        """Apart from graphs for any device, which other tools look for."""
+        del first
+        return folder / "gpu" / f"model_{name}.onnx"
+
+    def check_precision(self, precision: str) -> None:
+        """See :class:`Target`."""
+        if precision == "int8":
+            raise OptionError(
+                "int8 on ONNX Runtime CUDA is slower than fp16, since its integer operators run on the CPU: "
+                "use --precision fp16, or int8 with --target tensorrt or tensorrt-rtx."
+            )

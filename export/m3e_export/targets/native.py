@@ -1,0 +1,53 @@
+"""Weights for the engine of this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from m3e_export.checkpoint import Checkpoint
+from m3e_export.native import save_native
+from m3e_export.native.writer import FORMAT_VERSION
+from m3e_export.precision.activations import RangeCodes
+from m3e_export.precision.plan import PrecisionPlan
+from m3e_export.precision.search import Int8Rules
+from m3e_export.targets.base import Target
+from m3e_runtime.backends import Backend
+from m3e_runtime.backends.native import NativeCpu
+
+__all__ = ["NativeTarget"]
+
+
+class NativeTarget(Target):
+    """Weights for the engine of this package."""
+
+    format = "native"
+    dialect = None
+    batch_invariant = True
+    half_arithmetic = False
+
+    def __init__(self) -> None:
+        self.requires = {"native": FORMAT_VERSION}
+        self.int8 = Int8Rules(RangeCodes())
+
+    def path(self, folder: Path, name: str, first: bool) -> Path:
+        """See :class:`Target`."""
+        del first
+        return folder / "native" / f"model_{name}.safetensors"
+
+    def save(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
+        """See :class:`Target`."""
+        layout = checkpoint.layout
+        return save_native(
+            checkpoint.spec,
+            checkpoint.weights,
+            plan,
+            layout.pooling,
+            layout.normalize,
+            path,
+            checkpoint.dense,
+            checkpoint.state_weights,
+        )
+
+    def load(self, path: Path, threads: int) -> Backend:
+        """See :class:`Target`."""
+        return NativeCpu(path, threads)

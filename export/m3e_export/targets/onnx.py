@@ -1,0 +1,66 @@
+"""Graphs for ONNX Runtime on a CPU, and for any engine that takes ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from m3e_export.checkpoint import Checkpoint
+from m3e_export.graph import GraphOptions, build_model, save_model
+from m3e_export.graph.dialects import (
+    Dialect,
+)
+from m3e_export.precision.activations import SymmetricCodes
+from m3e_export.precision.plan import PrecisionPlan
+from m3e_export.precision.search import Int8Rules
+from m3e_export.targets.base import DialectName, Target
+from m3e_runtime.backends import Backend
+from m3e_runtime.backends.onnx import OnnxRuntimeCpu
+from m3e_runtime.gpu.batch_shapes import PackedLayout
+
+__all__ = ["OnnxTarget"]
+
+
+class OnnxTarget(Target):
+    """A graph in one of the dialects, run by ONNX Runtime."""
+
+    format: Literal["onnx", "native", "tensorrt"] = "onnx"
+    batch_invariant = False
+
+    def __init__(self, name: DialectName, dialect: type[Dialect], half_arithmetic: bool) -> None:
+        self.dialect = name
+        self.layout = dialect.texts_type.layout
+        self.has_twin = dialect.reference is not None
+        self.leaves_out_prompts = dialect.leaves_out_prompts
+        self.half_arithmetic = half_arithmetic
+        self.requires = {"onnxruntime": "1.23", "opset": "20"}
+        self.int8 = Int8Rules(SymmetricCodes())
+        self._dialect = dialect
+
+    def path(self, folder: Path, name: str, first: bool) -> Path:
+        """The first one is ``onnx/model.onnx``, which sentence-transformers and Optimum look for."""
+        return folder / "onnx" / ("model.onnx" if first else f"model_{name}.onnx")
+
+    def save(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
+        """See :class:`Target`."""
+        return _save_graph(checkpoint, plan, self._dialect, path)
+
+    def save_twin(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
+        """See :class:`Target`."""
+        return _save_graph(checkpoint, plan, self._dialect.reference or self._dialect, path)
+
+    def load(self, path: Path, threads: int) -> Backend:
+        """See :class:`Target`."""
+        # The judge rounds no sizes up, so that the longest text of the model does not matter.
+        layout = PackedLayout(max_length=1) if self.layout == "packed" else None
+        return OnnxRuntimeCpu(path, threads, layout=layout)
+
+
+def _save_graph(
+    checkpoint: Checkpoint, plan: PrecisionPlan, dialect: type[Dialect], path: Path
+) -> list[Path]:
+    layout = checkpoint.layout
+    options = GraphOptions(
+        layout.pooling, layout.normalize, checkpoint.dense, layout.include_prompt, checkpoint.state_weights
+    )
+    return save_model(build_model(checkpoint.spec, checkpoint.weights, plan, dialect, options), path)

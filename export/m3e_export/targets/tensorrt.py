@@ -1,0 +1,91 @@
+"""Engines of TensorRT."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint.pooling import pooling_spec
+from m3e_export.graph.dialects import (
+    Dialect,
+    TensorRtDialect,
+    TensorRtPackedDialect,
+)
+from m3e_export.precision.activations import StaticCodes
+from m3e_export.precision.search import Int8Rules, float_plan
+from m3e_export.targets.base import Target
+from m3e_export.targets.onnx import OnnxTarget
+from m3e_runtime.gpu.tensorrt import EngineOptions, build_engine, choose_capabilities, find_package
+from m3e_runtime.gpu.tensorrt.packed import why_not_packed
+
+__all__ = ["TensorRtTarget"]
+
+logger = logging.getLogger(__name__)
+
+_AMPERE = "8.0"
+"""The oldest compute capability that a hardware-compatible engine runs on."""
+
+
+class TensorRtTarget(OnnxTarget):
+    """An engine of TensorRT, and the graph that it is built from.
+
+    The gate judges the graph, on ONNX Runtime: an engine runs on the GPU that it is for only. TensorRT does
+    not give the same bytes twice.
+    """
+
+    format = "tensorrt"
+    judged = "graph"
+
+    def __init__(self, package: str, dialect: type[Dialect] = TensorRtDialect) -> None:
+        super().__init__("tensorrt", dialect, half_arithmetic=True)
+        self.requires = {}  # known when the engine has been built
+        # TensorRT cuts the product that gives query, key and value in three, and then multiplies floats.
+        gaining = ("intermediate", "output", "attention_output")
+        self.int8 = Int8Rules(StaticCodes(), gaining, float_plan("fp16", half_arithmetic=True))
+        self._package = package
+
+    def path(self, folder: Path, name: str, first: bool) -> Path:
+        """See :class:`Target`."""
+        del first
+        return folder / "tensorrt" / f"model_{name}.onnx"
+
+    def check(self, options: EngineOptions) -> None:
+        """See :class:`Target`."""
+        choose_capabilities(find_package(self._package), options.compute_capabilities)
+
+    def specialize(self, checkpoint: Checkpoint, precision: str, options: EngineOptions) -> Target:
+        """For packed texts where TensorRT has a kernel: no padding is computed then."""
+        reason = self._why_not_packed(checkpoint, precision, options)
+        if reason is None:
+            return TensorRtTarget(self._package, TensorRtPackedDialect)
+        logger.info("%s %s: texts are padded, not packed: %s.", precision, self._package, reason)
+        return self
+
+    def _why_not_packed(self, checkpoint: Checkpoint, precision: str, options: EngineOptions) -> str | None:
+        if precision == "fp32":
+            return "packed attention is for fp16"
+        if "max" in pooling_spec(checkpoint.layout.pooling).reductions:
+            return "the pooling 'max' is for padded texts"
+        if checkpoint.weights.relative_bias is not None:
+            return "relative positions are for padded texts"
+        package, spec = find_package(self._package), checkpoint.spec
+        capabilities = choose_capabilities(package, options.compute_capabilities)
+        return why_not_packed(package, spec.heads, spec.head_size, capabilities)
+
+    def build(self, files: Sequence[Path], options: EngineOptions) -> tuple[list[Path], dict[str, str]]:
+        """Build the engine."""
+        package = find_package(self._package)
+        built = build_engine(package, files[0], options)
+        engine = files[0].with_suffix(".engine")
+        engine.write_bytes(built.plan)
+        requires = {
+            package.name: package.version,
+            "compute_capabilities": " ".join(built.compute_capabilities),
+        }
+        if options.strip_weights:
+            requires["weights"] = "graph"
+        if options.hardware_compatible and package.name == "tensorrt":
+            requires["from_compute_capability"] = _AMPERE
+        return [engine, *files], requires

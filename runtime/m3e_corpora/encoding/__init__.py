@@ -1,0 +1,1 @@
+"""From rows to vectors: windows, and what happens at the same time."""

@@ -1,0 +1,116 @@
+"""Partitions, read, computed and written as parts; the same on one machine and on many."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, suppress
+from typing import Any
+
+import numpy.typing as npt
+
+from m3e_corpora.encoding.pipeline import compute, prefetched
+from m3e_corpora.encoding.windows import Counts, OnError, Window, windows_of
+from m3e_corpora.inputs.find import STANDARD_INPUT
+from m3e_corpora.inputs.rows import BadRow
+from m3e_corpora.inputs.slice import Partition
+from m3e_corpora.job.folder import JobFolder, PartRecord
+from m3e_corpora.job.job import Job, Plan, provenance, read_partition
+from m3e_corpora.outputs.sinks import Sink, make_sink
+from m3e_runtime.encoder import Encoder
+
+__all__ = ["encoded_windows", "run_partitions", "write_window"]
+
+
+def run_partitions(
+    encoder: Encoder,
+    workers: int,
+    folder: JobFolder,
+    partitions: Iterable[Partition],
+    on_error: OnError,
+    on_window: Callable[[Window], None] = lambda window: None,
+) -> Iterator[PartRecord]:
+    """Do partitions one after the other, without a pause between them; each is recorded before it is yielded.
+
+    Args:
+        encoder: with the artifact of the job.
+        workers: threads that run the engine.
+        folder: the job.
+        partitions: the ones to do.
+        on_error: what to do with bad rows.
+        on_window: called when the rows of a window have been written.
+
+    Raises:
+        InvalidTextError: a bad row, and ``on_error`` is ``fail``.
+        UnreadableInputError: an input cannot be read, or has changed.
+        M3EError: a part cannot be written.
+    """
+    part: _Part | None = None
+    with ExitStack() as stack:
+        for window, vectors in encoded_windows(
+            encoder, workers, folder.job, folder.plan, partitions, on_error
+        ):
+            part = part or _Part(folder, window.partition, stack)
+            part.write(window, vectors)
+            on_window(window)
+            if window.last:
+                stack.close()
+                yield folder.record(window.partition, part.counts, part.bad)
+                part = None
+
+
+def encoded_windows(
+    encoder: Encoder, workers: int, job: Job, plan: Plan, partitions: Iterable[Partition], on_error: OnError
+) -> Iterator[tuple[Window, npt.NDArray[Any]]]:
+    """The windows of partitions and the finished vectors of their rows, ``[rows, length]``."""
+    windows: Iterator[Window] = itertools.chain.from_iterable(
+        windows_of(
+            encoder,
+            each.number,
+            read_partition(job, plan, each),
+            job.prompt,
+            job.over_long,
+            on_error,
+        )
+        for each in partitions
+    )
+    with ExitStack() as stack:
+        # Another thread that waits for standard input could not be ended.
+        if job.inputs[0].path != STANDARD_INPUT:
+            windows = stack.enter_context(closing(prefetched(windows)))
+        for window, distinct in compute(encoder, windows, workers, job.batch_size):
+            yield window, job.vectors.finish(distinct)[window.places]
+
+
+def write_window(sink: Sink, window: Window, vectors: npt.NDArray[Any]) -> None:
+    """Write the rows of a window with their vectors."""
+    start = 0
+    for rows in window.rows:
+        stop = start + len(rows.texts)
+        sink.write(rows.beside, vectors[start:stop])
+        start = stop
+
+
+class _Part:
+    """A part that is being written; it is in place when ``stack`` is closed."""
+
+    def __init__(self, folder: JobFolder, number: int, stack: ExitStack) -> None:
+        job = folder.job
+        stream = stack.enter_context(folder.new_part(number))
+        self._sink = make_sink(job.output, stream, job.vectors, folder.plan.schema, provenance(job))
+        stack.push(self._abandon)
+        self.counts = Counts()
+        self.bad: list[BadRow] = []
+
+    def write(self, window: Window, vectors: npt.NDArray[Any]) -> None:
+        write_window(self._sink, window, vectors)
+        self.counts += window.counts
+        self.bad += window.bad
+        if window.last:
+            self._sink.close()
+
+    def _abandon(self, kind: type[BaseException] | None, *error: object) -> None:
+        """After an error: an open Parquet file would try to complete itself later, and complain."""
+        if kind is not None:
+            with suppress(Exception):
+                self._sink.close()

@@ -1,0 +1,1 @@
+"""Who computes the partitions of a job: this machine, Ray, Spark."""

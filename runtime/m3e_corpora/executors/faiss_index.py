@@ -1,0 +1,128 @@
+"""A FAISS index of the vectors; ids are the numbers of the rows."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_corpora.job.job import Job
+from m3e_corpora.outputs.atomic import whole_file
+from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.outputs import normalize
+
+__all__ = ["DEFAULT_INDEX", "check_index", "import_faiss", "write_index"]
+
+DEFAULT_INDEX = "Flat"
+_PRECISIONS = ("float32", "ubinary")
+
+_TRAINING_ROWS = 1 << 18
+"""Most vectors that an index is trained with. FAISS wants 39 to 256 for each cell: enough for 4096 cells."""
+
+
+def import_faiss() -> Any:
+    """The package.
+
+    Raises:
+        EngineMissingError: it is not installed.
+    """
+    try:
+        return importlib.import_module("faiss")
+    except ImportError as error:
+        raise EngineMissingError(
+            "an output of .faiss needs FAISS: `pip install 'm3e-runtime[faiss]'`; .npy does not."
+        ) from error
+
+
+def check_index(job: Job, factory: str) -> None:
+    """Find out before any work whether such an index can be made.
+
+    Args:
+        job: of ``float32`` vectors, or of ``ubinary`` ones for an index of bits with Hamming distance.
+        factory: what ``faiss.index_factory`` takes, e.g. ``HNSW32`` or ``IVF4096,PQ64``; for bits what
+            ``faiss.index_binary_factory`` takes, without its leading B.
+
+    Raises:
+        EngineMissingError: FAISS is not installed.
+        OptionError: another precision, or a description that FAISS does not understand.
+    """
+    if job.vectors.precision not in _PRECISIONS:
+        raise OptionError(
+            f"--precision {job.vectors.precision}: a FAISS index takes {' or '.join(_PRECISIONS)}; it "
+            "quantizes by itself, e.g. with --index SQfp16 or SQ8."
+        )
+    _make_index(import_faiss(), job, factory)
+
+
+def write_index(parts: Sequence[Path], job: Job, factory: str, target: Path) -> None:
+    """Train an index where it needs that, add the vectors of all parts, and write it.
+
+    Where the model compares by cosine, vectors are scaled to unit length, so that inner products are cosines.
+
+    Args:
+        parts: npy files.
+        job: tells what the vectors are.
+        factory: see :func:`check_index`.
+        target: replaced, if it exists.
+
+    Raises:
+        OptionError: too few vectors to train such an index.
+        M3EError: it cannot be written.
+    """
+    faiss = import_faiss()
+    index = _make_index(faiss, job, factory)
+    bits = job.vectors.precision == "ubinary"
+    scale = not bits and job.bundle.similarity == "cosine"
+    if not index.is_trained:
+        _train(index, np.concatenate(list(_sample(parts, scale))), factory)
+    for part in parts:
+        index.add(_load(part, scale))
+    with whole_file(target) as stream:
+        writer = faiss.PyCallbackIOWriter(stream.write)
+        (faiss.write_index_binary if bits else faiss.write_index)(index, writer)
+        del writer  # flushes
+
+
+def _make_index(faiss: Any, job: Job, factory: str) -> Any:
+    vectors = job.vectors
+    metrics = {"euclidean": faiss.METRIC_L2, "manhattan": faiss.METRIC_L1}
+    metric = metrics.get(job.bundle.similarity, faiss.METRIC_INNER_PRODUCT)
+    try:
+        if vectors.precision == "ubinary":
+            return faiss.index_binary_factory(8 * vectors.length, f"B{factory}")
+        return faiss.index_factory(vectors.dimension, factory, metric)
+    except RuntimeError as error:
+        raise OptionError(f"--index {factory}: FAISS cannot make it ({_reason(error)}).") from error
+
+
+def _train(index: Any, vectors: npt.NDArray[Any], factory: str) -> None:
+    try:
+        index.train(vectors)
+    except RuntimeError as error:
+        raise OptionError(
+            f"--index {factory}: cannot be trained with {len(vectors)} vectors ({_reason(error)})."
+        ) from error
+
+
+def _sample(parts: Sequence[Path], scale: bool) -> Iterator[npt.NDArray[Any]]:
+    """Vectors from all of the corpus, evenly."""
+    rows = sum(len(np.load(part, mmap_mode="r")) for part in parts)
+    step = max(1, math.ceil(rows / _TRAINING_ROWS))
+    for part in parts:
+        yield _load(part, scale)[::step]
+
+
+def _load(part: Path, scale: bool) -> npt.NDArray[Any]:
+    vectors = np.load(part, allow_pickle=False)
+    return normalize(vectors) if scale else vectors
+
+
+def _reason(error: Exception) -> str:
+    """FAISS's words without the place in its source."""
+    return re.split(r"\.cpp:\d+: ", str(error).strip())[-1].rstrip(".")

@@ -1,0 +1,1 @@
+"""What is asked for, and what is known of it on disk while it is under way."""

@@ -1,0 +1,1 @@
+"""What is written: vectors, the payload beside them, and the files that hold both."""

@@ -1,0 +1,74 @@
+"""Parquet: the columns that are kept and ``embedding``, a list of fixed size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_corpora.arrow import import_arrow
+from m3e_corpora.outputs.payload import unpack_schema
+from m3e_corpora.outputs.vectors import VectorSpec
+
+__all__ = ["EMBEDDING", "ParquetSink", "open_parquet"]
+
+EMBEDDING = "embedding"
+ROWS_PER_GROUP = 8192
+
+
+class ParquetSink:
+    """See :class:`m3e_corpora.outputs.sinks.Sink`. The provenance is in the schema's metadata."""
+
+    def __init__(
+        self, stream: BinaryIO, vectors: VectorSpec, schema: str, provenance: Mapping[str, str]
+    ) -> None:
+        self._arrow = import_arrow("Parquet")
+        self._vectors = vectors
+        self._schema = self._complete(unpack_schema(schema), provenance)
+        self._held: list[Any] = []
+        self._rows = 0
+        self._file = open_parquet(stream, self._schema)
+
+    def write(self, beside: Any, vectors: npt.NDArray[Any]) -> None:
+        """Add rows; full row groups go to the file."""
+        values = self._arrow.array(np.ascontiguousarray(vectors).reshape(-1))
+        column = self._arrow.FixedSizeListArray.from_arrays(values, self._vectors.length)
+        self._held.append(self._arrow.table([*beside.columns, column], schema=self._schema))
+        self._rows += len(vectors)
+        while self._rows >= ROWS_PER_GROUP:
+            self._write_group(ROWS_PER_GROUP)
+
+    def close(self) -> None:
+        """Write the last row group and the footer."""
+        try:
+            if self._rows:
+                self._write_group(self._rows)
+        finally:
+            self._file.close()
+
+    def _complete(self, schema: Any, provenance: Mapping[str, str]) -> Any:
+        values = self._arrow.from_numpy_dtype(self._vectors.dtype)
+        field = self._arrow.field(EMBEDDING, self._arrow.list_(values, self._vectors.length))
+        metadata = {f"m3e.{name}": value for name, value in provenance.items()}
+        return schema.append(field).with_metadata(metadata)
+
+    def _write_group(self, rows: int) -> None:
+        table = self._arrow.concat_tables(self._held)
+        self._file.write_table(table.slice(0, rows), row_group_size=rows)
+        self._held = [table.slice(rows)]
+        self._rows -= rows
+
+
+def open_parquet(stream: BinaryIO, schema: Any) -> Any:
+    """A ``pyarrow.parquet.ParquetWriter`` for vectors."""
+    columns = [name for name in schema.names if name != EMBEDDING]
+    return import_arrow("Parquet", "parquet").ParquetWriter(
+        stream,
+        schema,
+        # Vectors hardly repeat: a dictionary of their values would only be built and thrown away, and looking
+        # for what could be compressed takes longer than writing it.
+        use_dictionary=columns,
+        compression={name: "snappy" if name in columns else "none" for name in schema.names},
+    )

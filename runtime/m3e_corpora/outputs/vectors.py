@@ -1,0 +1,72 @@
+"""What the vectors of an output are: their type, and in words what their numbers mean."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime.outputs import OutputOptions, OutputPrecision
+
+__all__ = ["VectorSpec", "pack_ranges"]
+
+_MEANINGS = {
+    "float32": "components of the vector, without unit",
+    "float16": "components of the vector, without unit",
+    "int8": "floor((component - minimum) * 255 / (maximum - minimum)) - 128, by dimension; see m3e.ranges",
+    "uint8": "floor((component - minimum) * 255 / (maximum - minimum)), by dimension; see m3e.ranges",
+    "binary": "eight dimensions a byte, the first in the highest bit, 1 where positive; the byte minus 128",
+    "ubinary": "eight dimensions a byte, the first in the highest bit, 1 where positive",
+}
+_BITS = ("binary", "ubinary")
+_TYPES = {
+    "float32": "<f4",
+    "float16": "<f2",
+    "int8": "|i1",
+    "uint8": "|u1",
+    "binary": "|i1",
+    "ubinary": "|u1",
+}
+
+
+class VectorSpec(msgspec.Struct, frozen=True):
+    """How the model's vectors are finished; ``dimension`` is the number of dimensions that are kept.
+
+    ``ranges`` are those of int8 and uint8, float32 ``[2, dimension]``, little-endian in base64.
+    """
+
+    dimension: int
+    precision: OutputPrecision
+    normalized: bool
+    ranges: str | None = None
+
+    @property
+    def length(self) -> int:
+        """Numbers in a stored vector."""
+        return -(-self.dimension // 8) if self.precision in _BITS else self.dimension
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a stored number, little-endian."""
+        return np.dtype(_TYPES[self.precision])
+
+    @property
+    def meaning(self) -> str:
+        """What a stored number is."""
+        return _MEANINGS[self.precision]
+
+    def finish(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """From the model's vectors, float32 ``[n, d]``, to stored ones, ``[n, length]``."""
+        ranges = None
+        if self.ranges is not None:
+            data = np.frombuffer(base64.b64decode(self.ranges), dtype="<f4")
+            ranges = data.reshape(2, self.dimension)
+        return OutputOptions(self.dimension, self.normalized, self.precision, ranges).apply(vectors)
+
+
+def pack_ranges(ranges: npt.NDArray[np.float32]) -> str:
+    """Ranges as text; see :class:`VectorSpec`."""
+    return base64.b64encode(np.ascontiguousarray(ranges, dtype="<f4").tobytes()).decode("ascii")

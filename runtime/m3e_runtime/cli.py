@@ -1,0 +1,141 @@
+"""``m3e-check``: is this bundle whole, and does it still give the vectors it was judged by?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from m3e_runtime.backends.choice import why_not_here
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.command_line import run
+from m3e_runtime.encoder import Encoder
+from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.file_names import shown
+from m3e_runtime.manifest import Artifact, FileEntry
+from m3e_runtime.outputs import normalize
+from m3e_runtime.progress import progress_bar
+from m3e_runtime.standard_output import say
+
+__all__ = ["check_artifact", "main"]
+
+_BELOW_GATE = 3
+_EXAMPLES = """\
+examples:
+  m3e-check m3e-base-int8
+  m3e-check m3e-base-int8 --json | jq .artifacts
+  m3e-check m3e-base-int8 --artifact int8-native
+
+An artifact whose engine or GPU is missing here is not run, and the reason is given.
+
+exit codes: 0 ok, 1 standard output cannot be written, 2 usage, 3 an artifact no longer gives its golden
+            vectors, 4 damaged, 5 engine missing, 130 interrupted,
+            143 terminated
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="m3e-check",
+        description="Check a bundle: schema, hashes, and every artifact against the golden vectors.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="bundle folder")
+    parser.add_argument("--artifact", metavar="NAME", help="check this artifact and its files only")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the engine (default: all)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return run(_command, parser, argv)
+
+
+def _command(options: argparse.Namespace) -> int:
+    bundle = Bundle.open(options.bundle)
+    chosen = _chosen(bundle, options.artifact)
+    entries = _entries(bundle, chosen)
+    with progress_bar(len(entries), "file", "Hashing") as bar:
+        for entry in entries:
+            bundle.verify(entry)
+            bar.update()
+    results, not_run = _check_all(bundle, chosen, options.threads)
+    if not results:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in not_run.items())
+        raise EngineMissingError(f"{bundle.path}: hashes match, and nothing in it can be run here. {reasons}")
+    passed = all(result["passed"] for result in results)
+    if options.json:
+        found = {"bundle": shown(bundle.path), "passed": passed, "artifacts": results, "not_run": not_run}
+        say(json.dumps(found))
+    else:
+        say(f"{bundle.path}: {len(entries)} files, hashes match")
+        for result in results:
+            word = "ok" if result["passed"] else "BELOW ITS GATE"
+            say(
+                f"{result['name']}: {word}, {result['texts']} golden texts, "
+                f"cosine mean {result['mean_cosine']:.6f} min {result['min_cosine']:.6f}"
+            )
+        for name, reason in not_run.items():
+            say(f"{name}: not run, {reason}")
+    return 0 if passed else _BELOW_GATE
+
+
+def _chosen(bundle: Bundle, name: str | None) -> list[Artifact]:
+    artifacts = {artifact.name: artifact for artifact in bundle.manifest.artifacts}
+    if name is not None and name not in artifacts:
+        raise OptionError(f"--artifact {name}: {bundle.path} has {', '.join(artifacts)}.")
+    return list(artifacts.values()) if name is None else [artifacts[name]]
+
+
+def _entries(bundle: Bundle, chosen: Sequence[Artifact]) -> list[FileEntry]:
+    """The files that ``chosen`` run from, and those that belong to no artifact."""
+    left_out = [artifact for artifact in bundle.manifest.artifacts if artifact not in chosen]
+    of_others = {entry.path for artifact in left_out for entry in artifact.files}
+    of_chosen = {entry.path for artifact in chosen for entry in artifact.files}
+    return [entry for entry in bundle.entries() if entry.path not in of_others - of_chosen]
+
+
+def _check_all(
+    bundle: Bundle, artifacts: Sequence[Artifact], threads: int | None
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The results, and why the others cannot run: what is missing here is no fault of the bundle."""
+    results, not_run = [], {}
+    for artifact in artifacts:
+        if reason := why_not_here(artifact):
+            not_run[artifact.name] = reason
+            continue
+        try:
+            results.append(check_artifact(bundle, artifact, threads))
+        except EngineMissingError as error:  # it is there and cannot be imported
+            not_run[artifact.name] = str(error)
+    return results, not_run
+
+
+def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> dict[str, Any]:
+    """Encode the golden texts with ``artifact`` and compare with the stored vectors.
+
+    The bounds are those of the gate. Where it bounds a mean or a percentile only, the worst golden text
+    may be as far as the worst text was at export, with room for another processor's rounding.
+    """
+    golden = bundle.manifest.golden
+    expected = normalize(golden.unpack(bundle.manifest.output_dimension))
+    with closing(Encoder.load(bundle.path, artifact=artifact.name, threads=threads, verify=False)) as encoder:
+        found = normalize(encoder.encode(list(golden.texts), prompt=golden.prompt))
+    cosines = (expected * found).sum(axis=1)
+    floor = min(artifact.fidelity.min_cosine, 1.0) - max(1e-5, 0.25 * (1 - artifact.fidelity.min_cosine))
+    passed = bool(np.isfinite(found).all() and cosines.min() >= floor)
+    return {
+        "name": artifact.name,
+        "passed": passed,
+        "texts": len(cosines),
+        "mean_cosine": float(cosines.mean()),
+        "min_cosine": float(cosines.min()),
+        "floor": float(floor),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

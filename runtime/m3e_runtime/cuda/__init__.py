@@ -1,7 +1,0 @@
-"""As much of CUDA as running an engine takes, over NVIDIA's own ``cuda-bindings``."""
-
-from m3e_runtime.cuda.context import CudaContext
-from m3e_runtime.cuda.memory import DeviceMemory, PinnedArray
-from m3e_runtime.cuda.stream import RecordedGraph, Stream
-
-__all__ = ["CudaContext", "DeviceMemory", "PinnedArray", "RecordedGraph", "Stream"]

@@ -1,0 +1,7 @@
+"""As much of CUDA as running an engine takes, over NVIDIA's own ``cuda-bindings``."""
+
+from m3e_runtime.gpu.cuda.context import CudaContext
+from m3e_runtime.gpu.cuda.memory import DeviceMemory, PinnedArray
+from m3e_runtime.gpu.cuda.stream import RecordedGraph, Stream
+
+__all__ = ["CudaContext", "DeviceMemory", "PinnedArray", "RecordedGraph", "Stream"]

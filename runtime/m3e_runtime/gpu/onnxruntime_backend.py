@@ -1,0 +1,279 @@
+"""ONNX Runtime on a GPU: inputs and outputs have fixed places in its memory, small batches are recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime.errors import BundleError, ClosedError, EngineMissingError, EngineRunError, M3EError
+from m3e_runtime.gpu.batch_shapes import BatchSize, Layout, PackedLayout
+from m3e_runtime.gpu.driver import Gpu
+from m3e_runtime.gpu.providers import PROVIDERS, check_provider, load_onnxruntime, provider_options
+from m3e_runtime.gpu.tensorrt.options import Profile
+from m3e_runtime.tokenization import TokenIds
+
+__all__ = ["OnnxRuntimeGpu"]
+
+logger = logging.getLogger(__name__)
+
+RECORDED_SIZES = 48
+"""Sizes that are recorded. ONNX Runtime keeps a recording as long as the session, so no more can be made."""
+
+_OUTPUT = "sentence_embedding"
+_UNRECORDED = -1  # the annotation that tells ONNX Runtime not to record a run
+_TOKEN_BUDGET = 16384
+_MOST_TEXTS = 512
+
+_OF_MEMORY = ("out of memory", "failed to allocate memory")
+_OF_THE_DEVICE = ("cuda failure", "cudnn failure", "cublas failure")
+"""What a complaint contains that is not about the model."""
+
+Vectors = npt.NDArray[np.float32]
+
+
+class OnnxRuntimeGpu:
+    """One session with one provider.
+
+    All runs are made in one thread of its own: ONNX Runtime keeps recordings, and CUDA's handles with them,
+    apart for each thread that runs, and until the session ends, even where the thread has ended.
+    """
+
+    instruction_set: str | None = None
+    threads = 1
+    token_budget = _TOKEN_BUDGET
+
+    def __init__(
+        self,
+        model: Path,
+        gpu: Gpu,
+        layout: Layout,
+        dimension: int,
+        backend: str = "onnxruntime",
+        profiles: tuple[Profile, ...] = (),
+        cache: Path = Path("."),
+        memory_limit: int | None = None,
+    ) -> None:
+        """Open ``model`` on ``gpu``.
+
+        Args:
+            model: the graph.
+            gpu: where to run it.
+            layout: what it takes.
+            dimension: of its vectors.
+            backend: a name in :data:`m3e_runtime.gpu.providers.PROVIDERS`.
+            profiles: shapes that TensorRT's providers choose kernels for.
+            cache: folder where these keep what they make.
+            memory_limit: bytes of the GPU that may be held; None: any.
+
+        Raises:
+            BundleError: ONNX Runtime refuses the model, or it is not a bundle's.
+            EngineMissingError: the provider cannot be used here.
+            EngineRunError: the GPU has not enough memory.
+        """
+        check_provider(backend)
+        self._library = load_onnxruntime()
+        self.version: str = self._library.__version__
+        self.name = "onnxruntime-cuda" if backend == "onnxruntime" else backend
+        self.gpu = gpu
+        self.pads = not isinstance(layout, PackedLayout)
+        self._layout = layout
+        self._dimension = dimension
+        self._profiles = profiles
+        self._device = ("cuda", gpu.index)
+        options = provider_options(
+            backend, self.version, gpu.index, profiles, tuple(layout.types), cache, memory_limit
+        )
+        self._session, self.records = self._open(model, PROVIDERS[backend], options)
+        self._check_interface(model)
+        self._thread = ThreadPoolExecutor(1, "m3e-onnxruntime")
+        self._process = os.getpid()
+        self._slots: dict[BatchSize, _Slot] = {}
+        self._met: set[BatchSize] = set()
+        self._recordings = 0
+
+    def most_texts(self, longest: int) -> int | None:
+        """See :class:`m3e_runtime.backends.base.Backend`."""
+        fitting = [each.texts.most for each in self._profiles if each.tokens.most >= longest]
+        return max(fitting, default=_MOST_TEXTS)
+
+    def run(self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None) -> Vectors:
+        """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`.
+
+        Raises:
+            EngineRunError: ONNX Runtime fails, with its own words.
+        """
+        del prompt_lengths  # such a bundle is not loaded on a GPU
+        if os.getpid() != self._process:  # its thread is not here, and to wait for it would be for ever
+            raise EngineRunError("a GPU cannot be used in a process forked off: load the encoder there.")
+        size = self._size([len(ids) for ids in token_ids])
+        try:
+            running = self._thread.submit(self._run, token_ids, size)
+        except RuntimeError as error:  # its thread has ended
+            raise ClosedError("the encoder was closed; load it again.") from error
+        return running.result()
+
+    def close(self) -> None:
+        """Give the GPU's memory back; nothing may run any more."""
+        self._thread.shutdown()
+        self._slots.clear()
+        self._session = None
+
+    def _size(self, lengths: list[int]) -> BatchSize:
+        """What to round up to, where that is within a profile."""
+        size = self._layout.size(lengths)
+        if not self._profiles or any(
+            size.texts <= each.texts.most and size.tokens <= each.tokens.most for each in self._profiles
+        ):
+            return size
+        return self._layout.size(lengths, exact=True)
+
+    def _run(self, token_ids: Sequence[TokenIds], size: BatchSize) -> Vectors:
+        try:
+            if size in self._slots or self._may_record(size):
+                try:
+                    return self._compute(token_ids, size, self._recorded_slot(size))
+                except Exception as error:  # the library's exceptions have no common base
+                    # Whoever allocates on the GPU meanwhile spoils a recording. Here is the next to try.
+                    self._slots.pop(size, None)
+                    logger.info("%s: a run was not recorded: %s", self.name, _first_line(error))
+            return self._compute(token_ids, size, self._new_slot(size, _UNRECORDED))
+        except Exception as error:
+            raise EngineRunError(f"{self.name} {self.version}: {_first_line(error)}") from error
+
+    def _compute(self, token_ids: Sequence[TokenIds], size: BatchSize, slot: _Slot) -> Vectors:
+        self._layout.fill(token_ids, size, slot.inputs)
+        return slot.run()[: len(token_ids)].copy()
+
+    def _may_record(self, size: BatchSize) -> bool:
+        """Whether it comes again, and there is room."""
+        if not size.recorded or self._recordings >= RECORDED_SIZES:
+            return False
+        again = size in self._met
+        self._met.add(size)
+        return again
+
+    def _recorded_slot(self, size: BatchSize) -> _Slot:
+        """Fixed buffers for a size that comes again."""
+        if size not in self._slots:
+            self._recordings += 1  # those that failed count too: no number may be used twice
+            annotation = self._recordings if self.records else _UNRECORDED
+            self._slots[size] = self._new_slot(size, annotation)
+        return self._slots[size]
+
+    def _new_slot(self, size: BatchSize, annotation: int) -> _Slot:
+        options = self._library.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(annotation))
+        return _Slot(self._library, self._session, options, self._device, self._layout, size, self._dimension)
+
+    def _open(self, model: Path, provider: str, options: dict[str, str]) -> tuple[Any, bool]:
+        """A session that records runs, or else one that does not; and which of the two it is."""
+        missing = self._load_libraries()
+        session, problem = self._try(model, provider, options)
+        records = options.get("enable_cuda_graph") == "1"
+        if session is None and records:
+            logger.info("%s: runs will not be recorded: %s", model, problem)
+            session, problem = self._try(model, provider, options | {"enable_cuda_graph": "0"})
+            records = False
+        if session is None:
+            raise self._refusal(model, problem)
+        if session.get_providers()[0] != provider:  # ONNX Runtime is content if the CPU can run the model
+            raise EngineMissingError(
+                f"ONNX Runtime {self.version} cannot start {provider} on {self.gpu.name}: "
+                f"{missing or 'a library of CUDA or cuDNN is missing or of another version'}. "
+                "`pip install 'm3e-runtime[gpu]'` brings them."
+            )
+        return session, records
+
+    def _try(self, model: Path, provider: str, options: dict[str, str]) -> tuple[Any, str]:
+        """A session, or None and why not."""
+        library = self._library
+        settings = library.SessionOptions()
+        settings.log_severity_level = 3
+        # The graph is written in fused operators already.
+        settings.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        settings.enable_mem_pattern = False
+        try:
+            # Its own way back to the CPU prints to where vectors may be written, and hides the reason.
+            return library.InferenceSession(
+                str(model), settings, providers=[(provider, options)], enable_fallback=0
+            ), ""
+        except Exception as error:  # the library's exceptions have no common base
+            return None, _first_line(error)
+
+    def _load_libraries(self) -> str:
+        """Load CUDA from NVIDIA's packages, which no search path knows; return what is missing of it."""
+        if not hasattr(self._library, "preload_dlls"):
+            return ""
+        with contextlib.redirect_stdout(io.StringIO()) as said:  # it prints what it cannot load
+            self._library.preload_dlls()
+        return next((line for line in said.getvalue().splitlines() if line.startswith("Failed")), "")
+
+    def _refusal(self, model: Path, problem: str) -> M3EError:
+        """The error for what ONNX Runtime said when it was to open ``model``."""
+        words = f"{self.name} {self.version} on {self.gpu.name}: {problem}"
+        if any(part in problem.lower() for part in _OF_MEMORY):
+            return EngineRunError(words)
+        if any(part in problem.lower() for part in _OF_THE_DEVICE):
+            return EngineMissingError(words)
+        return BundleError(f"{model}: {self.name} {self.version} cannot load it: {problem}")
+
+    def _check_interface(self, model: Path) -> None:
+        taken = {value.name for value in self._session.get_inputs()}
+        given = {value.name: value.shape for value in self._session.get_outputs()}
+        shape = given.get(_OUTPUT)
+        if taken != set(self._layout.types) or shape is None or shape[-1] != self._dimension:
+            raise BundleError(
+                f"{model}: takes {sorted(taken)} and gives {given}; the manifest says "
+                f"{sorted(self._layout.types)} and {self._dimension} dimensions. Export it again."
+            )
+
+
+class _Slot:
+    """Buffers of one size on both sides, bound to a run."""
+
+    def __init__(
+        self,
+        library: Any,
+        session: Any,
+        options: Any,
+        device: tuple[str, int],
+        layout: Layout,
+        size: BatchSize,
+        dimension: int,
+    ) -> None:
+        self._session = session
+        self._options = options
+        self._binding = session.io_binding()
+        self._on_device: dict[str, Any] = {}
+        self.inputs: dict[str, npt.NDArray[Any]] = {}
+        for name, shape in layout.shapes(size).items():
+            self.inputs[name] = np.empty(shape, layout.types[name])
+            self._on_device[name] = library.OrtValue.ortvalue_from_shape_and_type(
+                shape, layout.types[name].type, *device
+            )
+            self._binding.bind_ortvalue_input(name, self._on_device[name])
+        self._vectors = library.OrtValue.ortvalue_from_shape_and_type(
+            (size.texts, dimension), np.float32, *device
+        )
+        self._binding.bind_ortvalue_output(_OUTPUT, self._vectors)
+
+    def run(self) -> Vectors:
+        """Copy :attr:`inputs` there, compute, copy the vectors back; float32 ``[texts, dimension]``."""
+        for name, array in self.inputs.items():
+            self._on_device[name].update_inplace(array)
+        self._session.run_with_iobinding(self._binding, self._options)
+        vectors: Vectors = self._vectors.numpy()
+        return vectors
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,318 @@
+"""The description at ``/openapi.json``; schemas of requests come from the types that they are read with."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import msgspec
+
+import m3e_runtime
+from m3e_serve.ollama import OllamaEmbedRequest, OllamaPromptRequest
+from m3e_serve.openai import FIXED, EmbeddingRequest
+from m3e_serve.prompts import prompt_names
+from m3e_serve.service import Service
+from m3e_serve.tei import (
+    Direction,
+    EmbedRequest,
+    SimilarityInput,
+    SimilarityParameters,
+    SimilarityRequest,
+    TokenizeRequest,
+)
+
+__all__ = ["describe"]
+
+_REFERENCE = "#/components/schemas/{name}"
+
+
+class Usage(msgspec.Struct):
+    """Tokens of the model's own tokenizer, special tokens included."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embedding(msgspec.Struct):
+    """A vector of unit length: numbers, or base64 of little-endian float32."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingResponse(msgspec.Struct):
+    """The vectors in the order of the texts."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: Usage
+
+
+class Model(msgspec.Struct):
+    """A name that requests can give."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelListResponse(msgspec.Struct):
+    """All names."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Token(msgspec.Struct):
+    """A token, and where it is in the text, in characters."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
+class OpenAIErrorContent(msgspec.Struct):
+    """What is wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(msgspec.Struct):
+    """A refusal."""
+
+    error: OpenAIErrorContent
+
+
+class TeiError(msgspec.Struct):
+    """A refusal."""
+
+    error: str
+    error_type: Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Empty"]
+
+
+class OllamaEmbedResponse(msgspec.Struct):
+    """The vectors in the order of the texts, and nanoseconds."""
+
+    model: str
+    embeddings: list[list[float]]
+    total_duration: int
+    load_duration: int
+    prompt_eval_count: int
+
+
+class OllamaPromptResponse(msgspec.Struct):
+    """One vector."""
+
+    embedding: list[float]
+
+
+class OllamaError(msgspec.Struct):
+    """A refusal."""
+
+    error: str
+
+
+_BODIES = (
+    *(OllamaEmbedRequest, OllamaEmbedResponse, OllamaPromptRequest, OllamaPromptResponse, OllamaError),
+    *(EmbeddingRequest, EmbeddingResponse, ModelListResponse, Model, OpenAIError),
+    *(EmbedRequest, SimilarityRequest, TokenizeRequest, TeiError, Token),
+)
+_VECTORS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+_OPENAI_REFUSALS = {
+    400: "The request cannot be understood.",
+    404: "There is no such model.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large, or takes longer to compute than a request may.",
+    415: "The body is compressed by something else than gzip or deflate.",
+    429: "Too much is waiting; Retry-After says when to come again.",
+    503: "The service is shutting down, or the request took too long.",
+}
+_TEI_REFUSALS = {
+    400: "There is no text, or the body is no JSON.",
+    408: _OPENAI_REFUSALS[408],
+    413: "Too many texts, or too long ones.",
+    415: _OPENAI_REFUSALS[415],
+    422: "The body has not the right fields.",
+    424: "The engine failed.",
+    429: _OPENAI_REFUSALS[429],
+    503: _OPENAI_REFUSALS[503],
+}
+
+
+_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def describe(service: Service) -> dict[str, Any]:
+    """OpenAPI 3.1, with the names and limits of ``service``."""
+    _, schemas = msgspec.json.schema_components(_BODIES, ref_template=_REFERENCE)
+    _narrow(schemas, service)
+    embed = _post("Vectors of texts.", EmbedRequest, _VECTORS)
+    scores = {"type": "array", "items": {"type": "number"}}
+    tokens = {"type": "array", "items": {"type": "array", "items": _reference(Token)}}
+    embeddings = _operation(
+        "Vectors, as OpenAI's.",
+        _reference(EmbeddingResponse),
+        _OPENAI_REFUSALS,
+        OpenAIError,
+        EmbeddingRequest,
+    )
+    paths = {
+        "/v1/embeddings": {"post": embeddings},
+        "/openai/deployments/{id}/embeddings": {"post": {**embeddings, "parameters": [_ID]}},
+        **_ollama_paths(),
+        "/v1/models": {"get": _operation("All models.", _reference(ModelListResponse), {}, OpenAIError)},
+        "/v1/models/{id}": {
+            "get": {
+                **_operation("One model.", _reference(Model), {404: _OPENAI_REFUSALS[404]}, OpenAIError),
+                "parameters": [_ID],
+            }
+        },
+        "/embed": {"post": embed},
+        "/similarity": {"post": _post("Cosine of one text with others.", SimilarityRequest, scores)},
+        "/tokenize": {"post": _post("Tokens of texts.", TokenizeRequest, tokens)},
+        "/info": {"get": _operation("What is served.", {"type": "object"}, {}, TeiError)},
+        "/health": {"get": _open("Whether requests are let in.")},
+        "/readyz": {"get": _open("The same.")},
+        "/livez": {"get": _open("Whether the engines run.")},
+        "/metrics": {"get": _open("Figures for Prometheus.")},
+        "/": {"get": _open("A page for people.", "text/html"), "post": embed},
+    }
+    components: dict[str, Any] = {"schemas": schemas}
+    described: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "m3e-serve", "version": m3e_runtime.__version__},
+        "servers": [{"url": "."}],  # beside this description, under whatever path a proxy shows it
+        "paths": paths,
+        "components": components,
+    }
+    if service.settings.key_digests:
+        components["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer"},
+            "azure": {"type": "apiKey", "in": "header", "name": "api-key"},
+        }
+        described["security"] = [{"key": []}, {"azure": []}]
+    return described
+
+
+def _ollama_paths() -> dict[str, Any]:
+    def post(summary: str, request: type, answer: type) -> dict[str, Any]:
+        return {"post": _operation(summary, _reference(answer), _OPENAI_REFUSALS, OllamaError, request)}
+
+    return {
+        "/api/embed": post("Vectors, as Ollama's.", OllamaEmbedRequest, OllamaEmbedResponse),
+        "/api/embeddings": post("One vector, as Ollama's.", OllamaPromptRequest, OllamaPromptResponse),
+        "/api/tags": {"get": _operation("All models.", {"type": "object"}, {}, OllamaError)},
+        "/api/version": {"get": _operation("The version.", {"type": "object"}, {}, OllamaError)},
+    }
+
+
+def _narrow(schemas: dict[str, Any], service: Service) -> None:
+    """What the types do not say: some values are this service's."""
+    properties = {name: schema.get("properties", {}) for name, schema in schemas.items()}
+    _narrow_openai(properties[EmbeddingRequest.__name__], service)
+    _narrow_ollama(properties[OllamaEmbedRequest.__name__], service)
+    for kind in (OllamaEmbedRequest, OllamaPromptRequest):
+        properties[kind.__name__]["model"] = _model(service)
+    embed, tokenize = properties[EmbedRequest.__name__], properties[TokenizeRequest.__name__]
+    default = service.models.default
+    embed["inputs"] = _inputs({}, {}, default.vocabulary, default.encoder.max_seq_length)
+    tokenize["inputs"] = _texts({}, {})  # TEI has too many texts for too large a body
+    embed["dimensions"] = _optional(
+        {"type": "integer", "minimum": 1, "maximum": default.encoder.full_dimension}
+    )
+    properties[SimilarityInput.__name__]["sentences"]["minItems"] = 1
+    parameters = properties[SimilarityParameters.__name__]
+    for each in (embed, tokenize, parameters):
+        each["prompt_name"] = {"enum": [None, *prompt_names(default)]}
+    for each in (embed, parameters):
+        each["truncation_direction"] = {"enum": list(get_args(Direction)), "default": "Right"}
+
+
+def _narrow_openai(properties: dict[str, Any], service: Service) -> None:
+    settings = service.settings
+    longest = max(model.encoder.full_dimension for model in service.models.all)
+    properties["input"] = _texts(
+        {"minLength": 1}, {"maxItems": settings.max_texts}
+    )  # ids: for those who know
+    properties["model"] = _model(service)
+    properties["dimensions"] = _optional(
+        {"type": "integer", "minimum": 1, "maximum": settings.pad_to or longest}
+    )
+    for name, allowed in FIXED.items():
+        properties[name] = {"enum": [None, *allowed], "default": None}
+
+
+def _narrow_ollama(properties: dict[str, Any], service: Service) -> None:
+    longest = max(model.encoder.full_dimension for model in service.models.all)
+    properties["dimensions"] = _optional({"type": "integer", "minimum": 1, "maximum": longest})
+    text = {"type": "string"}
+    several = {"type": "array", "items": text, "maxItems": service.settings.max_texts}
+    properties["input"] = {"anyOf": [text, several], "default": ""}
+
+
+def _model(service: Service) -> dict[str, Any]:
+    if service.settings.any_model:
+        return _optional({"type": "string"})
+    return {"enum": [*service.models.names, *([] if service.models.several else [None])]}
+
+
+def _inputs(of_one: dict[str, int], of_all: dict[str, int], vocabulary: int, longest: int) -> dict[str, Any]:
+    """Texts, or token ids."""
+    token_id = {"type": "integer", "minimum": 0, "maximum": vocabulary - 1}
+    ids = {"type": "array", "items": token_id, "minItems": 1, "maxItems": longest}
+    several = {"type": "array", "items": ids, "minItems": 1}
+    return {"anyOf": [*_texts(of_one, of_all)["anyOf"], ids, several]}
+
+
+def _texts(of_one: dict[str, int], of_all: dict[str, int]) -> dict[str, Any]:
+    text = {"type": "string", **of_one}
+    return {"anyOf": [text, {"type": "array", "items": text, "minItems": 1, **of_all}]}
+
+
+def _optional(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}], "default": None}
+
+
+def _reference(kind: type) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(name=kind.__name__)}
+
+
+def _post(summary: str, request: type, answer: dict[str, Any]) -> dict[str, Any]:
+    return _operation(summary, answer, _TEI_REFUSALS, TeiError, request)
+
+
+def _operation(
+    summary: str,
+    answer: dict[str, Any],
+    refusals: dict[int, str],
+    error: type,
+    request: type | None = None,
+) -> dict[str, Any]:
+    refusals = {**refusals, 401: "No API key, or another.", 503: _OPENAI_REFUSALS[503]}
+    responses = {"200": {"description": "The answer.", "content": _json(answer)}}
+    responses |= {
+        str(status): {"description": text, "content": _json(_reference(error))}
+        for status, text in sorted(refusals.items())
+    }
+    operation: dict[str, Any] = {"summary": summary, "responses": responses}
+    if request is not None:
+        operation["requestBody"] = {"required": True, "content": _json(_reference(request))}
+    return operation
+
+
+def _open(summary: str, content_type: str = "text/plain") -> dict[str, Any]:
+    """An operation that asks for no key."""
+    answer = {"description": "The answer.", "content": {content_type: {"schema": {"type": "string"}}}}
+    refused = {"description": "Not so.", "content": _json(_reference(TeiError))}
+    return {"summary": summary, "security": [], "responses": {"200": answer, "503": refused}}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

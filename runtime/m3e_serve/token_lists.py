@@ -1,0 +1,95 @@
+"""The tokens of texts as JSON, made in pieces: the list for a long text is never whole in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+from tokenizers import Encoding, Tokenizer
+
+from m3e_runtime.long_texts import Splits
+from m3e_serve.errors import ApiError
+
+__all__ = ["check_parts", "token_lists"]
+
+_PART = 1 << 13
+"""Characters that are tokenized at a time, about. Their tokens take some hundred kilobytes of JSON."""
+
+_LONGEST_PART = 1 << 17
+"""Most characters between two places where a text can be divided. Each takes some 500 bytes."""
+
+Row = dict[str, Any]
+
+
+def check_parts(splits: Splits, texts: Sequence[str]) -> None:
+    """Check that each text can be tokenized in parts.
+
+    Raises:
+        ApiError: 413, a text cannot be divided into parts that are short enough.
+    """
+    for index, text in enumerate(texts):
+        if len(text) > _LONGEST_PART and any(
+            len(part) > _LONGEST_PART for _, part in splits.parts(text, _PART)
+        ):
+            reason = (
+                f"text {index} has more than {_LONGEST_PART} characters between two places where it can be "
+                "divided before it is tokenized; send it in parts."
+            )
+            raise ApiError(413, reason)
+
+
+def token_lists(
+    tokenizer: Tokenizer, splits: Splits, texts: Sequence[str], add_special_tokens: bool
+) -> Iterator[bytes]:
+    """A list of tokens for each text: id, text, whether it is special, and its place in characters.
+
+    Yields:
+        Pieces of one JSON list, each for about :data:`_PART` characters.
+    """
+    before, after = _special_rows(tokenizer) if add_special_tokens else ([], [])
+    opening = b"["
+    for text in texts:
+        yield opening + b"["
+        opening, comma = b",", b""
+        for rows in _rows_in_parts(tokenizer, splits, text, before, after):
+            if rows:
+                yield comma + orjson.dumps(rows)[1:-1]
+                comma = b","
+        yield b"]"
+    yield b"]"
+
+
+def _rows_in_parts(
+    tokenizer: Tokenizer, splits: Splits, text: str, before: list[Row], after: list[Row]
+) -> Iterator[list[Row]]:
+    yield before
+    for start, part in splits.parts(text, _PART):
+        # The batch function, since that one gives the interpreter's lock away.
+        (encoding,) = tokenizer.encode_batch([part], add_special_tokens=False)
+        yield [row for each in (encoding, *encoding.overflowing) for row in _rows(each, part, start)]
+    yield after
+
+
+def _rows(encoding: Encoding, part: str, offset: int) -> list[Row]:
+    return [
+        {
+            "id": token_id,
+            "text": part[start:stop],
+            "special": False,
+            "start": offset + start,
+            "stop": offset + stop,
+        }
+        for token_id, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True)
+    ]
+
+
+def _special_rows(tokenizer: Tokenizer) -> tuple[list[Row], list[Row]]:
+    """The special tokens that are put before a text, and those after it."""
+    encoding = tokenizer.encode("a")
+    rows = [
+        {"id": token_id, "text": token, "special": True, "start": None, "stop": None}
+        for token_id, token in zip(encoding.ids, encoding.tokens, strict=True)
+    ]
+    mask = encoding.special_tokens_mask
+    return rows[: mask.index(0)], rows[len(rows) - mask[::-1].index(0) :]
