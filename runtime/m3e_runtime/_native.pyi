@@ -46,9 +46,9 @@ class NativeEncoder:
         """Encode a flat run of ids: int32 ``[tokens]``, int64 ``[texts + 1]`` → float32 ``[texts, d]``.
 
         ``prompt_lengths``, int64 ``[texts]``: first tokens of each text that are left out of its pooling.
-        ``states``, float32 ``[tokens, hidden_size]``: takes the last hidden state of each token. The arrays are
-        contiguous, and ``vectors`` and ``states`` are written to. Where a signal's handler raises, the call
-        ends with what it raised.
+        ``states``, float32 ``[tokens, hidden_size]``: takes the last hidden state of each token.
+        The arrays are contiguous, and ``vectors`` and ``states`` are written to. Where a signal's handler
+        raises, the call ends with what it raised.
 
         Raises:
             ValueError: arrays that do not fit together, or a token id that is not in the vocabulary.
