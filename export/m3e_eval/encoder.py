@@ -19,6 +19,7 @@ from m3e_export.oracle.sentence_transformers_oracle import task_of_route
 from m3e_runtime import outputs
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.prompts import DOCUMENT_PROMPTS
 
 __all__ = ["REFERENCE", "ArtifactEncoder", "TextEncoder", "load_reference"]
 
@@ -28,8 +29,6 @@ REFERENCE = "pytorch"
 Array = npt.NDArray[np.float32]
 
 _MODULES = "modules.json"
-# mteb and sentence-transformers have each their own word for what is searched.
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
 class TextEncoder(ABC):
@@ -107,7 +106,7 @@ class TextEncoder(ABC):
         """The most special prompt that the checkpoint has for this task, in the order of mteb."""
         side = None if prompt_type is None else str(getattr(prompt_type, "value", prompt_type))
         names = [f"{task.name}-{side}", task.name, f"{task.type}-{side}", task.type]
-        names += _DOCUMENT_PROMPTS if side == "document" else [side]
+        names += DOCUMENT_PROMPTS if side == "document" else [side]
         return next((self._prompts[name] for name in names if name in self._prompts), self._default_prompt)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from m3e_export.checkpoint.pooling import POOLINGS
 from m3e_export.extras import extra_packages
+from m3e_export.report.export import reported
 from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.command_line import run
@@ -18,7 +19,7 @@ from m3e_runtime.file_names import shown
 from m3e_runtime.gpu.tensorrt import EngineOptions
 from m3e_runtime.standard_output import say
 
-__all__ = ["main", "report"]
+__all__ = ["add_report", "as_json", "default_output", "main", "report", "tell_report"]
 
 _DEFAULT_CHECKPOINT = "moka-ai/m3e-base"
 _EXAMPLES = """\
@@ -27,6 +28,7 @@ examples:
   m3e-export ./my-finetune --precision int8 -o out    a folder; int8 that keeps the ranking
   m3e-export ./my-finetune --precision fp32 int8      two artifacts in one bundle
   m3e-export ./my-finetune --precision int8 --calibration texts.jsonl --gate heldout.jsonl
+  m3e-export ./my-finetune --precision int8 --report int8.html    a page with the texts that int8 moves most
   m3e-export --precision fp16 --target cuda           a graph for ONNX Runtime on an NVIDIA GPU
   m3e-export --precision fp16 --target tensorrt-rtx --compute-capability 8.9    an engine, built without a GPU
   m3e-export ./my-electra --exporter torch            a family that is not built in, through torch.onnx
@@ -69,9 +71,18 @@ def _command(options: argparse.Namespace) -> int:
         graph=options.graph,
         route=options.route,
     )
-    bundle = export(request)
-    say(json.dumps(as_json(bundle), ensure_ascii=False) if options.json else report(bundle))
+    with reported(request, options.report) as record:
+        bundle = export(request, record)
+        found = as_json(bundle, options.report)
+        say(json.dumps(found, ensure_ascii=False) if options.json else report(bundle))
+    tell_report(options.report, "m3e-export")
     return 0
+
+
+def tell_report(file: Path | None, command: str) -> None:
+    """Say where the report is, if one was asked for."""
+    if file is not None:
+        print(f"{command}: wrote {file}", file=sys.stderr)
 
 
 def _suffixes(options: argparse.Namespace) -> list[str]:
@@ -88,9 +99,10 @@ def default_output(checkpoint: str, suffixes: Sequence[str]) -> Path:
     return Path("-".join([name, *suffixes]))
 
 
-def as_json(bundle: Bundle) -> dict[str, object]:
-    """What a script wants to know of a bundle."""
+def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
+    """What a script wants to know of a bundle, and where its report is, if one was asked for."""
     return {
+        **({} if report is None else {"report": shown(report)}),
         "bundle": shown(bundle.path),
         "source": bundle.manifest.source.id,
         "licence": bundle.manifest.licence,
@@ -129,6 +141,17 @@ def report(bundle: Bundle) -> str:
         )
     lines.append(f"licence: {bundle.manifest.licence}")
     return "\n".join(lines)
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """The option ``--report``, which the quickstart has too."""
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page to look at, also where the gate refuses: cosines, the texts that moved most with "
+        "their nearest neighbours before and after, latency on this machine",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -219,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--revision", metavar="REV", help="branch, tag or commit of a hub checkpoint")
     add("--force", action="store_true", help="replace an existing bundle")
+    add_report(parser)
     add("--json", action="store_true", help="print the result as JSON")
     return parser
 

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_corpora import CorpusRequest, Summary, encode_corpus
-from m3e_corpora.encoding.windows import OnError, OverLong
-from m3e_corpora.executors.faiss_index import DEFAULT_INDEX
 from m3e_corpora.executors.local import Engine, LocalEngine
+from m3e_corpora.faiss_package import DEFAULT_INDEX
 from m3e_corpora.inputs.columns import DEFAULT_FIELD
 from m3e_corpora.inputs.find import FORMATS
-from m3e_corpora.job.request import PARTITION_BYTES, STANDARD_OUTPUT
+from m3e_corpora.job.output_path import STANDARD_OUTPUT
+from m3e_corpora.job.policies import OnError, OverLong
+from m3e_corpora.job.request import PARTITION_BYTES
 from m3e_runtime import git_lfs
 from m3e_runtime.command_line import run
 from m3e_runtime.errors import OptionError

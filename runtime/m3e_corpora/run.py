@@ -14,18 +14,19 @@ from typing import BinaryIO
 import m3e_runtime
 from m3e_corpora.encoding.partitions import encoded_windows, write_window
 from m3e_corpora.encoding.progress import Progress, padding_share
-from m3e_corpora.encoding.windows import Counts
 from m3e_corpora.executors.faiss_index import check_index, write_index
 from m3e_corpora.executors.local import Engine, LocalEngine
 from m3e_corpora.executors.merge import merge
 from m3e_corpora.inputs.find import InputFile, find_inputs
 from m3e_corpora.inputs.rows import BadRow
+from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord, forget_job, lock_folder, remove_job
-from m3e_corpora.job.job import Job, make_plan, provenance
-from m3e_corpora.job.request import CorpusRequest, Target
-from m3e_corpora.outputs.atomic import unwritable
+from m3e_corpora.job.job import Job, provenance
+from m3e_corpora.job.output_path import Target
+from m3e_corpora.job.partition import make_plan
+from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.outputs.sinks import make_sink
-from m3e_runtime.errors import OptionError, ResumeError
+from m3e_runtime.errors import OptionError, OutputError, ResumeError
 from m3e_runtime.file_names import shown
 from m3e_runtime.standard_output import discard
 
@@ -41,7 +42,7 @@ class Summary:
     """What was done.
 
     ``texts``, ``duplicates``, ``truncated`` and ``skipped`` are of the whole output, see
-    :class:`m3e_corpora.encoding.windows.Counts`; times, rates and ``padding_share`` are of this run.
+    :class:`m3e_corpora.job.counts.Counts`; times, rates and ``padding_share`` are of this run.
     ``dimension`` is the length of a stored vector, an eighth for binary ones. ``resumed`` of the
     ``partitions`` were there before.
     """
@@ -223,7 +224,7 @@ def _standard_output() -> Iterator[BinaryIO]:
         discard()
         if isinstance(error, BrokenPipeError):
             raise
-        raise unwritable("standard output", error) from error
+        raise OutputError.of("standard output", error) from error
 
 
 class _BadRowLog:

@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from m3e_runtime.errors import OptionError
 
-__all__ = ["check_flag", "check_text", "float_array", "folder", "id_arrays", "whole_number"]
+__all__ = [
+    "check_batch_size",
+    "check_flag",
+    "check_text",
+    "float_array",
+    "folder",
+    "id_arrays",
+    "whole_number",
+]
 
 _INT32 = np.iinfo(np.int32)
 
@@ -44,6 +52,16 @@ def check_flag(name: str, value: Any) -> None:
     """
     if not isinstance(value, (bool, np.bool_)) and not (isinstance(value, int) and value in (0, 1)):
         raise OptionError(f"{name}={value!r} is {type(value).__name__}, not True or False.")
+
+
+def check_batch_size(batch_size: int | None) -> None:
+    """Refuse a ``batch_size`` that is no number of texts; None is none.
+
+    Raises:
+        OptionError: it is below one, or of another type.
+    """
+    if batch_size is not None:
+        whole_number("batch_size", batch_size, 1, why=": so many texts run together")
 
 
 def check_text(name: str, value: Any) -> None:

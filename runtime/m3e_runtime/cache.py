@@ -6,12 +6,14 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from pathlib import Path
 
 import platformdirs
 
-__all__ = ["CacheEntry", "cache_folder", "write_whole"]
+from m3e_runtime.atomic_file import atomic_file
+from m3e_runtime.errors import OutputError
+
+__all__ = ["CacheEntry", "cache_folder", "keep_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,20 +45,15 @@ class CacheEntry:
         return content
 
     def write(self, content: bytes) -> None:
-        """Keep ``content``; where that is not possible a warning says so, and it is made again next time."""
-        try:
-            write_whole(self.path, hashlib.sha256(content).digest() + content)
-        except OSError as error:
-            logger.warning("%s cannot be kept for the next time: %s.", self.path, error.strerror)
+        """Keep ``content``; if that fails a warning says so, and it is made again next time."""
+        keep_file(self.path, hashlib.sha256(content).digest() + content)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write beside and rename: another process reads the old or the new, whole.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    os.replace(file.name, path)
+def keep_file(path: Path, content: bytes) -> None:
+    """Write a file that may be lost: it is complete or absent, and a failure is only a warning."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with atomic_file(path) as stream:
+            stream.write(content)
+    except (OSError, OutputError) as error:
+        logger.warning("%s cannot be kept for the next time: %s", path, error)

@@ -14,27 +14,25 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime import forked, outputs  # noqa: F401 - `forked` is at work once it is imported
-from m3e_runtime.arguments import check_flag, check_text, id_arrays, whole_number
+from m3e_runtime.arguments import check_batch_size, check_flag, check_text, id_arrays, whole_number
 from m3e_runtime.backends import Backend, Choice, native, open_best, run_all
 from m3e_runtime.backends.device import device_name
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, OptionError
-from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputPrecision
+from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
 from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.progress import progress_bar
+from m3e_runtime.prompts import named_prompt
 from m3e_runtime.routes import check_task
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
-__all__ = ["Encoder", "as_list", "named_prompt"]
+__all__ = ["Encoder", "as_list"]
 
 WINDOW = 8192
 """Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
 
-
-_EVERYWHERE = ("query", "document")
-"""Names of prompts that sentence-transformers gives every model since version 5."""
 
 MOST_THREADS = 1024
 """The native engine takes no more."""
@@ -152,10 +150,6 @@ class Encoder:
         """Length of what the engine gives, and the most that ``truncate_dim`` can be."""
         return self._manifest.dimension
 
-    def kept(self, truncate_dim: int | None) -> int:
-        """Length of a vector for this ``truncate_dim``."""
-        return self.dimension if truncate_dim is None else truncate_dim
-
     @property
     def max_seq_length(self) -> int:
         """Longest input in tokens, special tokens included; longer texts are cut."""
@@ -238,14 +232,10 @@ class Encoder:
                 range, or an argument of another type.
         """
         prompts = self._prompts(prompt_name, prompt)
-        self.check_options(precision, truncate_dim, batch_size)
-        check_flag("normalize_embeddings", normalize_embeddings)
+        options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
+        check_batch_size(batch_size)
         if isinstance(sentences, str):
-            vectors = self._encode_one(sentences, prompts)
-            finished = outputs.finish(
-                vectors, self.kept(truncate_dim), normalize_embeddings, precision, ranges
-            )
-            only: npt.NDArray[Any] = finished[0]
+            only: npt.NDArray[Any] = options.apply(self._encode_one(sentences, prompts))[0]
             return only
         texts = as_list(sentences)
         each = prompts if isinstance(prompts, str) else _one_for_each(prompts, texts)
@@ -259,7 +249,7 @@ class Encoder:
                 except InvalidTextError:
                     self.tokenizer.encode_batch(_joined(each, texts))  # names the text by its place among all
                     raise
-        return outputs.finish(vectors, self.kept(truncate_dim), normalize_embeddings, precision, ranges)
+        return options.apply(vectors)
 
     def encode_iter(
         self,
@@ -295,8 +285,8 @@ class Encoder:
         """
         texts = as_iterator(sentences)
         prompts = self._prompts(prompt_name, prompt)
-        self.check_options(precision, truncate_dim, batch_size)
-        check_flag("normalize_embeddings", normalize_embeddings)
+        options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
+        check_batch_size(batch_size)
         window = whole_number("window", window, 1, why=": so many texts are read ahead")
         if precision in ("int8", "uint8") and ranges is None:
             raise OptionError(f"precision={precision!r} in a stream needs ranges, float32 [2, dimension].")
@@ -305,7 +295,7 @@ class Encoder:
             window,
             prompts if isinstance(prompts, str) else as_iterator(prompts),
             batch_size,
-            (self.kept(truncate_dim), normalize_embeddings, precision, ranges),
+            options,
         )
 
     def run(
@@ -391,13 +381,13 @@ class Encoder:
         window: int,
         prompts: str | Iterator[str],
         batch_size: int | None,
-        finishing: tuple[Any, ...],
+        options: OutputOptions,
     ) -> Iterator[npt.NDArray[Any]]:
         while chunk := list(islice(texts, window)):
             some = prompts if isinstance(prompts, str) else _one_for_each(islice(prompts, len(chunk)), chunk)
             vectors = np.empty((len(chunk), self.full_dimension), dtype=np.float32)
             self._encode_into(vectors, chunk, some, batch_size, None)
-            yield from outputs.finish(vectors, *finishing)
+            yield from options.apply(vectors)
 
     def _encode_one(self, text: str, prompt: str | Iterable[str]) -> npt.NDArray[np.float32]:
         if not isinstance(prompt, str):
@@ -450,34 +440,34 @@ class Encoder:
             return ""
         return named_prompt(self._manifest.prompts, name)
 
-    def check_options(self, precision: str, truncate_dim: int | None, batch_size: int | None = None) -> None:
+    def output_options(
+        self,
+        truncate_dim: int | None = None,
+        normalize_embeddings: bool = False,
+        precision: OutputPrecision = "float32",
+        ranges: npt.NDArray[np.float32] | None = None,
+    ) -> OutputOptions:
         """Check what :meth:`encode` is asked for before anything is computed.
 
+        Args:
+            truncate_dim: as in :meth:`encode`, like the other arguments.
+            normalize_embeddings: see ``truncate_dim``.
+            precision: see ``truncate_dim``.
+            ranges: see ``truncate_dim``.
+
         Raises:
-            OptionError: an unknown precision, or a size out of range.
+            OptionError: an unknown precision, a size out of range, or an argument of another type.
         """
         if precision not in OUTPUT_PRECISIONS:
             raise OptionError(
                 f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}."
             )
-        if truncate_dim is not None:
-            whole_number("truncate_dim", truncate_dim, 1, self.full_dimension)
-        if batch_size is not None:
-            whole_number("batch_size", batch_size, 1, why=": so many texts run together")
-
-
-def named_prompt(prompts: Mapping[str, str], name: str) -> str:
-    """The prompt called ``name``. Every model has ``query`` and ``document``, which may be empty.
-
-    Raises:
-        OptionError: there is none.
-    """
-    if name in prompts:
-        return prompts[name]
-    if name in _EVERYWHERE:
-        return ""
-    known = ", ".join(sorted(prompts)) or "none"
-    raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.")
+        check_flag("normalize_embeddings", normalize_embeddings)
+        if truncate_dim is None:
+            truncate_dim = self.dimension
+        else:
+            truncate_dim = whole_number("truncate_dim", truncate_dim, 1, self.full_dimension)
+        return OutputOptions(truncate_dim, normalize_embeddings, precision, ranges)
 
 
 def _load_again(path: str, options: dict[str, Any], max_length: int) -> Encoder:

@@ -7,7 +7,7 @@ is strict (unknown types and missing fields are errors) and never runs code.
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 __all__ = [
     "MANIFEST_NAME",
     "SCHEMA_VERSION",
+    "SIMILARITIES",
     "Artifact",
     "Fidelity",
     "FileEntry",
@@ -23,9 +24,13 @@ __all__ = [
     "GoldenVectors",
     "Manifest",
     "Route",
+    "Similarity",
     "Source",
     "Tokenization",
 ]
+
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+SIMILARITIES: tuple[str, ...] = get_args(Similarity)
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -168,7 +173,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pooling: str
     normalize: bool
     tokenization: Tokenization
-    similarity: Literal["cosine", "dot", "euclidean", "manhattan"]
+    similarity: Similarity
     prompts: dict[str, str]
     default_prompt_name: str | None
     artifacts: tuple[Artifact, ...]

@@ -7,6 +7,7 @@ The conventions (parameter names, ranges, packing) are those of sentence-transfo
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,9 +18,9 @@ from m3e_runtime.errors import OptionError
 
 __all__ = [
     "OUTPUT_PRECISIONS",
+    "OutputOptions",
     "OutputPrecision",
     "comparable",
-    "finish",
     "normalize",
     "quantize_embeddings",
     "similarity",
@@ -45,19 +46,30 @@ def normalize(vectors: Vectors) -> Vectors:
     return scaled
 
 
-def finish(
-    vectors: Vectors,
-    truncate_dim: int | None,
-    normalize_embeddings: bool,
-    precision: str,
-    ranges: npt.NDArray[np.float32] | None,
-) -> npt.NDArray[Any]:
-    """Truncate, then normalize, then quantize, in the order of sentence-transformers."""
-    if truncate_dim is not None:
-        vectors = vectors[:, :truncate_dim]
-    if normalize_embeddings:
-        vectors = normalize(vectors)
-    return quantize_embeddings(np.ascontiguousarray(vectors), precision, ranges)
+@dataclass(frozen=True)
+class OutputOptions:
+    """What becomes of an engine's vectors: truncated, then normalized, then quantized.
+
+    The order is that of sentence-transformers. :meth:`m3e_runtime.Encoder.output_options` checks the values.
+
+    Attributes:
+        truncate_dim: leading dimensions that are kept.
+        normalize: scale each vector to unit length.
+        precision: see :func:`quantize_embeddings`.
+        ranges: see :func:`quantize_embeddings`.
+    """
+
+    truncate_dim: int
+    normalize: bool = False
+    precision: OutputPrecision = "float32"
+    ranges: Vectors | None = None
+
+    def apply(self, vectors: Vectors) -> npt.NDArray[Any]:
+        """From float32 ``[n, d]`` to what :func:`quantize_embeddings` returns for ``[n, truncate_dim]``."""
+        vectors = vectors[:, : self.truncate_dim]
+        if self.normalize:
+            vectors = normalize(vectors)
+        return quantize_embeddings(np.ascontiguousarray(vectors), self.precision, self.ranges)
 
 
 def quantize_embeddings(

@@ -160,7 +160,8 @@ class ServedModel:
     ) -> Embedded:
         encoded = await self.scheduler.encode_tokens(token_ids, priority, prompt, self._seconds)
         self._metrics.encoded(tokenize_seconds, encoded)
-        vectors = await self.scheduler.finish(encoded, dimensions, normalize)
+        options = self.encoder.output_options(dimensions, normalize)
+        vectors = await self.scheduler.finish(encoded, options)
         return Embedded(vectors, sum(map(len, token_ids)))
 
 

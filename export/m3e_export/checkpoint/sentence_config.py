@@ -27,7 +27,7 @@ from m3e_export.checkpoint.tokenizer import has_tokenizer
 from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
-from m3e_runtime.manifest import Route
+from m3e_runtime.manifest import SIMILARITIES, Route
 
 __all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
 
@@ -43,7 +43,6 @@ _HEADS = (
 )
 # What modules.json may list.
 _KNOWN_MODULES = re.compile(rf"Transformer(( WeightedLayerPooling)? Pooling( ({'|'.join(HEAD_MODULES)}))*)?")
-_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 # uniem/model.py; the older key is read when the newer is absent.
 _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
 
@@ -286,9 +285,9 @@ def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
 
 def _similarity(folder: Path, config: dict[str, Any]) -> str:
     name = config.get("similarity_fn_name") or "cosine"
-    if name not in _SIMILARITIES:
+    if name not in SIMILARITIES:
         raise UnsupportedModelError(
             f"{folder / 'config_sentence_transformers.json'}: similarity_fn_name {name!r} is not supported; "
-            f"known: {', '.join(_SIMILARITIES)}."
+            f"known: {', '.join(SIMILARITIES)}."
         )
     return str(name)

@@ -38,6 +38,7 @@ from m3e_export.graph import save_model
 from m3e_export.graph.builder import MICROSOFT
 from m3e_export.manifest import complete_manifest
 from m3e_export.oracle import Oracle, ask, load_oracle, original
+from m3e_export.record import Candidate, ExportRecord
 from m3e_export.texts import gate_texts
 from m3e_runtime.bundle import Bundle, sha256_of
 from m3e_runtime.manifest import Artifact, FileEntry
@@ -59,6 +60,7 @@ def from_onnx_folder(
     max_length: int | None = None,
     gate: str = "default",
     force: bool = False,
+    record: ExportRecord | None = None,
 ) -> Bundle:
     """Make a bundle of the ONNX graph in ``folder``; return it opened.
 
@@ -74,6 +76,7 @@ def from_onnx_folder(
         max_length: lowers the longest input, in tokens.
         gate: ``default``, ``off``, or a file of texts.
         force: replace the bundle that ``output`` holds.
+        record: is told what the gate finds, for a report.
 
     Raises:
         BelowGateError: the graph is not faithful enough. Nothing is left behind.
@@ -93,7 +96,10 @@ def from_onnx_folder(
         written = _save(model, work / "onnx" / "model.onnx")
         run = GraphRun(written[0], token_ids, "Judging the given graph")
         opened = _gate(files, checkpoint, run, gate)
-        artifact = _artifact(model, checkpoint, opened, run, [entry_of(work, each) for each in written])
+        if record is not None:
+            record.begin(checkpoint, opened)
+        entries = [entry_of(work, each) for each in written]
+        artifact = _artifact(model, checkpoint, opened, run, entries, record)
         # Elsewhere, Dense modules are files of their own, which are not asked for where the graph has them.
         loadable = states_of(model.graph) is not None and len(checkpoint.dense) == len(files.layout.dense)
         write_manifest(work, complete_manifest(checkpoint, opened, (artifact,), work, loadable))
@@ -180,7 +186,12 @@ def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:
 
 
 def _artifact(
-    model: ir.Model, checkpoint: BaseCheckpoint, gate: Gate, run: GraphRun, files: list[FileEntry]
+    model: ir.Model,
+    checkpoint: BaseCheckpoint,
+    gate: Gate,
+    run: GraphRun,
+    files: list[FileEntry],
+    record: ExportRecord | None,
 ) -> Artifact:
     """The manifest's entry.
 
@@ -188,7 +199,13 @@ def _artifact(
         BelowGateError: too far away.
     """
     precision = _precision(model.graph)
-    measured, problems = judge(gate, run, precision)
+    dialect: Any = "onnxruntime" if _domains(model.graph) - _STANDARD else "standard"
+    comparison, problems = judge(gate, run, precision)
+    name, size = f"{precision}-{_TARGET}", sum(file.size for file in files)
+    if record is not None:
+        record.candidates.append(
+            Candidate(name, precision, _TARGET, dialect, size, {}, (), tuple(problems), comparison)
+        )
     if problems and gate.enforced:
         raise BelowGateError(
             f"{checkpoint.source}: the graph is below the gate: {'; '.join(problems)}. Nothing was written."
@@ -196,15 +213,15 @@ def _artifact(
     if problems:
         logger.warning("%s: the graph is below the gate: %s.", checkpoint.source, "; ".join(problems))
     return Artifact(
-        name=f"{precision}-{_TARGET}",
+        name=name,
         format="onnx",
-        dialect="onnxruntime" if _domains(model.graph) - _STANDARD else "standard",
+        dialect=dialect,
         precision=precision,
         target=_TARGET,
         batch_invariant=False,
         requires=requirements(model),
         files=tuple(files),
-        fidelity=measured,
+        fidelity=comparison.fidelity,
     )
 
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy.typing as npt
 
 from m3e_corpora.encoding.pipeline import compute, prefetched
-from m3e_corpora.encoding.windows import Counts, OnError, Window, windows_of
+from m3e_corpora.encoding.windows import Window, windows_of
 from m3e_corpora.inputs.find import STANDARD_INPUT
 from m3e_corpora.inputs.rows import BadRow
-from m3e_corpora.inputs.slice import Partition
+from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
-from m3e_corpora.job.job import Job, Plan, provenance, read_partition
+from m3e_corpora.job.job import Job, provenance
+from m3e_corpora.job.partition import Partition, Plan, read_partition
+from m3e_corpora.job.policies import OnError
 from m3e_corpora.outputs.sinks import Sink, make_sink
 from m3e_runtime.encoder import Encoder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
-from m3e_corpora.encoding.windows import Counts
+from m3e_corpora.job.counts import Counts
 from m3e_runtime.progress import progress_bar
 
 __all__ = ["Progress", "padding_share"]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from m3e_corpora.inputs.rows import BadRow, Rows
+from m3e_corpora.job.counts import Counts
+from m3e_corpora.job.policies import OnError, OverLong
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import InvalidTextError
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Counts", "OnError", "OverLong", "Task", "Window", "windows_of"]
+__all__ = ["Task", "Window", "windows_of"]
 
 WINDOW_ROWS = 8192
 WINDOW_TOKENS = 1 << 19
@@ -29,33 +30,6 @@ PACKED_TASK_TOKENS = 4096
 
 _SKIP_BAD = "With --on-error skip such rows are left out and reported."
 _SKIP_LONG = "With --over-long skip such rows are left out and reported, with --over-long truncate cut."
-
-OverLong = Literal["truncate", "skip", "fail"]
-OnError = Literal["fail", "skip"]
-
-
-class Counts(msgspec.Struct, frozen=True):
-    """What became of rows.
-
-    ``texts`` have a vector; ``duplicates`` of them were computed for an equal text before in the window, and
-    ``truncated`` ones were longer than the model takes. ``tokens`` were asked of the engine, which computed
-    ``computed_tokens``, padding included. ``skipped`` rows have no vector.
-    """
-
-    texts: int = 0
-    duplicates: int = 0
-    truncated: int = 0
-    skipped: int = 0
-    tokens: int = 0
-    computed_tokens: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            *(
-                a + b
-                for a, b in zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
-            )
-        )
 
 
 class Task(NamedTuple):

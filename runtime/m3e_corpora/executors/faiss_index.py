@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -12,32 +11,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from m3e_corpora.faiss_package import import_faiss
 from m3e_corpora.job.job import Job
-from m3e_corpora.outputs.atomic import whole_file
-from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.atomic_file import atomic_file
+from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import normalize
 
-__all__ = ["DEFAULT_INDEX", "check_index", "import_faiss", "write_index"]
+__all__ = ["check_index", "write_index"]
 
-DEFAULT_INDEX = "Flat"
 _PRECISIONS = ("float32", "ubinary")
 
 _TRAINING_ROWS = 1 << 18
 """Most vectors that an index is trained with. FAISS wants 39 to 256 for each cell: enough for 4096 cells."""
-
-
-def import_faiss() -> Any:
-    """The package.
-
-    Raises:
-        EngineMissingError: it is not installed.
-    """
-    try:
-        return importlib.import_module("faiss")
-    except ImportError as error:
-        raise EngineMissingError(
-            "an output of .faiss needs FAISS: `pip install 'm3e-runtime[faiss]'`; .npy does not."
-        ) from error
 
 
 def check_index(job: Job, factory: str) -> None:
@@ -83,7 +68,7 @@ def write_index(parts: Sequence[Path], job: Job, factory: str, target: Path) -> 
         _train(index, np.concatenate(list(_sample(parts, scale))), factory)
     for part in parts:
         index.add(_load(part, scale))
-    with whole_file(target) as stream:
+    with atomic_file(target) as stream:
         writer = faiss.PyCallbackIOWriter(stream.write)
         (faiss.write_index_binary if bits else faiss.write_index)(index, writer)
         del writer  # flushes

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from m3e_corpora.encoding.partitions import run_partitions
-from m3e_corpora.encoding.windows import Counts
-from m3e_corpora.inputs.slice import Partition
+from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
 from m3e_corpora.job.job import BundleId
+from m3e_corpora.job.partition import Partition
 from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.outputs.vectors import VectorSpec, pack_ranges
+from m3e_runtime.arguments import check_batch_size
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
 from m3e_runtime.threads import available_threads
@@ -116,15 +117,16 @@ def settings_of(encoder: Encoder, request: CorpusRequest) -> Settings:
     Raises:
         OptionError: an option's value cannot be used with this bundle.
     """
-    encoder.check_options(request.precision, request.truncate_dim, request.batch_size)
-    dimension = encoder.kept(request.truncate_dim)
     ranges = request.ranges
+    asked = encoder.output_options(request.truncate_dim, request.normalize, request.precision, ranges)
+    check_batch_size(request.batch_size)
+    dimension = asked.truncate_dim
     if ranges is not None and ranges.shape != (2, dimension):
         raise OptionError(f"ranges must have shape (2, {dimension}), not {ranges.shape}.")
     return Settings(
         BundleId.of(encoder.bundle, encoder.artifact.name),
         VectorSpec(
-            dimension, request.precision, request.normalize, None if ranges is None else pack_ranges(ranges)
+            dimension, asked.precision, asked.normalize, None if ranges is None else pack_ranges(ranges)
         ),
         "" if request.prompt_field else encoder.prefix(request.prompt_name, request.prompt),
     )

@@ -12,9 +12,10 @@ import numpy as np
 
 from m3e_corpora.arrow import import_arrow
 from m3e_corpora.job.job import Job
-from m3e_corpora.outputs.atomic import unwritable, whole_file
 from m3e_corpora.outputs.sinks.npy import write_npy_header
 from m3e_corpora.outputs.sinks.parquet import open_parquet
+from m3e_runtime.atomic_file import atomic_file
+from m3e_runtime.errors import OutputError
 
 __all__ = ["merge"]
 
@@ -35,9 +36,9 @@ def merge(parts: Sequence[Path], rows: int, job: Job, target: Path) -> None:
         try:
             os.replace(parts[0], target)
         except OSError as error:
-            raise unwritable(target, error) from error
+            raise OutputError.of(target, error) from error
         return
-    with whole_file(target) as stream:
+    with atomic_file(target) as stream:
         _MERGERS[job.output](parts, rows, job, stream)
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from m3e_corpora.encoding.windows import Counts
 from m3e_corpora.executors.bundle_transfer import pack_bundle
 from m3e_corpora.executors.cluster import Machine, plan_workers
 from m3e_corpora.executors.local import Settings
 from m3e_corpora.executors.worker import Outcome, PartitionWorker, WorkerSpec, describe
-from m3e_corpora.inputs.slice import Partition
+from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
+from m3e_corpora.job.partition import Partition
 from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.job.stored import from_json, to_json
 from m3e_runtime.backends.choice import is_for_gpu

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from m3e_corpora.arrow import import_arrow
-from m3e_corpora.encoding.windows import Counts
 from m3e_corpora.executors.bundle_transfer import pack_bundle
 from m3e_corpora.executors.local import Settings
 from m3e_corpora.executors.worker import Outcome, PartitionWorker, WorkerSpec, describe
-from m3e_corpora.inputs.slice import Partition
+from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
+from m3e_corpora.job.partition import Partition
 from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.job.stored import from_json, to_json
 from m3e_runtime.encoder import Encoder

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["CHUNK_BYTES", "CHUNK_ROWS", "ROW_LIMIT", "BadRow", "Rows"]
+__all__ = ["CHUNK_BYTES", "CHUNK_ROWS", "ROW_LIMIT", "BadRow", "Beside", "ParsedRow", "Rows"]
 
 CHUNK_ROWS = 1024
 CHUNK_BYTES = 1 << 20
@@ -27,6 +27,21 @@ class BadRow(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.file}, {self.place}: {self.problem}"
+
+
+@dataclass(slots=True)
+class ParsedRow:
+    """A row of a text file: what the format found, or the ``problem`` that makes it a bad row.
+
+    ``number`` is that of its last line in the slice, ``end`` the byte of the file after it.
+    """
+
+    number: int
+    end: int
+    text: str = ""
+    prompt: str = ""
+    values: Mapping[str, Any] | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,16 @@ class Rows:
             [*self.bad, *(self.locate(self.numbers[index], problem) for index in indices)],
             self.size,
         )
+
+
+class Beside(Protocol):
+    """Makes what is stored beside the vectors."""
+
+    def of_rows(self, rows: Sequence[ParsedRow]) -> Any:
+        """From rows of a text file; a value that cannot be stored becomes the row's ``problem``."""
+
+    def of_batch(self, texts: Sequence[str], batch: Any) -> Any:
+        """From an Arrow batch with the columns to keep."""
 
 
 def _taken(beside: Any, kept: list[int]) -> Any:

@@ -11,13 +11,14 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from m3e_corpora.encoding.windows import Counts
 from m3e_corpora.inputs.rows import BadRow
-from m3e_corpora.job.job import Job, Plan
+from m3e_corpora.job.counts import Counts
+from m3e_corpora.job.job import Job
 from m3e_corpora.job.lock import locked
+from m3e_corpora.job.partition import Plan
 from m3e_corpora.job.stored import from_json, to_json
-from m3e_corpora.outputs.atomic import TEMPORARY, unwritable, whole_file
-from m3e_runtime.errors import ResumeError
+from m3e_runtime.atomic_file import TEMPORARY_PREFIX, atomic_file
+from m3e_runtime.errors import OutputError, ResumeError
 from m3e_runtime.file_names import shown
 
 __all__ = ["JobFolder", "PartRecord", "forget_job", "is_free", "lock_folder", "remove_job"]
@@ -58,7 +59,7 @@ class JobFolder:
         Raises:
             M3EError: it cannot be written.
         """
-        with whole_file(path / _STATE / _JOB) as stream:
+        with atomic_file(path / _STATE / _JOB) as stream:
             stream.write(to_json(_Stored(job, plan), indent=1) + b"\n")
         return JobFolder(path, job, plan)
 
@@ -114,8 +115,8 @@ class JobFolder:
         return self.path / f"part-{number:0{width}}.{self.job.output}"
 
     def new_part(self, number: int) -> AbstractContextManager[BinaryIO]:
-        """A file to write a part to; see :func:`m3e_corpora.outputs.atomic.whole_file`."""
-        return whole_file(self.part(number))
+        """A file to write a part to; see :func:`m3e_runtime.atomic_file.atomic_file`."""
+        return atomic_file(self.part(number))
 
     def record(self, number: int, counts: Counts, bad: list[BadRow]) -> PartRecord:
         """Mark a partition as done, once its part is in place.
@@ -124,7 +125,7 @@ class JobFolder:
             M3EError: it cannot be written.
         """
         record = PartRecord(number, self.part(number).stat().st_size, counts, tuple(bad))
-        with whole_file(self.path / _STATE / _RECORDS / f"{number}.json") as stream:
+        with atomic_file(self.path / _STATE / _RECORDS / f"{number}.json") as stream:
             stream.write(to_json(record, indent=1) + b"\n")
         return record
 
@@ -134,13 +135,13 @@ class JobFolder:
         Raises:
             M3EError: it cannot be written.
         """
-        with whole_file(self.path / _COMPLETE):
+        with atomic_file(self.path / _COMPLETE):
             pass
 
     def clean(self) -> None:
         """Remove what killed processes left half-written; to be called when none is writing."""
         for folder in (self.path, self.path / _STATE, self.path / _STATE / _RECORDS):
-            for file in folder.glob(f"{TEMPORARY}*"):
+            for file in folder.glob(f"{TEMPORARY_PREFIX}*"):
                 file.unlink(missing_ok=True)
 
     def write_rejected(self, file: Path) -> None:
@@ -153,7 +154,7 @@ class JobFolder:
         records = self.done()
         bad = [row for number in sorted(records) for row in records[number].bad]
         if bad:
-            with whole_file(file) as stream:
+            with atomic_file(file) as stream:
                 stream.writelines(msgspec.json.encode(row) + b"\n" for row in bad)
 
     @property
@@ -181,14 +182,20 @@ def lock_folder(path: Path) -> Iterator[None]:
     except OSError as error:
         if not existed:
             shutil.rmtree(path, ignore_errors=True)
-        raise unwritable(path, error) from error
+        raise OutputError.of(path, error) from error
     with locked(path / _STATE / "lock"):
         yield
 
 
 def forget_job(path: Path) -> None:
     """Remove a job with its parts, so that another can begin in the folder, which stays locked."""
-    for pattern in ("part-*", f"{TEMPORARY}*", _COMPLETE, f"{_STATE}/*.json*", f"{_STATE}/{_RECORDS}/*"):
+    for pattern in (
+        "part-*",
+        f"{TEMPORARY_PREFIX}*",
+        _COMPLETE,
+        f"{_STATE}/*.json*",
+        f"{_STATE}/{_RECORDS}/*",
+    ):
         for file in path.glob(pattern):
             file.unlink()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -13,33 +13,9 @@ from m3e_corpora.arrow import import_arrow
 from m3e_corpora.inputs.column_types import JSON_MARK, misfit
 from m3e_corpora.inputs.columns import Reading
 from m3e_corpora.inputs.nested import without_value
+from m3e_corpora.inputs.rows import Beside, ParsedRow
 
-__all__ = ["Beside", "ParsedRow", "make_beside", "pack_schema", "unpack_schema"]
-
-
-@dataclass(slots=True)
-class ParsedRow:
-    """A row of a text file: what the format found, or the ``problem`` that makes it a bad row.
-
-    ``number`` is that of its last line in the slice, ``end`` the byte of the file after it.
-    """
-
-    number: int
-    end: int
-    text: str = ""
-    prompt: str = ""
-    values: Mapping[str, Any] | None = None
-    problem: str | None = None
-
-
-class Beside(Protocol):
-    """Makes what is stored beside the vectors."""
-
-    def of_rows(self, rows: Sequence[ParsedRow]) -> Any:
-        """From rows of a text file; a value that cannot be stored becomes the row's ``problem``."""
-
-    def of_batch(self, texts: Sequence[str], batch: Any) -> Any:
-        """From an Arrow batch with the columns to keep."""
+__all__ = ["make_beside", "pack_schema", "unpack_schema"]
 
 
 def make_beside(reading: Reading, schema: str | None) -> Beside:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime import outputs
+from m3e_runtime.outputs import OutputOptions, OutputPrecision
 
 __all__ = ["VectorSpec", "pack_ranges"]
 
@@ -39,7 +39,7 @@ class VectorSpec(msgspec.Struct, frozen=True):
     """
 
     dimension: int
-    precision: str
+    precision: OutputPrecision
     normalized: bool
     ranges: str | None = None
 
@@ -64,7 +64,7 @@ class VectorSpec(msgspec.Struct, frozen=True):
         if self.ranges is not None:
             data = np.frombuffer(base64.b64decode(self.ranges), dtype="<f4")
             ranges = data.reshape(2, self.dimension)
-        return outputs.finish(vectors, self.dimension, self.normalized, self.precision, ranges)
+        return OutputOptions(self.dimension, self.normalized, self.precision, ranges).apply(vectors)
 
 
 def pack_ranges(ranges: npt.NDArray[np.float32]) -> str:

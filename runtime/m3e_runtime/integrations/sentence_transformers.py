@@ -23,16 +23,15 @@ from m3e_runtime import outputs
 from m3e_runtime.arguments import check_text, float_array, folder, whole_number
 from m3e_runtime.backends.device import device_name, parse_device
 from m3e_runtime.containers import as_iterator
-from m3e_runtime.encoder import Encoder, named_prompt
+from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import BundleError, InvalidTextError, OptionError
-from m3e_runtime.integrations.embedder import document_prompt_name, query_prompt_name
 from m3e_runtime.integrations.hf_tokenizer import hf_tokenizer
-from m3e_runtime.manifest import MANIFEST_NAME
+from m3e_runtime.manifest import MANIFEST_NAME, SIMILARITIES
+from m3e_runtime.prompts import document_prompt_name, named_prompt, query_prompt_name
 from m3e_runtime.routes import check_task
 
 __all__ = ["SentenceTransformer"]
 
-_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 _IGNORED = (
     "backend",
     "cache_folder",
@@ -249,9 +248,9 @@ class SentenceTransformer:
     @similarity_fn_name.setter
     def similarity_fn_name(self, value: Any) -> None:
         name = getattr(value, "value", value)  # sentence-transformers has an enumeration of them
-        if name not in _SIMILARITIES:
+        if name not in SIMILARITIES:
             raise OptionError(
-                f"similarity_fn_name={value!r} is unknown; use one of {', '.join(_SIMILARITIES)}."
+                f"similarity_fn_name={value!r} is unknown; use one of {', '.join(SIMILARITIES)}."
             )
         self._similarity: str = name
 

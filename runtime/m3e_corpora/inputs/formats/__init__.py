@@ -11,9 +11,8 @@ from m3e_corpora.inputs.formats.csv import CsvFormat
 from m3e_corpora.inputs.formats.json_lines import JsonLinesFormat
 from m3e_corpora.inputs.formats.parquet import ParquetFormat
 from m3e_corpora.inputs.formats.text import TextFormat
-from m3e_corpora.inputs.rows import Rows
+from m3e_corpora.inputs.rows import Beside, Rows
 from m3e_corpora.inputs.slice import Slice
-from m3e_corpora.outputs.payload import Beside
 
 __all__ = ["Format", "format_of"]
 

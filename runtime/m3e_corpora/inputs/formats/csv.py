@@ -14,9 +14,8 @@ from m3e_corpora.inputs.folder_columns import FolderValue, folder_field, folder_
 from m3e_corpora.inputs.formats.columns import check_columns
 from m3e_corpora.inputs.formats.lines import TOO_LONG, LineNumbers, RawLine, read_lines, undecodable
 from m3e_corpora.inputs.formats.rows import into_chunks
-from m3e_corpora.inputs.rows import ROW_LIMIT, Rows
+from m3e_corpora.inputs.rows import ROW_LIMIT, Beside, ParsedRow, Rows
 from m3e_corpora.inputs.slice import Slice
-from m3e_corpora.outputs.payload import Beside, ParsedRow
 from m3e_runtime.errors import UnreadableInputError
 
 __all__ = ["CsvFormat"]

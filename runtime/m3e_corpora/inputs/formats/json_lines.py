@@ -24,9 +24,8 @@ from m3e_corpora.inputs.formats.lines import (
 )
 from m3e_corpora.inputs.formats.rows import into_chunks
 from m3e_corpora.inputs.nested import OBJECT, value_at
-from m3e_corpora.inputs.rows import Rows
+from m3e_corpora.inputs.rows import Beside, ParsedRow, Rows
 from m3e_corpora.inputs.slice import Slice
-from m3e_corpora.outputs.payload import Beside, ParsedRow
 from m3e_runtime.errors import OptionError
 
 __all__ = ["JsonLinesFormat"]

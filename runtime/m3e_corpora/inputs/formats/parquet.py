@@ -14,9 +14,8 @@ from m3e_corpora.inputs.folder_columns import folder_field, folder_values
 from m3e_corpora.inputs.formats.columns import check_columns
 from m3e_corpora.inputs.formats.lines import TOO_LONG
 from m3e_corpora.inputs.nested import column_at, dotted_names, field_at
-from m3e_corpora.inputs.rows import CHUNK_BYTES, CHUNK_ROWS, ROW_LIMIT, BadRow, Rows
+from m3e_corpora.inputs.rows import CHUNK_BYTES, CHUNK_ROWS, ROW_LIMIT, BadRow, Beside, Rows
 from m3e_corpora.inputs.slice import Slice
-from m3e_corpora.outputs.payload import Beside
 from m3e_runtime.errors import OptionError, UnreadableInputError
 
 __all__ = ["ParquetFormat"]

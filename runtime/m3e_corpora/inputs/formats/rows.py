@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from m3e_corpora.inputs.columns import Reading
-from m3e_corpora.inputs.rows import CHUNK_BYTES, CHUNK_ROWS, BadRow, Rows
-from m3e_corpora.outputs.payload import Beside, ParsedRow
+from m3e_corpora.inputs.rows import CHUNK_BYTES, CHUNK_ROWS, BadRow, Beside, ParsedRow, Rows
 
 __all__ = ["into_chunks"]
 

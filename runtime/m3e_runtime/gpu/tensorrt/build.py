@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m3e_runtime.cache import write_whole
+from m3e_runtime.cache import keep_file
 from m3e_runtime.errors import EngineBuildError, OptionError
 from m3e_runtime.gpu.batch_shapes import BatchSize, PackedLayout, PaddedLayout
 from m3e_runtime.gpu.driver import find_gpu
@@ -174,14 +174,10 @@ class _TimingCache:
                 config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
     def keep(self) -> None:
-        """Write what this build has learned, whole or not at all; the engine is not lost where that fails."""
+        """Write what this build has learned; the engine is not lost if that fails."""
         cache = self._config.get_timing_cache() if self._path else None
-        if self._path is None or cache is None:
-            return
-        try:
-            write_whole(self._path, bytes(cache.serialize()))
-        except OSError as error:
-            logger.warning("%s cannot be kept for the next time: %s.", self._path, error.strerror)
+        if self._path is not None and cache is not None:
+            keep_file(self._path, bytes(cache.serialize()))
 
 
 def _words(messages: list[str]) -> str:
