@@ -46,7 +46,7 @@ OTHER_OPTIONS = {
     "--write-matrices",
     "--help",
 }
-OPERATORS = set("();|&\n")
+OPERATORS = set("();|&")
 
 EVERY_BLOCK = [block for page in PAGES for block in blocks_of(page)]
 BASH = [block for block in EVERY_BLOCK if block.language == "bash"]
@@ -77,19 +77,19 @@ def parser_of(command):
 
 def commands_in(block: Block) -> Iterator[list[str]]:
     """Simple commands, without what is assigned before them."""
-    lexer = shlex.shlex(block.code.replace("\\\n", " "), posix=True, punctuation_chars="();|&\n")
-    lexer.whitespace = " \t"
-    lexer.whitespace_split = True
-    words: list[str] = []
-    for word in [*lexer, "\n"]:
-        if not set(word) <= OPERATORS:
-            words.append(word)
-            continue
-        while words and re.match(r"\w+=", words[0]):
-            words.pop(0)
-        if words:
-            yield words
-        words = []
+    for line in block.code.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="();|&")
+        lexer.whitespace_split = True
+        words: list[str] = []
+        for word in [*lexer, ";"]:
+            if not set(word) <= OPERATORS:
+                words.append(word)
+                continue
+            while words and re.match(r"\w+=", words[0]):
+                words.pop(0)
+            if words:
+                yield words
+            words = []
 
 
 def check(words):
