@@ -15,6 +15,7 @@ from m3e_eval.page import evaluation_page
 from m3e_eval.report import as_json, as_text, write_files
 from m3e_export.errors import OptionError
 from m3e_export.folders import check_writable
+from m3e_export.hubs.option import add_hub_option
 from m3e_export.report.file import check_report, write_report
 from m3e_runtime.command_line import run
 from m3e_runtime.file_names import shown
@@ -58,6 +59,7 @@ def _command(options: argparse.Namespace) -> int:
         EvaluationRequest(
             bundle=options.bundle,
             reference=options.reference,
+            hub=options.hub,
             suites=tuple(options.suite),
             data=options.data,
             tasks=tuple(options.tasks),
@@ -107,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("bundle", type=Path, metavar="BUNDLE", help="bundle folder")
     add("--reference", metavar="CHECKPOINT", help="the original to compare with, a folder or hub id")
+    add_hub_option(parser)
     add("--suite", nargs="+", default=[], metavar="m3e|c-mteb|FILE", help="what to evaluate on")
     add("--tasks", nargs="+", default=[], metavar="TASK", help="only these tasks of the suites")
     add("--data", type=Path, metavar="DIR", help="the data sets of --suite m3e in local files")

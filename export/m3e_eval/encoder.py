@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from m3e_eval.errors import EvaluationDependencyError
+from m3e_eval.errors import DependencyMissingError
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.source import fetch
 from m3e_export.errors import CheckpointError
+from m3e_export.hubs import DEFAULT_HUB, HubName
 from m3e_export.oracle.sentence_transformers_oracle import task_of_route
 from m3e_runtime import outputs
 from m3e_runtime.bundle import Bundle
@@ -142,7 +143,9 @@ class ArtifactEncoder(TextEncoder):
         self._encoder.close()
 
 
-def load_reference(checkpoint: str, bundle: Bundle, threads: int | None = None) -> TextEncoder:
+def load_reference(
+    checkpoint: str, bundle: Bundle, threads: int | None = None, hub: HubName = DEFAULT_HUB
+) -> TextEncoder:
     """The PyTorch original in the folder or of the hub id ``checkpoint``, to measure ``bundle`` against.
 
     sentence-transformers loads what is in its layout. Other checkpoints go to the model that exports are
@@ -150,22 +153,22 @@ def load_reference(checkpoint: str, bundle: Bundle, threads: int | None = None) 
 
     Raises:
         CheckpointError: it cannot be loaded, or its vectors are of another length than the bundle's.
-        EvaluationDependencyError: PyTorch or sentence-transformers is not installed.
+        DependencyMissingError: PyTorch or sentence-transformers is not installed.
     """
     try:
         import sentence_transformers  # noqa: F401
         import torch
     except ImportError as error:
-        raise EvaluationDependencyError(
+        raise DependencyMissingError(
             f"--reference needs `pip install 'm3e-runtime[eval]'` ({error})."
         ) from error
     if threads is not None:
         torch.set_num_threads(threads)
-    folder = fetch(checkpoint)
+    folder = fetch(checkpoint, hub=hub).folder
     if (folder / _MODULES).is_file():
         reference: TextEncoder = SentenceTransformersReference(folder, bundle)
     else:
-        reference = TorchReference(checkpoint, bundle)
+        reference = TorchReference(checkpoint, bundle, hub)
     length = reference.vectors(["length"]).shape[1]
     if length != (expected := bundle.manifest.output_dimension):
         raise CheckpointError(
@@ -231,12 +234,13 @@ class TorchReference(TextEncoder):
     kind = "reference"
     precision = "fp32"
 
-    def __init__(self, checkpoint: str, bundle: Bundle) -> None:
+    def __init__(self, checkpoint: str, bundle: Bundle, hub: HubName) -> None:
         from m3e_export.oracle.torch_oracle import TorchOracle
 
         known = bundle.manifest
         length, self._dimension = known.tokenization.max_length, known.output_dimension
-        self._oracle = TorchOracle(load_checkpoint(checkpoint, pooling=known.pooling, max_length=length))
+        loaded = load_checkpoint(checkpoint, pooling=known.pooling, max_length=length, hub=hub)
+        self._oracle = TorchOracle(loaded)
         super().__init__(
             REFERENCE, known.source.id, known.similarity, known.prompts, known.default_prompt_name
         )

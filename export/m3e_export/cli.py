@@ -11,6 +11,7 @@ from pathlib import Path
 
 from m3e_export.checkpoint.pooling import POOLINGS
 from m3e_export.extras import extra_packages
+from m3e_export.hubs.option import add_hub_option
 from m3e_export.report.export import reported
 from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportRequest
 from m3e_runtime.bundle import Bundle
@@ -25,6 +26,7 @@ _DEFAULT_CHECKPOINT = "moka-ai/m3e-base"
 _EXAMPLES = """\
 examples:
   m3e-export --precision fp16                         moka-ai/m3e-base from the hub, into ./m3e-base-fp16
+  m3e-export OWNER/NAME --hub modelscope              a checkpoint of ModelScope
   m3e-export ./my-finetune --precision int8 -o out    a folder; int8 that keeps the ranking
   m3e-export ./my-finetune --precision fp32 int8      two artifacts in one bundle
   m3e-export ./my-finetune --precision int8 --calibration texts.jsonl --gate heldout.jsonl
@@ -67,6 +69,7 @@ def _command(options: argparse.Namespace) -> int:
         ),
         force=options.force,
         revision=options.revision,
+        hub=options.hub,
         exporter=options.exporter,
         graph=options.graph,
         route=options.route,
@@ -105,6 +108,8 @@ def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
         **({} if report is None else {"report": shown(report)}),
         "bundle": shown(bundle.path),
         "source": bundle.manifest.source.id,
+        "hub": bundle.manifest.source.hub,
+        "revision": bundle.manifest.source.revision,
         "licence": bundle.manifest.licence,
         "artifacts": [
             {
@@ -241,6 +246,7 @@ def _parser() -> argparse.ArgumentParser:
         help="kernel timings of earlier tensorrt builds, kept for later ones",
     )
     add("--revision", metavar="REV", help="branch, tag or commit of a hub checkpoint")
+    add_hub_option(parser)
     add("--force", action="store_true", help="replace an existing bundle")
     add_report(parser)
     add("--json", action="store_true", help="print the result as JSON")

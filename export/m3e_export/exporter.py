@@ -20,6 +20,7 @@ from m3e_export.checkpoint import Checkpoint, load_checkpoint
 from m3e_export.errors import BelowGateError, OptionError, UnsupportedModelError
 from m3e_export.fidelity import Comparison, Gate
 from m3e_export.generic import export_foreign
+from m3e_export.hubs import HUB_NAMES
 from m3e_export.manifest import complete_manifest
 from m3e_export.oracle import ask, check_tokens, load_oracle
 from m3e_export.precision.calibration import Calibration, calibrate
@@ -62,11 +63,12 @@ def export(request: ExportRequest, record: ExportRecord | None = None) -> Bundle
     Raises:
         CheckpointError: the checkpoint cannot be read, is not supported or not trusted.
         BelowGateError: an artifact is not faithful enough. Nothing is left behind.
-        ExportDependencyError: a package is missing.
+        DependencyMissingError: a package is missing.
         OptionError: an option's value cannot be used.
     """
     _check_names((request.exporter,), EXPORTERS, "--exporter")
     _check_names(request.precisions, PRECISIONS, "--precision")
+    _check_names((request.hub,), HUB_NAMES, "--hub")
     record = record or ExportRecord(request)
     return _export_own(request, record) if request.exporter == "own" else export_foreign(request, record)
 
@@ -80,6 +82,7 @@ def _export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
             route=request.route,
             max_length=request.max_length,
             revision=request.revision,
+            hub=request.hub,
         )
         _check_prompt(request, checkpoint)
         if request.oracle != "numpy":

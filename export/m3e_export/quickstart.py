@@ -17,6 +17,7 @@ import numpy as np
 from m3e_export.cli import add_report, as_json, default_output, report, tell_report
 from m3e_export.errors import CheckpointError
 from m3e_export.extras import extra_packages
+from m3e_export.hubs.option import add_hub_option
 from m3e_export.report.export import reported
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_runtime.bundle import Bundle
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="folder or hub id")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32", "int8"])
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="bundle folder")
+    add_hub_option(parser)
     add_report(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return run(_command, parser, argv)
@@ -71,7 +73,9 @@ def _command(options: argparse.Namespace) -> int:
     output = options.output or (
         default_output(checkpoint, options.precision) if options.checkpoint else Path("minilm-quickstart")
     )
-    request = ExportRequest(checkpoint, output, precisions=tuple(options.precision), force=True)
+    request = ExportRequest(
+        checkpoint, output, precisions=tuple(options.precision), force=True, hub=options.hub
+    )
     with reported(request, options.report) as record:
         bundle = export(request, record)
     tell_report(options.report, "m3e-quickstart")

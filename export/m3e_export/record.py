@@ -30,6 +30,7 @@ class CheckpointFacts:
     similarity: str
     prompts: Mapping[str, str]
     include_prompt: bool
+    truncate_dim: int | None
 
     @staticmethod
     def of(checkpoint: BaseCheckpoint) -> CheckpointFacts:
@@ -47,6 +48,7 @@ class CheckpointFacts:
             similarity=layout.similarity,
             prompts=layout.prompts,
             include_prompt=layout.include_prompt,
+            truncate_dim=layout.truncated(checkpoint.dimension),
         )
 
 

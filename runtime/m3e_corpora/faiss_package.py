@@ -1,11 +1,11 @@
-"""faiss, imported only where an index is asked for."""
+"""The import of faiss, which only an output of .faiss needs."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.errors import DependencyMissingError
 
 __all__ = ["DEFAULT_INDEX", "import_faiss"]
 
@@ -13,14 +13,14 @@ DEFAULT_INDEX = "Flat"
 
 
 def import_faiss() -> Any:
-    """The package.
+    """Import ``faiss``.
 
     Raises:
-        EngineMissingError: it is not installed.
+        DependencyMissingError: it is not installed.
     """
     try:
         return importlib.import_module("faiss")
     except ImportError as error:
-        raise EngineMissingError(
-            "an output of .faiss needs FAISS: `pip install 'm3e-runtime[faiss]'`; .npy does not."
+        raise DependencyMissingError(
+            "an output of .faiss needs FAISS: `pip install 'm3e-runtime[faiss]'`. An output of .npy does not."
         ) from error

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime import forked, outputs  # noqa: F401 - `forked` is at work once it is imported
+from m3e_runtime import forked, outputs  # noqa: F401 - importing `forked` registers it
 from m3e_runtime.arguments import check_batch_size, check_flag, check_text, id_arrays, whole_number
 from m3e_runtime.backends import Backend, Choice, native, open_best, run_all
 from m3e_runtime.backends.device import device_name
@@ -31,22 +31,22 @@ from m3e_runtime.tokenization import TextTokenizer, TokenIds
 __all__ = ["Encoder", "as_list"]
 
 WINDOW = 8192
-"""Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
+"""Texts in a window. It is large enough to fill batches with texts of equal length."""
 
 
 MOST_THREADS = 1024
-"""The native engine takes no more."""
+"""The native engine's limit."""
 
 _PIECE_TEXTS = 1024
 _PIECE_CHARACTERS = 1 << 19
-"""Tokenized in one call, which a signal cannot interrupt: some tenths of a second."""
+"""Limits of one call to the tokenizer. Signals wait for its end, some tenths of a second."""
 
 
 class Encoder:
-    """A loaded bundle. One encoder serves many threads; results do not depend on who else calls it.
+    """A loaded bundle. Several threads can share an encoder; their calls do not affect each other's results.
 
-    A pickle holds the bundle's path and the options of :meth:`load`: another process loads it for itself.
-    Copies share the engine. A child of ``fork()`` may go on with its parent's encoder, except on a GPU.
+    A pickle holds the bundle's path and the options of :meth:`load`; unpickling loads the bundle again.
+    Copies share the engine. A child of ``fork()`` can use its parent's encoder, except on a GPU.
 
     Example:
         >>> from m3e_runtime import Encoder
@@ -87,21 +87,21 @@ class Encoder:
             path: the bundle's folder, as written by ``m3e-export``.
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` (any engine on that GPU), ``"tensorrt"``, or
                 ``"auto"``: a GPU if the bundle has an artifact for one and it can run here, else the CPU.
-                ``info["why"]`` tells the reason; a GPU that was asked for is never replaced by the CPU.
-                None is ``"auto"``, a number that GPU, and a ``torch.device`` what it says.
+                ``info["why"]`` has the reason. A GPU that is named here is never replaced by the CPU.
+                None means ``"auto"``, a number means that GPU. A ``torch.device`` is accepted.
             artifact: name of the artifact to run, by default the fastest one for the device.
             backend: ``"native"``, ``"onnxruntime"``, ``"tensorrt"``, ``"onnxruntime-tensorrt"`` or
                 ``"onnxruntime-tensorrt-rtx"`` to force an engine.
-            threads: threads of a CPU engine; by default the cores that affinity and quota leave to us.
-            verify: compare the files with their SHA-256 in the manifest before using them.
+            threads: threads of a CPU engine; by default the cores that affinity and quota allow.
+            verify: compare the files with their SHA-256 in the manifest before they are used.
 
         Raises:
             BundleError: not a bundle, or one from a newer exporter.
-            BundleIntegrityError: a file is not the one that was exported.
+            BundleIntegrityError: a file differs from the manifest.
             EngineMissingError: no engine is installed for it, or there is no such GPU.
-            EngineBuildError: TensorRT has to build an engine for this GPU, and cannot.
+            EngineBuildError: TensorRT cannot build an engine for this GPU.
             EngineRunError: the GPU has not enough memory.
-            OptionError: unknown device, backend or artifact, threads below one, or an argument of another
+            OptionError: unknown device, backend or artifact, threads below one, or an argument of the wrong
                 type.
         """
         if threads is not None:
@@ -138,36 +138,36 @@ class Encoder:
         return Encoder(self.bundle, self._choice, self.tokenizer, self._backend, self._origin[1])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
-        return copy(self)  # nothing that it shares is ever changed
+        return copy(self)  # the shared parts are immutable
 
     @property
     def dimension(self) -> int:
-        """Length of a vector where no ``truncate_dim`` is given: the checkpoint may have one of its own."""
+        """Default length of a vector: the checkpoint's ``truncate_dim``, or :attr:`full_dimension`."""
         return self._manifest.output_dimension
 
     @property
     def full_dimension(self) -> int:
-        """Length of what the engine gives, and the most that ``truncate_dim`` can be."""
+        """Length of the engine's vectors, and the largest ``truncate_dim``."""
         return self._manifest.dimension
 
     @property
     def max_seq_length(self) -> int:
-        """Longest input in tokens, special tokens included; longer texts are cut."""
+        """Longest input in tokens, including special tokens. Longer texts are truncated."""
         return self.tokenizer.max_length
 
     @property
     def pads(self) -> bool:
-        """Whether the engine pads the texts of a batch to the longest of them."""
+        """Whether the engine pads the texts of a batch to the longest one."""
         return self._backend.pads
 
     @property
     def token_budget(self) -> int:
-        """Tokens that the engine computes in one run at most, padding included."""
+        """Most tokens of a batch, including padding."""
         return self._backend.token_budget
 
     @property
     def info(self) -> dict[str, Any]:
-        """What runs: artifact, precision, engine, threads, measured fidelity."""
+        """The artifact, precision, engine, threads and measured fidelity in use."""
         return {
             "source": self._manifest.source.id,
             "bundle": str(self.bundle.path),
@@ -211,25 +211,25 @@ class Encoder:
         Args:
             sentences: a text, or texts in a list, a column of a data frame, an array or a generator.
             prompt_name: name of a prompt of the checkpoint, put before each text.
-            prompt: a prompt given directly, or one for each text; wins over ``prompt_name``. Nothing is put
-                between the two: uniem, for one, ends instructions with a line feed. Whether a prompt's tokens
-                are pooled is the checkpoint's choice, ``info["include_prompt"]``.
+            prompt: a prompt, or one for each text; it takes precedence over ``prompt_name``. Nothing is added
+                between prompt and text: uniem, for example, ends instructions with a line feed. The
+                checkpoint decides whether a prompt's tokens are pooled, see ``info["include_prompt"]``.
             batch_size: most texts in one run of the engine; by default only the token budget limits it.
-            show_progress_bar: by default shown on a terminal when it takes longer than a moment.
+            show_progress_bar: by default on a terminal, for calls that take longer than a moment.
             precision: ``float32``, ``float16``, ``int8``, ``uint8``, ``binary`` or ``ubinary``;
                 see :func:`m3e_runtime.outputs.quantize_embeddings`.
             normalize_embeddings: scale each vector to unit length.
             truncate_dim: keep only this many leading dimensions, by default :attr:`dimension`.
-            ranges: ``[2, dimension]`` for int8 and uint8, by default from these texts, of which there must
-                then be several.
+            ranges: ``[2, dimension]`` for int8 and uint8, by default from these texts; a single text has no
+                range.
 
         Returns:
             ``[dimension]`` for a string, ``[n, dimension]`` for a sequence, in the order given.
 
         Raises:
-            InvalidTextError: something else than a string, a lone surrogate, or a container without an order.
+            InvalidTextError: not a string, a lone surrogate, or a container without a defined order.
             OptionError: an unknown precision or prompt, more or fewer prompts than texts, a size out of
-                range, or an argument of another type.
+                range, or an argument of the wrong type.
         """
         prompts = self._prompts(prompt_name, prompt)
         options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
@@ -247,7 +247,7 @@ class Encoder:
                 try:
                     self._encode_into(vectors[part], texts[part], some, batch_size, bar)
                 except InvalidTextError:
-                    self.tokenizer.encode_batch(_joined(each, texts))  # names the text by its place among all
+                    self.tokenizer.encode_batch(_joined(each, texts))  # raises with the index among all texts
                     raise
         return options.apply(vectors)
 
@@ -266,7 +266,7 @@ class Encoder:
         """Encode a stream of any length in bounded memory: one vector per text, in order.
 
         Args:
-            sentences: any iterable of texts; read ``window`` texts ahead.
+            sentences: any iterable of texts; it is read up to ``window`` texts ahead.
             window: texts tokenized and sorted together.
             prompt_name: as in :meth:`encode`, like the other arguments.
             prompt: as in :meth:`encode`; those for each text may be any iterable.
@@ -280,7 +280,7 @@ class Encoder:
             ``[dimension]`` vectors.
 
         Raises:
-            InvalidTextError: something else than a string, or a lone surrogate.
+            InvalidTextError: not a string, or a lone surrogate.
             OptionError: as :meth:`encode`, and int8 or uint8 without ``ranges``.
         """
         texts = as_iterator(sentences)
@@ -304,18 +304,18 @@ class Encoder:
         batch_size: int | None = None,
         prompt_lengths: Sequence[int] | None = None,
     ) -> Iterator[tuple[Batch, npt.NDArray[np.float32]]]:
-        """The engine's part of :meth:`encode`: token ids in batches that suit it.
+        """Compute token ids in batches that suit the engine: the second half of :meth:`encode`.
 
         Args:
-            token_ids: int32 ``[length]`` for each text as :attr:`tokenizer` gives them.
+            token_ids: int32 ``[length]`` for each text, from :attr:`tokenizer`.
             batch_size: as in :meth:`encode`.
-            prompt_lengths: what :meth:`prompt_lengths` gives for the texts' prompts.
+            prompt_lengths: the result of :meth:`prompt_lengths` for the texts' prompts.
 
         Yields:
             Each batch, and the vectors of its texts, float32 ``[m, full_dimension]``.
 
         Raises:
-            OptionError: ids that are no whole numbers of 32 bits in a row.
+            OptionError: ids that are not sequences of 32-bit integers.
         """
         token_ids = id_arrays("token_ids", token_ids)
         if len(token_ids) == 1:
@@ -350,14 +350,14 @@ class Encoder:
         return plan(lengths, budget, lambda longest: _smaller(batch_size, engine.most_texts(longest)))
 
     def prompt_lengths(self, prompts: Sequence[str]) -> list[int] | None:
-        """Tokens of each text that are its prompt's; None where the pooling takes them in."""
+        """Number of prompt tokens in each text; None if the pooling includes prompts."""
         if self._manifest.include_prompt:
             return None
         lengths = {prompt: self.tokenizer.prompt_length(prompt) for prompt in set(prompts)}
         return [lengths[prompt] for prompt in prompts]
 
     def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Similarity of float vectors by the checkpoint's own function, cosine unless it names another.
+        """Similarity of float vectors by the checkpoint's function, cosine by default.
 
         Args:
             a: ``[d]`` or ``[n, d]``.
@@ -367,12 +367,12 @@ class Encoder:
             float32 ``[n, m]``.
 
         Raises:
-            OptionError: vectors of different dimensions, or something else than vectors.
+            OptionError: vectors of different dimensions, or not vectors.
         """
         return outputs.similarity(*outputs.comparable(a, b), self._manifest.similarity)
 
     def close(self) -> None:
-        """Give its memory back now, and not when the encoder is collected. It cannot encode any more."""
+        """Free the engine's memory now, not at garbage collection. The encoder cannot encode afterwards."""
         self._backend.close()
 
     def _stream(
@@ -425,10 +425,10 @@ class Encoder:
         return prompt
 
     def prefix(self, prompt_name: str | None, prompt: str | None) -> str:
-        """The text that is put before each text: ``prompt``, else the one of that name, else the default.
+        """The prompt for each text: ``prompt``, or the one of that name, or the default.
 
         Raises:
-            OptionError: no prompt of that name, or one of another route of a model with a Router.
+            OptionError: no prompt of that name, or it belongs to another route of a model with a Router.
         """
         check_text("prompt_name", prompt_name)
         check_text("prompt", prompt)
@@ -447,7 +447,7 @@ class Encoder:
         precision: OutputPrecision = "float32",
         ranges: npt.NDArray[np.float32] | None = None,
     ) -> OutputOptions:
-        """Check what :meth:`encode` is asked for before anything is computed.
+        """Validate the output arguments of :meth:`encode`.
 
         Args:
             truncate_dim: as in :meth:`encode`, like the other arguments.
@@ -456,7 +456,7 @@ class Encoder:
             ranges: see ``truncate_dim``.
 
         Raises:
-            OptionError: an unknown precision, a size out of range, or an argument of another type.
+            OptionError: an unknown precision, a size out of range, or an argument of the wrong type.
         """
         if precision not in OUTPUT_PRECISIONS:
             raise OptionError(
@@ -471,14 +471,14 @@ class Encoder:
 
 
 def _load_again(path: str, options: dict[str, Any], max_length: int) -> Encoder:
-    """The encoder that a pickle stands for; its texts may have been cut shorter than the bundle's."""
+    """Load the encoder of a pickle. Its maximum length may be below the bundle's."""
     encoder = Encoder.load(path, **options)
     encoder.tokenizer = encoder.tokenizer.limited(max_length)
     return encoder
 
 
 def _pieces(texts: list[str]) -> Iterator[list[str]]:
-    """``texts`` in parts of bounded size."""
+    """Split ``texts`` into lists of bounded size."""
     piece: list[str] = []
     characters = 0
     for text in texts:
@@ -508,5 +508,5 @@ def _joined(prompts: str | list[str], texts: list[str]) -> list[str]:
 
 
 def _smaller(a: int | None, b: int | None) -> int | None:
-    """The smaller of two bounds, either of which may be missing."""
+    """The smaller of two bounds; None is no bound."""
     return min((bound for bound in (a, b) if bound is not None), default=None)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from m3e_runtime.command_line import run
-from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.errors import DependencyMissingError, OptionError
 from m3e_runtime.file_names import shown
 from m3e_runtime.scheduling import QueueLimits
 from m3e_runtime.threads import available_threads
@@ -188,7 +188,9 @@ def _check_installed(needed: Sequence[str], extra: str) -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise EngineMissingError(f"{name} is missing: `pip install 'm3e-runtime[{extra}]'`.") from error
+            raise DependencyMissingError(
+                f"{name} is missing: `pip install 'm3e-runtime[{extra}]'`."
+            ) from error
 
 
 def _settings(options: argparse.Namespace) -> ServeSettings:

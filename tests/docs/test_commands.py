@@ -256,7 +256,7 @@ def test_blocks_run(page, shell):
 
 def skip_where_programs_are_missing(blocks):
     code = "".join(block.code for block in blocks)
-    if "engine_path" in code and native.missing():
+    if "c_interface_folder" in code and native.missing():
         pytest.skip(str(native.missing()))
     for word, program in (("cc ", "cc"), ("m3e-serve", "curl")):
         if word in code and shutil.which(program) is None:

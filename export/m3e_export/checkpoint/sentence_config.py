@@ -27,6 +27,7 @@ from m3e_export.checkpoint.tokenizer import has_tokenizer
 from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
+from m3e_export.hubs import DEFAULT_HUB, HubName
 from m3e_runtime.manifest import SIMILARITIES, Route
 
 __all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
@@ -93,7 +94,7 @@ class Layout:
         Raises:
             CheckpointError: missing or damaged; its subclasses for an adapter that is not supported, and for
                 files that would run code.
-            ExportDependencyError: a pickle, and torch is not installed.
+            DependencyMissingError: a pickle, and torch is not installed.
         """
         tensors = load_tensors(self.transformer)
         if self.adapter is None:
@@ -102,13 +103,16 @@ class Layout:
         return merge_adapter(tensors, self.adapter, str(config.get("model_type")))
 
 
-def read_layout(folder: Path, pooling: Pooling | None = None, route: str | None = None) -> Layout:
+def read_layout(
+    folder: Path, pooling: Pooling | None = None, route: str | None = None, hub: HubName = DEFAULT_HUB
+) -> Layout:
     """Read the layout of the checkpoint in ``folder``.
 
     Args:
         folder: the checkpoint's.
         pooling: overrides what the checkpoint says, with a warning.
         route: which of a Router's routes to follow.
+        hub: where to look for the base model of an adapter.
 
     Raises:
         CheckpointError: a file is missing or broken.
@@ -121,11 +125,11 @@ def read_layout(folder: Path, pooling: Pooling | None = None, route: str | None 
     if (folder / "modules.json").exists():
         layout = _sentence_transformers(folder, pooling, route)
         if is_adapter(layout.transformer):
-            layout = _adapted(layout, layout.transformer, _base_of(layout.transformer))
+            layout = _adapted(layout, layout.transformer, _base_of(layout.transformer, hub))
     elif route is not None:
         raise OptionError(f"--route {route}: the model has no modules.json, and so no routes.")
     elif is_adapter(folder):
-        layout = _adapter_alone(folder, pooling)
+        layout = _adapter_alone(folder, pooling, hub)
     else:
         layout = _plain(folder, pooling)
     if pooling is not None and layout.kind != "transformers":
@@ -133,13 +137,13 @@ def read_layout(folder: Path, pooling: Pooling | None = None, route: str | None 
     return layout
 
 
-def _base_of(adapter: Path) -> Path:
+def _base_of(adapter: Path, hub: HubName) -> Path:
     if has_weights(adapter):
         raise CheckpointError(
             f"{adapter}: has weights and an adapter_config.json, so that it is not clear whether the adapter "
             "is merged into them; remove one of the two."
         )
-    return fetch_base(adapter)
+    return fetch_base(adapter, hub)
 
 
 def _adapted(layout: Layout, adapter: Path, transformer: Path) -> Layout:
@@ -148,9 +152,9 @@ def _adapted(layout: Layout, adapter: Path, transformer: Path) -> Layout:
     return dataclasses.replace(layout, transformer=transformer, adapter=adapter, own_tokenizer=own)
 
 
-def _adapter_alone(folder: Path, override: Pooling | None) -> Layout:
+def _adapter_alone(folder: Path, override: Pooling | None, hub: HubName) -> Layout:
     """An adapter as PEFT saves it, of the encoder alone: the rest is its base model's."""
-    base = read_layout(_base_of(folder), override)
+    base = read_layout(_base_of(folder, hub), override, hub=hub)
     if override is None and base.kind != "transformers":
         logger.warning(
             "%s: an adapter without modules.json; pooling (%s) and all else are taken from its base model.",

@@ -44,7 +44,7 @@ from m3e_export.record import Candidate, ExportRecord
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_export.texts import built_in, read_texts
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.errors import DependencyMissingError
 from m3e_runtime.manifest import Artifact, Fidelity
 from m3e_runtime.progress import progress_bar
 
@@ -66,8 +66,7 @@ def export_foreign(request: ExportRequest, record: ExportRecord) -> Bundle:
     Raises:
         CheckpointError: the checkpoint cannot be read, is not supported or not trusted.
         BelowGateError: an artifact is not faithful enough. Nothing is left behind.
-        EngineMissingError: ONNX Runtime, which judges, is not installed.
-        ExportDependencyError: a package is missing.
+        DependencyMissingError: a package is missing, or ONNX Runtime, which judges.
         OptionError: an option's value cannot be used, or the option not with this exporter.
     """
     check_options(request)
@@ -84,7 +83,7 @@ def export_foreign(request: ExportRequest, record: ExportRecord) -> Bundle:
         )
     _CHECKS[request.exporter]()
     if importlib.util.find_spec("onnxruntime") is None:
-        raise EngineMissingError("ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'`.")
+        raise DependencyMissingError("ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'`.")
     with prepared_folder(request.output, request.force) as folder:
         checkpoint, model, gate = _load(request)
         record.begin(checkpoint, gate)
@@ -97,8 +96,10 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     """The checkpoint, its graph, which gives states, and the gate with the original's vectors."""
     from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
 
-    folder = fetch(request.checkpoint, request.revision)
-    files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length, request.route)
+    origin = fetch(request.checkpoint, request.revision, request.hub)
+    files = ForeignFiles.read(
+        request.checkpoint, origin, request.pooling, request.max_length, request.route, request.hub
+    )
     refuse_quantized(files.layout.transformer / "config.json", files.config)
     tensors = files.layout.load_weights()
     encoder = load_model(files.config, tensors.arrays)

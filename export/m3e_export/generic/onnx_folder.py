@@ -18,6 +18,7 @@ from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import BaseCheckpoint, load_checkpoint
 from m3e_export.checkpoint.jsonfile import refuse_pointer
 from m3e_export.checkpoint.refused import refuse_quantized
+from m3e_export.checkpoint.source import Origin
 from m3e_export.checkpoint.tokenizer import load_tokenizer
 from m3e_export.checkpoint.weights import graph_files, has_weights
 from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
@@ -84,7 +85,7 @@ def from_onnx_folder(
         OptionError: an option's value cannot be used.
     """
     folder = Path(folder)
-    files = ForeignFiles.read(str(folder), folder, pooling, max_length)
+    files = ForeignFiles.read(str(folder), Origin(folder), pooling, max_length)
     source = _find(folder, file)
     model = _load(source)
     check_interface(model.graph, str(source))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from m3e_export.errors import BelowGateError
 from m3e_export.fidelity import Gate
-from m3e_export.record import Candidate, ExportRecord
+from m3e_export.record import Candidate, CheckpointFacts, ExportRecord
 from m3e_export.report.artifact_card import artifact_card, limits
 from m3e_export.report.fidelity_table import fidelity_table
 from m3e_export.report.histogram import lowest_decade
@@ -95,7 +95,7 @@ def _facts(record: ExportRecord, bundle: Bundle | None) -> Markup:
         {
             "checkpoint": visible(record.request.checkpoint),
             "architecture": checkpoint.model_type,
-            "dimension": str(checkpoint.dimension),
+            "dimension": _dimension(checkpoint),
             "pooling": checkpoint.pooling + (", normalized" if checkpoint.normalize else ""),
             "longest input": f"{checkpoint.max_length} tokens",
             "similarity": checkpoint.similarity,
@@ -107,6 +107,11 @@ def _facts(record: ExportRecord, bundle: Bundle | None) -> Markup:
             "bundle": visible("not written" if bundle is None else str(bundle.path)),
         }
     )
+
+
+def _dimension(checkpoint: CheckpointFacts) -> str:
+    cut = checkpoint.truncate_dim
+    return str(checkpoint.dimension) if cut is None else f"{checkpoint.dimension}, cut to {cut} by default"
 
 
 def _gate_words(asked: str, gate: Gate) -> str:

@@ -25,7 +25,7 @@ except ImportError as error:
 else:
     _import_error = None
 
-__all__ = ["NativeCpu", "engine_path", "left_out", "missing"]
+__all__ = ["NativeCpu", "c_interface_folder", "left_out", "missing"]
 
 _MODULE = "m3e_runtime._native"
 _REINSTALL = (
@@ -35,7 +35,7 @@ _REINSTALL = (
 
 
 def missing() -> str | None:
-    """Why the native engine cannot be used here and how to get it, or None when it can be used."""
+    """The reason why the native engine cannot be used and how to get it, or None."""
     if _import_error is None:
         return None
     if sys.platform == "win32":
@@ -51,7 +51,7 @@ def missing() -> str | None:
 
 
 def left_out() -> bool:
-    """Whether the engine is not meant to be here: on Windows, and after ``M3E_NATIVE=off``."""
+    """Whether the engine is absent by intent: on Windows, and after ``M3E_NATIVE=off``."""
     if sys.platform == "win32":
         return True
     try:  # only the wheel of that build is for every platform
@@ -61,7 +61,7 @@ def left_out() -> bool:
     return "py3-none-any" in tags
 
 
-def engine_path() -> Path:
+def c_interface_folder() -> Path:
     """Folder of the C interface: ``include/m3e.h``, the shared library and a CMake config in ``lib``.
 
     Raises:
@@ -73,12 +73,12 @@ def engine_path() -> Path:
 
 
 class NativeCpu:
-    """Packed computation: no padding is ever computed, and a text's vector does not depend on its batch."""
+    """The native engine. It computes no padding, and a text's vector does not depend on its batch."""
 
     name = "native"
     pads = False
     token_budget = 16384
-    """Enough for all threads to share evenly; the engine bounds its memory itself."""
+    """Enough work for all threads. The engine bounds its memory itself."""
     _engine: Any  # a NativeEncoder, or Closed
 
     def __init__(
@@ -100,7 +100,7 @@ class NativeCpu:
             )
 
     def close(self) -> None:
-        """Free the engine and give its memory back to the system. Calls that are under way end as usual."""
+        """Free the engine and return its memory to the system. Calls in progress end as usual."""
         self._engine = Closed()
         return_free_memory()
 
@@ -122,6 +122,6 @@ class NativeCpu:
         vectors = np.empty((len(token_ids), self._engine.dimension), dtype=np.float32)
         prompts = None if prompt_lengths is None else np.array(prompt_lengths, dtype=np.int64)
         stop = _native.Stop()
-        with under_way(stop.set):  # it looks at signals itself
+        with under_way(stop.set):  # the engine checks for signals itself
             self._engine.encode(np.ascontiguousarray(flat), offsets, vectors, prompts, stop)
         return vectors

@@ -25,6 +25,7 @@ from m3e_runtime.backends.device import device_name, parse_device
 from m3e_runtime.containers import as_iterator
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import BundleError, InvalidTextError, OptionError
+from m3e_runtime.extras import extra_packages
 from m3e_runtime.integrations.hf_tokenizer import hf_tokenizer
 from m3e_runtime.manifest import MANIFEST_NAME, SIMILARITIES
 from m3e_runtime.prompts import document_prompt_name, named_prompt, query_prompt_name
@@ -277,7 +278,7 @@ class SentenceTransformer:
         """The tokenizer as transformers' ``PreTrainedTokenizerFast``, a copy. Needs transformers, not torch.
 
         Raises:
-            EngineMissingError: transformers is not installed.
+            DependencyMissingError: transformers is not installed.
         """
         length = self.max_seq_length
         if self._tokenizers.keys() != {length}:
@@ -288,7 +289,7 @@ class SentenceTransformer:
         """Token ids and attention mask of texts, as tensors of torch, padded to the longest of them.
 
         Raises:
-            EngineMissingError: transformers is not installed.
+            DependencyMissingError: transformers is not installed.
         """
         texts = [(prompt or "") + text for text in _strings(inputs)]
         return self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
@@ -441,7 +442,8 @@ def _only_one(inputs: Any, sentences: Any) -> Any:
 def _converted(vectors: npt.NDArray[Any], to_numpy: bool, to_tensor: bool) -> Any:
     if to_numpy and not to_tensor:
         return vectors
-    import torch
+    with extra_packages("giving tensors", "torch", "torch"):
+        import torch
 
     tensor = torch.from_numpy(vectors)
     return tensor if to_tensor or vectors.ndim == 1 else list(tensor)
@@ -465,7 +467,8 @@ def _array(vectors: Any) -> Vectors:
 def _like(scores: Vectors, *given: Any) -> Any:
     if not any(map(_is_tensor, given)):
         return scores
-    import torch
+    with extra_packages("giving tensors", "torch", "torch"):
+        import torch
 
     return torch.from_numpy(scores)
 
