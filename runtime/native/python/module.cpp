@@ -34,7 +34,7 @@ std::string file_name(nb::handle path) {
   return std::string(PyBytes_AS_STRING(bytes), static_cast<size_t>(PyBytes_GET_SIZE(bytes)));
 }
 
-// Lets another thread end a call.
+// Lets another thread stop a call.
 class Stop {
  public:
   void set() { set_ = true; }
