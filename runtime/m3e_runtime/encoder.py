@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from itertools import islice
 from types import MappingProxyType
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from m3e_runtime import forked, outputs  # noqa: F401 - importing `forked` registers it
 from m3e_runtime.arguments import check_batch_size, check_flag, check_text, id_arrays, whole_number
-from m3e_runtime.backends import Backend, Choice, native, open_best, run_all
+from m3e_runtime.backends import Backend, Choice, TokenBackend, native, open_best, run_all
 from m3e_runtime.backends.device import device_name
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.containers import as_iterator, as_list
@@ -26,6 +27,7 @@ from m3e_runtime.progress import progress_bar
 from m3e_runtime.prompts import named_prompt
 from m3e_runtime.routes import check_task
 from m3e_runtime.threads import available_threads
+from m3e_runtime.token_embeddings import EncodedText
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
 __all__ = ["Encoder", "as_list"]
@@ -240,16 +242,81 @@ class Encoder:
         texts = as_list(sentences)
         each = prompts if isinstance(prompts, str) else _one_for_each(prompts, texts)
         vectors = np.empty((len(texts), self.full_dimension), dtype=np.float32)
-        with progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar:
-            for start in range(0, len(texts), WINDOW):
-                part = slice(start, start + WINDOW)
-                some = each if isinstance(each, str) else each[part]
-                try:
-                    self._encode_into(vectors[part], texts[part], some, batch_size, bar)
-                except InvalidTextError:
-                    self.tokenizer.encode_batch(_joined(each, texts))  # raises with the index among all texts
-                    raise
+        bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
+        with self._named_by_place(texts, each), bar_of as bar:
+            for part, some in _windows(len(texts), each):
+                self._encode_into(vectors[part], texts[part], some, batch_size, bar)
         return options.apply(vectors)
+
+    def encode_tokens(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:
+        """The vector of each token of one text or of a list of texts, as they are before pooling.
+
+        The texts are tokenized, truncated and batched as in :meth:`encode`. Their tokens include special ones
+        and those of the prompt. With the native engine a text gives the same bytes in every batch.
+
+        Args:
+            sentences: as in :meth:`encode`, like the other arguments.
+            prompt_name: see ``sentences``.
+            prompt: see ``sentences``.
+            batch_size: see ``sentences``.
+            show_progress_bar: see ``sentences``.
+
+        Returns:
+            float32 ``[tokens, hidden]`` for a string, a list of them for a sequence, in the order given.
+
+        Raises:
+            InvalidTextError: as :meth:`encode`.
+            OptionError: as :meth:`encode`, or the artifact gives vectors of texts only.
+        """
+        found = self.encode_with_tokens(sentences, prompt_name, prompt, batch_size, show_progress_bar)
+        if isinstance(found, EncodedText):
+            return found.token_embeddings
+        return [each.token_embeddings for each in found]
+
+    def encode_with_tokens(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> EncodedText | list[EncodedText]:
+        """What :meth:`encode` and :meth:`encode_tokens` give, and the token ids, from one run.
+
+        Args:
+            sentences: as in :meth:`encode`, like the other arguments.
+            prompt_name: see ``sentences``.
+            prompt: see ``sentences``.
+            batch_size: see ``sentences``.
+            show_progress_bar: see ``sentences``.
+
+        Returns:
+            One for a string, a list of them for a sequence, in the order given.
+
+        Raises:
+            InvalidTextError: as :meth:`encode`.
+            OptionError: as :meth:`encode_tokens`.
+        """
+        backend = self._token_backend()
+        prompts = self._prompts(prompt_name, prompt)
+        check_batch_size(batch_size)
+        if isinstance(sentences, str):
+            return self._with_tokens(backend, [sentences], _only_prompt(prompts), batch_size, None)[0]
+        texts = as_list(sentences)
+        each = prompts if isinstance(prompts, str) else _one_for_each(prompts, texts)
+        encoded: list[EncodedText] = []
+        bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
+        with self._named_by_place(texts, each), bar_of as bar:
+            for part, some in _windows(len(texts), each):
+                encoded += self._with_tokens(backend, texts[part], some, batch_size, bar)
+        return encoded
 
     def encode_iter(
         self,
@@ -390,12 +457,52 @@ class Encoder:
             yield from options.apply(vectors)
 
     def _encode_one(self, text: str, prompt: str | Iterable[str]) -> npt.NDArray[np.float32]:
-        if not isinstance(prompt, str):
-            raise OptionError("one text takes one prompt, as a string.")
+        prompt = _only_prompt(prompt)
         token_ids = [self.tokenizer.encode(prompt + text)]
         if self._manifest.include_prompt:
             return self._backend.run(token_ids)
         return self._backend.run(token_ids, [self.tokenizer.prompt_length(prompt)])
+
+    def _token_backend(self) -> TokenBackend:
+        backend = self._backend
+        if isinstance(backend, TokenBackend) and backend.gives_tokens:
+            return backend
+        names = ", ".join(each.name for each in self._manifest.artifacts if each.format == "native")
+        remedy = f"load one with artifact= ({names})" if names else "export one with --target native"
+        raise OptionError(
+            f"artifact {self.artifact.name!r} gives vectors of texts, not of tokens. Native artifacts give "
+            f"both: {remedy}."
+        )
+
+    def _with_tokens(
+        self,
+        backend: TokenBackend,
+        texts: list[str],
+        prompts: str | list[str],
+        batch_size: int | None,
+        bar: Any,
+    ) -> list[EncodedText]:
+        token_ids = self._tokenized(_joined(prompts, texts))
+        left_out = self._left_out(prompts, len(texts))
+        encoded: dict[int, EncodedText] = {}
+        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
+            places = batch.indices.tolist()
+            ids = [token_ids[at] for at in places]
+            lengths = None if left_out is None else [left_out[at] for at in places]
+            vectors, states = backend.run_tokens(ids, lengths)
+            encoded.update(zip(places, map(EncodedText, ids, states, map(np.copy, vectors)), strict=True))
+            if bar is not None:
+                bar.update(len(places))
+        return [encoded[at] for at in range(len(texts))]
+
+    @contextmanager
+    def _named_by_place(self, texts: list[str], prompts: str | list[str]) -> Iterator[None]:
+        """An invalid text of a window is named by its place among all."""
+        try:
+            yield
+        except InvalidTextError:
+            self.tokenizer.encode_batch(_joined(prompts, texts))
+            raise
 
     def _encode_into(
         self,
@@ -406,11 +513,14 @@ class Encoder:
         bar: Any,
     ) -> None:
         token_ids = self._tokenized(_joined(prompts, texts))
-        left_out = self.prompt_lengths([prompts] * len(texts) if isinstance(prompts, str) else prompts)
+        left_out = self._left_out(prompts, len(texts))
         for batch, found in self.run(token_ids, batch_size, left_out):
             vectors[batch.indices] = found
             if bar is not None:
                 bar.update(len(batch.indices))
+
+    def _left_out(self, prompts: str | list[str], count: int) -> list[int] | None:
+        return self.prompt_lengths([prompts] * count if isinstance(prompts, str) else prompts)
 
     def _tokenized(self, texts: list[str]) -> list[TokenIds]:
         token_ids: list[TokenIds] = []
@@ -498,6 +608,19 @@ def _one_for_each(prompts: Iterable[str], texts: list[str]) -> list[str]:
             f"{len(each)} prompts for {len(texts)} texts; pass one for all, as a string, or one for each."
         )
     return each
+
+
+def _only_prompt(prompt: str | Iterable[str]) -> str:
+    if not isinstance(prompt, str):
+        raise OptionError("one text takes one prompt, as a string.")
+    return prompt
+
+
+def _windows(count: int, prompts: str | list[str]) -> Iterator[tuple[slice, str | list[str]]]:
+    """Where each window of ``count`` texts lies, and its prompts."""
+    for start in range(0, count, WINDOW):
+        part = slice(start, start + WINDOW)
+        yield part, prompts if isinstance(prompts, str) else prompts[part]
 
 
 def _joined(prompts: str | list[str], texts: list[str]) -> list[str]:

@@ -77,7 +77,7 @@ class OutputPath:
 
         Raises:
             OptionError: the output exists, its folder does not, or ``resume`` cannot be used with it.
-            EngineMissingError: a package that the output needs is not installed.
+            DependencyMissingError: a package that the output needs is not installed.
         """
         if self.kind == "stream":
             if resume:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from m3e_runtime.errors import EngineRunError
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Backend", "OverlappingBackend", "Pending", "run_all"]
+__all__ = ["Backend", "OverlappingBackend", "Pending", "TokenBackend", "run_all"]
 
 Vectors = npt.NDArray[np.float32]
 Key = TypeVar("Key")
@@ -57,6 +57,22 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the engine's memory. Runs in progress end as usual; new ones fail."""
+        ...
+
+
+@runtime_checkable
+class TokenBackend(Protocol):
+    """A backend that can give the hidden states of tokens too."""
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether the artifact that it has loaded gives them."""
+        ...
+
+    def run_tokens(
+        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
+    ) -> tuple[Vectors, list[Vectors]]:
+        """:meth:`Backend.run`, and the states that are pooled, float32 ``[length, hidden]`` for each text."""
         ...
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import m3e_runtime
 from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
+from m3e_runtime.token_embeddings import split_states
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import under_way
 
@@ -77,6 +78,7 @@ class NativeCpu:
 
     name = "native"
     pads = False
+    gives_tokens = True
     token_budget = 16384
     """Enough work for all threads. The engine bounds its memory itself."""
     _engine: Any  # a NativeEncoder, or Closed
@@ -116,6 +118,21 @@ class NativeCpu:
         self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
     ) -> npt.NDArray[np.float32]:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""
+        return self._run(token_ids, prompt_lengths, None)
+
+    def run_tokens(
+        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
+    ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+        """See :class:`m3e_runtime.backends.base.TokenBackend`."""
+        states = np.empty((sum(map(len, token_ids)), self._engine.hidden_size), dtype=np.float32)
+        return self._run(token_ids, prompt_lengths, states), split_states(states, token_ids)
+
+    def _run(
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None,
+        states: npt.NDArray[np.float32] | None,
+    ) -> npt.NDArray[np.float32]:
         offsets = np.zeros(len(token_ids) + 1, dtype=np.int64)
         np.cumsum([len(ids) for ids in token_ids], out=offsets[1:])
         flat = token_ids[0] if len(token_ids) == 1 else np.concatenate(token_ids)
@@ -123,5 +140,5 @@ class NativeCpu:
         prompts = None if prompt_lengths is None else np.array(prompt_lengths, dtype=np.int64)
         stop = _native.Stop()
         with under_way(stop.set):  # the engine checks for signals itself
-            self._engine.encode(np.ascontiguousarray(flat), offsets, vectors, prompts, stop)
+            self._engine.encode(np.ascontiguousarray(flat), offsets, vectors, prompts, stop, states)
         return vectors

@@ -36,6 +36,8 @@ spinning, and an idle encoder leaves the cores to the rest of the service.
 INTERRUPTIBLE_TOKENS = 256
 """Longer runs in the main thread use another thread, so that signal handlers run meanwhile."""
 
+_SENTENCE = "sentence_embedding"
+_STATES = "last_hidden_state"
 _PROMPT = "prompt_length"
 """An input with a default, int64 ``[texts]``, of graphs whose pooling excludes prompts."""
 
@@ -107,12 +109,13 @@ class OnnxRuntimeCpu:
         inputs = {value.name for value in self._session.get_inputs()}
         outputs = {value.name: value.shape for value in self._session.get_outputs()}
         wanted = set(self._layout.types) if self._layout else {"input_ids", "attention_mask"}
-        if inputs != wanted or "sentence_embedding" not in outputs:
+        if inputs != wanted or _SENTENCE not in outputs:
             raise BundleError(
                 f"{model}: takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle's model takes "
                 f"{' and '.join(sorted(wanted, reverse=True))} and gives sentence_embedding. Export it again."
             )
-        shape = outputs["sentence_embedding"]
+        self.gives_tokens = _STATES in outputs
+        shape = outputs[_SENTENCE]
         if dimension is not None and (len(shape) != 2 or shape[1] != dimension):
             raise BundleError(
                 f"{model}: gives vectors of shape {shape}, the manifest says {dimension} dimensions. "
@@ -136,16 +139,28 @@ class OnnxRuntimeCpu:
         self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
     ) -> npt.NDArray[np.float32]:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""
+        return self._run(token_ids, prompt_lengths, [_SENTENCE])[0]
+
+    def run_tokens(
+        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
+    ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+        """See :class:`m3e_runtime.backends.base.TokenBackend`."""
+        vectors, states = self._run(token_ids, prompt_lengths, [_SENTENCE, _STATES])
+        return vectors, [row[: len(ids)].copy() for row, ids in zip(states, token_ids, strict=True)]
+
+    def _run(
+        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None, wanted: list[str]
+    ) -> list[npt.NDArray[np.float32]]:
         feed = _pad(token_ids) if self._layout is None else _fill(self._layout, token_ids)
         if prompt_lengths is not None:
             feed[_PROMPT] = np.array(prompt_lengths, dtype=np.int64)
         options = self._run_options()
         options.log_severity_level = 4  # a stopped run is not an error
 
-        def compute() -> npt.NDArray[np.float32]:
+        def compute() -> list[npt.NDArray[np.float32]]:
             with under_way(stop):
-                vectors: npt.NDArray[np.float32] = self._session.run(["sentence_embedding"], feed, options)[0]
-                return vectors
+                found: list[npt.NDArray[np.float32]] = self._session.run(wanted, feed, options)
+                return found
 
         def stop() -> None:
             options.terminate = True
