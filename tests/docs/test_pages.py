@@ -80,7 +80,7 @@ def test_readme_has_two_setup_commands():
         setup = [block for block in blocks_of(page) if block.needs == "an installation"]
         first, second = (block.code for block in setup)
         assert first.endswith("&& m3e-quickstart\n")
-        assert second.endswith("&& python -m pytest\n")
+        assert "&& python -m pytest" in second
 
 
 def test_both_readmes_show_the_same_commands():
