@@ -173,6 +173,15 @@ def gate_texts() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def few_texts(texts, tmp_path_factory) -> Path:
+    """A gate file of a few short texts: an export that judges on it takes moments."""
+    file = tmp_path_factory.mktemp("gate") / "few.txt"
+    short = [text for text in texts if text.strip() and text.isprintable() and len(text) < 60]
+    file.write_text("\n".join(short[:24]), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="session")
 def texts() -> list[str]:
     """Forty mixed texts: Chinese, English, both, emoji, empty, controls, longer than any model takes."""
     return [
