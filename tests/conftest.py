@@ -97,9 +97,12 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
-    """The tiny model in fp32 and int8; random weights need not pass int8's gate, so it is off."""
+    """The tiny model in fp32 and int8; random weights need not pass int8's gate, so it is off.
+
+    The oracle is numpy's: many who ask for this bundle need no torch, whose import takes seconds.
+    """
     folder = tmp_path_factory.mktemp("tiny") / "bundle"
-    request = ExportRequest(str(tiny_checkpoint), folder, precisions=("fp32", "int8"), gate="off")
+    request = ExportRequest(str(tiny_checkpoint), folder, ("fp32", "int8"), gate="off", oracle="numpy")
     return export(request).path
 
 
@@ -109,7 +112,7 @@ def unpooled_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("unpooled")
     checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
     synthetic.update_json(checkpoint / "1_Pooling" / "config.json", include_prompt=False)
-    return export(ExportRequest(str(checkpoint), folder / "bundle", gate="off")).path
+    return export(ExportRequest(str(checkpoint), folder / "bundle", gate="off", oracle="numpy")).path
 
 
 @pytest.fixture(scope="session")
@@ -169,6 +172,15 @@ def m3e_base_checkpoint(tmp_path_factory) -> Path:
 def gate_texts() -> list[str]:
     """The 256 texts that exports are judged on."""
     return list(built_in("gate"))
+
+
+@pytest.fixture(scope="session")
+def few_texts(texts, tmp_path_factory) -> Path:
+    """A gate file of a few short texts: an export that judges on it takes moments."""
+    file = tmp_path_factory.mktemp("gate") / "few.txt"
+    short = [text for text in texts if text.strip() and text.isprintable() and len(text) < 60]
+    file.write_text("\n".join(short[:24]), encoding="utf-8")
+    return file
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ def results_of(folder):
     return json.loads(file.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_benchmark_measures_the_service_and_names_who_is_missing(tmp_path, monkeypatch):
     monkeypatch.delenv("INFINITY_EMB", raising=False)
     done = run(
@@ -43,6 +44,7 @@ def test_the_benchmark_measures_the_service_and_names_who_is_missing(tmp_path, m
     assert "INFINITY_EMB" in next(tmp_path.glob("*.md")).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_short_soak_finds_nothing_wrong(tmp_path):
     options = [
         "--minutes",

@@ -87,7 +87,7 @@ def test_prompts_are_left_out_of_the_pooling(minilm_bundle):
 
 def test_hidden_states_of_tokens(tiny_bundle):
     artifact = tiny_bundle / "native" / "model_fp32_native.safetensors"
-    library = ctypes.CDLL(next((engine_path() / "lib").glob("libm3e.*")))
+    library = ctypes.CDLL(next((c_interface_folder() / "lib").glob("libm3e.*")))
     encoder, message = ctypes.c_void_p(), ctypes.create_string_buffer(512)
     assert library.m3e_load(str(artifact).encode(), None, ctypes.byref(encoder), message) == 0
     library.m3e_encode_tokens.argtypes = [

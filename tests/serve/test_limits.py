@@ -158,10 +158,10 @@ def test_compressed_bodies_are_unpacked(running, encoding, pack):
     ("encoding", "body", "status", "code"),
     [
         ("gzip", b"x", 400, "invalid_encoding"),
-        ("gzip", gzip.compress(b"{}" * 100)[:-5], 400, "invalid_encoding"),
-        ("gzip", gzip.compress(b"{}") * 2, 400, "invalid_encoding"),
+        ("gzip", gzip.compress(b"{}" * 100, mtime=0)[:-5], 400, "invalid_encoding"),
+        ("gzip", gzip.compress(b"{}", mtime=0) * 2, 400, "invalid_encoding"),
         ("gzip", b"", 400, "invalid_json"),
-        ("gzip", gzip.compress(b"a" * 2001), 413, "body_too_large"),
+        ("gzip", gzip.compress(b"a" * 2001, mtime=0), 413, "body_too_large"),
         ("deflate", zlib.compress(b"a" * (64 << 20)), 413, "body_too_large"),
         ("gzip", b"a" * 2001, 413, "body_too_large"),
         ("br", b"x", 415, None),
