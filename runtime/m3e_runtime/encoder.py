@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from m3e_runtime.errors import InvalidTextError, OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
 from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.progress import progress_bar
-from m3e_runtime.prompts import named_prompt
+from m3e_runtime.prompts import named_prompt, prompt_for_each, single_prompt, with_prompts
 from m3e_runtime.routes import check_task
 from m3e_runtime.threads import available_threads
 from m3e_runtime.token_embeddings import EncodedText
@@ -38,10 +37,6 @@ WINDOW = 8192
 
 MOST_THREADS = 1024
 """The native engine's limit."""
-
-_PIECE_TEXTS = 1024
-_PIECE_CHARACTERS = 1 << 19
-"""Limits of one call to the tokenizer. Signals wait for its end, some tenths of a second."""
 
 
 class Encoder:
@@ -240,7 +235,7 @@ class Encoder:
             only: npt.NDArray[Any] = options.apply(self._encode_one(sentences, prompts))[0]
             return only
         texts = as_list(sentences)
-        each = prompts if isinstance(prompts, str) else _one_for_each(prompts, texts)
+        each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
         vectors = np.empty((len(texts), self.full_dimension), dtype=np.float32)
         bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
         with self._named_by_place(texts, each), bar_of as bar:
@@ -308,9 +303,9 @@ class Encoder:
         prompts = self._prompts(prompt_name, prompt)
         check_batch_size(batch_size)
         if isinstance(sentences, str):
-            return self._with_tokens(backend, [sentences], _only_prompt(prompts), batch_size, None)[0]
+            return self._with_tokens(backend, [sentences], single_prompt(prompts), batch_size, None)[0]
         texts = as_list(sentences)
-        each = prompts if isinstance(prompts, str) else _one_for_each(prompts, texts)
+        each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
         encoded: list[EncodedText] = []
         bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
         with self._named_by_place(texts, each), bar_of as bar:
@@ -451,13 +446,15 @@ class Encoder:
         options: OutputOptions,
     ) -> Iterator[npt.NDArray[Any]]:
         while chunk := list(islice(texts, window)):
-            some = prompts if isinstance(prompts, str) else _one_for_each(islice(prompts, len(chunk)), chunk)
+            some = (
+                prompts if isinstance(prompts, str) else prompt_for_each(islice(prompts, len(chunk)), chunk)
+            )
             vectors = np.empty((len(chunk), self.full_dimension), dtype=np.float32)
             self._encode_into(vectors, chunk, some, batch_size, None)
             yield from options.apply(vectors)
 
     def _encode_one(self, text: str, prompt: str | Iterable[str]) -> npt.NDArray[np.float32]:
-        prompt = _only_prompt(prompt)
+        prompt = single_prompt(prompt)
         token_ids = [self.tokenizer.encode(prompt + text)]
         if self._manifest.include_prompt:
             return self._backend.run(token_ids)
@@ -482,7 +479,7 @@ class Encoder:
         batch_size: int | None,
         bar: Any,
     ) -> list[EncodedText]:
-        token_ids = self._tokenized(_joined(prompts, texts))
+        token_ids = self.tokenizer.encode_in_pieces(with_prompts(prompts, texts))
         left_out = self._left_out(prompts, len(texts))
         encoded: dict[int, EncodedText] = {}
         for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
@@ -501,7 +498,7 @@ class Encoder:
         try:
             yield
         except InvalidTextError:
-            self.tokenizer.encode_batch(_joined(prompts, texts))
+            self.tokenizer.encode_batch(with_prompts(prompts, texts))
             raise
 
     def _encode_into(
@@ -512,7 +509,7 @@ class Encoder:
         batch_size: int | None,
         bar: Any,
     ) -> None:
-        token_ids = self._tokenized(_joined(prompts, texts))
+        token_ids = self.tokenizer.encode_in_pieces(with_prompts(prompts, texts))
         left_out = self._left_out(prompts, len(texts))
         for batch, found in self.run(token_ids, batch_size, left_out):
             vectors[batch.indices] = found
@@ -521,12 +518,6 @@ class Encoder:
 
     def _left_out(self, prompts: str | list[str], count: int) -> list[int] | None:
         return self.prompt_lengths([prompts] * count if isinstance(prompts, str) else prompts)
-
-    def _tokenized(self, texts: list[str]) -> list[TokenIds]:
-        token_ids: list[TokenIds] = []
-        for piece in _pieces(texts):
-            token_ids += self.tokenizer.encode_batch(piece)
-        return token_ids
 
     def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
         if prompt is None or isinstance(prompt, str):
@@ -587,47 +578,11 @@ def _load_again(path: str, options: dict[str, Any], max_length: int) -> Encoder:
     return encoder
 
 
-def _pieces(texts: list[str]) -> Iterator[list[str]]:
-    """Split ``texts`` into lists of bounded size."""
-    piece: list[str] = []
-    characters = 0
-    for text in texts:
-        piece.append(text)
-        characters += len(text) if isinstance(text, str) else 0
-        if characters >= _PIECE_CHARACTERS or len(piece) == _PIECE_TEXTS:
-            yield piece
-            piece, characters = [], 0
-    if piece:
-        yield piece
-
-
-def _one_for_each(prompts: Iterable[str], texts: list[str]) -> list[str]:
-    each = as_list(prompts, "prompt")
-    if len(each) != len(texts):
-        raise OptionError(
-            f"{len(each)} prompts for {len(texts)} texts; pass one for all, as a string, or one for each."
-        )
-    return each
-
-
-def _only_prompt(prompt: str | Iterable[str]) -> str:
-    if not isinstance(prompt, str):
-        raise OptionError("one text takes one prompt, as a string.")
-    return prompt
-
-
 def _windows(count: int, prompts: str | list[str]) -> Iterator[tuple[slice, str | list[str]]]:
     """Where each window of ``count`` texts lies, and its prompts."""
     for start in range(0, count, WINDOW):
         part = slice(start, start + WINDOW)
         yield part, prompts if isinstance(prompts, str) else prompts[part]
-
-
-def _joined(prompts: str | list[str], texts: list[str]) -> list[str]:
-    if not prompts:
-        return texts
-    each = itertools.repeat(prompts) if isinstance(prompts, str) else prompts
-    return [prompt + text for prompt, text in zip(each, as_list(texts), strict=False)]
 
 
 def _smaller(a: int | None, b: int | None) -> int | None:

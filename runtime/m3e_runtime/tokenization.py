@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +19,10 @@ from m3e_runtime.under_way import under_way
 __all__ = ["TextTokenizer"]
 
 TokenIds = npt.NDArray[np.int32]
+
+_PIECE_TEXTS = 1024
+_PIECE_CHARACTERS = 1 << 19
+"""Limits of one call to the tokenizer. Signals wait for its end, some tenths of a second."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,13 @@ class TextTokenizer:
             self._check_lengths(texts, encodings)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
+    def encode_in_pieces(self, texts: list[str]) -> list[TokenIds]:
+        """As :meth:`encode_batch`, in calls of bounded size, between which signal handlers run."""
+        token_ids: list[TokenIds] = []
+        for piece in _pieces(texts):
+            token_ids += self.encode_batch(piece)
+        return token_ids
+
     def encode_batch_marked(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
         """As :meth:`encode_batch`, and for each text whether it was truncated."""
         encodings = self._encodings(texts)
@@ -173,3 +184,17 @@ def _explain(texts: Sequence[object]) -> InvalidTextError:
                 "Clean it first, e.g. text.encode('utf-8', 'replace').decode()."
             )
     return InvalidTextError("a text could not be tokenized.")
+
+
+def _pieces(texts: list[str]) -> Iterator[list[str]]:
+    """Split ``texts`` into lists of bounded size."""
+    piece: list[str] = []
+    characters = 0
+    for text in texts:
+        piece.append(text)
+        characters += len(text) if isinstance(text, str) else 0
+        if characters >= _PIECE_CHARACTERS or len(piece) == _PIECE_TEXTS:
+            yield piece
+            piece, characters = [], 0
+    if piece:
+        yield piece
