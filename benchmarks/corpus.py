@@ -7,7 +7,6 @@ With it: a tiny model and two files, one a hundred times as large as the other.
 from __future__ import annotations
 
 import argparse
-import datetime
 import statistics
 import tempfile
 from pathlib import Path
@@ -17,13 +16,12 @@ import numpy as np
 import psutil
 from tqdm import trange
 
-from benchmarks import machine
-from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
+from benchmarks.checkpoints import REHEARSAL
+from benchmarks.command import make_parser, prepared_bundle, results_head, write_results
 from benchmarks.contestants import Place
 from benchmarks.corpus_files import write_passages, write_words
 from benchmarks.encode_command import EncodeCommand
-from benchmarks.results_file import write_results
-from benchmarks.workers import Worker, prepare
+from benchmarks.workers import Worker
 from benchmarks.workloads import corpus, token_lengths
 
 _MODEL = "ours-int8"
@@ -35,33 +33,21 @@ _FORMATS = ("text", "parquet")
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.corpus",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="less of everything: a minute, rougher")
+    quick = "less of everything: a minute, rougher"
+    parser = make_parser("corpus", __doc__, quick=quick, shape="m3e-small")
     parser.add_argument("--memory", action="store_true", help="memory for a large and a small file")
-    parser.add_argument("--shape", choices=list(SHAPES), default="m3e-small")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure = _memory if options.memory else _throughput
-        results = {
-            "date": datetime.date.today().isoformat(),
-            "machine": machine.describe(),
-            "quick": options.quick,
-            "threads": options.threads,
-            **measure(options, Path(folder)),
-        }
+        results = results_head(options, "quick", "threads") | measure(options, Path(folder))
     name = "corpus-memory" if options.memory else "corpus"
     stem = write_results(results, options.output, name)
     print(f"{_memory_in_words(results) if options.memory else _throughput_in_words(results)}\n{stem}.json")
 
 
 def _throughput(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    bundle = _bundle(options.shape, folder)
+    bundle = prepared_bundle(_MODEL, options.shape, folder)
     texts = corpus(_TEXTS_QUICK if options.quick else _TEXTS)
     file = write_passages(folder / "corpus.jsonl", texts)
     command = EncodeCommand(bundle, file, folder / "v.npy", options.threads)
@@ -92,7 +78,7 @@ def _time_bare(bare: Worker, texts: list[str]) -> dict[str, float]:
 
 
 def _memory(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    bundle = _bundle(REHEARSAL, folder)
+    bundle = prepared_bundle(_MODEL, REHEARSAL, folder)
     runs = []
     for file_format in _FORMATS:
         for size in _SIZES_QUICK if options.quick else _SIZES:
@@ -110,13 +96,6 @@ def _memory(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             runs.append({"format": file_format, "bytes": file.stat().st_size, **command.run()})
             file.unlink()
     return {"shape": "tiny", "runs": runs}
-
-
-def _bundle(shape: str, folder: Path) -> Path:
-    model = prepare([_MODEL], make_checkpoint(folder / shape / "checkpoint", shape))[_MODEL]
-    if isinstance(model, str):
-        raise SystemExit(f"the bundle cannot be made: {model}")
-    return model
 
 
 def _throughput_in_words(results: dict[str, Any]) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
 from benchmarks.checkpoints import SHAPES, make_checkpoint
+from benchmarks.command import make_parser, results_head, write_results
 from benchmarks.contestants import BASELINE, CONTESTANTS, Place
 from benchmarks.older_cpu import PROCESSORS, pretend
 from benchmarks.plot import write_plot
 from benchmarks.report import write_table
-from benchmarks.results_file import write_results
 from benchmarks.workers import Contest, Workload, prepare
 from benchmarks.workloads import SINGLE_LENGTHS, corpus, single, token_lengths
 
@@ -25,26 +22,18 @@ _ROUNDS, _ROUNDS_QUICK = {"single": 7, "corpus": 3}, {"single": 3, "corpus": 1}
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer texts and rounds: minutes, rougher")
-    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
+    quick = "fewer texts and rounds: minutes, rougher"
+    parser = make_parser("cpu", __doc__, quick=quick, shapes=list(SHAPES))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
     parser.add_argument(
         "--processor", choices=list(PROCESSORS), help="hide newer instruction sets from everyone"
     )
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.processor:
             pretend(options.processor, Path(folder))
-        results = {
-            "date": datetime.date.today().isoformat(),
-            "machine": machine.describe(),
-            "quick": options.quick,
-            "baseline": BASELINE,
-            "runs": [],
-        }
+        results = results_head(options, "quick") | {"baseline": BASELINE, "runs": []}
         for shape in options.shapes:
             checkpoint = make_checkpoint(Path(folder) / shape / "checkpoint", shape)
             models = prepare(options.contestants, checkpoint)

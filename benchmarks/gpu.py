@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import math
 import re
@@ -14,6 +13,7 @@ from typing import Any
 
 from benchmarks import ceiling, machine
 from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint, sizes_of
+from benchmarks.command import make_parser, results_head
 from benchmarks.contestants import GPU_BASELINE, GPU_CONTESTANTS, GPU_REFERENCE, Place
 from benchmarks.gpu_report import write_table
 from benchmarks.plot import write_plot
@@ -37,11 +37,10 @@ def main() -> None:
     gpu = None if options.device == "cpu" else _find_gpu()
     if gpu is None:
         print("Rehearsal on the CPU: no figure of this run means anything.", file=sys.stderr)
-    results: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
+    results = results_head(options, "quick")
+    results["machine"]["gpu"] = machine.describe_gpu(gpu) if gpu else None
+    results |= {
         "rehearsal": gpu is None,
-        "machine": machine.describe() | {"gpu": machine.describe_gpu(gpu) if gpu else None},
-        "quick": options.quick,
         "baseline": GPU_BASELINE,
         "reference": GPU_REFERENCE,
         "runs": [_measure(shape, options) for shape in options.shapes],
@@ -50,8 +49,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer texts and rounds: rougher")
+    parser = make_parser("gpu", __doc__, quick="fewer texts and rounds: rougher", output=None)
     parser.add_argument("--shapes", nargs="+", choices=[*SHAPES, REHEARSAL])
     parser.add_argument(
         "--contestants", nargs="+", choices=list(GPU_CONTESTANTS), default=list(GPU_CONTESTANTS)
@@ -62,7 +60,6 @@ def _options() -> argparse.Namespace:
         default="cuda",
         help="cuda: the first GPU of CUDA_VISIBLE_DEVICES; cpu: a rehearsal, which needs --output",
     )
-    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     if options.device == "cpu" and options.output is None:
         parser.error("--device cpu is a rehearsal and writes only where --output says")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import multiprocessing
 import tempfile
 import time
@@ -23,12 +22,9 @@ import orjson
 import psutil
 import uvloop
 
-from benchmarks import machine
-from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
-from benchmarks.results_file import write_results
+from benchmarks.command import make_parser, prepared_bundle, results_head, write_results
 from benchmarks.serve.client import Client, post
 from benchmarks.serve.servers import MODEL, OURS, SERVERS, Server
-from benchmarks.workers import prepare
 
 _MEBIBYTE = 1 << 20
 _CHINESE = "今天天气很好，我们去公园玩吧。"
@@ -41,40 +37,20 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 def main() -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.huge_texts",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--shape", choices=[*SHAPES, REHEARSAL], default="m3e-small")
+    parser = make_parser("huge_texts", __doc__, shape="m3e-small", rehearsal=True)
     parser.add_argument("--threads", type=int, default=1, help="of the engine (default: 1)")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each kind (default: 20)")
     parser.add_argument("--megabytes", type=float, default=7.9, help="of one text (default: 7.9)")
     parser.add_argument("--pause", type=float, default=1.0, help="seconds after an answer (default: 1)")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        contestant = SERVERS[OURS]
-        bundle = prepare([contestant], make_checkpoint(Path(folder) / "checkpoint", options.shape))[
-            contestant
-        ]
-        if isinstance(bundle, str):
-            raise SystemExit(f"the bundle cannot be made: {bundle}")
+        bundle = prepared_bundle(SERVERS[OURS], options.shape, Path(folder))
         server = Server(OURS, bundle, options.threads)
         try:
             runs = uvloop.run(_measure(server, options))
         finally:
             server.close()
-    results = {
-        "date": datetime.date.today().isoformat(),
-        "machine": machine.describe(),
-        "shape": options.shape,
-        "threads": options.threads,
-        "seconds": options.seconds,
-        "megabytes": options.megabytes,
-        "pause": options.pause,
-        "runs": runs,
-    }
+    results = results_head(options, "shape", "threads", "seconds", "megabytes", "pause") | {"runs": runs}
     stem = write_results(results, options.output, "huge-texts", options.shape)
     _plot(runs, stem.with_suffix(".png"))
     print(f"{_table(runs)}\n{stem}.json")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import sys
 import tempfile
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
+from benchmarks.checkpoints import REHEARSAL, make_checkpoint
+from benchmarks.command import make_parser
 from benchmarks.questions import write_questions
 from m3e_eval.evaluate import Evaluation, EvaluationRequest, evaluate
 from m3e_eval.report import as_text, write_files
@@ -23,13 +23,9 @@ _SIZES_QUICK = {"queries": 20, "passages": 60, "pairs": 60}
 
 def main() -> int:
     """Entry point; 1 when a ranking metric of int8 is more than half a percent below PyTorch's."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="a tiny model and few texts, to see that it works"
-    )
-    parser.add_argument("--shape", choices=list(SHAPES), default="m3e-base")
+    quick = "a tiny model and few texts, to see that it works"
+    parser = make_parser("quality", __doc__, quick=quick, shape="m3e-base")
     parser.add_argument("--target", nargs="+", default=["native", "cpu"], help="of m3e-export")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     shape = REHEARSAL if options.quick else options.shape
     with tempfile.TemporaryDirectory() as temporary:

@@ -7,8 +7,6 @@ the multiply-adds of a loop over registers, and the speed at which weights of th
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import json
 import subprocess
 import tempfile
@@ -17,10 +15,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks import machine
-from benchmarks.checkpoints import SHAPES, make_checkpoint
+from benchmarks.checkpoints import make_checkpoint
+from benchmarks.command import RESULTS, make_parser, results_head, write_results
 from benchmarks.contestants.ours import NativeFp32, NativeInt8
-from benchmarks.results_file import write_results
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PRECISIONS = {"int8": NativeInt8, "fp32": NativeFp32}
@@ -28,23 +25,12 @@ _PRECISIONS = {"int8": NativeInt8, "fp32": NativeFp32}
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.roofline",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--shape", choices=list(SHAPES), default="m3e-base")
+    parser = make_parser("roofline", __doc__, shape="m3e-base", output=_ROOT / RESULTS)
     parser.add_argument("--tokens", nargs="+", type=int, default=[12, 32, 128])
     parser.add_argument("--precisions", nargs="+", choices=list(_PRECISIONS), default=list(_PRECISIONS))
-    parser.add_argument("--output", type=Path, default=_ROOT / "benchmarks" / "results")
     options = parser.parse_args()
     program = _build()
-    results: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "machine": machine.describe(),
-        "shape": options.shape,
-        "runs": [],
-    }
+    results = results_head(options, "shape") | {"runs": []}
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = make_checkpoint(Path(folder) / "checkpoint", options.shape)
         for precision in options.precisions:

@@ -35,13 +35,15 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--write-matrices", action="store_true", help="write what is measured into README's tables"
+        "--write-matrices",
+        action="store_true",
+        help="write what is measured into the tables of docs/support.md",
     )
 
 
 @pytest.fixture(scope="session")
 def matrix(request):
-    """README's table of a name, to compare measurements with."""
+    """The table of a name in docs/support.md, to compare measurements with."""
     writing = request.config.getoption("--write-matrices")
     tables: dict[str, Matrix] = {}
 

@@ -70,11 +70,8 @@ class Ours(Contestant):
         }
 
     def _padding_share(self, texts: list[str]) -> float:
-        if not self._encoder._backend.pads:
-            return 0.0
         lengths = np.array([len(ids) for ids in self._encoder.tokenizer.encode_batch(texts)])
-        batches = self._encoder._batches(lengths, None)
-        computed = sum(len(indices) * int(lengths[indices].max()) for indices in batches)
+        computed = sum(batch.tokens for batch in self._encoder.plan(lengths))
         return float(1 - lengths.sum() / computed)
 
     def _overhead(self, query: str) -> float:

@@ -7,7 +7,6 @@ one and with many texts a request, both in turn with the bare encoder, and laten
 from __future__ import annotations
 
 import argparse
-import datetime
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from typing import Any
 import uvloop
 from tqdm import tqdm
 
-from benchmarks import machine
-from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
+from benchmarks.checkpoints import SHAPES, make_checkpoint
+from benchmarks.command import make_parser, results_head, write_results
 from benchmarks.contestants import Place
-from benchmarks.results_file import write_results
 from benchmarks.serve import report
 from benchmarks.serve.measure import Duration, added_latency, latency_under_load, throughput, vectors
 from benchmarks.serve.servers import OURS, PEERS, SERVERS, Server, running
@@ -38,24 +36,12 @@ _COMPARED = 32
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.serve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quick", action="store_true", help="less of everything: two minutes, rougher")
-    parser.add_argument("--shapes", nargs="+", choices=[*SHAPES, REHEARSAL], default=list(SHAPES))
+    quick = "less of everything: two minutes, rougher"
+    parser = make_parser("serve", __doc__, quick=quick, shapes=list(SHAPES), rehearsal=True)
     parser.add_argument("--threads", type=int, default=1, help="of each server's engine (default: 1)")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
-    results: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "machine": machine.describe(),
-        "quick": options.quick,
-        "threads": options.threads,
-        "runs": [],
-    }
+    results = results_head(options, "quick", "threads") | {"runs": []}
     for shape in options.shapes:
         with tempfile.TemporaryDirectory() as folder:
             results["runs"].append(_measure(shape, Path(folder), options))

@@ -50,6 +50,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
         self.closed = False
+        self.asked = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -57,6 +58,7 @@ class _Connection(asyncio.Protocol):
         self._body: list[bytes] = []
 
     async def ask(self, request: bytes, last: bool) -> tuple[int, bytes]:
+        self.asked += 1
         self._transport.write(request)  # type: ignore[attr-defined]
         if last:
             self._transport.write_eof()  # type: ignore[attr-defined]
@@ -94,7 +96,7 @@ class Client:
         self._idle: list[tuple[float, _Connection]] = []  # since when
 
     async def ask(self, request: bytes, alone: bool = False, last: bool = False) -> tuple[int, bytes]:
-        """Status and body of the answer.
+        """Status and body of the answer; where there is none, the reason in place of a body.
 
         Args:
             request: as :func:`post` gives it, or any bytes at all.
@@ -108,9 +110,9 @@ class Client:
         try:
             async with asyncio.timeout(_PATIENCE):
                 answer = await connection.ask(request, last)
-        except OSError:  # TimeoutError is one
+        except OSError as error:  # TimeoutError is one
             connection.close()
-            return NO_ANSWER, b""
+            return NO_ANSWER, f"{error or 'in time'}, request {connection.asked} of its connection".encode()
         if connection.closed or alone or last:
             connection.close()
         else:

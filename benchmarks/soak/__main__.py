@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import sys
 import tempfile
 import time
@@ -23,13 +22,10 @@ import psutil
 import uvloop
 from tqdm import tqdm
 
-from benchmarks import machine
-from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
-from benchmarks.results_file import write_results
+from benchmarks.command import make_parser, prepared_bundle, results_head, write_results
 from benchmarks.serve.client import Client, closed_loop, open_loop
 from benchmarks.serve.servers import MODEL, OURS, SERVERS, Server
 from benchmarks.soak.traffic import Question, Traffic, judge
-from benchmarks.workers import prepare
 from benchmarks.workloads import corpus
 from m3e_runtime import Encoder
 
@@ -45,38 +41,21 @@ _LAST_SECONDS = 6.0
 
 def main() -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.soak",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("soak", __doc__, shape="m3e-small", rehearsal=True)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--overload", type=float, default=2.0, help="times the saturation (default: 2)")
-    parser.add_argument("--shape", choices=[*SHAPES, REHEARSAL], default="m3e-small")
     parser.add_argument("--threads", type=int, default=1, help="of the engine (default: 1)")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = _soak(Path(folder), options)
-    results = {
-        "date": datetime.date.today().isoformat(),
-        "machine": machine.describe(),
-        "shape": options.shape,
-        "threads": options.threads,
-        "minutes": options.minutes,
-        "overload": options.overload,
-        **found,
-    }
+    results = results_head(options, "shape", "threads", "minutes", "overload") | found
     stem = write_results(results, options.output, "soak", options.shape)
     print(f"{_in_words(results)}\n{stem}.json")
     return int(results["wrong"])
 
 
 def _soak(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    contestant = SERVERS[OURS]
-    bundle = prepare([contestant], make_checkpoint(folder / "checkpoint", options.shape))[contestant]
-    if isinstance(bundle, str):
-        raise SystemExit(f"the bundle cannot be made: {bundle}")
+    bundle = prepared_bundle(SERVERS[OURS], options.shape, folder)
     texts = corpus(_POOL)
     with closing(Encoder.load(bundle, threads=options.threads)) as encoder:
         vectors = encoder.encode(texts, normalize_embeddings=True)

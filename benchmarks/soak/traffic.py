@@ -133,8 +133,14 @@ def judge(sent: Question | Nonsense | Borderline, status: int, body: bytes, vect
         if status in (sent.statuses or range(400, 500)) and _is_refusal(body):
             return "nonsense, refused"
         return f"WRONG: {sent.kind} gave {status}"
+    return _judge_question(sent, status, body, vectors)
+
+
+def _judge_question(sent: Question, status: int, body: bytes, vectors: np.ndarray) -> str:
+    if status == NO_ANSWER:
+        return f"WRONG: no answer ({body.decode()})"
     if status != 200:
-        return "WRONG: no answer" if status == NO_ANSWER else f"WRONG: a good request gave {status}"
+        return f"WRONG: a good request gave {status}"
     try:
         found = sent.decode(body)
     except (ValueError, KeyError, TypeError):

@@ -10,14 +10,17 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from m3e_eval.errors import EvaluationDependencyError
+from m3e_eval.errors import DependencyMissingError
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.source import fetch
 from m3e_export.errors import CheckpointError
+from m3e_export.hubs import DEFAULT_HUB, HubName
+from m3e_export.oracle.sentence_transformers_oracle import task_of_route
 from m3e_runtime import outputs
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.prompts import DOCUMENT_PROMPTS
 
 __all__ = ["REFERENCE", "ArtifactEncoder", "TextEncoder", "load_reference"]
 
@@ -27,8 +30,6 @@ REFERENCE = "pytorch"
 Array = npt.NDArray[np.float32]
 
 _MODULES = "modules.json"
-# mteb and sentence-transformers have each their own word for what is searched.
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
 class TextEncoder(ABC):
@@ -106,7 +107,7 @@ class TextEncoder(ABC):
         """The most special prompt that the checkpoint has for this task, in the order of mteb."""
         side = None if prompt_type is None else str(getattr(prompt_type, "value", prompt_type))
         names = [f"{task.name}-{side}", task.name, f"{task.type}-{side}", task.type]
-        names += _DOCUMENT_PROMPTS if side == "document" else [side]
+        names += DOCUMENT_PROMPTS if side == "document" else [side]
         return next((self._prompts[name] for name in names if name in self._prompts), self._default_prompt)
 
 
@@ -142,7 +143,9 @@ class ArtifactEncoder(TextEncoder):
         self._encoder.close()
 
 
-def load_reference(checkpoint: str, bundle: Bundle, threads: int | None = None) -> TextEncoder:
+def load_reference(
+    checkpoint: str, bundle: Bundle, threads: int | None = None, hub: HubName = DEFAULT_HUB
+) -> TextEncoder:
     """The PyTorch original in the folder or of the hub id ``checkpoint``, to measure ``bundle`` against.
 
     sentence-transformers loads what is in its layout. Other checkpoints go to the model that exports are
@@ -150,26 +153,26 @@ def load_reference(checkpoint: str, bundle: Bundle, threads: int | None = None) 
 
     Raises:
         CheckpointError: it cannot be loaded, or its vectors are of another length than the bundle's.
-        EvaluationDependencyError: PyTorch or sentence-transformers is not installed.
+        DependencyMissingError: PyTorch or sentence-transformers is not installed.
     """
     try:
         import sentence_transformers  # noqa: F401
         import torch
     except ImportError as error:
-        raise EvaluationDependencyError(
+        raise DependencyMissingError(
             f"--reference needs `pip install 'm3e-runtime[eval]'` ({error})."
         ) from error
     if threads is not None:
         torch.set_num_threads(threads)
-    folder = fetch(checkpoint)
+    folder = fetch(checkpoint, hub=hub).folder
     if (folder / _MODULES).is_file():
         reference: TextEncoder = SentenceTransformersReference(folder, bundle)
     else:
-        reference = TorchReference(checkpoint, bundle)
+        reference = TorchReference(checkpoint, bundle, hub)
     length = reference.vectors(["length"]).shape[1]
-    if length != bundle.manifest.dimension:
+    if length != (expected := bundle.manifest.output_dimension):
         raise CheckpointError(
-            f"{checkpoint}: vectors of {length} dimensions, the bundle's have {bundle.manifest.dimension}; "
+            f"{checkpoint}: vectors of {length} dimensions, the bundle's have {expected}; "
             f"--reference must be the checkpoint that was exported, {bundle.manifest.source.id}."
         )
     return reference
@@ -197,7 +200,8 @@ class SentenceTransformersReference(TextEncoder):
                 )
         except Exception as error:  # many kinds, all meaning that this folder cannot be loaded
             raise CheckpointError(f"{folder}: sentence-transformers cannot load it ({error}).") from error
-        self._dimension = bundle.manifest.dimension
+        self._dimension = bundle.manifest.output_dimension
+        self._task = task_of_route(self._model, bundle.manifest.route)
         # The same texts for both: what a lower --max-length costs is not the precision's doing.
         self._model.max_seq_length = bundle.manifest.tokenization.max_length
         super().__init__(
@@ -220,7 +224,7 @@ class SentenceTransformersReference(TextEncoder):
         """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
         if not texts:
             return np.zeros((0, self._dimension), dtype=np.float32)
-        found: Array = self._model.encode(list(texts), prompt=prompt, show_progress_bar=False)
+        found: Array = self._model.encode(list(texts), prompt=prompt, show_progress_bar=False, **self._task)
         return np.asarray(found, dtype=np.float32)
 
 
@@ -230,12 +234,13 @@ class TorchReference(TextEncoder):
     kind = "reference"
     precision = "fp32"
 
-    def __init__(self, checkpoint: str, bundle: Bundle) -> None:
+    def __init__(self, checkpoint: str, bundle: Bundle, hub: HubName) -> None:
         from m3e_export.oracle.torch_oracle import TorchOracle
 
         known = bundle.manifest
-        length = known.tokenization.max_length
-        self._oracle = TorchOracle(load_checkpoint(checkpoint, pooling=known.pooling, max_length=length))
+        length, self._dimension = known.tokenization.max_length, known.output_dimension
+        loaded = load_checkpoint(checkpoint, pooling=known.pooling, max_length=length, hub=hub)
+        self._oracle = TorchOracle(loaded)
         super().__init__(
             REFERENCE, known.source.id, known.similarity, known.prompts, known.default_prompt_name
         )
@@ -247,7 +252,7 @@ class TorchReference(TextEncoder):
 
     def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
         """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
-        return self._oracle.encode(texts, lambda _: None, prompt)
+        return self._oracle.encode(texts, lambda _: None, prompt)[:, : self._dimension]
 
 
 def _matrix(vectors: Any) -> Array:

@@ -17,12 +17,14 @@ import numpy as np
 
 from m3e_eval import golden, published
 from m3e_eval.encoder import ArtifactEncoder, TextEncoder, load_reference
-from m3e_eval.errors import DataError, EvaluationDependencyError
+from m3e_eval.errors import DataError, DependencyMissingError
 from m3e_eval.golden import Check
 from m3e_eval.published import Published
+from m3e_export.hubs import DEFAULT_HUB, HubName
 from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.file_names import shown
 from m3e_runtime.progress import progress_bar
 
 __all__ = ["Contestant", "Evaluation", "EvaluationRequest", "NotRun", "Row", "evaluate"]
@@ -45,6 +47,7 @@ class EvaluationRequest:
     artifacts: tuple[str, ...] = ()
     golden: bool = False
     threads: int | None = None
+    hub: HubName = DEFAULT_HUB
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,18 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
         OptionError: an artifact, suite or task that there is not.
         DataError: no data set at all can be had.
         CheckpointError: the reference cannot be loaded, or is not the bundle's checkpoint.
-        EvaluationDependencyError: mteb or PyTorch is not installed.
+        DependencyMissingError: mteb or PyTorch is not installed.
         BundleError: the bundle is missing or damaged.
         EngineMissingError: an artifact cannot run here.
     """
     bundle = Bundle.open(request.bundle)
+    if bundle.manifest.route is not None:
+        logger.warning(
+            "%s is the route %r of its model: this route encodes both sides of retrieval tasks, in the "
+            "original too. Scores show what a precision costs, and not how well the whole model finds.",
+            shown(bundle.path),
+            bundle.manifest.route.name,
+        )
     names = _artifacts(bundle, request.artifacts)
     run = _Run(request, bundle)
     # Everything that can be wrong with the data is found before a model is loaded.
@@ -273,7 +283,7 @@ def _loaders(
 ) -> Iterator[Callable[[], TextEncoder]]:
     """The original first. One model is in memory at a time."""
     if request.reference is not None:
-        yield functools.partial(load_reference, request.reference, bundle, request.threads)
+        yield functools.partial(load_reference, request.reference, bundle, request.threads, request.hub)
     for name in names:
         yield functools.partial(ArtifactEncoder, bundle, name, request.threads)
 
@@ -290,7 +300,7 @@ def _import_mteb() -> Any:
         import datasets
         import mteb
     except ImportError as error:
-        raise EvaluationDependencyError(
+        raise DependencyMissingError(
             f"evaluating needs `pip install 'm3e-runtime[eval]'` ({error})."
         ) from error
     logging.getLogger("mteb").setLevel(logging.ERROR)

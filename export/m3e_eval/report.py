@@ -13,15 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from m3e_corpora.outputs.atomic import whole_file
 from m3e_eval.evaluate import Evaluation, Row
 from m3e_eval.golden import Check
 from m3e_eval.published import ADA_002
 from m3e_export.folders import made_folder
+from m3e_runtime.atomic_file import atomic_file
 from m3e_runtime.errors import OutputError
 from m3e_runtime.file_names import shown
 
-__all__ = ["SCHEMA_VERSION", "as_json", "as_markdown", "as_text", "write_files"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "as_json",
+    "as_markdown",
+    "as_text",
+    "by_suite",
+    "published_models",
+    "remarks_on_data",
+    "sources",
+    "write_files",
+]
 
 SCHEMA_VERSION = 1
 
@@ -59,10 +69,10 @@ def as_text(found: Evaluation) -> str:
         f"{found.bundle.path}: {found.bundle.manifest.source.id}, scored by mteb {found.mteb}",
         *(f"  {c.name}: {c.precision}, {c.engine}" for c in found.contestants),
     ]
-    for suite, rows in _by_suite(found).items():
+    for suite, rows in by_suite(found).items():
         cells = [_heading(found, rows), *(_cells(found, row, rows) for row in rows)]
         widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-        lines += ["", *(_aligned(line, widths) for line in cells), *_notes(found, suite)]
+        lines += ["", *(_aligned(line, widths) for line in cells), *sources(found, suite)]
     return "\n".join([*lines, *_remarks(found)])
 
 
@@ -78,10 +88,10 @@ def as_markdown(found: Evaluation) -> str:
             [[c.name, c.precision, c.engine] for c in found.contestants],
         ),
     ]
-    for suite, rows in _by_suite(found).items():
+    for suite, rows in by_suite(found).items():
         body = [_cells(found, row, rows) for row in rows]
         lines += ["", f"## {suite}", "", *_markdown_table(_heading(found, rows), body)]
-        lines += [line for note in _notes(found, suite) for line in ("", note)]
+        lines += [line for note in sources(found, suite) for line in ("", note)]
     remarks = _remarks(found)
     return "\n".join([*lines, *("" if not line else f"- {line}" for line in remarks), ""])
 
@@ -102,7 +112,7 @@ def write_files(found: Evaluation, folder: Path) -> list[Path]:
     try:
         with made_folder(folder), ExitStack() as stack:
             for name, content in contents.items():
-                stack.enter_context(whole_file(folder / name)).write(content)
+                stack.enter_context(atomic_file(folder / name)).write(content)
     except OSError as error:
         raise OutputError.of(folder, error) from error
     return [folder / name for name in contents]
@@ -121,7 +131,8 @@ def _row_json(found: Evaluation, row: Row) -> dict[str, Any]:
     return fields
 
 
-def _by_suite(found: Evaluation) -> dict[str, list[Row]]:
+def by_suite(found: Evaluation) -> dict[str, list[Row]]:
+    """The rows of each suite."""
     suites: dict[str, list[Row]] = {}
     for row in found.rows:
         suites.setdefault(row.suite, []).append(row)
@@ -134,7 +145,7 @@ def _heading(found: Evaluation, rows: Sequence[Row]) -> list[str]:
         columns.append(each.name)
         if _has_losses(found, each.name):
             columns += ["diff", "rel."]
-    return [*columns, *(f"{model}*" if model == ADA_002 else model for model in _models(rows))]
+    return [*columns, *(f"{model}*" if model == ADA_002 else model for model in published_models(rows))]
 
 
 def _cells(found: Evaluation, row: Row, rows: Sequence[Row]) -> list[str]:
@@ -146,14 +157,14 @@ def _cells(found: Evaluation, row: Row, rows: Sequence[Row]) -> list[str]:
             difference, relative = losses.get(each.name, (math.nan, math.nan))
             cells.append("-" if math.isnan(difference) else f"{difference:+.4f}")
             cells.append("-" if math.isnan(relative) else f"{relative:+.2%}")
-    return [*cells, *(_number(row.published.get(model)) for model in _models(rows))]
+    return [*cells, *(_number(row.published.get(model)) for model in published_models(rows))]
 
 
 def _has_losses(found: Evaluation, name: str) -> bool:
     return found.baseline is not None and name != found.baseline
 
 
-def _models(rows: Sequence[Row]) -> list[str]:
+def published_models(rows: Sequence[Row]) -> list[str]:
     """The published models of a suite, in the order of the table."""
     return list(dict.fromkeys(model for row in rows for model in row.published))
 
@@ -162,7 +173,7 @@ def _number(score: float | None) -> str:
     return "-" if score is None else f"{score:.4f}"
 
 
-def _notes(found: Evaluation, suite: str) -> list[str]:
+def sources(found: Evaluation, suite: str) -> list[str]:
     """Where a suite's published columns are from."""
     table = found.tables.get(suite)
     if table is None:
@@ -176,10 +187,15 @@ def _remarks(found: Evaluation) -> list[str]:
         for each in found.not_run
     ]
     lines = ["", *lines] if lines else []
-    copies = [f"{row.task}: {row.data}" for row in found.rows if "copy" in row.data]
-    lines += ["", *dict.fromkeys(copies)] if copies else []
+    copies = remarks_on_data(found.rows)
+    lines += ["", *copies] if copies else []
     checks = [_check_line(check) for check in found.checks]
     return [*lines, "", *checks] if checks else lines
+
+
+def remarks_on_data(rows: Sequence[Row]) -> list[str]:
+    """Which tasks are run on a copy of their data."""
+    return list(dict.fromkeys(f"{row.task}: {row.data}" for row in rows if "copy" in row.data))
 
 
 def _check_line(check: Check) -> str:
@@ -211,7 +227,7 @@ def _plot(found: Evaluation) -> bytes | None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    suites = _by_suite(found)
+    suites = by_suite(found)
     width = min(20.0, max(6.0, 1.4 * max(map(len, suites.values()))))
     figure, axes = plt.subplots(len(suites), 1, figsize=(width, 3.6 * len(suites)), squeeze=False)
     for axis, (suite, rows) in zip(axes[:, 0], suites.items(), strict=True):
@@ -230,7 +246,7 @@ def _panel(axis: Any, found: Evaluation, suite: str, rows: Sequence[Row]) -> Non
         places = np.arange(len(rows)) + (index - (len(names) - 1) / 2) * width
         scores = [row.scores.get(name, math.nan) for row in rows]
         axis.bar(places, scores, width, label=name, color=_COLORS[index % len(_COLORS)])
-    for index, model in enumerate(_models(rows)):
+    for index, model in enumerate(published_models(rows)):
         scores = [row.published.get(model, math.nan) for row in rows]
         label = f"{model}, published"
         axis.plot(

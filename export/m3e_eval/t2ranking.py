@@ -7,6 +7,7 @@ from pathlib import Path
 
 from m3e_eval.errors import DataError
 from m3e_eval.local import Judgements, answerable
+from m3e_runtime import git_lfs
 
 __all__ = ["FILES", "LAST_PASSAGE", "from_files", "from_hub"]
 
@@ -54,6 +55,8 @@ def from_files(collection: Path, queries: Path, qrels: Path) -> Judgements:
 
 def _columns(file: Path, count: int) -> Iterator[list[str]]:
     """The fields of every line but that of the names, where there is one; a quotation mark means nothing."""
+    if git_lfs.is_pointer(file):
+        raise DataError(f"{file}: {git_lfs.HINT}.")
     try:
         with file.open(encoding="utf-8-sig", newline="\n") as lines:
             for number, line in enumerate(lines, start=1):

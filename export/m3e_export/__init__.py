@@ -4,8 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from m3e_export.errors import (
     BelowGateError,
+    CheckpointAccessError,
     CheckpointError,
-    ExportDependencyError,
+    CheckpointNotFoundError,
+    DependencyMissingError,
+    HubUnreachableError,
     UnsupportedModelError,
     UntrustedCheckpointError,
 )
@@ -17,9 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BelowGateError",
+    "CheckpointAccessError",
     "CheckpointError",
-    "ExportDependencyError",
+    "CheckpointNotFoundError",
+    "DependencyMissingError",
     "ExportRequest",
+    "HubUnreachableError",
     "UnsupportedModelError",
     "UntrustedCheckpointError",
     "export",

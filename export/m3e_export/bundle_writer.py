@@ -114,6 +114,7 @@ def _companions(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     """The older spellings that sentence-transformers 2 to 6 all read."""
     layout = checkpoint.layout
     config = {key: value for key, value in checkpoint.config.items() if key not in _CONFIG_KEYS_OUT}
+    kept = layout.truncated(checkpoint.dimension)
     companions: dict[str, Any] = {
         "config.json": config,
         "sentence_bert_config.json": {
@@ -124,6 +125,7 @@ def _companions(checkpoint: BaseCheckpoint) -> dict[str, Any]:
             "prompts": layout.prompts,
             "default_prompt_name": layout.default_prompt_name,
             "similarity_fn_name": layout.similarity,
+            **({} if kept is None else {"truncate_dim": kept}),
         },
         "tokenizer_config.json": _tokenizer_config(checkpoint),
     }

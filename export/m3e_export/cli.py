@@ -11,6 +11,8 @@ from pathlib import Path
 
 from m3e_export.checkpoint.pooling import POOLINGS
 from m3e_export.extras import extra_packages
+from m3e_export.hubs.option import add_hub_option
+from m3e_export.report.export import reported
 from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.command_line import run
@@ -18,22 +20,25 @@ from m3e_runtime.file_names import shown
 from m3e_runtime.gpu.tensorrt import EngineOptions
 from m3e_runtime.standard_output import say
 
-__all__ = ["main", "report"]
+__all__ = ["add_report", "as_json", "default_output", "main", "report", "tell_report"]
 
 _DEFAULT_CHECKPOINT = "moka-ai/m3e-base"
 _EXAMPLES = """\
 examples:
   m3e-export --precision fp16                         moka-ai/m3e-base from the hub, into ./m3e-base-fp16
+  m3e-export OWNER/NAME --hub modelscope              a checkpoint of ModelScope
   m3e-export ./my-finetune --precision int8 -o out    a folder; int8 that keeps the ranking
   m3e-export ./my-finetune --precision fp32 int8      two artifacts in one bundle
   m3e-export ./my-finetune --precision int8 --calibration texts.jsonl --gate heldout.jsonl
+  m3e-export ./my-finetune --precision int8 --report int8.html    a page with the texts that int8 moves most
   m3e-export --precision fp16 --target cuda           a graph for ONNX Runtime on an NVIDIA GPU
   m3e-export --precision fp16 --target tensorrt-rtx --compute-capability 8.9    an engine, built without a GPU
   m3e-export ./my-electra --exporter torch            a family that is not built in, through torch.onnx
   m3e-export ./my-onnx-folder --exporter given        the ONNX graph that is in the folder
 
 exit codes: 0 ok, 1 the bundle cannot be written, 2 usage, 3 below the fidelity gate, 4 unreadable or
-            untrusted input, 5 package or GPU missing, or no engine can be built, 130 interrupted
+            untrusted input, 5 package or GPU missing, or no engine can be built, 130 interrupted,
+            143 terminated
 """
 
 
@@ -64,13 +69,23 @@ def _command(options: argparse.Namespace) -> int:
         ),
         force=options.force,
         revision=options.revision,
+        hub=options.hub,
         exporter=options.exporter,
         graph=options.graph,
         route=options.route,
     )
-    bundle = export(request)
-    say(json.dumps(as_json(bundle), ensure_ascii=False) if options.json else report(bundle))
+    with reported(request, options.report) as record:
+        bundle = export(request, record)
+        found = as_json(bundle, options.report)
+        say(json.dumps(found, ensure_ascii=False) if options.json else report(bundle))
+    tell_report(options.report, "m3e-export")
     return 0
+
+
+def tell_report(file: Path | None, command: str) -> None:
+    """Say where the report is, if one was asked for."""
+    if file is not None:
+        print(f"{command}: wrote {file}", file=sys.stderr)
 
 
 def _suffixes(options: argparse.Namespace) -> list[str]:
@@ -87,11 +102,14 @@ def default_output(checkpoint: str, suffixes: Sequence[str]) -> Path:
     return Path("-".join([name, *suffixes]))
 
 
-def as_json(bundle: Bundle) -> dict[str, object]:
-    """What a script wants to know of a bundle."""
+def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
+    """What a script wants to know of a bundle, and where its report is, if one was asked for."""
     return {
+        **({} if report is None else {"report": shown(report)}),
         "bundle": shown(bundle.path),
         "source": bundle.manifest.source.id,
+        "hub": bundle.manifest.source.hub,
+        "revision": bundle.manifest.source.revision,
         "licence": bundle.manifest.licence,
         "artifacts": [
             {
@@ -114,7 +132,7 @@ def as_json(bundle: Bundle) -> dict[str, object]:
 def report(bundle: Bundle) -> str:
     """The artifacts as a small table for people."""
     lines = [
-        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.dimension} dimensions, "
+        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.output_dimension} dimensions, "
         f"judged against {bundle.manifest.artifacts[0].fidelity.oracle} "
         f"on {bundle.manifest.artifacts[0].fidelity.texts} texts",
         f"{'artifact':<16}{'size':>9}  {'mean cos':>9}{'p1':>9}{'min':>9}{'top-10':>8}  matrices",
@@ -128,6 +146,17 @@ def report(bundle: Bundle) -> str:
         )
     lines.append(f"licence: {bundle.manifest.licence}")
     return "\n".join(lines)
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """The option ``--report``, which the quickstart has too."""
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page to look at, also where the gate refuses: cosines, the texts that moved most with "
+        "their nearest neighbours before and after, latency on this machine",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -217,7 +246,9 @@ def _parser() -> argparse.ArgumentParser:
         help="kernel timings of earlier tensorrt builds, kept for later ones",
     )
     add("--revision", metavar="REV", help="branch, tag or commit of a hub checkpoint")
+    add_hub_option(parser)
     add("--force", action="store_true", help="replace an existing bundle")
+    add_report(parser)
     add("--json", action="store_true", help="print the result as JSON")
     return parser
 

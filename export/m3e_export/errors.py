@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from m3e_runtime.errors import M3EError, OptionError, OutputError
+from m3e_runtime.errors import DependencyMissingError, M3EError, OptionError, OutputError
 
 __all__ = [
     "BelowGateError",
+    "CheckpointAccessError",
     "CheckpointError",
-    "ExportDependencyError",
+    "CheckpointNotFoundError",
+    "DependencyMissingError",
+    "HubUnreachableError",
     "M3EError",
     "OptionError",
     "OutputError",
@@ -30,13 +33,19 @@ class UnsupportedModelError(CheckpointError):
     """A model, module, activation or pooling that this exporter does not know."""
 
 
+class CheckpointNotFoundError(CheckpointError):
+    """The hub does not show a checkpoint of that id, or does not have that revision of it."""
+
+
+class CheckpointAccessError(CheckpointError):
+    """The hub refuses the checkpoint to this user: it is private or gated, or the token is wrong."""
+
+
+class HubUnreachableError(CheckpointError):
+    """The hub gives no answer, and the cache does not have the checkpoint."""
+
+
 class BelowGateError(M3EError):
     """An artifact does not follow the original model closely enough; nothing was written."""
 
     exit_code = 3
-
-
-class ExportDependencyError(M3EError):
-    """A package that this export needs is not installed; the message says how to install it."""
-
-    exit_code = 5

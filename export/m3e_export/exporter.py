@@ -18,14 +18,16 @@ from m3e_export import fidelity as gate_module
 from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import Checkpoint, load_checkpoint
 from m3e_export.errors import BelowGateError, OptionError, UnsupportedModelError
-from m3e_export.fidelity import Gate
+from m3e_export.fidelity import Comparison, Gate
 from m3e_export.generic import export_foreign
+from m3e_export.hubs import HUB_NAMES
 from m3e_export.manifest import complete_manifest
 from m3e_export.oracle import ask, check_tokens, load_oracle
 from m3e_export.precision.calibration import Calibration, calibrate
 from m3e_export.precision.half import overflowing, too_large, widened
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import Int8Search, float_plan
+from m3e_export.record import Candidate, ExportRecord
 from m3e_export.request import EXPORTERS, PRECISIONS, ExportRequest
 from m3e_export.targets import TARGETS, Target
 from m3e_export.texts import built_in, gate_texts, read_texts
@@ -51,21 +53,27 @@ def default_targets() -> tuple[str, ...]:
     return ("native", "cpu") if native.missing() is None else ("cpu",)
 
 
-def export(request: ExportRequest) -> Bundle:
+def export(request: ExportRequest, record: ExportRecord | None = None) -> Bundle:
     """Export a checkpoint; return the opened bundle.
+
+    Args:
+        request: what to export.
+        record: is told what the gate finds, for a report.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, is not supported or not trusted.
         BelowGateError: an artifact is not faithful enough. Nothing is left behind.
-        ExportDependencyError: a package is missing.
+        DependencyMissingError: a package is missing.
         OptionError: an option's value cannot be used.
     """
     _check_names((request.exporter,), EXPORTERS, "--exporter")
     _check_names(request.precisions, PRECISIONS, "--precision")
-    return _export_own(request) if request.exporter == "own" else export_foreign(request)
+    _check_names((request.hub,), HUB_NAMES, "--hub")
+    record = record or ExportRecord(request)
+    return _export_own(request, record) if request.exporter == "own" else export_foreign(request, record)
 
 
-def _export_own(request: ExportRequest) -> Bundle:
+def _export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
     _check(request)
     with prepared_folder(request.output, request.force) as folder:
         checkpoint = load_checkpoint(
@@ -74,13 +82,15 @@ def _export_own(request: ExportRequest) -> Bundle:
             route=request.route,
             max_length=request.max_length,
             revision=request.revision,
+            hub=request.hub,
         )
         _check_prompt(request, checkpoint)
         if request.oracle != "numpy":
             check_tokens(checkpoint, gate_texts(request.gate), request.gate in ("default", "off"))
         oracle = load_oracle(checkpoint, request.oracle, request.max_length)
         gate = ask(oracle, checkpoint.layout, request.gate)
-        artifacts = tuple(_Artifacts(request, checkpoint, gate, folder).write_all())
+        record.begin(checkpoint, gate)
+        artifacts = tuple(_Artifacts(request, checkpoint, gate, folder, record).write_all())
         write_manifest(folder, complete_manifest(checkpoint, gate, artifacts, folder))
     return Bundle.open(request.output)
 
@@ -116,8 +126,16 @@ def _check_names(given: Sequence[str], known: Sequence[str], option: str) -> Non
 class _Artifacts:
     """Writes each asked-for artifact and lets the gate judge the written file."""
 
-    def __init__(self, request: ExportRequest, checkpoint: Checkpoint, gate: Gate, folder: Path) -> None:
+    def __init__(
+        self,
+        request: ExportRequest,
+        checkpoint: Checkpoint,
+        gate: Gate,
+        folder: Path,
+        record: ExportRecord,
+    ) -> None:
         self._request = request
+        self._record = record
         self._checkpoint = checkpoint
         self._gate = gate
         self._folder = folder
@@ -148,9 +166,12 @@ class _Artifacts:
                 vectors = _encode(target, file, self._token_ids, label, self._prompt_length)
             if not np.isfinite(vectors).all():
                 problems = ["its vectors are not finite numbers"]
+                self._keep(precision, name, target, plan, files, problems)
                 continue
-            measured = gate_module.measure(self._gate, vectors, precision, target.judged)
+            comparison = gate_module.compare(self._gate, vectors, precision, target.judged)
+            measured = comparison.fidelity
             problems = gate_module.failures(measured)
+            self._keep(precision, name, target, plan, files, problems, comparison)
             if not problems or not self._gate.enforced:
                 if problems:
                     logger.warning("%s %s is below the gate: %s.", precision, name, "; ".join(problems))
@@ -214,6 +235,34 @@ class _Artifacts:
             target.save_twin(self._checkpoint, plan, file)
             return _encode(target, file, token_ids, label)
 
+    def _keep(
+        self,
+        precision: str,
+        name: str,
+        target: Target,
+        plan: PrecisionPlan,
+        files: Sequence[Path],
+        problems: Sequence[str],
+        comparison: Comparison | None = None,
+    ) -> None:
+        candidate = Candidate(
+            f"{precision}-{name}",
+            precision,
+            name,
+            target.dialect,
+            sum(file.stat().st_size for file in files),
+            plan.mix(self._matrices),
+            self._above(precision, plan),
+            tuple(problems),
+            comparison,
+        )
+        self._record.candidates.append(candidate)
+
+    def _above(self, precision: str, plan: PrecisionPlan) -> tuple[str, ...]:
+        """The matrices that ``plan`` holds above ``precision``."""
+        lowest = plan.quantized if precision == "int8" else set(self._matrices) - plan.wide
+        return tuple(name for name in self._matrices if name not in lowest)
+
     def _artifact(
         self,
         precision: str,
@@ -223,8 +272,6 @@ class _Artifacts:
         files: Sequence[Path],
         measured: Fidelity,
     ) -> Artifact:
-        lowest = plan.quantized if precision == "int8" else set(self._matrices) - plan.wide
-        kept = tuple(name for name in self._matrices if name not in lowest)
         files, requires = target.build(files, self._engine_options(target))
         checked: Any = precision
         return Artifact(
@@ -239,7 +286,7 @@ class _Artifacts:
             fidelity=measured,
             layout=target.layout,
             mix=plan.mix(self._matrices),
-            kept=kept,
+            kept=self._above(precision, plan),
         )
 
     def _engine_options(self, target: Target) -> EngineOptions:

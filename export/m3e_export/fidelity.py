@@ -11,7 +11,7 @@ import numpy.typing as npt
 from m3e_runtime.manifest import Fidelity, GateThresholds
 from m3e_runtime.outputs import normalize
 
-__all__ = ["DEFAULT_THRESHOLDS", "Gate", "failures", "measure"]
+__all__ = ["DEFAULT_THRESHOLDS", "Comparison", "Gate", "Neighbour", "WorstText", "compare", "failures"]
 
 DEFAULT_THRESHOLDS = {
     "fp32": GateThresholds(min_cosine=0.99999),
@@ -19,6 +19,7 @@ DEFAULT_THRESHOLDS = {
     "int8": GateThresholds(mean_cosine=0.998, p1_cosine=0.995, overlap_at_10=0.95),
 }
 _NEIGHBOURS = 10
+_WORST = 5
 _DIGITS = 6
 
 Array = npt.NDArray[np.float32]
@@ -38,26 +39,78 @@ class Gate:
     prompt: str = ""
 
 
-def measure(
+@dataclass(frozen=True)
+class Neighbour:
+    """A text near another one: its place among the gate's texts, and the cosine of the two."""
+
+    text: int
+    cosine: float
+
+
+@dataclass(frozen=True)
+class WorstText:
+    """A text whose vector moved far: its place among the gate's texts, and the cosine of its two vectors.
+
+    ``before`` are its nearest neighbours by the original's vectors, ``after`` those by the artifact's.
+    """
+
+    text: int
+    cosine: float
+    before: tuple[Neighbour, ...]
+    after: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What the gate finds of one artifact.
+
+    ``cosines`` (float64 ``[n]``) are those of each text's two vectors, in the order of the gate's texts;
+    ``shared`` (int64 ``[n]``) is how many of a text's nearest neighbours stay. ``worst`` are the texts of the
+    lowest cosines, the lowest first.
+    """
+
+    fidelity: Fidelity
+    cosines: npt.NDArray[np.float64]
+    shared: npt.NDArray[np.int64]
+    worst: tuple[WorstText, ...]
+
+
+def compare(
     gate: Gate, vectors: Array, precision: str, of: Literal["artifact", "graph"] = "artifact"
-) -> Fidelity:
-    """Compare ``vectors`` (float32 ``[n, d]``) with the oracle's; ``of`` tells what has computed them."""
+) -> Comparison:
+    """Compare the oracle's vectors with as many dimensions of ``vectors`` (float32 ``[n, d]``).
+
+    ``of`` tells what has computed them.
+    """
+    vectors = vectors[:, : gate.reference.shape[1]]
     expected, found = normalize(gate.reference), normalize(vectors)
     cosines = np.einsum("nd,nd->n", expected.astype(np.float64), found.astype(np.float64))
     wanted, got = expected @ expected.T, found @ found.T
-    return Fidelity(
+    before, after = _nearest(wanted), _nearest(got)
+    shared = np.array([len(set(a) & set(b)) for a, b in zip(before, after, strict=True)])
+    fidelity = Fidelity(
         oracle=gate.oracle_name,
         texts=len(gate.texts),
         mean_cosine=_rounded(cosines.mean()),
         p1_cosine=_rounded(np.quantile(cosines, 0.01)),
         min_cosine=_rounded(cosines.min()),
         max_abs_difference=float(f"{np.abs(vectors - gate.reference).max():.2e}"),
-        overlap_at_10=_rounded(_overlap(wanted, got)),
+        overlap_at_10=_rounded(shared.mean() / before.shape[1] if before.size else 1.0),
         spearman=_rounded(_spearman(wanted, got)),
         thresholds=DEFAULT_THRESHOLDS[precision],
         enforced=gate.enforced,
         of=of,
     )
+    worst = tuple(
+        WorstText(
+            int(text),
+            float(cosines[text]),
+            _neighbours(wanted[text], before[text]),
+            _neighbours(got[text], after[text]),
+        )
+        for text in np.argsort(cosines, kind="stable")[:_WORST]
+    )
+    return Comparison(fidelity, cosines, shared, worst)
 
 
 def failures(fidelity: Fidelity) -> list[str]:
@@ -69,21 +122,15 @@ def failures(fidelity: Fidelity) -> list[str]:
     ]
 
 
-def _overlap(wanted: Array, got: Array) -> float:
-    """Mean share of common texts among the nearest neighbours of each text, itself left out."""
-    count = min(_NEIGHBOURS, len(wanted) - 1)
-    if count < 1:
-        return 1.0
-    shared = [
-        len(set(a) & set(b)) for a, b in zip(_nearest(wanted, count), _nearest(got, count), strict=True)
-    ]
-    return float(np.mean(shared)) / count
-
-
-def _nearest(scores: Array, count: int) -> npt.NDArray[np.int64]:
+def _nearest(scores: Array) -> npt.NDArray[np.int64]:
+    """The nearest neighbours of each text, itself left out, nearest first: ``[n, 10]``, or fewer columns."""
     others = scores.copy()
     np.fill_diagonal(others, -np.inf)
-    return np.argsort(-others, axis=1, kind="stable")[:, :count]
+    return np.argsort(-others, axis=1, kind="stable")[:, : min(_NEIGHBOURS, len(scores) - 1)]
+
+
+def _neighbours(scores: Array, nearest: npt.NDArray[np.int64]) -> tuple[Neighbour, ...]:
+    return tuple(Neighbour(int(text), float(scores[text])) for text in nearest)
 
 
 def _spearman(wanted: Array, got: Array) -> float:

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["made_folder"]
+from m3e_export.errors import OutputError
+
+__all__ = ["check_writable", "made_folder"]
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """Find out whether files can be put into ``folder``, which need not be there yet.
+
+    Args:
+        folder: where they are to go.
+        option: what the user gave, for the error.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    above = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"{option}: cannot be written ({above} is a file, or without permission).")
 
 
 @contextmanager

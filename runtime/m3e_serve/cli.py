@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from m3e_runtime.command_line import run
-from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.errors import DependencyMissingError, OptionError
 from m3e_runtime.file_names import shown
 from m3e_runtime.scheduling import QueueLimits
 from m3e_runtime.threads import available_threads
@@ -39,6 +39,7 @@ examples:
   m3e-serve m3e-base-int8                                     http://127.0.0.1:8000/v1/embeddings, page at /
   m3e-serve m3e-base-int8 --alias text-embedding-ada-002=m3e-base-int8 --pad-to 1536
   m3e-serve small=./m3e-small-int8 base=./m3e-base-int8       chosen by "model"; the first serves TEI's routes
+  m3e-serve e5=./e5-query-int8 e5=./e5-document-int8          two routes of one model, chosen by "input_type"
   m3e-serve m3e-base-int8 --host 0.0.0.0 --api-key-file keys.txt
   m3e-serve m3e-base-int8 --uds /run/m3e.sock --workers 4
 
@@ -187,7 +188,9 @@ def _check_installed(needed: Sequence[str], extra: str) -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise EngineMissingError(f"{name} is missing: `pip install 'm3e-runtime[{extra}]'`.") from error
+            raise DependencyMissingError(
+                f"{name} is missing: `pip install 'm3e-runtime[{extra}]'`."
+            ) from error
 
 
 def _settings(options: argparse.Namespace) -> ServeSettings:
@@ -265,7 +268,7 @@ def _announce(bound: socket.socket, settings: ServeSettings) -> None:
     if not at_home and not settings.key_digests:
         logger.warning("other machines can use this service without a key; see --api-key-file")
     where = address if isinstance(address, str) else f"http://{_url_host(address[0])}:{address[1]}"
-    models = [model.name for model in settings.models]
+    models = list(dict.fromkeys(model.name for model in settings.models))
     logger.info("listening", extra={"fields": {"address": shown(where), "models": models}})
 
 

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, get_args
 
@@ -296,7 +297,7 @@ async def _send(answer: Answer, request_id: str, closing: bool, send: Send) -> N
         (b"x-request-id", request_id.encode()),
         *answer.headers,
     ]
-    if answer.rest is None:
+    if answer.rest is None and answer.status != HTTPStatus.NOT_MODIFIED:  # its length would be the file's
         headers.append((b"content-length", b"%d" % len(answer.body)))
     if closing:
         headers.append((b"connection", b"close"))

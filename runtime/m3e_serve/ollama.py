@@ -79,7 +79,7 @@ class _Embedding:
             raise ApiError(400, message)
         call.model = model.name
         asked["truncate"] = settings.truncate if asked.get("truncate") is None else asked["truncate"]
-        prompt = choose_prompt(model.encoder)
+        model, prompt = choose_prompt(model)
         embedded = await model.embed(texts, call.priority(len(texts)), prompt=prompt, **asked)
         call.tokens = embedded.tokens
         return model, embedded

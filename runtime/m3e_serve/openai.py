@@ -108,17 +108,17 @@ class Embeddings:
         settings = self._service.settings
         model.check_dimensions(request.dimensions, settings.pad_to)
         # What is longer than the model's own vectors is zeros.
-        dimensions = request.dimensions and min(request.dimensions, model.encoder.dimension)
+        dimensions = request.dimensions and min(request.dimensions, model.encoder.full_dimension)
         inputs = read_inputs(request.input, "input", settings.max_texts)
-        prompt = choose_prompt(
-            model.encoder,
+        model, prompt = choose_prompt(
+            model,
             prompt_name=request.prompt_name,
             input_type=request.input_type,
             task=request.task,
         )
         priority = call.priority(inputs.count)
         if inputs.token_ids:
-            self._check_ids(request, model)
+            self._check_ids(request, model, prompt)
             return await model.embed_ids(inputs.token_ids, priority, normalize=True, dimensions=dimensions)
         if "" in inputs.texts:
             message = f"`input` holds an empty text, input[{inputs.texts.index('')}]."
@@ -132,11 +132,13 @@ class Embeddings:
             prompt=prompt,
         )
 
-    def _check_ids(self, request: EmbeddingRequest, model: ServedModel) -> None:
-        if request.tokenizer is None or self._service.models.names.get(request.tokenizer) is not model:
+    def _check_ids(self, request: EmbeddingRequest, model: ServedModel, prompt: str) -> None:
+        named = self._service.models.names.get(request.tokenizer or "")
+        if named is None or named.name != model.name:
             raise _foreign_ids(model.name)
         for field in ("prompt_name", "input_type", "task"):
-            if getattr(request, field) is not None:
+            # Where there is no prompt for the task, it has chosen the route.
+            if getattr(request, field) is not None and (prompt or not model.routes):
                 message = f"{field}: prompts are put before texts; put its token ids before those in `input`."
                 raise ApiError(400, message, "invalid_value", field)
 

@@ -9,6 +9,7 @@ import msgspec
 import m3e_runtime
 from m3e_serve.ollama import OllamaEmbedRequest, OllamaPromptRequest
 from m3e_serve.openai import FIXED, EmbeddingRequest
+from m3e_serve.prompts import prompt_names
 from m3e_serve.service import Service
 from m3e_serve.tei import (
     Direction,
@@ -223,18 +224,20 @@ def _narrow(schemas: dict[str, Any], service: Service) -> None:
     default = service.models.default
     embed["inputs"] = _inputs({}, {}, default.vocabulary, default.encoder.max_seq_length)
     tokenize["inputs"] = _texts({}, {})  # TEI has too many texts for too large a body
-    embed["dimensions"] = _optional({"type": "integer", "minimum": 1, "maximum": default.encoder.dimension})
+    embed["dimensions"] = _optional(
+        {"type": "integer", "minimum": 1, "maximum": default.encoder.full_dimension}
+    )
     properties[SimilarityInput.__name__]["sentences"]["minItems"] = 1
     parameters = properties[SimilarityParameters.__name__]
     for each in (embed, tokenize, parameters):
-        each["prompt_name"] = {"enum": [None, *default.encoder.bundle.manifest.prompts]}
+        each["prompt_name"] = {"enum": [None, *prompt_names(default)]}
     for each in (embed, parameters):
         each["truncation_direction"] = {"enum": list(get_args(Direction)), "default": "Right"}
 
 
 def _narrow_openai(properties: dict[str, Any], service: Service) -> None:
     settings = service.settings
-    longest = max(model.encoder.dimension for model in service.models.all)
+    longest = max(model.encoder.full_dimension for model in service.models.all)
     properties["input"] = _texts(
         {"minLength": 1}, {"maxItems": settings.max_texts}
     )  # ids: for those who know
@@ -247,7 +250,7 @@ def _narrow_openai(properties: dict[str, Any], service: Service) -> None:
 
 
 def _narrow_ollama(properties: dict[str, Any], service: Service) -> None:
-    longest = max(model.encoder.dimension for model in service.models.all)
+    longest = max(model.encoder.full_dimension for model in service.models.all)
     properties["dimensions"] = _optional({"type": "integer", "minimum": 1, "maximum": longest})
     text = {"type": "string"}
     several = {"type": "array", "items": text, "maxItems": service.settings.max_texts}
@@ -257,8 +260,7 @@ def _narrow_ollama(properties: dict[str, Any], service: Service) -> None:
 def _model(service: Service) -> dict[str, Any]:
     if service.settings.any_model:
         return _optional({"type": "string"})
-    several = len(service.models.all) > 1
-    return {"enum": [*service.models.names, *([] if several else [None])]}
+    return {"enum": [*service.models.names, *([] if service.models.several else [None])]}
 
 
 def _inputs(of_one: dict[str, int], of_all: dict[str, int], vocabulary: int, longest: int) -> dict[str, Any]:

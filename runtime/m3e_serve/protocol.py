@@ -12,6 +12,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from m3e_serve.access import REQUEST_ID_HEADER, origin, request_id
+from m3e_serve.cors import cors_headers
 from m3e_serve.errors import ApiError, openai_style
 from m3e_serve.http1 import Http1Protocol
 from m3e_serve.service import Service
@@ -49,11 +50,6 @@ class BoundedProtocol(Http1Protocol):
         self._surplus: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
         self._refusal: ApiError | None = None
-
-    @property
-    def has_sent_nothing(self) -> bool:
-        """Whether no request has come yet."""
-        return self.cycle is None and not self.refused
 
     @property
     def refused(self) -> bool:
@@ -209,7 +205,8 @@ class BoundedProtocol(Http1Protocol):
         return True
 
     def _tell(self, error: ApiError) -> None:
-        name = request_id(dict(self.scope["headers"] if self.scope else ()).get(REQUEST_ID_HEADER))
+        given = dict(self.scope["headers"] if self.scope else ())
+        name = request_id(given.get(REQUEST_ID_HEADER))
         status, content = openai_style(error)
         body = orjson.dumps(content)
         headers = [
@@ -217,6 +214,7 @@ class BoundedProtocol(Http1Protocol):
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", name.encode()),
             *error.headers,
+            *cors_headers(self.service.settings.cors_origins, given.get(b"origin")),
         ]
         lines = [
             b"HTTP/1.1 %d %b" % (status, HTTPStatus(status).phrase.encode()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from m3e_runtime.scheduling import AsyncEncoder, Priority
 from m3e_runtime.tokenization import TokenIds
 from m3e_serve.errors import ApiError
 from m3e_serve.metrics import Metrics
+from m3e_serve.routes import check_names
 from m3e_serve.settings import ModelSource, ServeSettings
 from m3e_serve.token_lists import check_parts, token_lists
 
@@ -35,16 +36,25 @@ class Embedded:
 
 
 class ServedModel:
-    """A bundle with the scheduler in front of it."""
+    """A bundle with the scheduler in front of it.
 
-    def __init__(self, name: str, encoder: Encoder, settings: ServeSettings, metrics: Metrics) -> None:
+    Attributes:
+        routes: by their names, the routes of the same model that are served under the same name, itself among
+            them; empty for a model without a Router.
+    """
+
+    def __init__(
+        self, name: str, encoder: Encoder, settings: ServeSettings, metrics: Metrics, label: str | None = None
+    ) -> None:
+        """``label`` is the model's in the metrics, by default its name."""
         if settings.pad_to is not None and settings.pad_to < encoder.dimension:
             raise OptionError(f"pad_to={settings.pad_to}: the vectors of {name} have {encoder.dimension}.")
         self.name = name
         self.encoder = encoder
+        self.routes: Mapping[str, ServedModel] = {}
         self.created = int((encoder.bundle.path / MANIFEST_NAME).stat().st_mtime)
         self.vocabulary = encoder.tokenizer.tokenizer.get_vocab_size(with_added_tokens=True)
-        self._metrics = metrics.of_model(name)
+        self._metrics = metrics.of_model(label or name)
         self._seconds = settings.request_timeout
         self.scheduler = AsyncEncoder(
             encoder,
@@ -90,7 +100,7 @@ class ServedModel:
         Raises:
             ApiError: it has fewer.
         """
-        longest = longest or self.encoder.dimension
+        longest = longest or self.encoder.full_dimension
         if dimensions is not None and dimensions > longest:
             message = f"dimensions={dimensions}: the model has {longest}."
             raise ApiError(400, message, "invalid_value", "dimensions", tei_status=422)
@@ -150,7 +160,8 @@ class ServedModel:
     ) -> Embedded:
         encoded = await self.scheduler.encode_tokens(token_ids, priority, prompt, self._seconds)
         self._metrics.encoded(tokenize_seconds, encoded)
-        vectors = await self.scheduler.finish(encoded, dimensions, normalize)
+        options = self.encoder.output_options(dimensions, normalize)
+        vectors = await self.scheduler.finish(encoded, options)
         return Embedded(vectors, sum(map(len, token_ids)))
 
 
@@ -159,11 +170,11 @@ class Models:
 
     def __init__(self, models: Sequence[ServedModel], settings: ServeSettings) -> None:
         self.all = tuple(models)
-        self.default = models[0]
         self._any_name = settings.any_model
-        self._by_name = {model.name: model for model in models}
-        self.names = {model.name: model for model in models}
-        self.names.update((alias, self._by_name[name]) for alias, name in settings.aliases.items())
+        by_name = {name: _together([each for each in models if each.name == name]) for name in _names(models)}
+        self.default = by_name[models[0].name]
+        self.several = len(by_name) > 1
+        self.names = {**by_name, **{alias: by_name[name] for alias, name in settings.aliases.items()}}
 
     @staticmethod
     def open(settings: ServeSettings, metrics: Metrics) -> Models:
@@ -171,12 +182,10 @@ class Models:
 
         Raises:
             M3EError: as :meth:`m3e_runtime.Encoder.load`.
+            OptionError: bundles of one name that are not routes of one model.
         """
-        models = [
-            ServedModel(source.name, load_encoder(source, settings), settings, metrics)
-            for source in settings.models
-        ]
-        return Models(models, settings)
+        check_names(settings.models)
+        return Models([_open(source, settings, metrics) for source in settings.models], settings)
 
     def choose(self, name: str | None) -> ServedModel:
         """The model for a request that says ``name``, or says none, which is enough where one is served.
@@ -184,7 +193,7 @@ class Models:
         Raises:
             ApiError: 404, there is none of that name; or it must be said which.
         """
-        if len(self.all) == 1 and (name is None or self._any_name):
+        if not self.several and (name is None or self._any_name):
             return self.default
         if name is None:
             message = f"`model` is missing; there are: {', '.join(self.names)}."
@@ -231,6 +240,27 @@ def _joined(pieces: Iterator[bytes]) -> bytes:
         if len(joined) >= _LEAST_BYTES:
             break
     return bytes(joined)
+
+
+def _names(models: Sequence[ServedModel]) -> list[str]:
+    return list(dict.fromkeys(model.name for model in models))
+
+
+def _together(models: Sequence[ServedModel]) -> ServedModel:
+    """What stands for ``models`` of one name: the route of texts without a task, else the first."""
+    known = [(model, model.encoder.bundle.manifest.route) for model in models]
+    routes = {route.name: model for model, route in known if route is not None}
+    for model in routes.values():
+        model.routes = routes
+    _, first = known[0]
+    return routes.get(first.default or "", models[0]) if first is not None else models[0]
+
+
+def _open(source: ModelSource, settings: ServeSettings, metrics: Metrics) -> ServedModel:
+    encoder = load_encoder(source, settings)
+    alone = [each.name for each in settings.models].count(source.name) == 1
+    label = source.name if alone else f"{source.name}:{encoder.info['route']}"
+    return ServedModel(source.name, encoder, settings, metrics, label)
 
 
 def load_encoder(source: ModelSource, settings: ServeSettings) -> Encoder:

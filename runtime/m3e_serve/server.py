@@ -21,6 +21,7 @@ import uvicorn
 
 from m3e_runtime.errors import OptionError
 from m3e_serve.app import create_app, load_service
+from m3e_serve.listening import ignore_new_connections
 from m3e_serve.protocol import BoundedProtocol, bounded_protocol
 from m3e_serve.service import Service
 from m3e_serve.settings import ServeSettings
@@ -42,7 +43,10 @@ _MOST_PORT = 65535
 _TICKS = 10  # of uvicorn's in a second
 _CLOSING = 0.01  # seconds, in which the event loop lets go of a socket that was closed
 _LAST_CALL = 0.5
-"""Seconds that a client has to send its first request when the sockets are closed."""
+"""Seconds without a request after which open connections are closed, when nobody can connect any more."""
+
+_LAST_CALLS = 2.0
+"""Seconds after which they are closed although requests still come."""
 
 _QUIET_TICKS = 3  # without a request: connections that the kernel had accepted before have been met by then
 
@@ -116,14 +120,25 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the sockets, let those who came in before send their requests, which are refused, and end."""
+        """Close the listening sockets, answer what still comes over open connections, and end.
+
+        Clients keep connections open between requests. One that is closed while a request is on its way
+        leaves its client without an answer. So the clients are refused one by one, each with the last
+        answer of its connection, until no more requests come.
+        """
         await self._stop_listening(sockets or [])
-        until = time.monotonic() + _LAST_CALL
-        while any(map(_has_sent_nothing, self.server_state.connections)) and time.monotonic() < until:
-            if self.force_exit:
-                break
-            await asyncio.sleep(0.01)
+        await self._answer_last_requests()
         await super().shutdown(sockets)
+
+    async def _answer_last_requests(self) -> None:
+        state = self.server_state
+        now = time.monotonic()
+        end, answered, quiet_since = now + _LAST_CALLS, state.total_requests, now
+        while state.connections and now < min(end, quiet_since + _LAST_CALL) and not self.force_exit:
+            await asyncio.sleep(0.01)
+            now = time.monotonic()
+            if answered != state.total_requests:
+                answered, quiet_since = state.total_requests, now
 
     async def _stop_listening(self, sockets: list[socket.socket]) -> None:
         """Stop without resetting those whose connections the system has taken and nobody has accepted yet."""
@@ -133,8 +148,11 @@ class Server(uvicorn.Server):
         for each in sockets:
             each.close()
         await asyncio.sleep(_CLOSING)
+        if multiprocessing.parent_process() is None:  # other workers still listen on the same sockets
+            for spare in spares:
+                ignore_new_connections(spare)
         waiting = [connection for spare in spares for connection in _accept_all(spare)]
-        for spare in spares:  # the last to listen; the moment since the last was accepted is microseconds
+        for spare in spares:
             spare.close()
         loop = asyncio.get_running_loop()
         for connection in waiting:
@@ -154,10 +172,6 @@ def _accept_all(listening: socket.socket) -> Iterator[socket.socket]:
             connection, _ = listening.accept()
             connection.setblocking(False)
             yield connection
-
-
-def _has_sent_nothing(connection: object) -> bool:
-    return isinstance(connection, BoundedProtocol) and connection.has_sent_nothing
 
 
 def make_server(service: Service) -> Server:

@@ -40,7 +40,8 @@ class ServeSettings:
     """Settings of a service.
 
     Attributes:
-        models: the bundles; the first serves the routes whose requests name no model.
+        models: the bundles; the first serves the routes whose requests name no model. Those of the same name
+            are routes of one model with a Router, of which each request's task takes one.
         aliases: further names, each of one of ``models``.
         any_model: take every name for the one bundle that is served.
         device: as in :meth:`m3e_runtime.Encoder.load`, like the next four.
@@ -96,8 +97,6 @@ class ServeSettings:
         names = [model.name for model in self.models]
         if not names:
             raise OptionError("no bundle to serve.")
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise OptionError(f"two bundles have the name {', '.join(doubled)}; give NAME=BUNDLE for one.")
         for alias, name in self.aliases.items():
             if name not in names:
                 raise OptionError(
@@ -115,8 +114,9 @@ class ServeSettings:
         self._check_together()
 
     def _check_together(self) -> None:
-        if self.any_model and len(self.models) > 1:
-            raise OptionError(f"--any-model: a name could mean any of {len(self.models)} bundles; serve one.")
+        names = {model.name for model in self.models}
+        if self.any_model and len(names) > 1:
+            raise OptionError(f"--any-model: a name could mean any of {len(names)} models; serve one.")
         if self.body_limit < _LEAST_OF_A_TEXT * self.max_texts:
             raise OptionError(
                 f"--max-body {self.max_body} does not hold --max-texts {self.max_texts}; "

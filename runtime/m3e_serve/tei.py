@@ -111,7 +111,7 @@ class Embed:
     async def _embed(self, call: Call, request: EmbedRequest, model: ServedModel) -> Embedded:
         settings = self._service.settings
         inputs = read_inputs(request.inputs, "inputs", settings.max_texts)
-        prompt = choose_prompt(model.encoder, prompt_name=request.prompt_name)
+        model, prompt = choose_prompt(model, prompt_name=request.prompt_name)
         priority = call.priority(inputs.count)
         normalize, dimensions = request.normalize, request.dimensions
         if not inputs.token_ids:
@@ -125,7 +125,7 @@ class Embed:
                 prompt=prompt,
                 keep_end=_keeps_end(request.truncation_direction),
             )
-        if request.prompt_name is not None:
+        if request.prompt_name is not None and (prompt or not model.routes):
             raise ApiError(422, "prompt_name: put the prompt's token ids before those in `inputs`.")
         return await model.embed_ids(inputs.token_ids, priority, normalize=normalize, dimensions=dimensions)
 
@@ -139,8 +139,8 @@ class Similarity:
     async def __call__(self, call: Call) -> Answer:
         """The cosine of one text with each of the others."""
         request = _similarity_decoder.decode(call.body)
-        settings, model = self._service.settings, self._service.models.default
-        parameters = request.parameters or SimilarityParameters()
+        settings, parameters = self._service.settings, request.parameters or SimilarityParameters()
+        model, prompt = choose_prompt(self._service.models.default, prompt_name=parameters.prompt_name)
         others = read_inputs(list(request.inputs.sentences), "sentences", settings.max_texts).texts
         call.model = model.name
         try:
@@ -149,7 +149,7 @@ class Similarity:
                 call.priority(len(others)),
                 truncate=settings.truncate if parameters.truncate is None else parameters.truncate,
                 normalize=False,
-                prompt=choose_prompt(model.encoder, prompt_name=parameters.prompt_name),
+                prompt=prompt,
                 keep_end=_keeps_end(parameters.truncation_direction),
             )
         except TextTooLongError as error:
@@ -167,8 +167,7 @@ class Tokenize:
     async def __call__(self, call: Call) -> Answer:
         """Tokens with their places in the texts, in characters."""
         request = _tokenize_decoder.decode(call.body)
-        model = self._service.models.default
-        prefix = choose_prompt(model.encoder, prompt_name=request.prompt_name)
+        model, prefix = choose_prompt(self._service.models.default, prompt_name=request.prompt_name)
         inputs = read_inputs(request.inputs, "inputs", self._service.settings.max_texts)
         if inputs.token_ids:
             raise ApiError(

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from tokenizers import Encoding, Tokenizer
 
-from m3e_runtime.long_texts import Splits
+from m3e_runtime.long_texts import SpecialToken, Splits, special_tokens
 from m3e_serve.errors import ApiError
 
 __all__ = ["check_parts", "token_lists"]
@@ -47,7 +47,8 @@ def token_lists(
     Yields:
         Pieces of one JSON list, each for about :data:`_PART` characters.
     """
-    before, after = _special_rows(tokenizer) if add_special_tokens else ([], [])
+    around = special_tokens(tokenizer) if add_special_tokens else ([], [])
+    before, after = map(_special_rows, around)
     opening = b"["
     for text in texts:
         yield opening + b"["
@@ -84,12 +85,8 @@ def _rows(encoding: Encoding, part: str, offset: int) -> list[Row]:
     ]
 
 
-def _special_rows(tokenizer: Tokenizer) -> tuple[list[Row], list[Row]]:
-    """The special tokens that are put before a text, and those after it."""
-    encoding = tokenizer.encode("a")
-    rows = [
+def _special_rows(tokens: Sequence[SpecialToken]) -> list[Row]:
+    return [
         {"id": token_id, "text": token, "special": True, "start": None, "stop": None}
-        for token_id, token in zip(encoding.ids, encoding.tokens, strict=True)
+        for token_id, token in tokens
     ]
-    mask = encoding.special_tokens_mask
-    return rows[: mask.index(0)], rows[len(rows) - mask[::-1].index(0) :]

@@ -378,7 +378,7 @@ def test_input_that_is_not_utf8_is_exit_4(encode, stdin, out, data):
 
 @pytest.mark.parametrize(
     ("name", "problem"),
-    [("missing.txt", "cannot be read"), (".", "no file there"), ("*.txt", "no file there")],
+    [("missing.txt", "cannot be read"), (".", "no file found"), ("*.txt", "no file found")],
 )
 def test_a_missing_input_is_exit_4(encode, tmp_path, out, name, problem):
     code, _, stderr = encode(tmp_path / name, "-o", out / "v.npy")
@@ -540,8 +540,9 @@ def test_an_interrupt_while_encoding_leaves_nothing(encode, text_file, out, monk
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("suffix", ["npy", "parquet"])
-def test_ctrl_c_leaves_nothing(tiny_bundle, out, suffix):
+def test_ctrl_c_and_sigterm_leave_nothing(tiny_bundle, out, suffix, number, code):
     process = subprocess.Popen(
         [*COMMAND, str(tiny_bundle), "-o", str(out / f"v.{suffix}")],
         stdin=subprocess.PIPE,
@@ -556,9 +557,9 @@ def test_ctrl_c_leaves_nothing(tiny_bundle, out, suffix):
         while not left_in(out) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         assert len(left_in(out)) == 1
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         stderr = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert stderr.count(b"\n") == 1
     assert left_in(out) == []
 
@@ -603,15 +604,15 @@ def test_only_a_few_windows_of_texts_are_held(encode, out, monkeypatch):
     class Watching(json_lines.JsonLinesSink):
         written = 0
 
-        def write(self, beside, vectors):
+        def write(self, payload, vectors):
             held.append(stream.lines - Watching.written)
             Watching.written += len(vectors)
-            super().write(beside, vectors)
+            super().write(payload, vectors)
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
     monkeypatch.setattr(sinks, "JsonLinesSink", Watching)
     monkeypatch.setattr(windows, "WINDOW_ROWS", 10)
-    monkeypatch.setattr(rows, "CHUNK_ROWS", 5)
+    monkeypatch.setattr(rows, "READ_ROWS", 5)
     assert encode("-o", out / "v.jsonl")[0] == 0
     assert Watching.written == 500
     # Those that wait for the engine, the one that is written, the one that is read.

@@ -33,6 +33,35 @@ def refuse(command, out, file, *problems, options=()):
     assert list(out.iterdir()) == []
 
 
+POINTER = (
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+)
+
+
+@pytest.mark.parametrize("name", ["in.txt", "in.jsonl", "in.csv", "in.parquet", "in"])
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_pointer_of_git_lfs_among_the_inputs_is_named(command, tmp_path, out, name, place):
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in" / name
+    file.write_text(POINTER)
+    given = file.parent if place == "folder" and file.suffix else file
+    code, stderr = command(given, "-o", f"{out}/v/", "--on-error", "skip")
+    assert code == 4
+    assert f"{file}: a pointer of Git LFS" in stderr
+    assert "git lfs pull" in stderr
+    assert list(out.iterdir()) == []
+
+
+def test_ranges_that_are_a_pointer_of_git_lfs_are_named(command, tmp_path, out):
+    write_text(tmp_path / "in.txt", ["a"])
+    (tmp_path / "ranges.npy").write_text(POINTER)
+    options = ("-o", out / "v.npy", "--precision", "int8", "--ranges", tmp_path / "ranges.npy")
+    code, stderr = command(tmp_path / "in.txt", *options)
+    assert code == 2
+    assert "git lfs pull" in stderr
+
+
 @pytest.mark.parametrize("keep", [0, 3, 100, -1, -9])
 def test_parquet_that_is_cut_off(command, tmp_path, out, keep):
     file = whole_parquet(tmp_path)
@@ -137,7 +166,7 @@ def test_parquet_without_rows(encode, tmp_path, out):
 
 def test_an_empty_folder(command, tmp_path, out):
     (tmp_path / "empty").mkdir()
-    refuse(command, out, tmp_path / "empty", "no file there", "*.parquet")
+    refuse(command, out, tmp_path / "empty", "no file found", "*.parquet")
 
 
 def test_a_link_to_nowhere_and_a_link_in_a_circle(command, tmp_path, out):
@@ -145,7 +174,7 @@ def test_a_link_to_nowhere_and_a_link_in_a_circle(command, tmp_path, out):
     folder.mkdir()
     (folder / "in.txt").symlink_to(tmp_path / "nowhere.txt")
     (folder / "again").symlink_to(folder)
-    refuse(command, out, folder, "no file there")
+    refuse(command, out, folder, "no file found")
 
 
 def test_a_pipe_and_a_device_are_not_files_of_a_folder(command, tmp_path, out):
@@ -154,4 +183,4 @@ def test_a_pipe_and_a_device_are_not_files_of_a_folder(command, tmp_path, out):
     folder = tmp_path / "corpus"
     folder.mkdir()
     os.mkfifo(folder / "in.txt")
-    refuse(command, out, folder, "no file there")
+    refuse(command, out, folder, "no file found")

@@ -95,12 +95,15 @@ def test_killed_at_random_moments_it_goes_on_and_gives_the_same_bytes(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_an_interrupt_says_what_is_kept_and_how_to_go_on(encode, tiny_bundle, source, out, tmp_path):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_says_what_is_kept_and_how_to_go_on(
+    encode, tiny_bundle, source, out, tmp_path, number, expected
+):
     encode(source, tmp_path / "v.npy", **options_for("v.npy"))
     run = Process(tiny_bundle, source, out / "v.npy")
     run.wait_for_parts(out / "v.npy.parts", 2)
-    code, stderr = run.end(signal.SIGINT)
-    assert code == 130
+    code, stderr = run.end(number)
+    assert code == expected
     assert "partitions are kept in" in stderr
     assert "--resume" in stderr
     assert "Traceback" not in stderr
@@ -199,8 +202,8 @@ def begun(encode, source, out, failing):
         ({"truncate_dim": 32}, "vectors.dimension was 64 and is 32"),
         ({"normalize": True}, "vectors.normalized"),
         ({"prompt": "query: "}, "prompt was '' and is 'query: '"),
-        ({"keep": ()}, "reading.keep"),
-        ({"drop_text": True}, "reading.drop_text"),
+        ({"keep": ()}, "columns.keep"),
+        ({"drop_text": True}, "columns.drop_text"),
         ({"over_long": "skip"}, "over_long"),
         ({"artifact": "fp32-cpu"}, "bundle.artifact"),
     ],
@@ -246,7 +249,7 @@ def test_without_resume_what_was_begun_is_neither_used_nor_lost(encode, source, 
     with pytest.raises(OptionError, match="--resume"):
         encode(source, f"{begun}/", **options_for("v/"))
     assert files_of(begun) == before
-    with pytest.raises(OptionError, match="give one of them"):
+    with pytest.raises(OptionError, match="use one of them"):
         encode(source, f"{begun}/", resume=True, force=True)
 
 

@@ -127,6 +127,12 @@ def test_t2ranking_is_cut_after_passage_10000(write, header):
     assert found.relevant == {"0": {"0": 3, "9": 0}, "3": {"9": 1, "10000": 2}}
 
 
+def test_a_t2ranking_file_that_is_a_pointer_of_git_lfs_says_to_pull(write):
+    pointer = write("collection.tsv", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(DataError, match="git lfs pull"):
+        t2ranking.from_files(pointer, pointer, pointer)
+
+
 def test_a_broken_t2ranking_file_is_refused(write):
     collection = write("collection.tsv", "0\t零\n1 no tabulator\n")
     with pytest.raises(DataError, match="line 2: not 2 fields"):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from m3e_export import fidelity
-from m3e_export.fidelity import DEFAULT_THRESHOLDS, Gate, failures, measure
+from m3e_export.fidelity import DEFAULT_THRESHOLDS, Gate, compare, failures
 
 MEASURES = ("mean_cosine", "p1_cosine", "min_cosine", "overlap_at_10", "spearman")
 
@@ -13,6 +13,10 @@ MEASURES = ("mean_cosine", "p1_cosine", "min_cosine", "overlap_at_10", "spearman
 def gate(reference, enforced=True):
     texts = tuple(f"text {n}" for n in range(len(reference)))
     return Gate(texts, "an oracle", reference.astype(np.float32), enforced)
+
+
+def measure(*arguments):
+    return compare(*arguments).fidelity
 
 
 def vectors(noise, count=40, dimension=16):

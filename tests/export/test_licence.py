@@ -30,7 +30,16 @@ def test_m3e_by_its_hub_id(source, tmp_path):
     assert "research use only" in licence_of(tmp_path, source, {})
 
 
-@pytest.mark.parametrize("folder", ["m3e-base", "models--moka-ai--m3e-base/snapshots/abc"])
+def test_m3e_by_its_name_under_another_owner(tmp_path):
+    assert "research use only" in licence_of(tmp_path, "somebody/m3e-base", {})
+    (tmp_path / "README.md").write_text(card("license: mit"))
+    assert licence_of(tmp_path, "somebody/m3e-base", {}).startswith("mit (")
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["m3e-base", "models--moka-ai--m3e-base/snapshots/abc", "models/moka-ai--m3e-base/snapshots/master"],
+)
 def test_m3e_by_the_folder_of_a_clone_or_of_the_cache(folder, tmp_path):
     (tmp_path / folder).mkdir(parents=True)
     assert "research use only" in licence_of(tmp_path / folder, str(tmp_path / folder), {})

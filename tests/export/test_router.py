@@ -9,6 +9,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Dense, Normalize, Pooling, Router, Transformer
 
 import synthetic
+from m3e_corpora.cli import main as encode_main
+from m3e_eval.encoder import ArtifactEncoder, load_reference
 from m3e_export import ExportRequest, export
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.sentence_config import read_layout
@@ -16,7 +18,10 @@ from m3e_export.cli import main
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError, UntrustedCheckpointError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 from m3e_runtime import Encoder
+from m3e_runtime.integrations.embedder import TextEmbedder
 from m3e_runtime.integrations.routed import RoutedSentenceTransformer
+from m3e_runtime.integrations.sentence_transformers import SentenceTransformer as DropIn
+from m3e_runtime.manifest import Route
 
 SENTENCES = ["今天天气很好", "a", "How do I change the card linked to my account?", "字" * 90]
 HIDDEN = synthetic.TINY["hidden"]
@@ -110,6 +115,66 @@ def test_tasks_choose_among_bundles_as_in_sentence_transformers(saved, tmp_path,
         RoutedSentenceTransformer(routes).encode(SENTENCES)
 
 
+TASKS_OF_ROUTES = {
+    "two encoders": ({"query": "query", "document": "document"}, "document"),
+    "one encoder": ({"query": "query", "document": "document"}, "document"),
+    "mapped": ({"query": "right", "document": "left", "left": "left", "right": "right"}, "left"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_manifest_knows_the_tasks_of_every_route(name, saved, tmp_path, few_texts):
+    folder = saved(name)
+    tasks, default = TASKS_OF_ROUTES[name]
+    (router,) = (
+        module
+        for module in SentenceTransformer(str(folder), device="cpu")
+        if hasattr(module, "route_mappings")
+    )
+    assert {task: router._resolve_route(task, "text") for task in tasks} == tasks
+    assert router._resolve_route(None, "text") == default
+    route = tasks["query"]
+    bundle = export(ExportRequest(str(folder), tmp_path / "bundle", gate=str(few_texts), route=route))
+    assert bundle.manifest.route == Route(route, tasks, default)
+    assert Encoder.load(bundle.path).info["route"] == route
+
+
+def test_a_bundle_refuses_what_belongs_to_another_route(saved, tmp_path, few_texts, capsys):
+    folder = saved("one encoder")
+    bundle = export(ExportRequest(str(folder), tmp_path / "b", gate=str(few_texts), route="query")).path
+    encoder, model, embedder = Encoder.load(bundle), DropIn(str(bundle)), TextEmbedder(bundle)
+    texts = tmp_path / "texts.txt"
+    texts.write_text("你好")
+    for refused in (
+        lambda: encoder.encode("你好", prompt_name="document"),
+        lambda: encoder.encode("你好", prompt_name="document", prompt=""),
+        lambda: next(encoder.encode_iter(["你好"], prompt_name="document", prompt=[""])),
+        lambda: model.encode_document("你好"),
+        lambda: model.encode("你好", task="document"),
+        lambda: embedder.documents(["你好"]),
+    ):
+        with pytest.raises(OptionError, match=r"'document'.*m3e-export --route document"):
+            refused()
+    np.testing.assert_array_equal(model.encode_query("你好"), embedder.queries(["你好"])[0])
+    with pytest.raises(OptionError, match="passage"):
+        model.encode("你好", task="passage")
+    command = [str(bundle), str(texts), "-o", str(tmp_path / "out.npy")]
+    assert encode_main([*command, "--prompt-name", "document"]) == 2
+    assert "--route document" in capsys.readouterr().err
+    assert encode_main([*command, "--prompt-name", "query"]) == 0
+
+
+@pytest.mark.parametrize("route", ["query", "document"])
+def test_the_evaluation_follows_the_route_of_the_bundle(route, saved, tmp_path, few_texts):
+    folder = saved("one encoder")
+    bundle = export(ExportRequest(str(folder), tmp_path / "b", gate=str(few_texts), route=route))
+    reference = load_reference(str(folder), bundle)
+    expected = SentenceTransformer(str(folder), device="cpu").encode(SENTENCES, task=route)
+    np.testing.assert_allclose(reference.vectors(SENTENCES), expected, atol=1e-5)
+    found = ArtifactEncoder(bundle, bundle.manifest.artifacts[0].name).vectors(SENTENCES)
+    np.testing.assert_allclose(found, expected, atol=3e-5)
+
+
 def test_bundles_whose_vectors_cannot_be_compared_are_no_routes(tiny_bundle, saved, tmp_path, few_texts):
     folder = saved("one encoder")
     file = folder / "config_sentence_transformers.json"
@@ -192,6 +257,15 @@ def changed(folder, **changes):
             UntrustedCheckpointError,
             "leads out",
         ),
+        ({"parameters": ["x"]}, CheckpointError, "parameters"),
+        ({"parameters": {"default_route": "passage"}}, CheckpointError, "default_route"),
+        (
+            {"parameters": {"route_mappings": {"('query', None)": "passage"}}},
+            CheckpointError,
+            "route_mappings",
+        ),
+        ({"parameters": {"route_mappings": {"open('x')": "query"}}}, CheckpointError, "route_mappings"),
+        ({"parameters": {"route_mappings": ["query"]}}, CheckpointError, "route_mappings"),
         (
             {"structure": {"query": ["x"]}, "types": {"x": "sentence_transformers.models.StaticEmbedding"}},
             UnsupportedModelError,

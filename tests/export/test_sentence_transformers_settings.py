@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 
 import numpy as np
 import pytest
 
+from m3e_corpora.cli import main as encode_main
+from m3e_eval.encoder import load_reference
 from m3e_export import CheckpointError, ExportRequest, UnsupportedModelError, export
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.errors import BelowGateError
-from m3e_runtime import Encoder
+from m3e_export.oracle.numpy_oracle import NumpyOracle
+from m3e_runtime import AsyncEncoder, Encoder
+from m3e_runtime.bundle import Bundle
+from m3e_runtime.cli import main as check_main
+from m3e_runtime.integrations.embedder import TextEmbedder
+from m3e_runtime.integrations.sentence_transformers import SentenceTransformer as DropIn
 from synthetic import update_json, write_json
 
 TEXTS = ["今天天气很好，我们去公园玩吧。", "How do I change the card?", "UPPER and lower", "长文本" * 60]
@@ -122,13 +130,101 @@ def test_what_means_nothing_is_no_obstacle(key, model):
     load_checkpoint(str(model))
 
 
-TOP = {"model_type": "SparseEncoder", "truncate_dim": 8}
+def test_models_that_give_no_sentence_vectors_are_refused(model):
+    update_json(model / "config_sentence_transformers.json", model_type="SparseEncoder")
+    with pytest.raises(UnsupportedModelError, match="model_type"):
+        load_checkpoint(str(model))
 
 
-@pytest.mark.parametrize("key", TOP)
-def test_settings_of_the_whole_model(key, model):
-    update_json(model / "config_sentence_transformers.json", **{key: TOP[key]})
-    with pytest.raises(UnsupportedModelError, match=key):
+@pytest.fixture
+def truncated(model):
+    update_json(model / "config_sentence_transformers.json", truncate_dim=24)
+    return model
+
+
+def test_truncate_dim_is_the_default_length_of_vectors(truncated, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    original = SentenceTransformer(str(truncated), device="cpu")
+    bundle = assert_same_vectors(truncated, tmp_path)  # at 24 dimensions: there are no others to compare
+    assert (bundle.manifest.truncate_dim, bundle.manifest.dimension) == (24, 64)
+    assert bundle.manifest.golden.unpack(24).shape == (16, 24)
+    encoder = Encoder.load(bundle.path)
+    assert (encoder.dimension, encoder.full_dimension) == (24, 64)
+    assert (encoder.info["dimension"], encoder.encode([]).shape) == (24, (0, 24))
+    for asked in ({"truncate_dim": 64}, {"truncate_dim": 8}, {"normalize_embeddings": True}):
+        np.testing.assert_allclose(encoder.encode(TEXTS, **asked), original.encode(TEXTS, **asked), atol=1e-5)
+        streamed = np.stack(list(encoder.encode_iter(TEXTS, **asked)))
+        np.testing.assert_allclose(streamed, original.encode(TEXTS, **asked), atol=1e-5)
+    # The folder is one of sentence-transformers, too, and says the same there.
+    config = json.loads((bundle.path / "config_sentence_transformers.json").read_bytes())
+    assert config["truncate_dim"] == 24
+    assert check_main([str(bundle.path)]) == 0
+
+
+def test_truncate_dim_in_everything_that_encodes(truncated, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    original = SentenceTransformer(str(truncated), device="cpu")
+    bundle = exported(truncated, tmp_path).path
+    expected = original.encode(TEXTS)
+    model = DropIn(str(bundle))
+    assert model.get_embedding_dimension() == original.get_embedding_dimension() == 24
+    np.testing.assert_allclose(model.encode(TEXTS), expected, atol=1e-5)
+    with model.truncate_embeddings(None), original.truncate_embeddings(None):
+        np.testing.assert_allclose(model.encode(TEXTS), original.encode(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(TextEmbedder(bundle).documents(TEXTS), expected, atol=1e-5)
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    command = [str(bundle), str(tmp_path / "texts.txt"), "-o", str(tmp_path / "v.npy")]
+    assert encode_main(command) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "v.npy"), expected, atol=1e-5)
+    reference = load_reference(str(truncated), Bundle.open(bundle))
+    np.testing.assert_allclose(reference.vectors(TEXTS), expected, atol=1e-5)
+
+    async def served():
+        async with AsyncEncoder(Encoder.load(bundle)) as encoder:
+            return (
+                await encoder.encode(TEXTS),
+                await encoder.encode([]),
+                await encoder.encode("a", truncate_dim=64),
+            )
+
+    vectors, none, full = asyncio.run(served())
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    assert (none.shape, full.shape) == ((0, 24), (64,))
+
+
+@pytest.mark.parametrize("oracle", ["torch", "numpy"])
+def test_the_gate_judges_at_truncate_dim(oracle, truncated, tmp_path):
+    bundle = exported(truncated, tmp_path, oracle=oracle, precisions=("fp32", "int8"), targets=("cpu",))
+    np.testing.assert_allclose(
+        bundle.manifest.golden.unpack(24)[:, :24],
+        NumpyOracle(load_checkpoint(str(truncated))).encode(bundle.manifest.golden.texts, lambda _: None)[
+            :, :24
+        ],
+        atol=1e-5,
+    )
+
+
+def test_a_given_graph_keeps_truncate_dim(truncated, tmp_path):
+    first = exported(truncated, tmp_path, targets=("cpu",)).path
+    request = ExportRequest(str(first), tmp_path / "again", exporter="given", gate="off")
+    bundle = export(request)
+    assert bundle.manifest.truncate_dim == 24
+    np.testing.assert_allclose(
+        Encoder.load(bundle.path).encode(TEXTS), Encoder.load(first).encode(TEXTS), atol=1e-5
+    )
+
+
+def test_truncate_dim_beyond_the_vectors_truncates_nothing(model, tmp_path):
+    update_json(model / "config_sentence_transformers.json", truncate_dim=1000)
+    assert assert_same_vectors(model, tmp_path).manifest.truncate_dim is None
+
+
+@pytest.mark.parametrize("value", [0, -1, "24", 1.5, True])
+def test_a_truncate_dim_that_is_no_number_of_dimensions_is_refused(value, model):
+    update_json(model / "config_sentence_transformers.json", truncate_dim=value)
+    with pytest.raises(CheckpointError, match="truncate_dim"):
         load_checkpoint(str(model))
 
 

@@ -1,87 +1,96 @@
-"""From a name to a folder: local folders first, then the hub, of which only data files are asked for."""
+"""From a name to a folder: local folders first, then the hub that was chosen."""
 
 import sys
-import types
 
 import pytest
 
-from m3e_export import CheckpointError, ExportDependencyError
-from m3e_export.checkpoint.source import fetch
-
-
-class Hub:
-    """Stands for huggingface_hub: serves ``folder`` for the one id it knows."""
-
-    def __init__(self, folder, files):
-        self.folder, self.files, self.asked = folder, files, []
-
-    def module(self):
-        module = types.ModuleType("huggingface_hub")
-        module.HfApi = lambda: types.SimpleNamespace(list_repo_files=self.list_repo_files)
-        module.snapshot_download = self.snapshot_download
-        return module
-
-    def list_repo_files(self, hub_id, revision=None):
-        if hub_id != "moka-ai/m3e-base":
-            raise OSError("404 not found")
-        return self.files
-
-    def snapshot_download(self, hub_id, revision=None, **options):
-        self.asked.append({"hub_id": hub_id, "revision": revision, **options})
-        if hub_id != "moka-ai/m3e-base":
-            raise OSError("not cached")
-        return str(self.folder)
+from m3e_export import CheckpointError, DependencyMissingError, ExportRequest, export, exporter, quickstart
+from m3e_export.checkpoint import source
+from m3e_export.checkpoint.source import Origin, fetch, source_name
+from m3e_export.errors import OptionError
+from m3e_export.hubs import HUB_NAMES, Snapshot
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
-    hub = Hub(tmp_path, ["config.json", "model.safetensors", "pytorch_model.bin", "modeling_evil.py"])
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub.module())
-    return hub
+def asked(tmp_path, monkeypatch):
+    """What the hubs are asked; each has every checkpoint, in ``tmp_path``."""
+    calls = []
+
+    class Hub:
+        def __init__(self, name):
+            self.name = name
+
+        def snapshot(self, hub_id, revision):
+            calls.append((self.name, hub_id, revision))
+            return Snapshot(tmp_path, revision or "latest")
+
+    monkeypatch.setattr(source, "hub_of", Hub)
+    return calls
 
 
-def test_a_folder_is_itself_and_the_hub_is_not_asked(tmp_path, hub):
-    assert fetch(str(tmp_path)) == tmp_path
-    assert hub.asked == []
+def test_a_folder_is_itself_and_no_hub_is_asked(tmp_path, asked):
+    assert fetch(str(tmp_path), hub="modelscope") == Origin(tmp_path)
+    assert asked == []
 
 
-def test_an_id_is_fetched_without_code_and_without_a_pickle_beside_safetensors(tmp_path, hub):
-    assert fetch("moka-ai/m3e-base", revision="abc") == tmp_path
-    (asked,) = hub.asked
-    assert asked["revision"] == "abc"
-    assert not any(pattern.endswith((".py", ".bin", "*")) for pattern in asked["allow_patterns"])
+@pytest.mark.parametrize("hub", HUB_NAMES)
+def test_an_id_goes_to_the_hub_that_was_chosen(hub, tmp_path, asked):
+    assert fetch("moka-ai/m3e-base", "v1", hub) == Origin(tmp_path, hub, "v1")
+    assert fetch("moka-ai/m3e-base", hub=hub).revision == "latest"
+    assert asked == [(hub, "moka-ai/m3e-base", "v1"), (hub, "moka-ai/m3e-base", None)]
 
 
-def test_a_pickle_is_fetched_where_there_is_nothing_else(hub):
-    hub.files = ["config.json", "pytorch_model.bin"]
-    fetch("moka-ai/m3e-base")
-    assert "pytorch_model*.bin" in hub.asked[0]["allow_patterns"]
-
-
-def test_a_hub_that_cannot_be_reached_gives_what_the_cache_has(tmp_path, hub, monkeypatch):
-    def offline(hub_id, revision=None):
-        raise OSError("no network")
-
-    monkeypatch.setattr(hub, "list_repo_files", offline)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub.module())
-    assert fetch("moka-ai/m3e-base") == tmp_path
-    assert hub.asked[-1]["local_files_only"]
-
-
-def test_an_unknown_id_says_so(hub):
-    with pytest.raises(CheckpointError, match=r"nobody/nothing.*404"):
-        fetch("nobody/nothing")
+def test_a_revision_of_a_folder_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="--revision v1"):
+        fetch(str(tmp_path), "v1")
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "../nowhere", "has space", "https://example.org/x"])
-def test_what_is_neither_folder_nor_id_is_refused_before_the_hub_is_asked(name, hub, monkeypatch, tmp_path):
+def test_what_is_neither_folder_nor_id_is_refused_before_a_hub_is_asked(name, asked, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError):
         fetch(name)
-    assert hub.asked == []
+    assert asked == []
 
 
-def test_an_id_without_huggingface_hub_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ExportDependencyError, match=r"m3e-runtime\[export\]"):
-        fetch("moka-ai/m3e-base")
+@pytest.mark.parametrize(
+    "written", ["model", "model/", "./model", "../here/model//", "{folder}/model/", "~/model"]
+)
+def test_a_folder_is_called_by_its_name_however_it_is_written(written, tmp_path, monkeypatch):
+    folder = tmp_path / "here"
+    (folder / "model").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder))
+    written = written.format(folder=folder)
+    assert source_name(written, fetch(written).folder) == "model"
+
+
+def test_what_is_fetched_is_called_by_its_id(tmp_path):
+    assert source_name("moka-ai/m3e-base", tmp_path / "snapshot") == "moka-ai/m3e-base"
+
+
+@pytest.mark.parametrize(
+    ("hub", "package", "extra"),
+    [
+        ("huggingface", "huggingface_hub", r"m3e-runtime\[export\]"),
+        ("modelscope", "modelscope_hub", r"m3e-runtime\[export,modelscope\]"),
+    ],
+)
+def test_a_hub_without_its_client_says_what_to_install(hub, package, extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(DependencyMissingError, match=extra):
+        fetch("moka-ai/m3e-base", hub=hub)
+
+
+def test_an_unknown_hub_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="--hub elsewhere: choose from huggingface, modelscope"):
+        export(ExportRequest("moka-ai/m3e-base", tmp_path / "bundle", hub="elsewhere"))
+
+
+def test_quickstart_exports_from_the_hub_that_was_chosen(monkeypatch, capsys):
+    def refuse(request, *_):
+        raise CheckpointError(f"{request.checkpoint} on {request.hub}")
+
+    monkeypatch.setattr(exporter, "export", refuse)
+    assert quickstart.main(["owner/name", "--hub", "modelscope"]) == CheckpointError.exit_code
+    assert "owner/name on modelscope" in capsys.readouterr().err

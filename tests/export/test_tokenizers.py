@@ -21,7 +21,7 @@ from families import (
 )
 from m3e_export import CheckpointError, UnsupportedModelError
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
-from m3e_export.errors import ExportDependencyError
+from m3e_export.errors import DependencyMissingError
 from strange_texts import COUNT, generated
 from synthetic import update_json, write_json
 
@@ -63,7 +63,7 @@ def differing(found, expected, strings):
 
 @pytest.fixture
 def same_ids(strings, matrix):
-    """:func:`assert_same_ids` on all the strings; README's table has a row of it."""
+    """:func:`assert_same_ids` on all the strings; docs/support.md has a row of it."""
 
     def check(row, folder, model_type, ties=0):
         """See :func:`assert_same_but_for_ties`."""
@@ -263,7 +263,7 @@ def test_a_sentencepiece_model_without_the_packages_says_what_to_install(
 ):
     (tmp_path / name).write_bytes(b"")
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
-    with pytest.raises(ExportDependencyError, match=rf"{name} .*pip install .* sentencepiece protobuf"):
+    with pytest.raises(DependencyMissingError, match=rf"{name} .*pip install .* sentencepiece protobuf"):
         load_tokenizer(tmp_path, model_type)
 
 

@@ -122,6 +122,17 @@ def test_the_engine_can_be_left_out_on_purpose(archive, tmp_path):
     )
 
 
+def test_a_wheel_holds_the_page_of_the_service(archive, tmp_path):
+    made = install(archive, tmp_path, tmp_path / "cache", "wheel", M3E_NATIVE="off")
+    assert made.returncode == 0, made.stdout + made.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    page = "m3e_serve/page/"
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(page)}
+    source = {page + file.name for file in (_ROOT / "runtime" / page).iterdir() if file.is_file()}
+    assert {f"{page}index.html", f"{page}style.css", f"{page}main.js"} <= source
+    assert packed == source
+
+
 def test_the_engine_can_be_demanded(archive, tmp_path, without_compiler):
     failed = install(archive, tmp_path / "target", tmp_path / "cache", M3E_NATIVE="on", **without_compiler)
     assert failed.returncode != 0

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from m3e_runtime import BundleError, EngineMissingError, InvalidTextError, OptionError
+from m3e_runtime import BundleError, DependencyMissingError, InvalidTextError, OptionError
 from m3e_runtime.integrations.sentence_transformers import SentenceTransformer
 
 FRAMEWORK = "sentence_transformers"
@@ -296,7 +296,7 @@ def test_tokenize(model, encoder, documents):
 
 def test_without_transformers_the_tokenizer_says_what_to_install(bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(EngineMissingError, match="pip install transformers"):
+    with pytest.raises(DependencyMissingError, match=r"m3e-runtime\[torch\]"):
         _ = SentenceTransformer(bundle).tokenizer
 
 

@@ -176,6 +176,9 @@ CHANGES = {
     ),
     "artifacts null": put("artifacts", None),
     "include_prompt a word": put("include_prompt", "no"),
+    "truncate_dim of nothing": put("truncate_dim", 0),
+    "truncate_dim beyond the vectors": put("truncate_dim", 10**6),
+    "route without tasks": put("route", {"name": "query"}),
     "prompts of numbers": put("prompts", {"query": 5}),
     "default prompt absent": put("default_prompt_name", "query"),
     "golden vectors too short": lambda manifest: put("golden", "vectors", manifest["golden"]["vectors"][:-8])(

@@ -17,6 +17,7 @@ _OPTIONAL = {
         "onnx_ir",
         "ml_dtypes",
         "huggingface_hub",
+        "modelscope_hub",
         "torch",
         "transformers",
     ),
@@ -102,7 +103,7 @@ def test_a_package_that_is_no_extras_stays_an_error_of_the_program(tiny_checkpoi
 
 def test_the_interface_of_python_names_the_extra_too():
     said = python(
-        "import m3e_export\ntry: m3e_export.export\nexcept m3e_export.ExportDependencyError as e: print(e)"
+        "import m3e_export\ntry: m3e_export.export\nexcept m3e_export.DependencyMissingError as e: print(e)"
     )
     assert "m3e-runtime[export]" in said.stdout
 
@@ -136,6 +137,40 @@ def test_without_any_engine_the_first_load_says_how_to_get_each(tiny_bundle):
     assert "no C++ compiler was found when m3e-runtime was installed" in said or "cannot be loaded" in said
     assert "pip install --force-reinstall --no-deps --no-cache-dir m3e-runtime" in said
     assert "pip install 'm3e-runtime[cpu]'" in said
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"),
+    [
+        ("langchain", "langchain_core", "langchain"),
+        ("llama_index", "llama_index", "llama-index"),
+        ("chroma", "chromadb", "chroma"),
+        ("haystack", "haystack", "haystack"),
+    ],
+)
+def test_an_adapter_names_its_extra(module, package, extra):
+    said = python(
+        "from m3e_runtime import DependencyMissingError\n"
+        f"try: import m3e_runtime.integrations.{module}\n"
+        "except DependencyMissingError as error: print(error)",
+        absent={package},
+    )
+    assert said.stderr == ""
+    assert said.stdout.endswith(f"is not installed: `pip install 'm3e-runtime[{extra}]'`.\n")
+
+
+def test_what_the_drop_in_needs_for_tensors_and_its_tokenizer_is_named(tiny_bundle):
+    said = python(
+        "from m3e_runtime import DependencyMissingError\n"
+        "from m3e_runtime.integrations.sentence_transformers import SentenceTransformer\n"
+        "model = SentenceTransformer(sys.argv[1])\n"
+        "for work in (lambda: model.encode('a', convert_to_tensor=True), lambda: model.tokenizer):\n"
+        "    try: work()\n"
+        "    except DependencyMissingError as error: print(error)",
+        tiny_bundle,
+    )
+    assert said.stderr == ""
+    assert said.stdout.count("`pip install 'm3e-runtime[torch]'`") == 2
 
 
 def test_importing_the_runtime_is_quiet_and_needs_only_its_dependencies():

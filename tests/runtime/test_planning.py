@@ -22,9 +22,8 @@ def test_every_text_runs_once_within_the_bounds(lengths, budget, max_batch):
     assert sorted(order) == list(range(len(lengths)))
     for batch in batches:
         real = lengths[batch.indices]
-        assert real.max() == batch.length
-        computed = len(real) * batch.length
-        assert computed <= max(budget, batch.length)
+        computed = len(real) * real.max()
+        assert batch.tokens == computed <= max(budget, real.max())
         assert max_batch is None or len(real) <= max_batch
         assert computed - real.sum() <= max(MAX_PADDING_SHARE * computed, RUN_OVERHEAD_TOKENS)
 
@@ -34,7 +33,7 @@ def test_every_text_runs_once_within_the_bounds(lengths, budget, max_batch):
 def test_padding_stays_below_five_percent_on_mixed_lengths(seed, texts):
     random = np.random.default_rng(seed)
     lengths = np.clip(random.lognormal(3.5, 0.8, texts), 3, 512).astype(np.int64)
-    computed = sum(len(batch.indices) * batch.length for batch in plan(lengths, 4096))
+    computed = sum(batch.tokens for batch in plan(lengths, 4096))
     assert 1 - lengths.sum() / computed < 0.05
 
 
@@ -57,9 +56,10 @@ def test_the_bound_on_texts_follows_the_longest_one():
 def test_packed_batches_hold_every_text_once_within_the_bounds(lengths, budget, max_batch):
     lengths = np.array(lengths, dtype=np.int64)
     batches = list(plan_packed(lengths, budget, max_batch))
-    order = [index for batch in batches for index in batch]
+    order = [index for batch in batches for index in batch.indices]
     assert sorted(order) == list(range(len(lengths)))
     for batch, following in itertools.zip_longest(batches, batches[1:]):
-        assert lengths[batch].sum() <= max(budget, lengths[batch].max())
-        full = max_batch is not None and len(batch) == max_batch
-        assert following is None or full or lengths[batch].sum() + lengths[following[0]] > budget
+        real = lengths[batch.indices]
+        assert batch.tokens == real.sum() <= max(budget, real.max())
+        full = max_batch is not None and len(real) == max_batch
+        assert following is None or full or real.sum() + lengths[following.indices[0]] > budget

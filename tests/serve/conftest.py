@@ -13,6 +13,12 @@ from typing import Any
 
 import pytest
 
+# As root, and without a request of its own.
+_CHROMIUM = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
 
 @dataclass
 class Running:
@@ -88,9 +94,12 @@ def in_node(node_packages, tmp_path):
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium, as the system has it."""
+    """Chromium, as the system has it.
+
+    While it runs, Playwright's event loop does too, and asyncio.run of other tests would fail.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -99,7 +108,7 @@ def browser():
         pytest.skip("no Chromium is installed")
     with playwright.sync_playwright() as running:
         try:
-            browser = running.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+            browser = running.chromium.launch(executable_path=executable, args=_CHROMIUM)
         except playwright.Error as error:
             pytest.skip(f"Chromium does not start: {error}")
         yield browser

@@ -12,6 +12,7 @@ import pytest
 from m3e_runtime import OptionError
 from m3e_runtime.scheduling import QueueLimits
 from m3e_serve.settings import ModelSource, ServeSettings
+from raw_http import raw, read_all
 
 ORIGIN = "https://app.example"
 KEY = hashlib.sha256(b"secret").digest()
@@ -66,6 +67,41 @@ def test_every_answer_can_be_read_with_its_useful_headers(service, path, key, bo
     assert answer.headers["access-control-allow-origin"] == ORIGIN
     exposed = answer.headers["access-control-expose-headers"].lower().replace(" ", "").split(",")
     assert {"x-request-id", "retry-after", "x-should-retry"} <= set(exposed)
+
+
+REQUEST = b"POST /embed HTTP/1.1\r\nHost: a\r\nOrigin: %b\r\n"
+REFUSED_BEFORE_THE_APPLICATION = {
+    431: b"X-Many: %b\r\n" % (b"x" * 200_000),
+    400: b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    501: b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+}
+
+
+def refused(running, request):
+    with raw(running, request) as connection:
+        head = read_all(connection).partition(b"\r\n\r\n")[0].decode()
+    status, *lines = head.split("\r\n")
+    return int(status.split()[1]), httpx.Headers([line.split(": ", 1) for line in lines])
+
+
+@pytest.mark.parametrize("status", REFUSED_BEFORE_THE_APPLICATION)
+def test_what_is_refused_before_the_application_can_be_read(service, status):
+    rest = REFUSED_BEFORE_THE_APPLICATION[status]
+    found, headers = refused(service, REQUEST % ORIGIN.encode() + rest)
+    assert (found, headers["access-control-allow-origin"], headers["vary"]) == (status, ORIGIN, "Origin")
+    exposed = headers["access-control-expose-headers"].split(", ")
+    assert exposed == ["retry-after", "x-request-id", "x-should-retry"]
+    found, headers = refused(service, REQUEST % b"https://app.example.evil" + rest)
+    assert (found, "access-control-allow-origin" in headers) == (status, False)
+
+
+def test_too_many_connections_can_be_read(start):
+    few = start(cors_origins=("*",), max_connections=1)
+    with raw(few):
+        found, headers = refused(few, REQUEST % ORIGIN.encode() + b"Content-Length: 2\r\n\r\n{}")
+    few.stop()
+    assert (found, headers["access-control-allow-origin"]) == (503, "*")
+    assert "retry-after" in headers
 
 
 def test_an_overload_can_be_read(start, hold):

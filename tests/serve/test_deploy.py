@@ -8,6 +8,7 @@ import pytest
 
 from m3e_serve.cli import _parser
 from m3e_serve.open_files import _OTHERS
+from m3e_serve.settings import ModelSource, ServeSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -35,3 +36,13 @@ def test_the_example_for_kubernetes():
     assert pod["spec"]["terminationGracePeriodSeconds"] > options.drain_delay + options.drain_timeout
     mounted = [mount["mountPath"] for mount in container["volumeMounts"]]
     assert any(options.api_key_file.startswith(path) for path in mounted)
+
+
+def test_the_example_for_nginx_lets_pass_what_the_service_takes():
+    settings = ServeSettings(models=(ModelSource("any", DEPLOY),))
+    conf = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+    assert number(r"^ *client_max_body_size (\d+)m;", conf) << 20 == settings.body_limit
+    assert number(r"^ *proxy_read_timeout (\d+)s;", conf) > settings.request_timeout
+    assert number(r"^ *proxy_send_timeout (\d+)s;", conf) > settings.receive_timeout
+    assert number(r"^ *keepalive_timeout (\d+)s;", conf) < settings.keep_alive
+    assert conf.count("{") == conf.count("}")

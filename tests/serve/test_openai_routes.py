@@ -3,6 +3,7 @@
 import base64
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -280,6 +281,36 @@ def test_the_model_may_be_left_out_where_there_is_one(http, start, bundle):
     both.stop()
     assert error["param"] == "model"
     assert "one, two" in error["message"]
+
+
+def test_a_bundle_with_a_length_of_its_own_gives_it_and_others_on_demand(start, bundle, encoder, tmp_path):
+    import shutil
+
+    import httpx
+
+    from m3e_runtime import outputs
+    from m3e_runtime.bundle import Bundle
+    from m3e_runtime.manifest import GoldenVectors
+    from m3e_serve.settings import ModelSource
+
+    manifest = Bundle.open(bundle).manifest
+    golden = manifest.golden
+    short = GoldenVectors.pack(golden.texts, golden.unpack(manifest.dimension)[:, :24])
+    folder = shutil.copytree(bundle, tmp_path / "short")
+    changed = msgspec.structs.replace(manifest, truncate_dim=24, golden=short)
+    (folder / "manifest.json").write_bytes(changed.to_json())
+    running = start(models=(ModelSource("short", folder),))
+    full = encoder.encode(TEXTS[0])
+    for asked, kept in (
+        ({}, 24),
+        ({"dimensions": 8}, 8),
+        ({"dimensions": encoder.dimension}, encoder.dimension),
+    ):
+        answer = httpx.post(f"{running.url}/v1/embeddings", json={"input": TEXTS[0], **asked}).json()
+        expected = outputs.normalize(full[None, :kept])[0]
+        np.testing.assert_allclose(answer["data"][0]["embedding"], expected, atol=1e-5)
+    assert len(httpx.post(f"{running.url}/embed", json={"inputs": TEXTS[0]}).json()[0]) == 24
+    running.stop()
 
 
 def test_any_name_can_be_the_models(start, bundle):

@@ -19,7 +19,7 @@ def test_the_description_names_what_this_service_has(start):
     assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     assert described["paths"]["/health"]["get"]["security"] == []
     paths = {route.path.replace(":path", "") for route in running.server.config.app.routes}
-    assert set(described["paths"]) | {"/openapi.json"} == paths
+    assert set(described["paths"]) | {"/openapi.json", "/page/{name}"} == paths
     running.stop()
 
 

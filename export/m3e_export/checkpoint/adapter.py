@@ -22,6 +22,7 @@ from m3e_export.checkpoint.jsonfile import read_object, refuse_pointer
 from m3e_export.checkpoint.source import fetch
 from m3e_export.checkpoint.weights import Tensors, read_tensors
 from m3e_export.errors import CheckpointError, UnsupportedModelError
+from m3e_export.hubs import DEFAULT_HUB, HubName
 
 __all__ = ["base_name", "fetch_base", "is_adapter", "merge_adapter"]
 
@@ -74,16 +75,18 @@ def base_name(folder: Path) -> str:
     return name
 
 
-def fetch_base(folder: Path) -> Path:
-    """The folder of the model that the adapter in ``folder`` was trained on, downloaded if need be.
+def fetch_base(folder: Path, hub: HubName = DEFAULT_HUB) -> Path:
+    """The folder of the model that the adapter in ``folder`` was trained on; ids are looked for on ``hub``.
 
     Raises:
         CheckpointError: it cannot be had.
         UnsupportedModelError: it is an adapter itself.
     """
     name, revision = base_name(folder), read_object(folder / _CONFIG).get("revision")
+    if Path(name).expanduser().is_dir() or not isinstance(revision, str):
+        revision = None
     try:
-        base = fetch(name, revision if isinstance(revision, str) else None)
+        base = fetch(name, revision, hub).folder
     except CheckpointError as error:
         raise CheckpointError(
             f"{folder / _CONFIG}: the model that the adapter was trained on: {error}"

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from m3e_export.checkpoint.head import HeadLayer
 from m3e_export.checkpoint.sentence_config import Layout
+from m3e_export.checkpoint.source import Origin
 from m3e_runtime.tokenization import TextTokenizer
 
 __all__ = ["BaseCheckpoint"]
@@ -29,7 +30,7 @@ class BaseCheckpoint:
     """
 
     source: str
-    folder: Path
+    origin: Origin
     layout: Layout
     config: dict[str, Any]
     model_type: str
@@ -43,6 +44,11 @@ class BaseCheckpoint:
     licence: str
     dense: tuple[HeadLayer, ...] = ()
     state_weights: npt.NDArray[np.float32] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        return self.origin.folder
 
     def text_tokenizer(self) -> TextTokenizer:
         """The tokenizer exactly as the runtime will use it."""

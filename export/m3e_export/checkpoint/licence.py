@@ -15,8 +15,8 @@ _M3E = "M3E weights: for research use only, not for commercial use (see the mode
 _UNKNOWN = "unknown: see the checkpoint"
 _M3E_ID = re.compile(r"moka-ai/m3e-[\w.-]+", re.IGNORECASE)
 _M3E_NAME = re.compile(r"m3e-(small|base|large)", re.IGNORECASE)
-_CACHED = re.compile(r"models--([^/\\]+?)--([^/\\]+)")
-"""How huggingface-hub names the folder of a model in its cache."""
+_CACHED = re.compile(r"models(?:--|/)([^/]+?)--([^/]+)(?=/|$)")
+"""A model's folder in the caches of both hubs: models--owner--name, models/owner--name."""
 
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
 _ENTRY = r"^{key}:[ \t]*((?:[^\n]*\S)?(?:\n[ \t]*-[^\n]*)*)"
@@ -42,7 +42,8 @@ def licence_of(folder: Path, source: str, config: dict[str, Any]) -> str:
     """One line on the licence of the weights: M3E's, or what card or config say.
 
     A checkpoint is M3E's by its hub id, by the id that its config or its card says it derives from, or, where
-    no licence is stated, by a folder of M3E's own names. What else stands in a path says nothing.
+    no licence is stated, by a folder or a hub id of M3E's own names: ModelScope has M3E under other owners.
+    What else stands in a path says nothing.
     """
     card = _front_matter(folder)
     if any(map(_M3E_ID.fullmatch, (*_ids(source, folder, config), *_values(card, "base_model")))):
@@ -52,7 +53,7 @@ def licence_of(folder: Path, source: str, config: dict[str, Any]) -> str:
         return f"{stated} (as the checkpoint's model card says)"
     if isinstance(config.get("license"), str):
         return f"{config['license']} (as the checkpoint's config.json says)"
-    if _M3E_NAME.fullmatch(folder.resolve().name):
+    if any(map(_M3E_NAME.fullmatch, (folder.resolve().name, source.rpartition("/")[2]))):
         return _M3E
     if "uniem_embedding_strategy" in config or "uniem_pooling_strategy" in config:
         return f"Trained with uniem; if it derives from M3E: {_M3E}"
@@ -61,7 +62,7 @@ def licence_of(folder: Path, source: str, config: dict[str, Any]) -> str:
 
 def _ids(source: str, folder: Path, config: dict[str, Any]) -> list[str]:
     """What may be the hub id of the checkpoint, or of the one that it was made from."""
-    cached = ["/".join(match.groups()) for part in folder.parts if (match := _CACHED.fullmatch(part))]
+    cached = [f"{owner}/{name}" for owner, name in _CACHED.findall(folder.as_posix())]
     return [source, str(config.get("_name_or_path", "")), *cached]
 
 

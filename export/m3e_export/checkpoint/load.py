@@ -19,6 +19,7 @@ from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.state_weights import read_state_weights
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
 from m3e_export.errors import CheckpointError, OptionError
+from m3e_export.hubs import DEFAULT_HUB, HubName
 
 __all__ = ["Checkpoint", "load_checkpoint"]
 
@@ -38,6 +39,7 @@ def load_checkpoint(
     route: str | None = None,
     max_length: int | None = None,
     revision: str | None = None,
+    hub: HubName = DEFAULT_HUB,
 ) -> Checkpoint:
     """Load the checkpoint in a folder or of a hub id.
 
@@ -47,15 +49,17 @@ def load_checkpoint(
         route: which of a Router's routes to follow.
         max_length: lowers the longest input, in tokens.
         revision: branch, tag or commit on the hub.
+        hub: which hub an id belongs to.
 
     Raises:
         CheckpointError: missing or damaged files; its subclasses for models that are not supported and
             for files that would run code.
-        ExportDependencyError: a pickle without torch, or a hub id without huggingface-hub.
+        DependencyMissingError: a pickle without torch, or a hub id without the hub's client.
         OptionError: a maximum length that the model cannot serve, or a route that it does not have.
     """
-    folder = fetch(source, revision)
-    layout = read_layout(folder, pooling, route)
+    origin = fetch(source, revision, hub)
+    folder = origin.folder
+    layout = read_layout(folder, pooling, route, hub)
     config = read_object(layout.transformer / "config.json", required=True)
     refuse_quantized(layout.transformer / "config.json", config)
     architecture = architecture_for(config)
@@ -68,7 +72,7 @@ def load_checkpoint(
     dense = read_head(layout.pooling, layout.dense, spec.hidden, tensors.arrays)
     return Checkpoint(
         source=source_name(source, folder),
-        folder=folder,
+        origin=origin,
         layout=layout,
         config=config,
         model_type=spec.model_type,

@@ -22,11 +22,13 @@ from m3e_export.checkpoint.jsonfile import read_json, read_object
 from m3e_export.checkpoint.module_entry import ModuleEntry, read_entry
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
 from m3e_export.checkpoint.refused import refuse_folder_above
-from m3e_export.checkpoint.router import follow_route
+from m3e_export.checkpoint.router import follow_route, read_route
 from m3e_export.checkpoint.tokenizer import has_tokenizer
 from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
+from m3e_export.hubs import DEFAULT_HUB, HubName
+from m3e_runtime.manifest import SIMILARITIES, Route
 
 __all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
 
@@ -42,7 +44,6 @@ _HEADS = (
 )
 # What modules.json may list.
 _KNOWN_MODULES = re.compile(rf"Transformer(( WeightedLayerPooling)? Pooling( ({'|'.join(HEAD_MODULES)}))*)?")
-_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 # uniem/model.py; the older key is read when the newer is absent.
 _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
 
@@ -56,7 +57,8 @@ class Layout:
     ``adapter`` is the folder of an adapter that is to be merged into the weights, ``own_tokenizer`` that of
     the tokenizer where it is another than ``transformer``;
     ``include_prompt`` says whether the tokens of a prompt are pooled; ``pooling_given`` that the pooling is
-    the user's choice, and not the checkpoint's; ``route`` is the one that was followed, where there are some.
+    the user's choice, and not the checkpoint's; ``route`` is the one that was followed, where there are some;
+    ``truncate_dim`` is how many dimensions sentence-transformers keeps unless it is told otherwise.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
@@ -74,7 +76,12 @@ class Layout:
     pooling_given: bool = False
     adapter: Path | None = None
     own_tokenizer: Path | None = None
-    route: str | None = None
+    route: Route | None = None
+    truncate_dim: int | None = None
+
+    def truncated(self, dimension: int) -> int | None:
+        """``truncate_dim``, where vectors of ``dimension`` are longer."""
+        return self.truncate_dim if self.truncate_dim and self.truncate_dim < dimension else None
 
     @property
     def tokenizer(self) -> Path:
@@ -87,7 +94,7 @@ class Layout:
         Raises:
             CheckpointError: missing or damaged; its subclasses for an adapter that is not supported, and for
                 files that would run code.
-            ExportDependencyError: a pickle, and torch is not installed.
+            DependencyMissingError: a pickle, and torch is not installed.
         """
         tensors = load_tensors(self.transformer)
         if self.adapter is None:
@@ -96,13 +103,16 @@ class Layout:
         return merge_adapter(tensors, self.adapter, str(config.get("model_type")))
 
 
-def read_layout(folder: Path, pooling: Pooling | None = None, route: str | None = None) -> Layout:
+def read_layout(
+    folder: Path, pooling: Pooling | None = None, route: str | None = None, hub: HubName = DEFAULT_HUB
+) -> Layout:
     """Read the layout of the checkpoint in ``folder``.
 
     Args:
         folder: the checkpoint's.
         pooling: overrides what the checkpoint says, with a warning.
         route: which of a Router's routes to follow.
+        hub: where to look for the base model of an adapter.
 
     Raises:
         CheckpointError: a file is missing or broken.
@@ -115,11 +125,11 @@ def read_layout(folder: Path, pooling: Pooling | None = None, route: str | None 
     if (folder / "modules.json").exists():
         layout = _sentence_transformers(folder, pooling, route)
         if is_adapter(layout.transformer):
-            layout = _adapted(layout, layout.transformer, _base_of(layout.transformer))
+            layout = _adapted(layout, layout.transformer, _base_of(layout.transformer, hub))
     elif route is not None:
         raise OptionError(f"--route {route}: the model has no modules.json, and so no routes.")
     elif is_adapter(folder):
-        layout = _adapter_alone(folder, pooling)
+        layout = _adapter_alone(folder, pooling, hub)
     else:
         layout = _plain(folder, pooling)
     if pooling is not None and layout.kind != "transformers":
@@ -127,13 +137,13 @@ def read_layout(folder: Path, pooling: Pooling | None = None, route: str | None 
     return layout
 
 
-def _base_of(adapter: Path) -> Path:
+def _base_of(adapter: Path, hub: HubName) -> Path:
     if has_weights(adapter):
         raise CheckpointError(
             f"{adapter}: has weights and an adapter_config.json, so that it is not clear whether the adapter "
             "is merged into them; remove one of the two."
         )
-    return fetch_base(adapter)
+    return fetch_base(adapter, hub)
 
 
 def _adapted(layout: Layout, adapter: Path, transformer: Path) -> Layout:
@@ -142,9 +152,9 @@ def _adapted(layout: Layout, adapter: Path, transformer: Path) -> Layout:
     return dataclasses.replace(layout, transformer=transformer, adapter=adapter, own_tokenizer=own)
 
 
-def _adapter_alone(folder: Path, override: Pooling | None) -> Layout:
+def _adapter_alone(folder: Path, override: Pooling | None, hub: HubName) -> Layout:
     """An adapter as PEFT saves it, of the encoder alone: the rest is its base model's."""
-    base = read_layout(_base_of(folder), override)
+    base = read_layout(_base_of(folder, hub), override, hub=hub)
     if override is None and base.kind != "transformers":
         logger.warning(
             "%s: an adapter without modules.json; pooling (%s) and all else are taken from its base model.",
@@ -198,17 +208,16 @@ def _top_config(folder: Path) -> dict[str, Any]:
     kind = config.get("model_type", _MODEL_TYPE)
     if kind != _MODEL_TYPE:
         raise UnsupportedModelError(f"{file}: model_type {kind!r} is not supported; {_MODEL_TYPE!r} is.")
-    if config.get("truncate_dim") is not None:
-        raise UnsupportedModelError(
-            f"{file}: truncate_dim {config['truncate_dim']!r} is not supported; remove it, and give "
-            "truncate_dim where texts are encoded."
-        )
+    kept = config.get("truncate_dim")
+    if kept is not None and (type(kept) is not int or kept < 1):
+        raise CheckpointError(f"{file}: truncate_dim {kept!r} must be a number of dimensions, or null.")
     return config
 
 
 def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> Layout:
     top = _top_config(folder)
-    modules = follow_route(folder, _modules(folder), route)
+    listed = _modules(folder)
+    modules = follow_route(folder, listed, route)
     kinds = [kind for kind, _ in modules]
     if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
         raise UnsupportedModelError(
@@ -237,11 +246,12 @@ def _sentence_transformers(folder: Path, override: Pooling | None, route: str | 
         prompts=_prompts(folder, top),
         default_prompt_name=top.get("default_prompt_name"),
         similarity=_similarity(folder, top),
+        truncate_dim=top.get("truncate_dim"),
         dense=head,
         state_weights=dict(modules).get("WeightedLayerPooling"),
         include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler sees the first token only
         pooling_given=override is not None,
-        route=route,
+        route=read_route(listed, route),
     )
 
 
@@ -279,9 +289,9 @@ def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
 
 def _similarity(folder: Path, config: dict[str, Any]) -> str:
     name = config.get("similarity_fn_name") or "cosine"
-    if name not in _SIMILARITIES:
+    if name not in SIMILARITIES:
         raise UnsupportedModelError(
             f"{folder / 'config_sentence_transformers.json'}: similarity_fn_name {name!r} is not supported; "
-            f"known: {', '.join(_SIMILARITIES)}."
+            f"known: {', '.join(SIMILARITIES)}."
         )
     return str(name)

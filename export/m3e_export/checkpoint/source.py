@@ -3,71 +3,53 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from m3e_export.errors import CheckpointError, ExportDependencyError
+from m3e_export.errors import CheckpointError, OptionError
+from m3e_export.hubs import DEFAULT_HUB, HubName, hub_of
 from m3e_runtime.file_names import shown
 
-__all__ = ["fetch", "source_name"]
+__all__ = ["Origin", "fetch", "source_name"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-# Configurations, tokenizers and weights only: a checkpoint's Python files are never fetched.
-_WANTED = ["*.json", "*.txt", "README.md", "*.safetensors", "*.model"]
-_PICKLES = ["pytorch_model*.bin", "adapter_model.bin"]
 
 
-def fetch(checkpoint: str, revision: str | None = None) -> Path:
-    """Return the folder of ``checkpoint``, downloading it from the Hugging Face hub when it is an id.
+@dataclass(frozen=True)
+class Origin:
+    """Where a checkpoint lies, and where it came from.
+
+    ``hub`` and ``revision`` are None for a folder of the user's. ``revision`` is the commit where the hub
+    tells it, as the Hugging Face hub does, else the branch, tag or commit that was asked for.
+    """
+
+    folder: Path
+    hub: HubName | None = None
+    revision: str | None = None
+
+
+def fetch(checkpoint: str, revision: str | None = None, hub: HubName = DEFAULT_HUB) -> Origin:
+    """Find the folder of ``checkpoint``; download it from ``hub`` when it is an id.
 
     Raises:
-        CheckpointError: neither a folder nor a hub id that can be fetched.
-        ExportDependencyError: huggingface-hub is needed and not installed.
+        CheckpointError: neither a folder nor a hub id that can be downloaded.
+        DependencyMissingError: the hub's client library is needed and not installed.
+        OptionError: a revision of a folder.
     """
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
-        return folder
+        if revision is not None:
+            raise OptionError(f"--revision {revision}: {checkpoint} is a folder; revisions are a hub's.")
+        return Origin(folder)
     if folder.exists():
         raise CheckpointError(f"{checkpoint}: a file; give the folder that holds config.json.")
     if not _HUB_ID.fullmatch(checkpoint):
         raise CheckpointError(f"{checkpoint}: no such folder, and not a hub id such as moka-ai/m3e-base.")
-    return _download(checkpoint, revision)
+    snapshot = hub_of(hub).snapshot(checkpoint, revision)
+    return Origin(snapshot.folder, hub, snapshot.revision)
 
 
 def source_name(checkpoint: str, folder: Path) -> str:
     """What a manifest calls ``checkpoint``, found in ``folder``: its id, or the folder's name alone."""
-    return shown(checkpoint if checkpoint != str(folder) else folder.resolve().name)
-
-
-def _download(hub_id: str, revision: str | None) -> Path:
-    try:
-        from huggingface_hub import HfApi, snapshot_download
-    except ImportError as error:
-        raise ExportDependencyError(
-            f"{hub_id}: fetching from the hub needs `pip install 'm3e-runtime[export]'`."
-        ) from error
-    try:
-        names = HfApi().list_repo_files(hub_id, revision=revision)
-        safe = any(name.endswith(".safetensors") and "/" not in name for name in names)
-        wanted = _WANTED if safe else _WANTED + _PICKLES
-        ignored = ["onnx/*", "openvino/*"]
-        return Path(
-            snapshot_download(hub_id, revision=revision, allow_patterns=wanted, ignore_patterns=ignored)
-        )
-    except Exception as error:  # network, authorization and cache errors share no base class
-        cached = _cached(hub_id, revision)
-        if cached is not None:
-            return cached
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{hub_id}: no such folder, and the hub did not give it ({reason}). "
-            "Check the name and the network, or pass a local folder."
-        ) from error
-
-
-def _cached(hub_id: str, revision: str | None) -> Path | None:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(hub_id, revision=revision, local_files_only=True))
-    except Exception:  # not in the cache
-        return None
+    is_folder = Path(checkpoint).expanduser() == folder  # however it is written: ./name, name/
+    return shown(folder.resolve().name if is_folder else checkpoint)

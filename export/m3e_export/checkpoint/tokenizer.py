@@ -28,7 +28,7 @@ from m3e_export.checkpoint.tokenizer_class import (
     check_settings,
     rebuilt,
 )
-from m3e_export.errors import CheckpointError, ExportDependencyError, UnsupportedModelError
+from m3e_export.errors import CheckpointError, DependencyMissingError, UnsupportedModelError
 
 __all__ = [
     "has_tokenizer",
@@ -83,13 +83,13 @@ def load_tokenizer(folder: Path, model_type: str = "bert", lower_case: bool = Fa
 
     Raises:
         CheckpointError: the files are not there, or cannot be read.
-        ExportDependencyError: a SentencePiece model, and what converts it is not installed.
+        DependencyMissingError: a SentencePiece model, and what converts it is not installed.
         UnsupportedModelError: no tokenizer.json, and a class that is not known.
     """
     settings = read_object(folder / "tokenizer_config.json")
     try:
         tokenizer = _load(folder, settings, model_type)
-    except (CheckpointError, ExportDependencyError):
+    except (CheckpointError, DependencyMissingError):
         raise
     except Exception as error:  # the libraries raise a bare Exception
         raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}).") from error

@@ -15,7 +15,7 @@ from m3e_export.checkpoint.special_tokens import (
     add_tokens,
     read_special_tokens,
 )
-from m3e_export.errors import CheckpointError, ExportDependencyError
+from m3e_export.errors import CheckpointError, DependencyMissingError
 
 __all__ = ["byte_level_bpe", "unigram", "wordpiece"]
 
@@ -74,14 +74,14 @@ def unigram(folder: Path, file: str, tokenizer_class: str) -> Tokenizer:
     """The SentencePiece model ``file`` in ``folder``, converted by the class of transformers named.
 
     Raises:
-        ExportDependencyError: transformers, sentencepiece or protobuf is not installed.
+        DependencyMissingError: transformers, sentencepiece or protobuf is not installed.
         Exception: one of theirs, for a file that is not such a model.
     """
     try:
         for package in ("sentencepiece", "google.protobuf", "transformers"):
             importlib.import_module(package)
     except ImportError as error:
-        raise ExportDependencyError(
+        raise DependencyMissingError(
             f"{folder}: has {file} and no tokenizer.json; converting it needs "
             "`pip install 'm3e-runtime[torch]' sentencepiece protobuf`."
         ) from error

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from m3e_export.checkpoint.jsonfile import read_object, refuse_pointer
 from m3e_export.errors import (
     CheckpointError,
-    ExportDependencyError,
+    DependencyMissingError,
     UnsupportedModelError,
     UntrustedCheckpointError,
 )
@@ -59,7 +59,7 @@ def load_tensors(folder: Path) -> Tensors:
         CheckpointError: no weights, or damaged ones.
         UnsupportedModelError: a tensor of another dtype, as of quantized weights; the message names both.
         UntrustedCheckpointError: a pickle with anything but tensors, or a shard outside the folder.
-        ExportDependencyError: a pickle, and torch is not installed.
+        DependencyMissingError: a pickle, and torch is not installed.
     """
     files = _weight_files(folder)
     arrays: dict[str, npt.NDArray[np.float32]] = {}
@@ -77,7 +77,7 @@ def read_tensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     Raises:
         CheckpointError: damaged.
         UntrustedCheckpointError: a pickle with anything but tensors.
-        ExportDependencyError: a pickle, and torch is not installed.
+        DependencyMissingError: a pickle, and torch is not installed.
     """
     return _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
 
@@ -180,7 +180,7 @@ def _read_pickle(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     try:
         import torch
     except ImportError as error:
-        raise ExportDependencyError(
+        raise DependencyMissingError(
             f"{file.name} is a pickle, which only torch's safe loader may read: "
             "`pip install 'm3e-runtime[torch]'`, or save the checkpoint as safetensors."
         ) from error

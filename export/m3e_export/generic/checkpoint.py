@@ -16,9 +16,10 @@ from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.licence import licence
 from m3e_export.checkpoint.pooling import pooling_spec
 from m3e_export.checkpoint.sentence_config import SHORTEST, Layout, Pooling, read_layout
-from m3e_export.checkpoint.source import source_name
+from m3e_export.checkpoint.source import Origin, source_name
 from m3e_export.checkpoint.tokenizer import special_token_names, tokenizer_length
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
+from m3e_export.hubs import DEFAULT_HUB, HubName
 
 __all__ = ["ForeignFiles"]
 
@@ -50,7 +51,7 @@ class ForeignFiles:
     """
 
     source: str
-    folder: Path
+    origin: Origin
     layout: Layout
     config: dict[str, Any]
     pooling: Pooling | None
@@ -58,18 +59,24 @@ class ForeignFiles:
 
     @staticmethod
     def read(
-        source: str, folder: Path, pooling: Pooling | None, max_length: int | None, route: str | None = None
+        source: str,
+        origin: Origin,
+        pooling: Pooling | None,
+        max_length: int | None,
+        route: str | None = None,
+        hub: HubName = DEFAULT_HUB,
     ) -> ForeignFiles:
         """Read the small files; ``pooling`` overrides what they say, ``max_length`` lowers it.
 
-        ``route`` is which of a Router's routes to follow.
+        ``route`` is which of a Router's routes to follow; ``hub`` is where an adapter's base model lies.
 
         Raises:
             CheckpointError: a file is missing or broken, or nothing says how long a text may be; its
                 subclasses for layouts that are not supported or not trusted.
             OptionError: a maximum length that the model cannot serve.
         """
-        layout = read_layout(folder, pooling, route)
+        folder = origin.folder
+        layout = read_layout(folder, pooling, route, hub)
         if not layout.include_prompt:
             raise UnsupportedModelError(
                 f"{folder}: include_prompt=false is not supported in a given graph, or another exporter's; "
@@ -81,7 +88,12 @@ class ForeignFiles:
                 "that a graph from elsewhere gives; --exporter own can do it, for families that are built in."
             )
         config = read_object(layout.transformer / "config.json", required=True)
-        return ForeignFiles(source, folder, layout, config, pooling, _max_length(layout, config, max_length))
+        return ForeignFiles(source, origin, layout, config, pooling, _max_length(layout, config, max_length))
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self.origin.folder
 
     @property
     def model_type(self) -> str:
@@ -121,7 +133,7 @@ class ForeignFiles:
         pad = self.config.get("pad_token_id")
         return BaseCheckpoint(
             source=source_name(self.source, self.folder),
-            folder=self.folder,
+            origin=self.origin,
             layout=layout,
             config=self.config,
             model_type=self.model_type,

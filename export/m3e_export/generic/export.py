@@ -16,7 +16,7 @@ from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.source import fetch
 from m3e_export.errors import BelowGateError, OptionError
-from m3e_export.fidelity import Gate
+from m3e_export.fidelity import Comparison, Gate
 from m3e_export.generic.calibration import sample_inputs
 from m3e_export.generic.checkpoint import ForeignFiles
 from m3e_export.generic.int8 import int8_mixes
@@ -40,10 +40,11 @@ from m3e_export.oracle import ask, original
 from m3e_export.precision.half import LARGEST_HALF
 from m3e_export.precision.int8 import QuantizedLinear
 from m3e_export.precision.plan import PrecisionPlan
+from m3e_export.record import Candidate, ExportRecord
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_export.texts import built_in, read_texts
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.errors import DependencyMissingError
 from m3e_runtime.manifest import Artifact, Fidelity
 from m3e_runtime.progress import progress_bar
 
@@ -55,14 +56,17 @@ _CHECKS: dict[str, Callable[[], None]] = {"torch": check_torch, "optimum": check
 _GRAPHS: dict[str, Callable[[Any, str], ir.Model]] = {"torch": torch_graph, "optimum": optimum_graph}
 
 
-def export_foreign(request: ExportRequest) -> Bundle:
+def export_foreign(request: ExportRequest, record: ExportRecord) -> Bundle:
     """Export a checkpoint through ``request.exporter``, which is not our own; return the opened bundle.
+
+    Args:
+        request: what to export.
+        record: is told what the gate finds, for a report.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, is not supported or not trusted.
         BelowGateError: an artifact is not faithful enough. Nothing is left behind.
-        EngineMissingError: ONNX Runtime, which judges, is not installed.
-        ExportDependencyError: a package is missing.
+        DependencyMissingError: a package is missing, or ONNX Runtime, which judges.
         OptionError: an option's value cannot be used, or the option not with this exporter.
     """
     check_options(request)
@@ -75,13 +79,15 @@ def export_foreign(request: ExportRequest) -> Bundle:
             max_length=request.max_length,
             gate=request.gate,
             force=request.force,
+            record=record,
         )
     _CHECKS[request.exporter]()
     if importlib.util.find_spec("onnxruntime") is None:
-        raise EngineMissingError("ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'`.")
+        raise DependencyMissingError("ONNX Runtime is not installed: `pip install 'm3e-runtime[cpu]'`.")
     with prepared_folder(request.output, request.force) as folder:
         checkpoint, model, gate = _load(request)
-        artifacts = tuple(_Artifacts(request, checkpoint, model, gate, folder).write_all())
+        record.begin(checkpoint, gate)
+        artifacts = tuple(_Artifacts(request, checkpoint, model, gate, folder, record).write_all())
         write_manifest(folder, complete_manifest(checkpoint, gate, artifacts, folder))
     return Bundle.open(request.output)
 
@@ -90,8 +96,10 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     """The checkpoint, its graph, which gives states, and the gate with the original's vectors."""
     from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
 
-    folder = fetch(request.checkpoint, request.revision)
-    files = ForeignFiles.read(request.checkpoint, folder, request.pooling, request.max_length, request.route)
+    origin = fetch(request.checkpoint, request.revision, request.hub)
+    files = ForeignFiles.read(
+        request.checkpoint, origin, request.pooling, request.max_length, request.route, request.hub
+    )
     refuse_quantized(files.layout.transformer / "config.json", files.config)
     tensors = files.layout.load_weights()
     encoder = load_model(files.config, tensors.arrays)
@@ -111,9 +119,16 @@ class _Artifacts:
     """Writes the graph in each precision that was asked for, and lets the gate judge the written file."""
 
     def __init__(
-        self, request: ExportRequest, checkpoint: BaseCheckpoint, model: ir.Model, gate: Gate, folder: Path
+        self,
+        request: ExportRequest,
+        checkpoint: BaseCheckpoint,
+        model: ir.Model,
+        gate: Gate,
+        folder: Path,
+        record: ExportRecord,
     ) -> None:
         self._request = request
+        self._record = record
         self._checkpoint = checkpoint
         self._model = model
         self._gate = gate
@@ -135,13 +150,14 @@ class _Artifacts:
         for quantized in self._mixes(precision):
             files = save_model(self._in(precision, quantized), file)
             run = GraphRun(file, self._token_ids, f"Judging {label}")
-            measured, problems = judge(self._gate, run, precision)
+            comparison, problems = judge(self._gate, run, precision)
+            self._keep(precision, quantized, files, problems, comparison)
             if problems and self._gate.enforced:
                 logger.info("%s with %d matrices in int8: %s", label, len(quantized), "; ".join(problems))
                 continue
             if problems:
                 logger.warning("%s is below the gate: %s.", label, "; ".join(problems))
-            return self._artifact(precision, quantized, files, measured)
+            return self._artifact(precision, quantized, files, comparison.fidelity)
         raise BelowGateError(
             f"{label} is below the gate: {'; '.join(problems)}. Nothing was written. Try a higher precision, "
             "or --gate off to write it anyway."
@@ -173,6 +189,28 @@ class _Artifacts:
         with progress_bar(len(self._matrices), "matrix", "Rounding") as bar:
             yield from int8_mixes(self._matrices, samples, bar.update)
 
+    def _keep(
+        self,
+        precision: str,
+        quantized: Mapping[str, QuantizedLinear],
+        files: Sequence[Path],
+        problems: Sequence[str],
+        comparison: Comparison,
+    ) -> None:
+        mix, kept = self._formats(precision, quantized)
+        candidate = Candidate(
+            f"{precision}-{self._request.exporter}",
+            precision,
+            self._request.exporter,
+            "standard",
+            sum(file.stat().st_size for file in files),
+            mix,
+            kept,
+            tuple(problems),
+            comparison,
+        )
+        self._record.candidates.append(candidate)
+
     def _artifact(
         self,
         precision: Any,
@@ -180,9 +218,7 @@ class _Artifacts:
         files: Sequence[Path],
         measured: Fidelity,
     ) -> Artifact:
-        names = [matrix.linear.name for matrix in self._matrices]
-        plan = self._plan(precision, quantized)
-        lowest = {"fp32": names, "fp16": set(names) - plan.wide, "int8": quantized}[precision]
+        mix, kept = self._formats(precision, quantized)
         return Artifact(
             name=f"{precision}-{self._request.exporter}",
             format="onnx",
@@ -193,9 +229,18 @@ class _Artifacts:
             requires=requirements(self._model),
             files=tuple(entry_of(self._folder, file) for file in files),
             fidelity=measured,
-            mix=plan.mix(names),
-            kept=tuple(name for name in names if name not in lowest),
+            mix=mix,
+            kept=kept,
         )
+
+    def _formats(
+        self, precision: str, quantized: Mapping[str, QuantizedLinear]
+    ) -> tuple[dict[str, int], tuple[str, ...]]:
+        """The artifact's ``mix`` and ``kept``."""
+        names = [matrix.linear.name for matrix in self._matrices]
+        plan = self._plan(precision, quantized)
+        lowest = {"fp32": names, "fp16": set(names) - plan.wide, "int8": quantized}[precision]
+        return plan.mix(names), tuple(name for name in names if name not in lowest)
 
     def _plan(self, precision: str, quantized: Mapping[str, QuantizedLinear]) -> PrecisionPlan:
         """What :func:`store_half` has made of the matrices."""

@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from m3e_export import fidelity
 from m3e_export.errors import BelowGateError, CheckpointError
-from m3e_export.fidelity import Gate
+from m3e_export.fidelity import Comparison, Gate
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
-from m3e_runtime.manifest import Fidelity
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TokenIds
@@ -68,7 +67,7 @@ def _batches(token_ids: Sequence[TokenIds]) -> list[list[int]]:
     return [order[start::count] for start in range(count)]
 
 
-def judge(gate: Gate, run: GraphRun, precision: str) -> tuple[Fidelity, list[str]]:
+def judge(gate: Gate, run: GraphRun, precision: str) -> tuple[Comparison, list[str]]:
     """The worse of what is measured alone and in batches, and in words what is below its threshold.
 
     Raises:
@@ -80,7 +79,7 @@ def judge(gate: Gate, run: GraphRun, precision: str) -> tuple[Fidelity, list[str
                 f"{precision} is below the gate: of texts {how} its vectors are not finite numbers, as where "
                 "half precision overflows. Nothing was written. Try fp32."
             )
-    measured = [fidelity.measure(gate, vectors, precision) for vectors in (run.alone, run.together)]
-    alone, together = map(fidelity.failures, measured)
+    compared = [fidelity.compare(gate, vectors, precision) for vectors in (run.alone, run.together)]
+    alone, together = (fidelity.failures(each.fidelity) for each in compared)
     problems = alone or [f"{problem} in batches, where padding shows" for problem in together]
-    return min(measured, key=lambda each: each.min_cosine), problems
+    return min(compared, key=lambda each: each.fidelity.min_cosine), problems

@@ -18,6 +18,7 @@ from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import BaseCheckpoint, load_checkpoint
 from m3e_export.checkpoint.jsonfile import refuse_pointer
 from m3e_export.checkpoint.refused import refuse_quantized
+from m3e_export.checkpoint.source import Origin
 from m3e_export.checkpoint.tokenizer import load_tokenizer
 from m3e_export.checkpoint.weights import graph_files, has_weights
 from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
@@ -38,6 +39,7 @@ from m3e_export.graph import save_model
 from m3e_export.graph.builder import MICROSOFT
 from m3e_export.manifest import complete_manifest
 from m3e_export.oracle import Oracle, ask, load_oracle, original
+from m3e_export.record import Candidate, ExportRecord
 from m3e_export.texts import gate_texts
 from m3e_runtime.bundle import Bundle, sha256_of
 from m3e_runtime.manifest import Artifact, FileEntry
@@ -59,6 +61,7 @@ def from_onnx_folder(
     max_length: int | None = None,
     gate: str = "default",
     force: bool = False,
+    record: ExportRecord | None = None,
 ) -> Bundle:
     """Make a bundle of the ONNX graph in ``folder``; return it opened.
 
@@ -74,6 +77,7 @@ def from_onnx_folder(
         max_length: lowers the longest input, in tokens.
         gate: ``default``, ``off``, or a file of texts.
         force: replace the bundle that ``output`` holds.
+        record: is told what the gate finds, for a report.
 
     Raises:
         BelowGateError: the graph is not faithful enough. Nothing is left behind.
@@ -81,7 +85,7 @@ def from_onnx_folder(
         OptionError: an option's value cannot be used.
     """
     folder = Path(folder)
-    files = ForeignFiles.read(str(folder), folder, pooling, max_length)
+    files = ForeignFiles.read(str(folder), Origin(folder), pooling, max_length)
     source = _find(folder, file)
     model = _load(source)
     check_interface(model.graph, str(source))
@@ -93,7 +97,10 @@ def from_onnx_folder(
         written = _save(model, work / "onnx" / "model.onnx")
         run = GraphRun(written[0], token_ids, "Judging the given graph")
         opened = _gate(files, checkpoint, run, gate)
-        artifact = _artifact(model, checkpoint, opened, run, [entry_of(work, each) for each in written])
+        if record is not None:
+            record.begin(checkpoint, opened)
+        entries = [entry_of(work, each) for each in written]
+        artifact = _artifact(model, checkpoint, opened, run, entries, record)
         # Elsewhere, Dense modules are files of their own, which are not asked for where the graph has them.
         loadable = states_of(model.graph) is not None and len(checkpoint.dense) == len(files.layout.dense)
         write_manifest(work, complete_manifest(checkpoint, opened, (artifact,), work, loadable))
@@ -161,7 +168,8 @@ def _gate(files: ForeignFiles, checkpoint: BaseCheckpoint, run: GraphRun, gate: 
             return ask(_original(files, checkpoint), files.layout, gate)
         except UnsupportedModelError as error:
             logger.warning("The graph is judged against itself: %s", error)
-    return Gate(gate_texts(gate), ITSELF, run.alone, enforced=gate != "off")
+    reference = run.alone[:, : files.layout.truncate_dim]
+    return Gate(gate_texts(gate), ITSELF, reference, enforced=gate != "off")
 
 
 def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:
@@ -179,7 +187,12 @@ def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:
 
 
 def _artifact(
-    model: ir.Model, checkpoint: BaseCheckpoint, gate: Gate, run: GraphRun, files: list[FileEntry]
+    model: ir.Model,
+    checkpoint: BaseCheckpoint,
+    gate: Gate,
+    run: GraphRun,
+    files: list[FileEntry],
+    record: ExportRecord | None,
 ) -> Artifact:
     """The manifest's entry.
 
@@ -187,7 +200,13 @@ def _artifact(
         BelowGateError: too far away.
     """
     precision = _precision(model.graph)
-    measured, problems = judge(gate, run, precision)
+    dialect: Any = "onnxruntime" if _domains(model.graph) - _STANDARD else "standard"
+    comparison, problems = judge(gate, run, precision)
+    name, size = f"{precision}-{_TARGET}", sum(file.size for file in files)
+    if record is not None:
+        record.candidates.append(
+            Candidate(name, precision, _TARGET, dialect, size, {}, (), tuple(problems), comparison)
+        )
     if problems and gate.enforced:
         raise BelowGateError(
             f"{checkpoint.source}: the graph is below the gate: {'; '.join(problems)}. Nothing was written."
@@ -195,15 +214,15 @@ def _artifact(
     if problems:
         logger.warning("%s: the graph is below the gate: %s.", checkpoint.source, "; ".join(problems))
     return Artifact(
-        name=f"{precision}-{_TARGET}",
+        name=name,
         format="onnx",
-        dialect="onnxruntime" if _domains(model.graph) - _STANDARD else "standard",
+        dialect=dialect,
         precision=precision,
         target=_TARGET,
         batch_invariant=False,
         requires=requirements(model),
         files=tuple(files),
-        fidelity=measured,
+        fidelity=comparison.fidelity,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from m3e_export.errors import ExportDependencyError, UnsupportedModelError
+from m3e_export.errors import DependencyMissingError, UnsupportedModelError
 from m3e_export.graph.builder import OPSET
 from m3e_export.quiet import quiet
 
@@ -22,11 +22,11 @@ def check_optimum() -> None:
     """Find out early whether :func:`optimum_graph` can run.
 
     Raises:
-        ExportDependencyError: Optimum's exporter is missing.
+        DependencyMissingError: Optimum's exporter is missing.
     """
     found = importlib.util.find_spec("optimum")
     if found is None or importlib.util.find_spec("optimum.exporters.onnx") is None:
-        raise ExportDependencyError(
+        raise DependencyMissingError(
             "--exporter optimum needs Optimum's exporter, in an environment of its own: "
             "`pip install 'm3e-runtime[cpu,export,optimum]'`."
         )

@@ -16,6 +16,7 @@ _FLAGS = {
     "oracle": "--oracle",
     "engine": "an option of TensorRT's engines",
     "revision": "--revision",
+    "hub": "--hub",
     "graph": "--graph",
     "route": "--route",
 }
@@ -32,6 +33,7 @@ _REASONS: dict[str, dict[str, str]] = {
         "calibration": _AS_IT_IS,
         "oracle": "the weights beside the graph judge it, or else it itself",
         "revision": "the graph is in a folder",
+        "hub": "the graph is in a folder",
         "route": _AS_IT_IS,
     },
 }

@@ -16,6 +16,7 @@ from m3e_export.generic.interface import opset_of
 from m3e_export.generic.matrices import Matrix, find_matrices
 from m3e_export.graph.builder import GraphBuilder
 from m3e_export.graph.dialects.rowwise import RowwiseProducts, integer_product
+from m3e_export.graph.embeddings import look_up
 from m3e_export.precision.embeddings import Int8Embeddings
 from m3e_export.precision.half import LARGEST_HALF
 from m3e_export.precision.int8 import QuantizedLinear
@@ -60,7 +61,7 @@ def quantize_embeddings(model: ir.Model) -> None:
         table = node.inputs[0]
         if table is None or table.const_value is None or table.const_value.dtype != ir.DataType.FLOAT:
             continue
-        rows = Int8Embeddings().lookup(builder, str(table.name), table.const_value.numpy(), ids)
+        rows = look_up(builder, Int8Embeddings(), str(table.name), table.const_value.numpy(), ids)
         _replace(node, rows)
     _finish(model, builder)
 

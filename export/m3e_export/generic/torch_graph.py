@@ -10,7 +10,7 @@ from typing import Any
 import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-from m3e_export.errors import ExportDependencyError, UnsupportedModelError
+from m3e_export.errors import DependencyMissingError, UnsupportedModelError
 from m3e_export.graph.builder import OPSET
 from m3e_export.quiet import quiet
 
@@ -24,12 +24,12 @@ def check_torch() -> None:
     """Find out early whether :func:`torch_graph` can run.
 
     Raises:
-        ExportDependencyError: a package is missing.
+        DependencyMissingError: a package is missing.
     """
     packages = ("torch", "transformers", "onnxscript")
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise ExportDependencyError(
+        raise DependencyMissingError(
             f"--exporter torch needs {', '.join(missing)}: `pip install 'm3e-runtime[export,torch]'`."
         )
 

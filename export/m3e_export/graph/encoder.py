@@ -22,6 +22,7 @@ from m3e_export.checkpoint.head import HeadLayer, dimension_of
 from m3e_export.checkpoint.pooling import PoolingSpec, pooling_spec
 from m3e_export.graph.builder import GraphBuilder
 from m3e_export.graph.dialects.base import Dialect
+from m3e_export.graph.embeddings import look_up
 from m3e_export.graph.head import finish, reduce_states
 from m3e_export.precision.plan import PrecisionPlan
 
@@ -108,7 +109,7 @@ def _embed(
     """Rows of the word embeddings, always float32, and what goes into the first layer, flat."""
     width, texts = weights.word_embeddings.shape[1], dialect.texts
     dialect.settle(("word_embeddings", "position_embeddings", "embedding_projection"))
-    words = plan.embeddings.lookup(builder, "word_embeddings", weights.word_embeddings, texts.input_ids)
+    words = look_up(builder, plan.embeddings, "word_embeddings", weights.word_embeddings, texts.input_ids)
     storage = plan.storage_of("position_embeddings")
     table = builder.weight("position_embeddings", weights.position_embeddings.astype(storage))
     padding = dialect.spec.pad_token_id if dialect.spec.skips_padding else None

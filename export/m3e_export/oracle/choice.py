@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint, Checkpoint
 from m3e_export.checkpoint.tokenizer import only_bert_vocabulary
-from m3e_export.errors import ExportDependencyError
+from m3e_export.errors import DependencyMissingError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 
 __all__ = ["Oracle", "OracleName", "load_oracle", "original"]
@@ -44,11 +44,11 @@ def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: i
 
     Raises:
         CheckpointError: the original library cannot load the checkpoint.
-        ExportDependencyError: torch is asked for and not installed.
+        DependencyMissingError: torch is asked for and not installed.
     """
     installed = _has("torch", "transformers")
     if name == "torch" and not installed:
-        raise ExportDependencyError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
+        raise DependencyMissingError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
     return NumpyOracle(checkpoint) if name == "numpy" or not installed else original(checkpoint, max_length)
 
 

@@ -33,6 +33,7 @@ def ask(oracle: Oracle, layout: Layout, gate: str) -> Gate:
             f"the original model gives vectors that are not finite numbers, first for text {first + 1} of "
             "those to judge on; its weights are damaged or it overflows in float32 already."
         )
+    reference = reference[:, : layout.truncate_dim]  # as sentence-transformers itself has done
     return Gate(texts, oracle.name, reference, enforced=gate != "off", prompt=prompt)
 
 

@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint, Checkpoint
 from m3e_export.checkpoint.readable import readable_folder
+from m3e_export.checkpoint.router import ROUTER_KINDS
 from m3e_export.errors import CheckpointError
 from m3e_export.quiet import quiet
+from m3e_runtime.manifest import Route
 
-__all__ = ["SentenceTransformersOracle"]
+__all__ = ["SentenceTransformersOracle", "task_of_route"]
 
 
 class SentenceTransformersOracle:
@@ -50,16 +52,11 @@ class SentenceTransformersOracle:
                 f"it: {str(error).strip() or type(error).__name__} (--oracle numpy judges without it.)"
             ) from error
         self._model.float()
-        self._task = {} if self._layout.route is None else {"task": self._layout.route}
-        for module in self._routers():
-            module.route_mappings = {}  # so that the task is the route's name
+        self._task = task_of_route(self._model, self._layout.route)
         self._model.default_prompt_name = None  # the gate says what is before its texts
         longest = min(self._model.max_seq_length or math.inf, _longest(checkpoint))
         if max_length is not None or longest < math.inf:
             self._model.max_seq_length = max_length or int(longest)
-
-    def _routers(self) -> list[Any]:
-        return [module for module in self._model if type(module).__name__ in ("Router", "Asym")]
 
     @property
     def has_weights(self) -> bool:
@@ -68,7 +65,8 @@ class SentenceTransformersOracle:
         sentence-transformers takes random ones in their place, and says so in its logs alone.
         """
         first = self._model[0]
-        first = first.sub_modules[self._layout.route][0] if first in self._routers() else first
+        if self._layout.route is not None and first in _routers(self._model):
+            first = first.sub_modules[self._layout.route.name][0]
         model = first.auto_model
         names, base = model.state_dict().keys(), f"{model.base_model_prefix}."
         tensors = self._layout.load_weights().arrays
@@ -95,6 +93,17 @@ class SentenceTransformersOracle:
             ) from error
         # Where a prompt is the whole text, the maximum over no token is minus infinity there, and here zero.
         return np.where(np.isneginf(vector), np.float32(0), vector)
+
+
+def task_of_route(model: Any, route: Route | None) -> dict[str, str]:
+    """What ``encode`` of sentence-transformers' ``model`` is given so that texts go through ``route``."""
+    for router in _routers(model):
+        router.route_mappings = {}  # so that the task is the route's name
+    return {} if route is None else {"task": route.name}
+
+
+def _routers(model: Any) -> list[Any]:
+    return [module for module in model if type(module).__name__ in ROUTER_KINDS]
 
 
 def _longest(checkpoint: BaseCheckpoint) -> float:

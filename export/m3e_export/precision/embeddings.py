@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
-
-if TYPE_CHECKING:
-    from m3e_export.graph.builder import GraphBuilder
 
 __all__ = ["FloatEmbeddings", "Int8Embeddings"]
 
@@ -20,7 +16,7 @@ Tensors = Iterator[tuple[str, npt.NDArray[Any]]]
 
 @dataclass(frozen=True)
 class FloatEmbeddings:
-    """Rows as floats of ``storage``; looked up first, widened after, so only the rows in use are."""
+    """Rows as floats of ``storage``."""
 
     storage: Any = np.float32
 
@@ -28,32 +24,16 @@ class FloatEmbeddings:
         """See :class:`m3e_export.precision.plan.EmbeddingFormat`."""
         yield name, table.astype(self.storage)
 
-    def lookup(
-        self, builder: GraphBuilder, name: str, table: npt.NDArray[np.float32], ids: ir.Value
-    ) -> ir.Value:
-        """See :class:`m3e_export.precision.plan.EmbeddingFormat`."""
-        rows = builder.op("Gather", builder.weight(name, table.astype(self.storage)), ids, axis=0)
-        return rows if self.storage == np.float32 else builder.op("Cast", rows, to=ir.DataType.FLOAT)
-
 
 @dataclass(frozen=True)
 class Int8Embeddings:
-    """Rows as int8 with a scale each, symmetric."""
+    """Rows as int8 with a scale each, float32 ``[vocabulary]``, symmetric."""
 
     def tensors(self, name: str, table: npt.NDArray[np.float32]) -> Tensors:
         """See :class:`m3e_export.precision.plan.EmbeddingFormat`."""
         codes, scales = _quantize_rows(table)
         yield name, codes
         yield f"{name}.scales", scales[:, 0]
-
-    def lookup(
-        self, builder: GraphBuilder, name: str, table: npt.NDArray[np.float32], ids: ir.Value
-    ) -> ir.Value:
-        """See :class:`m3e_export.precision.plan.EmbeddingFormat`."""
-        codes, scales = _quantize_rows(table)
-        rows = builder.op("Gather", builder.weight(f"{name}.codes", codes), ids, axis=0)
-        row_scales = builder.op("Gather", builder.weight(f"{name}.scales", scales), ids, axis=0)
-        return builder.op("Mul", builder.op("Cast", rows, to=ir.DataType.FLOAT), row_scales)
 
 
 def _quantize_rows(

@@ -5,32 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
 from m3e_export.precision.embeddings import FloatEmbeddings
 from m3e_export.precision.int8 import QuantizedLinear
-
-if TYPE_CHECKING:
-    from m3e_export.graph.builder import GraphBuilder
 
 __all__ = ["EmbeddingFormat", "PrecisionPlan"]
 
 
 class EmbeddingFormat(Protocol):
-    """A way to store the word embeddings and look rows up."""
-
-    def lookup(
-        self, builder: GraphBuilder, name: str, table: npt.NDArray[np.float32], ids: ir.Value
-    ) -> ir.Value:
-        """Rows of ``table`` (``[vocabulary, hidden]``) for ``ids``, float32 ``[*ids.shape, hidden]``."""
-        ...
+    """A way to store the word embeddings."""
 
     def tensors(self, name: str, table: npt.NDArray[np.float32]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """The table and what belongs to it, named, as the native engine stores them."""
+        """What is stored of ``table``, ``[vocabulary, hidden]``: itself, and ``NAME.scales`` of int8."""
         ...
 
 

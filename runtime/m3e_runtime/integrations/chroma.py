@@ -1,4 +1,4 @@
-"""Chroma: a bundle as ``EmbeddingFunction``. Needs ``pip install chromadb``.
+"""Chroma: a bundle as ``EmbeddingFunction``. Needs the extra ``chroma``.
 
 Importing this module registers the function as ``m3e``, so that Chroma can make it again from what it has
 stored with a collection.
@@ -11,12 +11,15 @@ from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
-from chromadb.api.types import Documents, EmbeddingFunction
-from chromadb.utils.embedding_functions import register_embedding_function
 
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import BundleError
+from m3e_runtime.extras import extra_packages
 from m3e_runtime.integrations.embedder import EmbedderOptions, TextEmbedder
+
+with extra_packages("the adapter for Chroma", "chroma", "chromadb"):
+    from chromadb.api.types import Documents, EmbeddingFunction
+    from chromadb.utils.embedding_functions import register_embedding_function
 
 __all__ = ["M3EEmbeddingFunction"]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypedDict, Unpack
+from collections.abc import Sequence
+from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,18 @@ from m3e_runtime.arguments import folder, whole_number
 from m3e_runtime.backends.device import device_name
 from m3e_runtime.containers import as_list
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.prompts import document_prompt_name, query_prompt_name
+from m3e_runtime.routes import check_task
 
-__all__ = ["EmbedderOptions", "TextEmbedder", "absolute", "document_prompt_name", "query_prompt_name"]
+__all__ = [
+    "DEFAULTS",
+    "EmbedderOptions",
+    "TextEmbedder",
+    "absolute",
+    "document_prompt_name",
+    "query_prompt_name",
+]
 
-_QUERY_PROMPTS = ("query",)
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _NUMBERS = ("threads", "batch_size", "truncate_dim")
 
 
@@ -44,30 +50,11 @@ class EmbedderOptions(TypedDict, total=False):
     document_prompt: str | None
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """The path and the options in full; plain values, fit for JSON, and read the same in any folder."""
-
-    bundle: str
-    device: str = "auto"
-    artifact: str | None = None
-    backend: str | None = None
-    threads: int | None = None
-    batch_size: int | None = None
-    normalize_embeddings: bool = False
-    truncate_dim: int | None = None
-    query_prompt_name: str | None = None
-    query_prompt: str | None = None
-    document_prompt_name: str | None = None
-    document_prompt: str | None = None
-
-    def __post_init__(self) -> None:
-        plain: dict[str, Any] = {"bundle": absolute(self.bundle), "device": device_name(self.device)}
-        for name in _NUMBERS:
-            value = getattr(self, name)
-            plain[name] = None if value is None else whole_number(name, value, 1)
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
+DEFAULTS: dict[str, Any] = dict.fromkeys(EmbedderOptions.__annotations__) | {
+    "device": "auto",
+    "normalize_embeddings": False,
+}
+"""Of every option; None where the bundle or the encoder decides."""
 
 
 class TextEmbedder:
@@ -82,14 +69,15 @@ class TextEmbedder:
     """
 
     def __init__(self, bundle: str | os.PathLike[str], **options: Unpack[EmbedderOptions]) -> None:
-        self._settings = _Settings(absolute(bundle), **options)
+        self._bundle = absolute(bundle)
+        self._options = _checked(options)
         self._lock = threading.Lock()
         self._encoder: Encoder | None = None
 
     @property
     def config(self) -> dict[str, Any]:
         """The path, as ``bundle``, and every option: what makes an equal embedder."""
-        return asdict(self._settings)
+        return {"bundle": self._bundle, **self._options}
 
     @property
     def encoder(self) -> Encoder:
@@ -98,29 +86,31 @@ class TextEmbedder:
         Raises:
             M3EError: as :meth:`Encoder.load`.
         """
-        chosen = self._settings
+        chosen = self._options
         with self._lock:
             if self._encoder is None:
                 self._encoder = Encoder.load(
-                    chosen.bundle,
-                    device=chosen.device,
-                    artifact=chosen.artifact,
-                    backend=chosen.backend,
-                    threads=chosen.threads,
+                    self._bundle,
+                    device=chosen["device"],
+                    artifact=chosen["artifact"],
+                    backend=chosen["backend"],
+                    threads=chosen["threads"],
                 )
             return self._encoder
 
     def queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors of search queries, float32 ``[n, dimension]``."""
-        chosen = self._settings
-        name = chosen.query_prompt_name or query_prompt_name(self._prompts())
-        return self._encode(texts, name, chosen.query_prompt)
+        chosen = self._options
+        check_task(self.encoder.bundle.manifest.route, "query")
+        name = chosen["query_prompt_name"] or query_prompt_name(self._prompts())
+        return self._encode(texts, name, chosen["query_prompt"])
 
     def documents(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors of texts to be found, float32 ``[n, dimension]``."""
-        chosen = self._settings
-        name = chosen.document_prompt_name or document_prompt_name(self._prompts())
-        return self._encode(texts, name, chosen.document_prompt)
+        chosen = self._options
+        check_task(self.encoder.bundle.manifest.route, "document")
+        name = chosen["document_prompt_name"] or document_prompt_name(self._prompts())
+        return self._encode(texts, name, chosen["document_prompt"])
 
     def _prompts(self) -> dict[str, str]:
         return self.encoder.bundle.manifest.prompts
@@ -128,21 +118,19 @@ class TextEmbedder:
     def _encode(
         self, texts: Sequence[str], prompt_name: str | None, prompt: str | None
     ) -> npt.NDArray[np.float32]:
-        chosen = self._settings
+        chosen = self._options
         vectors: npt.NDArray[np.float32] = self.encoder.encode(
             as_list(texts),
             prompt_name=prompt_name,
             prompt=prompt,
-            batch_size=chosen.batch_size,
-            normalize_embeddings=chosen.normalize_embeddings,
-            truncate_dim=chosen.truncate_dim,
+            batch_size=chosen["batch_size"],
+            normalize_embeddings=chosen["normalize_embeddings"],
+            truncate_dim=chosen["truncate_dim"],
         )
         return vectors
 
     def __repr__(self) -> str:
-        changed = {
-            name: value for name, value in self.config.items() if value != getattr(_Settings, name, None)
-        }
+        changed = {name: value for name, value in self.config.items() if value != DEFAULTS.get(name)}
         return f"TextEmbedder({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     def __copy__(self) -> TextEmbedder:
@@ -155,6 +143,24 @@ class TextEmbedder:
         return _restore, (self.config,)
 
 
+def _checked(options: EmbedderOptions) -> EmbedderOptions:
+    """All options, as plain values that JSON holds.
+
+    Raises:
+        TypeError: one that is not known.
+        OptionError: one of another type.
+    """
+    unknown = sorted(options.keys() - DEFAULTS.keys())
+    if unknown:
+        raise TypeError(f"{', '.join(unknown)}: not known; the options are {', '.join(DEFAULTS)}.")
+    full: dict[str, Any] = {**DEFAULTS, **options}
+    full["device"] = device_name(full["device"])
+    for name in _NUMBERS:
+        if full[name] is not None:
+            full[name] = whole_number(name, full[name], 1)
+    return cast(EmbedderOptions, full)
+
+
 def absolute(bundle: str | os.PathLike[str]) -> str:
     """The bundle's path as a configuration stores it: it may be read in another working folder.
 
@@ -162,16 +168,6 @@ def absolute(bundle: str | os.PathLike[str]) -> str:
         OptionError: not a path.
     """
     return os.path.abspath(folder("bundle", bundle))
-
-
-def query_prompt_name(prompts: Container[str]) -> str | None:
-    """The prompt that ``encode_query`` of sentence-transformers takes, or None where there is none."""
-    return next((name for name in _QUERY_PROMPTS if name in prompts), None)
-
-
-def document_prompt_name(prompts: Container[str]) -> str | None:
-    """The prompt that ``encode_document`` of sentence-transformers takes, or None where there is none."""
-    return next((name for name in _DOCUMENT_PROMPTS if name in prompts), None)
 
 
 def _restore(config: dict[str, Any]) -> TextEmbedder:

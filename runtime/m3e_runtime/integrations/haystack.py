@@ -1,4 +1,4 @@
-"""Haystack: a bundle as embedders of a pipeline. Needs ``pip install haystack-ai``.
+"""Haystack: a bundle as embedders of a pipeline. Needs the extra ``haystack``.
 
 Since Haystack 3 a stored pipeline is loaded only if its modules are trusted:
 ``Pipeline.load(file, allowed_modules=["m3e_runtime.integrations.haystack"])``.
@@ -10,9 +10,11 @@ import os
 from dataclasses import replace
 from typing import Any, Unpack
 
-from haystack import Document, component, default_from_dict, default_to_dict
-
+from m3e_runtime.extras import extra_packages
 from m3e_runtime.integrations.embedder import EmbedderOptions, TextEmbedder
+
+with extra_packages("the adapter for Haystack", "haystack", "haystack"):
+    from haystack import Document, component, default_from_dict, default_to_dict
 
 __all__ = ["M3EDocumentEmbedder", "M3ETextEmbedder"]
 

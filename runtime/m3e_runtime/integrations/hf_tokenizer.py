@@ -7,7 +7,7 @@ from typing import Any
 
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.extras import extra_packages
 
 __all__ = ["hf_tokenizer"]
 
@@ -19,15 +19,11 @@ def hf_tokenizer(encoder: Encoder) -> Any:
     """A ``PreTrainedTokenizerFast`` with its own copy of the encoder's tokenizer.
 
     Raises:
-        EngineMissingError: transformers is not installed.
+        DependencyMissingError: transformers is not installed.
     """
-    try:
+    purpose = "the tokenizer of transformers (Encoder.load(...).tokenizer.encode(text) does without)"
+    with extra_packages(purpose, "torch", "transformers"):
         from transformers import PreTrainedTokenizerFast
-    except ImportError as error:
-        raise EngineMissingError(
-            "the tokenizer needs `pip install transformers`; without it, "
-            "Encoder.load(...).tokenizer.encode(text) gives token ids."
-        ) from error
     tokenizer = encoder.tokenizer.tokenizer
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -1,10 +1,13 @@
-"""LangChain: a bundle as ``Embeddings``. Needs ``pip install langchain-core``."""
+"""LangChain: a bundle as ``Embeddings``. Needs the extra ``langchain``."""
 
 from __future__ import annotations
 
-from langchain_core.embeddings import Embeddings
+from m3e_runtime.extras import extra_packages
 
-from m3e_runtime.integrations.fields import EmbedderFields
+with extra_packages("the adapter for LangChain", "langchain", "langchain_core", "pydantic"):
+    from langchain_core.embeddings import Embeddings
+
+    from m3e_runtime.integrations.fields import EmbedderFields
 
 __all__ = ["M3EEmbeddings"]
 

@@ -1,14 +1,17 @@
-"""LlamaIndex: a bundle as ``BaseEmbedding``. Needs ``pip install llama-index-core``."""
+"""LlamaIndex: a bundle as ``BaseEmbedding``. Needs the extra ``llama-index``."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
-from pydantic import Field
+from m3e_runtime.extras import extra_packages
 
-from m3e_runtime.integrations.fields import EmbedderFields
+with extra_packages("the adapter for LlamaIndex", "llama-index", "llama_index", "pydantic"):
+    from llama_index.core.base.embeddings.base import BaseEmbedding
+    from pydantic import Field
+
+    from m3e_runtime.integrations.fields import EmbedderFields
 
 __all__ = ["M3EEmbedding"]
 

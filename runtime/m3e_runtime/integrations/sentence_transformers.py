@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,20 @@ import numpy.typing as npt
 from m3e_runtime import outputs
 from m3e_runtime.arguments import check_text, float_array, folder, whole_number
 from m3e_runtime.backends.device import device_name, parse_device
-from m3e_runtime.containers import as_iterator
-from m3e_runtime.encoder import Encoder, named_prompt
+from m3e_runtime.containers import as_iterator, as_list
+from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import BundleError, InvalidTextError, OptionError
-from m3e_runtime.integrations.embedder import document_prompt_name, query_prompt_name
+from m3e_runtime.extras import extra_packages
 from m3e_runtime.integrations.hf_tokenizer import hf_tokenizer
-from m3e_runtime.manifest import MANIFEST_NAME
+from m3e_runtime.integrations.token_tensors import features, import_torch
+from m3e_runtime.manifest import MANIFEST_NAME, SIMILARITIES
+from m3e_runtime.prompts import document_prompt_name, named_prompt, query_prompt_name
+from m3e_runtime.routes import check_task
+from m3e_runtime.token_embeddings import EncodedText
 
 __all__ = ["SentenceTransformer"]
 
-_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+_OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
 _IGNORED = (
     "backend",
     "cache_folder",
@@ -76,7 +81,7 @@ class SentenceTransformer:
         prompts: prompts by name, in addition to the bundle's, or in their place.
         default_prompt_name: the one to use where none is asked for.
         similarity_fn_name: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``; by default the bundle's.
-        truncate_dim: keep only this many leading dimensions.
+        truncate_dim: keep only this many leading dimensions; by default the bundle's own number.
         artifact: as for :meth:`Encoder.load`, not in sentence-transformers.
         threads: as for :meth:`Encoder.load`, not in sentence-transformers.
         ignored: other arguments that sentence-transformers has; they are ignored with a warning.
@@ -119,7 +124,7 @@ class SentenceTransformer:
         if self.default_prompt_name is not None:
             self._prompt(self.default_prompt_name)
         self.similarity_fn_name = similarity_fn_name or manifest.similarity
-        self.truncate_dim = truncate_dim
+        self.truncate_dim = manifest.truncate_dim if truncate_dim is None else truncate_dim
 
     def encode(
         self,
@@ -153,7 +158,9 @@ class SentenceTransformer:
             batch_size: most texts in one run of the engine. sentence-transformers' own 32 would only slow it
                 down: by default the engine's token budget alone limits it.
             show_progress_bar: by default shown on a terminal when it takes longer than a moment.
-            output_value: ``"sentence_embedding"``, the only one that a bundle has.
+            output_value: ``"sentence_embedding"``; ``"token_embeddings"``, the vector of each token; or None,
+                everything about a text. The last two always give tensors of float32, not normalized. They
+                need torch; :meth:`Encoder.encode_tokens` gives arrays.
             precision: ``float32``, ``int8``, ``uint8``, ``binary`` or ``ubinary``, and ``float16``.
             convert_to_numpy: give one array; else a list of tensors.
             convert_to_tensor: give one tensor, on the CPU; wins over ``convert_to_numpy``.
@@ -165,39 +172,68 @@ class SentenceTransformer:
             sentences: the older name of ``inputs``.
             ranges: as for :meth:`Encoder.encode`, which int8 and uint8 of one text need; not in
                 sentence-transformers.
-            task: ``"query"`` or ``"document"``, which matters to models with a router only. No bundle is one.
+            task: ``"query"``, ``"document"``, or a task of the model's Router. Where the bundle is one of a
+                Router's routes, a task of another route is refused.
 
         Returns:
-            ``[dimension]`` for a string, ``[n, dimension]`` for a sequence.
+            ``[dimension]`` for a string, ``[n, dimension]`` for a sequence. For ``"token_embeddings"``, a
+            tensor ``[tokens, hidden]`` or a list of them. For None, a dictionary or a list of them, where
+            ``truncate_dim`` shortens the sentence embedding. They hold no padding; those of
+            sentence-transformers do where several texts are encoded.
 
         Raises:
             InvalidTextError: something else than a string, or a lone surrogate.
             OptionError: a value that cannot be used.
+            EngineMissingError: ``output_value`` needs torch, which is not installed.
             TypeError: no texts, or given under both names.
         """
         del chunk_size
-        if task not in (None, "query", "document"):
-            raise OptionError(f"task={task!r}: this model has no such task; use 'query' or 'document'.")
-        if output_value != "sentence_embedding":
-            raise OptionError(
-                f"output_value={output_value!r}: a bundle gives sentence embeddings only; "
-                "for token embeddings use sentence-transformers with the checkpoint."
-            )
+        self._check_task(task)
+        _check_output_value(output_value, precision)
         self._check_place(device, pool)
         kept = truncate_dim if truncate_dim is not None else self.truncate_dim
+        full = self._encoder.full_dimension
         if kept is not None:
-            kept = min(whole_number("truncate_dim", kept, 1), self._encoder.dimension)
+            kept = whole_number("truncate_dim", kept, 1)
+        texts, prefix = _strings(_only_one(inputs, sentences)), self._prefix(prompt_name, prompt)
+        if output_value != "sentence_embedding":
+            prompts = prefix if isinstance(prefix, str) else as_list(prefix, "prompt")
+            dimension = None if output_value else min(kept or full, full)
+            return self._tokens(texts, prompts, dimension, batch_size, show_progress_bar)
         vectors = self._encoder.encode(
-            _strings(_only_one(inputs, sentences)),
-            prompt=self._prefix(prompt_name, prompt),
+            texts,
+            prompt=prefix,
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
             precision=precision or "float32",
             normalize_embeddings=normalize_embeddings,
-            truncate_dim=kept,
+            truncate_dim=min(kept or full, full),
             ranges=ranges,
         )
         return _converted(vectors, convert_to_numpy, convert_to_tensor)
+
+    def _tokens(
+        self,
+        texts: Any,
+        prompts: str | list[str],
+        dimension: int | None,
+        batch_size: int | None,
+        show_progress_bar: bool | None,
+    ) -> Any:
+        """Vectors of tokens, or everything about each text, with sentence embeddings of ``dimension``."""
+        torch = import_torch()
+        encoder = self._encoder
+        found = encoder.encode_with_tokens(texts, None, prompts, batch_size, show_progress_bar)
+        encoded = [found] if isinstance(found, EncodedText) else found
+        if dimension is None:
+            tensors = [torch.from_numpy(text.token_embeddings) for text in encoded]
+        else:
+            each = [prompts] * len(encoded) if isinstance(prompts, str) else prompts
+            lengths = map(cache(encoder.tokenizer.prompt_length), each)
+            tensors = [
+                features(text, length, dimension) for text, length in zip(encoded, lengths, strict=True)
+            ]
+        return tensors[0] if isinstance(found, EncodedText) else tensors
 
     def encode_query(
         self,
@@ -208,6 +244,7 @@ class SentenceTransformer:
         **kwargs: Any,
     ) -> Any:
         """:meth:`encode` with the prompt ``query``, if there is one and no other is asked for."""
+        self._check_task("query")
         if prompt_name is None and prompt is None:
             prompt_name = query_prompt_name(self.prompts)
         return self.encode(inputs, prompt_name, prompt, *args, **kwargs)
@@ -221,6 +258,7 @@ class SentenceTransformer:
         **kwargs: Any,
     ) -> Any:
         """:meth:`encode` with the first of ``document``, ``passage`` and ``corpus`` that there is."""
+        self._check_task("document")
         if prompt_name is None and prompt is None:
             prompt_name = document_prompt_name(self.prompts)
         return self.encode(inputs, prompt_name, prompt, *args, **kwargs)
@@ -245,9 +283,9 @@ class SentenceTransformer:
     @similarity_fn_name.setter
     def similarity_fn_name(self, value: Any) -> None:
         name = getattr(value, "value", value)  # sentence-transformers has an enumeration of them
-        if name not in _SIMILARITIES:
+        if name not in SIMILARITIES:
             raise OptionError(
-                f"similarity_fn_name={value!r} is unknown; use one of {', '.join(_SIMILARITIES)}."
+                f"similarity_fn_name={value!r} is unknown; use one of {', '.join(SIMILARITIES)}."
             )
         self._similarity: str = name
 
@@ -274,7 +312,7 @@ class SentenceTransformer:
         """The tokenizer as transformers' ``PreTrainedTokenizerFast``, a copy. Needs transformers, not torch.
 
         Raises:
-            EngineMissingError: transformers is not installed.
+            DependencyMissingError: transformers is not installed.
         """
         length = self.max_seq_length
         if self._tokenizers.keys() != {length}:
@@ -285,7 +323,7 @@ class SentenceTransformer:
         """Token ids and attention mask of texts, as tensors of torch, padded to the longest of them.
 
         Raises:
-            EngineMissingError: transformers is not installed.
+            DependencyMissingError: transformers is not installed.
         """
         texts = [(prompt or "") + text for text in _strings(inputs)]
         return self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
@@ -300,7 +338,8 @@ class SentenceTransformer:
 
     def get_embedding_dimension(self) -> int:
         """Length of the vectors that :meth:`encode` gives."""
-        return min(self._encoder.dimension, self.truncate_dim or self._encoder.dimension)
+        full = self._encoder.full_dimension
+        return min(full, self.truncate_dim or full)
 
     def get_sentence_embedding_dimension(self) -> int:
         """The older name of :meth:`get_embedding_dimension`."""
@@ -362,6 +401,13 @@ class SentenceTransformer:
                 f"device={str(device)!r}: the model is on {self.device!r}; load another one with device=."
             )
 
+    def _check_task(self, task: str | None) -> None:
+        route = self._encoder.bundle.manifest.route
+        known = sorted({"query", "document", *(route.tasks if route else ())})
+        if task is not None and task not in known:
+            raise OptionError(f"task={task!r}: this model has no such task; it has {', '.join(known)}.")
+        check_task(route, task)
+
     def _prefix(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
         """An empty text where there is none, so that the bundle's own default does not come in."""
         if prompt is not None:
@@ -372,6 +418,17 @@ class SentenceTransformer:
     def _prompt(self, name: str) -> str:
         check_text("prompt_name", name)
         return named_prompt(self.prompts, name)
+
+
+def _check_output_value(value: Any, precision: Any) -> None:
+    if value not in _OUTPUT_VALUES:
+        raise OptionError(
+            f"output_value={value!r} is unknown; use 'sentence_embedding', 'token_embeddings' or None."
+        )
+    if value != "sentence_embedding" and precision not in (None, "float32"):
+        raise OptionError(
+            f"precision={precision!r} is for sentence embeddings; output_value={value!r} is float32 only."
+        )
 
 
 def _checked_prompts(prompts: Any) -> dict[str, str]:
@@ -430,7 +487,8 @@ def _only_one(inputs: Any, sentences: Any) -> Any:
 def _converted(vectors: npt.NDArray[Any], to_numpy: bool, to_tensor: bool) -> Any:
     if to_numpy and not to_tensor:
         return vectors
-    import torch
+    with extra_packages("giving tensors", "torch", "torch"):
+        import torch
 
     tensor = torch.from_numpy(vectors)
     return tensor if to_tensor or vectors.ndim == 1 else list(tensor)
@@ -454,7 +512,8 @@ def _array(vectors: Any) -> Vectors:
 def _like(scores: Vectors, *given: Any) -> Any:
     if not any(map(_is_tensor, given)):
         return scores
-    import torch
+    with extra_packages("giving tensors", "torch", "torch"):
+        import torch
 
     return torch.from_numpy(scores)
 

@@ -5,7 +5,8 @@ few hundred tokens. So a long text is cut by characters first, where the kept id
 """
 
 from m3e_runtime.long_texts.shortener import Shortener
+from m3e_runtime.long_texts.special_tokens import SpecialToken, special_tokens
 from m3e_runtime.long_texts.splits import Splits
 from m3e_runtime.long_texts.tails import Tails
 
-__all__ = ["Shortener", "Splits", "Tails"]
+__all__ = ["Shortener", "SpecialToken", "Splits", "Tails", "special_tokens"]

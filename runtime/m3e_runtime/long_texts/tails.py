@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from tokenizers import Tokenizer
 
 from m3e_runtime.errors import TextTooLongError
+from m3e_runtime.long_texts.special_tokens import special_tokens
 from m3e_runtime.long_texts.splits import Splits
 from m3e_runtime.under_way import under_way
 
@@ -32,8 +31,8 @@ class Tails:
         self._tokenizer = tokenizer
         self._splits = splits
         self._longest = longest
-        before, after = self._special_ids
-        self._most = max_length - len(before) - len(after)
+        self._before, self._after = ([number for number, _ in side] for side in special_tokens(tokenizer))
+        self._most = max_length - len(self._before) - len(self._after)
 
     def ids(self, text: str) -> list[int]:
         """Token ids of ``text``, special ones included; of a text with too many, the last ones.
@@ -41,9 +40,8 @@ class Tails:
         Raises:
             TextTooLongError: no place is known where the end of a long text can be told from the rest.
         """
-        before, after = self._special_ids
         kept = self._content(text)[-self._most :] if self._most else []
-        return [*before, *kept, *after]
+        return [*self._before, *kept, *self._after]
 
     def _content(self, text: str) -> list[int]:
         """At least the last tokens that are kept, where there are so many; without special ones."""
@@ -65,10 +63,3 @@ class Tails:
         with under_way():
             (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
         return [number for part in (encoding, *encoding.overflowing) for number in part.ids]
-
-    @cached_property
-    def _special_ids(self) -> tuple[list[int], list[int]]:
-        """Those before a text, and those after it."""
-        encoding = self._tokenizer.encode("a")
-        mask = encoding.special_tokens_mask
-        return encoding.ids[: mask.index(0)], encoding.ids[len(mask) - mask[::-1].index(0) :]

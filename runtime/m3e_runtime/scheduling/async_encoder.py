@@ -14,12 +14,10 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime import outputs
-from m3e_runtime.arguments import check_flag
 from m3e_runtime.containers import as_list
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import ClosedError, EngineRunError, M3EError, OptionError, OverloadedError
-from m3e_runtime.outputs import OutputPrecision
+from m3e_runtime.outputs import OutputOptions, OutputPrecision
 from m3e_runtime.scheduling.admission import Admission
 from m3e_runtime.scheduling.engine_thread import EngineThread, Outcome
 from m3e_runtime.scheduling.pace import Pace
@@ -169,12 +167,11 @@ class AsyncEncoder:
             ClosedError: it was closed.
         """
         prefix = self.encoder.prefix(prompt_name, prompt)
-        self.encoder.check_options(precision, truncate_dim)
-        check_flag("normalize_embeddings", normalize_embeddings)
+        options = self.encoder.output_options(truncate_dim, normalize_embeddings, precision, ranges)
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
         token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
         encoded = await self.encode_tokens(token_ids, priority, prefix)
-        vectors = await self.finish(encoded, truncate_dim, normalize_embeddings, precision, ranges)
+        vectors = await self.finish(encoded, options)
         if isinstance(sentences, str):
             only: npt.NDArray[Any] = vectors[0]
             return only
@@ -262,7 +259,7 @@ class AsyncEncoder:
         self._admit(len(token_ids), tokens, priority)
         self._admission.check_time(len(token_ids), tokens, seconds)
         if not token_ids:
-            return Encoded(np.empty((0, self.encoder.dimension), dtype=np.float32), 0.0)
+            return Encoded(np.empty((0, self.encoder.full_dimension), dtype=np.float32), 0.0)
         left_out = self.encoder.prompt_lengths([prompt]) or [0]
         arrival = time.perf_counter()
         request = Request(token_ids, tokens, priority, arrival, loop.create_future(), left_out[0], seconds)
@@ -273,20 +270,12 @@ class AsyncEncoder:
         finally:
             self._release(request)
 
-    async def finish(
-        self,
-        encoded: Encoded,
-        truncate_dim: int | None = None,
-        normalize_embeddings: bool = False,
-        precision: OutputPrecision = "float32",
-        ranges: npt.NDArray[np.float32] | None = None,
-    ) -> npt.NDArray[Any]:
+    async def finish(self, encoded: Encoded, options: OutputOptions) -> npt.NDArray[Any]:
         """Truncate, normalize and quantize as :meth:`Encoder.encode` does; many vectors in another thread."""
-
-        def work() -> npt.NDArray[Any]:
-            return outputs.finish(encoded.vectors, truncate_dim, normalize_embeddings, precision, ranges)
-
-        return await self.apart(work) if encoded.vectors.size > _INLINE_VALUES else work()
+        vectors = encoded.vectors
+        if vectors.size > _INLINE_VALUES:
+            return await self.apart(lambda: options.apply(vectors))
+        return options.apply(vectors)
 
     async def close(self) -> None:
         """Answer whoever waits, then stop; nobody is let in any more."""

@@ -102,16 +102,13 @@ class EngineThread:
 
     def _compute(self, pack: Pack, now: float) -> int:
         """Write the vectors of the texts into their requests; returns the tokens computed for that."""
-        token_ids = pack.token_ids()
-        padding = 0
-        for positions, vectors in self._encoder.run(token_ids, None, pack.prompt_lengths()):
-            for position, vector in zip(positions.tolist(), vectors, strict=True):
+        computed = 0
+        for batch, vectors in self._encoder.run(pack.token_ids(), None, pack.prompt_lengths()):
+            computed += batch.tokens
+            for position, vector in zip(batch.indices.tolist(), vectors, strict=True):
                 request, index = pack.places[position]
                 _store(request, index, vector, now)
-            if self._encoder.pads:
-                lengths = [len(token_ids[position]) for position in positions]
-                padding += len(lengths) * max(lengths) - sum(lengths)
-        return pack.tokens + padding
+        return computed
 
 
 def _store(request: Request, index: int, vector: npt.NDArray[np.float32], now: float) -> None:

@@ -1,39 +1,103 @@
-"""The page at ``/``: one file, which fetches nothing but this service's own answers."""
+"""The page at ``/`` and its files. They fetch this service's answers and nothing else."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 
-__all__ = ["PAGE", "PAGE_HEADERS"]
+from m3e_serve.endpoint import Answer, Call
+from m3e_serve.errors import ApiError
 
-PAGE = files(__name__).joinpath("index.html").read_bytes()
+__all__ = ["index", "page_file"]
+
+_INDEX = "index.html"
+_TYPES = {
+    ".html": b"text/html; charset=utf-8",
+    ".css": b"text/css; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+}
 
 
-def _hash_of(element: bytes) -> str:
-    """The hash by which a policy allows the content of the page's only ``element``."""
-    found = re.findall(rb"<%b>(.*?)</%b>" % (element, element), PAGE, re.DOTALL)
-    (content,) = found
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content).digest()).decode()}'"
+@dataclass(frozen=True)
+class _PageFile:
+    """A file as it is sent."""
+
+    content: bytes
+    content_type: bytes
+    etag: bytes
+    headers: list[tuple[bytes, bytes]]
 
 
-_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        f"script-src {_hash_of(b'script')}",
-        f"style-src {_hash_of(b'style')}",
-        "connect-src 'self'",
-        "img-src data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
+async def index(call: Call) -> Answer:
+    """Answer ``GET /``."""
+    return _answer(_FILES[_INDEX], call)
+
+
+async def page_file(call: Call) -> Answer:
+    """Answer ``GET /page/{name}``: a file that the page names.
+
+    Raises:
+        ApiError: 404, there is none of that name.
+    """
+    name = call.path["name"]
+    if name == _INDEX or name not in _FILES:
+        raise ApiError(404, "There is nothing under this path.", "not_found")
+    return _answer(_FILES[name], call)
+
+
+def _answer(file: _PageFile, call: Call) -> Answer:
+    if _is_current(file, call.headers):
+        return Answer(b"", status=304, content_type=file.content_type, headers=file.headers)
+    return Answer(file.content, content_type=file.content_type, headers=file.headers)
+
+
+def _is_current(file: _PageFile, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether the browser that sends these request headers has ``file`` already.
+
+    Tags are compared weakly, as RFC 9110 (13.1.2) has it: a proxy that compresses makes them weak.
+    """
+    known = [tag.strip().removeprefix(b"W/") for tag in headers.get(b"if-none-match", b"").split(b",")]
+    return file.etag in known or b"*" in known
+
+
+def _read() -> dict[str, _PageFile]:
+    found = [file for file in files(__name__).iterdir() if file.name.endswith(tuple(_TYPES))]
+    return {file.name: _page_file(file.name, file.read_bytes()) for file in found}
+
+
+def _page_file(name: str, content: bytes) -> _PageFile:
+    etag = b'"%b"' % hashlib.sha256(content).hexdigest()[:32].encode()
+    headers = [
+        (b"etag", etag),
+        (b"cache-control", b"no-cache"),  # keep it, but ask whether it is current
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
     ]
-)
-PAGE_HEADERS = [
-    (b"content-security-policy", _POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-cache"),
-]
+    if name == _INDEX:
+        headers.append((b"content-security-policy", _policy(content)))
+    return _PageFile(content, _TYPES["." + name.rpartition(".")[2]], etag, headers)
+
+
+def _policy(index: bytes) -> bytes:
+    """The files beside ``index``, its one inline script, and this service's answers; nothing else."""
+    (script,) = re.findall(rb"<script>(.*?)</script>", index, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script).digest())
+    return b"; ".join(
+        [
+            b"default-src 'none'",
+            b"script-src 'self' 'sha256-%b'" % digest,
+            b"style-src 'self'",
+            b"connect-src 'self'",
+            b"img-src data:",
+            b"base-uri 'none'",
+            b"form-action 'none'",
+            b"frame-ancestors 'none'",
+        ]
+    )
+
+
+_FILES = _read()

@@ -18,16 +18,17 @@ class Engine {
   // `instruction_set` is a name of supported_kernels, or null for the fastest.
   Engine(const std::string& path, int threads, const char* instruction_set);
 
-  // See m3e_encode_stoppable. May be called from several threads at once.
-  void encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts, float* vectors,
-              Stop& stop);
+  // See m3e_encode_tokens. May be called from several threads at once.
+  void encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts,
+              const Output& output, Stop& stop);
 
   const Sizes& sizes() const { return weights_.sizes; }
   const char* instruction_set() const { return kernels_.name; }
   int threads() const { return threads_; }
 
  private:
-  void check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts) const;
+  void check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
+             int64_t texts) const;
   void together(const std::vector<Pack>& packs, int threads, Stop& stop);
   void side_by_side(const std::vector<Pack>& packs, Stop& stop);
   void compute(const Pack& pack, Workspace& space, Team& team, int rank, Stop& stop);

@@ -11,12 +11,18 @@
 
 namespace m3e {
 
+// Where results go.
+struct Output {
+  float* vectors;  // [texts][dimension]
+  float* states;   // [tokens][hidden]: the last hidden states; or null
+};
+
 // Texts that are computed together: a flat run of tokens without padding. None of them is empty.
 struct Pack {
   const int32_t* ids;      // of the first text
   const int64_t* offsets;  // [texts + 1], where offsets[0] stands for `ids`
   int texts;
-  float* vectors;  // [texts][dimension]
+  Output output;
   const int64_t* prompts = nullptr;  // [texts]: first tokens that are not pooled; or null
 
   int begin(int text) const { return static_cast<int>(offsets[text] - offsets[0]); }
@@ -40,7 +46,6 @@ struct Rows {
 class Workspace {
  public:
   void reserve(const Weights& weights, const Pack& pack, int threads);
-  size_t bytes() const;
 
  private:
   friend class Forward;
@@ -49,7 +54,6 @@ class Workspace {
     Buffer<uint8_t> codes;
     Rows rows;
     void reserve(int count, int columns, bool quantized);
-    size_t bytes() const;
   };
 
   void reserve_pooled(const Weights& weights, int texts, int rows);
@@ -57,20 +61,21 @@ class Workspace {
   Store hidden_, qkv_, context_, wide_;
   Store embedded_;  // before their projection; empty where there is none
   Store mixed_;     // the weighted sum of all states so far; empty where the last alone are pooled
-  Store early_, pooled_, dense_;  // a row for each text; empty where the kernels' own pooling is all
+  // a row for each text; empty where the kernels' own pooling is all
+  Store early_, pooled_, dense_;
   Buffer<float> attention_;
   Buffer<int32_t> positions_, no_positions_;  // the latter all 0
   Buffer<float> no_position_;                 // the one row that these mean, of zeros
-  int attention_each_ = 0;  // floats of scratch for each thread
-  int wide_each_ = 0;       // rows of wide_ for each thread, when rows are shared out
+  int attention_each_ = 0;                    // floats of scratch for each thread
+  int wide_each_ = 0;  // rows of wide_ for each thread, when rows are shared out
 };
 
 // One member's part of a forward pass. A team shares the products by rows when there are enough for
 // everybody, else by output channels; what is computed is the same.
 class Forward {
  public:
-  Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space, Team& team,
-          int rank, Stop* stop = nullptr);
+  Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space,
+          Team& team, int rank, Stop* stop = nullptr);
   void run();  // leaves the vectors as they are when it is stopped
 
  private:
@@ -90,12 +95,16 @@ class Forward {
   void pool_simply(Range texts);
   void pool_parts(int text);
   void mix(size_t state);
-  const Rows& pooled_states() const { return (weights_.state_weights ? space_.mixed_ : space_.hidden_).rows; }
+  void copy_states() const;
+  const Rows& pooled_states() const {
+    return (weights_.state_weights ? space_.mixed_ : space_.hidden_).rows;
+  }
   Rows apply_head(Range texts);
 
   Range share(int count, int step = 1) const;
   Range own(int count) const { return by_rows_ ? Range{0, count} : share(count); }
-  void step() {  // what follows reads rows that others have written, unless everybody has rows of their own
+  void step() {  // what follows reads rows that others have written, unless everybody has rows of
+                 // their own
     if (!by_rows_) team_.wait();
   }
 

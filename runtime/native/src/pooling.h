@@ -27,9 +27,10 @@ struct Pooling {
   }
 };
 
-// One vector, [hidden], of some rows of the text that starts at `x`. Of no rows: `first` is the text's first
-// all the same, the others zeros. Plain loops: this is one pass over the states of the last layer, next to
-// nothing beside any product. The order of operations depends on nothing but the text.
+// One vector, [hidden], of some rows of the text that starts at `x`. Of no rows: `first` is the
+// text's first all the same, the others zeros. Plain loops: this is one pass over the states of the
+// last layer, next to nothing beside any product. The order of operations depends on nothing but
+// the text.
 void reduce(Reduction reduction, const float* x, int stride, int hidden, Range rows, float* out);
 
 // After a linear layer.
@@ -38,7 +39,8 @@ enum class HeadActivation { identity, tanh, relu, gelu, silu, sigmoid };
 // By its name in the metadata; throws Error for one that is not known.
 HeadActivation head_activation_named(const std::string& name);
 
-// In place: an activation, and scaling to unit length. Plain loops: one vector of each text is all there is.
+// In place: an activation, and scaling to unit length. Plain loops: one vector of each text is all
+// there is.
 void apply(HeadActivation activation, float* x, int count);
 void scale_to_unit_length(float* x, int count);
 

@@ -1,5 +1,5 @@
-// A safetensors file (https://github.com/huggingface/safetensors#format), mapped into memory and distrusted:
-// every offset, shape and name is checked before a tensor is handed out.
+// A safetensors file (https://github.com/huggingface/safetensors#format), mapped into memory and
+// distrusted: every offset, shape and name is checked before a tensor is handed out.
 #pragma once
 
 #include <cstddef>

@@ -7,7 +7,8 @@
 
 namespace m3e {
 
-// Asks the caller now and then, in the caller's own thread. The other threads of the call only read the answer.
+// Asks the caller now and then, in the caller's own thread. The other threads of the call only read
+// the answer.
 class Stop {
  public:
   using Asked = int (*)(void* context);  // nonzero: stop

@@ -15,9 +15,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// As long as a caller may need between two encodings; longer would take the core from the rest of a service.
+// As long as a caller may need between two encodings; longer would take the core from the rest of a
+// service.
 constexpr auto kAwake = std::chrono::microseconds(200);
-constexpr int kSpinsBeforeYield = 4000;  // some tens of microseconds: then someone else needs the core
+// some tens of microseconds: then someone else needs the core
+constexpr int kSpinsBeforeYield = 4000;
 constexpr int kSpinsBetweenLooks = 64;
 
 inline void relax() {
@@ -127,7 +129,8 @@ Workers& workers() {
   static Workers* const all = [] {
     pthread_atfork([] { workers().lock.lock(); }, [] { workers().lock.unlock(); },
                    [] {
-                     // The threads exist in the parent only: forget them, without touching their locks.
+                     // The threads exist in the parent only: forget them, without touching their
+                     // locks.
                      for (auto& worker : workers().list) (void)worker.release();
                      workers().list.clear();
                      workers().lock.unlock();

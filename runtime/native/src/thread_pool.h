@@ -28,9 +28,9 @@ class Team {
   alignas(64) std::atomic<int> round_{0};
 };
 
-// The process's workers. An idle worker stays awake for a moment, since the next call of a busy service
-// comes soon, and then sleeps. Calls that find workers taken do with fewer: results do not depend on the
-// number. After fork() the child starts workers of its own when it needs them.
+// The process's workers. An idle worker stays awake for a moment, since the next call of a busy
+// service comes soon, and then sleeps. Calls that find workers taken do with fewer: results do not
+// depend on the number. After fork() the child starts workers of its own when it needs them.
 class ThreadPool {
  public:
   // Keeps up to `threads` - 1 workers for this user; they end when the last user is gone.
@@ -39,14 +39,15 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  // Calls body(context, team, rank) on this thread and on up to `threads` - 1 idle workers at once; `body`
-  // must not throw. Returns when all are done.
+  // Calls body(context, team, rank) on this thread and on up to `threads` - 1 idle workers at once;
+  // `body` must not throw. Returns when all are done.
   void run(int threads, void (*body)(void* context, Team& team, int rank), void* context);
 
   template <class Body>
   void run(int threads, Body body) {
     run(
-        threads, [](void* context, Team& team, int rank) { (*static_cast<Body*>(context))(team, rank); },
+        threads,
+        [](void* context, Team& team, int rank) { (*static_cast<Body*>(context))(team, rank); },
         &body);
   }
 

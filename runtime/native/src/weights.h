@@ -12,7 +12,7 @@ namespace m3e {
 
 struct Sizes {
   int layers, hidden, heads, intermediate, vocabulary, positions;
-  int padding;    // token id that is always at position 0 and moves no other token; -1: there is none
+  int padding;  // token id that is always at position 0 and moves no other token; -1: there is none
   int embedding;  // width of the embeddings
   int dimension;  // of a sentence vector
   int widest;     // numbers of a vector on the way there: pooled, and after each dense layer
@@ -33,7 +33,8 @@ struct Layer {
   NormWeights attention_norm, output_norm;
 };
 
-// What happens to the pooled vector: a linear layer, always of float32, layer normalization, or scaling to unit length.
+// What happens to the pooled vector: a linear layer, always of float32, layer normalization, or
+// scaling to unit length.
 struct HeadLayer {
   enum class Kind { dense, layer_norm, unit_length } kind;
   int width;  // of what it gives
@@ -55,10 +56,12 @@ class Weights {
   NormWeights embedding_norm;
   bool projected;  // whether the embeddings go through a matrix to the first layer
   Matrix embedding_projection;
-  const float* relative_bias = nullptr;  // [heads][2 · positions − 1], or null where scores have none
-  std::vector<Layer> layers;  // views: those of layers that share weights are equal
+  // [heads][2 · positions − 1], or null where scores have none
+  const float* relative_bias = nullptr;
+  std::vector<Layer> layers;    // views: those of layers that share weights are equal
   std::vector<HeadLayer> head;  // after the pooling
-  const float* state_weights = nullptr;  // [layers + 1], or null where only the last states are pooled
+  // [layers + 1], or null where only the last states are pooled
+  const float* state_weights = nullptr;
 
   // AttentionJob::bias.
   const float* bias_of(int head) const;

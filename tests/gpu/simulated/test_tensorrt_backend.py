@@ -12,7 +12,7 @@ import pytest
 import gpu.simulated.tensorrt as simulated
 from m3e_export import ExportRequest, export
 from m3e_runtime import Bundle, BundleError, Encoder, EngineMissingError
-from m3e_runtime.errors import EngineBuildError, EngineRunError
+from m3e_runtime.errors import ClosedError, EngineBuildError, EngineRunError
 from m3e_runtime.gpu import tensorrt_backend as backend_module
 from m3e_runtime.gpu.cuda import CudaContext
 from m3e_runtime.gpu.driver import Gpu
@@ -156,7 +156,7 @@ def test_a_closed_encoder_says_so_and_can_be_closed_again(make_bundle, texts):
     encoder.close()
     assert engine._engine is None
     for content in (texts[0], texts):
-        with pytest.raises(EngineRunError, match="was closed"):
+        with pytest.raises(ClosedError, match="was closed"):
             encoder.encode(content)
 
 
@@ -175,7 +175,7 @@ def test_closing_waits_for_the_runs_under_way_and_wakes_those_who_wait(make_bund
     if problem is None:  # it came first
         assert np.abs(waiting.result() - expected[0]).max() < 1e-5
     else:
-        assert isinstance(problem, EngineRunError)
+        assert isinstance(problem, ClosedError)
         assert "was closed" in str(problem)
 
 

@@ -1,5 +1,6 @@
-// Products with AMX: tiles of 16 rows × 64 inputs times 64 inputs × 16 columns. A panel of a packed matrix
-// is a run of such weight tiles. Rows of codes are read in sixteens: the buffer must reach that far.
+// Products with AMX: tiles of 16 rows × 64 inputs times 64 inputs × 16 columns. A panel of a packed
+// matrix is a run of such weight tiles. Rows of codes are read in sixteens: the buffer must reach
+// that far.
 #pragma once
 
 #include "gemm_int8.h"
@@ -8,7 +9,6 @@ namespace m3e {
 namespace {
 
 constexpr int kTileRows = 16;
-constexpr int kTileBytes = 1024;
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1;
@@ -44,10 +44,11 @@ inline void fetch_tile_ahead(const int8_t* weights) {
   }
 }
 
-// 32 rows × 2 panels: every tile loaded serves two products. The first rows bring the weights into the cache.
+// 32 rows × 2 panels: every tile loaded serves two products. The first rows bring the weights into
+// the cache.
 template <bool kFirst>
-inline void square_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int count,
-                        int panel) {
+inline void square_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row,
+                        int count, int panel) {
   const int inputs = round_up(w.inputs, kInputsAlign);
   const int64_t panel_stride = static_cast<int64_t>(inputs) * kPanelColumns;
   const int8_t* weights = w.panels + panel * panel_stride;
@@ -83,8 +84,8 @@ inline void square_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilo
 }
 
 // Up to 16 rows × 4 panels: few rows are bound by reading weights, four chains hide the latency.
-inline void flat_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int count,
-                      int panel) {
+inline void flat_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row,
+                      int count, int panel) {
   const int inputs = round_up(w.inputs, kInputsAlign);
   const int64_t panel_stride = static_cast<int64_t>(inputs) * kPanelColumns;
   const int8_t* weights = w.panels + panel * panel_stride;
@@ -112,8 +113,8 @@ inline void flat_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogu
   for (int p = 0; p < 4; ++p) restore_tile(sums[p], x, w, to, row, count, panel + p);
 }
 
-inline void single_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int count,
-                        int panel) {
+inline void single_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row,
+                        int count, int panel) {
   const int inputs = round_up(w.inputs, kInputsAlign);
   const int8_t* weights = w.panels + static_cast<int64_t>(panel) * inputs * kPanelColumns;
   const uint8_t* codes = x.codes + static_cast<int64_t>(row) * x.stride;

@@ -91,7 +91,9 @@ inline Floats where_negative(Floats sign, Floats x, Floats y) {
   return {_mm256_blendv_ps(y.low, x.low, sign.low), _mm256_blendv_ps(y.high, x.high, sign.high)};
 }
 
-inline Ints round_to_int(Floats x) { return {_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high)}; }
+inline Ints round_to_int(Floats x) {
+  return {_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high)};
+}
 inline Floats to_float(Ints x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
 // 2ⁿ for n in [-126, 127].
 inline Floats power_of_two(Ints n) {

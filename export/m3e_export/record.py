@@ -1,0 +1,92 @@
+"""What an export has found so far, kept for its report: also where the gate refuses what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from m3e_export.fidelity import Comparison, Gate
+from m3e_export.request import ExportRequest
+
+if TYPE_CHECKING:
+    from m3e_export.checkpoint import BaseCheckpoint
+
+__all__ = ["Candidate", "CheckpointFacts", "ExportRecord"]
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What a report says of a checkpoint. The weights are not kept."""
+
+    source: str
+    weights_sha256: str
+    model_type: str
+    licence: str
+    dimension: int
+    pooling: str
+    normalize: bool
+    max_length: int
+    similarity: str
+    prompts: Mapping[str, str]
+    include_prompt: bool
+    truncate_dim: int | None
+
+    @staticmethod
+    def of(checkpoint: BaseCheckpoint) -> CheckpointFacts:
+        """The facts of ``checkpoint``."""
+        layout = checkpoint.layout
+        return CheckpointFacts(
+            source=checkpoint.source,
+            weights_sha256=checkpoint.weights_sha256,
+            model_type=checkpoint.model_type,
+            licence=checkpoint.licence,
+            dimension=checkpoint.dimension,
+            pooling=layout.pooling,
+            normalize=layout.normalize,
+            max_length=checkpoint.max_length,
+            similarity=layout.similarity,
+            prompts=layout.prompts,
+            include_prompt=layout.include_prompt,
+            truncate_dim=layout.truncated(checkpoint.dimension),
+        )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A form of an artifact that the gate has judged.
+
+    ``mix`` and ``kept`` are as in :class:`m3e_runtime.manifest.Artifact`. ``problems`` says in words what is
+    below its threshold. There is no ``comparison`` where the vectors were not finite numbers.
+    """
+
+    artifact: str
+    precision: str
+    target: str
+    dialect: str | None
+    size: int
+    mix: Mapping[str, int]
+    kept: tuple[str, ...]
+    problems: tuple[str, ...]
+    comparison: Comparison | None
+
+
+@dataclass
+class ExportRecord:
+    """The request, and what has come of it until now; ``candidates`` are in the order of the trials."""
+
+    request: ExportRequest
+    checkpoint: CheckpointFacts | None = None
+    gate: Gate | None = None
+    candidates: list[Candidate] = field(default_factory=list)
+
+    def begin(self, checkpoint: BaseCheckpoint, gate: Gate) -> None:
+        """Keep what is judged and on which texts, before the first candidate."""
+        self.checkpoint, self.gate = CheckpointFacts.of(checkpoint), gate
+
+    def by_artifact(self) -> dict[str, list[Candidate]]:
+        """The candidates of each artifact; the last one passed, or all of them failed."""
+        found: dict[str, list[Candidate]] = {}
+        for candidate in self.candidates:
+            found.setdefault(candidate.artifact, []).append(candidate)
+        return found
