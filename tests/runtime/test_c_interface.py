@@ -85,6 +85,28 @@ def test_prompts_are_left_out_of_the_pooling(minilm_bundle):
     library.m3e_free(encoder)
 
 
+def test_hidden_states_of_tokens(tiny_bundle):
+    artifact = tiny_bundle / "native" / "model_fp32_native.safetensors"
+    library = ctypes.CDLL(next((c_interface_folder() / "lib").glob("libm3e.*")))
+    encoder, message = ctypes.c_void_p(), ctypes.create_string_buffer(512)
+    assert library.m3e_load(str(artifact).encode(), None, ctypes.byref(encoder), message) == 0
+    library.m3e_encode_tokens.argtypes = [
+        *[ctypes.c_void_p] * 4, ctypes.c_size_t, *[ctypes.c_void_p] * 5
+    ]  # fmt: skip
+    library.m3e_hidden_size.argtypes = library.m3e_free.argtypes = [ctypes.c_void_p]
+    assert library.m3e_hidden_size(encoder) == 64
+    ids, offsets = np.concatenate(_TEXTS).astype(np.int32), np.array([0, 5, 11], np.int64)
+    vectors, states = np.empty((2, 64), np.float32), np.empty((11, 64), np.float32)
+    given = encoder, ids.ctypes.data, offsets.ctypes.data, None, 2, vectors.ctypes.data
+    assert library.m3e_encode_tokens(*given, states.ctypes.data, None, None, message) == 0
+    expected, each = NativeCpu(artifact, 1).run_tokens([np.array(text, np.int32) for text in _TEXTS])
+    np.testing.assert_array_equal(vectors, expected)
+    np.testing.assert_array_equal(states, np.concatenate(each))
+    assert library.m3e_encode_tokens(*given, None, None, None, message) == 1
+    assert message.value == b"states is NULL"
+    library.m3e_free(encoder)
+
+
 def test_errors_are_codes_and_messages(tmp_path):
     program = build_with_compiler(tmp_path)
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")

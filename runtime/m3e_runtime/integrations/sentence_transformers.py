@@ -159,8 +159,8 @@ class SentenceTransformer:
                 down: by default the engine's token budget alone limits it.
             show_progress_bar: by default shown on a terminal when it takes longer than a moment.
             output_value: ``"sentence_embedding"``; ``"token_embeddings"``, the vector of each token; or None,
-                everything about a text. The last two always give tensors of float32, not normalized. They
-                need torch; :meth:`Encoder.encode_tokens` gives arrays.
+                everything about a text. The last two give tensors of float32, never normalized, and need
+                torch; :meth:`Encoder.encode_tokens` gives arrays.
             precision: ``float32``, ``int8``, ``uint8``, ``binary`` or ``ubinary``, and ``float16``.
             convert_to_numpy: give one array; else a list of tensors.
             convert_to_tensor: give one tensor, on the CPU; wins over ``convert_to_numpy``.
@@ -184,7 +184,7 @@ class SentenceTransformer:
         Raises:
             InvalidTextError: something else than a string, or a lone surrogate.
             OptionError: a value that cannot be used.
-            EngineMissingError: ``output_value`` needs torch, which is not installed.
+            DependencyMissingError: ``output_value`` needs torch, which is not installed.
             TypeError: no texts, or given under both names.
         """
         del chunk_size

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from m3e_runtime.errors import EngineMissingError
+from m3e_runtime.errors import DependencyMissingError
 from m3e_runtime.token_embeddings import EncodedText
 
 __all__ = ["features", "import_torch"]
@@ -16,12 +16,12 @@ def import_torch() -> Any:
     """The module ``torch``.
 
     Raises:
-        EngineMissingError: it is not installed.
+        DependencyMissingError: it is not installed.
     """
     try:
         import torch
     except ImportError as error:
-        raise EngineMissingError(
+        raise DependencyMissingError(
             "this output_value gives tensors and needs `pip install torch`; without it, "
             "Encoder.load(...).encode_tokens(texts) gives arrays."
         ) from error
@@ -37,7 +37,7 @@ def features(text: EncodedText, prompt_length: int, truncate_dim: int) -> dict[s
         truncate_dim: leading dimensions of the sentence embedding that are kept.
 
     Raises:
-        EngineMissingError: torch is not installed.
+        DependencyMissingError: torch is not installed.
     """
     torch = import_torch()
     ids = torch.from_numpy(text.token_ids.astype(np.int64))

@@ -12,7 +12,7 @@
 namespace m3e {
 namespace {
 
-// Makes the compiler believe that a value has changed, so that nothing is computed once for all.
+// Makes the compiler assume that a value has changed, so that it does not move work out of a loop.
 // Vectors stay in registers.
 template <class Value>
 inline void forget(Value& value) {
@@ -35,7 +35,7 @@ inline void forget_codes(Codes& codes) {
   }
 }
 
-// Makes the compiler believe that a value is needed. By value: what lies in registers stays there.
+// Makes the compiler assume that a value is used. By value, so that it stays in registers.
 template <class Value>
 inline void keep(Value value) {
   forget(value);

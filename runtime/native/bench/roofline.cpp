@@ -1,4 +1,4 @@
-// Where the time of a forward pass goes, beside what the processor could do at most.
+// Measures where the time of a forward pass goes, and what the processor could reach.
 //
 //   roofline ARTIFACT INSTRUCTION_SET|- TOKENS [TOKENS …]
 //
@@ -31,7 +31,7 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kCodesAttention = "attention in 16 bits";
 constexpr int kRounds = 31;
 constexpr double kLongEnough = 0.1;  // seconds of a ceiling's loop
-constexpr int kRepeats = 5;  // of which the fastest counts: a ceiling is what can be reached
+constexpr int kRepeats = 5;          // the fastest of them counts
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -41,7 +41,7 @@ struct Part {
   double seconds = 0, multiply_adds = 0, bytes = 0;
 };
 
-// Kernels that are timed, one pass after the other: the table has no room for a context.
+// The kernels that are timed. Global, because the functions of a table take no context.
 const Kernels* timed;
 std::map<std::string, Part> parts;
 
@@ -99,7 +99,7 @@ Kernels with_clock() {
   return table;
 }
 
-// Multiply-adds a second.
+// Multiply-adds per second.
 double reached(int64_t (*loop)(int64_t rounds)) {
   int64_t rounds = 1 << 16;
   double best = 0;
@@ -117,8 +117,7 @@ double reached(int64_t (*loop)(int64_t rounds)) {
   return best;
 }
 
-// Bytes a second when `bytes` are read once and again: from the cache that they fit in, or from
-// memory.
+// Bytes per second when reading `bytes` repeatedly, from the cache that they fit in or from memory.
 double reading_speed(size_t bytes) {
   Buffer<uint64_t> memory;
   memory.reserve(bytes / sizeof(uint64_t));

@@ -1,5 +1,5 @@
-// The C interface for Python: arrays in, arrays out, without the interpreter's lock while
-// computing.
+// The C interface for Python. It takes and fills arrays, and releases the interpreter's lock while
+// it computes.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
@@ -17,8 +17,8 @@ using Ids = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cp
 using Offsets = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Vectors = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-// `given` as it is: a converted copy would hide ids that do not fit, and vectors would be written
-// into the copy.
+// The array itself: conversion would hide ids that do not fit, and would write the vectors to a
+// copy.
 template <class Array>
 Array exact(nb::handle given, const char* what) {
   Array array;
@@ -26,7 +26,7 @@ Array exact(nb::handle given, const char* what) {
   return array;
 }
 
-// Any path that os.fspath takes. Names of files are bytes, which need not be UTF-8.
+// Any path that os.fspath accepts. File names are bytes, which need not be UTF-8.
 std::string file_name(nb::handle path) {
   PyObject* bytes = nullptr;
   if (!PyUnicode_FSConverter(path.ptr(), &bytes)) throw nb::python_error();
@@ -34,7 +34,7 @@ std::string file_name(nb::handle path) {
   return std::string(PyBytes_AS_STRING(bytes), static_cast<size_t>(PyBytes_GET_SIZE(bytes)));
 }
 
-// Lets another thread end a call.
+// Lets another thread stop a call.
 class Stop {
  public:
   void set() { set_ = true; }
@@ -44,9 +44,9 @@ class Stop {
   std::atomic<bool> set_{false};
 };
 
-// Whether another thread has asked for it, or a signal's handler has raised. For the calling
-// thread, which has released the interpreter's lock: once it has been asked, the interpreter may
-// end, and the lock is not taken.
+// Whether another thread has set `context`, or a signal handler has raised. Called in the calling
+// thread without the interpreter's lock. Does not take the lock after `context` is set, because the
+// interpreter may be shutting down.
 int asked_to_stop(void* context) {
   if (context && static_cast<const Stop*>(context)->is_set()) return 1;
   const nb::gil_scoped_acquire acquire;
@@ -69,8 +69,9 @@ PyObject* type_of(m3e_status status) {
 
 void check(m3e_status status, const char* message) {
   if (status == M3E_OK) return;
-  if (!PyErr_Occurred()) {  // a signal's handler may have raised
-    const nb::object text = nb::steal(PyUnicode_DecodeFSDefault(message));  // it may name a file
+  if (!PyErr_Occurred()) {  // a signal handler may have raised
+    const nb::object text =
+        nb::steal(PyUnicode_DecodeFSDefault(message));  // it may hold a file name
     PyErr_SetObject(type_of(status), text.ptr());
   }
   throw nb::python_error();
@@ -154,7 +155,7 @@ class NativeEncoder {
 }  // namespace
 
 NB_MODULE(_native, module) {
-  // Encoders that module globals hold live until the end of the process: that is no leak.
+  // Encoders in module globals live until the process ends, which is not a leak.
   nb::set_leak_warnings(false);
   module.doc() = "m3e-runtime's own CPU engine.";
   module.def(

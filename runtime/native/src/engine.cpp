@@ -9,11 +9,12 @@ namespace m3e {
 namespace {
 
 constexpr int kMostThreads = 1024;
-// of a pack that one thread computes alone: below, weights are read too often
+// Tokens of a pack that one thread computes. Smaller packs read the weights too often; larger ones
+// need more memory and are no faster.
 constexpr int64_t kLeastTokens = 128;
-constexpr int64_t kMostTokens = 256;  // above, nothing is gained and memory grows
-constexpr int64_t kTeamTokens = 512;  // of a pack that a team computes together
-// longest finishing time of packs side by side, relative to perfect sharing
+constexpr int64_t kMostTokens = 256;
+constexpr int64_t kTeamTokens = 512;  // of a pack that a team computes
+// Longest total time of packs side by side, relative to a perfect division of the work.
 constexpr double kMostIdle = 1.12;
 
 const Kernels& kernels_called(const char* name) {
@@ -32,8 +33,8 @@ int checked(int threads) {
                                        std::to_string(kMostThreads) + " are possible");
 }
 
-// Cuts texts into packs of about `tokens` tokens, in order. Empty texts are in none; their vectors
-// are zero.
+// Groups consecutive texts into packs of about `tokens` tokens. Empty texts are in no pack; their
+// vectors are set to zero.
 std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
                       int64_t texts, const Sizes& sizes, const Output& output, int64_t tokens) {
   std::vector<Pack> packs;
@@ -89,8 +90,8 @@ void Engine::check(const int32_t* ids, const int64_t* offsets, const int64_t* pr
   const Sizes& sizes = weights_.sizes;
   if (offsets[0] != 0) throw Error(ErrorKind::argument, "offsets do not start at 0");
   for (int64_t text = 0; text < texts; ++text) {
-    // Each is bounded by the one before plus a text, so that wild offsets are found before they are
-    // followed.
+    // Each offset is checked against the one before it, so none is used before it is known to be
+    // valid.
     const int64_t length =
         offsets[text + 1] < offsets[text] ? -1 : offsets[text + 1] - offsets[text];
     if (length < 0 || length > sizes.positions) {
@@ -128,12 +129,12 @@ void Engine::encode(const int32_t* ids, const int64_t* offsets, const int64_t* p
   together(packs_of(kTeamTokens), threads_, stop);
 }
 
-// One pack after the other, each by all threads.
+// Computes one pack after the other, each with all threads.
 void Engine::together(const std::vector<Pack>& packs, int threads, Stop& stop) {
   if (packs.empty()) return;
   std::unique_ptr<Workspace> space = borrow();
   for (const Pack& pack : packs) {
-    // Workers may be taken: the team may be smaller than asked for, never larger.
+    // Other calls may hold workers: the team may be smaller than requested, never larger.
     bool failed = false;
     pool_.run(threads, [&](Team& team, int rank) {
       if (rank == 0) {
@@ -153,7 +154,7 @@ void Engine::together(const std::vector<Pack>& packs, int threads, Stop& stop) {
   end_if_stopped(stop);
 }
 
-// Every thread computes packs alone: nobody waits for anybody.
+// Each thread computes packs by itself and waits for no other.
 void Engine::side_by_side(const std::vector<Pack>& packs, Stop& stop) {
   std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};
@@ -190,7 +191,7 @@ std::unique_ptr<Workspace> Engine::borrow() {
   return std::make_unique<Workspace>();
 }
 
-// Many calls at once need many; afterwards no more than threads can use are kept.
+// Many concurrent calls need many workspaces. Keeps no more than the threads can use.
 void Engine::give_back(std::unique_ptr<Workspace> space) {
   const std::lock_guard<std::mutex> lock(fork_safe_lock());
   if (spaces_.size() < static_cast<size_t>(threads_)) spaces_.push_back(std::move(space));

@@ -1,4 +1,4 @@
-// Weights, instruction set and threads: token ids in, sentence vectors out.
+// Loaded weights, an instruction set and threads: encodes token ids to sentence vectors.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@ namespace m3e {
 
 class Engine {
  public:
-  // `instruction_set` is a name of supported_kernels, or null for the fastest.
+  // `instruction_set` is a name from supported_kernels, or null for the fastest.
   Engine(const std::string& path, int threads, const char* instruction_set);
 
-  // See m3e_encode_tokens. May be called from several threads at once.
+  // See m3e_encode_tokens. Several threads may call it at once.
   void encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts,
               const Output& output, Stop& stop);
 
@@ -39,7 +39,7 @@ class Engine {
   const Kernels& kernels_;
   const int threads_;
   ThreadPool pool_;
-  std::vector<std::unique_ptr<Workspace>> spaces_;  // not in use; under fork_safe_lock()
+  std::vector<std::unique_ptr<Workspace>> spaces_;  // idle ones; guarded by fork_safe_lock()
 };
 
 }  // namespace m3e

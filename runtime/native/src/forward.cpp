@@ -6,15 +6,15 @@
 namespace m3e {
 namespace {
 
-constexpr int kRowsEach = 48;  // from here on a member has its own rows
-// rows that go through the feed-forward part together, to stay in cache
+constexpr int kRowsEach = 48;  // with this many rows per thread, each thread has its own rows
+// Rows that pass through the feed-forward layers together, so that they stay in cache.
 constexpr int kWideRows = 128;
-constexpr int kReadAhead = 32;  // rows past the last that a kernel may read
-constexpr int kRowsStep = 64;   // the workspace grows in steps of so many rows
-// keeps rows apart from each other's cache sets when widths are powers of two
+constexpr int kReadAhead = 32;  // rows beyond the last one that a kernel may read
+constexpr int kRowsStep = 64;   // the workspace grows in steps of this many rows
+// Keeps rows in different cache sets when the width is a power of two.
 constexpr int kStrideGap = 16;
-constexpr int kTileRows = 16;       // rows are shared out in sixteens, the height of a tile
-constexpr int kPanelsTogether = 4;  // output channels are shared out in sixty-fours
+constexpr int kTileRows = 16;       // rows are divided in units of a tile's height
+constexpr int kPanelsTogether = 4;  // output channels are divided in units of 64
 
 bool enough_rows(int rows, int threads) { return threads > 1 && rows >= threads * kRowsEach; }
 
@@ -59,7 +59,7 @@ void Workspace::Store::reserve(int count, int columns, bool quantized) {
 
 void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   const Sizes& sizes = weights.sizes;
-  // In steps: packs that grow by a few rows would each time free and take anew.
+  // In steps, so that packs that grow by a few rows do not reallocate each time.
   const int rows = round_up(pack.rows(), kRowsStep);
   hidden_.reserve(rows, sizes.hidden, true);
   if (weights.projected) embedded_.reserve(rows, sizes.embedding, true);
@@ -108,10 +108,10 @@ void Forward::run() {
   if (early == Early::words) {
     embed_words();
     pool_early();
-    team_.wait();  // the embeddings are written over the words
+    team_.wait();  // the embeddings overwrite the words
   }
   embed();
-  // Nobody writes over these states before all have come to the next layer's queries, keys and
+  // No thread overwrites these states before all have reached the next layer's queries, keys and
   // values.
   if (early == Early::embeddings) pool_early();
   mix(0);
@@ -125,7 +125,7 @@ void Forward::run() {
   pool();
 }
 
-// This member's rows, which nobody else has written since the last wait.
+// Copies this thread's rows. No other thread has written them since the last wait.
 void Forward::copy_states() const {
   const Rows& rows = pooled_states();
   const int hidden = weights_.sizes.hidden;
@@ -135,7 +135,7 @@ void Forward::copy_states() const {
   }
 }
 
-// The part of `count` things that is this member's, in multiples of `step`.
+// This thread's part of `count` items, in multiples of `step`.
 Range Forward::share(int count, int step) const {
   const int64_t steps = (count + step - 1) / step, members = team_.size();
   const auto bound = [&](int64_t member) {
@@ -162,7 +162,7 @@ void Forward::project(const Rows& embedded) {
   step();
 }
 
-// Rows of the word embeddings alone: all tokens are at the same place, which adds nothing.
+// Word embeddings only: all tokens get the same position, whose embedding is zero.
 void Forward::embed_words() {
   EmbeddingTable words = weights_.embeddings;
   words.positions = space_.no_position_.data();
@@ -179,7 +179,7 @@ bool Forward::layer(const Layer& layer) {
   if (stop_) stop_->look();
   multiply(layer.qkv, hidden, {qkv.x, qkv.stride, nullptr, Activation::none}, mine_);
   team_.wait();
-  // All members read the same answer: the next look comes after the next wait.
+  // All threads read the same value: stop_->look() is not called again before the next wait.
   if (stop_ && stop_->stopped()) return false;
   attend(layer.qkv.is_int8() ? kernels_.attention_rounded : kernels_.attention);
   team_.wait();  // also: the next layer may now write over queries, keys and values
@@ -199,8 +199,8 @@ bool Forward::layer(const Layer& layer) {
   return true;
 }
 
-// Adds this member's rows of the states as they are now, number `state`, to the weighted sum.
-// Nobody else has written these rows since the last wait, and nobody writes them before the next.
+// Adds the current states, those of layer `state`, to the weighted sum, for this thread's rows. No
+// other thread writes these rows between the last wait and the next.
 void Forward::mix(size_t state) {
   if (!weights_.state_weights) return;
   const float weight = weights_.state_weights[state];
@@ -251,8 +251,8 @@ void Forward::attend(Attention attention, int text, int head, Range queries) {
   attention(job);
 }
 
-// Rows `begin` … through the wide part and back. Members with rows of their own also have wide rows
-// of their own.
+// The feed-forward layers, for `count` rows from `begin`. Threads with their own rows also have
+// their own wide rows.
 void Forward::feed_forward(const Layer& layer, int begin, int count) {
   const Rows hidden = space_.hidden_.rows.from(begin);
   const Rows wide = space_.wide_.rows.from(by_rows_ ? rank_ * space_.wide_each_ : 0);
@@ -307,7 +307,7 @@ void Forward::pool() {
   }
 }
 
-// What the kernels do themselves.
+// The poolings that the kernels implement.
 void Forward::pool_simply(Range texts) {
   const bool first = weights_.pooling.parts.front() == Reduction::first;
   const int hidden = weights_.sizes.hidden;
@@ -324,7 +324,7 @@ void Forward::pool_simply(Range texts) {
   }
 }
 
-// The mean of the states as they are now, of the texts whose vectors this member pools in the end.
+// Mean of the current states, for the texts that this thread pools at the end.
 void Forward::pool_early() {
   team_.wait();
   const Range texts = share(pack_.texts);
@@ -349,8 +349,8 @@ void Forward::pool_parts(int text) {
   for (int column = 0; column < hidden; ++column) out[column] = (early[column] + out[column]) / 2;
 }
 
-// The layers after the pooling, from one of two buffers to the other; returns the one that holds
-// the result.
+// Applies the layers after the pooling, alternating between two buffers; returns the buffer that
+// holds the result.
 Rows Forward::apply_head(Range texts) {
   Rows from = space_.pooled_.rows, to = space_.dense_.rows;
   for (const HeadLayer& layer : weights_.head) {

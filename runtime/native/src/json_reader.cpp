@@ -102,7 +102,8 @@ void JsonReader::escape(std::string& to) {
 
 int64_t JsonReader::integer() {
   skip_spaces();
-  constexpr int64_t kLimit = int64_t{1} << 53;  // what every JSON reader keeps exactly
+  constexpr int64_t kLimit = int64_t{1}
+                             << 53;  // the largest that every JSON reader represents exactly
   int64_t value = 0;
   int digits = 0;
   for (; at_ < end_ && *at_ >= '0' && *at_ <= '9'; ++at_, ++digits) {

@@ -16,7 +16,7 @@ namespace m3e {
 namespace {
 
 constexpr size_t kLengthBytes = 8;
-constexpr uint64_t kHeaderLimit = 16u << 20;  // thousands of times what an encoder needs
+constexpr uint64_t kHeaderLimit = 16u << 20;  // thousands of times the size that an encoder needs
 constexpr const char* kMetadata = "__metadata__";
 
 size_t element_size(const std::string& type) {
@@ -29,7 +29,7 @@ size_t element_size(const std::string& type) {
   return found->second;
 }
 
-// Bytes of a tensor of this shape; refuses what does not fit.
+// Size of a tensor of this shape in bytes; refuses a size that overflows.
 size_t bytes_of(const Tensor& tensor, const std::string& name) {
   size_t bytes = element_size(tensor.type);
   for (const int64_t length : tensor.shape) {
@@ -111,8 +111,7 @@ SafeTensors::SafeTensors(const std::string& path) : file_(path) {
   check_layout(data_begin);
 }
 
-// As the format asks: no overlaps and no holes. Besides, every element must be aligned to be read
-// in place.
+// The format forbids overlaps and holes. Elements must also be aligned, to be read in place.
 void SafeTensors::check_layout(size_t data_begin) const {
   std::vector<const Tensor*> ordered;
   for (const auto& [name, tensor] : tensors_) {

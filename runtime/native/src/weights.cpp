@@ -86,11 +86,11 @@ void Weights::read_metadata() {
   sizes.intermediate = bounded(file_, "intermediate", 1 << 18);
   sizes.vocabulary = bounded(file_, "vocabulary", 1 << 26);
   sizes.positions = bounded(file_, "positions", 1 << 20);
-  // Silent where positions count every token. Else the table has one row more, the first.
+  // Absent if positions count every token. Otherwise the table has one more row, at its start.
   sizes.padding = file_.says("padding")
                       ? number("padding", file_.metadata("padding"), 0, sizes.vocabulary - 1)
                       : -1;
-  // Silent where the embeddings go straight to the first layer.
+  // Absent if the embeddings have the width of the layers.
   projected = file_.says("embedding");
   sizes.embedding = projected ? bounded(file_, "embedding", 1 << 16) : sizes.hidden;
   if (sizes.hidden % sizes.heads) refuse("hidden is not divisible by heads");
@@ -132,8 +132,8 @@ void Weights::read_embeddings() {
   }
 }
 
-// The metadata says "0,0,1" where the first two of three layers share their weights, and is silent
-// where none do.
+// "0,0,1" in the metadata means that the first two of three layers share their weights. The entry
+// is absent if no layers share weights.
 void Weights::read_layers() {
   if (!file_.says("layer_weights")) {
     for (int i = 0; i < sizes.layers; ++i) layers.push_back(read_layer(i));
@@ -146,7 +146,7 @@ void Weights::read_layers() {
   std::vector<Layer> stored;
   for (const std::string& each : numbers) {
     const int count = static_cast<int>(stored.size());
-    const int at = number("layer_weights", each, 0, count);  // one of those before, or the next
+    const int at = number("layer_weights", each, 0, count);  // an earlier one, or the next
     if (at == count) stored.push_back(read_layer(at));
     layers.push_back(stored[static_cast<size_t>(at)]);
   }
@@ -165,7 +165,7 @@ Layer Weights::read_layer(int index) {
   return layer;
 }
 
-// The metadata is silent where scores have no bias.
+// The entry is absent if the scores have no bias.
 void Weights::read_relative_bias() {
   if (!file_.says("attention_bias")) return;
   const std::string& kind = file_.metadata("attention_bias");
@@ -185,7 +185,7 @@ const float* Weights::bias_of(int head) const {
   return relative_bias ? relative_bias + head * distances + sizes.positions - 1 : nullptr;
 }
 
-// The metadata is silent where the last states alone are pooled. The first weight is that of the
+// The entry is absent if only the last states are pooled. The first weight is that of the
 // embeddings.
 void Weights::read_state_weights() {
   if (!file_.says("states")) return;
@@ -203,8 +203,8 @@ void Weights::read_state_weights() {
   }
 }
 
-// The metadata says "300:tanh+300:layer_norm+64:identity", what each layer gives and its activation
-// or kind, and is silent where no layer follows the pooling.
+// The metadata describes each layer by its width and its activation or kind, as in
+// "300:tanh+300:layer_norm+64:identity". The entry is absent if no layer follows the pooling.
 void Weights::read_head() {
   sizes.dimension = sizes.widest = sizes.hidden * static_cast<int>(pooling.parts.size());
   if (!file_.says("dense")) return;

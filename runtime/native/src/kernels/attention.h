@@ -36,8 +36,8 @@ inline void pack_values(const AttentionJob& job, float* to) {
   });
 }
 
-// scores[r][j] = query r · key j, for the keys of a few panels. Like mix_panels, a function apart:
-// inlined into the rest, its sums would be in memory.
+// scores[r][j] = query r · key j, for the keys of a few panels. Not inlined, like mix_panels: the
+// compiler would keep its sums in memory.
 template <int kRows, int kPanels>
 [[gnu::noinline]] void score_panels(const float* queries, const AttentionJob& job,
                                     const float* keys, float* scores, int scores_stride) {
@@ -62,8 +62,8 @@ inline void score_rows(const float* queries, const AttentionJob& job, const floa
   });
 }
 
-// scores → factor · scores + biases, where there are any; returns the factor that is still to be
-// applied.
+// If there are biases, replaces scores by factor · scores + bias. Returns the factor that is still
+// to be applied.
 inline float add_bias(const AttentionJob& job, int query, float factor, float* scores) {
   if (!job.bias) return factor;
   const float* bias = job.bias - query;

@@ -1,10 +1,10 @@
 // Attention on 16-bit codes, where VNNI multiplies and adds two pairs of them in the time of one
-// float. For encoders whose other products are int8, with steps of 1/255: values have steps of
-// 1/1023 of their column's largest, and a share counts from 1/65534 of the row's largest on, so 512
-// keys lose 1 % of the weight at most.
+// float. For encoders whose other products are int8, with steps of 1/255. Values have steps of
+// 1/1023 of the largest in their column. A share below 1/65534 of the largest in its row becomes
+// zero, so 512 keys lose at most 1 % of the weight.
 //
-// Queries have a scale per row, keys one for all, values one per column. Sums are exact and fit in
-// 32 bits.
+// Queries have one scale per row, keys one in total, values one per column. Sums are exact and fit
+// in 32 bits.
 #pragma once
 
 #include "attention.h"
@@ -48,7 +48,7 @@ struct Int16Space {
 
 inline int pairs_of(int count) { return (count + 1) / 2; }
 
-// Codes of `count` floats, and zeros up to a whole sixteen.
+// Writes the codes of `count` floats, and zeros up to a multiple of 16.
 inline void store_codes(const float* x, int count, float steps, int16_t* to) {
   for_columns(count, [&](int column, int lanes) {
     store_shorts(to + column, round_to_int(mul(load_some(x + column, lanes), splat(steps))));
@@ -140,14 +140,14 @@ template <int kRows, int kPanels>
   });
 }
 
-// Codes of e^(factor · (score − largest)), zeros from `length` to a whole sixteen; returns the sum
+// Writes codes of e^(factor · (score − largest)), and zeros up to a multiple of 16. Returns the sum
 // of the codes.
 inline float share_codes(const float* scores, int length, float factor, int16_t* to) {
   constexpr float kLog2E = 1.44269502f;
   const Floats scale = splat(factor * kLog2E), top = splat(highest(scores, length));
   Floats total = zero();
   for_columns(length, [&](int column, int lanes) {
-    // The difference first: it is never above zero, and so no code above kShareSteps.
+    // Subtracts first: the difference is never above zero, so no code exceeds kShareSteps.
     Floats share =
         mul(power_of_two(mul(sub(load(scores + column), top), scale)), splat(kShareSteps));
     if (lanes < 16) share = keep_first(share, lanes);

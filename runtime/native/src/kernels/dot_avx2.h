@@ -1,7 +1,6 @@
-// Eight-way dot products with vpmaddubsw. Products are added in 16 bits in fours: input k and its
-// neighbour with inputs k + 4 and its neighbour. That halves the widenings to 32 bits, the costly
-// part without VNNI. Weights are such that these sums fit (255 · Σ ≤ 32767, see the exporter's
-// precision/int8.py): exact.
+// Eight-way dot products with vpmaddubsw. Adds four products in 16 bits: those of inputs k, k + 1,
+// k + 4 and k + 5. That halves the conversions to 32 bits, the slow part without VNNI. The sums are
+// exact: the exporter limits the weights (255 · Σ ≤ 32767, see its precision/int8.py).
 #pragma once
 
 #include "vec_avx2.h"

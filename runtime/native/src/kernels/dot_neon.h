@@ -1,6 +1,6 @@
 // Four-way dot products on Arm: usdot (i8mm), sdot (dotprod), or widening multiplications.
-// Without i8mm only equal signs multiply, so codes are lowered by 128 and the row's minimum raised
-// to match.
+// Without i8mm both operands must be signed, so 128 is subtracted from the codes and the row's
+// minimum is raised to match.
 #pragma once
 
 #include "vec_neon.h"

@@ -72,9 +72,9 @@ inline Floats quick_gelu(Floats x) { return times_logistic(x, mul(x, splat(1.702
 
 inline Floats relu(Floats x) { return larger(x, zero()); }
 
-// x · Φ(x) with an error below 1e-4, a small part of a step where the result becomes an 8-bit code.
-// Φ(x) - ½ is an odd polynomial on [-4.2, 4.2], fitted to the error of the product so that it ends
-// at ±½, and goes on so outside: a rest of Φ would grow there with x.
+// x · Φ(x) with an error below 1e-4, a small part of a step if the result becomes an 8-bit code.
+// Φ(x) - ½ is an odd polynomial on [-4.2, 4.2], fitted to the error of the product. It ends
+// at ±½ and is constant outside: any other end value would give an error that grows with x.
 inline Floats gelu_fast(Floats x) {
   const Floats t = smaller(larger(x, splat(-4.2f)), splat(4.2f));
   const Floats s = mul(t, t);

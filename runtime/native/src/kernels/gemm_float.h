@@ -6,9 +6,9 @@
 namespace m3e {
 namespace {
 
-// inputs of a panel that are used again while they are in the nearest cache
+// Inputs of a panel that are reused while they are in the first-level cache.
 constexpr int kInputsBlock = 384;
-// Inputs and rows whose numbers stay in the next cache while all panels pass.
+// Inputs and rows that stay in the second-level cache while all panels are processed.
 constexpr int kInputsNear = 2 * kInputsBlock;
 constexpr int kRowsNear = 128;
 
@@ -53,13 +53,12 @@ struct FloatProduct {
   }
 };
 
-// Each block of inputs is summed from zero and added to what stands in `to.out`, or to the
-// residual: a residual is often far larger than a product, and adding the products to it one by one
-// would round each to its size.
+// Sums each block of inputs from zero, and adds the sum to `to.out` or to the residual. A residual
+// is often far larger than a product: products added to it one by one would lose digits.
 template <int kRows, int kPanels, class Weights>
 [[gnu::noinline]] void float_tile(const FloatProduct<Weights>& product, int row, int panel,
                                   Range inputs, Ahead ahead) {
-  // not structured bindings: lambdas cannot capture those in C++17
+  // Not structured bindings, which lambdas cannot capture in C++17.
   const FloatMatrix& w = product.w;
   const Epilogue& to = product.to;
   Floats sums[kRows][kPanels];

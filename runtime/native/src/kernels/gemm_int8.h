@@ -1,9 +1,11 @@
-// Products of 8-bit rows with packed 8-bit matrices. Include a dot_*.h first: it defines
-//   kStepInputs: inputs of a step, 4 or 8; a panel has 16 columns × 4 inputs after 16 columns × 4
-//   inputs; Weights, load_weights: one step of a panel; Codes, splat_codes: the codes of a row for
-//   one step, for every column; dot: adds a step's products of each column to 16 sums; kOffset:
-//   what its codes have to be raised by (0, or 128 where only signed codes multiply);
-//   kInt8TileRows, kInt8TilePanels: the tile that fills the registers.
+// Products of 8-bit rows with packed 8-bit matrices. Include a dot_*.h first, which defines:
+//
+// - kStepInputs: inputs of a step, 4 or 8. A panel consists of blocks of 16 columns × 4 inputs.
+// - Weights, load_weights: one step of a panel.
+// - Codes, splat_codes: the codes of a row for one step, repeated for each column.
+// - dot: adds a step's products of each column to 16 sums.
+// - kOffset: added back to its codes: 0, or 128 if only signed codes can be multiplied.
+// - kInt8TileRows, kInt8TilePanels: the tile that fills the registers.
 #pragma once
 
 #include "tiles.h"

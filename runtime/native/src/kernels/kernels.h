@@ -1,16 +1,16 @@
-// The arithmetic of an encoder, once per instruction set, behind one table of functions.
+// The arithmetic of an encoder: one table of functions for each instruction set.
 //
-// Everything is row-major. Rows of floats have a stride that is a multiple of 16, and whatever
-// stands in the padding columns is finite; rows of 8-bit codes have a stride that is a multiple
-// of 64. A function computes each row in the same order of operations whatever the other rows and
-// whoever computes them: that is what makes a text's vector independent of its batch.
+// All matrices are row-major. Rows of floats have a stride that is a multiple of 16, and their
+// padding columns hold finite values. Rows of 8-bit codes have a stride that is a multiple of 64. A
+// function computes a row in the same order of operations for any number of other rows and threads,
+// which makes a text's vector independent of its batch.
 #pragma once
 
 #include <cstdint>
 
 namespace m3e {
 
-constexpr int kPanelColumns = 16;  // output channels that stand side by side in a packed matrix
+constexpr int kPanelColumns = 16;  // output channels that are adjacent in a packed matrix
 constexpr int kInputsAlign = 64;   // inputs of an 8-bit matrix are padded to this
 
 constexpr int round_up(int value, int step) { return (value + step - 1) / step * step; }
@@ -49,7 +49,7 @@ struct FloatMatrix {
 
 enum class Activation { none, gelu, gelu_tanh, quick_gelu, relu, silu };
 
-// What happens to a product before it is stored: out = activation(residual + product + bias).
+// The last step of a product: out = activation(residual + product + bias).
 struct Epilogue {
   float* out;
   int stride;
@@ -76,7 +76,7 @@ struct EmbeddingTable {
 
 // Attention of one head of one sequence, for some of its query rows.
 struct AttentionJob {
-  const float* qkv;  // first row of the sequence; query, key and value of all heads side by side
+  const float* qkv;  // first row of the sequence: query, key and value, each of all heads
   int stride;
   int hidden;  // offset from query to key to value
   int head;    // offset of the head within each
@@ -88,7 +88,7 @@ struct AttentionJob {
   float* scratch;  // attention_scratch(length, head_size) floats
   // bias[j − i] is added to the scaled score of query i and key j, from bias[1 − length] to
   // bias[length − 1].
-  const float* bias = nullptr;  // or null where there is none
+  const float* bias = nullptr;  // or null
 };
 
 // Floats of scratch that an AttentionJob needs, in either function: keys, values, and a tile of
@@ -107,18 +107,18 @@ struct Kernels {
   void (*gemm_float)(const float* x, int stride, const FloatMatrix&, const Epilogue&, Range rows,
                      Range panels);
   void (*attention)(const AttentionJob&);
-  // For encoders whose products are int8: may round to 16 bits where that is faster.
+  // For encoders with int8 products. May round to 16 bits if that is faster.
   void (*attention_rounded)(const AttentionJob&);
   // Mean of rows [0, length), or the first row; scaled to unit length when asked.
   void (*pool)(const float* x, int stride, int hidden, int length, bool first, bool normalize,
                float* out);
 };
 
-// The table called `name`, or the fastest one this processor runs for null. Null when the name is
-// unknown, not compiled in, or not supported here.
+// The table called `name`, or the fastest supported one if `name` is null. Returns null if the name
+// is unknown, not compiled in, or not supported by this processor.
 const Kernels* find_kernels(const char* name);
 
-// Names of the tables this processor runs, fastest first; returns how many there are.
+// Writes the names of the supported tables, fastest first; returns how many there are.
 int supported_kernels(const char** names, int capacity);
 
 }  // namespace m3e

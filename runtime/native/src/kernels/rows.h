@@ -1,4 +1,4 @@
-// What is done row by row: embedding, layer normalization, quantization, pooling.
+// Operations on single rows: embedding, layer normalization, quantization, pooling.
 #pragma once
 
 #include "elementwise.h"
@@ -27,7 +27,7 @@ inline void store_some(float* p, Floats x, int lanes) {
   }
 }
 
-// The tables' rows are not padded: the last vector of a row is read through a copy.
+// The rows of the tables have no padding: reads the last vector of a row through a copy.
 template <class Value, class Load>
 inline Floats load_row_end(const Value* p, int lanes, Load load_all) {
   if (lanes == 16) return load_all(p);

@@ -20,7 +20,7 @@ constexpr int kFloatTilePanels = 1;
 constexpr int kFewRows = kFloatTileRows;
 constexpr int kFewRowsPanels = kFloatTilePanels;
 
-// Keeps the compiler from putting off the end of a computation: it would run out of registers.
+// Keeps the compiler from delaying the end of a computation, which would take too many registers.
 inline void settle(Floats& x) { asm volatile("" : "+x"(x.low), "+x"(x.high)); }
 inline void settle(Ints& x) { asm volatile("" : "+x"(x.low), "+x"(x.high)); }
 

@@ -13,7 +13,7 @@ using Ints = __m512i;
 
 constexpr int kFloatTileRows = 6;
 constexpr int kFloatTilePanels = 4;
-// a tile for that many rows or less: fewer streams of weights to wait for
+// Up to this many rows use a tile with fewer panels: fewer streams of weights to wait for.
 constexpr int kFewRows = 12;
 constexpr int kFewRowsPanels = 2;
 

@@ -29,7 +29,7 @@ inline Floats each(Make make) {
 inline Floats splat(float x) {
   return each([=](int) { return vdupq_n_f32(x); });
 }
-// Thirty-two registers: nothing to keep the compiler from. See vec_avx2.h.
+// Not needed with 32 registers. See vec_avx2.h.
 inline void settle(Floats&) {}
 inline void settle(Ints&) {}
 
