@@ -14,17 +14,19 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
-from m3e_serve import metrics, ollama, openai, page, tei
-from m3e_serve.cors import EXPOSED_HEADERS
-from m3e_serve.endpoint import Answer, Call, Endpoint, Handler, Unrouted, json_answer
+from m3e_serve import page
 from m3e_serve.errors import ApiError, ErrorStyle, openai_style, tei_style
-from m3e_serve.metrics import Metrics
-from m3e_serve.openapi import describe
-from m3e_serve.paths import TidyPaths
-from m3e_serve.served_models import Models
+from m3e_serve.interfaces import ollama, openai, tei
+from m3e_serve.interfaces.openapi import describe
+from m3e_serve.models.served_models import Models
+from m3e_serve.monitoring import metrics
+from m3e_serve.monitoring.metrics import Metrics
+from m3e_serve.monitoring.tracing import Tracing, open_tracing
+from m3e_serve.requests.cors import EXPOSED_HEADERS
+from m3e_serve.requests.endpoint import Answer, Call, Endpoint, Handler, Unrouted, json_answer
+from m3e_serve.requests.paths import TidyPaths
 from m3e_serve.service import Service
 from m3e_serve.settings import ServeSettings
-from m3e_serve.tracing import Tracing, open_tracing
 
 __all__ = ["create_app", "load_service"]
 

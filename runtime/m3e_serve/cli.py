@@ -163,10 +163,10 @@ def _command(options: argparse.Namespace) -> int:
         _check_installed(_NEEDED_FOR_SPANS, "otel")
     settings = _settings(options)
     from m3e_serve.app import load_service
-    from m3e_serve.logs import configure_logging
-    from m3e_serve.open_files import connections_within
-    from m3e_serve.server import run_server
-    from m3e_serve.workers import run_workers
+    from m3e_serve.monitoring.logs import configure_logging
+    from m3e_serve.process.open_files import connections_within
+    from m3e_serve.process.server import run_server
+    from m3e_serve.process.workers import run_workers
 
     configure_logging(options.log_level)
     settings = dataclasses.replace(settings, max_connections=connections_within(settings.max_connections))
@@ -194,7 +194,7 @@ def _check_installed(needed: Sequence[str], extra: str) -> None:
 
 
 def _settings(options: argparse.Namespace) -> ServeSettings:
-    from m3e_serve.auth import read_keys
+    from m3e_serve.requests.api_keys import read_keys
 
     if options.workers < 1:
         raise OptionError(f"--workers {options.workers}: at least one is needed.")
@@ -251,7 +251,7 @@ def _check_bundles(settings: ServeSettings) -> None:
 @contextmanager
 def _listening(options: argparse.Namespace) -> Iterator[socket.socket]:
     """The bound socket; a Unix socket is removed in the end."""
-    from m3e_serve.server import bind_tcp, bind_unix
+    from m3e_serve.process.server import bind_tcp, bind_unix
 
     bound = bind_unix(options.uds) if options.uds else bind_tcp(options.host, options.port)
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from m3e_serve.errors import ApiError, shutting_down
-from m3e_serve.metrics import Metrics
-from m3e_serve.served_models import Models
+from m3e_serve.models.served_models import Models
+from m3e_serve.monitoring.metrics import Metrics
 from m3e_serve.settings import ServeSettings
 
 __all__ = ["Service"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from m3e_serve.cli import _parser
-from m3e_serve.open_files import _OTHERS
+from m3e_serve.process.open_files import _OTHERS
 from m3e_serve.settings import ModelSource, ServeSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

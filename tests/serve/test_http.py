@@ -21,7 +21,7 @@ import httptools
 import uvicorn
 from uvicorn.server import ServerState
 
-from m3e_serve.protocol import bounded_protocol
+from m3e_serve.connections.protocol import bounded_protocol
 from m3e_serve.service import Service
 from m3e_serve.settings import ModelSource, ServeSettings
 from raw_http import raw, read_all

@@ -20,9 +20,9 @@ import pytest
 from m3e_runtime import OptionError
 from m3e_runtime.errors import EngineRunError
 from m3e_runtime.scheduling import QueueLimits
-from m3e_serve.auth import read_keys
-from m3e_serve.listening import ignore_new_connections
-from m3e_serve.logs import JsonFormatter
+from m3e_serve.monitoring.logs import JsonFormatter
+from m3e_serve.process.syn_filter import ignore_new_connections
+from m3e_serve.requests.api_keys import read_keys
 from m3e_serve.settings import ModelSource, ServeSettings
 from raw_http import raw, read_all
 
@@ -580,7 +580,7 @@ def test_draining_does_not_wait_for_ever(start, hold):
 
 
 def test_who_connected_before_the_end_is_answered_too(start, monkeypatch):
-    from m3e_serve import server
+    from m3e_serve.process import server
 
     monkeypatch.setattr(server, "_LAST_CALL", 20)
     monkeypatch.setattr(server, "_LAST_CALLS", 20)
@@ -597,7 +597,7 @@ def test_who_connected_before_the_end_is_answered_too(start, monkeypatch):
 
 
 def test_who_keeps_connections_open_is_answered_once_on_each(start, monkeypatch):
-    from m3e_serve import server
+    from m3e_serve.process import server
 
     monkeypatch.setattr(server, "_LAST_CALL", 20)
     monkeypatch.setattr(server, "_LAST_CALLS", 20)

@@ -413,9 +413,9 @@ def test_workers_end_with_their_parent(serve):
 
 
 def test_workers_that_do_not_come_to_work_are_given_up(bundle, tmp_path):
-    from m3e_serve.server import bind_tcp
+    from m3e_serve.process.server import bind_tcp
+    from m3e_serve.process.workers import run_workers
     from m3e_serve.settings import ModelSource, ServeSettings
-    from m3e_serve.workers import run_workers
 
     handlers = {sig: signal.getsignal(sig) for sig in (signal.SIGTERM, signal.SIGINT)}
     settings = ServeSettings(models=(ModelSource("gone", tmp_path),))

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from m3e_serve.endpoint import Answer, Call
 from m3e_serve.errors import ApiError
+from m3e_serve.requests.endpoint import Answer, Call
 
 __all__ = ["index", "page_file"]
 

@@ -7,11 +7,10 @@ from typing import Any, Literal, get_args
 import msgspec
 
 import m3e_runtime
-from m3e_serve.ollama import OllamaEmbedRequest, OllamaPromptRequest
-from m3e_serve.openai import FIXED, EmbeddingRequest
-from m3e_serve.prompts import prompt_names
-from m3e_serve.service import Service
-from m3e_serve.tei import (
+from m3e_serve.interfaces.ollama import OllamaEmbedRequest, OllamaPromptRequest
+from m3e_serve.interfaces.openai import FIXED, EmbeddingRequest
+from m3e_serve.interfaces.prompts import prompt_names
+from m3e_serve.interfaces.tei import (
     Direction,
     EmbedRequest,
     SimilarityInput,
@@ -19,6 +18,7 @@ from m3e_serve.tei import (
     SimilarityRequest,
     TokenizeRequest,
 )
+from m3e_serve.service import Service
 
 __all__ = ["describe"]
 

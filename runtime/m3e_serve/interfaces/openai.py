@@ -13,12 +13,12 @@ import numpy.typing as npt
 import orjson
 from msgspec import Meta
 
-from m3e_serve.bodies import BodyDecoder
-from m3e_serve.endpoint import Answer, Call, json_answer
 from m3e_serve.errors import ApiError
-from m3e_serve.inputs import RawInputs, read_inputs
-from m3e_serve.prompts import choose_prompt
-from m3e_serve.served_models import Embedded, ServedModel
+from m3e_serve.interfaces.inputs import RawInputs, read_inputs
+from m3e_serve.interfaces.prompts import choose_prompt
+from m3e_serve.models.served_models import Embedded, ServedModel
+from m3e_serve.requests.endpoint import Answer, Call, json_answer
+from m3e_serve.requests.json_bodies import BodyDecoder
 from m3e_serve.service import Service
 
 __all__ = ["FIXED", "EmbeddingRequest", "Embeddings", "ModelList", "OneModel"]

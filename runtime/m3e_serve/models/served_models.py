@@ -16,10 +16,10 @@ from m3e_runtime.manifest import MANIFEST_NAME
 from m3e_runtime.scheduling import AsyncEncoder, Priority
 from m3e_runtime.tokenization import TokenIds
 from m3e_serve.errors import ApiError
-from m3e_serve.metrics import Metrics
-from m3e_serve.routes import check_names
+from m3e_serve.models.router import check_names
+from m3e_serve.models.token_lists import check_parts, token_lists
+from m3e_serve.monitoring.metrics import Metrics
 from m3e_serve.settings import ModelSource, ServeSettings
-from m3e_serve.token_lists import check_parts, token_lists
 
 _LEAST_BYTES = 1 << 15
 """Of an answer that is sent in pieces: each costs a change of threads."""
@@ -133,7 +133,7 @@ class ServedModel:
     async def token_lists(
         self, texts: Sequence[str], priority: Priority, add_special_tokens: bool
     ) -> AsyncGenerator[bytes, None]:
-        """The tokens of ``texts`` as JSON; see :func:`m3e_serve.token_lists.token_lists`.
+        """The tokens of ``texts`` as JSON; see :func:`m3e_serve.models.token_lists.token_lists`.
 
         Yields:
             Pieces of some kilobytes. Each is made when it is asked for.

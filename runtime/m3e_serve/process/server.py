@@ -21,11 +21,11 @@ import uvicorn
 
 from m3e_runtime.errors import OptionError
 from m3e_serve.app import create_app, load_service
-from m3e_serve.listening import ignore_new_connections
-from m3e_serve.protocol import BoundedProtocol, bounded_protocol
+from m3e_serve.connections.protocol import BoundedProtocol, bounded_protocol
+from m3e_serve.process.signals import ending_signals
+from m3e_serve.process.syn_filter import ignore_new_connections
 from m3e_serve.service import Service
 from m3e_serve.settings import ServeSettings
-from m3e_serve.signals import ending_signals
 
 __all__ = ["Server", "bind_tcp", "bind_unix", "make_server", "run_server"]
 

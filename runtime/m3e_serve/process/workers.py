@@ -16,8 +16,8 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from m3e_runtime.errors import OptionError
+from m3e_serve.process.signals import ending_signals
 from m3e_serve.settings import ServeSettings
-from m3e_serve.signals import ending_signals
 
 __all__ = ["run_workers"]
 
@@ -109,8 +109,8 @@ class _Supervisor:
 
 
 def _work(settings: ServeSettings, sockets: list[socket.socket], log_level: str) -> None:
-    from m3e_serve.logs import configure_logging
-    from m3e_serve.server import run_worker
+    from m3e_serve.monitoring.logs import configure_logging
+    from m3e_serve.process.server import run_worker
 
     configure_logging(log_level)
     run_worker(settings, sockets)

@@ -11,12 +11,12 @@ import orjson
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from m3e_serve.access import REQUEST_ID_HEADER, origin, request_id
-from m3e_serve.cors import cors_headers
+from m3e_serve.connections.http1 import Http1Protocol
+from m3e_serve.connections.transport import MOST_FORGOTTEN, PatientTransport
 from m3e_serve.errors import ApiError, openai_style
-from m3e_serve.http1 import Http1Protocol
+from m3e_serve.requests.cors import cors_headers
+from m3e_serve.requests.request_id import REQUEST_ID_HEADER, origin, request_id
 from m3e_serve.service import Service
-from m3e_serve.transport import MOST_FORGOTTEN, PatientTransport
 
 __all__ = ["BoundedProtocol", "bounded_protocol"]
 

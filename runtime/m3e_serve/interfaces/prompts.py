@@ -5,7 +5,7 @@ from __future__ import annotations
 from m3e_runtime.errors import OptionError
 from m3e_runtime.manifest import Route
 from m3e_serve.errors import ApiError
-from m3e_serve.served_models import ServedModel
+from m3e_serve.models.served_models import ServedModel
 
 __all__ = ["choose_prompt", "prompt_names"]
 

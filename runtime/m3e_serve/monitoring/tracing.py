@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from m3e_serve.endpoint import CALL
+from m3e_serve.requests.endpoint import CALL
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Meta
 
 import m3e_runtime
-from m3e_serve.bodies import BodyDecoder
-from m3e_serve.endpoint import Answer, Call, json_answer
 from m3e_serve.errors import ApiError
-from m3e_serve.prompts import choose_prompt
-from m3e_serve.served_models import Embedded, ServedModel
+from m3e_serve.interfaces.prompts import choose_prompt
+from m3e_serve.models.served_models import Embedded, ServedModel
+from m3e_serve.requests.endpoint import Answer, Call, json_answer
+from m3e_serve.requests.json_bodies import BodyDecoder
 from m3e_serve.service import Service
 
 __all__ = [

@@ -18,10 +18,10 @@ from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
 
 from m3e_runtime.scheduling import Priority
-from m3e_serve import access
-from m3e_serve.auth import check_key
-from m3e_serve.compression import ENCODINGS, unpack
 from m3e_serve.errors import ApiError, ErrorStyle, as_api_error, shutting_down
+from m3e_serve.requests import request_id as access
+from m3e_serve.requests.api_keys import check_key
+from m3e_serve.requests.compression import ENCODINGS, unpack
 from m3e_serve.service import Service
 
 __all__ = ["CALL", "Answer", "Call", "Endpoint", "Handler", "Unrouted", "json_answer"]
