@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from m3e_serve.requests.endpoint import CALL
-
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
-__all__ = ["Tracing", "open_tracing"]
+__all__ = ["CALL", "Tracing", "open_tracing"]
+
+CALL = "m3e.call"
+"""Key in the ASGI scope under which endpoints that do work store the route's name and the call."""
 
 _SERVER_ERROR = 500
 

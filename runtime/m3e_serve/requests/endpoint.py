@@ -19,17 +19,16 @@ from starlette.types import Receive, Scope, Send
 
 from m3e_runtime.scheduling import Priority
 from m3e_serve.errors import ApiError, ErrorStyle, as_api_error, shutting_down
+from m3e_serve.monitoring.tracing import CALL
 from m3e_serve.requests import request_id as access
 from m3e_serve.requests.api_keys import check_key
 from m3e_serve.requests.compression import ENCODINGS, unpack
 from m3e_serve.service import Service
 
-__all__ = ["CALL", "Answer", "Call", "Endpoint", "Handler", "Unrouted", "json_answer"]
+__all__ = ["Answer", "Call", "Endpoint", "Handler", "Unrouted", "json_answer"]
 
 logger = logging.getLogger(__name__)
 
-CALL = "m3e.call"
-"""Where middleware finds the route's name and the call in the scope, where the route does work."""
 PRIORITY_HEADER = b"m3e-priority"
 _PRIORITIES = {name.encode(): name for name in get_args(Priority)}
 _JSON = b"application/json"
