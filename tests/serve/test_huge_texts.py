@@ -130,11 +130,11 @@ def test_characters_that_wait_to_be_tokenized_are_bounded(encoder):
     import asyncio
 
     from m3e_runtime import AsyncEncoder, OverloadedError
-    from m3e_runtime.scheduling.async_encoder import MOST_CHARACTERS
+    from m3e_runtime.scheduling.admission import MAX_TOKENIZING_CHARACTERS
 
     async def main():
         async with AsyncEncoder(encoder) as service:
-            half = "a" * (MOST_CHARACTERS // 2 + 1)
+            half = "a" * (MAX_TOKENIZING_CHARACTERS // 2 + 1)
             with service.tokenizing([half], "query"):
                 with pytest.raises(OverloadedError, match="characters"):
                     await service.tokenize([half])

@@ -144,9 +144,9 @@ class ServedModel:
         """
         scheduler, tokenizer = self.scheduler, self.encoder.tokenizer
         with scheduler.tokenizing(texts, priority):
-            await scheduler.apart(lambda: check_parts(tokenizer.splits, texts))
+            await scheduler.in_thread(lambda: check_parts(tokenizer.splits, texts))
             pieces = token_lists(tokenizer.tokenizer, tokenizer.splits, texts, add_special_tokens)
-            while piece := await scheduler.apart(lambda: _joined(pieces)):
+            while piece := await scheduler.in_thread(lambda: _joined(pieces)):
                 yield piece
 
     async def _embed(
