@@ -53,7 +53,7 @@ def test_a_huge_text_is_embedded_in_little_memory(kind, http, encoder, peak):
 
 def test_requests_leave_nothing_behind(http, peak, monkeypatch):
     """Nothing waits for the garbage collector, which runs seldom in the service."""
-    monkeypatch.setattr("m3e_serve.requests.endpoint._MOMENT", 0.0)  # as if each of them took long
+    monkeypatch.setattr("m3e_serve.requests.disconnect._DELAY", 0.0)  # as if each of them took long
     body = json.dumps({"inputs": HUGE["Chinese"]}, ensure_ascii=False).encode()
     gc.collect()
     gc.disable()

@@ -13,9 +13,10 @@ from msgspec import Meta
 import m3e_runtime
 from m3e_serve.errors import ApiError
 from m3e_serve.interfaces.prompts import choose_prompt
-from m3e_serve.models.served_models import Embedded, ServedModel
-from m3e_serve.requests.endpoint import Answer, Call, json_answer
+from m3e_serve.models.served_model import Embedded, ServedModel
+from m3e_serve.requests.call import Call
 from m3e_serve.requests.json_bodies import BodyDecoder
+from m3e_serve.requests.response import Response, json_response
 from m3e_serve.service import Service
 
 __all__ = [
@@ -29,11 +30,11 @@ __all__ = [
 ]
 
 _TAG = ":latest"
-"""Clients put it behind a name that has no tag."""
+"""Clients append it to names without a tag."""
 
 
 class OllamaEmbedRequest(msgspec.Struct):
-    """The body of ``/api/embed``; ``options`` and ``keep_alive`` are for generating and loading."""
+    """The body of ``/api/embed``. ``keep_alive`` is ignored, and so is ``options`` except ``num_ctx``."""
 
     input: str | list[str] = ""
     model: str | None = None
@@ -44,7 +45,7 @@ class OllamaEmbedRequest(msgspec.Struct):
 
 
 class OllamaPromptRequest(msgspec.Struct):
-    """The body of ``/api/embeddings``, which newer clients do not use."""
+    """The body of ``/api/embeddings``, which only older clients use."""
 
     prompt: str = ""
     model: str | None = None
@@ -57,13 +58,13 @@ _prompt_decoder = BodyDecoder(OllamaPromptRequest)
 
 
 def ollama_style(error: ApiError) -> tuple[int, dict[str, Any]]:
-    """``{"error"}``."""
+    """Ollama's format: ``{"error"}``."""
     return error.status, {"error": error.message}
 
 
 @dataclass(frozen=True)
 class _Embedding:
-    """What both routes do."""
+    """The common part of both routes."""
 
     service: Service
 
@@ -71,11 +72,11 @@ class _Embedding:
         self, call: Call, name: str | None, texts: list[str], options: dict[str, Any] | None, **asked: Any
     ) -> tuple[ServedModel, Embedded]:
         models, settings = self.service.models, self.service.settings
-        without = name and name.removesuffix(_TAG)
-        model = models.choose(without if without in models.names else name)
-        _check_window(options, model)
+        untagged = name and name.removesuffix(_TAG)
+        model = models.choose(untagged if untagged in models.names else name)
+        _check_context_length(options, model)
         if len(texts) > settings.max_texts:
-            message = f"`input` has {len(texts)} texts; at most {settings.max_texts} are possible."
+            message = f"`input` has {len(texts)} texts; at most {settings.max_texts} are allowed."
             raise ApiError(400, message)
         call.model = model.name
         asked["truncate"] = settings.truncate if asked.get("truncate") is None else asked["truncate"]
@@ -88,8 +89,8 @@ class _Embedding:
 class OllamaEmbed(_Embedding):
     """``POST /api/embed``."""
 
-    async def __call__(self, call: Call) -> Answer:
-        """Vectors of unit length; none for an empty text, with which clients have models loaded."""
+    async def __call__(self, call: Call) -> Response:
+        """Vectors of unit length. An empty text has no vector: clients send it to preload a model."""
         start = time.perf_counter_ns()
         request = _embed_decoder.decode(call.body)
         texts = [request.input] if isinstance(request.input, str) else request.input
@@ -103,7 +104,7 @@ class OllamaEmbed(_Embedding):
             normalize=True,
             dimensions=request.dimensions,
         )
-        return json_answer(
+        return json_response(
             {
                 "model": request.model or model.name,
                 "embeddings": embedded.vectors,
@@ -117,12 +118,12 @@ class OllamaEmbed(_Embedding):
 class OllamaPrompt(_Embedding):
     """``POST /api/embeddings``."""
 
-    async def __call__(self, call: Call) -> Answer:
-        """One vector, as the model gives it."""
+    async def __call__(self, call: Call) -> Response:
+        """One vector, not normalized."""
         request = _prompt_decoder.decode(call.body)
         texts = [request.prompt] if request.prompt else []
         _, embedded = await self.embed(call, request.model, texts, request.options, normalize=False)
-        return json_answer({"embedding": embedded.vectors[0] if texts else []})
+        return json_response({"embedding": embedded.vectors[0] if texts else []})
 
 
 class Tags:
@@ -130,23 +131,24 @@ class Tags:
 
     def __init__(self, service: Service) -> None:
         names = service.models.names.items()
-        self._answer = json_answer({"models": [_described(name, model) for name, model in names]})
+        self._response = json_response({"models": [_described(name, model) for name, model in names]})
 
-    async def __call__(self, call: Call) -> Answer:
+    async def __call__(self, call: Call) -> Response:
         """All names."""
-        return self._answer
+        return self._response
 
 
-async def version(call: Call) -> Answer:
+async def version(call: Call) -> Response:
     """``GET /api/version``."""
-    return json_answer({"version": m3e_runtime.__version__})
+    return json_response({"version": m3e_runtime.__version__})
 
 
-def _check_window(options: dict[str, Any] | None, model: ServedModel) -> None:
-    window = (options or {}).get("num_ctx")
+def _check_context_length(options: dict[str, Any] | None, model: ServedModel) -> None:
+    length = (options or {}).get("num_ctx")
     most = model.encoder.max_seq_length
-    if window is not None and not (isinstance(window, int) and window >= most):
-        raise ApiError(400, f"options.num_ctx: texts are cut at the model's own {most} tokens; leave it out.")
+    if length is not None and not (isinstance(length, int) and length >= most):
+        reason = f"options.num_ctx: texts are always truncated at the model's {most} tokens; leave it out."
+        raise ApiError(400, reason)
 
 
 def _described(name: str, model: ServedModel) -> dict[str, Any]:

@@ -16,15 +16,16 @@ from msgspec import Meta
 from m3e_serve.errors import ApiError
 from m3e_serve.interfaces.inputs import RawInputs, read_inputs
 from m3e_serve.interfaces.prompts import choose_prompt
-from m3e_serve.models.served_models import Embedded, ServedModel
-from m3e_serve.requests.endpoint import Answer, Call, json_answer
+from m3e_serve.models.served_model import Embedded, ServedModel
+from m3e_serve.requests.call import Call
 from m3e_serve.requests.json_bodies import BodyDecoder
+from m3e_serve.requests.response import Response, json_response
 from m3e_serve.service import Service
 
 __all__ = ["FIXED", "EmbeddingRequest", "Embeddings", "ModelList", "OneModel"]
 
 _ROWS = 64
-"""Vectors turned into text at a time; in between, others get their turn."""
+"""Vectors serialized at a time. In between, the event loop serves other requests."""
 
 
 FIXED: dict[str, tuple[object, ...]] = {
@@ -40,9 +41,9 @@ FIXED: dict[str, tuple[object, ...]] = {
     "prompt": (),
     "task_type": (),
     "truncate_prompt_tokens": (),
-    "truncation_direction": ("right", "Right"),  # TEI's routes know the left
+    "truncation_direction": ("right", "Right"),  # the left only on TEI's routes
 }
-"""Fields of other services that would change the vectors, and the values that say what is done anyway."""
+"""Fields of other services that would change the vectors, and the values that agree with this service."""
 
 _FixedFields = msgspec.defstruct("_FixedFields", [(name, Any, None) for name in FIXED], kw_only=True)
 
@@ -50,22 +51,22 @@ _FixedFields = msgspec.defstruct("_FixedFields", [(name, Any, None) for name in 
 class EmbeddingRequest(_FixedFields, kw_only=True):  # type: ignore[misc, valid-type, call-arg]
     """The body of a request.
 
-    Fields that are not known are passed over, as clients send all kinds of them; those that would change the
-    vectors and are not possible here (:data:`FIXED`) are refused.
+    Unknown fields are ignored, because clients send many of them. Fields that would change the vectors but
+    are not supported (:data:`FIXED`) are rejected.
 
     Attributes:
         input: a text, or a list of texts.
-        model: a name that ``/v1/models`` lists; not needed where one bundle is served.
+        model: a name in ``/v1/models``. Optional if only one model is served.
         encoding_format: numbers, or base64 of little-endian float32.
-        dimensions: keep so many leading dimensions, and scale to unit length again.
-        user: not used.
-        tokenizer: the name of the model, where ``input`` holds token ids of its own tokenizer, special tokens
-            included, as ``/tokenize`` gives them.
-        prompt_name: the prompt of the bundle that is put before each text.
-        input_type: what the texts are, as Cohere's and Voyage's clients say it: ``query`` or ``document``.
-        task: the same as Jina's clients say it.
-        truncate: cut texts that are too long, or refuse them; by default as the service is told.
-        truncation: the same as Voyage's clients say it.
+        dimensions: keep only this many leading dimensions, and normalize again.
+        user: ignored.
+        tokenizer: the name of the model, if ``input`` has token ids of its tokenizer, with special tokens, as
+            ``/tokenize`` returns them.
+        prompt_name: name of the bundle's prompt to prepend to each text.
+        input_type: type of the texts, as Cohere's and Voyage's clients send it: ``query`` or ``document``.
+        task: the same, as Jina's clients send it.
+        truncate: truncate long texts, or reject them. The default is an option of the service.
+        truncation: the same, as Voyage's clients send it.
     """
 
     input: RawInputs
@@ -85,12 +86,12 @@ _decoder = BodyDecoder(EmbeddingRequest)
 
 
 class Embeddings:
-    """``POST /v1/embeddings``, and the same for a model that the path names, as Azure's clients do."""
+    """``POST /v1/embeddings``, and Azure's route, which has the name of the model in the path."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def __call__(self, call: Call) -> Answer:
+    async def __call__(self, call: Call) -> Response:
         """Vectors of unit length."""
         request = _decoder.decode(call.body)
         _check_fixed(request)
@@ -102,12 +103,12 @@ class Embeddings:
         data = await _data(vectors, request.encoding_format == "base64")
         usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
         rest = orjson.dumps({"model": model.name, "usage": usage})
-        return Answer(b"".join([b'{"object":"list","data":[', *data, b"],", rest[1:]]))
+        return Response(b"".join([b'{"object":"list","data":[', *data, b"],", rest[1:]]))
 
     async def _embed(self, call: Call, request: EmbeddingRequest, model: ServedModel) -> Embedded:
         settings = self._service.settings
         model.check_dimensions(request.dimensions, settings.pad_to)
-        # What is longer than the model's own vectors is zeros.
+        # Dimensions beyond the model's are padded with zeros.
         dimensions = request.dimensions and min(request.dimensions, model.encoder.full_dimension)
         inputs = read_inputs(request.input, "input", settings.max_texts)
         model, prompt = choose_prompt(
@@ -121,12 +122,12 @@ class Embeddings:
             self._check_ids(request, model, prompt)
             return await model.embed_ids(inputs.token_ids, priority, normalize=True, dimensions=dimensions)
         if "" in inputs.texts:
-            message = f"`input` holds an empty text, input[{inputs.texts.index('')}]."
+            message = f"`input` has an empty text, input[{inputs.texts.index('')}]."
             raise ApiError(400, message, "invalid_value", "input")
         return await model.embed(
             inputs.texts,
             priority,
-            truncate=_first(request.truncate, request.truncation, settings.truncate),
+            truncate=_first_given(request.truncate, request.truncation, settings.truncate),
             normalize=True,
             dimensions=dimensions,
             prompt=prompt,
@@ -135,11 +136,11 @@ class Embeddings:
     def _check_ids(self, request: EmbeddingRequest, model: ServedModel, prompt: str) -> None:
         named = self._service.models.names.get(request.tokenizer or "")
         if named is None or named.name != model.name:
-            raise _foreign_ids(model.name)
+            raise _unknown_tokenizer(model.name)
         for field in ("prompt_name", "input_type", "task"):
-            # Where there is no prompt for the task, it has chosen the route.
+            # A task without a prompt selects the route only.
             if getattr(request, field) is not None and (prompt or not model.routes):
-                message = f"{field}: prompts are put before texts; put its token ids before those in `input`."
+                message = f"{field} is for texts; prepend the prompt's token ids to those in `input`."
                 raise ApiError(400, message, "invalid_value", field)
 
 
@@ -149,10 +150,10 @@ class ModelList:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def __call__(self, call: Call) -> Answer:
+    async def __call__(self, call: Call) -> Response:
         """All names."""
         names = self._service.models.names.items()
-        return json_answer({"object": "list", "data": [_described(name, model) for name, model in names]})
+        return json_response({"object": "list", "data": [_described(name, model) for name, model in names]})
 
 
 class OneModel:
@@ -161,10 +162,10 @@ class OneModel:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def __call__(self, call: Call) -> Answer:
+    async def __call__(self, call: Call) -> Response:
         """One name."""
         name = call.path["id"]
-        return json_answer(_described(name, self._service.models.find(name)))
+        return json_response(_described(name, self._service.models.find(name)))
 
 
 def _described(name: str, model: ServedModel) -> dict[str, Any]:
@@ -175,28 +176,28 @@ def _check_fixed(request: EmbeddingRequest) -> None:
     for name, allowed in FIXED.items():
         value = getattr(request, name)
         if value is not None and not any(type(value) is type(each) and value == each for each in allowed):
-            cure = f"possible is {json.dumps(allowed[0])}" if allowed else "leave it out"
-            raise ApiError(400, f"`{name}` is not possible here; {cure}.", "invalid_value", name)
+            cure = f"the only value is {json.dumps(allowed[0])}" if allowed else "leave it out"
+            raise ApiError(400, f"This value of `{name}` is not supported; {cure}.", "invalid_value", name)
 
 
-def _first(*values: bool | None) -> bool:
-    """The first that is said."""
+def _first_given(*values: bool | None) -> bool:
+    """The first value that is not None."""
     return next(bool(value) for value in values if value is not None)
 
 
-def _foreign_ids(name: str) -> ApiError:
+def _unknown_tokenizer(name: str) -> ApiError:
     return ApiError(
         400,
-        "`input` holds token ids. Clients make them with OpenAI's tokenizers, whose ids mean other words "
-        "here: send texts (in LangChain `check_embedding_ctx_length=False`). Ids of this model's own "
-        f'tokenizer, special tokens included, need "tokenizer": "{name}" beside them.',
+        "`input` has token ids. Clients make them with OpenAI's tokenizers, whose ids stand for other words "
+        "in this model: send texts (in LangChain `check_embedding_ctx_length=False`). For ids of the model's "
+        f'own tokenizer, with special tokens, add "tokenizer": "{name}".',
         "token_ids_not_supported",
         "input",
     )
 
 
 def _padded(vectors: npt.NDArray[np.float32], length: int | None) -> npt.NDArray[np.float32]:
-    """Zeros at the end up to ``length``: cosines and unit length stay as they are."""
+    """Pad vectors with zeros up to ``length``, which changes neither cosines nor lengths."""
     if length is None or length <= vectors.shape[1]:
         return vectors
     padded = np.zeros((len(vectors), length), dtype=np.float32)
@@ -205,7 +206,7 @@ def _padded(vectors: npt.NDArray[np.float32], length: int | None) -> npt.NDArray
 
 
 async def _data(vectors: npt.NDArray[np.float32], base64: bool) -> list[bytes]:
-    """The members of ``data``, with commas between."""
+    """The items of ``data``, separated by commas."""
     parts: list[bytes] = []
     for start in range(0, len(vectors), _ROWS):
         if start:

@@ -1,4 +1,4 @@
-"""The description at ``/openapi.json``; schemas of requests come from the types that they are read with."""
+"""The OpenAPI description at ``/openapi.json``. Schemas are generated from the types that decode requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REFERENCE = "#/components/schemas/{name}"
 
 
 class Usage(msgspec.Struct):
-    """Tokens of the model's own tokenizer, special tokens included."""
+    """Tokens of the model's tokenizer, with special tokens."""
 
     prompt_tokens: int
     total_tokens: int
@@ -50,7 +50,7 @@ class EmbeddingResponse(msgspec.Struct):
 
 
 class Model(msgspec.Struct):
-    """A name that requests can give."""
+    """A model name for requests."""
 
     id: str
     object: Literal["model"]
@@ -59,14 +59,14 @@ class Model(msgspec.Struct):
 
 
 class ModelListResponse(msgspec.Struct):
-    """All names."""
+    """All model names."""
 
     object: Literal["list"]
     data: list[Model]
 
 
 class Token(msgspec.Struct):
-    """A token, and where it is in the text, in characters."""
+    """A token, and its position in the text, in characters."""
 
     id: int
     text: str
@@ -76,7 +76,7 @@ class Token(msgspec.Struct):
 
 
 class OpenAIErrorContent(msgspec.Struct):
-    """What is wrong."""
+    """The details of an error."""
 
     message: str
     type: str
@@ -85,20 +85,20 @@ class OpenAIErrorContent(msgspec.Struct):
 
 
 class OpenAIError(msgspec.Struct):
-    """A refusal."""
+    """An error response."""
 
     error: OpenAIErrorContent
 
 
 class TeiError(msgspec.Struct):
-    """A refusal."""
+    """An error response."""
 
     error: str
     error_type: Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Empty"]
 
 
 class OllamaEmbedResponse(msgspec.Struct):
-    """The vectors in the order of the texts, and nanoseconds."""
+    """The vectors in the order of the texts. Durations are in nanoseconds."""
 
     model: str
     embeddings: list[list[float]]
@@ -114,7 +114,7 @@ class OllamaPromptResponse(msgspec.Struct):
 
 
 class OllamaError(msgspec.Struct):
-    """A refusal."""
+    """An error response."""
 
     error: str
 
@@ -125,24 +125,24 @@ _BODIES = (
     *(EmbedRequest, SimilarityRequest, TokenizeRequest, TeiError, Token),
 )
 _VECTORS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
-_OPENAI_REFUSALS = {
-    400: "The request cannot be understood.",
-    404: "There is no such model.",
+_OPENAI_ERRORS = {
+    400: "The request is invalid.",
+    404: "The model does not exist.",
     408: "The body did not arrive in time.",
-    413: "The body is too large, or takes longer to compute than a request may.",
-    415: "The body is compressed by something else than gzip or deflate.",
-    429: "Too much is waiting; Retry-After says when to come again.",
-    503: "The service is shutting down, or the request took too long.",
+    413: "The body is too large, or computing it would exceed the timeout.",
+    415: "The Content-Encoding is neither gzip nor deflate.",
+    429: "Too many requests are waiting. Retry after the seconds in Retry-After.",
+    503: "The service is shutting down, or the request exceeded the timeout.",
 }
-_TEI_REFUSALS = {
-    400: "There is no text, or the body is no JSON.",
-    408: _OPENAI_REFUSALS[408],
-    413: "Too many texts, or too long ones.",
-    415: _OPENAI_REFUSALS[415],
-    422: "The body has not the right fields.",
+_TEI_ERRORS = {
+    400: "There is no text, or the body is not valid JSON.",
+    408: _OPENAI_ERRORS[408],
+    413: "There are too many texts, or too long texts.",
+    415: _OPENAI_ERRORS[415],
+    422: "A field of the body is invalid.",
     424: "The engine failed.",
-    429: _OPENAI_REFUSALS[429],
-    503: _OPENAI_REFUSALS[503],
+    429: _OPENAI_ERRORS[429],
+    503: _OPENAI_ERRORS[503],
 }
 
 
@@ -150,16 +150,16 @@ _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"
 
 
 def describe(service: Service) -> dict[str, Any]:
-    """OpenAPI 3.1, with the names and limits of ``service``."""
+    """The OpenAPI 3.1 description, with the model names and limits of ``service``."""
     _, schemas = msgspec.json.schema_components(_BODIES, ref_template=_REFERENCE)
     _narrow(schemas, service)
     embed = _post("Vectors of texts.", EmbedRequest, _VECTORS)
     scores = {"type": "array", "items": {"type": "number"}}
     tokens = {"type": "array", "items": {"type": "array", "items": _reference(Token)}}
     embeddings = _operation(
-        "Vectors, as OpenAI's.",
+        "Vectors of texts, in OpenAI's format.",
         _reference(EmbeddingResponse),
-        _OPENAI_REFUSALS,
+        _OPENAI_ERRORS,
         OpenAIError,
         EmbeddingRequest,
     )
@@ -170,25 +170,25 @@ def describe(service: Service) -> dict[str, Any]:
         "/v1/models": {"get": _operation("All models.", _reference(ModelListResponse), {}, OpenAIError)},
         "/v1/models/{id}": {
             "get": {
-                **_operation("One model.", _reference(Model), {404: _OPENAI_REFUSALS[404]}, OpenAIError),
+                **_operation("One model.", _reference(Model), {404: _OPENAI_ERRORS[404]}, OpenAIError),
                 "parameters": [_ID],
             }
         },
         "/embed": {"post": embed},
-        "/similarity": {"post": _post("Cosine of one text with others.", SimilarityRequest, scores)},
+        "/similarity": {"post": _post("Cosines of a text with others.", SimilarityRequest, scores)},
         "/tokenize": {"post": _post("Tokens of texts.", TokenizeRequest, tokens)},
-        "/info": {"get": _operation("What is served.", {"type": "object"}, {}, TeiError)},
-        "/health": {"get": _open("Whether requests are let in.")},
-        "/readyz": {"get": _open("The same.")},
-        "/livez": {"get": _open("Whether the engines run.")},
-        "/metrics": {"get": _open("Figures for Prometheus.")},
-        "/": {"get": _open("A page for people.", "text/html"), "post": embed},
+        "/info": {"get": _operation("The models and limits.", {"type": "object"}, {}, TeiError)},
+        "/health": {"get": _unguarded("Whether the service is ready for requests.")},
+        "/readyz": {"get": _unguarded("The same as /health.")},
+        "/livez": {"get": _unguarded("Whether the engines run.")},
+        "/metrics": {"get": _unguarded("Metrics for Prometheus.")},
+        "/": {"get": _unguarded("A page for people.", "text/html"), "post": embed},
     }
     components: dict[str, Any] = {"schemas": schemas}
     described: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "m3e-serve", "version": m3e_runtime.__version__},
-        "servers": [{"url": "."}],  # beside this description, under whatever path a proxy shows it
+        "servers": [{"url": "."}],  # relative to this description, whatever path a proxy maps it to
         "paths": paths,
         "components": components,
     }
@@ -202,19 +202,19 @@ def describe(service: Service) -> dict[str, Any]:
 
 
 def _ollama_paths() -> dict[str, Any]:
-    def post(summary: str, request: type, answer: type) -> dict[str, Any]:
-        return {"post": _operation(summary, _reference(answer), _OPENAI_REFUSALS, OllamaError, request)}
+    def post(summary: str, request: type, response: type) -> dict[str, Any]:
+        return {"post": _operation(summary, _reference(response), _OPENAI_ERRORS, OllamaError, request)}
 
     return {
-        "/api/embed": post("Vectors, as Ollama's.", OllamaEmbedRequest, OllamaEmbedResponse),
-        "/api/embeddings": post("One vector, as Ollama's.", OllamaPromptRequest, OllamaPromptResponse),
+        "/api/embed": post("Vectors of texts, in Ollama's format.", OllamaEmbedRequest, OllamaEmbedResponse),
+        "/api/embeddings": post("One vector, in Ollama's format.", OllamaPromptRequest, OllamaPromptResponse),
         "/api/tags": {"get": _operation("All models.", {"type": "object"}, {}, OllamaError)},
         "/api/version": {"get": _operation("The version.", {"type": "object"}, {}, OllamaError)},
     }
 
 
 def _narrow(schemas: dict[str, Any], service: Service) -> None:
-    """What the types do not say: some values are this service's."""
+    """Add constraints that the types do not have, because they depend on the service."""
     properties = {name: schema.get("properties", {}) for name, schema in schemas.items()}
     _narrow_openai(properties[EmbeddingRequest.__name__], service)
     _narrow_ollama(properties[OllamaEmbedRequest.__name__], service)
@@ -223,7 +223,7 @@ def _narrow(schemas: dict[str, Any], service: Service) -> None:
     embed, tokenize = properties[EmbedRequest.__name__], properties[TokenizeRequest.__name__]
     default = service.models.default
     embed["inputs"] = _inputs({}, {}, default.vocabulary, default.encoder.max_seq_length)
-    tokenize["inputs"] = _texts({}, {})  # TEI has too many texts for too large a body
+    tokenize["inputs"] = _texts({}, {})  # no maxItems: too many texts are rejected with 413
     embed["dimensions"] = _optional(
         {"type": "integer", "minimum": 1, "maximum": default.encoder.full_dimension}
     )
@@ -238,9 +238,8 @@ def _narrow(schemas: dict[str, Any], service: Service) -> None:
 def _narrow_openai(properties: dict[str, Any], service: Service) -> None:
     settings = service.settings
     longest = max(model.encoder.full_dimension for model in service.models.all)
-    properties["input"] = _texts(
-        {"minLength": 1}, {"maxItems": settings.max_texts}
-    )  # ids: for those who know
+    # Token ids are not described, because most clients would send those of another tokenizer.
+    properties["input"] = _texts({"minLength": 1}, {"maxItems": settings.max_texts})
     properties["model"] = _model(service)
     properties["dimensions"] = _optional(
         {"type": "integer", "minimum": 1, "maximum": settings.pad_to or longest}
@@ -264,7 +263,7 @@ def _model(service: Service) -> dict[str, Any]:
 
 
 def _inputs(of_one: dict[str, int], of_all: dict[str, int], vocabulary: int, longest: int) -> dict[str, Any]:
-    """Texts, or token ids."""
+    """The schema of texts or token ids."""
     token_id = {"type": "integer", "minimum": 0, "maximum": vocabulary - 1}
     ids = {"type": "array", "items": token_id, "minItems": 1, "maxItems": longest}
     several = {"type": "array", "items": ids, "minItems": 1}
@@ -284,22 +283,22 @@ def _reference(kind: type) -> dict[str, str]:
     return {"$ref": _REFERENCE.format(name=kind.__name__)}
 
 
-def _post(summary: str, request: type, answer: dict[str, Any]) -> dict[str, Any]:
-    return _operation(summary, answer, _TEI_REFUSALS, TeiError, request)
+def _post(summary: str, request: type, response: dict[str, Any]) -> dict[str, Any]:
+    return _operation(summary, response, _TEI_ERRORS, TeiError, request)
 
 
 def _operation(
     summary: str,
-    answer: dict[str, Any],
-    refusals: dict[int, str],
+    response: dict[str, Any],
+    errors: dict[int, str],
     error: type,
     request: type | None = None,
 ) -> dict[str, Any]:
-    refusals = {**refusals, 401: "No API key, or another.", 503: _OPENAI_REFUSALS[503]}
-    responses = {"200": {"description": "The answer.", "content": _json(answer)}}
+    errors = {**errors, 401: "The API key is missing or incorrect.", 503: _OPENAI_ERRORS[503]}
+    responses = {"200": {"description": "Success.", "content": _json(response)}}
     responses |= {
         str(status): {"description": text, "content": _json(_reference(error))}
-        for status, text in sorted(refusals.items())
+        for status, text in sorted(errors.items())
     }
     operation: dict[str, Any] = {"summary": summary, "responses": responses}
     if request is not None:
@@ -307,11 +306,11 @@ def _operation(
     return operation
 
 
-def _open(summary: str, content_type: str = "text/plain") -> dict[str, Any]:
-    """An operation that asks for no key."""
-    answer = {"description": "The answer.", "content": {content_type: {"schema": {"type": "string"}}}}
-    refused = {"description": "Not so.", "content": _json(_reference(TeiError))}
-    return {"summary": summary, "security": [], "responses": {"200": answer, "503": refused}}
+def _unguarded(summary: str, content_type: str = "text/plain") -> dict[str, Any]:
+    """An operation that needs no API key."""
+    success = {"description": "Success.", "content": {content_type: {"schema": {"type": "string"}}}}
+    failure = {"description": "Unavailable.", "content": _json(_reference(TeiError))}
+    return {"summary": summary, "security": [], "responses": {"200": success, "503": failure}}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Routes of Hugging Face's text-embeddings-inference. They name no model: the first bundle serves them."""
+"""Routes of Hugging Face's text-embeddings-inference (TEI). They use the first model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from m3e_runtime.errors import TextTooLongError
 from m3e_serve.errors import ApiError
 from m3e_serve.interfaces.inputs import RawInputs, read_inputs
 from m3e_serve.interfaces.prompts import choose_prompt
-from m3e_serve.models.served_models import Embedded, ServedModel
-from m3e_serve.requests.endpoint import Answer, Call, json_answer
+from m3e_serve.models.served_model import Embedded, ServedModel
+from m3e_serve.requests.call import Call
 from m3e_serve.requests.json_bodies import BodyDecoder
+from m3e_serve.requests.response import Response, json_response
 from m3e_serve.service import Service
 
 __all__ = [
@@ -39,7 +40,7 @@ _ROWS = 64
 _TEXT = re.compile(r"^text (\d+)")
 
 Direction = Literal["Right", "right", "Left", "left"]
-"""Where a text that is too long is cut: at the right its first tokens are kept, at the left its last."""
+"""Side at which long texts are truncated. ``Right`` keeps the first tokens, ``Left`` the last."""
 
 
 class EmbedRequest(msgspec.Struct):
@@ -54,14 +55,14 @@ class EmbedRequest(msgspec.Struct):
 
 
 class SimilarityInput(msgspec.Struct):
-    """One text, and those that it is compared with."""
+    """A text, and the texts to compare it with."""
 
     source_sentence: str
     sentences: list[str]
 
 
 class SimilarityParameters(msgspec.Struct):
-    """As in :class:`EmbedRequest`."""
+    """Options, as in :class:`EmbedRequest`."""
 
     truncate: bool | None = None
     truncation_direction: str = "Right"
@@ -94,7 +95,7 @@ class Embed:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def __call__(self, call: Call) -> Answer:
+    async def __call__(self, call: Call) -> Response:
         """Vectors, of unit length unless ``normalize`` is false."""
         request = _embed_decoder.decode(call.body)
         model = self._service.models.default
@@ -106,7 +107,7 @@ class Embed:
             rows = embedded.vectors[start : start + _ROWS]
             parts.append(orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
             await asyncio.sleep(0)
-        return Answer(b"[" + b",".join(parts) + b"]")
+        return Response(b"[" + b",".join(parts) + b"]")
 
     async def _embed(self, call: Call, request: EmbedRequest, model: ServedModel) -> Embedded:
         settings = self._service.settings
@@ -126,7 +127,8 @@ class Embed:
                 keep_end=_keeps_end(request.truncation_direction),
             )
         if request.prompt_name is not None and (prompt or not model.routes):
-            raise ApiError(422, "prompt_name: put the prompt's token ids before those in `inputs`.")
+            reason = "prompt_name is for texts; prepend the prompt's token ids to those in `inputs`."
+            raise ApiError(422, reason)
         return await model.embed_ids(inputs.token_ids, priority, normalize=normalize, dimensions=dimensions)
 
 
@@ -136,8 +138,8 @@ class Similarity:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def __call__(self, call: Call) -> Answer:
-        """The cosine of one text with each of the others."""
+    async def __call__(self, call: Call) -> Response:
+        """The cosine similarity of one text with each of the others."""
         request = _similarity_decoder.decode(call.body)
         settings, parameters = self._service.settings, request.parameters or SimilarityParameters()
         model, prompt = choose_prompt(self._service.models.default, prompt_name=parameters.prompt_name)
@@ -153,45 +155,45 @@ class Similarity:
                 keep_end=_keeps_end(parameters.truncation_direction),
             )
         except TextTooLongError as error:
-            raise TextTooLongError(_TEXT.sub(_named, str(error), count=1)) from error
+            raise TextTooLongError(_TEXT.sub(_field_of_text, str(error), count=1)) from error
         call.tokens = embedded.tokens
-        return json_answer(outputs.similarity(embedded.vectors[:1], embedded.vectors[1:], "cosine")[0])
+        return json_response(outputs.similarity(embedded.vectors[:1], embedded.vectors[1:], "cosine")[0])
 
 
 class Tokenize:
-    """``POST /tokenize``: all tokens of each text, those that an encoding would cut off too."""
+    """``POST /tokenize``: all tokens of each text, without truncation."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def __call__(self, call: Call) -> Answer:
-        """Tokens with their places in the texts, in characters."""
+    async def __call__(self, call: Call) -> Response:
+        """Tokens with their positions in the texts, in characters."""
         request = _tokenize_decoder.decode(call.body)
         model, prefix = choose_prompt(self._service.models.default, prompt_name=request.prompt_name)
         inputs = read_inputs(request.inputs, "inputs", self._service.settings.max_texts)
         if inputs.token_ids:
             raise ApiError(
                 422,
-                "inputs: token ids are not taken; send texts.",
+                "inputs: token ids are not supported here; send texts.",
                 "token_ids_not_supported",
                 tei_type="Tokenizer",
             )
         texts = [prefix + text for text in inputs.texts]
         call.model = model.name
         pieces = model.token_lists(texts, call.priority(len(texts)), request.add_special_tokens)
-        return Answer(await anext(pieces), rest=pieces)
+        return Response(await anext(pieces), rest=pieces)
 
 
 class Info:
-    """``GET /info``: TEI's fields, and ``m3e`` with what runs and how closely it follows the original."""
+    """``GET /info``: TEI's fields, and ``m3e``, which has :attr:`Encoder.info` of each model."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def __call__(self, call: Call) -> Answer:
-        """What is served, and its limits."""
+    async def __call__(self, call: Call) -> Response:
+        """The models, and the limits of the service."""
         settings, model = self._service.settings, self._service.models.default
-        return json_answer(
+        return json_response(
             {
                 "model_id": model.name,
                 "model_sha": model.encoder.bundle.manifest.source.weights_sha256,
@@ -223,11 +225,11 @@ class Info:
 def _keeps_end(direction: str) -> bool:
     if direction not in get_args(Direction):
         known = ", ".join(get_args(Direction))
-        raise ApiError(422, f"truncation_direction={direction[:20]!r}: it is one of {known}.")
+        raise ApiError(422, f"truncation_direction={direction[:20]!r} is unknown; use one of {known}.")
     return direction.lower() == "left"
 
 
-def _named(number: re.Match[str]) -> str:
-    """What a client calls the text of that number: the source sentence is the first."""
+def _field_of_text(number: re.Match[str]) -> str:
+    """The request's field with the text of this index. The source sentence is the first text."""
     index = int(number[1])
     return f"sentences[{index - 1}]" if index else "source_sentence"

@@ -1,4 +1,4 @@
-"""Bundles of one name: routes of a model with a Router, among which each request chooses."""
+"""Routes of a model with a Router (sentence-transformers): bundles that are served under one name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_names(sources: Sequence[ModelSource]) -> None:
 
     Raises:
         BundleError: as :meth:`Bundle.open`.
-        OptionError: they are not, or their vectors cannot be compared.
+        OptionError: they are not, or their vectors are not comparable.
     """
     for name in sorted({source.name for source in sources}):
         alike = [source for source in sources if source.name == name]
@@ -39,6 +39,6 @@ def _check_routes(name: str, manifests: Sequence[Manifest]) -> None:
     }
     if len(set(routes)) < len(manifests) or len(models) > 1:
         raise OptionError(
-            f"two bundles have the name {name}, and are not two routes of one model; name one "
-            "otherwise, as NAME=BUNDLE."
+            f"two bundles have the name {name}, but they are not two routes of one model; give one "
+            "of them another name: NAME=BUNDLE."
         )

@@ -1,4 +1,4 @@
-"""The tokens of texts as JSON, made in pieces: the list for a long text is never whole in memory."""
+"""The tokens of texts as JSON, generated in pieces: the list of a long text is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from m3e_serve.errors import ApiError
 __all__ = ["check_parts", "token_lists"]
 
 _PART = 1 << 13
-"""Characters that are tokenized at a time, about. Their tokens take some hundred kilobytes of JSON."""
+"""Approximate characters tokenized at a time. Their tokens take some hundred kilobytes of JSON."""
 
-_LONGEST_PART = 1 << 17
-"""Most characters between two places where a text can be divided. Each takes some 500 bytes."""
+_MAX_PART = 1 << 17
+"""Maximum characters between two places where a text can be split. Each character takes some 500 bytes."""
 
 Row = dict[str, Any]
 
@@ -26,15 +26,13 @@ def check_parts(splits: Splits, texts: Sequence[str]) -> None:
     """Check that each text can be tokenized in parts.
 
     Raises:
-        ApiError: 413, a text cannot be divided into parts that are short enough.
+        ApiError: 413, a text cannot be split into short enough parts.
     """
     for index, text in enumerate(texts):
-        if len(text) > _LONGEST_PART and any(
-            len(part) > _LONGEST_PART for _, part in splits.parts(text, _PART)
-        ):
+        if len(text) > _MAX_PART and any(len(part) > _MAX_PART for _, part in splits.parts(text, _PART)):
             reason = (
-                f"text {index} has more than {_LONGEST_PART} characters between two places where it can be "
-                "divided before it is tokenized; send it in parts."
+                f"text {index} has more than {_MAX_PART} characters between two places where it can be split "
+                "before tokenization; send it in parts."
             )
             raise ApiError(413, reason)
 
@@ -42,10 +40,10 @@ def check_parts(splits: Splits, texts: Sequence[str]) -> None:
 def token_lists(
     tokenizer: Tokenizer, splits: Splits, texts: Sequence[str], add_special_tokens: bool
 ) -> Iterator[bytes]:
-    """A list of tokens for each text: id, text, whether it is special, and its place in characters.
+    """A list of tokens for each text: id, text, whether it is special, start and stop in characters.
 
     Yields:
-        Pieces of one JSON list, each for about :data:`_PART` characters.
+        Pieces of one JSON list, for about :data:`_PART` characters each.
     """
     around = special_tokens(tokenizer) if add_special_tokens else ([], [])
     before, after = map(_special_rows, around)
@@ -66,7 +64,7 @@ def _rows_in_parts(
 ) -> Iterator[list[Row]]:
     yield before
     for start, part in splits.parts(text, _PART):
-        # The batch function, since that one gives the interpreter's lock away.
+        # encode_batch releases the interpreter's lock; encode does not.
         (encoding,) = tokenizer.encode_batch([part], add_special_tokens=False)
         yield [row for each in (encoding, *encoding.overflowing) for row in _rows(each, part, start)]
     yield after

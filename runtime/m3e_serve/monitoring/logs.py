@@ -1,4 +1,4 @@
-"""Logs as lines of JSON on standard error. No text that was sent is ever in them."""
+"""Logs as JSON lines on standard error. They never contain texts of requests."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["JsonFormatter", "configure_logging"]
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line; ``extra={"fields": {…}}`` adds members."""
+    """Formats a record as one JSON object per line. ``extra={"fields": {…}}`` adds members."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Format ``record``."""
         content: dict[str, Any] = {
             "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(),
             "level": record.levelname.lower(),
@@ -33,7 +33,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str) -> None:
-    """Send what is at least of ``level`` to standard error."""
+    """Log records of at least ``level`` to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""A span of OpenTelemetry for each request. Nothing of it is imported unless it is asked for."""
+"""An OpenTelemetry span for each request. OpenTelemetry is imported only with ``--otel``."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ if TYPE_CHECKING:
 __all__ = ["CALL", "Tracing", "open_tracing"]
 
 CALL = "m3e.call"
-"""Key in the ASGI scope under which endpoints that do work store the route's name and the call."""
+"""Key of the ASGI scope under which guarded endpoints store the route's name and the call."""
 
 _SERVER_ERROR = 500
 
 
 def open_tracing() -> TracerProvider:
-    """Spans go over HTTP where the variables ``OTEL_EXPORTER_OTLP_…`` say; others set name and sampling."""
+    """A tracer provider that exports over HTTP, configured by OpenTelemetry's ``OTEL_…`` variables."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    named = "OTEL_SERVICE_NAME" in os.environ or "service.name" in os.environ.get(
+    has_name = "OTEL_SERVICE_NAME" in os.environ or "service.name" in os.environ.get(
         "OTEL_RESOURCE_ATTRIBUTES", ""
     )
-    provider = TracerProvider(resource=Resource.create({} if named else {"service.name": "m3e-serve"}))
+    provider = TracerProvider(resource=Resource.create({} if has_name else {"service.name": "m3e-serve"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
 
 
 class Tracing:
-    """Middleware: a span for each request of a route that does work, below the span of its ``traceparent``.
+    """ASGI middleware that records a span for each request of a guarded route.
 
-    It tells route, status, model, and how many texts and tokens; nothing of the texts.
+    The parent is the span in the header ``traceparent``. The attributes are route, status, model, and the
+    numbers of texts and tokens. Texts are never recorded.
     """
 
     def __init__(self, app: ASGIApp, provider: TracerProvider) -> None:
@@ -45,19 +46,19 @@ class Tracing:
 
         self._app = app
         self._tracer = provider.get_tracer("m3e_runtime")
-        self._caller = TraceContextTextMapPropagator()
+        self._propagator = TraceContextTextMapPropagator()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on a request."""
+        """Handle one request."""
         start, status = time.time_ns(), 0
 
-        async def watched(message: Message) -> None:
+        async def send_and_watch(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, send_and_watch)
         finally:
             if CALL in scope:
                 self._record(scope, start, status)
@@ -68,7 +69,7 @@ class Tracing:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         span = self._tracer.start_span(
             f"{scope['method']} {scope[CALL][0]}",
-            context=self._caller.extract(headers),
+            context=self._propagator.extract(headers),
             kind=SpanKind.SERVER,
             attributes=_attributes(scope, status),
             start_time=start,
@@ -83,7 +84,7 @@ def _attributes(scope: Scope, status: int) -> dict[str, Any]:
     found = {
         "http.request.method": scope["method"],
         "http.route": route,
-        "http.response.status_code": status,  # 0: the client had gone
+        "http.response.status_code": status,  # 0: the client disconnected
         "m3e.model": call.model,
         "m3e.texts": call.texts,
         "m3e.tokens": call.tokens,

@@ -1,4 +1,4 @@
-"""The system's limit of open files, of which each connection is one."""
+"""The system's limit on open files. Each connection needs one."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ try:
 except ImportError:  # Windows has no such limit
     resource = None  # type: ignore[assignment]
 
-__all__ = ["connections_within"]
+__all__ = ["OTHER_FILES", "raise_file_limit"]
 
 logger = logging.getLogger(__name__)
 
-_OTHERS = 128
-"""Files that are no connections: bundles, figures of workers, the event loop, and what libraries open."""
+OTHER_FILES = 128
+"""Open files that are not connections: bundles, metrics of workers, the event loop, files of libraries."""
 
 
-def connections_within(most: int) -> int:
-    """Raise the limit of this process and its workers for ``most`` connections and as many that are refused.
+def raise_file_limit(max_connections: int) -> int:
+    """Raise the limit on open files for ``max_connections`` and as many rejected ones. Workers inherit it.
 
     Returns:
-        ``most``, or fewer where the system allows fewer.
+        The number of connections that the limit allows, at most ``max_connections``.
 
     Raises:
-        OptionError: it allows none.
+        OptionError: the limit allows none.
     """
     if resource is None:
-        return most
-    needed = 2 * most + _OTHERS
+        return max_connections
+    needed = 2 * max_connections + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _covers(soft, needed):
-        return most
+        return max_connections
     allowed = needed if _covers(hard, needed) else hard
     if allowed > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed == needed:
-        return most
-    fewer = (allowed - _OTHERS) // 2
+        return max_connections
+    possible = (allowed - OTHER_FILES) // 2
     cure = f"raise the limit to {needed} (`ulimit -n`, systemd's LimitNOFILE, docker's --ulimit nofile)"
-    if fewer < 1:
-        raise OptionError(f"this process may have {allowed} files open, too few for any connection; {cure}.")
+    if possible < 1:
+        raise OptionError(f"the limit of {allowed} open files is too low for any connection; {cure}.")
     logger.warning(
-        "fewer connections: this process may have too few files open; %s or lower --max-connections",
+        "the limit of open files is too low for --max-connections; %s or lower --max-connections",
         cure,
-        extra={"fields": {"max_connections": fewer, "asked_for": most, "open_files": allowed}},
+        extra={"fields": {"max_connections": possible, "asked_for": max_connections, "open_files": allowed}},
     )
-    return fewer
+    return possible
 
 
 def _covers(limit: int, needed: int) -> bool:

@@ -1,15 +1,15 @@
-"""The signals that end the service."""
+"""The signals that shut the service down."""
 
 from __future__ import annotations
 
 import signal
 import threading
 
-__all__ = ["ending_signals"]
+__all__ = ["shutdown_signals"]
 
 
-def ending_signals() -> list[signal.Signals]:
-    """SIGTERM, SIGINT, and SIGHUP unless it is ignored, as ``nohup`` has it; none outside the main thread."""
+def shutdown_signals() -> list[signal.Signals]:
+    """SIGTERM, SIGINT, and SIGHUP unless it is ignored, as with ``nohup``. None outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return []
     found = [signal.SIGTERM, signal.SIGINT]

@@ -18,7 +18,9 @@ _BEARER = b"bearer "
 
 
 def read_keys(file: str | None, environment: Mapping[str, str] = os.environ) -> tuple[bytes, ...]:
-    """SHA-256 of each key: one a line of ``file`` (``#`` begins a comment), and :data:`KEY_VARIABLE`.
+    """SHA-256 digests of the keys in ``file`` and in the variable :data:`KEY_VARIABLE`.
+
+    The file has one key per line. Lines that start with ``#`` are comments.
 
     Raises:
         OptionError: the file cannot be read, or has no key.
@@ -26,27 +28,27 @@ def read_keys(file: str | None, environment: Mapping[str, str] = os.environ) -> 
     keys = [key] if (key := environment.get(KEY_VARIABLE, "").strip()) else []
     if file is not None:
         try:
-            lines = Path(file).read_text(encoding="utf-8-sig").splitlines()  # editors of Windows write a BOM
+            lines = Path(file).read_text(encoding="utf-8-sig").splitlines()  # editors on Windows write a BOM
         except (OSError, UnicodeDecodeError) as error:
             raise OptionError(f"--api-key-file {file}: not readable ({error}).") from error
         found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
         if not found:
-            raise OptionError(f"--api-key-file {file}: no key in it; write one a line.")
+            raise OptionError(f"--api-key-file {file}: the file has no key; write one key per line.")
         keys += found
     return tuple(hashlib.sha256(key.encode()).digest() for key in keys)
 
 
 def check_key(digests: tuple[bytes, ...], headers: Mapping[bytes, bytes]) -> None:
-    """Compare the key of a request with all keys, in a time that tells nothing of them.
+    """Check the key of a request, in constant time.
 
-    It is in ``Authorization``, or as Azure's clients send it in ``api-key``.
+    Clients send the key in ``Authorization``, or in ``api-key`` as Azure's clients do.
 
     Raises:
-        ApiError: 401, no key or another.
+        ApiError: 401, the key is missing or incorrect.
     """
     if not digests:
         return
-    sent = _sent(headers)
+    sent = _sent_keys(headers)
     if not sent:
         raise ApiError(401, "You didn't provide an API key. Send it as `Authorization: Bearer KEY`.")
     found = [hashlib.sha256(key).digest() for key in sent]
@@ -55,7 +57,7 @@ def check_key(digests: tuple[bytes, ...], headers: Mapping[bytes, bytes]) -> Non
         raise ApiError(401, "Incorrect API key provided.", "invalid_api_key")
 
 
-def _sent(headers: Mapping[bytes, bytes]) -> list[bytes]:
+def _sent_keys(headers: Mapping[bytes, bytes]) -> list[bytes]:
     keys = [headers[b"api-key"].strip()] if b"api-key" in headers else []
     authorization = headers.get(b"authorization", b"")
     if authorization[: len(_BEARER)].lower() == _BEARER:

@@ -1,4 +1,4 @@
-"""Bodies that clients compressed."""
+"""Decompressing bodies, within a size limit."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ import zlib
 
 from m3e_serve.errors import ApiError
 
-__all__ = ["ENCODINGS", "unpack"]
+__all__ = ["ENCODINGS", "decompress"]
 
 ENCODINGS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
-"""``wbits`` of zlib for each Content-Encoding."""
+"""zlib's ``wbits`` for each Content-Encoding."""
 
-_STEP = 1 << 16  # bytes unpacked at a time
+_STEP = 1 << 16  # bytes decompressed at a time
 _INLINE = 1 << 12
-"""Compressed bytes that are unpacked in the event loop: up to 4 MB of zeros, which takes milliseconds."""
+"""Bodies up to this size are decompressed in the event loop. 4 MB of zeros take milliseconds."""
 
 
-async def unpack(body: bytes, encoding: bytes, most: int) -> bytes:
-    """The body as it was before; in another thread where it is large.
+async def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
+    """Decompress ``body``, in another thread if it is large.
 
     Raises:
-        ApiError: it is damaged, or unpacks to more than ``most`` bytes.
+        ApiError: 400, the body is damaged. 413, it decompresses to more than ``limit`` bytes.
     """
     if len(body) <= _INLINE:
-        return _unpack(body, encoding, most)
-    return await asyncio.to_thread(_unpack, body, encoding, most)
+        return _decompress(body, encoding, limit)
+    return await asyncio.to_thread(_decompress, body, encoding, limit)
 
 
-def _unpack(body: bytes, encoding: bytes, most: int) -> bytes:
-    unpacker = zlib.decompressobj(ENCODINGS[encoding])
+def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
+    decompressor = zlib.decompressobj(ENCODINGS[encoding])
     parts: list[bytes] = []
     size = 0
     try:
         for start in range(0, len(body), _STEP):
-            packed = body[start : start + _STEP]
-            while packed and not unpacker.eof:
-                parts.append(unpacker.decompress(packed, _STEP))
-                packed = unpacker.unconsumed_tail
+            compressed = body[start : start + _STEP]
+            while compressed and not decompressor.eof:
+                parts.append(decompressor.decompress(compressed, _STEP))
+                compressed = decompressor.unconsumed_tail
                 size += len(parts[-1])
-                if size > most:
-                    raise _too_large(most)
-        while not unpacker.eof and (part := unpacker.decompress(b"", _STEP)):
-            parts.append(part)  # at most what zlib holds back of the last step
+                if size > limit:
+                    raise _too_large(limit)
+        while not decompressor.eof and (part := decompressor.decompress(b"", _STEP)):
+            parts.append(part)  # at most the bytes that zlib buffered in the last step
     except zlib.error as error:
         raise _damaged(str(error)) from error
-    if body and not unpacker.eof:
-        raise _damaged("it ends too early")
-    if unpacker.unused_data:
-        raise _damaged("something comes after its end")
+    if body and not decompressor.eof:
+        raise _damaged("it is incomplete")
+    if decompressor.unused_data:
+        raise _damaged("it has trailing data")
     return b"".join(parts)
 
 
@@ -56,5 +56,6 @@ def _damaged(why: str) -> ApiError:
     return ApiError(400, f"The compressed body is damaged: {why}.", "invalid_encoding")
 
 
-def _too_large(most: int) -> ApiError:
-    return ApiError(413, f"The body unpacks to more than {most} bytes; send fewer texts.", "body_too_large")
+def _too_large(limit: int) -> ApiError:
+    reason = f"The body decompresses to more than {limit} bytes; send fewer texts."
+    return ApiError(413, reason, "body_too_large")

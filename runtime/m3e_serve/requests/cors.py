@@ -1,4 +1,4 @@
-"""Which pages of other origins may read an answer."""
+"""CORS headers, which let web pages of other origins read responses."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 __all__ = ["EXPOSED_HEADERS", "cors_headers"]
 
 EXPOSED_HEADERS = ("retry-after", "x-request-id", "x-should-retry")
-"""What pages may read beside the few headers that they always may."""
+"""Response headers that pages may read, in addition to the few that are always allowed."""
 
 
 def cors_headers(allowed: Sequence[str], origin: bytes | None) -> list[tuple[bytes, bytes]]:
-    """Headers of an answer that the application has not made, as Starlette's middleware has them.
+    """CORS headers of responses that bypass the application, like those of Starlette's middleware.
 
     Args:
-        allowed: origins, or ``*``, as ``--cors-origin`` takes them.
-        origin: the request's, None where it has none or is not known.
+        allowed: the origins of ``--cors-origin``, which may include ``*``.
+        origin: the origin of the request, if known.
     """
     if origin is None or not allowed:
         return []

@@ -1,4 +1,4 @@
-"""Paths as clients write them: with slashes too many, with a version too many or none."""
+"""Normalizing paths: extra slashes, and a missing or repeated ``/v1``."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["TidyPaths", "tidy"]
+__all__ = ["NormalizePaths", "normalize_path"]
 
 _SLASHES = re.compile(r"/{2,}")
 _VERSION = re.compile(r"^(?:/openai)?(?:/v1)*(?=/(?:embeddings|models)(?:/|$))")
-"""Base URLs end in nothing, in ``/v1``, or as Azure's in ``/openai/v1``; some clients add another ``/v1``."""
+"""Base URLs end in ``/v1``, in ``/openai/v1`` (Azure), or in neither. Some clients add another ``/v1``."""
 
 
-class TidyPaths:
-    """Middleware: routes are found under :func:`tidy` paths."""
+class NormalizePaths:
+    """ASGI middleware that applies :func:`normalize_path` before routing."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on a request."""
+        """Handle one request."""
         if scope["type"] == "http":
-            scope["path"] = tidy(scope["path"])
+            scope["path"] = normalize_path(scope["path"])
         await self._app(scope, receive, send)
 
 
-def tidy(path: str) -> str:
-    """``path`` without doubled slashes and one at its end, and with the one version of OpenAI's interface."""
+def normalize_path(path: str) -> str:
+    """Remove repeated and trailing slashes. Give paths of OpenAI's interface exactly one ``/v1``."""
     path = _SLASHES.sub("/", path).rstrip("/") or "/"
     return _VERSION.sub("/v1", path)
