@@ -518,9 +518,9 @@ def test_lines_of_the_log_say_who_asked_for_what(start, logged):
         ("PUT", "/embed", 405),
     ]
     assert all(line["peer"].startswith("127.0.0.1:") for line in accessed)
-    (refused,) = [line for line in lines if line["message"] == "request refused"]
+    (refused,) = [line for line in lines if line["message"] == "request rejected"]
     assert (refused["status"], refused["request_id"]) == (400, "mine")
-    assert refused["reason"] == "There is more than one Host."
+    assert refused["reason"] == "The request has more than one Host header."
     assert refused["peer"].startswith("127.0.0.1:")
 
 

@@ -133,7 +133,7 @@ def is_ready(client):
         (["BUNDLE", "--host", "256.0.0.1"], 2, "--host"),
         (["BUNDLE", "--port", "99999"], 2, "--port"),
         (["BUNDLE", "--uds", "/nowhere/m3e.sock"], 2, "--uds"),
-        (["BUNDLE", "--uds", "/dev/null"], 2, "no socket"),
+        (["BUNDLE", "--uds", "/dev/null"], 2, "not a socket"),
         (["BUNDLE", "--artifact", "none"], 2, "none"),
         (["BUNDLE", "--port", "x"], 2, "--port"),
         ([], 2, "BUNDLE"),
@@ -339,7 +339,7 @@ def test_where_it_cannot_be_raised_there_are_fewer_connections_and_everyone_is_t
     process = serve("--port", "0")
     with client_of(process):
         pass
-    said = process.wait_for("fewer connections: this process may have too few files open; raise the limit to "
+    said = process.wait_for("the limit of open files is too low for --max-connections; raise the limit to "
                             "2176 (`ulimit -n`, systemd's LimitNOFILE, docker's --ulimit nofile) or lower "
                             "--max-connections")  # fmt: skip
     assert said["max_connections"] == 64
@@ -372,7 +372,7 @@ def test_workers_without_a_folder_for_temporary_files_say_so(bundle, monkeypatch
     monkeypatch.setattr(tempfile, "mkdtemp", fail)
     assert main([str(bundle), "--port", "0", "--workers", "2"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("m3e-serve: --workers needs a folder")
+    assert said.startswith("m3e-serve: --workers needs a temporary folder")
     assert "TMPDIR" in said
 
 

@@ -70,4 +70,4 @@ class EarlyResponse:
             "reason": error.message,
             **describe_request(self._scope),
         }
-        logger.info("request refused", extra={"fields": fields})
+        logger.info("request rejected", extra={"fields": fields})
