@@ -43,7 +43,8 @@ def start(bundle):
     """Start a service with these settings; whatever still runs is stopped in the end."""
     pytest.importorskip("starlette", reason="the extra `serve` is not installed")
     from m3e_serve.app import load_service
-    from m3e_serve.server import bind_tcp, make_server
+    from m3e_serve.process.server import make_server
+    from m3e_serve.process.sockets import bind_tcp
     from m3e_serve.settings import ModelSource, ServeSettings
 
     running = []

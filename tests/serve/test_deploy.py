@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from m3e_serve.cli import _parser
-from m3e_serve.open_files import _OTHERS
+from m3e_serve.process.open_files import OTHER_FILES
 from m3e_serve.settings import ModelSource, ServeSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -22,7 +22,7 @@ def test_the_unit_of_systemd():
     _, *arguments = shlex.split(re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1])
     options = _parser().parse_args(arguments)
     assert number(r"^TimeoutStopSec=(\d+)$", unit) > options.drain_delay + options.drain_timeout
-    assert number(r"^LimitNOFILE=(\d+)$", unit) >= 2 * options.max_connections + _OTHERS
+    assert number(r"^LimitNOFILE=(\d+)$", unit) >= 2 * options.max_connections + OTHER_FILES
 
 
 def test_the_example_for_kubernetes():

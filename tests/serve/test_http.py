@@ -21,7 +21,7 @@ import httptools
 import uvicorn
 from uvicorn.server import ServerState
 
-from m3e_serve.protocol import bounded_protocol
+from m3e_serve.connections.protocol import protocol_for
 from m3e_serve.service import Service
 from m3e_serve.settings import ModelSource, ServeSettings
 from raw_http import raw, read_all
@@ -96,9 +96,7 @@ def converse(packets):
     """Statuses and contents of the answers to what arrives in these packets."""
 
     async def main():
-        protocol_class = bounded_protocol(
-            Service(ServeSettings(models=(ModelSource("a", "a"),)), models=None)
-        )
+        protocol_class = protocol_for(Service(ServeSettings(models=(ModelSource("a", "a"),)), models=None))
         config = uvicorn.Config(echo, http=protocol_class, log_config=None, access_log=False)
         protocol, transport = protocol_class(config, ServerState(), {}), MemoryTransport()
         protocol.connection_made(transport)

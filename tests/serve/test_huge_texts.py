@@ -53,7 +53,7 @@ def test_a_huge_text_is_embedded_in_little_memory(kind, http, encoder, peak):
 
 def test_requests_leave_nothing_behind(http, peak, monkeypatch):
     """Nothing waits for the garbage collector, which runs seldom in the service."""
-    monkeypatch.setattr("m3e_serve.endpoint._MOMENT", 0.0)  # as if each of them took long
+    monkeypatch.setattr("m3e_serve.requests.disconnect._DELAY", 0.0)  # as if each of them took long
     body = json.dumps({"inputs": HUGE["Chinese"]}, ensure_ascii=False).encode()
     gc.collect()
     gc.disable()
@@ -130,11 +130,11 @@ def test_characters_that_wait_to_be_tokenized_are_bounded(encoder):
     import asyncio
 
     from m3e_runtime import AsyncEncoder, OverloadedError
-    from m3e_runtime.scheduling.async_encoder import MOST_CHARACTERS
+    from m3e_runtime.scheduling.admission import MAX_TOKENIZING_CHARACTERS
 
     async def main():
         async with AsyncEncoder(encoder) as service:
-            half = "a" * (MOST_CHARACTERS // 2 + 1)
+            half = "a" * (MAX_TOKENIZING_CHARACTERS // 2 + 1)
             with service.tokenizing([half], "query"):
                 with pytest.raises(OverloadedError, match="characters"):
                     await service.tokenize([half])

@@ -20,9 +20,9 @@ import pytest
 from m3e_runtime import OptionError
 from m3e_runtime.errors import EngineRunError
 from m3e_runtime.scheduling import QueueLimits
-from m3e_serve.auth import read_keys
-from m3e_serve.listening import ignore_new_connections
-from m3e_serve.logs import JsonFormatter
+from m3e_serve.monitoring.logs import JsonFormatter
+from m3e_serve.process.syn_filter import drop_new_connections
+from m3e_serve.requests.api_keys import read_keys
 from m3e_serve.settings import ModelSource, ServeSettings
 from raw_http import raw, read_all
 
@@ -181,14 +181,14 @@ def test_bodies_of_many_requests_do_not_fill_the_memory(start):
     with ExitStack() as stack:
         for _ in range(16):
             stack.enter_context(raw(running, head + b" " * 99_999))
-        eventually(lambda: running.service.held_bytes > 1_500_000)
+        eventually(lambda: running.service.admission.held_bytes > 1_500_000)
         large = json.dumps({"inputs": "a" * 80_000}).encode()
         for body, encoding in ((large, "identity"), (gzip.compress(large), "gzip")):
             answer = httpx.post(f"{running.url}/embed", content=body, headers={"content-encoding": encoding})
             assert answer.status_code == 429
             assert answer.headers["retry-after"] == "1"
         assert ask(running).status_code == 200
-    eventually(lambda: running.service.held_bytes == 0)
+    eventually(lambda: running.service.admission.held_bytes == 0)
     assert httpx.post(f"{running.url}/embed", content=large).status_code == 200
     running.stop()
 
@@ -392,7 +392,7 @@ def test_what_cannot_be_done_in_time_is_refused_at_once_and_for_good(start):
 
 def test_limits_that_contradict_each_other_are_refused_and_others_follow(bundle):
     source = (ModelSource("tiny", bundle),)
-    with pytest.raises(OptionError, match="--max-body 1000 does not hold --max-texts 2048"):
+    with pytest.raises(OptionError, match="--max-body 1000 is too small for --max-texts 2048"):
         ServeSettings(models=source, max_body=1000)
     assert ServeSettings(models=source, max_texts=5000).body_limit >= 5000 * 6000
     assert ServeSettings(models=source, max_body=9000).body_limit == 9000
@@ -518,9 +518,9 @@ def test_lines_of_the_log_say_who_asked_for_what(start, logged):
         ("PUT", "/embed", 405),
     ]
     assert all(line["peer"].startswith("127.0.0.1:") for line in accessed)
-    (refused,) = [line for line in lines if line["message"] == "request refused"]
+    (refused,) = [line for line in lines if line["message"] == "request rejected"]
     assert (refused["status"], refused["request_id"]) == (400, "mine")
-    assert refused["reason"] == "There is more than one Host."
+    assert refused["reason"] == "The request has more than one Host header."
     assert refused["peer"].startswith("127.0.0.1:")
 
 
@@ -580,10 +580,10 @@ def test_draining_does_not_wait_for_ever(start, hold):
 
 
 def test_who_connected_before_the_end_is_answered_too(start, monkeypatch):
-    from m3e_serve import server
+    from m3e_serve.process import server
 
-    monkeypatch.setattr(server, "_LAST_CALL", 20)
-    monkeypatch.setattr(server, "_LAST_CALLS", 20)
+    monkeypatch.setattr(server, "_QUIET_SECONDS", 20)
+    monkeypatch.setattr(server, "_MAX_LAST_SECONDS", 20)
     running = start()
     with raw(running, b"") as connection:
         eventually(lambda: running.server.server_state.connections)
@@ -597,10 +597,10 @@ def test_who_connected_before_the_end_is_answered_too(start, monkeypatch):
 
 
 def test_who_keeps_connections_open_is_answered_once_on_each(start, monkeypatch):
-    from m3e_serve import server
+    from m3e_serve.process import server
 
-    monkeypatch.setattr(server, "_LAST_CALL", 20)
-    monkeypatch.setattr(server, "_LAST_CALLS", 20)
+    monkeypatch.setattr(server, "_QUIET_SECONDS", 20)
+    monkeypatch.setattr(server, "_MAX_LAST_SECONDS", 20)
     running = start()
     with ExitStack() as stack:
         kept = [stack.enter_context(raw(running, _LIVEZ)) for _ in range(20)]
@@ -620,7 +620,7 @@ def test_nobody_connects_to_a_socket_that_is_about_to_close():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = listening.getsockname()
         with socket.create_connection(address) as before:
-            ignore_new_connections(listening)
+            drop_new_connections(listening)
             with pytest.raises(TimeoutError):
                 socket.create_connection(address, timeout=0.3)
             accepted, _ = listening.accept()

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from m3e_serve.cli import _NEEDED, main
+from m3e_serve.cli import _PACKAGES, main
 
 COMMAND = [sys.executable, "-m", "m3e_serve.cli"]
 REQUEST = {"model": "tiny", "input": "a"}
@@ -133,7 +133,7 @@ def is_ready(client):
         (["BUNDLE", "--host", "256.0.0.1"], 2, "--host"),
         (["BUNDLE", "--port", "99999"], 2, "--port"),
         (["BUNDLE", "--uds", "/nowhere/m3e.sock"], 2, "--uds"),
-        (["BUNDLE", "--uds", "/dev/null"], 2, "no socket"),
+        (["BUNDLE", "--uds", "/dev/null"], 2, "not a socket"),
         (["BUNDLE", "--artifact", "none"], 2, "none"),
         (["BUNDLE", "--port", "x"], 2, "--port"),
         ([], 2, "BUNDLE"),
@@ -166,7 +166,7 @@ def test_a_missing_extra_says_what_to_install(bundle, monkeypatch, capsys):
 
 def test_importing_the_runtime_imports_nothing_of_the_service():
     code = "import sys, m3e_runtime, m3e_serve.cli; "
-    code += f"print([name for name in {_NEEDED} if name in sys.modules])"
+    code += f"print([name for name in {_PACKAGES} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -282,7 +282,7 @@ def test_with_a_delay_requests_are_served_after_sigterm_while_the_probe_fails(se
     with client_of(process):
         pass
     process.process.send_signal(signal.SIGTERM)
-    process.wait_for("ending", workers)
+    process.wait_for("drain delay started", workers)
     for _ in range(5):
         assert httpx.get(f"{process.address}/readyz").status_code == 503
         assert httpx.get(f"{process.address}/livez").status_code == 200
@@ -300,7 +300,7 @@ def test_the_delay_ends_by_itself(serve):
         pass
     assert process.end() == 0
     messages = [line["message"] for line in process.logs]
-    assert messages.index("ending") < messages.index("draining")
+    assert messages.index("drain delay started") < messages.index("draining")
 
 
 # --- open files
@@ -339,7 +339,7 @@ def test_where_it_cannot_be_raised_there_are_fewer_connections_and_everyone_is_t
     process = serve("--port", "0")
     with client_of(process):
         pass
-    said = process.wait_for("fewer connections: this process may have too few files open; raise the limit to "
+    said = process.wait_for("the limit of open files is too low for --max-connections; raise the limit to "
                             "2176 (`ulimit -n`, systemd's LimitNOFILE, docker's --ulimit nofile) or lower "
                             "--max-connections")  # fmt: skip
     assert said["max_connections"] == 64
@@ -372,7 +372,7 @@ def test_workers_without_a_folder_for_temporary_files_say_so(bundle, monkeypatch
     monkeypatch.setattr(tempfile, "mkdtemp", fail)
     assert main([str(bundle), "--port", "0", "--workers", "2"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("m3e-serve: --workers needs a folder")
+    assert said.startswith("m3e-serve: --workers needs a temporary folder")
     assert "TMPDIR" in said
 
 
@@ -413,9 +413,9 @@ def test_workers_end_with_their_parent(serve):
 
 
 def test_workers_that_do_not_come_to_work_are_given_up(bundle, tmp_path):
-    from m3e_serve.server import bind_tcp
+    from m3e_serve.process.sockets import bind_tcp
+    from m3e_serve.process.workers import run_workers
     from m3e_serve.settings import ModelSource, ServeSettings
-    from m3e_serve.workers import run_workers
 
     handlers = {sig: signal.getsignal(sig) for sig in (signal.SIGTERM, signal.SIGINT)}
     settings = ServeSettings(models=(ModelSource("gone", tmp_path),))
