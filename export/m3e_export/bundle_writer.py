@@ -112,9 +112,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def _companions(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     """The older spellings that sentence-transformers 2 to 6 all read."""
-    layout = checkpoint.layout
+    sentence_config = checkpoint.sentence_config
     config = {key: value for key, value in checkpoint.config.items() if key not in _CONFIG_KEYS_OUT}
-    kept = layout.truncated(checkpoint.dimension)
+    kept = sentence_config.truncated(checkpoint.dimension)
     companions: dict[str, Any] = {
         "config.json": config,
         "sentence_bert_config.json": {
@@ -122,9 +122,9 @@ def _companions(checkpoint: BaseCheckpoint) -> dict[str, Any]:
             "do_lower_case": False,  # tokenizer.json does it
         },
         "config_sentence_transformers.json": {
-            "prompts": layout.prompts,
-            "default_prompt_name": layout.default_prompt_name,
-            "similarity_fn_name": layout.similarity,
+            "prompts": sentence_config.prompts,
+            "default_prompt_name": sentence_config.default_prompt_name,
+            "similarity_fn_name": sentence_config.similarity,
             **({} if kept is None else {"truncate_dim": kept}),
         },
         "tokenizer_config.json": _tokenizer_config(checkpoint),
@@ -138,14 +138,14 @@ def _modules(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     There is none where sentence-transformers cannot say the model, or computes it of states that a graph does
     not give: better none, for which it warns and takes the mean, than one that says something wrong.
     """
-    layout, spec = checkpoint.layout, pooling_spec(checkpoint.layout.pooling)
+    sentence_config, spec = checkpoint.sentence_config, pooling_spec(checkpoint.sentence_config.pooling)
     if not _has_modules(checkpoint):
         return {}
     layers = [module_kind(layer) for layer in checkpoint.dense]
-    kinds = ["Transformer", "Pooling", *layers, *["Normalize"] * layout.normalize]
+    kinds = ["Transformer", "Pooling", *layers, *["Normalize"] * sentence_config.normalize]
     paths = [f"{place}_{kind}" if place else "" for place, kind in enumerate(kinds)]
-    contents: list[Any] = [pooling_config(spec, checkpoint.hidden, layout.include_prompt)]
-    contents += [layer_config(layer) for layer in checkpoint.dense] + [{}] * layout.normalize
+    contents: list[Any] = [pooling_config(spec, checkpoint.hidden, sentence_config.include_prompt)]
+    contents += [layer_config(layer) for layer in checkpoint.dense] + [{}] * sentence_config.normalize
     return {
         "modules.json": [
             {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
@@ -157,7 +157,7 @@ def _modules(checkpoint: BaseCheckpoint) -> dict[str, Any]:
 
 def _has_modules(checkpoint: BaseCheckpoint) -> bool:
     """Whether what is pooled are the last states alone."""
-    return pooling_spec(checkpoint.layout.pooling).early is None and checkpoint.state_weights is None
+    return pooling_spec(checkpoint.sentence_config.pooling).early is None and checkpoint.state_weights is None
 
 
 def _write_layer(folder: Path, layer: HeadLayer) -> list[Path]:

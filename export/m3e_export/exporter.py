@@ -88,7 +88,7 @@ def _export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
         if request.oracle != "numpy":
             check_tokens(checkpoint, gate_texts(request.gate), request.gate in ("default", "off"))
         oracle = load_oracle(checkpoint, request.oracle, request.max_length)
-        gate = ask(oracle, checkpoint.layout, request.gate)
+        gate = ask(oracle, checkpoint.sentence_config, request.gate)
         record.begin(checkpoint, gate)
         artifacts = tuple(_Artifacts(request, checkpoint, gate, folder, record).write_all())
         write_manifest(folder, complete_manifest(checkpoint, gate, artifacts, folder))
@@ -110,7 +110,7 @@ def _check(request: ExportRequest) -> None:
 
 def _check_prompt(request: ExportRequest, checkpoint: Checkpoint) -> None:
     unable = [name for name in request.targets if not TARGETS[name].leaves_out_prompts]
-    if unable and not checkpoint.layout.include_prompt:
+    if unable and not checkpoint.sentence_config.include_prompt:
         raise UnsupportedModelError(
             f"{checkpoint.source}: include_prompt=false is not supported by --target {' '.join(unable)}; "
             "use native, cpu or portable."

@@ -31,7 +31,7 @@ def complete_manifest(
     """
     tokenizer = write_tokenizer(folder, checkpoint)
     companions = write_companions(folder, checkpoint) if loadable else ()
-    layout: Any = checkpoint.layout
+    sentence_config: Any = checkpoint.sentence_config
     # Spread over the texts, so that short and long ones are among them.
     chosen = np.linspace(0, len(gate.texts) - 1, min(_GOLDEN_TEXTS, len(gate.texts))).astype(int)
     return Manifest(
@@ -40,22 +40,22 @@ def complete_manifest(
         source=_source(checkpoint),
         licence=checkpoint.licence,
         dimension=checkpoint.dimension,
-        pooling=layout.pooling,
-        normalize=layout.normalize,
+        pooling=sentence_config.pooling,
+        normalize=sentence_config.normalize,
         tokenization=Tokenization(
             file=tokenizer,
             max_length=checkpoint.max_length,
             pad_token_id=checkpoint.pad_token_id,
         ),
-        similarity=layout.similarity,
-        prompts=layout.prompts,
-        default_prompt_name=layout.default_prompt_name,
+        similarity=sentence_config.similarity,
+        prompts=sentence_config.prompts,
+        default_prompt_name=sentence_config.default_prompt_name,
         artifacts=artifacts,
         golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.reference[chosen], gate.prompt),
         files=companions,
-        include_prompt=layout.include_prompt,
-        route=layout.route,
-        truncate_dim=layout.truncated(checkpoint.dimension),
+        include_prompt=sentence_config.include_prompt,
+        route=sentence_config.route,
+        truncate_dim=sentence_config.truncated(checkpoint.dimension),
     )
 
 

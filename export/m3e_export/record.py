@@ -35,20 +35,20 @@ class CheckpointFacts:
     @staticmethod
     def of(checkpoint: BaseCheckpoint) -> CheckpointFacts:
         """The facts of ``checkpoint``."""
-        layout = checkpoint.layout
+        sentence_config = checkpoint.sentence_config
         return CheckpointFacts(
             source=checkpoint.source,
             weights_sha256=checkpoint.weights_sha256,
             model_type=checkpoint.model_type,
             licence=checkpoint.licence,
             dimension=checkpoint.dimension,
-            pooling=layout.pooling,
-            normalize=layout.normalize,
+            pooling=sentence_config.pooling,
+            normalize=sentence_config.normalize,
             max_length=checkpoint.max_length,
-            similarity=layout.similarity,
-            prompts=layout.prompts,
-            include_prompt=layout.include_prompt,
-            truncate_dim=layout.truncated(checkpoint.dimension),
+            similarity=sentence_config.similarity,
+            prompts=sentence_config.prompts,
+            include_prompt=sentence_config.include_prompt,
+            truncate_dim=sentence_config.truncated(checkpoint.dimension),
         )
 
 

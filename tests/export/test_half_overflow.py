@@ -132,7 +132,7 @@ def test_a_graph_for_tensorrt_gives_the_vectors_of_the_original(overflowing_plan
 
 def test_packed_attention_in_tensorrt_is_for_half_precision_only(overflowing_plan):
     checkpoint, plan, _ = overflowing_plan
-    layout = checkpoint.layout
+    layout = checkpoint.sentence_config
     options = GraphOptions(layout.pooling, layout.normalize, checkpoint.dense)
     with pytest.raises(UnsupportedModelError, match="beyond half precision"):
         build_model(checkpoint.spec, checkpoint.weights, plan, TensorRtPackedDialect, options)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from m3e_export.checkpoint.head import HeadLayer
-from m3e_export.checkpoint.sentence_config import Layout
+from m3e_export.checkpoint.sentence_config import SentenceConfig
 from m3e_export.checkpoint.source import Origin
 from m3e_runtime.tokenization import TextTokenizer
 
@@ -31,7 +31,7 @@ class BaseCheckpoint:
 
     source: str
     origin: Origin
-    layout: Layout
+    sentence_config: SentenceConfig
     config: dict[str, Any]
     model_type: str
     hidden: int

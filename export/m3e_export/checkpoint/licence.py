@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from m3e_export.checkpoint.adapter import base_name
-from m3e_export.checkpoint.sentence_config import Layout
+from m3e_export.checkpoint.sentence_config import SentenceConfig
 
 __all__ = ["licence", "licence_of"]
 
@@ -23,18 +23,18 @@ _ENTRY = r"^{key}:[ \t]*((?:[^\n]*\S)?(?:\n[ \t]*-[^\n]*)*)"
 """A value of YAML on the line of its key, or a list on the lines below."""
 
 
-def licence(folder: Path, source: str, layout: Layout, config: dict[str, Any]) -> str:
+def licence(folder: Path, source: str, sentence_config: SentenceConfig, config: dict[str, Any]) -> str:
     """One line on the licence of the weights, from the model's family or its card; two for an adapter.
 
     Args:
         folder: the checkpoint.
         source: what the user calls it.
-        layout: what ``folder`` says.
+        sentence_config: what ``folder`` says.
         config: the transformer's config.json.
     """
-    if layout.adapter is None:
+    if sentence_config.adapter is None:
         return licence_of(folder, source, config)
-    base = licence_of(layout.transformer, base_name(layout.adapter), config)
+    base = licence_of(sentence_config.transformer, base_name(sentence_config.adapter), config)
     return f"base model: {base.rstrip('.')}; adapter: {licence_of(folder, source, {})}"
 
 

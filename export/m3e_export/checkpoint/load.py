@@ -14,7 +14,7 @@ from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.licence import licence
 from m3e_export.checkpoint.pooling import check_pooling
 from m3e_export.checkpoint.refused import refuse_quantized
-from m3e_export.checkpoint.sentence_config import SHORTEST, Layout, Pooling, read_layout
+from m3e_export.checkpoint.sentence_config import SHORTEST, Pooling, SentenceConfig, read_sentence_config
 from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.state_weights import read_state_weights
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
@@ -59,45 +59,47 @@ def load_checkpoint(
     """
     origin = fetch(source, revision, hub)
     folder = origin.folder
-    layout = read_layout(folder, pooling, route, hub)
-    config = read_object(layout.transformer / "config.json", required=True)
-    refuse_quantized(layout.transformer / "config.json", config)
+    sentence_config = read_sentence_config(folder, pooling, route, hub)
+    config = read_object(sentence_config.transformer / "config.json", required=True)
+    refuse_quantized(sentence_config.transformer / "config.json", config)
     architecture = architecture_for(config)
     spec = architecture.spec(config)
-    check_pooling(layout.pooling, spec)
-    tensors = layout.load_weights()
+    check_pooling(sentence_config.pooling, spec)
+    tensors = sentence_config.load_weights()
     weights = architecture.weights(config, spec, tensors.arrays)
-    tokenizer = load_tokenizer(layout.tokenizer, spec.model_type, layout.lower_case)
-    _check_vocabulary(layout.tokenizer, tokenizer, spec)
-    dense = read_head(layout.pooling, layout.dense, spec.hidden, tensors.arrays)
+    tokenizer = load_tokenizer(sentence_config.tokenizer, spec.model_type, sentence_config.lower_case)
+    _check_vocabulary(sentence_config.tokenizer, tokenizer, spec)
+    dense = read_head(sentence_config.pooling, sentence_config.dense, spec.hidden, tensors.arrays)
     return Checkpoint(
         source=source_name(source, folder),
         origin=origin,
-        layout=layout,
+        sentence_config=sentence_config,
         config=config,
         model_type=spec.model_type,
         hidden=spec.hidden,
-        dimension=dimension_of(layout.pooling, spec.hidden, dense),
+        dimension=dimension_of(sentence_config.pooling, spec.hidden, dense),
         spec=spec,
         weights=weights,
         weights_sha256=tensors.sha256,
         tokenizer=tokenizer,
-        special_tokens=special_token_names(layout.tokenizer, tokenizer, spec.model_type),
-        max_length=_max_length(layout, spec, max_length),
+        special_tokens=special_token_names(sentence_config.tokenizer, tokenizer, spec.model_type),
+        max_length=_max_length(sentence_config, spec, max_length),
         pad_token_id=spec.pad_token_id,
-        licence=licence(folder, source, layout, config),
+        licence=licence(folder, source, sentence_config, config),
         dense=dense,
-        state_weights=read_state_weights(layout.state_weights, config, spec.layers, layout.pooling),
+        state_weights=read_state_weights(
+            sentence_config.state_weights, config, spec.layers, sentence_config.pooling
+        ),
     )
 
 
-def _max_length(layout: Layout, spec: EncoderSpec, wanted: int | None) -> int:
-    """Smallest of what the layout, the tokenizer and the position table allow."""
+def _max_length(sentence_config: SentenceConfig, spec: EncoderSpec, wanted: int | None) -> int:
+    """Smallest of what the sentence config, the tokenizer and the position table allow."""
     known = [spec.max_positions]
-    if layout.max_seq_length is not None:
-        known.append(layout.max_seq_length)
+    if sentence_config.max_seq_length is not None:
+        known.append(sentence_config.max_seq_length)
     else:
-        known.append(tokenizer_length(layout.tokenizer) or spec.max_positions)
+        known.append(tokenizer_length(sentence_config.tokenizer) or spec.max_positions)
     if wanted is None:
         return _long_enough(min(known))
     if not SHORTEST <= wanted <= spec.max_positions:

@@ -30,7 +30,7 @@ from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelErro
 from m3e_export.hubs import DEFAULT_HUB, HubName
 from m3e_runtime.manifest import SIMILARITIES, Route
 
-__all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
+__all__ = ["SHORTEST", "Pooling", "SentenceConfig", "read_sentence_config"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
 
 
 @dataclass(frozen=True)
-class Layout:
+class SentenceConfig:
     """Everything but weights and architecture.
 
     ``transformer`` is the folder of config and weights, ``dense`` kinds and folders of the modules after the
@@ -103,10 +103,10 @@ class Layout:
         return merge_adapter(tensors, self.adapter, str(config.get("model_type")))
 
 
-def read_layout(
+def read_sentence_config(
     folder: Path, pooling: Pooling | None = None, route: str | None = None, hub: HubName = DEFAULT_HUB
-) -> Layout:
-    """Read the layout of the checkpoint in ``folder``.
+) -> SentenceConfig:
+    """Read the files around the weights of the checkpoint in ``folder``.
 
     Args:
         folder: the checkpoint's.
@@ -123,18 +123,20 @@ def read_layout(
     pooling = None if pooling is None else pooling_spec(pooling).name
     refuse_folder_above(folder)
     if (folder / "modules.json").exists():
-        layout = _sentence_transformers(folder, pooling, route)
-        if is_adapter(layout.transformer):
-            layout = _adapted(layout, layout.transformer, _base_of(layout.transformer, hub))
+        sentence_config = _sentence_transformers(folder, pooling, route)
+        if is_adapter(sentence_config.transformer):
+            sentence_config = _adapted(
+                sentence_config, sentence_config.transformer, _base_of(sentence_config.transformer, hub)
+            )
     elif route is not None:
         raise OptionError(f"--route {route}: the model has no modules.json, and so no routes.")
     elif is_adapter(folder):
-        layout = _adapter_alone(folder, pooling, hub)
+        sentence_config = _adapter_alone(folder, pooling, hub)
     else:
-        layout = _plain(folder, pooling)
-    if pooling is not None and layout.kind != "transformers":
+        sentence_config = _plain(folder, pooling)
+    if pooling is not None and sentence_config.kind != "transformers":
         logger.warning("Pooling %r given by hand; it overrides what the checkpoint says.", pooling)
-    return layout
+    return sentence_config
 
 
 def _base_of(adapter: Path, hub: HubName) -> Path:
@@ -146,15 +148,15 @@ def _base_of(adapter: Path, hub: HubName) -> Path:
     return fetch_base(adapter, hub)
 
 
-def _adapted(layout: Layout, adapter: Path, transformer: Path) -> Layout:
-    """``layout`` with the weights in ``transformer`` changed by those in ``adapter``."""
+def _adapted(sentence_config: SentenceConfig, adapter: Path, transformer: Path) -> SentenceConfig:
+    """``sentence_config`` with the weights in ``transformer`` changed by those in ``adapter``."""
     own = adapter if has_tokenizer(adapter) else None
-    return dataclasses.replace(layout, transformer=transformer, adapter=adapter, own_tokenizer=own)
+    return dataclasses.replace(sentence_config, transformer=transformer, adapter=adapter, own_tokenizer=own)
 
 
-def _adapter_alone(folder: Path, override: Pooling | None, hub: HubName) -> Layout:
+def _adapter_alone(folder: Path, override: Pooling | None, hub: HubName) -> SentenceConfig:
     """An adapter as PEFT saves it, of the encoder alone: the rest is its base model's."""
-    base = read_layout(_base_of(folder, hub), override, hub=hub)
+    base = read_sentence_config(_base_of(folder, hub), override, hub=hub)
     if override is None and base.kind != "transformers":
         logger.warning(
             "%s: an adapter without modules.json; pooling (%s) and all else are taken from its base model.",
@@ -164,7 +166,7 @@ def _adapter_alone(folder: Path, override: Pooling | None, hub: HubName) -> Layo
     return dataclasses.replace(_adapted(base, folder, base.transformer), kind="transformers")
 
 
-def _plain(folder: Path, override: Pooling | None) -> Layout:
+def _plain(folder: Path, override: Pooling | None) -> SentenceConfig:
     config = read_object(folder / "config.json", required=True)
     if override is None:
         _check_plain(folder, config)
@@ -173,7 +175,9 @@ def _plain(folder: Path, override: Pooling | None) -> Layout:
         if override is None:
             logger.warning("%s: nothing says how to pool; taking the mean. Set it with --pooling.", folder)
         given = override is not None
-        return Layout("transformers", folder, override or "mean", normalize=False, pooling_given=given)
+        return SentenceConfig(
+            "transformers", folder, override or "mean", normalize=False, pooling_given=given
+        )
     found = str(config[key])
     if override is None and found not in UNIEM_POOLINGS:
         raise UnsupportedModelError(
@@ -181,7 +185,7 @@ def _plain(folder: Path, override: Pooling | None) -> Layout:
             f"known: {', '.join(UNIEM_POOLINGS)}."
         )
     pooling = override or pooling_spec(found).name
-    return Layout("uniem", folder, pooling, normalize=False, pooling_given=override is not None)
+    return SentenceConfig("uniem", folder, pooling, normalize=False, pooling_given=override is not None)
 
 
 def _check_plain(folder: Path, config: dict[str, Any]) -> None:
@@ -214,7 +218,7 @@ def _top_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> Layout:
+def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> SentenceConfig:
     top = _top_config(folder)
     listed = _modules(folder)
     modules = follow_route(folder, listed, route)
@@ -236,7 +240,7 @@ def _sentence_transformers(folder: Path, override: Pooling | None, route: str | 
         )
     pooling = override or read_pooling(pooling_folder or folder)
     include_prompt = pooling_folder is None or read_include_prompt(pooling_folder)
-    return Layout(
+    return SentenceConfig(
         kind="sentence-transformers",
         transformer=transformer,
         pooling=pooling,

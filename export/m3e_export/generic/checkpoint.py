@@ -15,7 +15,7 @@ from m3e_export.checkpoint.head import HeadLayer, dimension_of, read_head
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.licence import licence
 from m3e_export.checkpoint.pooling import pooling_spec
-from m3e_export.checkpoint.sentence_config import SHORTEST, Layout, Pooling, read_layout
+from m3e_export.checkpoint.sentence_config import SHORTEST, Pooling, SentenceConfig, read_sentence_config
 from m3e_export.checkpoint.source import Origin, source_name
 from m3e_export.checkpoint.tokenizer import special_token_names, tokenizer_length
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
@@ -45,14 +45,14 @@ _WIDTH_KEYS = ("hidden_size", "dim", "d_model", "emb_dim")
 
 @dataclass(frozen=True)
 class ForeignFiles:
-    """A folder, which the user calls ``source``; its layout, and the config.json of its transformer.
+    """A folder, which the user calls ``source``; its :class:`SentenceConfig`, and the config.json of its transformer.
 
     ``pooling`` is what was given by hand, ``max_length`` in tokens.
     """
 
     source: str
     origin: Origin
-    layout: Layout
+    sentence_config: SentenceConfig
     config: dict[str, Any]
     pooling: Pooling | None
     max_length: int
@@ -76,19 +76,21 @@ class ForeignFiles:
             OptionError: a maximum length that the model cannot serve.
         """
         folder = origin.folder
-        layout = read_layout(folder, pooling, route, hub)
-        if not layout.include_prompt:
+        sentence_config = read_sentence_config(folder, pooling, route, hub)
+        if not sentence_config.include_prompt:
             raise UnsupportedModelError(
                 f"{folder}: include_prompt=false is not supported in a given graph, or another exporter's; "
                 "--exporter own can do it, for the families that are built in."
             )
-        if layout.state_weights is not None:
+        if sentence_config.state_weights is not None:
             raise UnsupportedModelError(
-                f"{layout.state_weights}: WeightedLayerPooling takes more than the last states, which is all "
-                "that a graph from elsewhere gives; --exporter own can do it, for families that are built in."
+                f"{sentence_config.state_weights}: WeightedLayerPooling takes more than the last "
+                "states, which is all that a graph from elsewhere gives; --exporter own can do it, for families that are built in."
             )
-        config = read_object(layout.transformer / "config.json", required=True)
-        return ForeignFiles(source, origin, layout, config, pooling, _max_length(layout, config, max_length))
+        config = read_object(sentence_config.transformer / "config.json", required=True)
+        return ForeignFiles(
+            source, origin, sentence_config, config, pooling, _max_length(sentence_config, config, max_length)
+        )
 
     @property
     def folder(self) -> Path:
@@ -129,42 +131,42 @@ class ForeignFiles:
             CheckpointError: a Dense module is missing or broken.
             UnsupportedModelError: a pooling of more than the last states.
         """
-        layout, dense = self.layout, self._dense(hidden) if dimension is None else ()
+        sentence_config, dense = self.sentence_config, self._dense(hidden) if dimension is None else ()
         pad = self.config.get("pad_token_id")
         return BaseCheckpoint(
             source=source_name(self.source, self.folder),
             origin=self.origin,
-            layout=layout,
+            sentence_config=sentence_config,
             config=self.config,
             model_type=self.model_type,
             hidden=hidden,
-            dimension=dimension or dimension_of(layout.pooling, hidden, dense),
+            dimension=dimension or dimension_of(sentence_config.pooling, hidden, dense),
             weights_sha256=weights_sha256,
             tokenizer=tokenizer,
-            special_tokens=special_token_names(layout.tokenizer, tokenizer, self.model_type),
+            special_tokens=special_token_names(sentence_config.tokenizer, tokenizer, self.model_type),
             max_length=self.max_length,
             pad_token_id=pad if isinstance(pad, int) and pad >= 0 else 0,
-            licence=licence(self.folder, self.source, layout, self.config),
+            licence=licence(self.folder, self.source, sentence_config, self.config),
             dense=dense,
         )
 
     def _dense(self, hidden: int) -> tuple[HeadLayer, ...]:
-        spec = pooling_spec(self.layout.pooling)
+        spec = pooling_spec(self.sentence_config.pooling)
         if spec.early is not None or spec.pooler:
             raise UnsupportedModelError(
                 f"the pooling {spec.name!r} takes more than the last states, which is all that a graph from "
                 "elsewhere gives; choose another with --pooling."
             )
-        return read_head(spec.name, self.layout.dense, hidden, {})
+        return read_head(spec.name, self.sentence_config.dense, hidden, {})
 
 
-def _max_length(layout: Layout, config: Mapping[str, Any], wanted: int | None) -> int:
-    """Smallest of what layout, tokenizer and position table allow, as far as there are any."""
-    limits = layout.max_seq_length or tokenizer_length(layout.tokenizer), _positions(config)
+def _max_length(sentence_config: SentenceConfig, config: Mapping[str, Any], wanted: int | None) -> int:
+    """Smallest of what the sentence config, the tokenizer and position table allow, as far as there are any."""
+    limits = sentence_config.max_seq_length or tokenizer_length(sentence_config.tokenizer), _positions(config)
     known = [limit for limit in limits if limit is not None]
     if not known:
         raise CheckpointError(
-            f"{layout.transformer}: nothing says how long a text may be; write max_seq_length into "
+            f"{sentence_config.transformer}: nothing says how long a text may be; write max_seq_length into "
             "sentence_bert_config.json."
         )
     if wanted is not None and not SHORTEST <= wanted <= min(known):

@@ -100,10 +100,10 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     files = ForeignFiles.read(
         request.checkpoint, origin, request.pooling, request.max_length, request.route, request.hub
     )
-    refuse_quantized(files.layout.transformer / "config.json", files.config)
-    tensors = files.layout.load_weights()
+    refuse_quantized(files.sentence_config.transformer / "config.json", files.config)
+    tensors = files.sentence_config.load_weights()
     encoder = load_model(files.config, tensors.arrays)
-    tokenizer = load_fast_tokenizer(files.layout, files.model_type)
+    tokenizer = load_fast_tokenizer(files.sentence_config, files.model_type)
     with progress_bar(1, "graph", f"Exporting through {request.exporter}", delay=0) as bar:
         model = normalized(_GRAPHS[request.exporter](encoder, files.model_type))
         bar.update()
@@ -112,7 +112,7 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     checkpoint = files.checkpoint(tokenizer, tensors.sha256, hidden=files.width(states))
     settle_inputs(model)
     oracle = original(checkpoint, request.max_length, encoder)
-    return checkpoint, model, ask(oracle, files.layout, request.gate)
+    return checkpoint, model, ask(oracle, files.sentence_config, request.gate)
 
 
 class _Artifacts:

@@ -105,8 +105,8 @@ def settle_outputs(model: ir.Model, checkpoint: BaseCheckpoint) -> None:
     if sentence is None:
         assert states is not None  # noqa: S101 - check_interface has seen to it
         texts = _GivenTexts(builder, _inputs(graph))
-        pooled = reduce_states(texts, pooling_spec(checkpoint.layout.pooling).reductions, states)
-        sentence = finish(builder, pooled, checkpoint.dense, checkpoint.layout.normalize)
+        pooled = reduce_states(texts, pooling_spec(checkpoint.sentence_config.pooling).reductions, states)
+        sentence = finish(builder, pooled, checkpoint.dense, checkpoint.sentence_config.normalize)
     else:
         sentence = _float32(builder, sentence)
     graph.outputs.clear()

@@ -102,7 +102,9 @@ def from_onnx_folder(
         entries = [entry_of(work, each) for each in written]
         artifact = _artifact(model, checkpoint, opened, run, entries, record)
         # Elsewhere, Dense modules are files of their own, which are not asked for where the graph has them.
-        loadable = states_of(model.graph) is not None and len(checkpoint.dense) == len(files.layout.dense)
+        loadable = states_of(model.graph) is not None and len(checkpoint.dense) == len(
+            files.sentence_config.dense
+        )
         write_manifest(work, complete_manifest(checkpoint, opened, (artifact,), work, loadable))
     return Bundle.open(output)
 
@@ -139,7 +141,9 @@ def _domains(graph: ir.Graph) -> set[str]:
 
 
 def _checkpoint(files: ForeignFiles, graph: ir.Graph, file: Path) -> BaseCheckpoint:
-    tokenizer = load_tokenizer(files.layout.tokenizer, files.model_type, files.layout.lower_case)
+    tokenizer = load_tokenizer(
+        files.sentence_config.tokenizer, files.model_type, files.sentence_config.lower_case
+    )
     digest, states = sha256_of(file), states_of(graph)
     sentence = next((value for value in graph.outputs if value.name == SENTENCE), None)
     if sentence is None:
@@ -161,14 +165,14 @@ def _save(model: ir.Model, file: Path) -> list[Path]:
 
 def _gate(files: ForeignFiles, checkpoint: BaseCheckpoint, run: GraphRun, gate: str) -> Gate:
     """With the original's vectors where it can be had, else with the graph's own, of one text at a time."""
-    if not has_weights(files.layout.transformer):
+    if not has_weights(files.sentence_config.transformer):
         logger.warning("%s: no weights lie beside the graph; it is judged against itself.", files.folder)
     else:
         try:
-            return ask(_original(files, checkpoint), files.layout, gate)
+            return ask(_original(files, checkpoint), files.sentence_config, gate)
         except UnsupportedModelError as error:
             logger.warning("The graph is judged against itself: %s", error)
-    reference = run.alone[:, : files.layout.truncate_dim]
+    reference = run.alone[:, : files.sentence_config.truncate_dim]
     return Gate(gate_texts(gate), ITSELF, reference, enforced=gate != "off")
 
 
@@ -180,7 +184,7 @@ def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:
     except UnsupportedModelError:
         if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
             raise
-    refuse_quantized(files.layout.transformer / "config.json", files.config)
+    refuse_quantized(files.sentence_config.transformer / "config.json", files.config)
     hidden = files.width(None)
     known = files.checkpoint(checkpoint.tokenizer, checkpoint.weights_sha256, hidden=hidden)
     return original(known, files.max_length)

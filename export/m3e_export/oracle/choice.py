@@ -80,12 +80,12 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
 
 
 def _is_sentence_transformers_own(checkpoint: BaseCheckpoint) -> bool:
-    layout = checkpoint.layout
+    sentence_config = checkpoint.sentence_config
     return (
-        layout.kind == "sentence-transformers"
-        and not layout.pooling_given
-        and layout.adapter is None
-        and not only_bert_vocabulary(layout.tokenizer, checkpoint.model_type)
+        sentence_config.kind == "sentence-transformers"
+        and not sentence_config.pooling_given
+        and sentence_config.adapter is None
+        and not only_bert_vocabulary(sentence_config.tokenizer, checkpoint.model_type)
     )
 
 

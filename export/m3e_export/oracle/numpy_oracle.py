@@ -21,7 +21,7 @@ class NumpyOracle:
     name = "numpy float32"
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._layout = checkpoint.layout
+        self._sentence_config = checkpoint.sentence_config
         self._dense = checkpoint.dense
         self._state_weights = checkpoint.state_weights
         self._tokenizer = checkpoint.text_tokenizer()
@@ -31,15 +31,15 @@ class NumpyOracle:
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
     ) -> npt.NDArray[np.float32]:
         """See :class:`m3e_export.oracle.choice.Oracle`."""
-        left_out = 0 if self._layout.include_prompt else self._tokenizer.prompt_length(prompt)
+        left_out = 0 if self._sentence_config.include_prompt else self._tokenizer.prompt_length(prompt)
         vectors = []
         for ids in self._tokenizer.encode_batch([prompt + text for text in texts]):
             words, states = self._forward.words(ids), self._forward.states(ids)
             vectors.append(
                 sentence_vector(
-                    self._layout.pooling, self._dense, words, states, left_out, self._state_weights
+                    self._sentence_config.pooling, self._dense, words, states, left_out, self._state_weights
                 )
             )
             tick(1)
         stacked = np.stack(vectors)
-        return normalize(stacked) if self._layout.normalize else stacked
+        return normalize(stacked) if self._sentence_config.normalize else stacked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from m3e_export.checkpoint.sentence_config import Layout
+from m3e_export.checkpoint.sentence_config import SentenceConfig
 from m3e_export.errors import CheckpointError
 from m3e_export.fidelity import Gate
 from m3e_export.oracle.choice import Oracle
@@ -16,13 +16,13 @@ __all__ = ["ask"]
 _PROMPT = "Represent the sentence: "
 
 
-def ask(oracle: Oracle, layout: Layout, gate: str) -> Gate:
+def ask(oracle: Oracle, sentence_config: SentenceConfig, gate: str) -> Gate:
     """The gate called ``gate``, as ``--gate`` takes it, with ``oracle`` as its judge.
 
     Raises:
         CheckpointError: its file cannot be read, or has too few texts; or the original itself overflows.
     """
-    texts, prompt = gate_texts(gate), _prompt_to_judge(layout)
+    texts, prompt = gate_texts(gate), _prompt_to_judge(sentence_config)
     # Overflow is an error below, with a sentence of its own in place of numpy's warnings.
     quiet = np.errstate(over="ignore", invalid="ignore")
     with quiet, progress_bar(len(texts), "text", f"Original model ({oracle.name.split()[0]})") as bar:
@@ -33,13 +33,13 @@ def ask(oracle: Oracle, layout: Layout, gate: str) -> Gate:
             f"the original model gives vectors that are not finite numbers, first for text {first + 1} of "
             "those to judge on; its weights are damaged or it overflows in float32 already."
         )
-    reference = reference[:, : layout.truncate_dim]  # as sentence-transformers itself has done
+    reference = reference[:, : sentence_config.truncate_dim]  # as sentence-transformers itself has done
     return Gate(texts, oracle.name, reference, enforced=gate != "off", prompt=prompt)
 
 
-def _prompt_to_judge(layout: Layout) -> str:
+def _prompt_to_judge(sentence_config: SentenceConfig) -> str:
     """One of the checkpoint's own, if it has any, where the pooling leaves prompts out."""
-    if layout.include_prompt:
+    if sentence_config.include_prompt:
         return ""
-    preferred = layout.prompts.get(layout.default_prompt_name or "", "")
-    return preferred or next(filter(None, layout.prompts.values()), _PROMPT)
+    preferred = sentence_config.prompts.get(sentence_config.default_prompt_name or "", "")
+    return preferred or next(filter(None, sentence_config.prompts.values()), _PROMPT)

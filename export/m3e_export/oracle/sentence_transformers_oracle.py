@@ -36,7 +36,7 @@ class SentenceTransformersOracle:
 
         self.name = f"sentence-transformers {sentence_transformers.__version__} / torch {torch.__version__}"
         self._folder = checkpoint.folder
-        self._layout = checkpoint.layout
+        self._sentence_config = checkpoint.sentence_config
         try:
             with quiet(), readable_folder(checkpoint.folder) as readable:
                 self._model = sentence_transformers.SentenceTransformer(
@@ -52,7 +52,7 @@ class SentenceTransformersOracle:
                 f"it: {str(error).strip() or type(error).__name__} (--oracle numpy judges without it.)"
             ) from error
         self._model.float()
-        self._task = task_of_route(self._model, self._layout.route)
+        self._task = task_of_route(self._model, self._sentence_config.route)
         self._model.default_prompt_name = None  # the gate says what is before its texts
         longest = min(self._model.max_seq_length or math.inf, _longest(checkpoint))
         if max_length is not None or longest < math.inf:
@@ -65,11 +65,11 @@ class SentenceTransformersOracle:
         sentence-transformers takes random ones in their place, and says so in its logs alone.
         """
         first = self._model[0]
-        if self._layout.route is not None and first in _routers(self._model):
-            first = first.sub_modules[self._layout.route.name][0]
+        if self._sentence_config.route is not None and first in _routers(self._model):
+            first = first.sub_modules[self._sentence_config.route.name][0]
         model = first.auto_model
         names, base = model.state_dict().keys(), f"{model.base_model_prefix}."
-        tensors = self._layout.load_weights().arrays
+        tensors = self._sentence_config.load_weights().arrays
         return any(name in names or name.removeprefix(base) in names for name in tensors)
 
     def encode(

@@ -30,7 +30,7 @@ def check_tokens(checkpoint: BaseCheckpoint, texts: Sequence[str], may_quote: bo
     """
     if importlib.util.find_spec("transformers") is None:
         return
-    theirs = load_tokenizer(checkpoint.layout, checkpoint.model_type)
+    theirs = load_tokenizer(checkpoint.sentence_config, checkpoint.model_type)
     ours = checkpoint.text_tokenizer()
     every = [*LOOK_ALIKES, *texts]
     for number, (text, found) in enumerate(zip(every, ours.encode_batch(every), strict=True)):

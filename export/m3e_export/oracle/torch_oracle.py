@@ -27,18 +27,18 @@ class TorchOracle:
 
         self.name = f"torch {torch.__version__} / transformers {transformers.__version__}"
         self._torch = torch
-        self._layout = checkpoint.layout
+        self._sentence_config = checkpoint.sentence_config
         self._dense = checkpoint.dense
         self._state_weights = checkpoint.state_weights
         self._max_length = checkpoint.max_length
-        self._tokenizer = load_tokenizer(checkpoint.layout, checkpoint.model_type)
-        self._model = model or load_model(checkpoint.config, checkpoint.layout.load_weights().arrays)
+        self._tokenizer = load_tokenizer(checkpoint.sentence_config, checkpoint.model_type)
+        self._model = model or load_model(checkpoint.config, checkpoint.sentence_config.load_weights().arrays)
 
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
     ) -> npt.NDArray[np.float32]:
         """See :class:`m3e_export.oracle.choice.Oracle`."""
-        left_out = 0 if self._layout.include_prompt else self._prompt_length(prompt)
+        left_out = 0 if self._sentence_config.include_prompt else self._prompt_length(prompt)
         vectors = []
         for text in texts:
             vectors.append(self._encode_one(prompt + text, left_out))
@@ -67,6 +67,11 @@ class TorchOracle:
         states = [*found.hidden_states[:-1], found.last_hidden_state]
         arrays = [each[0].numpy() for each in states]
         vector = sentence_vector(
-            self._layout.pooling, self._dense, words[0].numpy(), arrays, left_out, self._state_weights
+            self._sentence_config.pooling,
+            self._dense,
+            words[0].numpy(),
+            arrays,
+            left_out,
+            self._state_weights,
         )
-        return normalize(vector[None])[0] if self._layout.normalize else vector
+        return normalize(vector[None])[0] if self._sentence_config.normalize else vector

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, normalizers
 
 from m3e_export.checkpoint.jsonfile import refuse_pointer
 from m3e_export.checkpoint.readable import readable_folder
-from m3e_export.checkpoint.sentence_config import Layout
+from m3e_export.checkpoint.sentence_config import SentenceConfig
 from m3e_export.checkpoint.tokenizer import only_bert_vocabulary
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 from m3e_export.quiet import quiet
@@ -72,7 +72,7 @@ def load_model(config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.f
     return model.float().eval()
 
 
-def load_tokenizer(layout: Layout, model_type: str) -> Any:
+def load_tokenizer(sentence_config: SentenceConfig, model_type: str) -> Any:
     """The tokenizer as AutoTokenizer gives it, or BERT's where only its vocabulary is there.
 
     Raises:
@@ -80,36 +80,36 @@ def load_tokenizer(layout: Layout, model_type: str) -> Any:
     """
     import transformers
 
-    folder = layout.tokenizer
+    folder = sentence_config.tokenizer
     for pattern in ("*.json", "*.txt", "*.model"):
         for file in folder.glob(pattern):
             refuse_pointer(file)
-    bert = only_bert_vocabulary(layout.tokenizer, model_type)
+    bert = only_bert_vocabulary(sentence_config.tokenizer, model_type)
     loader = transformers.BertTokenizerFast if bert else transformers.AutoTokenizer
     try:
         with readable_folder(folder) as readable:
             tokenizer = loader.from_pretrained(str(readable), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # many kinds, all meaning the folder's tokenizer is not usable
         raise CheckpointError(f"{folder}: transformers cannot load its tokenizer ({error}).") from error
-    if layout.lower_case:  # as sentence-transformers applies do_lower_case
+    if sentence_config.lower_case:  # as sentence-transformers applies do_lower_case
         backend = tokenizer.backend_tokenizer
         backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), backend.normalizer])
     return tokenizer
 
 
-def load_fast_tokenizer(layout: Layout, model_type: str) -> Tokenizer:
+def load_fast_tokenizer(sentence_config: SentenceConfig, model_type: str) -> Tokenizer:
     """What computes in :func:`load_tokenizer`'s tokenizer, without padding and truncation.
 
     Raises:
         CheckpointError: its files are missing or broken.
         UnsupportedModelError: it is written in Python alone.
     """
-    loaded = load_tokenizer(layout, model_type)
+    loaded = load_tokenizer(sentence_config, model_type)
     backend = getattr(loaded, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise UnsupportedModelError(
-            f"{layout.tokenizer}: its tokenizer, {type(loaded).__name__}, has no tokenizer.json, and "
-            "transformers makes none."
+            f"{sentence_config.tokenizer}: its tokenizer, {type(loaded).__name__}, has no tokenizer.json, "
+            "and transformers makes none."
         )
     copy = Tokenizer.from_str(backend.to_str())
     copy.no_padding()

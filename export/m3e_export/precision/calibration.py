@@ -88,7 +88,7 @@ def calibrate(checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int]
         states = forward.states(ids)
         vectors.append(
             sentence_vector(
-                checkpoint.layout.pooling,
+                checkpoint.sentence_config.pooling,
                 checkpoint.dense,
                 forward.words(ids),
                 states,

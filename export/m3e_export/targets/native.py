@@ -36,13 +36,13 @@ class NativeTarget(Target):
 
     def save(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
         """See :class:`Target`."""
-        layout = checkpoint.layout
+        sentence_config = checkpoint.sentence_config
         return save_native(
             checkpoint.spec,
             checkpoint.weights,
             plan,
-            layout.pooling,
-            layout.normalize,
+            sentence_config.pooling,
+            sentence_config.normalize,
             path,
             checkpoint.dense,
             checkpoint.state_weights,

@@ -59,8 +59,12 @@ class OnnxTarget(Target):
 def _save_graph(
     checkpoint: Checkpoint, plan: PrecisionPlan, dialect: type[Dialect], path: Path
 ) -> list[Path]:
-    layout = checkpoint.layout
+    sentence_config = checkpoint.sentence_config
     options = GraphOptions(
-        layout.pooling, layout.normalize, checkpoint.dense, layout.include_prompt, checkpoint.state_weights
+        sentence_config.pooling,
+        sentence_config.normalize,
+        checkpoint.dense,
+        sentence_config.include_prompt,
+        checkpoint.state_weights,
     )
     return save_model(build_model(checkpoint.spec, checkpoint.weights, plan, dialect, options), path)

@@ -66,7 +66,7 @@ class TensorRtTarget(OnnxTarget):
     def _why_not_packed(self, checkpoint: Checkpoint, precision: str, options: EngineOptions) -> str | None:
         if precision == "fp32":
             return "packed attention is for fp16"
-        if "max" in pooling_spec(checkpoint.layout.pooling).reductions:
+        if "max" in pooling_spec(checkpoint.sentence_config.pooling).reductions:
             return "the pooling 'max' is for padded texts"
         if checkpoint.weights.relative_bias is not None:
             return "relative positions are for padded texts"
