@@ -19,7 +19,7 @@ from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import Checkpoint, load_checkpoint
 from m3e_export.errors import BelowGateError, OptionError, UnsupportedModelError
 from m3e_export.fidelity import Comparison, Gate
-from m3e_export.generic import export_foreign
+from m3e_export.generic import export_generic
 from m3e_export.hubs import HUB_NAMES
 from m3e_export.manifest import complete_manifest
 from m3e_export.oracle import ask, check_tokens, load_oracle
@@ -70,7 +70,7 @@ def export(request: ExportRequest, record: ExportRecord | None = None) -> Bundle
     _check_names(request.precisions, PRECISIONS, "--precision")
     _check_names((request.hub,), HUB_NAMES, "--hub")
     record = record or ExportRecord(request)
-    return _export_own(request, record) if request.exporter == "own" else export_foreign(request, record)
+    return _export_own(request, record) if request.exporter == "own" else export_generic(request, record)
 
 
 def _export_own(request: ExportRequest, record: ExportRecord) -> Bundle:

@@ -21,7 +21,7 @@ from m3e_export.checkpoint.tokenizer import special_token_names, tokenizer_lengt
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
 from m3e_export.hubs import DEFAULT_HUB, HubName
 
-__all__ = ["ForeignFiles"]
+__all__ = ["GenericCheckpointFiles"]
 
 # Families whose first token has the position after the padding id, as in RoBERTa.
 _AFTER_PADDING = (
@@ -44,8 +44,8 @@ _WIDTH_KEYS = ("hidden_size", "dim", "d_model", "emb_dim")
 
 
 @dataclass(frozen=True)
-class ForeignFiles:
-    """A folder, which the user calls ``source``; its :class:`SentenceConfig`, and the config.json of its transformer.
+class GenericCheckpointFiles:
+    """A checkpoint folder: its sentence config, and the content of its transformer's config.json.
 
     ``pooling`` is what was given by hand, ``max_length`` in tokens.
     """
@@ -65,7 +65,7 @@ class ForeignFiles:
         max_length: int | None,
         route: str | None = None,
         hub: HubName = DEFAULT_HUB,
-    ) -> ForeignFiles:
+    ) -> GenericCheckpointFiles:
         """Read the small files; ``pooling`` overrides what they say, ``max_length`` lowers it.
 
         ``route`` is which of a Router's routes to follow; ``hub`` is where an adapter's base model lies.
@@ -84,11 +84,12 @@ class ForeignFiles:
             )
         if sentence_config.state_weights is not None:
             raise UnsupportedModelError(
-                f"{sentence_config.state_weights}: WeightedLayerPooling takes more than the last "
-                "states, which is all that a graph from elsewhere gives; --exporter own can do it, for families that are built in."
+                f"{sentence_config.state_weights}: WeightedLayerPooling needs the states of all "
+                "layers, and this exporter has the last ones only; use --exporter own for the families that are "
+                "built in."
             )
         config = read_object(sentence_config.transformer / "config.json", required=True)
-        return ForeignFiles(
+        return GenericCheckpointFiles(
             source, origin, sentence_config, config, pooling, _max_length(sentence_config, config, max_length)
         )
 
@@ -161,7 +162,7 @@ class ForeignFiles:
 
 
 def _max_length(sentence_config: SentenceConfig, config: Mapping[str, Any], wanted: int | None) -> int:
-    """Smallest of what the sentence config, the tokenizer and position table allow, as far as there are any."""
+    """The smallest of the limits of sentence config, tokenizer and position table."""
     limits = sentence_config.max_seq_length or tokenizer_length(sentence_config.tokenizer), _positions(config)
     known = [limit for limit in limits if limit is not None]
     if not known:

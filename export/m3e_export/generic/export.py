@@ -18,7 +18,7 @@ from m3e_export.checkpoint.source import fetch
 from m3e_export.errors import BelowGateError, OptionError
 from m3e_export.fidelity import Comparison, Gate
 from m3e_export.generic.calibration import sample_inputs
-from m3e_export.generic.checkpoint import ForeignFiles
+from m3e_export.generic.checkpoint import GenericCheckpointFiles
 from m3e_export.generic.int8 import int8_mixes
 from m3e_export.generic.interface import (
     check_interface,
@@ -48,7 +48,7 @@ from m3e_runtime.errors import DependencyMissingError
 from m3e_runtime.manifest import Artifact, Fidelity
 from m3e_runtime.progress import progress_bar
 
-__all__ = ["export_foreign"]
+__all__ = ["export_generic"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ _CHECKS: dict[str, Callable[[], None]] = {"torch": check_torch, "optimum": check
 _GRAPHS: dict[str, Callable[[Any, str], ir.Model]] = {"torch": torch_graph, "optimum": optimum_graph}
 
 
-def export_foreign(request: ExportRequest, record: ExportRecord) -> Bundle:
+def export_generic(request: ExportRequest, record: ExportRecord) -> Bundle:
     """Export a checkpoint through ``request.exporter``, which is not our own; return the opened bundle.
 
     Args:
@@ -97,7 +97,7 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
 
     origin = fetch(request.checkpoint, request.revision, request.hub)
-    files = ForeignFiles.read(
+    files = GenericCheckpointFiles.read(
         request.checkpoint, origin, request.pooling, request.max_length, request.route, request.hub
     )
     refuse_quantized(files.sentence_config.transformer / "config.json", files.config)

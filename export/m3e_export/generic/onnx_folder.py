@@ -23,7 +23,7 @@ from m3e_export.checkpoint.tokenizer import load_tokenizer
 from m3e_export.checkpoint.weights import graph_files, has_weights
 from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
 from m3e_export.fidelity import Gate
-from m3e_export.generic.checkpoint import ForeignFiles
+from m3e_export.generic.checkpoint import GenericCheckpointFiles
 from m3e_export.generic.interface import (
     OLDEST_OPSET,
     SENTENCE,
@@ -85,7 +85,7 @@ def from_onnx_folder(
         OptionError: an option's value cannot be used.
     """
     folder = Path(folder)
-    files = ForeignFiles.read(str(folder), Origin(folder), pooling, max_length)
+    files = GenericCheckpointFiles.read(str(folder), Origin(folder), pooling, max_length)
     source = _find(folder, file)
     model = _load(source)
     check_interface(model.graph, str(source))
@@ -140,7 +140,7 @@ def _domains(graph: ir.Graph) -> set[str]:
     return {node.domain for node in graph}
 
 
-def _checkpoint(files: ForeignFiles, graph: ir.Graph, file: Path) -> BaseCheckpoint:
+def _checkpoint(files: GenericCheckpointFiles, graph: ir.Graph, file: Path) -> BaseCheckpoint:
     tokenizer = load_tokenizer(
         files.sentence_config.tokenizer, files.model_type, files.sentence_config.lower_case
     )
@@ -163,7 +163,7 @@ def _save(model: ir.Model, file: Path) -> list[Path]:
     return files
 
 
-def _gate(files: ForeignFiles, checkpoint: BaseCheckpoint, run: GraphRun, gate: str) -> Gate:
+def _gate(files: GenericCheckpointFiles, checkpoint: BaseCheckpoint, run: GraphRun, gate: str) -> Gate:
     """With the original's vectors where it can be had, else with the graph's own, of one text at a time."""
     if not has_weights(files.sentence_config.transformer):
         logger.warning("%s: no weights lie beside the graph; it is judged against itself.", files.folder)
@@ -176,7 +176,7 @@ def _gate(files: ForeignFiles, checkpoint: BaseCheckpoint, run: GraphRun, gate: 
     return Gate(gate_texts(gate), ITSELF, reference, enforced=gate != "off")
 
 
-def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:
+def _original(files: GenericCheckpointFiles, checkpoint: BaseCheckpoint) -> Oracle:
     """Of a family that we know, or else PyTorch's where it is installed."""
     options: dict[str, Any] = {"pooling": files.pooling, "max_length": files.max_length}
     try:
