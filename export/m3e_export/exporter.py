@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export import fidelity as gate_module
+from m3e_export import gate as gate_module
 from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
 from m3e_export.checkpoint import Checkpoint, load_checkpoint
 from m3e_export.errors import BelowGateError, OptionError, UnsupportedModelError
-from m3e_export.fidelity import Comparison, Gate
+from m3e_export.gate import Comparison, Gate
 from m3e_export.generic import export_generic
 from m3e_export.hubs import HUB_NAMES
 from m3e_export.manifest import complete_manifest
-from m3e_export.oracle import ask, check_tokens, load_oracle
+from m3e_export.oracle import check_tokens, load_oracle, make_gate
 from m3e_export.precision.calibration import Calibration, calibrate
 from m3e_export.precision.half import overflowing, too_large, widened
 from m3e_export.precision.plan import PrecisionPlan
@@ -88,7 +88,7 @@ def _export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
         if request.oracle != "numpy":
             check_tokens(checkpoint, gate_texts(request.gate), request.gate in ("default", "off"))
         oracle = load_oracle(checkpoint, request.oracle, request.max_length)
-        gate = ask(oracle, checkpoint.sentence_config, request.gate)
+        gate = make_gate(oracle, checkpoint.sentence_config, request.gate)
         record.begin(checkpoint, gate)
         artifacts = tuple(_Artifacts(request, checkpoint, gate, folder, record).write_all())
         write_manifest(folder, complete_manifest(checkpoint, gate, artifacts, folder))

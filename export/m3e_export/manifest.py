@@ -10,7 +10,7 @@ import numpy as np
 import m3e_runtime
 from m3e_export.bundle_writer import write_companions, write_tokenizer
 from m3e_export.checkpoint import BaseCheckpoint
-from m3e_export.fidelity import Gate
+from m3e_export.gate import Gate
 from m3e_runtime.manifest import SCHEMA_VERSION, Artifact, GoldenVectors, Manifest, Source, Tokenization
 
 __all__ = ["complete_manifest"]
@@ -51,7 +51,7 @@ def complete_manifest(
         prompts=sentence_config.prompts,
         default_prompt_name=sentence_config.default_prompt_name,
         artifacts=artifacts,
-        golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.reference[chosen], gate.prompt),
+        golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.vectors[chosen], gate.prompt),
         files=companions,
         include_prompt=sentence_config.include_prompt,
         route=sentence_config.route,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from m3e_export.fidelity import Comparison, Gate
+from m3e_export.gate import Comparison, Gate
 from m3e_export.request import ExportRequest
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.cli import main
 from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
-from m3e_export.fidelity import Gate
+from m3e_export.gate import Gate
 from m3e_export.generic.judge import judge
 from m3e_export.graph import GraphOptions, build_model
 from m3e_export.graph.dialects import TensorRtPackedDialect

@@ -131,7 +131,7 @@ def engine_vectors(checkpoint, name, tmp_path, together):
         TARGETS["native"].save(checkpoint, float_plan("fp32"), file)
         backend = NativeCpu(file, 2)
     else:
-        dialect = DIALECTS[name].reference or DIALECTS[name]
+        dialect = DIALECTS[name].twin or DIALECTS[name]
         options = GraphOptions(
             checkpoint.sentence_config.pooling,
             checkpoint.sentence_config.normalize,
@@ -427,7 +427,7 @@ def session_of(path):
 def test_packed_graphs(pooling, base, tmp_path):
     checkpoint = load_checkpoint(str(base), pooling=pooling)
     options = GraphOptions(checkpoint.sentence_config.pooling, True, checkpoint.dense)
-    dialect = CudaPackedDialect.reference
+    dialect = CudaPackedDialect.twin
     if pooling == "max":
         with pytest.raises(UnsupportedModelError, match=r"'max'.*packed"):
             build_model(checkpoint.spec, checkpoint.weights, float_plan("fp32"), dialect, options)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from html_page import HtmlPage
-from m3e_export import ExportRequest, cli, exporter, fidelity, quickstart
+from m3e_export import ExportRequest, cli, exporter, quickstart
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.cli import main
-from m3e_export.fidelity import Gate, compare
+from m3e_export.gate import DEFAULT_THRESHOLDS, Gate, compare
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 from m3e_export.record import Candidate, ExportRecord
 from m3e_export.report import export as reporting
@@ -51,7 +51,7 @@ def arguments(tiny_checkpoint, few_texts, out):
 
 @pytest.fixture
 def refusing_gate(monkeypatch):
-    monkeypatch.setitem(fidelity.DEFAULT_THRESHOLDS, "fp16", GateThresholds(min_cosine=1.1))
+    monkeypatch.setitem(DEFAULT_THRESHOLDS, "fp16", GateThresholds(min_cosine=1.1))
 
 
 @pytest.fixture
@@ -325,7 +325,7 @@ def test_matrices_in_a_higher_precision_and_latencies_are_told(made_record, tiny
 
 def test_all_trials_of_int8_are_told(tiny_checkpoint, few_texts, out, monkeypatch):
     """Nothing passes: matrices leave int8 until none is left, and each trial has its reason."""
-    monkeypatch.setitem(fidelity.DEFAULT_THRESHOLDS, "int8", GateThresholds(mean_cosine=1.1))
+    monkeypatch.setitem(DEFAULT_THRESHOLDS, "int8", GateThresholds(mean_cosine=1.1))
     options = ["--gate", str(few_texts), "--target", "cpu", "--precision", "int8"]
     report = out / "report.html"
     assert main([str(tiny_checkpoint), "-o", str(out / "b"), *options, "--report", str(report)]) == 3
@@ -341,7 +341,7 @@ def test_other_exporters_have_a_report(tiny_checkpoint, tiny_bundle, few_texts, 
     options = ["--exporter", name, "--gate", str(few_texts)]
     assert main([str(checkpoint), "-o", str(out / "b"), *options, "--report", str(out / "a.html")]) == 0
     assert f"fp32-{name}" in read(out / "a.html").text
-    monkeypatch.setitem(fidelity.DEFAULT_THRESHOLDS, "fp32", GateThresholds(min_cosine=1.1))
+    monkeypatch.setitem(DEFAULT_THRESHOLDS, "fp32", GateThresholds(min_cosine=1.1))
     assert main([str(checkpoint), "-o", str(out / "c"), *options, "--report", str(out / "b.html")]) == 3
     found = read(out / "b.html")
     assert "min_cosine" in found.text

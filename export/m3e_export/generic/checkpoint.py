@@ -85,8 +85,8 @@ class GenericCheckpointFiles:
         if sentence_config.state_weights is not None:
             raise UnsupportedModelError(
                 f"{sentence_config.state_weights}: WeightedLayerPooling needs the states of all "
-                "layers, and this exporter has the last ones only; use --exporter own for the families that are "
-                "built in."
+                "layers, and this graph gives the last ones only; use --exporter own for the families that "
+                "are built in."
             )
         config = read_object(sentence_config.transformer / "config.json", required=True)
         return GenericCheckpointFiles(

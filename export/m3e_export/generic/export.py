@@ -16,7 +16,7 @@ from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.source import fetch
 from m3e_export.errors import BelowGateError, OptionError
-from m3e_export.fidelity import Comparison, Gate
+from m3e_export.gate import Comparison, Gate
 from m3e_export.generic.calibration import sample_inputs
 from m3e_export.generic.checkpoint import GenericCheckpointFiles
 from m3e_export.generic.int8 import int8_mixes
@@ -36,7 +36,7 @@ from m3e_export.generic.precision import quantize_embeddings, quantize_products,
 from m3e_export.generic.torch_graph import check_torch, torch_graph
 from m3e_export.graph import save_model
 from m3e_export.manifest import complete_manifest
-from m3e_export.oracle import ask, original
+from m3e_export.oracle import make_gate, original
 from m3e_export.precision.half import LARGEST_HALF
 from m3e_export.precision.int8 import QuantizedLinear
 from m3e_export.precision.plan import PrecisionPlan
@@ -112,7 +112,7 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     checkpoint = files.checkpoint(tokenizer, tensors.sha256, hidden=files.width(states))
     settle_inputs(model)
     oracle = original(checkpoint, request.max_length, encoder)
-    return checkpoint, model, ask(oracle, files.sentence_config, request.gate)
+    return checkpoint, model, make_gate(oracle, files.sentence_config, request.gate)
 
 
 class _Artifacts:

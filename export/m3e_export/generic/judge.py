@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export import fidelity
+from m3e_export import gate as gate_module
 from m3e_export.errors import BelowGateError, CheckpointError
-from m3e_export.fidelity import Comparison, Gate
+from m3e_export.gate import Comparison, Gate
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
@@ -79,7 +79,7 @@ def judge(gate: Gate, run: GraphRun, precision: str) -> tuple[Comparison, list[s
                 f"{precision} is below the gate: of texts {how} its vectors are not finite numbers, as where "
                 "half precision overflows. Nothing was written. Try fp32."
             )
-    compared = [fidelity.compare(gate, vectors, precision) for vectors in (run.alone, run.together)]
-    alone, together = (fidelity.failures(each.fidelity) for each in compared)
+    compared = [gate_module.compare(gate, vectors, precision) for vectors in (run.alone, run.together)]
+    alone, together = (gate_module.failures(each.fidelity) for each in compared)
     problems = alone or [f"{problem} in batches, where padding shows" for problem in together]
     return min(compared, key=lambda each: each.fidelity.min_cosine), problems

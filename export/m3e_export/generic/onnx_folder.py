@@ -22,7 +22,7 @@ from m3e_export.checkpoint.source import Origin
 from m3e_export.checkpoint.tokenizer import load_tokenizer
 from m3e_export.checkpoint.weights import graph_files, has_weights
 from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
-from m3e_export.fidelity import Gate
+from m3e_export.gate import Gate
 from m3e_export.generic.checkpoint import GenericCheckpointFiles
 from m3e_export.generic.interface import (
     OLDEST_OPSET,
@@ -38,7 +38,7 @@ from m3e_export.generic.judge import ITSELF, GraphRun, judge
 from m3e_export.graph import save_model
 from m3e_export.graph.builder import MICROSOFT
 from m3e_export.manifest import complete_manifest
-from m3e_export.oracle import Oracle, ask, load_oracle, original
+from m3e_export.oracle import Oracle, load_oracle, make_gate, original
 from m3e_export.record import Candidate, ExportRecord
 from m3e_export.texts import gate_texts
 from m3e_runtime.bundle import Bundle, sha256_of
@@ -169,11 +169,11 @@ def _gate(files: GenericCheckpointFiles, checkpoint: BaseCheckpoint, run: GraphR
         logger.warning("%s: no weights lie beside the graph; it is judged against itself.", files.folder)
     else:
         try:
-            return ask(_original(files, checkpoint), files.sentence_config, gate)
+            return make_gate(_original(files, checkpoint), files.sentence_config, gate)
         except UnsupportedModelError as error:
             logger.warning("The graph is judged against itself: %s", error)
-    reference = run.alone[:, : files.sentence_config.truncate_dim]
-    return Gate(gate_texts(gate), ITSELF, reference, enforced=gate != "off")
+    vectors = run.alone[:, : files.sentence_config.truncate_dim]
+    return Gate(gate_texts(gate), ITSELF, vectors, enforced=gate != "off")
 
 
 def _original(files: GenericCheckpointFiles, checkpoint: BaseCheckpoint) -> Oracle:

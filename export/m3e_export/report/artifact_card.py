@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from m3e_export.fidelity import Comparison, Neighbour, WorstText
+from m3e_export.gate import Comparison, Neighbour, WorstText
 from m3e_export.record import Candidate
 from m3e_export.report.fidelity_table import verdict
 from m3e_export.report.histogram import cosine_histogram

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from m3e_export.errors import BelowGateError
-from m3e_export.fidelity import Gate
+from m3e_export.gate import Gate
 from m3e_export.record import Candidate, CheckpointFacts, ExportRecord
 from m3e_export.report.artifact_card import artifact_card, limits
 from m3e_export.report.fidelity_table import fidelity_table

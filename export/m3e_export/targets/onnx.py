@@ -30,7 +30,7 @@ class OnnxTarget(Target):
     def __init__(self, name: DialectName, dialect: type[Dialect], half_arithmetic: bool) -> None:
         self.dialect = name
         self.layout = dialect.texts_type.layout
-        self.has_twin = dialect.reference is not None
+        self.has_twin = dialect.twin is not None
         self.leaves_out_prompts = dialect.leaves_out_prompts
         self.half_arithmetic = half_arithmetic
         self.requires = {"onnxruntime": "1.23", "opset": "20"}
@@ -47,7 +47,7 @@ class OnnxTarget(Target):
 
     def save_twin(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
         """See :class:`Target`."""
-        return _save_graph(checkpoint, plan, self._dialect.reference or self._dialect, path)
+        return _save_graph(checkpoint, plan, self._dialect.twin or self._dialect, path)
 
     def load(self, path: Path, threads: int) -> Backend:
         """See :class:`Target`."""

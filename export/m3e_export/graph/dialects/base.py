@@ -35,7 +35,7 @@ class Dialect(abc.ABC):
     texts_type: ClassVar[type[Texts]] = PaddedTexts
     """How the inputs hold the texts."""
 
-    reference: ClassVar[type[Dialect] | None] = None
+    twin: ClassVar[type[Dialect] | None] = None
     """The same graph without operators that run on a GPU only; None where there are none of them."""
 
     gives_states: ClassVar[bool] = True

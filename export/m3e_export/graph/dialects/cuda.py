@@ -15,7 +15,7 @@ from m3e_export.graph.dialects.base import LOGISTIC_FACTORS, Dialect
 from m3e_export.graph.dialects.onnxruntime import OnnxRuntimeDialect
 from m3e_export.graph.dialects.packed import PackedDialect
 
-__all__ = ["CudaDialect", "CudaPackedDialect", "CudaPackedReference"]
+__all__ = ["CudaDialect", "CudaPackedDialect", "CudaPackedTwin"]
 
 
 class CudaOperators(Dialect):
@@ -79,7 +79,7 @@ class CudaDialect(CudaOperators, OnnxRuntimeDialect):
         return builder.op("Concat", counts, starts, starts, axis=0)
 
 
-class CudaPackedReference(CudaOperators, PackedDialect):
+class CudaPackedTwin(CudaOperators, PackedDialect):
     """The packed graph with attention in standard operators."""
 
     def project(self, x: ir.Value, qkv: Linear) -> tuple[ir.Value, ir.Value]:
@@ -102,10 +102,10 @@ class CudaPackedReference(CudaOperators, PackedDialect):
         return self.builder.op("Reshape", qkv, shape)
 
 
-class CudaPackedDialect(CudaPackedReference):
+class CudaPackedDialect(CudaPackedTwin):
     """For packed texts."""
 
-    reference = CudaPackedReference
+    twin = CudaPackedTwin
     fused_attention = "PackedMultiHeadAttention"
 
     def compared_places(self) -> ir.Value:

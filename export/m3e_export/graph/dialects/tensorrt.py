@@ -12,7 +12,7 @@ from m3e_export.graph.dialects.packed import PackedDialect
 from m3e_export.graph.dialects.standard import StandardDialect
 from m3e_export.precision.int8 import QuantizedLinear
 
-__all__ = ["TensorRtDialect", "TensorRtPackedDialect", "TensorRtPackedReference"]
+__all__ = ["TensorRtDialect", "TensorRtPackedDialect", "TensorRtPackedTwin"]
 
 
 class ExplicitQuantization(Dialect):
@@ -77,14 +77,14 @@ class TensorRtDialect(ExplicitQuantization, StandardDialect):
         return builder.op("Reshape", joined, builder.constant([-1, spec.hidden], np.int64))
 
 
-class TensorRtPackedReference(ExplicitQuantization, PackedDialect):
+class TensorRtPackedTwin(ExplicitQuantization, PackedDialect):
     """The packed graph with attention in standard operators."""
 
 
-class TensorRtPackedDialect(TensorRtPackedReference):
+class TensorRtPackedDialect(TensorRtPackedTwin):
     """For packed texts, where TensorRT has a kernel (:mod:`m3e_runtime.gpu.tensorrt.packed`)."""
 
-    reference = TensorRtPackedReference
+    twin = TensorRtPackedTwin
     fused_attention = "TRT_Attention"
 
     def attention_mask(self) -> ir.Value:

@@ -1,4 +1,4 @@
-"""The original's vectors as the gate's reference."""
+"""The gate, with the vectors of the oracle."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import numpy as np
 
 from m3e_export.checkpoint.sentence_config import SentenceConfig
 from m3e_export.errors import CheckpointError
-from m3e_export.fidelity import Gate
+from m3e_export.gate import Gate
 from m3e_export.oracle.choice import Oracle
 from m3e_export.texts import gate_texts
 from m3e_runtime.progress import progress_bar
 
-__all__ = ["ask"]
+__all__ = ["make_gate"]
 
 _PROMPT = "Represent the sentence: "
 
 
-def ask(oracle: Oracle, sentence_config: SentenceConfig, gate: str) -> Gate:
+def make_gate(oracle: Oracle, sentence_config: SentenceConfig, gate: str) -> Gate:
     """The gate called ``gate``, as ``--gate`` takes it, with ``oracle`` as its judge.
 
     Raises:
@@ -26,15 +26,15 @@ def ask(oracle: Oracle, sentence_config: SentenceConfig, gate: str) -> Gate:
     # Overflow is an error below, with a sentence of its own in place of numpy's warnings.
     quiet = np.errstate(over="ignore", invalid="ignore")
     with quiet, progress_bar(len(texts), "text", f"Original model ({oracle.name.split()[0]})") as bar:
-        reference = oracle.encode(texts, bar.update, prompt)
-    if not np.isfinite(reference).all():
-        first = int((~np.isfinite(reference).all(axis=1)).argmax())
+        vectors = oracle.encode(texts, bar.update, prompt)
+    if not np.isfinite(vectors).all():
+        first = int((~np.isfinite(vectors).all(axis=1)).argmax())
         raise CheckpointError(
             f"the original model gives vectors that are not finite numbers, first for text {first + 1} of "
             "those to judge on; its weights are damaged or it overflows in float32 already."
         )
-    reference = reference[:, : sentence_config.truncate_dim]  # as sentence-transformers itself has done
-    return Gate(texts, oracle.name, reference, enforced=gate != "off", prompt=prompt)
+    vectors = vectors[:, : sentence_config.truncate_dim]  # as sentence-transformers itself has done
+    return Gate(texts, oracle.name, vectors, enforced=gate != "off", prompt=prompt)
 
 
 def _prompt_to_judge(sentence_config: SentenceConfig) -> str:

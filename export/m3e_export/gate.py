@@ -34,7 +34,7 @@ class Gate:
 
     texts: tuple[str, ...]
     oracle_name: str
-    reference: Array
+    vectors: Array
     enforced: bool
     prompt: str = ""
 
@@ -82,8 +82,8 @@ def compare(
 
     ``of`` tells what has computed them.
     """
-    vectors = vectors[:, : gate.reference.shape[1]]
-    expected, found = normalize(gate.reference), normalize(vectors)
+    vectors = vectors[:, : gate.vectors.shape[1]]
+    expected, found = normalize(gate.vectors), normalize(vectors)
     cosines = np.einsum("nd,nd->n", expected.astype(np.float64), found.astype(np.float64))
     wanted, got = expected @ expected.T, found @ found.T
     before, after = _nearest(wanted), _nearest(got)
@@ -94,7 +94,7 @@ def compare(
         mean_cosine=_rounded(cosines.mean()),
         p1_cosine=_rounded(np.quantile(cosines, 0.01)),
         min_cosine=_rounded(cosines.min()),
-        max_abs_difference=float(f"{np.abs(vectors - gate.reference).max():.2e}"),
+        max_abs_difference=float(f"{np.abs(vectors - gate.vectors).max():.2e}"),
         overlap_at_10=_rounded(shared.mean() / before.shape[1] if before.size else 1.0),
         spearman=_rounded(_spearman(wanted, got)),
         thresholds=DEFAULT_THRESHOLDS[precision],

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from m3e_export import fidelity
-from m3e_export.fidelity import DEFAULT_THRESHOLDS, Gate, compare, failures
+from m3e_export.gate import DEFAULT_THRESHOLDS, Gate, compare, failures
 
 MEASURES = ("mean_cosine", "p1_cosine", "min_cosine", "overlap_at_10", "spearman")
 
