@@ -8,12 +8,22 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.manifest import Fidelity, GateThresholds
+from m3e_runtime.manifest import Fidelity, GateThresholds, Precision
 from m3e_runtime.outputs import normalize
 
-__all__ = ["DEFAULT_THRESHOLDS", "Comparison", "Gate", "Neighbour", "WorstText", "compare", "failures"]
+__all__ = [
+    "DEFAULT_THRESHOLDS",
+    "Comparison",
+    "Gate",
+    "Neighbour",
+    "Verdict",
+    "WorstText",
+    "compare",
+    "failures",
+    "judge",
+]
 
-DEFAULT_THRESHOLDS = {
+DEFAULT_THRESHOLDS: dict[Precision, GateThresholds] = {
     "fp32": GateThresholds(min_cosine=0.99999),
     "fp16": GateThresholds(min_cosine=0.9995),
     "int8": GateThresholds(mean_cosine=0.998, p1_cosine=0.995, overlap_at_10=0.95),
@@ -75,8 +85,29 @@ class Comparison:
     worst: tuple[WorstText, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What the gate says of an artifact; ``problems`` names each measure below its threshold.
+
+    ``comparison`` is None where the vectors are not finite numbers.
+    """
+
+    comparison: Comparison | None
+    problems: tuple[str, ...]
+
+
+def judge(
+    gate: Gate, vectors: Array, precision: Precision, of: Literal["artifact", "graph"] = "artifact"
+) -> Verdict:
+    """Judge the artifact that computed ``vectors``; the arguments are those of :func:`compare`."""
+    if not np.isfinite(vectors).all():
+        return Verdict(None, ("its vectors are not finite numbers",))
+    comparison = compare(gate, vectors, precision, of)
+    return Verdict(comparison, tuple(failures(comparison.fidelity)))
+
+
 def compare(
-    gate: Gate, vectors: Array, precision: str, of: Literal["artifact", "graph"] = "artifact"
+    gate: Gate, vectors: Array, precision: Precision, of: Literal["artifact", "graph"] = "artifact"
 ) -> Comparison:
     """Compare the oracle's vectors with as many dimensions of ``vectors`` (float32 ``[n, d]``).
 

@@ -1,37 +1,44 @@
-"""Filling in a bundle's manifest."""
+"""The manifest of a bundle: what is in it and where it comes from. Nothing is written here."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import m3e_runtime
-from m3e_export.bundle_writer import write_companions, write_tokenizer
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.gate import Gate
-from m3e_runtime.manifest import SCHEMA_VERSION, Artifact, GoldenVectors, Manifest, Source, Tokenization
+from m3e_runtime.manifest import (
+    SCHEMA_VERSION,
+    Artifact,
+    FileEntry,
+    GoldenVectors,
+    Manifest,
+    Source,
+    Tokenization,
+)
 
-__all__ = ["complete_manifest"]
+__all__ = ["make_manifest"]
 
 _GOLDEN_TEXTS = 16
 
 
-def complete_manifest(
+def make_manifest(
     checkpoint: BaseCheckpoint,
     gate: Gate,
     artifacts: tuple[Artifact, ...],
-    folder: Path,
-    loadable: bool = True,
+    tokenizer: FileEntry,
+    companions: tuple[FileEntry, ...],
 ) -> Manifest:
-    """The manifest of ``artifacts`` in ``folder``, where the tokenizer is written now.
+    """Describe a bundle.
 
-    So are the files that other tools look for, if the graphs are ``loadable`` there: they give states.
+    Args:
+        checkpoint: what was exported.
+        gate: its first vectors become the golden vectors, which ``Bundle.check`` compares with.
+        artifacts: that passed the gate.
+        tokenizer: the entry of tokenizer.json.
+        companions: the entries of the files for other tools.
     """
-    tokenizer = write_tokenizer(folder, checkpoint)
-    companions = write_companions(folder, checkpoint) if loadable else ()
-    sentence_config: Any = checkpoint.sentence_config
+    sentence_config = checkpoint.sentence_config
     # Spread over the texts, so that short and long ones are among them.
     chosen = np.linspace(0, len(gate.texts) - 1, min(_GOLDEN_TEXTS, len(gate.texts))).astype(int)
     return Manifest(

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from m3e_export.gate import Comparison, Gate
 from m3e_export.request import ExportRequest
+from m3e_runtime.manifest import Precision
 
 if TYPE_CHECKING:
     from m3e_export.checkpoint import BaseCheckpoint
+    from m3e_export.targets.base import DialectName
 
 __all__ = ["Candidate", "CheckpointFacts", "ExportRecord"]
 
@@ -61,9 +63,9 @@ class Candidate:
     """
 
     artifact: str
-    precision: str
+    precision: Precision
     target: str
-    dialect: str | None
+    dialect: DialectName | None
     size: int
     mix: Mapping[str, int]
     kept: tuple[str, ...]

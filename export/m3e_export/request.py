@@ -10,10 +10,12 @@ from m3e_export.checkpoint.sentence_config import Pooling
 from m3e_export.hubs.choice import DEFAULT_HUB, HubName
 from m3e_export.oracle.choice import OracleName
 from m3e_runtime.gpu.tensorrt import EngineOptions
+from m3e_runtime.manifest import Precision
 
 __all__ = ["EXPORTERS", "PRECISIONS", "TARGET_NAMES", "ExportRequest", "ExporterName"]
 
-PRECISIONS = ("fp32", "fp16", "int8")  # most precise first
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+"""The most precise first."""
 TARGET_NAMES = ("native", "cpu", "portable", "cuda", "cuda-packed", "tensorrt", "tensorrt-rtx")
 """The keys of :data:`m3e_export.targets.TARGETS`, which cannot be imported without the extra ``export``."""
 
@@ -32,7 +34,7 @@ class ExportRequest:
 
     checkpoint: str
     output: Path
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: tuple[Precision, ...] = ("fp32",)
     targets: tuple[str, ...] = ()
     calibration: Path | None = None
     max_length: int | None = None

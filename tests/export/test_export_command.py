@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from m3e_export import exporter
+from m3e_export import bundle_writer
 from m3e_export.cli import default_output, main
 from m3e_export.gate import DEFAULT_THRESHOLDS
 from m3e_export.request import TARGET_NAMES
@@ -204,7 +204,7 @@ def test_an_interrupt_leaves_nothing(arguments, out, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exporter, "write_manifest", interrupted)
+    monkeypatch.setattr(bundle_writer, "make_manifest", interrupted)
     assert main(arguments) == 130
     assert "no file was written" in one_line(capsys.readouterr().err)
     assert os.listdir(out.parent) == []

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from html_page import HtmlPage
-from m3e_export import ExportRequest, cli, exporter, quickstart
+from m3e_export import ExportRequest, cli, quickstart
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.cli import main
 from m3e_export.gate import DEFAULT_THRESHOLDS, Gate, compare
 from m3e_export.oracle.numpy_oracle import NumpyOracle
+from m3e_export.own import artifacts
 from m3e_export.record import Candidate, ExportRecord
 from m3e_export.report import export as reporting
 from m3e_export.report import latency
@@ -116,12 +117,12 @@ def test_a_refusing_gate_has_a_report_that_says_why_and_its_exit_code(
 
 
 def test_vectors_that_are_not_finite_are_reported(arguments, out, monkeypatch, capsys):
-    encode = exporter._encode
+    encode = artifacts.artifact_vectors
 
     def broken(*given, **options):
         return encode(*given, **options) * np.float32(np.nan)
 
-    monkeypatch.setattr(exporter, "_encode", broken)
+    monkeypatch.setattr(artifacts, "artifact_vectors", broken)
     assert main([*arguments, "--report", str(out / "report.html")]) == 3
     assert "not finite numbers" in read(out / "report.html").text
 

@@ -14,7 +14,7 @@ import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from m3e_export.checkpoint.adapter import fetch_base, is_adapter, merge_adapter
 from m3e_export.checkpoint.head import HEAD_MODULES, head_modules
@@ -28,7 +28,7 @@ from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
 from m3e_export.hubs import DEFAULT_HUB, HubName
-from m3e_runtime.manifest import SIMILARITIES, Route
+from m3e_runtime.manifest import SIMILARITIES, Route, Similarity
 
 __all__ = ["SHORTEST", "Pooling", "SentenceConfig", "read_sentence_config"]
 
@@ -69,7 +69,7 @@ class SentenceConfig:
     lower_case: bool = False
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
-    similarity: str = "cosine"
+    similarity: Similarity = "cosine"
     dense: tuple[tuple[str, Path], ...] = ()
     state_weights: Path | None = None
     include_prompt: bool = True
@@ -291,11 +291,12 @@ def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
     return dict(sorted(prompts.items()))
 
 
-def _similarity(folder: Path, config: dict[str, Any]) -> str:
+def _similarity(folder: Path, config: dict[str, Any]) -> Similarity:
     name = config.get("similarity_fn_name") or "cosine"
-    if name not in SIMILARITIES:
+    known: Similarity | None = next((each for each in get_args(Similarity) if each == name), None)
+    if known is None:
         raise UnsupportedModelError(
             f"{folder / 'config_sentence_transformers.json'}: similarity_fn_name {name!r} is not supported; "
             f"known: {', '.join(SIMILARITIES)}."
         )
-    return str(name)
+    return known

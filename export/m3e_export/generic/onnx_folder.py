@@ -14,14 +14,15 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
-from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
+from m3e_export.bundle_writer import prepared_folder, write_bundle
+from m3e_export.candidates import Written, first_passing
 from m3e_export.checkpoint import BaseCheckpoint, load_checkpoint
 from m3e_export.checkpoint.jsonfile import refuse_pointer
 from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.source import Origin
 from m3e_export.checkpoint.tokenizer import load_tokenizer
 from m3e_export.checkpoint.weights import graph_files, has_weights
-from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
+from m3e_export.errors import CheckpointError, UnsupportedModelError
 from m3e_export.gate import Gate
 from m3e_export.generic.checkpoint import GenericCheckpointFiles
 from m3e_export.generic.interface import (
@@ -34,15 +35,17 @@ from m3e_export.generic.interface import (
     settle_outputs,
     states_of,
 )
-from m3e_export.generic.judge import ITSELF, GraphRun, judge
+from m3e_export.generic.judge import ITSELF, GraphRun, judge_run
 from m3e_export.graph import save_model
 from m3e_export.graph.builder import MICROSOFT
-from m3e_export.manifest import complete_manifest
 from m3e_export.oracle import Oracle, load_oracle, make_gate, original
-from m3e_export.record import Candidate, ExportRecord
+from m3e_export.precision.plan import PrecisionPlan
+from m3e_export.record import ExportRecord
+from m3e_export.request import ExportRequest
+from m3e_export.targets.base import DialectName
 from m3e_export.texts import gate_texts
 from m3e_runtime.bundle import Bundle, sha256_of
-from m3e_runtime.manifest import Artifact, FileEntry
+from m3e_runtime.manifest import Precision
 
 __all__ = ["from_onnx_folder"]
 
@@ -50,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 _STANDARD = {"", "ai.onnx"}
 _TARGET = "given"
+_REMEDY = "Use --gate off to write the bundle anyway."
 
 
 def from_onnx_folder(
@@ -97,15 +101,15 @@ def from_onnx_folder(
         written = _save(model, work / "onnx" / "model.onnx")
         run = GraphRun(written[0], token_ids, "Judging the given graph")
         opened = _gate(files, checkpoint, run, gate)
-        if record is not None:
-            record.begin(checkpoint, opened)
-        entries = [entry_of(work, each) for each in written]
-        artifact = _artifact(model, checkpoint, opened, run, entries, record)
+        record = record or ExportRecord(ExportRequest(str(folder), Path(output), exporter="given"))
+        record.begin(checkpoint, opened)
+        passed = first_passing([_judged(model, opened, run, written)], opened, record, _REMEDY)
+        artifact = passed.artifact(work, written, file_format="onnx", requires=requirements(model))
         # Elsewhere, Dense modules are files of their own, which are not asked for where the graph has them.
-        loadable = states_of(model.graph) is not None and len(checkpoint.dense) == len(
+        companions = states_of(model.graph) is not None and len(checkpoint.dense) == len(
             files.sentence_config.dense
         )
-        write_manifest(work, complete_manifest(checkpoint, opened, (artifact,), work, loadable))
+        write_bundle(work, checkpoint, opened, (artifact,), companions=companions)
     return Bundle.open(output)
 
 
@@ -190,48 +194,15 @@ def _original(files: GenericCheckpointFiles, checkpoint: BaseCheckpoint) -> Orac
     return original(known, files.max_length)
 
 
-def _artifact(
-    model: ir.Model,
-    checkpoint: BaseCheckpoint,
-    gate: Gate,
-    run: GraphRun,
-    files: list[FileEntry],
-    record: ExportRecord | None,
-) -> Artifact:
-    """The manifest's entry.
-
-    Raises:
-        BelowGateError: too far away.
-    """
+def _judged(model: ir.Model, gate: Gate, run: GraphRun, files: list[Path]) -> Written:
     precision = _precision(model.graph)
-    dialect: Any = "onnxruntime" if _domains(model.graph) - _STANDARD else "standard"
-    comparison, problems = judge(gate, run, precision)
-    name, size = f"{precision}-{_TARGET}", sum(file.size for file in files)
-    if record is not None:
-        record.candidates.append(
-            Candidate(name, precision, _TARGET, dialect, size, {}, (), tuple(problems), comparison)
-        )
-    if problems and gate.enforced:
-        raise BelowGateError(
-            f"{checkpoint.source}: the graph is below the gate: {'; '.join(problems)}. Nothing was written."
-        )
-    if problems:
-        logger.warning("%s: the graph is below the gate: %s.", checkpoint.source, "; ".join(problems))
-    return Artifact(
-        name=name,
-        format="onnx",
-        dialect=dialect,
-        precision=precision,
-        target=_TARGET,
-        batch_invariant=False,
-        requires=requirements(model),
-        files=tuple(files),
-        fidelity=comparison.fidelity,
-    )
+    dialect: DialectName = "onnxruntime" if _domains(model.graph) - _STANDARD else "standard"
+    verdict = judge_run(gate, run, precision)
+    return Written.judged(precision, _TARGET, dialect, PrecisionPlan(), (), files, verdict)
 
 
-def _precision(graph: ir.Graph) -> Any:
-    """Of the matrices: the narrowest type that any has, for that decides what the gate can ask."""
+def _precision(graph: ir.Graph) -> Precision:
+    """The narrowest type of a matrix: it decides which thresholds the gate applies."""
     tensors = [value.const_value for value in graph.initializers.values() if value.const_value is not None]
     types = {tensor.dtype for tensor in tensors if len(tensor.shape) > 1}
     if types & {ir.DataType.INT8, ir.DataType.UINT8}:

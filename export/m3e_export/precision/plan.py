@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from m3e_export.precision.embeddings import FloatEmbeddings
 from m3e_export.precision.int8 import QuantizedLinear
+from m3e_runtime.manifest import Precision
 
 __all__ = ["EmbeddingFormat", "PrecisionPlan"]
 
@@ -48,6 +49,12 @@ class PrecisionPlan:
     def compute_of(self, names: Iterable[str]) -> Any:
         """The dtype of the arithmetic between the matrices and tables ``names``."""
         return np.float32 if self.wide.intersection(names) else self.compute
+
+    def kept(self, precision: Precision, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the matrices ``names`` that are stored above ``precision``, for the manifest."""
+        if precision == "int8":
+            return tuple(name for name in names if name not in self.quantized)
+        return tuple(name for name in names if name in self.wide)
 
     def mix(self, names: Iterable[str]) -> dict[str, int]:
         """Number of the matrices ``names`` in each format, for the manifest."""
