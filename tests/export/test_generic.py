@@ -225,12 +225,12 @@ def test_int8_keeps_what_the_gate_asks_for(checkpoints, through_torch, monkeypat
     judged = []
 
     def strict(gate, run, precision):
-        measured, _ = judge(gate, run, precision)
-        judged.append(measured)
-        return measured, ["too far"] if len(judged) < 3 else []
+        verdict = judge_run(gate, run, precision)
+        judged.append(verdict)
+        return dataclasses.replace(verdict, problems=("too far",) if len(judged) < 3 else ())
 
-    judge = module.judge
-    monkeypatch.setattr(module, "judge", strict)
+    judge_run = module.judge_run
+    monkeypatch.setattr(module, "judge_run", strict)
     artifact = through_torch(checkpoints["electra"], precisions=("int8",)).manifest.artifacts[0]
     assert artifact.mix == {"int8": 11, "float16": 2}
     assert len(artifact.kept) == 2

@@ -180,7 +180,7 @@ def test_a_report_that_cannot_be_is_refused_before_the_export(
 ):
     (out / "folder.html").mkdir()
     (out / "file").write_text("")
-    monkeypatch.setattr(exporter, "export", lambda *_: pytest.fail("exported"))
+    monkeypatch.setattr("m3e_export.exporter.export", lambda *_: pytest.fail("exported"))
     assert main([*arguments, "--report", str(out / name)]) == code
     assert problem in capsys.readouterr().err
 
