@@ -8,7 +8,7 @@ from m3e_runtime import extras
 
 __all__ = ["extra_packages"]
 
-_PACKAGES = ("safetensors", "onnx", "onnx_ir", "ml_dtypes", "huggingface_hub")
+_PACKAGES = ("safetensors", "onnx", "onnx_ir", "ml_dtypes", "huggingface_hub", "typing_extensions")
 """What the extra brings, by the names that are imported."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
+from typing_extensions import override
 
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.pooling import pooling_spec
@@ -136,8 +137,8 @@ class _GivenTexts(PaddedTexts):
         self._given = given
         super().__init__(builder)
 
+    @override
     def input(self, name: str, dtype: ir.DataType) -> ir.Value:
-        """See :class:`m3e_export.graph.texts.Texts`."""
         del dtype
         return self._given[name]
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from m3e_export.graph.builder import GraphBuilder
-from m3e_export.precision.plan import EmbeddingFormat
+from m3e_export.precision.embeddings import EmbeddingFormat
 
 __all__ = ["look_up"]
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
+from typing_extensions import override
 
 from m3e_export.checkpoint.pooling import Reduction
 from m3e_export.errors import UnsupportedModelError
@@ -126,8 +127,8 @@ class PaddedTexts(Texts):
         self.mask = self.input("attention_mask", ir.DataType.INT64)
         self.prompt_length: ir.Value | None = None
 
+    @override
     def input(self, name: str, dtype: ir.DataType) -> ir.Value:
-        """See :class:`Texts`."""
         value = ir.Value(name=name, shape=ir.Shape(["batch", "length"]), type=ir.TensorType(dtype))
         self.inputs.append(value)
         return value
@@ -187,53 +188,57 @@ class PaddedTexts(Texts):
         """1 for a text, 0 for one of no tokens to pool, float32 ``[batch, 1]``."""
         return self.builder.op("Min", self.counts, self.builder.constant(1, np.float32))
 
+    @override
     def all_positions(self, table: ir.Value) -> ir.Value:
-        """See :class:`Texts`. The same for every text."""
+        """The same for every text."""
         start, axis = self.builder.constant([0], np.int64), self.builder.constant([0], np.int64)
         return self.builder.op("Slice", table, start, self.length, axis)
 
+    @override
     def count_in_texts(self, ones: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
         return self.builder.op("CumSum", ones, self.builder.constant(1, np.int64))
 
+    @override
     def token_places(self) -> ir.Value:
-        """See :class:`Texts`. ``[length]``, the same for every text."""
+        """``[length]``, the same for every text."""
         return self._count(self.length)
 
+    @override
     def states(self, flat: ir.Value, hidden: int) -> ir.Value:
-        """See :class:`Texts`."""
         return self.builder.op("Reshape", flat, self.split(hidden))
 
+    @override
     def first(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`. The first of all where none is to be pooled."""
+        """The first of all where none is to be pooled."""
         if self.prompt_length is not None:
             place = self.builder.op("ArgMax", self.weights, axis=1, keepdims=1)
             return self.builder.op("GatherND", states, place, batch_dims=1)
         return self.builder.op("Gather", states, self.builder.constant(0, np.int64), axis=1)
 
+    @override
     def mean(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
         return self._divide(self._sum(states, self.weights), self.counts)
 
+    @override
     def mean_sqrt_length(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
         return self._divide(self._sum(states, self.weights), self.builder.op("Sqrt", self.counts))
 
+    @override
     def weighted_mean(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
         op, axis = self.builder.op, self.builder.constant([1], np.int64)
         weights = op("Mul", self.places, self.weights)
         return self._divide(self._sum(states, weights), op("ReduceSum", weights, axis, keepdims=1))
 
+    @override
     def last(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`. Padding is behind the tokens."""
+        """Padding is behind the tokens."""
         op, const = self.builder.op, self.builder.constant
         place = op("Sub", op("ReduceSum", self.mask, const([1], np.int64), keepdims=1), const(1, np.int64))
         found = op("GatherND", states, op("Max", place, const(0, np.int64)), batch_dims=1)
         return op("Mul", found, self.any_tokens)
 
+    @override
     def maximum(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
         op, const = self.builder.op, self.builder.constant
         token = op("Unsqueeze", op("Greater", self.weights, const(0, np.float32)), const([2], np.int64))
         shown = op("Where", token, states, const(_LOWEST, np.float32))
@@ -260,8 +265,9 @@ class PackedTexts(Texts):
         self.position_ids = self.input("position_ids", ir.DataType.INT64)
         self.cumulative_lengths = self.input("cumulative_lengths", ir.DataType.INT32, "texts_and_one")
 
+    @override
     def input(self, name: str, dtype: ir.DataType, *dimensions: str) -> ir.Value:
-        """See :class:`Texts`. Of ``[tokens]``, unless ``dimensions`` are given."""
+        """Of ``[tokens]``, unless ``dimensions`` are given."""
         shape = ir.Shape(dimensions or ["tokens"])
         value = ir.Value(name=name, shape=shape, type=ir.TensorType(dtype))
         self.inputs.append(value)
@@ -299,59 +305,63 @@ class PackedTexts(Texts):
         going_on = op("Less", places, op("Unsqueeze", self.ends, column))
         return op("Cast", op("And", begun, going_on), to=ir.DataType.FLOAT)
 
+    @override
     def all_positions(self, table: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
         return self.builder.op("Gather", table, self.position_ids, axis=0)
 
+    @override
     def count_in_texts(self, ones: ir.Value) -> ir.Value:
-        """See :class:`Texts`. The count in the batch, less what it is before the text's first token."""
+        """The count in the batch, less what it is before the text's first token."""
         op, const = self.builder.op, self.builder.constant
         starts = op("Sub", self._count(op("Shape", self.input_ids)), self.position_ids)
         counts = op("CumSum", ones, const(0, np.int64))
         before = op("Sub", counts, ones)
         return op("Sub", counts, op("Gather", before, starts, axis=0))
 
+    @override
     def token_places(self) -> ir.Value:
-        """See :class:`Texts`. ``[tokens]``."""
+        """``[tokens]``."""
         return self.position_ids
 
     def padded_places(self) -> ir.Value:
         """The places of a padded row, int64 ``[longest]``."""
         return self._count(self.builder.op("Shape", self.token_offset, start=1, end=2))
 
+    @override
     def states(self, flat: ir.Value, hidden: int) -> ir.Value:
-        """See :class:`Texts`. Flat they stay."""
+        """Flat they stay."""
         del hidden
         return flat
 
+    @override
     def first(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
         return self.builder.op("Gather", states, self.starts, axis=0)
 
+    @override
     def mean(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
         return self._divide(self.builder.op("MatMul", self.membership, states), self.counts)
 
+    @override
     def mean_sqrt_length(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
         op = self.builder.op
         return self._divide(op("MatMul", self.membership, states), op("Sqrt", self.counts))
 
+    @override
     def weighted_mean(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
         op, const = self.builder.op, self.builder.constant
         places = op("Add", op("Cast", self.position_ids, to=ir.DataType.FLOAT), const(1, np.float32))
         weights = op("Mul", self.membership, places)
         total = op("ReduceSum", weights, const([1], np.int64), keepdims=1)
         return self._divide(op("MatMul", weights, states), total)
 
+    @override
     def last(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`."""
         op, const = self.builder.op, self.builder.constant
         return op("Gather", states, op("Sub", self.ends, const(1, np.int32)), axis=0)
 
+    @override
     def maximum(self, states: ir.Value) -> ir.Value:
-        """See :class:`Texts`. No standard operator takes the largest of runs of unequal length.
+        """No standard operator takes the largest of runs of unequal length.
 
         Raises:
             UnsupportedModelError: always.

@@ -30,7 +30,7 @@ class NumpyOracle:
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
     ) -> npt.NDArray[np.float32]:
-        """See :class:`m3e_export.oracle.choice.Oracle`."""
+        """Vectors of ``texts``, float32 ``[n, dimension]``, with ``prompt`` before each."""
         left_out = 0 if self._sentence_config.include_prompt else self._tokenizer.prompt_length(prompt)
         vectors = []
         for ids in self._tokenizer.encode_batch([prompt + text for text in texts]):

@@ -75,7 +75,7 @@ class SentenceTransformersOracle:
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
     ) -> npt.NDArray[np.float32]:
-        """See :class:`m3e_export.oracle.choice.Oracle`."""
+        """Vectors of ``texts``, float32 ``[n, dimension]``, with ``prompt`` before each."""
         vectors = []
         for text in texts:
             vectors.append(self._encode_one(text, prompt))

@@ -37,7 +37,7 @@ class TorchOracle:
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
     ) -> npt.NDArray[np.float32]:
-        """See :class:`m3e_export.oracle.choice.Oracle`."""
+        """Vectors of ``texts``, float32 ``[n, dimension]``, with ``prompt`` before each."""
         left_out = 0 if self._sentence_config.include_prompt else self._prompt_length(prompt)
         vectors = []
         for text in texts:

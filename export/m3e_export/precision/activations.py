@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from m3e_export.architectures import Activation
 
@@ -51,37 +52,37 @@ class ActivationCodes(Protocol):
         ...
 
 
-class SymmetricCodes:
+class SymmetricCodes(ActivationCodes):
     """Codes from zero or around it, one scale per row: what ONNX's QuantizeLinear can say."""
 
     together = 2
     static = False
 
+    @override
     def shift(self, kind: str, activation: Activation) -> float | None:
-        """See :class:`ActivationCodes`."""
         return SHIFTS[activation] if kind == "output" else None
 
+    @override
     def rounded(self, x: Array, shift: float | None) -> Array:
-        """See :class:`ActivationCodes`."""
         steps = np.float32(ZERO_POINT - 1 if shift is None else 255)
         scale = np.maximum(np.abs(x).max(axis=1, keepdims=True), _SMALLEST) / steps
         rounded: Array = np.rint(x / scale) * scale
         return rounded
 
 
-class RangeCodes:
+class RangeCodes(ActivationCodes):
     """Codes 0 to 255 from the smallest to the largest value of the row: the native engine."""
 
     together = 4
     static = False
 
+    @override
     def shift(self, kind: str, activation: Activation) -> float | None:
-        """See :class:`ActivationCodes`."""
         del kind, activation
         return None
 
+    @override
     def rounded(self, x: Array, shift: float | None) -> Array:
-        """See :class:`ActivationCodes`."""
         del shift
         low, high = x.min(axis=1, keepdims=True), x.max(axis=1, keepdims=True)
         scale = np.maximum(high - low, _SMALLEST) / np.float32(255)
@@ -89,19 +90,19 @@ class RangeCodes:
         return rounded
 
 
-class StaticCodes:
+class StaticCodes(ActivationCodes):
     """Codes -127 to 127 with one scale for a matrix, from calibration: TensorRT's explicit quantization."""
 
     together = 1
     static = True
 
+    @override
     def shift(self, kind: str, activation: Activation) -> float | None:
-        """See :class:`ActivationCodes`."""
         del kind, activation
         return None
 
+    @override
     def rounded(self, x: Array, shift: float | None) -> Array:
-        """See :class:`ActivationCodes`."""
         del shift
         scale = np.maximum(np.abs(x).max(), _SMALLEST) / np.float32(127)
         rounded: Array = np.rint(x / scale) * scale

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from m3e_export.precision.embeddings import FloatEmbeddings
+from m3e_export.precision.embeddings import EmbeddingFormat, FloatEmbeddings
 from m3e_export.precision.int8 import QuantizedLinear
 from m3e_runtime.manifest import Precision
 
-__all__ = ["EmbeddingFormat", "PrecisionPlan"]
-
-
-class EmbeddingFormat(Protocol):
-    """A way to store the word embeddings."""
-
-    def tensors(self, name: str, table: npt.NDArray[np.float32]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """What is stored of ``table``, ``[vocabulary, hidden]``: itself, and ``NAME.scales`` of int8."""
-        ...
+__all__ = ["PrecisionPlan"]
 
 
 @dataclass(frozen=True)

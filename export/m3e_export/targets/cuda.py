@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from typing_extensions import override
+
 from m3e_export.graph.dialects import (
     Dialect,
 )
@@ -26,8 +28,8 @@ class CudaTarget(OnnxTarget):
         del first
         return folder / "gpu" / f"model_{name}.onnx"
 
+    @override
     def check_precision(self, precision: str) -> None:
-        """See :class:`Target`."""
         if precision == "int8":
             raise OptionError(
                 "int8 on ONNX Runtime CUDA is slower than fp16, since its integer operators run on the CPU: "

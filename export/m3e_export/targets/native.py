@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from typing_extensions import override
+
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.native import save_native
 from m3e_export.native.writer import FORMAT_VERSION
@@ -29,13 +31,13 @@ class NativeTarget(Target):
         self.requires = {"native": FORMAT_VERSION}
         self.int8 = Int8Rules(RangeCodes())
 
+    @override
     def path(self, folder: Path, name: str, first: bool) -> Path:
-        """See :class:`Target`."""
         del first
         return folder / "native" / f"model_{name}.safetensors"
 
+    @override
     def save(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
-        """See :class:`Target`."""
         sentence_config = checkpoint.sentence_config
         return save_native(
             checkpoint.spec,
@@ -48,6 +50,6 @@ class NativeTarget(Target):
             checkpoint.state_weights,
         )
 
+    @override
     def load(self, path: Path, threads: int) -> Backend:
-        """See :class:`Target`."""
         return NativeCpu(path, threads)

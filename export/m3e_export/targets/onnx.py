@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from typing_extensions import override
+
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import (
@@ -41,16 +43,16 @@ class OnnxTarget(Target):
         """The first one is ``onnx/model.onnx``, which sentence-transformers and Optimum look for."""
         return folder / "onnx" / ("model.onnx" if first else f"model_{name}.onnx")
 
+    @override
     def save(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
-        """See :class:`Target`."""
         return _save_graph(checkpoint, plan, self._dialect, path)
 
+    @override
     def save_twin(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
-        """See :class:`Target`."""
         return _save_graph(checkpoint, plan, self._dialect.twin or self._dialect, path)
 
+    @override
     def load(self, path: Path, threads: int) -> Backend:
-        """See :class:`Target`."""
         # The judge rounds no sizes up, so that the longest text of the model does not matter.
         layout = PackedLayout(max_length=1) if self.layout == "packed" else None
         return OnnxRuntimeCpu(path, threads, layout=layout)

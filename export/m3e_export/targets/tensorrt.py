@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from typing_extensions import override
+
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.checkpoint.pooling import pooling_spec
 from m3e_export.graph.dialects import (
@@ -46,13 +48,13 @@ class TensorRtTarget(OnnxTarget):
         self.int8 = Int8Rules(StaticCodes(), gaining, float_plan("fp16", half_arithmetic=True))
         self._package = package
 
+    @override
     def path(self, folder: Path, name: str, first: bool) -> Path:
-        """See :class:`Target`."""
         del first
         return folder / "tensorrt" / f"model_{name}.onnx"
 
+    @override
     def check(self, options: EngineOptions) -> None:
-        """See :class:`Target`."""
         choose_capabilities(find_package(self._package), options.compute_capabilities)
 
     def specialize(self, checkpoint: Checkpoint, precision: str, options: EngineOptions) -> Target:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
+from typing_extensions import override
 
 from m3e_export.architectures import Activation, Linear, Norm
 from m3e_export.graph.builder import MICROSOFT
@@ -88,8 +89,8 @@ class CudaPackedTwin(CudaOperators, PackedDialect):
         by_head = qkv.weight.reshape(-1, 3, spec.heads, spec.head_size).swapaxes(1, 2)
         return self.linear(x, dataclasses.replace(qkv, weight=by_head.reshape(qkv.weight.shape)))
 
+    @override
     def heads(self, qkv: ir.Value, bias: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-        """See :class:`PackedDialect`."""
         op, const, spec = self.builder.op, self.builder.constant, self.spec
         parts = op("Reshape", bias, const([3, spec.heads, spec.head_size], np.int64))
         added = op("Add", self.by_head(qkv), op("Transpose", parts, perm=[1, 0, 2]))

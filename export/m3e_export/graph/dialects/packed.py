@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+from typing_extensions import override
 
 from m3e_export.graph.dialects.base import MASKED, Dialect
 from m3e_export.graph.texts import PackedTexts
@@ -38,8 +39,8 @@ class PackedDialect(Dialect):
         biases = builder.op("Squeeze", self.score_bias, builder.constant([0], np.int64))
         return builder.op("Add", mask, self.to_float32(biases))
 
+    @override
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
-        """See :class:`Dialect`."""
         builder = self.builder
         query, key, value = self.heads(qkv, bias)
         context = self.plain_attention(

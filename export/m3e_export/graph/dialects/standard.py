@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+from typing_extensions import override
 
 from m3e_export.graph.dialects.base import MASKED, Dialect
 from m3e_export.graph.texts import PaddedTexts
@@ -31,8 +32,8 @@ class StandardDialect(Dialect):
             return mask
         return builder.op("Add", mask, self.to_float32(self.score_bias))
 
+    @override
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
-        """See :class:`Dialect`."""
         builder, spec = self.builder, self.spec
         added = builder.op("Add", qkv, bias)
         split = builder.op("Reshape", added, self.texts.split(3, spec.heads, spec.head_size))
