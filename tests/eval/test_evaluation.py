@@ -254,7 +254,7 @@ def test_c_mteb_is_mtebs_own_benchmark(tmp_path):
         (["--suite", "m3e", "--tasks", "Nope"], 2, "not in the suite"),
         (["--suite", "none.csv"], 4, "cannot be read"),
         (["--golden", "--artifact", "fp64"], 2, "has no artifact fp64"),
-        (["--golden", "--threads", "0"], 2, "at least one thread"),
+        (["--golden", "--threads", "0"], 2, "give at least 1"),
         (["--golden", "--reference", "./nowhere"], 4, "no such folder"),
         (["--suite", "m3e", "--data", ".", "--tasks", "TNews"], 4, "no task could be loaded"),
     ],
