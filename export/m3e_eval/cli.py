@@ -103,8 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="m3e-eval",
         description="Score the artifacts of a bundle and the PyTorch original on tasks of mteb, and print "
-        "the "
-        "difference.",
+        "the difference.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

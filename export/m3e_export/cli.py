@@ -132,9 +132,9 @@ def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
 def report(bundle: Bundle) -> str:
     """The table that the command prints without ``--json``."""
     lines = [
-        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.output_dimension} dimensions, "
-        f"judged against {bundle.manifest.artifacts[0].fidelity.oracle} "
-        f"on {bundle.manifest.artifacts[0].fidelity.texts} texts",
+        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.output_dimension} dimensions, judged "
+        f"against {bundle.manifest.artifacts[0].fidelity.oracle} on "
+        f"{bundle.manifest.artifacts[0].fidelity.texts} texts",
         f"{'artifact':<16}{'size':>9}  {'mean cos':>9}{'p1':>9}{'min':>9}{'top-10':>8}  matrices",
     ]
     for artifact in bundle.manifest.artifacts:
@@ -155,8 +155,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE.html",
         help="write an HTML report: cosines, the texts that change most and their nearest neighbours, "
-        "latency "
-        "on this machine; it is also written when an artifact does not pass the gate",
+        "latency on this machine; it is also written when an artifact does not pass the gate",
     )
 
 
@@ -183,20 +182,18 @@ def _parser() -> argparse.ArgumentParser:
         choices=TARGET_NAMES,
         default=[],
         help="native: weights for the engine of m3e-runtime; cpu: a graph with ONNX Runtime's fused "
-        "operators; "
-        "portable: a graph with standard ONNX operators only; cuda: a graph for ONNX Runtime on NVIDIA GPUs, "
-        "fp16 or fp32; cuda-packed: the same for packed batches, without padding; tensorrt: an engine for "
-        "the GPU of this machine; tensorrt-rtx: an engine for other GPUs too (default: native cpu)",
+        "operators; portable: a graph with standard ONNX operators only; cuda: a graph for ONNX Runtime on "
+        "NVIDIA GPUs, fp16 or fp32; cuda-packed: the same for packed batches, without padding; tensorrt: an "
+        "engine for the GPU of this machine; tensorrt-rtx: an engine for other GPUs too (default: native "
+        "cpu)",
     )
     add(
         "--exporter",
         choices=EXPORTERS,
         default="own",
-        help="own: the built-in exporter, the fastest result, for BERT-like families; torch: torch.onnx, for "
-        "any "
-        "model_type of transformers; optimum: Optimum, for the families it supports; given: the ONNX graph "
-        "in "
-        "the folder. All but own write one graph for ONNX Runtime on a CPU (default: own)",
+        help="own: the built-in exporter, the fastest result, for BERT-like families; torch: torch.onnx, "
+        "for any model_type of transformers; optimum: Optimum, for the families it supports; given: the "
+        "ONNX graph in the folder. All but own write one graph for ONNX Runtime on a CPU (default: own)",
     )
     add(
         "--graph",
