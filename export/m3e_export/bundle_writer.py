@@ -23,13 +23,13 @@ __all__ = ["entry_of", "prepared_folder", "write_bundle"]
 
 @contextmanager
 def prepared_folder(target: Path, force: bool) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that becomes ``target`` when the block ends without error.
+    """Yield a temporary folder beside ``target``, and rename it to ``target`` when the block succeeds.
 
-    The block reads through functions with errors of their own, so that the system's are those of writing.
+    An OSError in the block is taken for an error of writing: functions that read raise errors of their own.
 
     Raises:
-        OptionError: ``target`` exists and ``force`` is not set, or exists and is not a bundle.
-        OutputError: it cannot be written. Nothing is left behind.
+        OptionError: ``target`` exists and is not a bundle, or ``force`` is not set.
+        OutputError: ``target`` cannot be written. Nothing is left behind.
     """
     try:
         _check_target(target, force)
@@ -46,7 +46,7 @@ def prepared_folder(target: Path, force: bool) -> Iterator[Path]:
 
 @contextmanager
 def _work_folder(target: Path) -> Iterator[Path]:
-    # The name is short even where the target's is the longest that there can be.
+    # A short name: the target's may have the maximum length already.
     work = Path(tempfile.mkdtemp(prefix=f".{target.name[:32]}-", dir=target.parent))
     try:
         yield work
@@ -80,7 +80,7 @@ def _replace(work: Path, target: Path) -> None:
 
 
 def entry_of(folder: Path, file: Path) -> FileEntry:
-    """Manifest entry of ``file`` in ``folder``."""
+    """The manifest's entry for ``file`` in ``folder``."""
     return FileEntry(file.relative_to(folder).as_posix(), file.stat().st_size, sha256_of(file))
 
 
@@ -92,14 +92,14 @@ def write_bundle(
     *,
     companions: bool = True,
 ) -> None:
-    """Write everything but the artifacts, which are in ``folder`` already; the manifest comes last.
+    """Complete the bundle in ``folder``, which holds the artifacts. The manifest is written last.
 
     Args:
         folder: the bundle's.
         checkpoint: what was exported.
         gate: what the artifacts were judged against.
         artifacts: their entries.
-        companions: write the files for other tools too. Those need a graph that gives token states.
+        companions: also write the files for other tools, which need a graph that outputs token states.
     """
     tokenizer = folder / "tokenizer.json"
     tokenizer.write_text(checkpoint.tokenizer.to_str(pretty=False), encoding="utf-8")

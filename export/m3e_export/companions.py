@@ -27,7 +27,7 @@ def write_companions(folder: Path, checkpoint: BaseCheckpoint) -> list[Path]:
 
 
 def _companions(checkpoint: BaseCheckpoint) -> dict[str, Any]:
-    """The older spellings that sentence-transformers 2 to 6 all read."""
+    """The files by name, in the older form that sentence-transformers 2 to 6 all read."""
     sentence_config = checkpoint.sentence_config
     config = {key: value for key, value in checkpoint.config.items() if key not in _CONFIG_KEYS_OUT}
     kept = sentence_config.truncated(checkpoint.dimension)
@@ -49,10 +49,10 @@ def _companions(checkpoint: BaseCheckpoint) -> dict[str, Any]:
 
 
 def _modules(checkpoint: BaseCheckpoint) -> dict[str, Any]:
-    """modules.json and what it lists; the encoder's pooler is a Dense module like any other.
+    """modules.json and the files that it lists. The encoder's pooler becomes a Dense module.
 
-    There is none where sentence-transformers cannot say the model, or computes it of states that a graph does
-    not give: better none, for which it warns and takes the mean, than one that says something wrong.
+    Some poolings cannot be expressed in sentence-transformers, or need states that the graph does not output.
+    Such a bundle has no modules.json: sentence-transformers then warns and takes the mean.
     """
     sentence_config, spec = checkpoint.sentence_config, pooling_spec(checkpoint.sentence_config.pooling)
     if not _has_modules(checkpoint):
@@ -72,7 +72,7 @@ def _modules(checkpoint: BaseCheckpoint) -> dict[str, Any]:
 
 
 def _has_modules(checkpoint: BaseCheckpoint) -> bool:
-    """Whether what is pooled are the last states alone."""
+    """Whether the pooling uses the last states only."""
     return pooling_spec(checkpoint.sentence_config.pooling).early is None and checkpoint.state_weights is None
 
 
@@ -81,7 +81,7 @@ def _write_layer(folder: Path, layer: HeadLayer) -> list[Path]:
     if not tensors:
         return []
     file = folder / "model.safetensors"
-    # The library's own writing to a file has errors of another kind than the system's.
+    # save_file of the library raises its own errors, and not OSError.
     file.write_bytes(save(tensors, metadata={"format": "pt"}))
     return [file]
 
@@ -91,7 +91,7 @@ def _tokenizer_config(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     normalizer = content.get("normalizer") or {}
     shared = {"model_max_length": checkpoint.max_length, **checkpoint.special_tokens}
     if content["model"].get("type") != "WordPiece" or normalizer.get("type") != "BertNormalizer":
-        # The class that takes tokenizer.json as it is.
+        # This class uses tokenizer.json unchanged.
         inputs = ["input_ids", "attention_mask"]
         return {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs, **shared}
     return {

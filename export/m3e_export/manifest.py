@@ -1,4 +1,4 @@
-"""The manifest of a bundle: what is in it and where it comes from. Nothing is written here."""
+"""The content of a bundle's manifest. :mod:`m3e_export.bundle_writer` writes it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def make_manifest(
 
     Args:
         checkpoint: what was exported.
-        gate: its first vectors become the golden vectors, which ``Bundle.check`` compares with.
-        artifacts: that passed the gate.
+        gate: some of its texts and vectors become the golden vectors.
+        artifacts: the entries of the artifacts.
         tokenizer: the entry of tokenizer.json.
         companions: the entries of the files for other tools.
     """
     sentence_config = checkpoint.sentence_config
-    # Spread over the texts, so that short and long ones are among them.
+    # Spread over the texts, to include short and long ones.
     chosen = np.linspace(0, len(gate.texts) - 1, min(_GOLDEN_TEXTS, len(gate.texts))).astype(int)
     return Manifest(
         schema_version=SCHEMA_VERSION,

@@ -1,4 +1,8 @@
-"""The model that artifacts are judged against: the original library's when installed, numpy's otherwise."""
+"""The oracle: the original model, asked for its vectors.
+
+:mod:`choice` picks it: :mod:`sentence_transformers_oracle`, :mod:`torch_oracle`, or :mod:`numpy_oracle` if
+PyTorch is not installed. :mod:`gate` runs it on the gate's texts, and :mod:`tokens` compares token ids.
+"""
 
 from m3e_export.oracle.choice import Oracle, load_oracle, original
 from m3e_export.oracle.gate import make_gate

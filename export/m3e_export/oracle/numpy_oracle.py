@@ -1,4 +1,4 @@
-"""The oracle without torch: our numpy forward pass with pooling and normalization."""
+"""The oracle without torch: the numpy forward pass with pooling and normalization."""
 
 from __future__ import annotations
 
