@@ -4,8 +4,7 @@ Read :mod:`exporter` first: it calls :mod:`own`, the built-in exporter, or :mod:
 :mod:`checkpoint`, ask an :mod:`oracle` for its vectors, and write a candidate for each artifact until one
 passes the :mod:`gate`; that loop is in :mod:`candidates`. A new architecture is added in
 :mod:`architectures`, a new dialect in :mod:`graph.dialects`, a new target in :mod:`targets`. Rounding to int8
-is in
-:mod:`precision`.
+is in :mod:`precision`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -76,10 +76,8 @@ class Comparison:
     """The comparison of one artifact with the oracle.
 
     ``cosines``, float64 ``[n]``, are the cosines of each text's two vectors, in the order of the gate's
-    texts.
-    ``shared``, int64 ``[n]``, counts the nearest neighbours of each text that stay the same. ``worst`` are
-    the
-    texts with the lowest cosines, the lowest first.
+    texts. ``shared``, int64 ``[n]``, counts the nearest neighbours of each text that stay the same. ``worst``
+    are the texts with the lowest cosines, the lowest first.
     """
 
     fidelity: Fidelity

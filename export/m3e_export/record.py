@@ -59,8 +59,7 @@ class Candidate:
     """A form of an artifact, with the gate's verdict.
 
     ``mix`` and ``kept`` are as in :class:`m3e_runtime.manifest.Artifact`; ``problems`` and ``comparison`` as
-    in
-    :class:`m3e_export.gate.Verdict`.
+    in :class:`m3e_export.gate.Verdict`.
     """
 
     artifact: str

@@ -30,8 +30,7 @@ class ExportRequest:
 
     No ``targets`` means :func:`m3e_export.targets.default_targets`. ``engine`` holds the options of TensorRT;
     without profiles, those of ``m3e_runtime.gpu.tensorrt.default_profiles`` are used. ``graph`` is the file
-    of
-    the exporter ``given``, relative to the checkpoint's folder.
+    of the exporter ``given``, relative to the checkpoint's folder.
     """
 
     checkpoint: str

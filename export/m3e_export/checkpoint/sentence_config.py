@@ -55,10 +55,10 @@ class SentenceConfig:
     ``transformer`` is the folder of config and weights, ``dense`` kinds and folders of the modules after the
     pooling in order, without a last Normalize, ``state_weights`` the folder of a WeightedLayerPooling;
     ``adapter`` is the folder of an adapter that is to be merged into the weights, ``own_tokenizer`` that of
-    the tokenizer where it is another than ``transformer``;
-    ``include_prompt`` says whether the tokens of a prompt are pooled; ``pooling_given`` that the pooling is
-    the user's choice, and not the checkpoint's; ``route`` is the one that was followed, where there are some;
-    ``truncate_dim`` is how many dimensions sentence-transformers keeps unless it is told otherwise.
+    the tokenizer where it is another than ``transformer``; ``include_prompt`` says whether the tokens of a
+    prompt are pooled; ``pooling_given`` that the pooling is the user's choice, and not the checkpoint's;
+    ``route`` is the one that was followed, where there are some; ``truncate_dim`` is how many dimensions
+    sentence-transformers keeps unless it is told otherwise.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]

@@ -57,8 +57,7 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
 
     Other checkpoints are loaded by transformers and pooled here: those of uniem, and those with a pooling
     given by the user. So are adapters, for which sentence-transformers needs a recent PEFT, and an ALBERT
-    with
-    BERT's vocabulary, from which AutoTokenizer makes a tokenizer of five tokens.
+    with BERT's vocabulary, from which AutoTokenizer makes a tokenizer of five tokens.
 
     Args:
         checkpoint: what to load.

@@ -1,8 +1,7 @@
 """The oracle that loads the checkpoint's folder with sentence-transformers.
 
 It uses nothing that this package has read from the folder, so the gate finds a file or setting that this
-package
-misreads.
+package misreads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Storing the word embeddings: half or more of a small model's size."""
+"""Formats of the word embeddings, which are half or more of a small model's size."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FloatEmbeddings(EmbeddingFormat):
 
 @dataclass(frozen=True)
 class Int8Embeddings(EmbeddingFormat):
-    """Rows as int8 with a scale each, float32 ``[vocabulary]``, symmetric."""
+    """Rows as symmetric int8 with a scale each, float32 ``[vocabulary]``."""
 
     @override
     def tensors(self, name: str, table: npt.NDArray[np.float32]) -> Tensors:

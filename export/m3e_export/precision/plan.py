@@ -1,4 +1,4 @@
-"""How each weight is stored and computed with."""
+"""The format of every weight, and the arithmetic between them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ __all__ = ["PrecisionPlan"]
 
 @dataclass(frozen=True)
 class PrecisionPlan:
-    """Formats of all weights.
+    """The formats of all weights.
 
-    ``storage`` is the dtype of float matrices in the file, ``compute`` that of the arithmetic between
-    them; ``quantized`` maps the names of matrices to their int8 form, all others stay float.
-    ``wide`` names matrices and tables that half precision cannot hold: they are stored in float32, and what
-    is computed with them, a whole layer at a time, is computed in float32.
+    ``storage`` is the dtype of float matrices in the file, ``compute`` that of the arithmetic. ``quantized``
+    maps names of matrices to their int8 form; all others stay float. ``wide`` names matrices and tables that
+    half precision cannot hold: they are stored in float32, and their layers are computed in float32.
     """
 
     storage: Any = np.float32
