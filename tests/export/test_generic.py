@@ -272,7 +272,7 @@ def test_torchs_own_words_are_passed_on(checkpoints, through_torch, monkeypatch,
     [
         ({"targets": ("native",)}, "--target is not for --exporter torch: .* ONNX Runtime on a CPU"),
         ({"engine": EngineOptions(strip_weights=True)}, "engines is not for"),
-        ({"oracle": "numpy"}, "--oracle numpy is not for .* PyTorch judges"),
+        ({"oracle": "numpy"}, "--oracle numpy is not for .* use PyTorch"),
         ({"graph": "model.onnx"}, "--graph is not for"),
         ({"calibration": "texts.txt"}, "--calibration is for --precision int8"),
         ({"max_length": 2}, "3 to 128"),

@@ -1,4 +1,4 @@
-"""What the files around a model say, where our own exporter does not know its family."""
+"""The files around a model of any family."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from m3e_export.hubs import DEFAULT_HUB, HubName
 
 __all__ = ["GenericCheckpointFiles"]
 
-# Families whose first token has the position after the padding id, as in RoBERTa.
+# Families in which the first token has the position after the padding id, as in RoBERTa.
 _AFTER_PADDING = (
     "camembert",
     "data2vec-text",
@@ -39,7 +39,7 @@ _AFTER_PADDING = (
     "xlm-roberta-xl",
     "xmod",
 )
-_DEFAULT_PAD = 1  # of the configuration classes of those families
+_DEFAULT_PAD = 1  # the default of those families' configuration classes
 _WIDTH_KEYS = ("hidden_size", "dim", "d_model", "emb_dim")
 
 
@@ -47,7 +47,8 @@ _WIDTH_KEYS = ("hidden_size", "dim", "d_model", "emb_dim")
 class GenericCheckpointFiles:
     """A checkpoint folder: its sentence config, and the content of its transformer's config.json.
 
-    ``pooling`` is what was given by hand, ``max_length`` in tokens.
+    ``source`` is what the user calls it, ``pooling`` the one that the user has given, ``max_length`` is in
+    tokens.
     """
 
     source: str
@@ -66,21 +67,21 @@ class GenericCheckpointFiles:
         route: str | None = None,
         hub: HubName = DEFAULT_HUB,
     ) -> GenericCheckpointFiles:
-        """Read the small files; ``pooling`` overrides what they say, ``max_length`` lowers it.
+        """Read the small files. ``pooling`` and ``max_length`` replace what they say.
 
-        ``route`` is which of a Router's routes to follow; ``hub`` is where an adapter's base model lies.
+        ``route`` is the route to follow in a Router. ``hub`` has the base model of an adapter.
 
         Raises:
-            CheckpointError: a file is missing or broken, or nothing says how long a text may be; its
-                subclasses for layouts that are not supported or not trusted.
-            OptionError: a maximum length that the model cannot serve.
+            CheckpointError: a file is missing or broken, or no file says how long a text may be. Subclasses:
+                the model is not supported or not trusted.
+            OptionError: the model does not support this maximum length.
         """
         folder = origin.folder
         sentence_config = read_sentence_config(folder, pooling, route, hub)
         if not sentence_config.include_prompt:
             raise UnsupportedModelError(
-                f"{folder}: include_prompt=false is not supported in a given graph, or another exporter's; "
-                "--exporter own can do it, for the families that are built in."
+                f"{folder}: include_prompt=false is not supported by this exporter; use --exporter own for "
+                "the families that are built in."
             )
         if sentence_config.state_weights is not None:
             raise UnsupportedModelError(
@@ -95,25 +96,27 @@ class GenericCheckpointFiles:
 
     @property
     def folder(self) -> Path:
-        """Where the files lie."""
+        """The checkpoint's folder."""
         return self.origin.folder
 
     @property
     def model_type(self) -> str:
-        """The model's family, as config.json calls it."""
+        """The model's family in config.json."""
         return str(self.config.get("model_type", "unknown"))
 
     def width(self, value: ir.Value | None) -> int:
-        """The last dimension of a graph's output ``value``; that of the states where there is none.
+        """The last dimension of the graph's output ``value``, or the width of the states in config.json.
 
         Raises:
-            CheckpointError: neither the graph nor config.json says it.
+            CheckpointError: neither is known.
         """
         last = value.shape[-1] if value is not None and value.shape else None
         sizes = (last, *(self.config.get(key) for key in _WIDTH_KEYS))
         found = next((size for size in sizes if isinstance(size, int)), None)
         if found is None:
-            raise CheckpointError(f"{self.folder}: neither graph nor config.json says how wide states are.")
+            raise CheckpointError(
+                f"{self.folder}: neither the graph nor config.json gives the width of the states."
+            )
         return found
 
     def checkpoint(
@@ -122,15 +125,15 @@ class GenericCheckpointFiles:
         """The checkpoint around a model.
 
         Args:
-            tokenizer: its tokenizer.
-            weights_sha256: of its weights.
-            hidden: width of its states.
-            dimension: length of its sentence vectors, where the model itself gives them; the files are not
-                asked for layers behind the pooling then.
+            tokenizer: the tokenizer.
+            weights_sha256: SHA-256 of the weights.
+            hidden: width of the states.
+            dimension: length of the sentence vectors if the graph outputs them; layers after the pooling
+                are then not read.
 
         Raises:
             CheckpointError: a Dense module is missing or broken.
-            UnsupportedModelError: a pooling of more than the last states.
+            UnsupportedModelError: the pooling needs more than the last states.
         """
         sentence_config, dense = self.sentence_config, self._dense(hidden) if dimension is None else ()
         pad = self.config.get("pad_token_id")
@@ -155,8 +158,8 @@ class GenericCheckpointFiles:
         spec = pooling_spec(self.sentence_config.pooling)
         if spec.early is not None or spec.pooler:
             raise UnsupportedModelError(
-                f"the pooling {spec.name!r} takes more than the last states, which is all that a graph from "
-                "elsewhere gives; choose another with --pooling."
+                f"the pooling {spec.name!r} needs more than the last states, which are all that this graph "
+                "gives; choose another with --pooling."
             )
         return read_head(spec.name, self.sentence_config.dense, hidden, {})
 
@@ -167,8 +170,8 @@ def _max_length(sentence_config: SentenceConfig, config: Mapping[str, Any], want
     known = [limit for limit in limits if limit is not None]
     if not known:
         raise CheckpointError(
-            f"{sentence_config.transformer}: nothing says how long a text may be; write max_seq_length into "
-            "sentence_bert_config.json."
+            f"{sentence_config.transformer}: no file gives the maximum length of a text; add max_seq_length "
+            "to sentence_bert_config.json."
         )
     if wanted is not None and not SHORTEST <= wanted <= min(known):
         raise OptionError(f"max_length={wanted}: the model takes {SHORTEST} to {min(known)} tokens.")
@@ -176,7 +179,7 @@ def _max_length(sentence_config: SentenceConfig, config: Mapping[str, Any], want
 
 
 def _positions(config: Mapping[str, Any]) -> int | None:
-    """Tokens that the position table has rows for; None where config.json speaks of none."""
+    """The number of tokens that the position table supports; None if config.json has no such table."""
     rows = config.get("max_position_embeddings")
     if isinstance(rows, bool) or not isinstance(rows, int):
         return None

@@ -1,4 +1,4 @@
-"""The export through another exporter's graph: checkpoint in, judged bundle out."""
+"""The export through torch.onnx or Optimum: load the checkpoint, get a graph, write the artifacts."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ _REMEDY = "Try a higher precision, or --gate off to write the bundle anyway."
 
 
 def export_generic(request: ExportRequest, record: ExportRecord) -> Bundle:
-    """Export a checkpoint through ``request.exporter``, which is not our own; return the opened bundle.
+    """Export a checkpoint through torch.onnx, Optimum or a given graph; return the opened bundle.
 
     Args:
         request: what to export.
-        record: is told what the gate finds, for a report.
+        record: collects every candidate and its verdict.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, is not supported or not trusted.
-        BelowGateError: an artifact is not faithful enough. Nothing is left behind.
-        DependencyMissingError: a package is missing, or ONNX Runtime, which judges.
-        OptionError: an option's value cannot be used, or the option not with this exporter.
+        BelowGateError: an artifact does not pass the gate. Nothing is written.
+        DependencyMissingError: a package is missing; ONNX Runtime is always needed.
+        OptionError: an option is not valid with this exporter.
     """
     check_options(request)
     if request.exporter == "given":
@@ -91,7 +91,7 @@ def export_generic(request: ExportRequest, record: ExportRecord) -> Bundle:
 
 
 def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
-    """The checkpoint, its graph, which gives states, and the gate with the original's vectors."""
+    """The checkpoint, its graph, which outputs states, and the gate."""
     from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
 
     origin = fetch(request.checkpoint, request.revision, request.hub)
@@ -135,7 +135,10 @@ class _ArtifactWriter:
         self._matrices = find_matrices(model.graph)
 
     def write_all(self) -> Iterator[Artifact]:
-        """The most precise ones first; the first one is ``onnx/model.onnx``, which other tools look for."""
+        """Write and yield the artifacts, the most precise first.
+
+        The first is ``onnx/model.onnx``, which other tools look for.
+        """
         (self._folder / "onnx").mkdir()
         precisions = [each for each in PRECISIONS if each in self._request.precisions]
         for place, precision in enumerate(precisions):

@@ -1,4 +1,4 @@
-"""The gate for graphs of others: a text alone, and a text in a batch, where padding must not show."""
+"""The gate for graphs from elsewhere: texts alone, and in batches, where padding must not matter."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from m3e_runtime.tokenization import TokenIds
 __all__ = ["ITSELF", "GraphRun", "judge_run"]
 
 ITSELF = "the given graph"
-"""The oracle's name where no weights lie beside the graph: its own vectors, of one text at a time."""
+"""The oracle's name if there are no weights beside the graph: the graph's vectors of single texts."""
 
-_TOGETHER = 4  # texts of unequal length in a batch
+_TOGETHER = 4  # texts in a batch
 _IN_BATCHES = "in batches, where padding shows"
 
 Vectors = npt.NDArray[np.float32]
 
 
 class GraphRun:
-    """What a graph, just written, gives for texts: float32 ``[n, dimension]``, alone and in batches."""
+    """A graph's vectors of texts, float32 ``[n, dimension]``: of each alone, and of batches."""
 
     def __init__(self, file: Path, token_ids: Sequence[TokenIds], label: str) -> None:
-        """Run all texts both ways.
+        """Run all texts in both ways.
 
         Raises:
-            CheckpointError: it fails on a batch, named in the message.
+            CheckpointError: the graph fails; the message names the batch.
         """
         self._engine = OnnxRuntimeCpu(file, available_threads())
         self._file = file
@@ -63,7 +63,7 @@ class GraphRun:
 
 
 def _batches(token_ids: Sequence[TokenIds]) -> list[list[int]]:
-    """Short texts with long ones, so that every batch has padding."""
+    """Batches of short and long texts, so that each has padding."""
     order = sorted(range(len(token_ids)), key=lambda at: len(token_ids[at]))
     count = -(-len(order) // _TOGETHER)
     return [order[start::count] for start in range(count)]

@@ -1,6 +1,6 @@
-"""A bundle around an ONNX graph that lies in a folder, as Optimum or sentence-transformers leave it.
+"""A bundle of an ONNX graph in a folder, as Optimum or sentence-transformers write it.
 
-The graph stays as it is, except for what a bundle asks for: see :mod:`m3e_export.generic.interface`.
+Only the graph's inputs and outputs change: see :mod:`m3e_export.generic.interface`.
 """
 
 from __future__ import annotations
@@ -67,26 +67,26 @@ def from_onnx_folder(
     force: bool = False,
     record: ExportRecord | None = None,
 ) -> Bundle:
-    """Make a bundle of the ONNX graph in ``folder``; return it opened.
+    """Make a bundle of the ONNX graph in ``folder``; return the opened bundle.
 
-    The graph gives ``sentence_embedding``, or ``last_hidden_state``, which is then pooled as the files beside
-    it say. It is judged by the gate against the original model where its weights lie in the folder too, else
-    against itself: a batch has to give the vectors that its texts have alone.
+    The graph outputs ``sentence_embedding``, or ``last_hidden_state``, which is then pooled as the files
+    beside it say. The gate compares it with the original model if the folder has its weights, else with
+    itself: a text must have the same vector in a batch as alone.
 
     Args:
-        folder: holds config.json, the tokenizer and the graph.
-        output: folder of the bundle.
+        folder: the folder of config.json, the tokenizer and the graph.
+        output: the bundle's folder.
         file: the graph, relative to ``folder``; by default ``model.onnx`` or ``onnx/model.onnx``.
-        pooling: its name, in place of what the folder says.
+        pooling: overrides the folder's pooling.
         max_length: lowers the longest input, in tokens.
         gate: ``default``, ``off``, or a file of texts.
-        force: replace the bundle that ``output`` holds.
-        record: is told what the gate finds, for a report.
+        force: replace an existing bundle.
+        record: collects the candidate and its verdict.
 
     Raises:
-        BelowGateError: the graph is not faithful enough. Nothing is left behind.
-        CheckpointError: a file is missing or broken, or the graph has other inputs or outputs.
-        OptionError: an option's value cannot be used.
+        BelowGateError: the graph does not pass the gate. Nothing is written.
+        CheckpointError: a file is missing or broken, or the graph's inputs or outputs are not supported.
+        OptionError: the value of an option is not valid.
     """
     folder = Path(folder)
     files = GenericCheckpointFiles.read(str(folder), Origin(folder), pooling, max_length)
@@ -105,7 +105,7 @@ def from_onnx_folder(
         record.begin(checkpoint, opened)
         passed = first_passing([_judged(model, opened, run, written)], opened, record, _REMEDY)
         artifact = passed.artifact(work, written, file_format="onnx", requires=requirements(model))
-        # Elsewhere, Dense modules are files of their own, which are not asked for where the graph has them.
+        # If the graph computes the Dense modules itself, their weights are not read, and cannot be written.
         companions = states_of(model.graph) is not None and len(checkpoint.dense) == len(
             files.sentence_config.dense
         )
@@ -117,24 +117,25 @@ def _find(folder: Path, file: str | None) -> Path:
     candidates = graph_files(folder) if file is None else [folder / file]
     found = next((each for each in candidates if each.is_file()), None)
     if found is None:
-        raise CheckpointError(f"{' and '.join(map(str, candidates))}: no such graph; name it with --graph.")
+        raise CheckpointError(f"{' and '.join(map(str, candidates))}: no graph found; name it with --graph.")
     return found
 
 
 def _load(file: Path) -> ir.Model:
-    for each in (file, *file.parent.glob(f"{file.name}*data")):  # weights outside the graph
+    for each in (file, *file.parent.glob(f"{file.name}*data")):  # external weights
         refuse_pointer(each)
     try:
-        # onnx refuses weights outside the graph's folder.
+        # onnx refuses external weights outside the graph's folder.
         model: ir.Model = ir.from_proto(onnx.load(str(file)))
-    except Exception as error:  # protobuf's, the checker's and the system's have no common base
+    except Exception as error:  # errors of protobuf, the checker and the system share no base class
         raise CheckpointError(f"{file}: cannot be read as an ONNX graph ({error}).") from error
     unknown = _domains(model.graph) - {*_STANDARD, MICROSOFT}
     if unknown:
-        raise UnsupportedModelError(f"{file}: has operators of {', '.join(sorted(unknown))}, not known here.")
+        raise UnsupportedModelError(f"{file}: operators of {', '.join(sorted(unknown))} are not supported.")
     if opset_of(model) < OLDEST_OPSET:
         raise UnsupportedModelError(
-            f"{file}: opset {opset_of(model)}, at least {OLDEST_OPSET} is needed; export it again."
+            f"{file}: opset {opset_of(model)} is too old; export the graph again with opset {OLDEST_OPSET} "
+            "or newer."
         )
     RemoveInitializersFromInputsPass()(model)
     return model
@@ -168,20 +169,20 @@ def _save(model: ir.Model, file: Path) -> list[Path]:
 
 
 def _gate(files: GenericCheckpointFiles, checkpoint: BaseCheckpoint, run: GraphRun, gate: str) -> Gate:
-    """With the original's vectors where it can be had, else with the graph's own, of one text at a time."""
+    """The gate with the original's vectors, or else with the graph's own vectors of single texts."""
     if not has_weights(files.sentence_config.transformer):
-        logger.warning("%s: no weights lie beside the graph; it is judged against itself.", files.folder)
+        logger.warning("%s: no weights beside the graph; it is compared with itself.", files.folder)
     else:
         try:
             return make_gate(_original(files, checkpoint), files.sentence_config, gate)
         except UnsupportedModelError as error:
-            logger.warning("The graph is judged against itself: %s", error)
+            logger.warning("The graph is compared with itself: %s", error)
     vectors = run.alone[:, : files.sentence_config.truncate_dim]
     return Gate(gate_texts(gate), ITSELF, vectors, enforced=gate != "off")
 
 
 def _original(files: GenericCheckpointFiles, checkpoint: BaseCheckpoint) -> Oracle:
-    """Of a family that we know, or else PyTorch's where it is installed."""
+    """The oracle: for any family if PyTorch is installed, else for the built-in families."""
     options: dict[str, Any] = {"pooling": files.pooling, "max_length": files.max_length}
     try:
         return load_oracle(load_checkpoint(str(files.folder), **options), max_length=files.max_length)

@@ -1,4 +1,4 @@
-"""Weights for the engine of this package."""
+"""The target ``native``: weights for the C++ engine of m3e-runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs for ONNX Runtime on a CPU, and for any engine that takes ONNX."""
+"""The targets ``cpu`` and ``portable``: graphs for ONNX Runtime on a CPU, and for any engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["OnnxTarget"]
 
 
 class OnnxTarget(Target):
-    """A graph in one of the dialects, run by ONNX Runtime."""
+    """A graph in one of the dialects, for ONNX Runtime."""
 
     format: Literal["onnx", "native", "tensorrt"] = "onnx"
     batch_invariant = False
@@ -40,7 +40,7 @@ class OnnxTarget(Target):
         self._dialect = dialect
 
     def path(self, folder: Path, name: str, first: bool) -> Path:
-        """The first one is ``onnx/model.onnx``, which sentence-transformers and Optimum look for."""
+        """The first is ``onnx/model.onnx``, which sentence-transformers and Optimum look for."""
         return folder / "onnx" / ("model.onnx" if first else f"model_{name}.onnx")
 
     @override
@@ -53,7 +53,7 @@ class OnnxTarget(Target):
 
     @override
     def load(self, path: Path, threads: int) -> Backend:
-        # The judge rounds no sizes up, so that the longest text of the model does not matter.
+        # The gate rounds no sizes up, so the maximum length does not matter.
         layout = PackedLayout(max_length=1) if self.layout == "packed" else None
         return OnnxRuntimeCpu(path, threads, layout=layout)
 
