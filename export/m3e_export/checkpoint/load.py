@@ -1,4 +1,4 @@
-"""A checkpoint folder as one value: everything that an export needs."""
+"""Loading a checkpoint of a built-in family."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Checkpoint", "load_checkpoint"]
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint(BaseCheckpoint):
-    """A trained model of a known family, in memory."""
+    """A checkpoint of a built-in family, with its weights."""
 
     spec: EncoderSpec
     weights: EncoderWeights
@@ -41,21 +41,21 @@ def load_checkpoint(
     revision: str | None = None,
     hub: HubName = DEFAULT_HUB,
 ) -> Checkpoint:
-    """Load the checkpoint in a folder or of a hub id.
+    """Load a checkpoint from a folder or a hub.
 
     Args:
         source: folder or hub id.
-        pooling: overrides the checkpoint's own.
-        route: which of a Router's routes to follow.
+        pooling: overrides the checkpoint's pooling.
+        route: the route to follow in a Router.
         max_length: lowers the longest input, in tokens.
         revision: branch, tag or commit on the hub.
-        hub: which hub an id belongs to.
+        hub: the hub of a hub id.
 
     Raises:
-        CheckpointError: missing or damaged files; its subclasses for models that are not supported and
-            for files that would run code.
-        DependencyMissingError: a pickle without torch, or a hub id without the hub's client.
-        OptionError: a maximum length that the model cannot serve, or a route that it does not have.
+        CheckpointError: a file is missing or damaged. Subclasses: the model is not supported, or a file would
+            run code.
+        DependencyMissingError: torch, for a pickle, or the hub's client is not installed.
+        OptionError: the model does not support the maximum length, or does not have the route.
     """
     origin = fetch(source, revision, hub)
     folder = origin.folder
@@ -94,7 +94,7 @@ def load_checkpoint(
 
 
 def _max_length(sentence_config: SentenceConfig, spec: EncoderSpec, wanted: int | None) -> int:
-    """Smallest of what the sentence config, the tokenizer and the position table allow."""
+    """The smallest limit of sentence config, tokenizer and position table."""
     known = [spec.max_positions]
     if sentence_config.max_seq_length is not None:
         known.append(sentence_config.max_seq_length)
@@ -104,14 +104,14 @@ def _max_length(sentence_config: SentenceConfig, spec: EncoderSpec, wanted: int 
         return _long_enough(min(known))
     if not SHORTEST <= wanted <= spec.max_positions:
         raise OptionError(
-            f"--max-length {wanted}: the model takes {SHORTEST} to {spec.max_positions} tokens."
+            f"--max-length {wanted}: the model supports {SHORTEST} to {spec.max_positions} tokens."
         )
     return wanted
 
 
 def _long_enough(length: int) -> int:
     if length < SHORTEST:
-        raise CheckpointError(f"the model takes {length} tokens; {SHORTEST} at least are expected.")
+        raise CheckpointError(f"the model supports {length} tokens; at least {SHORTEST} are needed.")
     return length
 
 
@@ -119,5 +119,6 @@ def _check_vocabulary(folder: Path, tokenizer: Tokenizer, spec: EncoderSpec) -> 
     largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
     if largest >= spec.vocab_size:
         raise CheckpointError(
-            f"{folder}: the tokenizer gives ids up to {largest}, the model has {spec.vocab_size} embeddings."
+            f"{folder}: the tokenizer has ids up to {largest}, but the model has {spec.vocab_size} "
+            "embeddings."
         )
