@@ -25,7 +25,7 @@ def check_writable(folder: Path, option: str) -> None:
     """
     above = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise OutputError(f"{option}: not writable ({above} is a file, or permission is denied).")
+        raise OutputError(f"{option}: cannot be written ({above} is a file, or permission is denied).")
 
 
 @contextmanager
