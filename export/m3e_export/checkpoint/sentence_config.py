@@ -56,8 +56,8 @@ class SentenceConfig:
     modules after the pooling, in order and without a final Normalize. ``state_weights`` is the folder of a
     WeightedLayerPooling, ``adapter`` that of an adapter to merge into the weights, and ``own_tokenizer`` that
     of the tokenizer if it is not ``transformer``. ``include_prompt`` says whether the tokens of a prompt are
-    pooled, ``pooling_given`` whether the user chose the pooling. ``route`` is the route that was followed in a
-    Router. ``truncate_dim`` is the number of dimensions that sentence-transformers keeps by default.
+    pooled, ``pooling_given`` whether the user chose the pooling. ``route`` is the route that was followed in
+    a Router. ``truncate_dim`` is the number of dimensions that sentence-transformers keeps by default.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
