@@ -1,4 +1,4 @@
-"""Looking up rows of the word embeddings. Only the rows in use are widened to float32."""
+"""Looking up word embeddings. Only the rows in use are widened to float32."""
 
 from __future__ import annotations
 

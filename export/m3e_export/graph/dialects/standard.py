@@ -1,4 +1,4 @@
-"""Operators of the ONNX standard only, for any runtime."""
+"""Standard ONNX operators only, for any runtime."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class StandardDialect(Dialect):
     fused_attention = "Softmax"
 
     def attention_mask(self) -> ir.Value:
-        """0 for tokens and a large negative for padding, float32 ``[batch, 1, 1, length]``.
+        """0 for tokens, a large negative number for padding, float32 ``[batch, 1, 1, length]``.
 
-        With biases of scores added once for all layers, ``[batch, heads, length, length]``.
+        With biases of scores, which are added here for all layers, ``[batch, heads, length, length]``.
         """
         builder = self.builder
         kept = builder.op("Cast", self.texts.mask, to=ir.DataType.FLOAT)
