@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m3e_eval.errors import DataError
-from m3e_eval.evaluate import EvaluationRequest, evaluate
+from m3e_eval.evaluate import evaluate
 from m3e_eval.golden import failed
 from m3e_eval.page import evaluation_page
 from m3e_eval.report import as_json, as_text, write_files
+from m3e_eval.request import EvaluationRequest
 from m3e_export.errors import OptionError
 from m3e_export.folders import check_writable
 from m3e_export.hubs.option import add_hub_option

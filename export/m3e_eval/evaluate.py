@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,34 +19,19 @@ from m3e_eval.encoder import ArtifactEncoder, TextEncoder, load_reference
 from m3e_eval.errors import DataError, DependencyMissingError
 from m3e_eval.golden import Check
 from m3e_eval.published import Published
-from m3e_export.hubs import DEFAULT_HUB, HubName
+from m3e_eval.request import EvaluationRequest
 from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.file_names import shown
 from m3e_runtime.progress import progress_bar
 
-__all__ = ["Contestant", "Evaluation", "EvaluationRequest", "NotRun", "Row", "evaluate"]
+__all__ = ["Contestant", "Evaluation", "NotRun", "Row", "evaluate"]
 
 logger = logging.getLogger(__name__)
 
 # mteb cuts the texts into loader batches of this size; the encoder makes its own of all of them.
 _LOADER_BATCH = 1024
-
-
-@dataclass(frozen=True)
-class EvaluationRequest:
-    """What to evaluate. Field by field the options of ``m3e-eval``; no artifacts: all that can run here."""
-
-    bundle: Path
-    reference: str | None = None
-    suites: tuple[str, ...] = ()
-    data: Path | None = None
-    tasks: tuple[str, ...] = ()
-    artifacts: tuple[str, ...] = ()
-    golden: bool = False
-    threads: int | None = None
-    hub: HubName = DEFAULT_HUB
 
 
 @dataclass(frozen=True)

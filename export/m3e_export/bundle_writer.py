@@ -16,9 +16,9 @@ from m3e_export.folders import made_folder
 from m3e_export.gate import Gate
 from m3e_export.manifest import make_manifest
 from m3e_runtime.bundle import sha256_of
-from m3e_runtime.manifest import MANIFEST_NAME, Artifact, FileEntry
+from m3e_runtime.manifest import MANIFEST_NAME, Artifact, FileEntry, Manifest
 
-__all__ = ["entry_of", "prepared_folder", "write_bundle"]
+__all__ = ["entry_of", "prepared_folder", "write_bundle", "write_manifest"]
 
 
 @contextmanager
@@ -106,4 +106,9 @@ def write_bundle(
     others = write_companions(folder, checkpoint) if companions else []
     entries = tuple(entry_of(folder, file) for file in others)
     manifest = make_manifest(checkpoint, gate, artifacts, entry_of(folder, tokenizer), entries)
+    write_manifest(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``."""
     (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
