@@ -11,8 +11,9 @@ import pytest
 
 from m3e_eval.cli import main
 from m3e_eval.encoder import ArtifactEncoder, load_reference
-from m3e_eval.evaluate import EvaluationRequest, evaluate
+from m3e_eval.evaluate import evaluate
 from m3e_eval.local import read_local
+from m3e_eval.request import EvaluationRequest
 from m3e_export import ExportRequest, export
 from m3e_runtime.backends import native
 from m3e_runtime.bundle import Bundle
