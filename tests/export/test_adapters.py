@@ -299,7 +299,7 @@ def test_an_adapter_of_an_adapter_is_refused(base, tmp_path):
     """Of itself, even."""
     random_adapter(base, tmp_path / "adapter")
     change(tmp_path / "adapter", base_model_name_or_path=str(tmp_path / "adapter"))
-    with pytest.raises(UnsupportedModelError, match="another adapter"):
+    with pytest.raises(UnsupportedModelError, match="is an adapter too"):
         load_checkpoint(str(tmp_path / "adapter"))
 
 

@@ -89,7 +89,7 @@ class SentenceTransformersOracle:
             vector: npt.NDArray[np.float32] = self._model.encode(
                 text, prompt=prompt or None, show_progress_bar=False, convert_to_numpy=True, **self._task
             )
-        except Exception as error:  # whatever the model's code raises, as beyond the end of its tables
+        except Exception as error:  # the model's code may raise anything, such as an index beyond a table
             raise CheckpointError(
                 f"{self._folder}: the original model fails on a text of {len(text)} characters: {error}"
             ) from error
