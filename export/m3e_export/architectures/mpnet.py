@@ -44,9 +44,7 @@ def spec(config: Config) -> EncoderSpec:
 
     Raises:
         CheckpointError: a size is missing or invalid.
-        UnsupportedModelError: the activation is not supported, the padding id is not 1 or the number of
-        buckets
-            is not 32.
+        UnsupportedModelError: the activation, the padding id or the number of buckets is not supported.
     """
     refuse_variants(config, _VARIANTS)
     return encoder_spec(config, "mpnet", pad_token_id=_PAD, positions_after_padding=True)

@@ -38,8 +38,7 @@ def read_state_weights(
         None if only the states of the last layer are pooled.
 
     Raises:
-        CheckpointError: a file is missing or broken, or the weights do not match the layers or add up to
-        zero.
+        CheckpointError: a file is missing or broken, or the weights are not valid.
         UnsupportedModelError: the pooling uses other states than the last.
     """
     if folder is None:

@@ -59,8 +59,7 @@ def load_tensors(folder: Path) -> Tensors:
     Raises:
         CheckpointError: the weights are missing or damaged.
         UnsupportedModelError: a tensor has another dtype, such as that of quantized weights.
-        UntrustedCheckpointError: a pickle contains other things than tensors, or a shard is outside the
-        folder.
+        UntrustedCheckpointError: a pickle contains other things than tensors, or a shard lies outside.
         DependencyMissingError: torch, which reads pickles, is not installed.
     """
     files = _weight_files(folder)

@@ -165,8 +165,7 @@ class Dialect(abc.ABC):
             query: ``[…, tokens, head_size]``.
             key: transposed, ``[…, head_size, tokens]``.
             value: ``[…, tokens, head_size]``.
-            mask: float32, added to the scores. Scores and softmax are in float32, because fp16 could
-            overflow.
+            mask: float32, added to the scores. Scores and softmax are float32: fp16 could overflow.
         """
         op = self.builder.op
         scores = self.to_float32(op("MatMul", self.scaled(query), key))
