@@ -1,4 +1,4 @@
-"""The gate: does an artifact's file give the vectors of the original model?"""
+"""The gate: the comparison of an artifact's vectors with those of the oracle."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.manifest import Fidelity, GateThresholds
+from m3e_runtime.manifest import Fidelity, GateThresholds, Precision
 from m3e_runtime.outputs import normalize
 
-__all__ = ["DEFAULT_THRESHOLDS", "Comparison", "Gate", "Neighbour", "WorstText", "compare", "failures"]
+__all__ = [
+    "DEFAULT_THRESHOLDS",
+    "Comparison",
+    "Gate",
+    "Neighbour",
+    "Verdict",
+    "WorstText",
+    "compare",
+    "failures",
+    "judge",
+]
 
-DEFAULT_THRESHOLDS = {
+DEFAULT_THRESHOLDS: dict[Precision, GateThresholds] = {
     "fp32": GateThresholds(min_cosine=0.99999),
     "fp16": GateThresholds(min_cosine=0.9995),
     "int8": GateThresholds(mean_cosine=0.998, p1_cosine=0.995, overlap_at_10=0.95),
@@ -27,21 +37,22 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Gate:
-    """The texts to judge on, the oracle's vectors of them (float32 ``[n, d]``), and whether to enforce.
+    """The texts to compare on and the oracle's vectors of them, float32 ``[n, d]``.
 
-    ``prompt`` is before each text: there is one where the pooling leaves it out, to judge that too.
+    ``enforced`` says whether an artifact must pass. ``prompt`` precedes each text; it is not empty if the
+    pooling leaves prompts out, so that this is compared too.
     """
 
     texts: tuple[str, ...]
     oracle_name: str
-    reference: Array
+    vectors: Array
     enforced: bool
     prompt: str = ""
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A text near another one: its place among the gate's texts, and the cosine of the two."""
+    """A neighbour of a text: its index among the gate's texts, and the cosine of the two."""
 
     text: int
     cosine: float
@@ -49,9 +60,9 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class WorstText:
-    """A text whose vector moved far: its place among the gate's texts, and the cosine of its two vectors.
+    """A text whose vector changes much: its index among the gate's texts, and the cosine of its two vectors.
 
-    ``before`` are its nearest neighbours by the original's vectors, ``after`` those by the artifact's.
+    ``before`` are its nearest neighbours by the oracle's vectors, ``after`` those by the artifact's.
     """
 
     text: int
@@ -62,11 +73,11 @@ class WorstText:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What the gate finds of one artifact.
+    """The comparison of one artifact with the oracle.
 
-    ``cosines`` (float64 ``[n]``) are those of each text's two vectors, in the order of the gate's texts;
-    ``shared`` (int64 ``[n]``) is how many of a text's nearest neighbours stay. ``worst`` are the texts of the
-    lowest cosines, the lowest first.
+    ``cosines``, float64 ``[n]``, are the cosines of each text's two vectors, in the order of the gate's
+    texts. ``shared``, int64 ``[n]``, counts the nearest neighbours of each text that stay the same. ``worst``
+    are the texts with the lowest cosines, the lowest first.
     """
 
     fidelity: Fidelity
@@ -75,15 +86,37 @@ class Comparison:
     worst: tuple[WorstText, ...]
 
 
-def compare(
-    gate: Gate, vectors: Array, precision: str, of: Literal["artifact", "graph"] = "artifact"
-) -> Comparison:
-    """Compare the oracle's vectors with as many dimensions of ``vectors`` (float32 ``[n, d]``).
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """The gate's verdict on an artifact. ``problems`` names each measure below its threshold.
 
-    ``of`` tells what has computed them.
+    ``comparison`` is None if the vectors are not finite.
     """
-    vectors = vectors[:, : gate.reference.shape[1]]
-    expected, found = normalize(gate.reference), normalize(vectors)
+
+    comparison: Comparison | None
+    problems: tuple[str, ...]
+
+
+def judge(
+    gate: Gate, vectors: Array, precision: Precision, of: Literal["artifact", "graph"] = "artifact"
+) -> Verdict:
+    """Judge the artifact that computed ``vectors``; the arguments are those of :func:`compare`."""
+    if not np.isfinite(vectors).all():
+        return Verdict(None, ("its vectors are not finite numbers",))
+    comparison = compare(gate, vectors, precision, of)
+    return Verdict(comparison, tuple(failures(comparison.fidelity)))
+
+
+def compare(
+    gate: Gate, vectors: Array, precision: Precision, of: Literal["artifact", "graph"] = "artifact"
+) -> Comparison:
+    """Compare ``vectors``, float32 ``[n, d]``, with the oracle's.
+
+    Dimensions beyond the oracle's are ignored. ``of`` says whether the artifact itself computed the vectors,
+    or the graph that it is built from.
+    """
+    vectors = vectors[:, : gate.vectors.shape[1]]
+    expected, found = normalize(gate.vectors), normalize(vectors)
     cosines = np.einsum("nd,nd->n", expected.astype(np.float64), found.astype(np.float64))
     wanted, got = expected @ expected.T, found @ found.T
     before, after = _nearest(wanted), _nearest(got)
@@ -94,7 +127,7 @@ def compare(
         mean_cosine=_rounded(cosines.mean()),
         p1_cosine=_rounded(np.quantile(cosines, 0.01)),
         min_cosine=_rounded(cosines.min()),
-        max_abs_difference=float(f"{np.abs(vectors - gate.reference).max():.2e}"),
+        max_abs_difference=float(f"{np.abs(vectors - gate.vectors).max():.2e}"),
         overlap_at_10=_rounded(shared.mean() / before.shape[1] if before.size else 1.0),
         spearman=_rounded(_spearman(wanted, got)),
         thresholds=DEFAULT_THRESHOLDS[precision],
@@ -114,7 +147,7 @@ def compare(
 
 
 def failures(fidelity: Fidelity) -> list[str]:
-    """The measures below their threshold, in words; NaN is below everything."""
+    """The measures below their threshold, in words. NaN is below every threshold."""
     return [
         f"{name} {getattr(fidelity, name)} < {limit}"
         for name in fidelity.thresholds.__struct_fields__
@@ -123,7 +156,7 @@ def failures(fidelity: Fidelity) -> list[str]:
 
 
 def _nearest(scores: Array) -> npt.NDArray[np.int64]:
-    """The nearest neighbours of each text, itself left out, nearest first: ``[n, 10]``, or fewer columns."""
+    """The neighbours of each text, the nearest first, without the text itself, ``[n, 10 or fewer]``."""
     others = scores.copy()
     np.fill_diagonal(others, -np.inf)
     return np.argsort(-others, axis=1, kind="stable")[:, : min(_NEIGHBOURS, len(scores) - 1)]
@@ -134,7 +167,7 @@ def _neighbours(scores: Array, nearest: npt.NDArray[np.int64]) -> tuple[Neighbou
 
 
 def _spearman(wanted: Array, got: Array) -> float:
-    """Correlation of the ranks of all pairs' similarities (ties are as good as absent in floats)."""
+    """Spearman's correlation of the similarities of all pairs. Ties are ignored: floats hardly have any."""
     pairs = np.triu_indices(len(wanted), k=1)
     if len(pairs[0]) < 2:
         return 1.0
@@ -143,5 +176,5 @@ def _spearman(wanted: Array, got: Array) -> float:
 
 
 def _rounded(value: float) -> float:
-    """Six digits: more would differ from machine to machine and say nothing."""
+    """Round to six digits: further ones differ between machines."""
     return round(float(value), _DIGITS)

@@ -4,8 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from m3e_export import fidelity
-from m3e_export.fidelity import DEFAULT_THRESHOLDS, Gate, compare, failures
+from m3e_export.gate import DEFAULT_THRESHOLDS, Gate, compare, failures
 
 MEASURES = ("mean_cosine", "p1_cosine", "min_cosine", "overlap_at_10", "spearman")
 
@@ -126,5 +125,5 @@ def test_default_thresholds_are_the_promised_ones():
         "int8": {"mean_cosine": 0.998, "p1_cosine": 0.995, "overlap_at_10": 0.95},
     }
     for precision, bounds in promised.items():
-        thresholds = msgspec.structs.asdict(fidelity.DEFAULT_THRESHOLDS[precision])
+        thresholds = msgspec.structs.asdict(DEFAULT_THRESHOLDS[precision])
         assert {name: bound for name, bound in thresholds.items() if bound} == bounds
