@@ -1,4 +1,4 @@
-"""The files in ``deploy``: their commands are understood, and their limits fit those of the service."""
+"""The files in ``deploy``: their commands are valid, and their limits match those of the service."""
 
 import re
 import shlex
@@ -38,7 +38,7 @@ def test_the_example_for_kubernetes():
     assert any(options.api_key_file.startswith(path) for path in mounted)
 
 
-def test_the_example_for_nginx_lets_pass_what_the_service_takes():
+def test_the_limits_of_the_nginx_example_allow_those_of_the_service():
     settings = ServeSettings(models=(ModelSource("any", DEPLOY),))
     conf = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
     assert number(r"^ *client_max_body_size (\d+)m;", conf) << 20 == settings.body_limit

@@ -145,9 +145,11 @@ async def version(call: Call) -> Response:
 
 def _check_context_length(options: dict[str, Any] | None, model: ServedModel) -> None:
     length = (options or {}).get("num_ctx")
-    most = model.encoder.max_seq_length
-    if length is not None and not (isinstance(length, int) and length >= most):
-        reason = f"options.num_ctx: texts are always truncated at the model's {most} tokens; leave it out."
+    max_length = model.encoder.max_seq_length
+    if length is not None and not (isinstance(length, int) and length >= max_length):
+        reason = (
+            f"options.num_ctx: texts are truncated at the model's {max_length} tokens; leave it out."
+        )
         raise ApiError(400, reason)
 
 

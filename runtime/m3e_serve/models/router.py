@@ -20,9 +20,9 @@ def check_names(sources: Sequence[ModelSource]) -> None:
         OptionError: they are not, or their vectors are not comparable.
     """
     for name in sorted({source.name for source in sources}):
-        alike = [source for source in sources if source.name == name]
-        if len(alike) > 1:
-            _check_routes(name, [Bundle.open(source.path).manifest for source in alike])
+        same_name = [source for source in sources if source.name == name]
+        if len(same_name) > 1:
+            _check_routes(name, [Bundle.open(source.path).manifest for source in same_name])
 
 
 def _check_routes(name: str, manifests: Sequence[Manifest]) -> None:

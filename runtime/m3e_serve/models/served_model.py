@@ -128,14 +128,14 @@ class ServedModel:
             ApiError: a text has no token ids, too many, or an unknown one.
         """
         self.check_dimensions(dimensions)
-        most = self.encoder.max_seq_length
+        max_length = self.encoder.max_seq_length
         for index, ids in enumerate(inputs):
             if not ids:
                 raise ApiError(
                     400, f"input {index} has no token ids.", "invalid_value", "input", tei_status=422
                 )
-            if len(ids) > most:
-                raise ApiError(400, f"input {index} has {len(ids)} token ids; the maximum is {most}.",
+            if len(ids) > max_length:
+                raise ApiError(400, f"input {index} has {len(ids)} token ids; the maximum is {max_length}.",
                                "context_length_exceeded", "input", tei_status=413)  # fmt: skip
             if min(ids) < 0 or max(ids) >= self.vocabulary:
                 raise ApiError(400, f"input {index} has a token id outside 0 to {self.vocabulary - 1}.",

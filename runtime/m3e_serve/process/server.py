@@ -131,12 +131,12 @@ class Server(uvicorn.Server):
     async def _reject_last_requests(self) -> None:
         state = self.server_state
         now = time.monotonic()
-        end, answered, quiet_since = now + _MAX_LAST_SECONDS, state.total_requests, now
+        end, handled, quiet_since = now + _MAX_LAST_SECONDS, state.total_requests, now
         while state.connections and now < min(end, quiet_since + _QUIET_SECONDS) and not self.force_exit:
             await asyncio.sleep(0.01)
             now = time.monotonic()
-            if answered != state.total_requests:
-                answered, quiet_since = state.total_requests, now
+            if handled != state.total_requests:
+                handled, quiet_since = state.total_requests, now
 
     async def _stop_listening(self, sockets: list[socket.socket]) -> None:
         """Stop listening without resetting connections in the kernel's backlog, which are served."""
