@@ -43,7 +43,7 @@ A file appears only when it is complete. A folder of parts contains a file _SUCC
 command with --resume continues with the others.
 
 exit codes: 0 ok, 1 the output cannot be written, 2 usage, 4 unreadable input or damaged bundle,
-            5 engine or pyarrow missing, 130 interrupted, 143 terminated
+            5 engine or package missing, 130 interrupted, 143 terminated
 """
 
 

@@ -56,4 +56,4 @@ def keep_file(path: Path, content: bytes) -> None:
         with atomic_file(path) as stream:
             stream.write(content)
     except (OSError, OutputError) as error:
-        logger.warning("%s cannot be kept for the next time: %s", path, error)
+        logger.warning("A file cannot be kept for the next time. %s", error)

@@ -34,8 +34,7 @@ examples:
 An artifact whose engine or GPU is missing on this machine is skipped; the output gives the reason.
 
 exit codes: 0 ok, 1 standard output cannot be written, 2 usage, 3 an artifact no longer gives its golden
-            vectors, 4 damaged, 5 engine missing, 130 interrupted,
-            143 terminated
+            vectors, 4 damaged, 5 engine missing, 130 interrupted, 143 terminated
 """
 
 

@@ -96,5 +96,7 @@ def test_each_text_may_have_a_prompt_of_its_own(model):
 @pytest.mark.parametrize("output_value", ["token_embeddings", None])
 def test_without_torch_the_error_says_what_gives_arrays(model, output_value, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(DependencyMissingError, match=r"pip install torch.*encode_tokens"):
+    with pytest.raises(
+        DependencyMissingError, match=r"m3e_runtime\.Encoder gives arrays.*m3e-runtime\[torch\]"
+    ):
         model.encode("a", output_value=output_value)

@@ -384,10 +384,13 @@ def test_run_seconds_must_be_positive(encoder, seconds):
         AsyncEncoder(encoder, run_seconds=seconds)
 
 
-def test_importing_the_package_does_not_import_asyncio():
-    code = "import sys, m3e_runtime; print('asyncio' in sys.modules)"
+def test_importing_the_encoder_brings_no_asyncio_and_no_metadata_of_packages():
+    code = (
+        "import sys; before = {*sys.modules}; import m3e_runtime; m3e_runtime.Encoder; "
+        "print(*{'asyncio', 'email', 'importlib.metadata', 'numpy'} & (sys.modules.keys() - before))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.split() == ["numpy"]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ from m3e_corpora.job.stored import from_json, to_json
 from m3e_runtime.backends.choice import is_for_gpu
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import DependencyMissingError, M3EError
+from m3e_runtime.errors import M3EError
+from m3e_runtime.extras import extra_packages
 
 __all__ = ["EncodeBatches", "RayExecutor"]
 
@@ -195,12 +196,8 @@ def _import_ray() -> Any:
     Raises:
         DependencyMissingError: it is not installed.
     """
-    try:
+    with extra_packages("the Ray executor", "ray", "ray"):
         return importlib.import_module("ray")
-    except ImportError as error:
-        raise DependencyMissingError(
-            "the Ray executor needs Ray: `pip install 'm3e-runtime[ray]'`."
-        ) from error
 
 
 def _import_ray_data() -> Any:

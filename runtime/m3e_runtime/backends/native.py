@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,9 @@ def left_out() -> bool:
     """Whether the engine is absent by intent: on Windows, and after ``M3E_NATIVE=off``."""
     if sys.platform == "win32":
         return True
+    # Imported here because it imports zipfile and email, which the encoder does not need.
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:  # only the wheel of that build is for every platform
         tags = distribution("m3e-runtime").read_text("WHEEL") or ""
     except PackageNotFoundError:

@@ -26,7 +26,6 @@ from m3e_runtime.backends.device import device_name, parse_device
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import BundleError, InvalidTextError, OptionError
-from m3e_runtime.extras import extra_packages
 from m3e_runtime.integrations.hf_tokenizer import hf_tokenizer
 from m3e_runtime.integrations.token_tensors import features, import_torch
 from m3e_runtime.manifest import MANIFEST_NAME, SIMILARITIES
@@ -487,10 +486,7 @@ def _only_one(inputs: Any, sentences: Any) -> Any:
 def _converted(vectors: npt.NDArray[Any], to_numpy: bool, to_tensor: bool) -> Any:
     if to_numpy and not to_tensor:
         return vectors
-    with extra_packages("giving tensors", "torch", "torch"):
-        import torch
-
-    tensor = torch.from_numpy(vectors)
+    tensor = import_torch().from_numpy(vectors)
     return tensor if to_tensor or vectors.ndim == 1 else list(tensor)
 
 
@@ -512,10 +508,7 @@ def _array(vectors: Any) -> Vectors:
 def _like(scores: Vectors, *given: Any) -> Any:
     if not any(map(_is_tensor, given)):
         return scores
-    with extra_packages("giving tensors", "torch", "torch"):
-        import torch
-
-    return torch.from_numpy(scores)
+    return import_torch().from_numpy(scores)
 
 
 def _pairwise(a: Vectors, b: Vectors, function: str) -> Vectors:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from m3e_runtime.errors import DependencyMissingError
+from m3e_runtime.extras import extra_packages
 from m3e_runtime.token_embeddings import EncodedText
 
 __all__ = ["features", "import_torch"]
@@ -18,13 +18,8 @@ def import_torch() -> Any:
     Raises:
         DependencyMissingError: it is not installed.
     """
-    try:
+    with extra_packages("giving tensors (m3e_runtime.Encoder gives arrays)", "torch", "torch"):
         import torch
-    except ImportError as error:
-        raise DependencyMissingError(
-            "this output_value gives tensors and needs `pip install torch`; without it, "
-            "Encoder.load(...).encode_tokens(texts) gives arrays."
-        ) from error
     return torch
 
 
