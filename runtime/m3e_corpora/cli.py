@@ -1,4 +1,4 @@
-"""``m3e-encode``: files of texts to files of vectors, in bounded memory."""
+"""``m3e-encode``: encode files of texts to files of vectors, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from m3e_corpora import CorpusRequest, Summary, encode_corpus
-from m3e_corpora.executors.local import Engine, LocalEngine
-from m3e_corpora.faiss_package import DEFAULT_INDEX
-from m3e_corpora.inputs.columns import DEFAULT_FIELD
-from m3e_corpora.inputs.find import FORMATS
+from m3e_corpora.executors.base import Executor
+from m3e_corpora.executors.local import LocalExecutor
 from m3e_corpora.job.output_path import STANDARD_OUTPUT
 from m3e_corpora.job.policies import OnError, OverLong
-from m3e_corpora.job.request import PARTITION_BYTES
+from m3e_corpora.job.request import DEFAULT_FIELD, DEFAULT_INDEX, FORMATS, PARTITION_BYTES, CorpusRequest
+from m3e_corpora.job.summary import Summary
+from m3e_corpora.run import encode_corpus
 from m3e_runtime import git_lfs
 from m3e_runtime.command_line import run
 from m3e_runtime.errors import OptionError
@@ -39,13 +38,12 @@ examples:
   cat questions.txt | m3e-encode m3e-base-int8 -o - --truncate-dim 256 | head -1
   m3e-encode m3e-base-int8 corpus.txt -o corpus.npy --precision int8 --ranges ranges.npy
 
-A file appears complete or not at all; a folder of parts has a file _SUCCESS when it is complete; only -o -
-writes as it goes. Partitions that a stopped run has finished are kept; the same command with --resume goes
-on with the others.
+A file appears only when it is complete. A folder of parts contains a file _SUCCESS when it is complete. With
+-o - lines are written as they are computed. If a run stops early, finished partitions are kept; the same
+command with --resume continues with the others.
 
 exit codes: 0 ok, 1 the output cannot be written, 2 usage, 4 unreadable input or damaged bundle,
-            5 engine or pyarrow missing, 130 interrupted,
-            143 terminated
+            5 engine or package missing, 130 interrupted, 143 terminated
 """
 
 
@@ -57,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="m3e-encode",
-        description="Encode files of texts of any size; vectors in the order of the texts.",
+        description="Encode texts in files of any size. The vectors are in the order of the texts.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -74,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         required=True,
         metavar="OUT",
-        help="file that ends in .npy, .parquet, .jsonl or .faiss, folder (of Parquet parts) that ends in /, "
-        "or - for JSON Lines on standard output",
+        help="a file that ends in .npy, .parquet, .jsonl or .faiss, a folder of Parquet parts that ends in "
+        "/, or - for JSON Lines on standard output",
     )
     _add_input_options(parser)
     _add_vector_options(parser)
@@ -87,50 +85,55 @@ def _parser() -> argparse.ArgumentParser:
 def _add_input_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("input")
     group.add_argument(
-        "--format", choices=FORMATS, help="default: by suffix; text, one a line, where that tells nothing"
+        "--format",
+        choices=FORMATS,
+        help="format of the inputs (default: by suffix; text, one per line, if it is unknown)",
     )
     group.add_argument(
         "--encoding",
         metavar="NAME",
-        help="of text, CSV and JSON Lines: gb18030 or another superset of ASCII (default: utf-8)",
+        help="encoding of text, CSV and JSON Lines: gb18030 or another superset of ASCII (default: utf-8)",
     )
     group.add_argument(
         "--field",
         metavar="NAME",
-        help=f"column of the texts (default: {DEFAULT_FIELD}); doc.body is body inside of doc",
+        help=f"column of the texts (default: {DEFAULT_FIELD}); doc.body is the field body in doc",
     )
     group.add_argument(
         "--keep",
         nargs="+",
         metavar="NAME",
-        help="columns to store beside the vectors, those that only folders name (lang=zh/) too "
-        "(default: none, but .jsonl to .jsonl keeps all)",
+        help="columns to store beside the vectors, also from folder names (lang=zh/) "
+        "(default: none; all for JSON Lines to .jsonl)",
     )
     group.add_argument("--drop-text", action="store_true", help="do not store the texts")
+    group.add_argument("--prompt-name", metavar="NAME", help="prompt of the checkpoint before each text")
+    group.add_argument("--prompt", metavar="TEXT", help="prompt before each text; overrides --prompt-name")
     group.add_argument(
-        "--prompt-name", metavar="NAME", help="a prompt of the checkpoint, put before each text"
-    )
-    group.add_argument("--prompt", metavar="TEXT", help="a prompt given directly; wins over --prompt-name")
-    group.add_argument(
-        "--prompt-field", metavar="NAME", help="column of each text's own prompt, in place of both"
+        "--prompt-field", metavar="NAME", help="column of each text's own prompt, instead of both"
     )
     group.add_argument(
         "--on-error",
         choices=get_args(OnError),
         default="fail",
-        help="rows without a text: fail (default), or skip and list them in OUT.rejected.jsonl",
+        help="rows that cannot be encoded: fail (default), or skip and list them in OUT.rejected.jsonl",
     )
     group.add_argument(
         "--over-long",
         choices=get_args(OverLong),
         default="truncate",
-        help="texts of more tokens than the model takes: truncate and count (default), skip, fail",
+        help="texts with more tokens than the model's limit: truncate (default), skip or fail",
     )
 
 
 def _add_vector_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("vectors")
-    group.add_argument("--precision", choices=OUTPUT_PRECISIONS, default="float32", help="default: float32")
+    group.add_argument(
+        "--precision",
+        choices=OUTPUT_PRECISIONS,
+        default="float32",
+        help="type of the stored numbers (default: float32)",
+    )
     group.add_argument(
         "--ranges",
         metavar="FILE.npy",
@@ -142,7 +145,8 @@ def _add_vector_options(parser: argparse.ArgumentParser) -> None:
         "--index",
         default=DEFAULT_INDEX,
         metavar="FACTORY",
-        help="for .faiss, in the words of FAISS's index_factory: HNSW32, IVF4096,PQ64, … (default: Flat)",
+        help="for .faiss: a description for FAISS's index_factory, such as HNSW32 or IVF4096,PQ64 "
+        f"(default: {DEFAULT_INDEX})",
     )
 
 
@@ -152,40 +156,51 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--device",
         default="auto",
-        help="auto, cpu, cuda, cuda:1 or tensorrt (default: auto, the best there is)",
+        help="auto, cpu, cuda, cuda:1 or tensorrt (default: auto, the fastest available)",
     )
-    group.add_argument("--batch-size", type=int, metavar="N", help="most texts in one run of the engine")
+    group.add_argument("--batch-size", type=int, metavar="N", help="largest number of texts in a batch")
     group.add_argument(
-        "--threads", type=int, metavar="N", help="threads of the engine, or of an actor (default: all)"
+        "--threads", type=int, metavar="N", help="threads of the engine, or of each Ray actor (default: all)"
     )
     group.add_argument(
         "--partition-size",
         type=_bytes,
         default=PARTITION_BYTES,
         metavar="SIZE",
-        help="text that is done as one, e.g. 64M: what a stop loses at most (default: 8M)",
+        help="text in a partition, for example 64M; finished partitions survive a stop (default: 8M)",
     )
-    group.add_argument("--resume", action="store_true", help="go on with what was begun, if anything was")
-    group.add_argument("--force", action="store_true", help="replace an existing output, begin anew")
+    group.add_argument("--resume", action="store_true", help="continue an unfinished job, if there is one")
     group.add_argument(
-        "--json", action="store_true", help="print a summary as JSON (to standard error with -o -)"
+        "--force", action="store_true", help="replace an existing output, discard an unfinished job"
     )
-    group.add_argument("--no-progress", action="store_true", help="no progress bar")
+    group.add_argument(
+        "--json", action="store_true", help="print the summary as JSON (to standard error with -o -)"
+    )
+    group.add_argument("--no-progress", action="store_true", help="show no progress bar")
 
 
 def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("many machines, which need the same paths for inputs and output")
-    group.add_argument(
-        "--engine", choices=("local", "ray"), default="local", help="this process (default), or actors of Ray"
+    group = parser.add_argument_group(
+        "many machines", "All machines need the same paths for inputs and output."
     )
     group.add_argument(
-        "--ray-address", metavar="ADDRESS", help="of a cluster (default: RAY_ADDRESS, or none)"
+        "--executor",
+        choices=("local", "ray"),
+        default="local",
+        help="what computes the partitions: this process (default), or a Ray cluster",
     )
-    group.add_argument("--actors", type=int, metavar="N", help="default: as many as there is room for")
+    group.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="address of a Ray cluster (default: RAY_ADDRESS, or a new cluster on this machine)",
+    )
+    group.add_argument(
+        "--actors", type=int, metavar="N", help="number of Ray actors (default: as many as fit)"
+    )
     group.add_argument(
         "--bundle-everywhere",
         action="store_true",
-        help="BUNDLE is there on all machines (default: it is sent to them)",
+        help="BUNDLE exists on all machines (default: it is transferred to them)",
     )
 
 
@@ -226,26 +241,26 @@ def _command(options: argparse.Namespace) -> int:
             force=options.force,
             show_progress=False if options.no_progress else None,
         ),
-        _engine(options),
+        _executor(options),
     )
     _report(summary, options.json)
     return 0
 
 
-def _engine(options: argparse.Namespace) -> Callable[[CorpusRequest], Engine]:
+def _executor(options: argparse.Namespace) -> Callable[[CorpusRequest], Executor]:
     given = {
         "address": options.ray_address,
         "actors": options.actors,
         "bundle_everywhere": options.bundle_everywhere or None,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    if options.engine == "ray":
-        from m3e_corpora.executors.ray import RayEngine
+    if options.executor == "ray":
+        from m3e_corpora.executors.ray import RayExecutor
 
-        return functools.partial(RayEngine, **given)
+        return functools.partial(RayExecutor, **given)
     if given:
-        raise OptionError("--ray-address, --actors and --bundle-everywhere are for --engine ray.")
-    return LocalEngine
+        raise OptionError("--ray-address, --actors and --bundle-everywhere need --executor ray.")
+    return LocalExecutor
 
 
 def _load_ranges(file: str | None) -> npt.NDArray[np.float32] | None:
@@ -259,7 +274,7 @@ def _load_ranges(file: str | None) -> npt.NDArray[np.float32] | None:
     except (OSError, ValueError) as error:
         raise OptionError(f"--ranges {file}: not a readable .npy file ({error}).") from error
     if ranges.dtype.kind != "f" or not np.isfinite(ranges).all():
-        raise OptionError(f"--ranges {file}: finite float32 values are needed.")
+        raise OptionError(f"--ranges {file}: the values must be finite float32 numbers.")
     return ranges.astype(np.float32)
 
 

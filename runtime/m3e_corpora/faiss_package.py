@@ -1,4 +1,4 @@
-"""faiss, imported only where an index is asked for."""
+"""The import of faiss, which only an output of .faiss needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_INDEX = "Flat"
 
 
 def import_faiss() -> Any:
-    """The package.
+    """Import ``faiss``.
 
     Raises:
         DependencyMissingError: it is not installed.
@@ -22,5 +22,5 @@ def import_faiss() -> Any:
         return importlib.import_module("faiss")
     except ImportError as error:
         raise DependencyMissingError(
-            "an output of .faiss needs FAISS: `pip install 'm3e-runtime[faiss]'`; .npy does not."
+            "an output of .faiss needs FAISS: `pip install 'm3e-runtime[faiss]'`. An output of .npy does not."
         ) from error

@@ -25,6 +25,7 @@ class NativeEncoder:
     """
 
     dimension: int
+    hidden_size: int
     max_tokens: int
     vocabulary_size: int
     threads: int
@@ -40,12 +41,14 @@ class NativeEncoder:
         vectors: npt.NDArray[np.float32],
         prompt_lengths: npt.NDArray[np.int64] | None = None,
         stop: Stop | None = None,
+        states: npt.NDArray[np.float32] | None = None,
     ) -> None:
         """Encode a flat run of ids: int32 ``[tokens]``, int64 ``[texts + 1]`` → float32 ``[texts, d]``.
 
         ``prompt_lengths``, int64 ``[texts]``: first tokens of each text that are left out of its pooling.
-        The arrays are contiguous, and ``vectors`` is written to. Where a signal's handler raises, the call
-        ends with what it raised.
+        ``states``, float32 ``[tokens, hidden_size]``: takes the last hidden state of each token.
+        The arrays are contiguous, and ``vectors`` and ``states`` are written to. Where a signal's handler
+        raises, the call ends with what it raised.
 
         Raises:
             ValueError: arrays that do not fit together, or a token id that is not in the vocabulary.

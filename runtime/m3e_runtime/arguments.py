@@ -1,4 +1,4 @@
-"""Arguments of another type than the one that is meant: taken where that is clear, else refused by name."""
+"""Checks of argument types. Another type is converted if its meaning is clear, otherwise rejected."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None, why
     """``value`` as an int: one of Python's or numpy's, from ``least`` to ``most``.
 
     Raises:
-        OptionError: text, a float, a bool, or out of range; ``why`` is then said too.
+        OptionError: it is a string, a float or a bool, or it is out of range. The message ends with ``why``.
     """
     try:
         number = operator.index(value)
@@ -45,7 +45,7 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None, why
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Refuse what is neither True nor False: the text ``"false"`` would count as True.
+    """Reject what is neither True nor False: the string ``"false"`` would count as True.
 
     Raises:
         OptionError: it is something else.
@@ -55,7 +55,7 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def check_batch_size(batch_size: int | None) -> None:
-    """Refuse a ``batch_size`` that is no number of texts; None is none.
+    """Reject a ``batch_size`` that is not a positive number of texts. None means no limit.
 
     Raises:
         OptionError: it is below one, or of another type.
@@ -65,7 +65,7 @@ def check_batch_size(batch_size: int | None) -> None:
 
 
 def check_text(name: str, value: Any) -> None:
-    """Refuse what is neither a string nor None.
+    """Reject what is neither a string nor None.
 
     Raises:
         OptionError: it is something else.
@@ -90,7 +90,7 @@ def float_array(name: str, value: Any) -> npt.NDArray[np.float32]:
     """``value`` as a float32 array: an array, or lists of numbers.
 
     Raises:
-        OptionError: it holds something else than numbers, or rows of unequal length.
+        OptionError: it holds something other than numbers, or rows of unequal length.
     """
     try:
         array = np.asarray(value)
@@ -102,10 +102,10 @@ def float_array(name: str, value: Any) -> npt.NDArray[np.float32]:
 
 
 def id_arrays(name: str, value: Any) -> Sequence[npt.NDArray[np.int32]]:
-    """``value`` as int32 arrays ``[length]``, one for each text; returned as it is where it is that already.
+    """``value`` as int32 arrays ``[length]``, one for each text. A value of that form is returned unchanged.
 
     Raises:
-        OptionError: something else than whole numbers in a row, or one that 32 bits do not hold.
+        OptionError: a text is not a sequence of whole numbers, or a number does not fit into 32 bits.
     """
     try:
         if all(type(ids) is np.ndarray and ids.dtype == np.int32 and ids.ndim == 1 for ids in value):

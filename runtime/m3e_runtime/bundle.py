@@ -1,4 +1,4 @@
-"""Opening a bundle folder: the manifest, and proof that the files are the ones it names."""
+"""Opening a bundle: its manifest, and the verification of its files."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Bundle:
-    """An exported model on disk. Reading one never runs code and never leaves its folder."""
+    """An exported model on disk. Reading it runs no code and reads no file outside its folder."""
 
     path: Path
     manifest: Manifest
 
     @staticmethod
     def open(path: str | bytes | os.PathLike[str]) -> Bundle:
-        """Read the manifest of the bundle in folder ``path``; no other file is opened yet.
+        """Read the manifest of the bundle in folder ``path``. No other file is opened.
 
         Raises:
             BundleError: no such folder, no manifest, or a manifest of another schema.
@@ -48,7 +48,7 @@ class Bundle:
         return bundle
 
     def entries(self) -> Iterator[FileEntry]:
-        """Every file that the manifest vouches for."""
+        """The files that the manifest lists."""
         yield self.manifest.tokenization.file
         yield from self.manifest.files
         for artifact in self.manifest.artifacts:
@@ -102,8 +102,8 @@ class Bundle:
         """Verify every file of ``artifact``; return the path of its entry point.
 
         Raises:
-            BundleIntegrityError: a file is damaged, or one lies beside the model that the manifest does not
-                name: an engine could be made to read it as external weights.
+            BundleIntegrityError: a file is damaged, or the model's folder has a file that is not listed. An
+                engine could read such a file as external weights.
         """
         files = [self.verify(entry) for entry in artifact.files]
         known = {self.resolve(entry) for entry in self.entries()}
@@ -158,7 +158,7 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def _check_version(file: Path, data: bytes) -> None:
-    """Tell a manifest from the future apart from a broken one before the strict decoding."""
+    """Distinguish a manifest of a newer version from a broken one before it is decoded."""
     try:
         version = json.loads(data).get("schema_version")
     except (ValueError, AttributeError, RecursionError) as error:
@@ -171,7 +171,7 @@ def _check_version(file: Path, data: bytes) -> None:
 
 
 def _check_contents(folder: Path, manifest: Manifest) -> None:
-    """Relations between fields that types alone do not express."""
+    """Check the relations between fields, which types do not express."""
     problem = None
     if not 1 <= manifest.dimension <= 1 << 16:
         problem = f"dimension {manifest.dimension}"

@@ -1,4 +1,4 @@
-"""What has been made for this machine's GPU is kept, so that it is made once."""
+"""Files that are expensive to make on this machine, such as TensorRT engines, kept for the next time."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def cache_folder() -> Path:
 
 
 class CacheEntry:
-    """A file named after all that its content depends on; it begins with the SHA-256 of the rest."""
+    """A file named by a hash of all that its content depends on. It starts with the content's SHA-256."""
 
     def __init__(self, kind: str, depends_on: dict[str, str]) -> None:
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
         self.path = cache_folder() / kind / f"{key[:32]}.bin"
 
     def read(self) -> bytes | None:
-        """The content; None when there is none, or it is not what was written."""
+        """The content; None if there is none, or it is damaged."""
         try:
             stored = self.path.read_bytes()
         except OSError:
@@ -45,7 +45,7 @@ class CacheEntry:
         return content
 
     def write(self, content: bytes) -> None:
-        """Keep ``content``; if that fails a warning says so, and it is made again next time."""
+        """Store ``content``. A failure is logged as a warning; the content is made again next time."""
         keep_file(self.path, hashlib.sha256(content).digest() + content)
 
 
@@ -56,4 +56,4 @@ def keep_file(path: Path, content: bytes) -> None:
         with atomic_file(path) as stream:
             stream.write(content)
     except (OSError, OutputError) as error:
-        logger.warning("%s cannot be kept for the next time: %s", path, error)
+        logger.warning("A file cannot be kept for the next time. %s", error)

@@ -1,4 +1,4 @@
-"""``m3e-check``: is this bundle whole, and does it still give the vectors it was judged by?"""
+"""``m3e-check``: verify the files of a bundle and the vectors of its artifacts."""
 
 from __future__ import annotations
 
@@ -31,11 +31,10 @@ examples:
   m3e-check m3e-base-int8 --json | jq .artifacts
   m3e-check m3e-base-int8 --artifact int8-native
 
-An artifact whose engine or GPU is missing here is not run, and the reason is given.
+An artifact whose engine or GPU is missing on this machine is skipped; the output gives the reason.
 
 exit codes: 0 ok, 1 standard output cannot be written, 2 usage, 3 an artifact no longer gives its golden
-            vectors, 4 damaged, 5 engine missing, 130 interrupted,
-            143 terminated
+            vectors, 4 damaged, 5 engine missing, 130 interrupted, 143 terminated
 """
 
 
@@ -91,7 +90,7 @@ def _chosen(bundle: Bundle, name: str | None) -> list[Artifact]:
 
 
 def _entries(bundle: Bundle, chosen: Sequence[Artifact]) -> list[FileEntry]:
-    """The files that ``chosen`` run from, and those that belong to no artifact."""
+    """The files of the artifacts ``chosen``, and those that belong to no artifact."""
     left_out = [artifact for artifact in bundle.manifest.artifacts if artifact not in chosen]
     of_others = {entry.path for artifact in left_out for entry in artifact.files}
     of_chosen = {entry.path for artifact in chosen for entry in artifact.files}
@@ -101,7 +100,7 @@ def _entries(bundle: Bundle, chosen: Sequence[Artifact]) -> list[FileEntry]:
 def _check_all(
     bundle: Bundle, artifacts: Sequence[Artifact], threads: int | None
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """The results, and why the others cannot run: what is missing here is no fault of the bundle."""
+    """The results, and the reasons for skipped artifacts. A missing engine is not an error of the bundle."""
     results, not_run = [], {}
     for artifact in artifacts:
         if reason := why_not_here(artifact):
@@ -117,8 +116,8 @@ def _check_all(
 def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> dict[str, Any]:
     """Encode the golden texts with ``artifact`` and compare with the stored vectors.
 
-    The bounds are those of the gate. Where it bounds a mean or a percentile only, the worst golden text
-    may be as far as the worst text was at export, with room for another processor's rounding.
+    The bounds are the gate's. If it only bounds a mean or a percentile, the worst golden text may be as far
+    from its vector as the worst text was at export, plus an allowance for the rounding of other processors.
     """
     golden = bundle.manifest.golden
     expected = normalize(golden.unpack(bundle.manifest.output_dimension))

@@ -1,4 +1,4 @@
-"""What the commands share: errors to exit codes, logging to stderr."""
+"""Running a command: exit codes for errors, signals, logging to stderr."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from m3e_runtime.file_names import print_any_name
 __all__ = ["run"]
 
 _BY_SIGNAL = 128
-"""What shells add to the number of the signal that has ended a command."""
+"""Shells report a command that a signal ended as 128 plus the signal's number."""
 
 
 class _Ended(KeyboardInterrupt):
-    """The signal ``number``. All that is done after Ctrl-C is done after it, too."""
+    """Raised by the signal ``number``. It is handled wherever Ctrl-C is."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         self.number = number
@@ -35,14 +35,14 @@ def run(
 ) -> int:
     """Parse ``argv``, run ``command``, and turn expected errors into one line and an exit code.
 
-    Exit codes: the command's, or the error's (:mod:`m3e_runtime.errors`); 1 where the system refuses to
-    write; 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP, which are heeded in the same way: outputs
-    that are not complete are taken away. A reader of standard output that goes away is no error.
+    Exit codes: the command's, or the error's (:mod:`m3e_runtime.errors`); 1 for an ``OSError``; 130 after
+    Ctrl-C, 143 after SIGTERM, 129 after SIGHUP. All three signals remove incomplete outputs. A closed pipe
+    on standard output is not an error.
     """
     print_any_name()
     try:
         options = parser.parse_args(argv)
-    except SystemExit as stopped:  # --help, which is printed now
+    except SystemExit as stopped:  # --help, whose text is still in the buffer
         raise SystemExit(_flush(parser.prog) or stopped.code) from None
     logging.basicConfig(level=logging.WARNING, format=f"{parser.prog}: %(message)s", stream=sys.stderr)
     with _ending_signals():
@@ -52,9 +52,9 @@ def run(
 
 @contextlib.contextmanager
 def _ending_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise what Ctrl-C raises, unless they are ignored or somebody else's.
+    """Make SIGTERM and SIGHUP raise an exception as Ctrl-C does, unless they are ignored or handled already.
 
-    The same signal again ends the process at once.
+    A second signal of the same kind kills the process.
     """
     known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     here = threading.current_thread() is threading.main_thread()
@@ -87,14 +87,14 @@ def _guarded(command: Callable[[argparse.Namespace], int], name: str, options: a
     except BrokenPipeError:
         standard_output.discard()
         return 0
-    except OSError as error:  # the system's refusals have a reason and a file; a traceback says no more
+    except OSError as error:  # it has a reason and a file; a traceback adds nothing
         file = f"{error.filename}: " if error.filename else ""
         _tell(f"{name}: {file}{error.strerror or error}.")
         return OutputError.exit_code
 
 
 def _notes(error: BaseException) -> list[str]:
-    """What those who were interrupted say of the state of their outputs, in the words of ``add_note``."""
+    """Notes on the state of outputs, which interrupted code attached by ``add_note``."""
     return list(getattr(error, "__notes__", []))
 
 
@@ -108,5 +108,5 @@ def _flush(name: str) -> int:
 
 
 def _tell(line: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # standard error may be closed or full as well
+    with contextlib.suppress(OSError, ValueError):  # standard error may be closed or full, too
         print(line, file=sys.stderr, flush=True)

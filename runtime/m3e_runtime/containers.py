@@ -1,4 +1,4 @@
-"""What may hold texts: anything that gives strings in an order of its own."""
+"""Containers of texts: anything that yields strings in a defined order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ADVICE = "pass a string or a list of strings"
 
 
 def as_list(sentences: Iterable[str], what: str = "text") -> list[str]:
-    """The texts, or ``what`` else they are, as a list.
+    """Return the strings of a container as a list; ``what`` names them in errors.
 
     Raises:
-        InvalidTextError: something else than strings, or a container without an order of its own.
+        InvalidTextError: an element is not a string, or the container has no defined order.
     """
     texts = list(as_iterator(sentences))
     for index, text in enumerate(texts):
@@ -28,12 +28,12 @@ def as_list(sentences: Iterable[str], what: str = "text") -> list[str]:
 
 
 def as_iterator(sentences: Any) -> Iterator[Any]:
-    """What a container of texts gives, one after the other; a string alone is no container here.
+    """Iterate over a container of texts. A single string is not a container.
 
-    Lists, tuples, generators, columns of pandas and polars, arrays of numpy and Arrow.
+    Accepts lists, tuples, generators, columns of pandas and polars, arrays of numpy and Arrow.
 
     Raises:
-        InvalidTextError: a container that gives something else, such as the names of its columns.
+        InvalidTextError: the container yields something else, such as the names of its columns.
     """
     if isinstance(sentences, str):
         raise InvalidTextError("one string given, which would be read letter by letter; pass a list: [text].")
@@ -57,5 +57,5 @@ def as_iterator(sentences: Any) -> Iterator[Any]:
 
 
 def _plain(text: Any) -> Any:
-    """An Arrow scalar's own value."""
+    """The Python value of an Arrow scalar."""
     return text if isinstance(text, str) or not hasattr(text, "as_py") else text.as_py()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from itertools import islice
 from types import MappingProxyType
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime import forked, outputs  # noqa: F401 - `forked` is at work once it is imported
+from m3e_runtime import forked, outputs  # noqa: F401 - importing `forked` registers it
 from m3e_runtime.arguments import check_batch_size, check_flag, check_text, id_arrays, whole_number
-from m3e_runtime.backends import Backend, Choice, native, open_best, run_all
+from m3e_runtime.backends import Backend, Choice, TokenBackend, native, open_best, run_all
 from m3e_runtime.backends.device import device_name
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.containers import as_iterator, as_list
@@ -23,30 +23,27 @@ from m3e_runtime.errors import InvalidTextError, OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
 from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.progress import progress_bar
-from m3e_runtime.prompts import named_prompt
+from m3e_runtime.prompts import named_prompt, prompt_for_each, single_prompt, with_prompts
 from m3e_runtime.routes import check_task
 from m3e_runtime.threads import available_threads
+from m3e_runtime.token_embeddings import EncodedText
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
 __all__ = ["Encoder", "as_list"]
 
 WINDOW = 8192
-"""Texts tokenized and sorted together. Large enough to fill batches with texts of equal length."""
+"""Texts in a window. It is large enough to fill batches with texts of equal length."""
 
 
 MOST_THREADS = 1024
-"""The native engine takes no more."""
-
-_PIECE_TEXTS = 1024
-_PIECE_CHARACTERS = 1 << 19
-"""Tokenized in one call, which a signal cannot interrupt: some tenths of a second."""
+"""The native engine's limit."""
 
 
 class Encoder:
-    """A loaded bundle. One encoder serves many threads; results do not depend on who else calls it.
+    """A loaded bundle. Several threads can share an encoder; their calls do not affect each other's results.
 
-    A pickle holds the bundle's path and the options of :meth:`load`: another process loads it for itself.
-    Copies share the engine. A child of ``fork()`` may go on with its parent's encoder, except on a GPU.
+    A pickle holds the bundle's path and the options of :meth:`load`; unpickling loads the bundle again.
+    Copies share the engine. A child of ``fork()`` can use its parent's encoder, except on a GPU.
 
     Example:
         >>> from m3e_runtime import Encoder
@@ -87,21 +84,21 @@ class Encoder:
             path: the bundle's folder, as written by ``m3e-export``.
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` (any engine on that GPU), ``"tensorrt"``, or
                 ``"auto"``: a GPU if the bundle has an artifact for one and it can run here, else the CPU.
-                ``info["why"]`` tells the reason; a GPU that was asked for is never replaced by the CPU.
-                None is ``"auto"``, a number that GPU, and a ``torch.device`` what it says.
+                ``info["why"]`` has the reason. A GPU that is named here is never replaced by the CPU.
+                None means ``"auto"``, a number means that GPU. A ``torch.device`` is accepted.
             artifact: name of the artifact to run, by default the fastest one for the device.
             backend: ``"native"``, ``"onnxruntime"``, ``"tensorrt"``, ``"onnxruntime-tensorrt"`` or
                 ``"onnxruntime-tensorrt-rtx"`` to force an engine.
-            threads: threads of a CPU engine; by default the cores that affinity and quota leave to us.
-            verify: compare the files with their SHA-256 in the manifest before using them.
+            threads: threads of a CPU engine; by default the cores that affinity and quota allow.
+            verify: compare the files with their SHA-256 in the manifest before they are used.
 
         Raises:
             BundleError: not a bundle, or one from a newer exporter.
-            BundleIntegrityError: a file is not the one that was exported.
+            BundleIntegrityError: a file differs from the manifest.
             EngineMissingError: no engine is installed for it, or there is no such GPU.
-            EngineBuildError: TensorRT has to build an engine for this GPU, and cannot.
+            EngineBuildError: TensorRT cannot build an engine for this GPU.
             EngineRunError: the GPU has not enough memory.
-            OptionError: unknown device, backend or artifact, threads below one, or an argument of another
+            OptionError: unknown device, backend or artifact, threads below one, or an argument of the wrong
                 type.
         """
         if threads is not None:
@@ -138,36 +135,36 @@ class Encoder:
         return Encoder(self.bundle, self._choice, self.tokenizer, self._backend, self._origin[1])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
-        return copy(self)  # nothing that it shares is ever changed
+        return copy(self)  # the shared parts are immutable
 
     @property
     def dimension(self) -> int:
-        """Length of a vector where no ``truncate_dim`` is given: the checkpoint may have one of its own."""
+        """Default length of a vector: the checkpoint's ``truncate_dim``, or :attr:`full_dimension`."""
         return self._manifest.output_dimension
 
     @property
     def full_dimension(self) -> int:
-        """Length of what the engine gives, and the most that ``truncate_dim`` can be."""
+        """Length of the engine's vectors, and the largest ``truncate_dim``."""
         return self._manifest.dimension
 
     @property
     def max_seq_length(self) -> int:
-        """Longest input in tokens, special tokens included; longer texts are cut."""
+        """Longest input in tokens, including special tokens. Longer texts are truncated."""
         return self.tokenizer.max_length
 
     @property
     def pads(self) -> bool:
-        """Whether the engine pads the texts of a batch to the longest of them."""
+        """Whether the engine pads the texts of a batch to the longest one."""
         return self._backend.pads
 
     @property
     def token_budget(self) -> int:
-        """Tokens that the engine computes in one run at most, padding included."""
+        """Most tokens of a batch, including padding."""
         return self._backend.token_budget
 
     @property
     def info(self) -> dict[str, Any]:
-        """What runs: artifact, precision, engine, threads, measured fidelity."""
+        """The artifact, precision, engine, threads and measured fidelity in use."""
         return {
             "source": self._manifest.source.id,
             "bundle": str(self.bundle.path),
@@ -211,25 +208,25 @@ class Encoder:
         Args:
             sentences: a text, or texts in a list, a column of a data frame, an array or a generator.
             prompt_name: name of a prompt of the checkpoint, put before each text.
-            prompt: a prompt given directly, or one for each text; wins over ``prompt_name``. Nothing is put
-                between the two: uniem, for one, ends instructions with a line feed. Whether a prompt's tokens
-                are pooled is the checkpoint's choice, ``info["include_prompt"]``.
+            prompt: a prompt, or one for each text; it takes precedence over ``prompt_name``. Nothing is added
+                between prompt and text: uniem, for example, ends instructions with a line feed. The
+                checkpoint decides whether a prompt's tokens are pooled, see ``info["include_prompt"]``.
             batch_size: most texts in one run of the engine; by default only the token budget limits it.
-            show_progress_bar: by default shown on a terminal when it takes longer than a moment.
+            show_progress_bar: by default on a terminal, for calls that take longer than a moment.
             precision: ``float32``, ``float16``, ``int8``, ``uint8``, ``binary`` or ``ubinary``;
                 see :func:`m3e_runtime.outputs.quantize_embeddings`.
             normalize_embeddings: scale each vector to unit length.
             truncate_dim: keep only this many leading dimensions, by default :attr:`dimension`.
-            ranges: ``[2, dimension]`` for int8 and uint8, by default from these texts, of which there must
-                then be several.
+            ranges: ``[2, dimension]`` for int8 and uint8, by default from these texts; a single text has no
+                range.
 
         Returns:
             ``[dimension]`` for a string, ``[n, dimension]`` for a sequence, in the order given.
 
         Raises:
-            InvalidTextError: something else than a string, a lone surrogate, or a container without an order.
+            InvalidTextError: not a string, a lone surrogate, or a container without a defined order.
             OptionError: an unknown precision or prompt, more or fewer prompts than texts, a size out of
-                range, or an argument of another type.
+                range, or an argument of the wrong type.
         """
         prompts = self._prompts(prompt_name, prompt)
         options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
@@ -238,18 +235,83 @@ class Encoder:
             only: npt.NDArray[Any] = options.apply(self._encode_one(sentences, prompts))[0]
             return only
         texts = as_list(sentences)
-        each = prompts if isinstance(prompts, str) else _one_for_each(prompts, texts)
+        each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
         vectors = np.empty((len(texts), self.full_dimension), dtype=np.float32)
-        with progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar:
-            for start in range(0, len(texts), WINDOW):
-                part = slice(start, start + WINDOW)
-                some = each if isinstance(each, str) else each[part]
-                try:
-                    self._encode_into(vectors[part], texts[part], some, batch_size, bar)
-                except InvalidTextError:
-                    self.tokenizer.encode_batch(_joined(each, texts))  # names the text by its place among all
-                    raise
+        bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
+        with self._named_by_place(texts, each), bar_of as bar:
+            for part, some in _windows(len(texts), each):
+                self._encode_into(vectors[part], texts[part], some, batch_size, bar)
         return options.apply(vectors)
+
+    def encode_tokens(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:
+        """The vector of each token of one text or of a list of texts, as they are before pooling.
+
+        The texts are tokenized, truncated and batched as in :meth:`encode`. Their tokens include special ones
+        and those of the prompt. With the native engine a text gives the same bytes in every batch.
+
+        Args:
+            sentences: as in :meth:`encode`, like the other arguments.
+            prompt_name: see ``sentences``.
+            prompt: see ``sentences``.
+            batch_size: see ``sentences``.
+            show_progress_bar: see ``sentences``.
+
+        Returns:
+            float32 ``[tokens, hidden]`` for a string, a list of them for a sequence, in the order given.
+
+        Raises:
+            InvalidTextError: as :meth:`encode`.
+            OptionError: as :meth:`encode`, or the artifact gives vectors of texts only.
+        """
+        found = self.encode_with_tokens(sentences, prompt_name, prompt, batch_size, show_progress_bar)
+        if isinstance(found, EncodedText):
+            return found.token_embeddings
+        return [each.token_embeddings for each in found]
+
+    def encode_with_tokens(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> EncodedText | list[EncodedText]:
+        """What :meth:`encode` and :meth:`encode_tokens` give, and the token ids, from one run.
+
+        Args:
+            sentences: as in :meth:`encode`, like the other arguments.
+            prompt_name: see ``sentences``.
+            prompt: see ``sentences``.
+            batch_size: see ``sentences``.
+            show_progress_bar: see ``sentences``.
+
+        Returns:
+            One for a string, a list of them for a sequence, in the order given.
+
+        Raises:
+            InvalidTextError: as :meth:`encode`.
+            OptionError: as :meth:`encode_tokens`.
+        """
+        backend = self._token_backend()
+        prompts = self._prompts(prompt_name, prompt)
+        check_batch_size(batch_size)
+        if isinstance(sentences, str):
+            return self._with_tokens(backend, [sentences], single_prompt(prompts), batch_size, None)[0]
+        texts = as_list(sentences)
+        each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
+        encoded: list[EncodedText] = []
+        bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
+        with self._named_by_place(texts, each), bar_of as bar:
+            for part, some in _windows(len(texts), each):
+                encoded += self._with_tokens(backend, texts[part], some, batch_size, bar)
+        return encoded
 
     def encode_iter(
         self,
@@ -266,7 +328,7 @@ class Encoder:
         """Encode a stream of any length in bounded memory: one vector per text, in order.
 
         Args:
-            sentences: any iterable of texts; read ``window`` texts ahead.
+            sentences: any iterable of texts; it is read up to ``window`` texts ahead.
             window: texts tokenized and sorted together.
             prompt_name: as in :meth:`encode`, like the other arguments.
             prompt: as in :meth:`encode`; those for each text may be any iterable.
@@ -280,7 +342,7 @@ class Encoder:
             ``[dimension]`` vectors.
 
         Raises:
-            InvalidTextError: something else than a string, or a lone surrogate.
+            InvalidTextError: not a string, or a lone surrogate.
             OptionError: as :meth:`encode`, and int8 or uint8 without ``ranges``.
         """
         texts = as_iterator(sentences)
@@ -304,18 +366,18 @@ class Encoder:
         batch_size: int | None = None,
         prompt_lengths: Sequence[int] | None = None,
     ) -> Iterator[tuple[Batch, npt.NDArray[np.float32]]]:
-        """The engine's part of :meth:`encode`: token ids in batches that suit it.
+        """Compute token ids in batches that suit the engine: the second half of :meth:`encode`.
 
         Args:
-            token_ids: int32 ``[length]`` for each text as :attr:`tokenizer` gives them.
+            token_ids: int32 ``[length]`` for each text, from :attr:`tokenizer`.
             batch_size: as in :meth:`encode`.
-            prompt_lengths: what :meth:`prompt_lengths` gives for the texts' prompts.
+            prompt_lengths: the result of :meth:`prompt_lengths` for the texts' prompts.
 
         Yields:
             Each batch, and the vectors of its texts, float32 ``[m, full_dimension]``.
 
         Raises:
-            OptionError: ids that are no whole numbers of 32 bits in a row.
+            OptionError: ids that are not sequences of 32-bit integers.
         """
         token_ids = id_arrays("token_ids", token_ids)
         if len(token_ids) == 1:
@@ -350,14 +412,14 @@ class Encoder:
         return plan(lengths, budget, lambda longest: _smaller(batch_size, engine.most_texts(longest)))
 
     def prompt_lengths(self, prompts: Sequence[str]) -> list[int] | None:
-        """Tokens of each text that are its prompt's; None where the pooling takes them in."""
+        """Number of prompt tokens in each text; None if the pooling includes prompts."""
         if self._manifest.include_prompt:
             return None
         lengths = {prompt: self.tokenizer.prompt_length(prompt) for prompt in set(prompts)}
         return [lengths[prompt] for prompt in prompts]
 
     def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Similarity of float vectors by the checkpoint's own function, cosine unless it names another.
+        """Similarity of float vectors by the checkpoint's function, cosine by default.
 
         Args:
             a: ``[d]`` or ``[n, d]``.
@@ -367,12 +429,12 @@ class Encoder:
             float32 ``[n, m]``.
 
         Raises:
-            OptionError: vectors of different dimensions, or something else than vectors.
+            OptionError: vectors of different dimensions, or not vectors.
         """
         return outputs.similarity(*outputs.comparable(a, b), self._manifest.similarity)
 
     def close(self) -> None:
-        """Give its memory back now, and not when the encoder is collected. It cannot encode any more."""
+        """Free the engine's memory now, not at garbage collection. The encoder cannot encode afterwards."""
         self._backend.close()
 
     def _stream(
@@ -384,18 +446,60 @@ class Encoder:
         options: OutputOptions,
     ) -> Iterator[npt.NDArray[Any]]:
         while chunk := list(islice(texts, window)):
-            some = prompts if isinstance(prompts, str) else _one_for_each(islice(prompts, len(chunk)), chunk)
+            some = (
+                prompts if isinstance(prompts, str) else prompt_for_each(islice(prompts, len(chunk)), chunk)
+            )
             vectors = np.empty((len(chunk), self.full_dimension), dtype=np.float32)
             self._encode_into(vectors, chunk, some, batch_size, None)
             yield from options.apply(vectors)
 
     def _encode_one(self, text: str, prompt: str | Iterable[str]) -> npt.NDArray[np.float32]:
-        if not isinstance(prompt, str):
-            raise OptionError("one text takes one prompt, as a string.")
+        prompt = single_prompt(prompt)
         token_ids = [self.tokenizer.encode(prompt + text)]
         if self._manifest.include_prompt:
             return self._backend.run(token_ids)
         return self._backend.run(token_ids, [self.tokenizer.prompt_length(prompt)])
+
+    def _token_backend(self) -> TokenBackend:
+        backend = self._backend
+        if isinstance(backend, TokenBackend) and backend.gives_tokens:
+            return backend
+        names = ", ".join(each.name for each in self._manifest.artifacts if each.format == "native")
+        remedy = f"load one with artifact= ({names})" if names else "export one with --target native"
+        raise OptionError(
+            f"artifact {self.artifact.name!r} gives vectors of texts, not of tokens. Native artifacts give "
+            f"both: {remedy}."
+        )
+
+    def _with_tokens(
+        self,
+        backend: TokenBackend,
+        texts: list[str],
+        prompts: str | list[str],
+        batch_size: int | None,
+        bar: Any,
+    ) -> list[EncodedText]:
+        token_ids = self.tokenizer.encode_in_pieces(with_prompts(prompts, texts))
+        left_out = self._left_out(prompts, len(texts))
+        encoded: dict[int, EncodedText] = {}
+        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
+            places = batch.indices.tolist()
+            ids = [token_ids[at] for at in places]
+            lengths = None if left_out is None else [left_out[at] for at in places]
+            vectors, states = backend.run_tokens(ids, lengths)
+            encoded.update(zip(places, map(EncodedText, ids, states, map(np.copy, vectors)), strict=True))
+            if bar is not None:
+                bar.update(len(places))
+        return [encoded[at] for at in range(len(texts))]
+
+    @contextmanager
+    def _named_by_place(self, texts: list[str], prompts: str | list[str]) -> Iterator[None]:
+        """An invalid text of a window is named by its place among all."""
+        try:
+            yield
+        except InvalidTextError:
+            self.tokenizer.encode_batch(with_prompts(prompts, texts))
+            raise
 
     def _encode_into(
         self,
@@ -405,18 +509,15 @@ class Encoder:
         batch_size: int | None,
         bar: Any,
     ) -> None:
-        token_ids = self._tokenized(_joined(prompts, texts))
-        left_out = self.prompt_lengths([prompts] * len(texts) if isinstance(prompts, str) else prompts)
+        token_ids = self.tokenizer.encode_in_pieces(with_prompts(prompts, texts))
+        left_out = self._left_out(prompts, len(texts))
         for batch, found in self.run(token_ids, batch_size, left_out):
             vectors[batch.indices] = found
             if bar is not None:
                 bar.update(len(batch.indices))
 
-    def _tokenized(self, texts: list[str]) -> list[TokenIds]:
-        token_ids: list[TokenIds] = []
-        for piece in _pieces(texts):
-            token_ids += self.tokenizer.encode_batch(piece)
-        return token_ids
+    def _left_out(self, prompts: str | list[str], count: int) -> list[int] | None:
+        return self.prompt_lengths([prompts] * count if isinstance(prompts, str) else prompts)
 
     def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
         if prompt is None or isinstance(prompt, str):
@@ -425,10 +526,10 @@ class Encoder:
         return prompt
 
     def prefix(self, prompt_name: str | None, prompt: str | None) -> str:
-        """The text that is put before each text: ``prompt``, else the one of that name, else the default.
+        """The prompt for each text: ``prompt``, or the one of that name, or the default.
 
         Raises:
-            OptionError: no prompt of that name, or one of another route of a model with a Router.
+            OptionError: no prompt of that name, or it belongs to another route of a model with a Router.
         """
         check_text("prompt_name", prompt_name)
         check_text("prompt", prompt)
@@ -447,7 +548,7 @@ class Encoder:
         precision: OutputPrecision = "float32",
         ranges: npt.NDArray[np.float32] | None = None,
     ) -> OutputOptions:
-        """Check what :meth:`encode` is asked for before anything is computed.
+        """Validate the output arguments of :meth:`encode`.
 
         Args:
             truncate_dim: as in :meth:`encode`, like the other arguments.
@@ -456,7 +557,7 @@ class Encoder:
             ranges: see ``truncate_dim``.
 
         Raises:
-            OptionError: an unknown precision, a size out of range, or an argument of another type.
+            OptionError: an unknown precision, a size out of range, or an argument of the wrong type.
         """
         if precision not in OUTPUT_PRECISIONS:
             raise OptionError(
@@ -471,42 +572,19 @@ class Encoder:
 
 
 def _load_again(path: str, options: dict[str, Any], max_length: int) -> Encoder:
-    """The encoder that a pickle stands for; its texts may have been cut shorter than the bundle's."""
+    """Load the encoder of a pickle. Its maximum length may be below the bundle's."""
     encoder = Encoder.load(path, **options)
     encoder.tokenizer = encoder.tokenizer.limited(max_length)
     return encoder
 
 
-def _pieces(texts: list[str]) -> Iterator[list[str]]:
-    """``texts`` in parts of bounded size."""
-    piece: list[str] = []
-    characters = 0
-    for text in texts:
-        piece.append(text)
-        characters += len(text) if isinstance(text, str) else 0
-        if characters >= _PIECE_CHARACTERS or len(piece) == _PIECE_TEXTS:
-            yield piece
-            piece, characters = [], 0
-    if piece:
-        yield piece
-
-
-def _one_for_each(prompts: Iterable[str], texts: list[str]) -> list[str]:
-    each = as_list(prompts, "prompt")
-    if len(each) != len(texts):
-        raise OptionError(
-            f"{len(each)} prompts for {len(texts)} texts; pass one for all, as a string, or one for each."
-        )
-    return each
-
-
-def _joined(prompts: str | list[str], texts: list[str]) -> list[str]:
-    if not prompts:
-        return texts
-    each = itertools.repeat(prompts) if isinstance(prompts, str) else prompts
-    return [prompt + text for prompt, text in zip(each, as_list(texts), strict=False)]
+def _windows(count: int, prompts: str | list[str]) -> Iterator[tuple[slice, str | list[str]]]:
+    """Where each window of ``count`` texts lies, and its prompts."""
+    for start in range(0, count, WINDOW):
+        part = slice(start, start + WINDOW)
+        yield part, prompts if isinstance(prompts, str) else prompts[part]
 
 
 def _smaller(a: int | None, b: int | None) -> int | None:
-    """The smaller of two bounds, either of which may be missing."""
+    """The smaller of two bounds; None is no bound."""
     return min((bound for bound in (a, b) if bound is not None), default=None)

@@ -1,8 +1,7 @@
-"""Every error that the runtime raises on purpose.
+"""The errors that the runtime raises.
 
-Each carries the process exit code that the command-line tools return for it:
-1 an output that cannot be written, 2 usage, 4 unreadable or untrusted input, 5 package, engine or device
-missing.
+Each has the exit code that the commands return for it: 1 output cannot be written, 2 usage, 4 unreadable or
+untrusted input, 5 package, engine or device missing.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class M3EError(Exception):
 
 
 class OptionError(M3EError, ValueError):
-    """An argument has a value that cannot be used; the message lists the ones that can."""
+    """An argument has an invalid value. The message lists the valid ones."""
 
     exit_code = 2
 
@@ -48,19 +47,19 @@ class InvalidTextError(M3EError, TypeError):
 
 
 class TextTooLongError(M3EError, ValueError):
-    """A text has more tokens than the model takes, and was not to be cut."""
+    """A text has more tokens than the model takes, and truncation is off."""
 
     exit_code = 4
 
 
 class UnreadableInputError(M3EError):
-    """A file of texts is missing, cannot be read, or is not what its format says."""
+    """An input file is missing, unreadable, or not in its format."""
 
     exit_code = 4
 
 
 class OutputError(M3EError):
-    """An output cannot be written: no permission, no such folder, no room. Nothing half-written is left."""
+    """An output cannot be written: no permission, no such folder, no space. No partial file is left."""
 
     exit_code = 1
 
@@ -71,51 +70,51 @@ class OutputError(M3EError):
 
 
 class ResumeError(OptionError):
-    """An unfinished output was begun by another command, from other input, or is being written by another."""
+    """An unfinished output belongs to another command or other input, or another process is writing it."""
 
 
 class BundleError(M3EError):
-    """A bundle folder is missing, incomplete, or its manifest is not understood."""
+    """A bundle folder is missing or incomplete, or its manifest is invalid."""
 
     exit_code = 4
 
 
 class BundleIntegrityError(BundleError):
-    """A file of a bundle differs from what its manifest says, or points outside the folder."""
+    """A file of a bundle does not match its manifest, or lies outside the folder."""
 
 
 class DependencyMissingError(M3EError):
-    """A package that comes with an extra is not installed; the message names the extra.
+    """A package of an extra is not installed. The message names the extra.
 
-    Where it is an engine's, and another engine may run the bundle, it is an :class:`EngineMissingError`.
+    A missing engine, where another engine could run the bundle, is an :class:`EngineMissingError`.
     """
 
     exit_code = 5
 
 
 class EngineMissingError(M3EError):
-    """No engine on this machine can run any artifact of the bundle; the message says what to install."""
+    """No engine on this machine can run an artifact of the bundle. The message says what to install."""
 
     exit_code = 5
 
 
 class EngineBuildError(M3EError):
-    """TensorRT cannot build an engine from a graph; the message holds its own words."""
+    """TensorRT cannot build an engine from a graph. The message quotes it."""
 
     exit_code = 5
 
 
 class EngineRunError(M3EError):
-    """An engine failed while it ran; the message holds its own words."""
+    """An engine failed during a run. The message quotes it."""
 
     exit_code = 5
 
 
 class OverloadedError(M3EError):
-    """More is waiting already than may wait.
+    """The queue is full.
 
     Attributes:
-        retry_after: seconds after which it is worth to try again, by the present speed.
+        retry_after: seconds after which a retry is likely to succeed at the present speed.
     """
 
     def __init__(self, message: str, retry_after: float) -> None:
@@ -124,8 +123,8 @@ class OverloadedError(M3EError):
 
 
 class BatchTooLargeError(M3EError, ValueError):
-    """More is to be computed than can be in the time that there is; the message says how much would fit."""
+    """A batch cannot be computed within its time limit. The message says how much can."""
 
 
 class ClosedError(M3EError):
-    """An encoder was closed, and is asked to encode."""
+    """The encoder is closed."""

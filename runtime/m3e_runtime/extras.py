@@ -1,4 +1,4 @@
-"""Packages that come with an extra: a missing one is told of in a sentence."""
+"""Packages that come with an extra. A missing one is reported with the extra's name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["extra_packages"]
 
 @contextmanager
 def extra_packages(purpose: str, extra: str, *packages: str) -> Iterator[None]:
-    """Imports of ``packages``, by the names that are imported, which ``purpose`` needs and ``extra`` brings.
+    """A context for the imports of ``packages``, which ``purpose`` needs and ``extra`` installs.
 
     Raises:
-        DependencyMissingError: one of them is not installed. What another package lacks is another error.
+        DependencyMissingError: one of them is not installed. Other import errors pass through.
     """
     try:
         yield

@@ -1,6 +1,6 @@
-"""File names that are not UTF-8, which Unix allows: shown, printed, and put into JSON.
+"""Display of file names that are not UTF-8, which Unix allows.
 
-Python reads the bytes of such a name as lone surrogates (PEP 383), which no strict encoder takes.
+Python represents the bytes of such a name as lone surrogates (PEP 383), which strict encoders reject.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def shown(text: str | os.PathLike[str]) -> str:
 
 
 def print_any_name() -> None:
-    """Let standard output and error escape what their encoding has no character for, in place of failing."""
+    """Make standard output and error escape characters that their encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_ESCAPES)

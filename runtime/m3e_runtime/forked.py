@@ -1,4 +1,4 @@
-"""What a child of ``fork()`` cannot do as its parent did."""
+"""Support for processes made by ``fork()``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ _SWITCH = "TOKENIZERS_PARALLELISM"
 
 
 def _tokenize_in_one_thread() -> None:
-    """Tell ``tokenizers`` so: its threads are the parent's, and the child would wait for them for ever.
+    """Turn off the threads of ``tokenizers`` in a child, where they do not exist: it would wait forever.
 
-    It does that itself, except where the variable asks for threads. It reads the variable at each call.
+    ``tokenizers`` does so itself unless TOKENIZERS_PARALLELISM asks for threads. It reads the variable at
+    each call.
     """
     if _SWITCH in os.environ:
         os.environ[_SWITCH] = "false"

@@ -1,4 +1,4 @@
-"""Pointers of Git LFS: what a clone holds in place of large files that were not fetched."""
+"""Git LFS pointers: a clone holds them instead of large files that were not downloaded."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _LARGEST = 1024  # bytes, by the specification
 
 
 def is_pointer(file: Path) -> bool:
-    """Whether ``file`` holds such a pointer."""
+    """Whether ``file`` is a Git LFS pointer."""
     try:
         if file.stat().st_size >= _LARGEST:
             return False
         with file.open("rb") as stream:
             return stream.read(len(_BEGINNING)) == _BEGINNING
     except OSError:
-        return False  # whoever reads the file says why it cannot
+        return False  # the code that reads the file reports the reason

@@ -47,7 +47,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GateThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Lower bounds that an artifact's fidelity must reach; zero means "not asked"."""
+    """Lower bounds for an artifact's fidelity. Zero means no bound."""
 
     mean_cosine: float = 0.0
     p1_cosine: float = 0.0
@@ -56,7 +56,7 @@ class GateThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How closely an artifact's vectors follow the oracle's, measured on ``texts`` texts.
+    """How close an artifact's vectors are to the oracle's, measured on ``texts`` texts.
 
     Cosines are between the two vectors of the same text; ``overlap_at_10`` is the mean share of common
     texts among the ten nearest neighbours; ``spearman`` ranks the similarities of all pairs. ``of`` says what
@@ -140,7 +140,7 @@ class Tokenization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Texts with the oracle's vectors: base64 of little-endian float32 ``[len(texts), dimension]``.
 
-    ``prompt`` is before each text: there is one where the pooling leaves it out.
+    ``prompt`` precedes each text. It is not empty if the pooling excludes prompts.
     """
 
     texts: tuple[str, ...]
@@ -166,10 +166,10 @@ class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of ``manifest.json``.
 
-    ``dimension`` is that of the vectors that the artifacts give. ``truncate_dim`` says how many of them are
-    kept where nobody asks for a number; None: all. ``pooling`` is a name for people, such as ``mean``,
-    ``max+mean`` or ``first_last_mean``: the artifacts do it themselves. ``include_prompt`` says whether a
-    prompt's tokens are pooled; where not, an artifact is told how many of a text are the prompt's.
+    ``dimension`` is the length of the artifacts' vectors. ``truncate_dim`` is the default number of
+    dimensions that are kept; None: all. ``pooling`` is informative, such as ``mean``, ``max+mean`` or
+    ``first_last_mean``: the artifacts compute it. ``include_prompt`` says whether a prompt's tokens are
+    pooled. If not, an artifact takes the number of the prompt's tokens as an input.
     """
 
     schema_version: int
@@ -192,7 +192,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def output_dimension(self) -> int:
-        """Dimensions that are kept where nobody asks for a number; those of the golden vectors, too."""
+        """The default number of dimensions that are kept, also in the golden vectors."""
         return self.truncate_dim or self.dimension
 
     def to_json(self) -> bytes:

@@ -1,7 +1,7 @@
-"""From float32 vectors to what the caller asked for: truncated, normalized, quantized, compared.
+"""Operations on float32 vectors: truncation, normalization, quantization, similarity.
 
-The conventions (parameter names, ranges, packing) are those of sentence-transformers'
-``quantize_embeddings`` and ``util``, so that stored indexes stay interchangeable.
+Parameter names, ranges and packing follow sentence-transformers' ``quantize_embeddings`` and ``util``, so
+stored indexes are interchangeable.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ OUTPUT_PRECISIONS: tuple[str, ...] = get_args(OutputPrecision)
 _TINY = 1e-12  # torch.nn.functional.normalize's eps
 
 FEW_FOR_RANGES = 100
-"""Ranges of fewer vectors are told of in the log: sentence-transformers' own bound."""
+"""Ranges of fewer vectors cause a warning, as in sentence-transformers."""
 
 Vectors = npt.NDArray[np.float32]
 
 
 def normalize(vectors: Vectors) -> Vectors:
-    """Scale each row to unit length; zero rows stay zero. float32 ``[n, d]`` → float32 ``[n, d]``."""
+    """Scale each row of float32 ``[n, d]`` to unit length; zero rows stay zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Vectors = vectors / np.maximum(lengths, _TINY)
     return scaled
@@ -48,9 +48,9 @@ def normalize(vectors: Vectors) -> Vectors:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What becomes of an engine's vectors: truncated, then normalized, then quantized.
+    """How an engine's vectors are truncated, then normalized, then quantized.
 
-    The order is that of sentence-transformers. :meth:`m3e_runtime.Encoder.output_options` checks the values.
+    The order is that of sentence-transformers. :meth:`m3e_runtime.Encoder.output_options` validates them.
 
     Attributes:
         truncate_dim: leading dimensions that are kept.
@@ -65,7 +65,7 @@ class OutputOptions:
     ranges: Vectors | None = None
 
     def apply(self, vectors: Vectors) -> npt.NDArray[Any]:
-        """From float32 ``[n, d]`` to what :func:`quantize_embeddings` returns for ``[n, truncate_dim]``."""
+        """Convert float32 ``[n, d]`` to what :func:`quantize_embeddings` returns."""
         vectors = vectors[:, : self.truncate_dim]
         if self.normalize:
             vectors = normalize(vectors)
@@ -83,8 +83,8 @@ def quantize_embeddings(
             each dimension. ``binary``/``ubinary``: one bit a dimension, set where the value is positive,
             eight to a byte, the first dimension in the highest bit; ``binary`` subtracts 128.
         ranges: float32 ``[2, d]``, minimum and maximum of each dimension for int8 and uint8. Without it
-            they are taken from ``vectors``, so codes of different calls are not comparable. One vector alone
-            has no range: its codes would be the same whatever it is.
+            they are taken from ``vectors``, and codes of different calls are not comparable. A single vector
+            has no range: every vector would have the same codes.
 
     Returns:
         ``[n, d]`` (float32, float16, int8, uint8) or ``[n, ceil(d / 8)]`` (binary: int8, ubinary: uint8).
@@ -141,10 +141,10 @@ def _given_ranges(vectors: Vectors, ranges: Any) -> Vectors:
 
 
 def comparable(a: Any, b: Any) -> tuple[Vectors, Vectors]:
-    """What :func:`similarity` takes, of vectors ``[d]`` or ``[n, d]`` and ``[d]`` or ``[m, d]``.
+    """Arguments for :func:`similarity` from vectors ``[d]`` or ``[n, d]`` and ``[d]`` or ``[m, d]``.
 
     Raises:
-        OptionError: they differ in dimension, or are something else.
+        OptionError: they differ in dimension, or are not vectors.
     """
     first, second = (np.atleast_2d(float_array("vectors", each)) for each in (a, b))
     if first.ndim != 2 or second.ndim != 2:

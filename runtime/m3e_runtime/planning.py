@@ -1,9 +1,9 @@
-"""Which texts run together: sorted by length, packed to a token budget, little padding.
+"""Grouping texts into batches: sorted by length, up to a token budget, with little padding.
 
-A padded batch of n texts costs n · (longest length) tokens of arithmetic. Sorting brings texts of like
-length together; what remains is when to stop growing a batch. Starting another run costs about as much
-as a few tokens (the weights travel through the caches again), so a batch may grow while its padding is
-below that, or below a small share of the whole.
+A padded batch of n texts costs n · (longest length) tokens of arithmetic. Sorting puts texts of similar
+length together; the remaining question is when to end a batch. Starting another run costs about as much as a
+few tokens, because the weights pass through the caches again. A batch grows while its padding is below that,
+or below a small share of the batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_PADDING_SHARE = 0.05
 """Largest share of padding in a batch's computed tokens."""
 
 RUN_OVERHEAD_TOKENS = 8
-"""Padding tokens that are cheaper to compute than to start another run for."""
+"""Padding tokens that cost less than another run."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Batch:
 
     Attributes:
         indices: positions of the texts, int64 ``[n]``.
-        tokens: tokens that the run computes, padding included.
+        tokens: tokens that the run computes, including padding.
     """
 
     indices: npt.NDArray[np.int64]
@@ -39,11 +39,11 @@ class Batch:
 def plan_packed(
     lengths: npt.NDArray[np.int64], token_budget: int, max_batch: int | None = None
 ) -> Iterator[Batch]:
-    """Group texts for an engine that needs no padding: the longest first, up to ``token_budget`` tokens.
+    """Group texts for an engine without padding: the longest first, up to ``token_budget`` tokens.
 
     Args:
         lengths: token counts, int64 ``[n]``.
-        token_budget: most tokens of a batch; a text longer than that runs alone.
+        token_budget: most tokens of a batch; a longer text runs alone.
         max_batch: largest number of texts in a batch.
     """
     order = np.argsort(-lengths, kind="stable")
@@ -61,14 +61,14 @@ def plan(
     token_budget: int,
     most_texts: Callable[[int], int | None] = lambda longest: None,
 ) -> Iterator[Batch]:
-    """Group texts of the given token counts into batches to pad; every text is in exactly one.
+    """Group texts into padded batches; each text is in exactly one.
 
     Args:
         lengths: token counts, int64 ``[n]``.
-        token_budget: largest n · length of a batch; a text longer than the budget runs alone.
-        most_texts: largest number of texts in a batch whose longest has so many tokens; None: any.
+        token_budget: largest n · length of a batch; a longer text runs alone.
+        most_texts: largest number of texts in a batch, given its longest length; None: no limit.
     """
-    order = np.argsort(-lengths, kind="stable")  # longest first: the peak of memory is reached at once
+    order = np.argsort(-lengths, kind="stable")  # longest first: memory peaks in the first batch
     start = 0
     while start < len(order):
         stop = _batch_end(lengths, order, start, token_budget, most_texts)

@@ -1,4 +1,4 @@
-"""Progress on stderr, shown when a person is watching and it takes longer than a moment."""
+"""Progress bars on stderr, shown on a terminal for work that takes longer than a moment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["progress_bar"]
 
 
 class _Silent:
-    """Stands in for a bar that nobody would see: tqdm costs a service 30 ms and megabytes to import."""
+    """Replaces a bar that is not shown: importing tqdm costs a service 30 ms and some megabytes."""
 
     total: int | None = None
 
@@ -34,10 +34,10 @@ def progress_bar(
     delay: float = 0.5,
     initial: int = 0,
 ) -> Any:
-    """A tqdm bar. ``show``: True always, False never, None only on a terminal and after ``delay`` seconds.
+    """A tqdm bar. ``show``: True always, False never, None on a terminal after ``delay`` seconds.
 
-    A bar of long steps needs no delay: it would appear after the first. ``initial`` of ``total`` were done
-    before. A unit of ``B`` is shown as kB, MB and so on.
+    A bar of long steps should have no delay, or it appears after the first step. ``initial`` of ``total``
+    steps are done already. A unit of ``B`` is shown as kB, MB and so on.
     """
     # sys.stderr is None in a program without a console.
     if show is False or (show is None and not (sys.stderr and sys.stderr.isatty())):

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import itertools
+from collections.abc import Container, Iterable, Mapping
 
+from m3e_runtime.containers import as_list
 from m3e_runtime.errors import OptionError
 
-__all__ = ["DOCUMENT_PROMPTS", "document_prompt_name", "named_prompt", "query_prompt_name"]
+__all__ = [
+    "DOCUMENT_PROMPTS",
+    "document_prompt_name",
+    "named_prompt",
+    "prompt_for_each",
+    "query_prompt_name",
+    "single_prompt",
+    "with_prompts",
+]
 
 _QUERY_PROMPTS = ("query",)
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
@@ -38,3 +48,36 @@ def query_prompt_name(prompts: Container[str]) -> str | None:
 def document_prompt_name(prompts: Container[str]) -> str | None:
     """The prompt that ``encode_document`` of sentence-transformers takes, or None where there is none."""
     return next((name for name in DOCUMENT_PROMPTS if name in prompts), None)
+
+
+def prompt_for_each(prompts: Iterable[str], texts: list[str]) -> list[str]:
+    """The prompt of each text.
+
+    Raises:
+        OptionError: there are more or fewer prompts than texts.
+    """
+    each = as_list(prompts, "prompt")
+    if len(each) != len(texts):
+        raise OptionError(
+            f"{len(each)} prompts for {len(texts)} texts; pass one for all, as a string, or one for each."
+        )
+    return each
+
+
+def single_prompt(prompt: str | Iterable[str]) -> str:
+    """The prompt of a single text.
+
+    Raises:
+        OptionError: it is not a string.
+    """
+    if not isinstance(prompt, str):
+        raise OptionError("one text takes one prompt, as a string.")
+    return prompt
+
+
+def with_prompts(prompts: str | list[str], texts: list[str]) -> list[str]:
+    """Texts with their prompts before them."""
+    if not prompts:
+        return texts
+    each = itertools.repeat(prompts) if isinstance(prompts, str) else prompts
+    return [prompt + text for prompt, text in zip(each, as_list(texts), strict=False)]

@@ -1,4 +1,4 @@
-"""Bundles of a model with a Router: each is one of its routes, and the task of a text chooses among them."""
+"""Bundles of a model with a Router. Each holds one route; the task of a text selects the route."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["check_task"]
 
 
 def check_task(route: Route | None, task: str | None) -> None:
-    """Check that texts of ``task`` go through ``route``; None of either is for everything.
+    """Check that texts of ``task`` use ``route``. None matches everything.
 
     Raises:
-        OptionError: they go through another route, which the message names.
+        OptionError: they use another route, which the message names.
     """
     if route is None or task is None or route.tasks.get(task, route.name) == route.name:
         return

@@ -1,4 +1,4 @@
-"""Standard output that nobody reads, or that has no room."""
+"""Writing to standard output, which may have no reader or no room."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["discard", "flush", "say"]
 
 
 def say(text: str) -> None:
-    """Print ``text``. A reader that has gone away, as in ``| head -1``, is no error.
+    """Print ``text``. A reader that has closed the pipe, as in ``| head -1``, is not an error.
 
     Raises:
-        OSError: it cannot be written for another reason.
+        OSError: writing fails for another reason.
     """
     try:
         if sys.stdout is not None:  # as in a program without a console
@@ -24,10 +24,10 @@ def say(text: str) -> None:
 
 
 def flush() -> None:
-    """Write what is buffered, here and not at exit, where an error would be reported as a traceback.
+    """Flush the buffer now. At exit an error would be reported as a traceback.
 
     Raises:
-        OSError: it cannot be written, and the reader has not just gone away.
+        OSError: writing fails for another reason than a closed pipe.
     """
     try:
         if sys.stdout is not None:
@@ -40,7 +40,7 @@ def flush() -> None:
 
 
 def discard() -> None:
-    """Send what follows to nowhere: Python flushes once more at exit, and that must not fail again."""
+    """Discard further output: Python flushes once more at exit, which must not fail again."""
     with contextlib.suppress(OSError, ValueError):  # a replaced stream may have no descriptor
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""How many threads this process may really use."""
+"""The number of threads that this process can use."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["available_threads"]
 
 
 def available_threads() -> int:
-    """Number of threads worth starting: physical cores in the affinity mask, capped by the cgroup quota.
+    """Return the number of physical cores in the affinity mask, capped by the cgroup quota.
 
-    Hyper-threads of one core share its multiply units, so two of them gain nothing in matrix products.
-    Containers limit processors by quota far more often than by affinity; engines that look at the
-    machine's core count only are slowed down by throttling.
+    Hyper-threads of one core share its multiply units: a second one does not speed up matrix products.
+    Containers limit processors by quota more often than by affinity. Engines that only count the cores of
+    the machine are slowed down by throttling.
     """
     count = _physical_cores(_affinity())
     quota = _cgroup_quota()
@@ -39,7 +39,7 @@ def _physical_cores(cpus: set[int], root: Path = Path("/sys/devices/system/cpu")
 
 
 def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Processor quota in cores (cgroup v2, then v1), or None when there is none."""
+    """Processor quota in cores (cgroup v2, then v1), or None."""
     try:
         limit, period = (root / "cpu.max").read_text().split()
         return None if limit == "max" else int(limit) / int(period)

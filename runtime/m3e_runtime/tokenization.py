@@ -1,8 +1,8 @@
-"""Text to token ids, truncated at the model's true maximum."""
+"""Texts to token ids, truncated at the model's maximum length."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +20,10 @@ __all__ = ["TextTokenizer"]
 
 TokenIds = npt.NDArray[np.int32]
 
+_PIECE_TEXTS = 1024
+_PIECE_CHARACTERS = 1 << 19
+"""Limits of one call to the tokenizer. Signals wait for its end, some tenths of a second."""
+
 
 @dataclass(frozen=True)
 class TextTokenizer:
@@ -36,20 +40,20 @@ class TextTokenizer:
             BundleError: the file is not a tokenizer.
         """
         try:
-            tokenizer = Tokenizer.from_buffer(path.read_bytes())  # its from_file takes names in UTF-8 only
+            tokenizer = Tokenizer.from_buffer(path.read_bytes())  # Tokenizer.from_file takes UTF-8 names only
         except Exception as error:  # the library raises a bare Exception
             raise BundleError(f"{path}: not a tokenizer.json ({error}).") from error
         return TextTokenizer.wrap(tokenizer, max_length)
 
     @staticmethod
     def wrap(tokenizer: Tokenizer, max_length: int) -> TextTokenizer:
-        """Take over ``tokenizer``: its own padding and truncation are replaced by the model's."""
+        """Wrap ``tokenizer``. Its padding and truncation are replaced by the model's."""
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length)
         return TextTokenizer(tokenizer, max_length)
 
     def limited(self, max_length: int) -> TextTokenizer:
-        """One that cuts texts at ``max_length`` tokens; this one stays as it is."""
+        """A copy that truncates texts at ``max_length`` tokens."""
         if max_length == self.max_length:
             return self
         return TextTokenizer.wrap(deepcopy(self.tokenizer), max_length)
@@ -57,11 +61,11 @@ class TextTokenizer:
     def encode(self, text: str, truncate: bool = True) -> TokenIds:
         """Token ids of one text with special tokens, int32 ``[length]``, length ≤ ``max_length``.
 
-        Holds the interpreter's lock, so that it is for texts that take microseconds.
+        Holds the global interpreter lock. Use it for short texts, which take microseconds.
 
         Raises:
             InvalidTextError: not a string, or a lone surrogate in it.
-            TextTooLongError: it would be cut, and ``truncate`` is false.
+            TextTooLongError: it is too long, and ``truncate`` is false.
         """
         try:
             encoding = self.tokenizer.encode(self._shortener.shorten(text))
@@ -72,10 +76,10 @@ class TextTokenizer:
         return np.array(encoding.ids, dtype=np.int32)
 
     def prompt_length(self, prompt: str) -> int:
-        """Tokens of a text that ``prompt`` before it takes up, special tokens at its start included.
+        """Number of tokens of ``prompt`` at the start of a text, with the special tokens before it.
 
-        As sentence-transformers counts them: those of the prompt alone, without a special token at its end.
-        No prompt takes up none.
+        Counted as in sentence-transformers: the tokens of the prompt alone, without a special token at its
+        end. An empty prompt has none.
 
         Raises:
             InvalidTextError: as :meth:`encode`.
@@ -86,11 +90,11 @@ class TextTokenizer:
         return len(ids) - sum(last in self._special_ids for last in ids[-1:])
 
     def encode_tails(self, texts: Sequence[str]) -> list[TokenIds]:
-        """As :meth:`encode_batch`, but of texts that are too long the last tokens are kept.
+        """As :meth:`encode_batch`, but texts that are too long keep their last tokens.
 
         Raises:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
-            TextTooLongError: the end of a text cannot be told from the rest of it.
+            TextTooLongError: a text is too long to find the tokens of its end.
         """
         try:
             return [np.array(self._tails.ids(text), dtype=np.int32) for text in texts]
@@ -103,7 +107,7 @@ class TextTokenizer:
 
     @cached_property
     def splits(self) -> Splits:
-        """Places where a text can be divided before it is tokenized."""
+        """The places where a text can be split before it is tokenized."""
         return Splits(self.tokenizer)
 
     @cached_property
@@ -116,19 +120,26 @@ class TextTokenizer:
         return frozenset(index for index, token in added.items() if token.special)
 
     def encode_batch(self, texts: Sequence[str], truncate: bool = True) -> list[TokenIds]:
-        """Token ids of each text, in parallel over the texts and without the interpreter's lock.
+        """Token ids of each text. Releases the global interpreter lock and uses several threads.
 
         Raises:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
-            TextTooLongError: one of them would be cut, and ``truncate`` is false.
+            TextTooLongError: one of them is too long, and ``truncate`` is false.
         """
         encodings = self._encodings(texts)
         if not truncate:
             self._check_lengths(texts, encodings)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
+    def encode_in_pieces(self, texts: list[str]) -> list[TokenIds]:
+        """As :meth:`encode_batch`, in calls of bounded size, between which signal handlers run."""
+        token_ids: list[TokenIds] = []
+        for piece in _pieces(texts):
+            token_ids += self.encode_batch(piece)
+        return token_ids
+
     def encode_batch_marked(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
-        """As :meth:`encode_batch`, and for each text whether it was cut."""
+        """As :meth:`encode_batch`, and for each text whether it was truncated."""
         encodings = self._encodings(texts)
         ids = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
         return ids, [bool(encoding.overflowing) for encoding in encodings]
@@ -159,7 +170,7 @@ class TextTokenizer:
 
 
 def _explain(texts: Sequence[object]) -> InvalidTextError:
-    """Find the text that the tokenizer refused: only looked for once it has, to keep the hot path bare."""
+    """Find the text that the tokenizer rejected. It runs after a failure only, to keep the hot path short."""
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             return InvalidTextError(
@@ -173,3 +184,17 @@ def _explain(texts: Sequence[object]) -> InvalidTextError:
                 "Clean it first, e.g. text.encode('utf-8', 'replace').decode()."
             )
     return InvalidTextError("a text could not be tokenized.")
+
+
+def _pieces(texts: list[str]) -> Iterator[list[str]]:
+    """Split ``texts`` into lists of bounded size."""
+    piece: list[str] = []
+    characters = 0
+    for text in texts:
+        piece.append(text)
+        characters += len(text) if isinstance(text, str) else 0
+        if characters >= _PIECE_CHARACTERS or len(piece) == _PIECE_TEXTS:
+            yield piece
+            piece, characters = [], 0
+    if piece:
+        yield piece

@@ -1,7 +1,7 @@
-"""Calls into engines and tokenizers that are under way: the interpreter must not end in the midst of one.
+"""Calls into native code that are in progress. The interpreter must not exit during one.
 
-A daemon thread that comes back from C++ or Rust when the interpreter has begun to end is torn down there
-(by CPython before 3.14), and both answer that with ``abort()``: exit code 134 and a core dump.
+CPython before 3.14 kills a daemon thread that returns from C++ or Rust while the interpreter exits. Both
+languages respond with ``abort()``: exit code 134 and a core dump.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from typing import TypeVar
 __all__ = ["interruptible", "stop_calls", "under_way"]
 
 LONGEST_WAIT = 10.0
-"""Seconds that the interpreter waits at its end for calls that do not stop: a driver may hang."""
+"""Seconds that the exit waits for calls that do not stop. A driver may hang."""
 
 _LOOKS_APART = 0.001  # seconds
 
 _T = TypeVar("_T")
 _Call = tuple[int, Callable[[], None]]  # the thread, and what makes the call return early
 
-# Only single operations on this dictionary are made, each of which is atomic: a lock could be held by
-# another thread during fork().
+# Each access to this dictionary is a single atomic operation. A lock could be held by another thread
+# during fork().
 _calls: dict[object, _Call] = {}
 _ended_by: int | None = None
 
 
 @contextmanager
 def under_way(stop: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Mark a call that releases the interpreter's lock.
+    """Mark a call that releases the global interpreter lock.
 
     Args:
-        stop: makes the call return early; called from another thread when the interpreter ends.
+        stop: makes the call return early. It is called from another thread when the interpreter exits.
 
     Raises:
-        SystemExit: the interpreter ends, and this is a thread that it does not wait for. Nobody is told: the
-            thread would have been torn down.
+        SystemExit: the interpreter exits and does not wait for this thread. It ends silently; CPython would
+            have killed it.
     """
     key = object()
     _calls[key] = threading.get_ident(), stop
@@ -57,17 +57,17 @@ def under_way(stop: Callable[[], None] = lambda: None) -> Iterator[None]:
 
 
 def stop_calls(threads: Container[int]) -> None:
-    """Make the calls that are under way in ``threads`` (their ``get_ident()``) return early with an error."""
+    """Make the calls in progress in ``threads`` (values of ``get_ident()``) return early with an error."""
     for thread, stop in list(_calls.values()):
         if thread in threads:
             stop()
 
 
 def interruptible(work: Callable[[], _T], stop: Callable[[], None]) -> _T:
-    """Run ``work`` so that handlers of signals run meanwhile, where this is the thread that runs them.
+    """Run ``work`` so that signal handlers run during it, if this is the thread that runs them.
 
     Args:
-        work: a long call that does not look at signals itself.
+        work: a long call that does not check for signals.
         stop: makes it return early; called when a handler raises.
     """
     if threading.current_thread() is not threading.main_thread() or _ended_by is not None:
@@ -76,7 +76,7 @@ def interruptible(work: Callable[[], _T], stop: Callable[[], None]) -> _T:
     helper = threading.Thread(target=_settle, args=(result, work), name="m3e-run", daemon=True)
     try:
         helper.start()
-    except RuntimeError:  # no more threads are granted, or the interpreter ends
+    except RuntimeError:  # the system grants no more threads, or the interpreter exits
         return work()
     try:
         return result.result()
@@ -98,7 +98,7 @@ def _settle(result: Future[_T], work: Callable[[], _T]) -> None:
 
 
 def _end() -> None:
-    """Stop the calls of other threads and wait for them. The last to run before the interpreter ends."""
+    """Stop the calls of other threads and wait for them. This runs last before the interpreter exits."""
     global _ended_by
     _ended_by = threading.get_ident()
     others = {key: thread for key, (thread, _) in list(_calls.items()) if thread != _ended_by}

@@ -40,6 +40,7 @@ def rehearsal(tmp_path_factory):
     return file, json.loads(file.read_text(encoding="utf-8")), done
 
 
+@pytest.mark.slow
 def test_a_rehearsal_compares_everyone_with_the_reference(rehearsal):
     _, results, _ = rehearsal
     (shape,) = results["runs"]
@@ -59,6 +60,7 @@ def test_a_rehearsal_compares_everyone_with_the_reference(rehearsal):
     assert shape["unrelated_cosine"] < 0.99
 
 
+@pytest.mark.slow
 def test_who_cannot_run_is_not_measured_and_says_why(rehearsal):
     _, results, _ = rehearsal
     found = results["runs"][0]["found"]["ours-tensorrt-fp16"]
@@ -66,6 +68,7 @@ def test_who_cannot_run_is_not_measured_and_says_why(rehearsal):
     assert "workloads" not in found
 
 
+@pytest.mark.slow
 def test_the_files_of_a_rehearsal_say_that_it_is_one(rehearsal):
     file, _, done = rehearsal
     assert "rehearsal" in file.name

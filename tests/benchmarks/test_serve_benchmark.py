@@ -1,5 +1,6 @@
 """The benchmark of the service and its soak, rehearsed on a tiny model."""
 
+import asyncio
 import base64
 import json
 import subprocess
@@ -23,6 +24,7 @@ def results_of(folder):
     return json.loads(file.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_benchmark_measures_the_service_and_names_who_is_missing(tmp_path, monkeypatch):
     monkeypatch.delenv("INFINITY_EMB", raising=False)
     done = run(
@@ -43,6 +45,7 @@ def test_the_benchmark_measures_the_service_and_names_who_is_missing(tmp_path, m
     assert "INFINITY_EMB" in next(tmp_path.glob("*.md")).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_short_soak_finds_nothing_wrong(tmp_path):
     options = [
         "--minutes",
@@ -131,3 +134,18 @@ def test_the_soak_wants_a_reason_for_each_refusal(traffic):
     for status, body in [(200, b"[]"), (400, b""), (500, refusal), (0, b"")]:
         assert traffic.judge(nonsense, status, body, vectors).startswith("WRONG")
     assert traffic.judge(traffic.Nonsense("no HTTP", b"", ()), 0, b"", vectors) == "nonsense, closed"
+
+
+def test_a_request_without_an_answer_has_a_reason(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.serve import client
+
+    monkeypatch.setattr(client, "_PATIENCE", 0.05)
+
+    async def ask_a_silent_server():
+        async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
+            asking = client.Client(*server.sockets[0].getsockname())
+            return await asking.ask(b"GET / HTTP/1.1\r\n\r\n")
+
+    status, reason = asyncio.run(ask_a_silent_server())
+    assert (status, reason) == (client.NO_ANSWER, b"timed out, request 1 of its connection")

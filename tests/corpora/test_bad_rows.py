@@ -100,7 +100,7 @@ def test_a_value_that_does_not_fit_its_column_makes_a_bad_row(encode, tmp_path, 
     assert pq.read_table(out / "v.parquet")["id"].to_pylist() == [1, 2, None, 7]
     rejected = read_json_lines(out / "v.parquet.rejected.jsonl")
     assert [row["place"] for row in rejected] == ["line 3", "line 4", "line 5", "line 7"]
-    assert "field 'id' is str, and the column int64" in rejected[1]["problem"]
+    assert "field 'id' is str, but its column is int64" in rejected[1]["problem"]
 
 
 def test_long_texts_are_truncated_and_counted(encode, encoder, tmp_path, out):

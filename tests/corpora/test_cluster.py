@@ -1,12 +1,12 @@
-"""Workers that fit into a cluster, and the bundle's way to them."""
+"""Workers that fit into a cluster, and the transfer of a bundle to them."""
 
 import shutil
 
 import numpy as np
 import pytest
 
-from m3e_corpora.executors.bundle_transfer import pack_bundle, unpack_bundle
-from m3e_corpora.executors.cluster import Machine, plan_workers
+from m3e_corpora.executors.bundle_transfer import install_bundle, read_bundle
+from m3e_corpora.executors.cluster import Machine, size_pool
 from m3e_runtime import Encoder
 from m3e_runtime.errors import BundleIntegrityError, OptionError
 
@@ -29,7 +29,7 @@ HEAD, SMALL, LARGE, GPUS = Machine(0, 0), Machine(4, 0), Machine(64, 0), Machine
     ],
 )
 def test_workers_fill_the_cluster(machines, on_gpu, threads, workers, expected):
-    assert plan_workers(machines, on_gpu, threads, workers) == expected
+    assert size_pool(machines, on_gpu, threads, workers) == expected
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_workers_fill_the_cluster(machines, on_gpu, threads, workers, expected):
 )
 def test_a_cluster_without_room_is_told(machines, on_gpu, threads):
     with pytest.raises(OptionError, match="no machine of the cluster"):
-        plan_workers(machines, on_gpu, threads, None)
+        size_pool(machines, on_gpu, threads, None)
 
 
 @pytest.fixture
@@ -47,26 +47,24 @@ def _cache(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("_cache")
-def test_a_bundle_travels_with_the_artifact_that_is_wanted(tiny_bundle, encoder, corpus):
+def test_a_bundle_is_transferred_with_the_artifact_that_is_wanted(tiny_bundle, encoder, corpus):
     name = encoder.artifact.name
-    files = pack_bundle(tiny_bundle, name)
-    assert len(files) < len(pack_bundle(tiny_bundle, None))
-    folder = unpack_bundle(files)
-    assert unpack_bundle(files) == folder
+    files = read_bundle(tiny_bundle, name)
+    assert len(files) < len(read_bundle(tiny_bundle, None))
+    folder = install_bundle(files)
+    assert install_bundle(files) == folder
     arrived = Encoder.load(folder, artifact=name)
     np.testing.assert_array_equal(arrived.encode(corpus), encoder.encode(corpus))
-    assert unpack_bundle(pack_bundle(tiny_bundle, None)) != folder
+    assert install_bundle(read_bundle(tiny_bundle, None)) != folder
 
 
 @pytest.mark.usefixtures("_cache")
-def test_a_bundle_that_is_damaged_does_not_travel_and_one_that_was_changed_does_not_load(
-    tiny_bundle, tmp_path
-):
+def test_a_damaged_bundle_is_not_transferred_and_a_changed_one_does_not_load(tiny_bundle, tmp_path):
     bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
-    folder = unpack_bundle(pack_bundle(bundle, None))
+    folder = install_bundle(read_bundle(bundle, None))
     for damaged in (bundle, folder):
         (damaged / "tokenizer.json").write_bytes(b"{}")
     with pytest.raises(BundleIntegrityError):
-        pack_bundle(bundle, None)
+        read_bundle(bundle, None)
     with pytest.raises(BundleIntegrityError):
         Encoder.load(folder)

@@ -378,7 +378,7 @@ def test_input_that_is_not_utf8_is_exit_4(encode, stdin, out, data):
 
 @pytest.mark.parametrize(
     ("name", "problem"),
-    [("missing.txt", "cannot be read"), (".", "no file there"), ("*.txt", "no file there")],
+    [("missing.txt", "cannot be read"), (".", "no file found"), ("*.txt", "no file found")],
 )
 def test_a_missing_input_is_exit_4(encode, tmp_path, out, name, problem):
     code, _, stderr = encode(tmp_path / name, "-o", out / "v.npy")
@@ -604,15 +604,15 @@ def test_only_a_few_windows_of_texts_are_held(encode, out, monkeypatch):
     class Watching(json_lines.JsonLinesSink):
         written = 0
 
-        def write(self, beside, vectors):
+        def write(self, payload, vectors):
             held.append(stream.lines - Watching.written)
             Watching.written += len(vectors)
-            super().write(beside, vectors)
+            super().write(payload, vectors)
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
     monkeypatch.setattr(sinks, "JsonLinesSink", Watching)
     monkeypatch.setattr(windows, "WINDOW_ROWS", 10)
-    monkeypatch.setattr(rows, "CHUNK_ROWS", 5)
+    monkeypatch.setattr(rows, "READ_ROWS", 5)
     assert encode("-o", out / "v.jsonl")[0] == 0
     assert Watching.written == 500
     # Those that wait for the engine, the one that is written, the one that is read.

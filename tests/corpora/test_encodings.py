@@ -89,7 +89,7 @@ def test_a_job_goes_on_in_its_encoding_only(encode, tmp_path, out):
     (tmp_path / "in.txt").write_bytes("\n".join(TEXTS).encode("gb18030"))
     encode(tmp_path / "in.txt", f"{out}/v/", encoding="gb18030", partition_bytes=20)
     assert (
-        json.loads((out / "v" / "_m3e" / "job.json").read_text())["job"]["reading"]["encoding"] == "gb18030"
+        json.loads((out / "v" / "_m3e" / "job.json").read_text())["job"]["columns"]["encoding"] == "gb18030"
     )
     assert encode(tmp_path / "in.txt", f"{out}/v/", encoding="GB18030", resume=True).texts == len(TEXTS)
     with pytest.raises(ResumeError, match="encoding was 'gb18030' and is 'utf-8'"):

@@ -122,7 +122,7 @@ def test_skipped_rows_leave_the_folders_values_in_step(encode, encoder, tmp_path
 
 
 def test_workers_of_a_cluster_read_the_folders_of_their_slices(tiny_bundle, encode, tmp_path, out, corpus):
-    """What Ray and Spark run in their processes, with answers as they travel."""
+    """What Ray and Spark run in their processes, with outcomes as they are transferred."""
     for lang, year in (("zh", 2023), ("\udcd6", 2024)):
         in_folder(tmp_path / "data" / f"lang={lang}" / f"year={year}", "part-0.txt", corpus)
     options = {"keep": ("year",), "partition_bytes": 4000}

@@ -166,7 +166,7 @@ def test_parquet_without_rows(encode, tmp_path, out):
 
 def test_an_empty_folder(command, tmp_path, out):
     (tmp_path / "empty").mkdir()
-    refuse(command, out, tmp_path / "empty", "no file there", "*.parquet")
+    refuse(command, out, tmp_path / "empty", "no file found", "*.parquet")
 
 
 def test_a_link_to_nowhere_and_a_link_in_a_circle(command, tmp_path, out):
@@ -174,7 +174,7 @@ def test_a_link_to_nowhere_and_a_link_in_a_circle(command, tmp_path, out):
     folder.mkdir()
     (folder / "in.txt").symlink_to(tmp_path / "nowhere.txt")
     (folder / "again").symlink_to(folder)
-    refuse(command, out, folder, "no file there")
+    refuse(command, out, folder, "no file found")
 
 
 def test_a_pipe_and_a_device_are_not_files_of_a_folder(command, tmp_path, out):
@@ -183,4 +183,4 @@ def test_a_pipe_and_a_device_are_not_files_of_a_folder(command, tmp_path, out):
     folder = tmp_path / "corpus"
     folder.mkdir()
     os.mkfifo(folder / "in.txt")
-    refuse(command, out, folder, "no file there")
+    refuse(command, out, folder, "no file found")

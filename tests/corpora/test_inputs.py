@@ -185,7 +185,9 @@ def test_columns_of_other_types_in_other_files_are_refused(encode, tmp_path, out
     write_parquet(tmp_path / "1.parquet", {"text": ["a"], "id": pa.array([1], pa.int32())})
     write_parquet(tmp_path / "2.parquet", {"text": ["b"], "id": pa.array([2], pa.int64())})
     inputs = [tmp_path / "1.parquet", tmp_path / "2.parquet"]
-    with pytest.raises(OptionError, match=r"2\.parquet: column 'id' is int64, and int32 in .*1\.parquet"):
+    with pytest.raises(
+        OptionError, match=r"2\.parquet: column 'id' is int64, but it is int32 in .*1\.parquet"
+    ):
         encode(inputs, f"{out}/v/", keep=("id",))
     assert list(out.iterdir()) == []
     assert encode(inputs, f"{out}/v/").texts == 2
@@ -215,7 +217,7 @@ def test_rows_of_all_windows_are_there(encode, encoder, corpus, tmp_path, out, m
     from m3e_corpora.inputs.formats import rows
 
     monkeypatch.setattr(windows, "WINDOW_ROWS", 32)
-    monkeypatch.setattr(rows, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(rows, "READ_ROWS", 7)
     write_text(tmp_path / "in.txt", corpus)
     for threads in (1, 3):
         encode(tmp_path / "in.txt", out / "v.npy", threads=threads, force=True)

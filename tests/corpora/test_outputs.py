@@ -78,7 +78,7 @@ def test_texts_can_be_dropped(encode, tmp_path, out):
 
 
 def test_columns_have_no_place_in_npy(encode, source, out):
-    with pytest.raises(OptionError, match="no place for columns"):
+    with pytest.raises(OptionError, match="cannot store columns"):
         encode(source, out / "v.npy", keep=("id",))
 
 

@@ -1,5 +1,6 @@
 """Two actors on one machine: the bytes of one process, whatever dies."""
 
+import functools
 import threading
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from corpus_files import files_of, write_text
 from m3e_corpora import CorpusRequest, encode_corpus
 from m3e_corpora.cli import main
-from m3e_corpora.executors.ray import EncodeBatches, RayEngine
+from m3e_corpora.executors.ray import EncodeBatches, RayExecutor
 from m3e_runtime.errors import InvalidTextError, OptionError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'm3e-runtime[ray]'")
@@ -31,14 +32,9 @@ def _cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def encode_on_ray(tiny_bundle):
-    def call(source, output, on_engine=lambda engine: None, **options):
-        def engine(request):
-            made = RayEngine(request, actors=2)
-            on_engine(made)
-            return made
-
+    def call(source, output, **options):
         request = CorpusRequest(tiny_bundle, (str(source),), str(output), threads=1, **options)
-        return encode_corpus(request, engine)
+        return encode_corpus(request, functools.partial(RayExecutor, actors=2))
 
     return call
 
@@ -99,7 +95,7 @@ def test_what_ray_began_one_process_goes_on_with_and_the_other_way_round(
 
 def test_the_command(tiny_bundle, encoder, corpus, tmp_path, out, capsys):
     write_text(tmp_path / "in.txt", corpus)
-    arguments = [str(tiny_bundle), str(tmp_path / "in.txt"), "-o", str(out / "v.npy"), "--engine", "ray"]
+    arguments = [str(tiny_bundle), str(tmp_path / "in.txt"), "-o", str(out / "v.npy"), "--executor", "ray"]
     assert main([*arguments, "--actors", "2", "--threads", "1", "--partition-size", "3k"]) == 0
     assert "300 texts" in capsys.readouterr().out
     np.testing.assert_array_equal(np.load(out / "v.npy"), encoder.encode(corpus))
@@ -107,7 +103,7 @@ def test_the_command(tiny_bundle, encoder, corpus, tmp_path, out, capsys):
     np.testing.assert_array_equal(np.load(out / "v.npy"), encoder.encode(corpus))
     assert main([*arguments, "--force", "--threads", "99"]) == 2
     assert "99 processors" in capsys.readouterr().err
-    assert main([*arguments[:2], "-o", "-", "--engine", "ray"]) == 2
+    assert main([*arguments[:2], "-o", "-", "--executor", "ray"]) == 2
 
 
 def test_a_bundle_that_is_damaged_is_told_before_anything_is_begun(

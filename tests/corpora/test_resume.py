@@ -202,8 +202,8 @@ def begun(encode, source, out, failing):
         ({"truncate_dim": 32}, "vectors.dimension was 64 and is 32"),
         ({"normalize": True}, "vectors.normalized"),
         ({"prompt": "query: "}, "prompt was '' and is 'query: '"),
-        ({"keep": ()}, "reading.keep"),
-        ({"drop_text": True}, "reading.drop_text"),
+        ({"keep": ()}, "columns.keep"),
+        ({"drop_text": True}, "columns.drop_text"),
         ({"over_long": "skip"}, "over_long"),
         ({"artifact": "fp32-cpu"}, "bundle.artifact"),
     ],
@@ -249,7 +249,7 @@ def test_without_resume_what_was_begun_is_neither_used_nor_lost(encode, source, 
     with pytest.raises(OptionError, match="--resume"):
         encode(source, f"{begun}/", **options_for("v/"))
     assert files_of(begun) == before
-    with pytest.raises(OptionError, match="give one of them"):
+    with pytest.raises(OptionError, match="use one of them"):
         encode(source, f"{begun}/", resume=True, force=True)
 
 

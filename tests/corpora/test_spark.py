@@ -10,7 +10,7 @@ import pytest
 
 from corpus_files import files_of
 from m3e_corpora import CorpusRequest, encode_corpus
-from m3e_corpora.executors.spark import SparkEngine, with_embeddings
+from m3e_corpora.executors.spark import SparkExecutor, with_embeddings
 from m3e_runtime.errors import InvalidTextError, OptionError
 
 sql = pytest.importorskip("pyspark.sql", reason="Spark is not installed: pip install 'm3e-runtime[spark]'")
@@ -44,8 +44,8 @@ def session(tmp_path_factory):
 def encode_on_spark(tiny_bundle, session):
     def call(source, output, bundle_everywhere=False, **options):
         request = CorpusRequest(tiny_bundle, (str(source),), str(output), **options)
-        engine = functools.partial(SparkEngine, session=session, bundle_everywhere=bundle_everywhere)
-        return encode_corpus(request, engine)
+        executor = functools.partial(SparkExecutor, session=session, bundle_everywhere=bundle_everywhere)
+        return encode_corpus(request, executor)
 
     return call
 

@@ -302,6 +302,7 @@ def test_a_checkpoint_without_modules_is_judged_by_its_own_pooling(tmp_path, dat
     assert relative == pytest.approx(0, abs=1e-3)
 
 
+@pytest.mark.slow
 @needs_mteb
 @needs_native
 def test_int8_at_the_size_of_m3e_base_keeps_the_ranking(m3e_base_checkpoint, data, tmp_path):

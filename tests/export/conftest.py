@@ -10,15 +10,6 @@ from m3e_export import ExportRequest, export
 from m3e_runtime import Encoder
 
 
-@pytest.fixture(scope="session")
-def few_texts(texts, tmp_path_factory):
-    """A gate file of a few short texts: an export that judges on it takes moments."""
-    file = tmp_path_factory.mktemp("gate") / "few.txt"
-    short = [text for text in texts if text.strip() and text.isprintable() and len(text) < 60]
-    file.write_text("\n".join(short[:24]), encoding="utf-8")
-    return file
-
-
 @pytest.fixture
 def exported(few_texts, tmp_path):
     """Export a checkpoint, judged on few texts; returns the bundle."""

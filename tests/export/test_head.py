@@ -26,7 +26,7 @@ from m3e_export.oracle.numpy_oracle import NumpyOracle
 from m3e_export.oracle.torch_oracle import TorchOracle
 from m3e_export.precision.search import float_plan
 from m3e_export.targets import TARGETS
-from m3e_runtime import Encoder
+from m3e_runtime import Encoder, OptionError
 from m3e_runtime.backends import native
 from m3e_runtime.backends.native import NativeCpu
 
@@ -160,6 +160,21 @@ def test_weighted_layers_of_other_families(family, saved, tmp_path, few_texts):
         path = TARGETS[name].save(checkpoint, float_plan("fp32"), tmp_path / f"{name}.model")[0]
         found = TARGETS[name].load(path, 2).run(checkpoint.text_tokenizer().encode_batch(SENTENCES))
         np.testing.assert_allclose(found, expected, atol=3e-5)
+
+
+@needs_native
+def test_weighted_layers_are_the_vectors_of_tokens(saved, tmp_path):
+    folder, _ = saved(weighted(0), output_hidden_states=True)
+    bundle = export(
+        ExportRequest(str(folder), tmp_path / "bundle", targets=("native", "cpu"), gate="off")
+    ).path
+    expected = SentenceTransformer(str(folder), device="cpu").encode(
+        SENTENCES, output_value="token_embeddings"
+    )
+    for found, theirs in zip(Encoder.load(bundle).encode_tokens(SENTENCES), expected, strict=True):
+        np.testing.assert_allclose(found, theirs.numpy(), atol=3e-5)
+    with pytest.raises(OptionError, match=r"'fp32-cpu' gives vectors of texts.*fp32-native"):
+        Encoder.load(bundle, backend="onnxruntime").encode_tokens(SENTENCES)
 
 
 def test_weighted_layers_without_all_states_do_nothing_as_in_sentence_transformers(saved, caplog):

@@ -13,7 +13,10 @@ from m3e_runtime.backends import native
 needs_native = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
 
 
-@pytest.fixture(scope="module", params=["m3e_small_checkpoint", "m3e_base_checkpoint"])
+@pytest.fixture(
+    scope="module",
+    params=["m3e_small_checkpoint", pytest.param("m3e_base_checkpoint", marks=pytest.mark.slow)],
+)
 def checkpoint(request):
     return request.getfixturevalue(request.param)
 
@@ -42,6 +45,7 @@ def test_fp32_is_sentence_transformers(checkpoint, target, exported, sentence_tr
     np.testing.assert_allclose(encoder.encode(texts), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @needs_native
 def test_int8_follows_fp32_at_the_size_of_m3e_base(
     int8_base, m3e_base_checkpoint, sentence_transformer, texts
@@ -51,6 +55,7 @@ def test_int8_follows_fp32_at_the_size_of_m3e_base(
     assert (vectors * expected).sum(axis=1).min() > 0.99
 
 
+@pytest.mark.slow
 @needs_native
 def test_int8_m3e_base_is_small_on_disk(int8_base):
     (artifact,) = int8_base.rglob("*.safetensors")
@@ -72,6 +77,7 @@ print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
 
+@pytest.mark.slow
 @needs_native
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 def test_int8_m3e_base_is_small_in_memory(int8_base):

@@ -11,7 +11,7 @@ from m3e_export.architectures import Linear
 from m3e_export.oracle.numpy_forward import ACTIVATIONS
 from m3e_export.precision.activations import SHIFTS, SymmetricCodes
 from m3e_export.precision.int8 import InputStatistics, quantize_linear
-from m3e_export.precision.rounding import SUM_LIMIT, shared_sums, signed_sums
+from m3e_export.precision.rounding import SUM_LIMIT, round_in_order, shared_sums, signed_sums
 from m3e_runtime import Bundle, Encoder
 from m3e_runtime.outputs import normalize
 
@@ -83,6 +83,16 @@ def test_codes_are_within_steps_of_the_weights(together, weight):
     restored = quantized.codes * quantized.scales
     # Half a step for rounding, and half a step for each other of a sum where the last has to give way.
     assert (np.abs(restored - weight) <= (together + 1) / 2 * quantized.scales + 1e-6).all()
+
+
+@pytest.mark.parametrize("together", [1, 2, 4])
+@pytest.mark.parametrize("inputs", [1, 7, 96, 130])
+def test_all_sums_at_once_give_the_codes_of_one_input_after_the_other(together, inputs):
+    weight = 60 * np.random.default_rng(inputs).standard_normal((inputs, 40)).astype(np.float32)
+    sums, no_feedback = shared_sums(inputs, together), np.zeros((inputs, inputs), np.float32)
+    np.testing.assert_array_equal(
+        round_in_order(weight, sums, None), round_in_order(weight, sums, no_feedback)
+    )
 
 
 @pytest.mark.parametrize(("together", "bits"), [(2, 0.45), (4, 0.95)])

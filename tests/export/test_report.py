@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
@@ -312,6 +313,11 @@ def test_neighbours_that_leave_and_come_in_are_marked(made_record):
     for kind in ("lost", "new"):
         assert len([tag for tag, _ in found.of_class(kind) if tag == "li"]) == changed
     assert {"−", "+", "↑", "↓"} <= set(found.texts)
+
+
+def test_a_default_length_of_vectors_is_told(made_record):
+    made_record.checkpoint = dataclasses.replace(made_record.checkpoint, truncate_dim=24)
+    assert "64, cut to 24 by default" in HtmlPage(export_page(made_record, None)).text
 
 
 def test_matrices_in_a_higher_precision_and_latencies_are_told(made_record, tiny_bundle):

@@ -63,7 +63,7 @@ def differing(found, expected, strings):
 
 @pytest.fixture
 def same_ids(strings, matrix):
-    """:func:`assert_same_ids` on all the strings; README's table has a row of it."""
+    """:func:`assert_same_ids` on all the strings; docs/support.md has a row of it."""
 
     def check(row, folder, model_type, ties=0):
         """See :func:`assert_same_but_for_ties`."""

@@ -205,9 +205,12 @@ def test_device(model, bundle):
 
 
 def test_refused(model, documents):
-    for output_value in ("token_embeddings", None):
-        with pytest.raises(OptionError, match="sentence embeddings only"):
+    for output_value in ("input_ids", "tokens", 1):
+        with pytest.raises(OptionError, match="'token_embeddings' or None"):
             model.encode(documents, output_value=output_value)
+    for output_value in ("token_embeddings", None):
+        with pytest.raises(OptionError, match="for sentence embeddings"):
+            model.encode(documents, output_value=output_value, precision="int8")
     for several in ({"pool": {}}, {"device": ["cpu", "cpu"]}):
         with pytest.raises(OptionError, match="several processes"):
             model.encode(documents, **several)

@@ -76,3 +76,4 @@ def test_a_file_that_cannot_be_kept_is_a_warning(tmp_path, caplog):
     (tmp_path / "file").touch()
     keep_file(tmp_path / "file" / "below", b"content")
     assert "cannot be kept for the next time" in caplog.text
+    assert caplog.messages[0].count(str(tmp_path)) == 1

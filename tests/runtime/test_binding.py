@@ -29,6 +29,7 @@ def arrays():
         "offsets": np.array([0, 3, 5], np.int64),
         "vectors": np.full((2, 64), np.nan, np.float32),
         "prompt_lengths": np.array([1, 1], np.int64),
+        "states": np.full((5, 64), np.nan, np.float32),
     }
 
 
@@ -36,6 +37,14 @@ def test_vectors_are_written_where_they_are_wanted(engine, arrays):
     arrays["ids"].flags.writeable = False
     assert engine.encode(**arrays) is None
     assert np.isfinite(arrays["vectors"]).all()
+    assert np.isfinite(arrays["states"]).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 64), (6, 64), (5, 63), (0, 64)])
+def test_states_of_another_shape_are_refused(engine, arrays, shape):
+    arrays["states"] = np.zeros(shape, np.float32)
+    with pytest.raises(ValueError, match="states must be"):
+        engine.encode(**arrays)
 
 
 def read_only(array):
@@ -64,6 +73,9 @@ def read_only(array):
         ("vectors", lambda a: a.ravel()),
         ("prompt_lengths", lambda a: a.astype(np.int32)),
         ("prompt_lengths", lambda a: a.astype(np.float64)),
+        ("states", lambda a: a.astype(np.float64)),
+        ("states", lambda a: np.asfortranarray(a)),
+        ("states", read_only),
     ],
 )
 def test_nothing_is_converted(engine, arrays, name, change):

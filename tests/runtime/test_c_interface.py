@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from m3e_runtime.backends import native
-from m3e_runtime.backends.native import NativeCpu, engine_path
+from m3e_runtime.backends.native import NativeCpu, c_interface_folder
 
 _EXAMPLE = Path(__file__).parents[2] / "runtime" / "native" / "examples" / "encode.c"
 _TEXTS = [[2, 5, 6, 7, 3], [2, 5, 6, 8, 9, 3]]  # the token ids in the example
@@ -25,7 +25,7 @@ def run(*command, **options):
 
 
 def build_with_compiler(folder):
-    engine = engine_path()
+    engine = c_interface_folder()
     library = engine / "lib"
     flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{engine / 'include'}"]
     link = [f"-L{library}", f"-Wl,-rpath,{library}", "-lm3e", "-lm"]
@@ -41,7 +41,7 @@ def build_with_cmake(folder):
         "cmake_minimum_required(VERSION 3.15)\nproject(example C)\nfind_package(m3e REQUIRED)\n"
         f"add_executable(encode {_EXAMPLE})\ntarget_link_libraries(encode m3e::m3e m)\n"
     )
-    made = run("cmake", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={engine_path()}")
+    made = run("cmake", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={c_interface_folder()}")
     assert made.returncode == 0, made.stdout + made.stderr
     built = run("cmake", "--build", folder / "build")
     assert built.returncode == 0, built.stdout + built.stderr
@@ -62,7 +62,7 @@ def test_the_example_computes_what_python_does(build, precision, minilm_bundle, 
 
 def test_prompts_are_left_out_of_the_pooling(minilm_bundle):
     artifact = minilm_bundle / "native" / "model_fp32_native.safetensors"
-    library = ctypes.CDLL(next((engine_path() / "lib").glob("libm3e.*")))
+    library = ctypes.CDLL(next((c_interface_folder() / "lib").glob("libm3e.*")))
     encoder, message = ctypes.c_void_p(), ctypes.create_string_buffer(512)
     assert library.m3e_load(str(artifact).encode(), None, ctypes.byref(encoder), message) == 0
     library.m3e_encode_prompted.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_size_t] + [ctypes.c_void_p] * 2
@@ -82,6 +82,28 @@ def test_prompts_are_left_out_of_the_pooling(minilm_bundle):
         np.testing.assert_array_equal(vectors, engine.run(texts, prompts))
     assert encode([0, -1]) == 1
     assert b"text 1 has a prompt of -1 tokens" in message.value
+    library.m3e_free(encoder)
+
+
+def test_hidden_states_of_tokens(tiny_bundle):
+    artifact = tiny_bundle / "native" / "model_fp32_native.safetensors"
+    library = ctypes.CDLL(next((c_interface_folder() / "lib").glob("libm3e.*")))
+    encoder, message = ctypes.c_void_p(), ctypes.create_string_buffer(512)
+    assert library.m3e_load(str(artifact).encode(), None, ctypes.byref(encoder), message) == 0
+    library.m3e_encode_tokens.argtypes = [
+        *[ctypes.c_void_p] * 4, ctypes.c_size_t, *[ctypes.c_void_p] * 5
+    ]  # fmt: skip
+    library.m3e_hidden_size.argtypes = library.m3e_free.argtypes = [ctypes.c_void_p]
+    assert library.m3e_hidden_size(encoder) == 64
+    ids, offsets = np.concatenate(_TEXTS).astype(np.int32), np.array([0, 5, 11], np.int64)
+    vectors, states = np.empty((2, 64), np.float32), np.empty((11, 64), np.float32)
+    given = encoder, ids.ctypes.data, offsets.ctypes.data, None, 2, vectors.ctypes.data
+    assert library.m3e_encode_tokens(*given, states.ctypes.data, None, None, message) == 0
+    expected, each = NativeCpu(artifact, 1).run_tokens([np.array(text, np.int32) for text in _TEXTS])
+    np.testing.assert_array_equal(vectors, expected)
+    np.testing.assert_array_equal(states, np.concatenate(each))
+    assert library.m3e_encode_tokens(*given, None, None, None, message) == 1
+    assert message.value == b"states is NULL"
     library.m3e_free(encoder)
 
 

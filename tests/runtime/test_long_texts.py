@@ -131,6 +131,79 @@ def test_what_huge_texts_cost(name, kind, tokenizers):
     assert outcome(tokenizer.tokenizer, beginning)[0] == outcome(tokenizer.tokenizer, text[:100_000])[0]
 
 
+UNKNOWN = {
+    "alone": "☃" * MILLION,
+    "after a word": "hello " + "☃" * MILLION,
+    "inside a word, at its end": "hello" + "☃" * MILLION + " again and again",
+    "of many kinds": "".join(chr(0x20000 + i * 7919 % 40_000) for i in range(MILLION)),
+    "by lines": ("☃" * 5000 + "\n") * (MILLION // 5000),
+}
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+@pytest.mark.parametrize("name", ["Unigram", "Unigram, normalized"])
+def test_what_unigram_does_not_know_costs_little(name, kind, tokenizers):
+    tokenizer = TextTokenizer.wrap(tokenizers[name], 256).tokenizer
+    text = UNKNOWN[kind]
+    beginning = Shortener(tokenizer, 256).shorten(text)
+    assert len(beginning) < 400_000 if kind == "by lines" else len(beginning) < 3000
+    assert outcome(tokenizer, beginning) == outcome(tokenizer, text)
+
+
+def test_what_follows_unknown_characters_in_a_word_is_left_as_it_is(tokenizers):
+    """Scores behind a million unknown tokens are sums in which little differences are lost."""
+    shortener = Shortener(TextTokenizer.wrap(tokenizers["Unigram"], 256).tokenizer, 256)
+    assert len(shortener.shorten("☃" * 100_000 + "hello")) > 100_000
+
+
+@pytest.mark.parametrize(
+    "characters",
+    [
+        *(
+            "☃",
+            "é☃",
+            "☃\u0301",
+            "\u1100\u1161",
+            "\u3131\u314f",
+            "가\u11a8",
+            "\U0001f1e6\U0001f1e7",
+            "👩\u200d👩",
+        ),
+        *(
+            "ﬃ",
+            "㌀",
+            "½",
+            "\u0d4e",
+            "￰",
+            "\ufffd",
+            "\u00a0☃",
+            "`☃",
+            "▁☃",
+            "☃<s>",
+            "𠀀𠀁",
+            "İ",
+            "ẞ",
+            "Ω",
+            "\u09c7\u09be",
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["Unigram", "Unigram, normalized", "ALBERT's"])
+def test_runs_of_strange_characters_keep_their_ids(name, characters, tokenizers):
+    tokenizer = TextTokenizer.wrap(tokenizers[name], 40).tokenizer
+    shortener = Shortener(tokenizer, 40, 64)
+    for before, after in (
+        ("", ""),
+        ("a ", " b"),
+        ("ab", "\nb"),
+        ("e", "\u0301 b"),
+        ("", "b"),
+        ("☃ ", "\u3000b"),
+    ):
+        text = before + characters * 3000 + after
+        assert outcome(tokenizer, shortener.shorten(text)) == outcome(tokenizer, text)
+
+
 @pytest.mark.parametrize("size", [1, 30])
 @pytest.mark.parametrize("name", NAMES)
 def test_tokens_of_the_parts_are_those_of_the_text(name, size, tokenizers):

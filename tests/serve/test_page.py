@@ -483,7 +483,7 @@ def test_the_description_leads_through_that_proxy_too(prefix):
     assert httpx.get(f"{base}/v1/models").status_code == 200
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
+@pytest.mark.parametrize("width", [320, 390, 700, 1000, 1280])
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 def test_nothing_is_wider_than_the_screen(open_page, running, width, locale):
     page = visit(open_page(locale=locale, viewport={"width": width, "height": 800}), running.url)

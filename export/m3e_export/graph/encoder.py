@@ -2,7 +2,8 @@
 
 The hidden state is flat, ``[tokens, hidden]``: only attention and pooling distinguish texts. The inputs are
 those of the dialect's :mod:`m3e_export.graph.texts`. The outputs are ``sentence_embedding``, float32
-``[texts, dimension]``, and in most dialects ``last_hidden_state``, float32 ``[batch, length, hidden]``.
+``[texts, dimension]``, and, in most dialects and if the last states alone are pooled, ``last_hidden_state``,
+float32 ``[batch, length, hidden]``.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def build_model(
     outputs = [sentence]
     width = dimension_of(options.pooling, spec.hidden, options.dense)
     _output(sentence, "sentence_embedding", ["batch", width])
-    if dialect.gives_states:
+    if dialect.gives_states and options.state_weights is None:  # the last states are not what is pooled then
         _output(states, "last_hidden_state", ["batch", "length", spec.hidden])
         outputs.append(states)
     model = builder.finish(f"{spec.model_type}-encoder", texts.inputs, outputs, "m3e-export", dialect.opset)

@@ -65,22 +65,46 @@ def round_in_order(weight: Array, sums: npt.NDArray[np.intp], feedback: Array | 
     The codes of one sign in a 16-bit sum add up to :data:`SUM_LIMIT` at most. ``feedback`` is that of
     :func:`error_feedback`; None rounds to the nearest code.
     """
+    if feedback is None:
+        return _round_to_nearest(weight, sums)
     codes = np.zeros(weight.shape, np.int8)
     error = np.zeros_like(weight)
-    room = {sign: np.full((sums.max() + 1, weight.shape[1]), SUM_LIMIT, np.float32) for sign in (1, -1)}
+    room = _Room(sums, weight.shape[1])
     for begin in range(0, len(weight), _BLOCK):
         block = slice(begin, begin + _BLOCK)
-        target = weight[block].copy()
-        if feedback is not None:
-            target += feedback[:begin, block].T @ error[:begin]
+        target = weight[block] + feedback[:begin, block].T @ error[:begin]
         for offset, row in enumerate(target):
             k = begin + offset
-            if feedback is not None:
-                row += feedback[begin:k, k] @ error[begin:k]
-            positive, negative = room[1][sums[k]], room[-1][sums[k]]
-            rounded = np.clip(np.rint(row), -np.minimum(negative, 127), np.minimum(positive, 127))
-            positive -= np.maximum(rounded, 0)
-            negative -= np.maximum(-rounded, 0)
+            row += feedback[begin:k, k] @ error[begin:k]
+            rounded = room.take(row, sums[k])
             codes[k] = rounded
             error[k] = weight[k] - rounded
     return codes
+
+
+def _round_to_nearest(weight: Array, sums: npt.NDArray[np.intp]) -> npt.NDArray[np.int8]:
+    """As :func:`round_in_order`: the first input of every sum, then the second of every sum, and so on."""
+    codes = np.zeros(weight.shape, np.int8)
+    room = _Room(sums, weight.shape[1])
+    order = np.argsort(sums, kind="stable")
+    place = np.arange(len(sums)) - np.searchsorted(sums[order], sums[order])
+    for each in range(place.max() + 1):
+        rows = order[place == each]
+        codes[rows] = room.take(weight[rows], sums[rows])
+    return codes
+
+
+class _Room:
+    """What is left of each sum's limit, for the codes of each sign."""
+
+    def __init__(self, sums: npt.NDArray[np.intp], outputs: int) -> None:
+        self._positive: Array = np.full((sums.max() + 1, outputs), SUM_LIMIT, np.float32)
+        self._negative = self._positive.copy()
+
+    def take(self, wanted: Array, of: npt.NDArray[np.intp]) -> Array:
+        """The nearest codes to ``wanted`` that there is room for in the sums ``of``; the room is taken."""
+        lowest, highest = -np.minimum(self._negative[of], 127), np.minimum(self._positive[of], 127)
+        rounded: Array = np.clip(np.rint(wanted), lowest, highest)
+        self._positive[of] -= np.maximum(rounded, 0)
+        self._negative[of] -= np.maximum(-rounded, 0)
+        return rounded

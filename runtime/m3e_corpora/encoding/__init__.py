@@ -1,1 +1,1 @@
-"""From rows to vectors: windows, and what happens at the same time."""
+"""From rows to vectors: windows, and the pipeline that computes them."""

@@ -1,4 +1,4 @@
-"""Partitions, read, computed and written as parts; the same on one machine and on many."""
+"""Partitions are read, computed and written as parts, in the same way on one machine and on many."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from m3e_corpora.inputs.rows import BadRow
 from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
 from m3e_corpora.job.job import Job, provenance
-from m3e_corpora.job.partition import Partition, Plan, read_partition
+from m3e_corpora.job.partition import Partition, read_partition
 from m3e_corpora.job.policies import OnError
 from m3e_corpora.outputs.sinks import Sink, make_sink
 from m3e_runtime.encoder import Encoder
@@ -32,25 +32,28 @@ def run_partitions(
     on_error: OnError,
     on_window: Callable[[Window], None] = lambda window: None,
 ) -> Iterator[PartRecord]:
-    """Do partitions one after the other, without a pause between them; each is recorded before it is yielded.
+    """Compute partitions one after the other; the pipeline does not drain between them.
 
     Args:
-        encoder: with the artifact of the job.
+        encoder: runs the artifact of the job.
         workers: threads that run the engine.
-        folder: the job.
-        partitions: the ones to do.
+        folder: folder of the job.
+        partitions: the partitions to compute.
         on_error: what to do with bad rows.
-        on_window: called when the rows of a window have been written.
+        on_window: called when the rows of a window are written.
+
+    Yields:
+        The record of each finished partition, which is on disk by then.
 
     Raises:
-        InvalidTextError: a bad row, and ``on_error`` is ``fail``.
+        InvalidTextError: there is a bad row, and ``on_error`` is ``fail``.
         UnreadableInputError: an input cannot be read, or has changed.
-        M3EError: a part cannot be written.
+        OutputError: a part cannot be written.
     """
     part: _Part | None = None
     with ExitStack() as stack:
         for window, vectors in encoded_windows(
-            encoder, workers, folder.job, folder.plan, partitions, on_error
+            encoder, workers, folder.job, folder.partitioning.schema, partitions, on_error
         ):
             part = part or _Part(folder, window.partition, stack)
             part.write(window, vectors)
@@ -62,14 +65,19 @@ def run_partitions(
 
 
 def encoded_windows(
-    encoder: Encoder, workers: int, job: Job, plan: Plan, partitions: Iterable[Partition], on_error: OnError
+    encoder: Encoder,
+    workers: int,
+    job: Job,
+    schema: str | None,
+    partitions: Iterable[Partition],
+    on_error: OnError,
 ) -> Iterator[tuple[Window, npt.NDArray[Any]]]:
-    """The windows of partitions and the finished vectors of their rows, ``[rows, length]``."""
+    """Yield the windows of partitions with the stored vectors of their rows, ``[rows, length]``."""
     windows: Iterator[Window] = itertools.chain.from_iterable(
         windows_of(
             encoder,
             each.number,
-            read_partition(job, plan, each),
+            read_partition(job, schema, each),
             job.prompt,
             job.over_long,
             on_error,
@@ -77,7 +85,7 @@ def encoded_windows(
         for each in partitions
     )
     with ExitStack() as stack:
-        # Another thread that waits for standard input could not be ended.
+        # A thread that waits for standard input cannot be stopped.
         if job.inputs[0].path != STANDARD_INPUT:
             windows = stack.enter_context(closing(prefetched(windows)))
         for window, distinct in compute(encoder, windows, workers, job.batch_size):
@@ -89,17 +97,19 @@ def write_window(sink: Sink, window: Window, vectors: npt.NDArray[Any]) -> None:
     start = 0
     for rows in window.rows:
         stop = start + len(rows.texts)
-        sink.write(rows.beside, vectors[start:stop])
+        sink.write(rows.payload, vectors[start:stop])
         start = stop
 
 
 class _Part:
-    """A part that is being written; it is in place when ``stack`` is closed."""
+    """A part that is being written. Closing ``stack`` puts it in place."""
 
     def __init__(self, folder: JobFolder, number: int, stack: ExitStack) -> None:
         job = folder.job
         stream = stack.enter_context(folder.new_part(number))
-        self._sink = make_sink(job.output, stream, job.vectors, folder.plan.schema, provenance(job))
+        self._sink = make_sink(
+            job.part_format, stream, job.vectors, folder.partitioning.schema, provenance(job)
+        )
         stack.push(self._abandon)
         self.counts = Counts()
         self.bad: list[BadRow] = []
@@ -112,7 +122,7 @@ class _Part:
             self._sink.close()
 
     def _abandon(self, kind: type[BaseException] | None, *error: object) -> None:
-        """After an error: an open Parquet file would try to complete itself later, and complain."""
+        """Close the sink after an error. pyarrow would otherwise do it later and complain."""
         if kind is not None:
             with suppress(Exception):
                 self._sink.close()

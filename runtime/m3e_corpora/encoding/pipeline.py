@@ -1,4 +1,4 @@
-"""What happens at the same time: reading and tokenizing, computing, writing."""
+"""A pipeline that reads and tokenizes, computes, and writes at the same time."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from m3e_corpora.encoding.windows import Task, Window
+from m3e_corpora.encoding.windows import TokenizedBatch, Window
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.under_way import stop_calls
 
 __all__ = ["compute", "prefetched"]
 
 WINDOWS_AHEAD = 2
-THREADS_OF_A_WINDOW = 8
-"""Windows that wait for the engine while an earlier one is written; more for engines with many threads."""
+"""Windows that wait for the engine while an earlier one is written."""
+
+THREADS_PER_WINDOW = 8
+"""With more threads than this for each waiting window, more windows wait."""
 
 Item = TypeVar("Item")
 Vectors = npt.NDArray[np.float32]
+_Submitted = tuple[TokenizedBatch, Future[Vectors]]
 
 
 def prefetched(items: Iterator[Item]) -> Generator[Item]:
-    """``items``, each made in another thread while the one before is used. Errors come at their place."""
+    """Produce each item in another thread while the previous one is used. Errors are raised in order."""
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=1)
     stopped = threading.Event()
 
@@ -66,13 +69,19 @@ def prefetched(items: Iterator[Item]) -> Generator[Item]:
 def compute(
     encoder: Encoder, windows: Iterator[Window], workers: int, batch_size: int | None
 ) -> Iterator[tuple[Window, Vectors]]:
-    """Each window and the vectors of its distinct texts, float32 ``[distinct, dimension]``, in order.
+    """Compute windows in order.
 
-    ``workers`` threads run the engine, each on tasks of its own. An error of ``windows`` is raised once all
-    windows before it have been given out.
+    Args:
+        encoder: computes the batches.
+        windows: the windows. If this raises an error, it is raised after all earlier windows are yielded.
+        workers: threads that run the engine, each on its own batches.
+        batch_size: largest number of texts in a batch.
+
+    Yields:
+        Each window and the vectors of its distinct texts, float32 ``[distinct, dimension]``.
     """
-    started: deque[tuple[Window, list[tuple[Task, Future[Vectors]]]]] = deque()
-    ahead = max(WINDOWS_AHEAD, workers // THREADS_OF_A_WINDOW)
+    started: deque[tuple[Window, list[_Submitted]]] = deque()
+    ahead = max(WINDOWS_AHEAD, workers // THREADS_PER_WINDOW)
     failed: Exception | None = None
     running = _Running()
     with ThreadPoolExecutor(workers, thread_name_prefix="m3e-compute") as pool:
@@ -84,8 +93,11 @@ def compute(
                     window, failed = None, error
                 if window is None:
                     break
-                submitted = [pool.submit(_run, encoder, task, batch_size, running) for task in window.tasks]
-                started.append((window, list(zip(window.tasks, submitted, strict=True))))
+                submitted = [
+                    (batch, pool.submit(_run, encoder, batch, batch_size, running))
+                    for batch in window.batches
+                ]
+                started.append((window, submitted))
                 if len(started) > ahead:
                     yield _collect(encoder, *started.popleft())
             while started:
@@ -98,7 +110,7 @@ def compute(
 
 
 class _Running:
-    """The threads that compute, so that who interrupts a command need not wait for a run of each."""
+    """The threads that compute. Stopping them lets an interrupted command end at once."""
 
     def __init__(self) -> None:
         self.threads: set[int] = set()
@@ -109,20 +121,18 @@ class _Running:
         stop_calls(self.threads)
 
 
-def _run(encoder: Encoder, task: Task, batch_size: int | None, running: _Running) -> Vectors:
+def _run(encoder: Encoder, batch: TokenizedBatch, batch_size: int | None, running: _Running) -> Vectors:
     running.threads.add(threading.get_ident())
-    vectors = np.empty((len(task.indices), encoder.full_dimension), dtype=np.float32)
-    for batch, found in encoder.run(task.token_ids, batch_size, task.prompt_lengths):
-        vectors[batch.indices] = found
+    vectors = np.empty((len(batch.indices), encoder.full_dimension), dtype=np.float32)
+    for computed, found in encoder.run(batch.token_ids, batch_size, batch.prompt_lengths):
+        vectors[computed.indices] = found
         if running.stopped:
-            break  # nobody asks for them
+            break  # the vectors are not needed any more
     return vectors
 
 
-def _collect(
-    encoder: Encoder, window: Window, running: list[tuple[Task, Future[Vectors]]]
-) -> tuple[Window, Vectors]:
+def _collect(encoder: Encoder, window: Window, submitted: list[_Submitted]) -> tuple[Window, Vectors]:
     vectors = np.zeros((window.distinct, encoder.full_dimension), dtype=np.float32)
-    for task, future in running:
-        vectors[task.indices] = future.result()
+    for batch, future in submitted:
+        vectors[batch.indices] = future.result()
     return window, vectors

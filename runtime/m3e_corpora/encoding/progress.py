@@ -1,4 +1,4 @@
-"""How far an encoding is: a bar with rate, remaining time and padding, and totals for the end."""
+"""Progress of an encoding: a bar with rate, remaining time and padding, and the totals of the run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from types import TracebackType
 from m3e_corpora.job.counts import Counts
 from m3e_runtime.progress import progress_bar
 
-__all__ = ["Progress", "padding_share"]
+__all__ = ["Progress"]
 
 
 class Progress:
-    """Counts what this run has done; the bar moves with the bytes of the input."""
+    """Counts what this run has processed. The bar advances with the bytes of the input."""
 
     def __init__(self, total: int, before: int, show: bool | None) -> None:
         self.counts = Counts()
@@ -30,20 +30,15 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since the beginning of this run."""
+        """Seconds since the start of this run."""
         return time.perf_counter() - self._start
 
     def add(self, size: int, counts: Counts) -> None:
-        """Rows are done that took ``size`` bytes of the input."""
+        """Add rows that took ``size`` bytes of the input."""
         self.counts += counts
         self._bar.set_postfix_str(
             f"{self.counts.texts} texts, {self.counts.tokens / self.seconds:.0f} tokens/s, "
-            f"padding {padding_share(self.counts):.1%}",
+            f"padding {self.counts.padding_share:.1%}",
             refresh=False,
         )
         self._bar.update(size)
-
-
-def padding_share(counts: Counts) -> float:
-    """Padding in parts of all tokens that were computed."""
-    return 1 - counts.tokens / counts.computed_tokens if counts.computed_tokens else 0.0

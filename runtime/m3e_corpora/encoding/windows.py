@@ -1,4 +1,4 @@
-"""Windows: rows that are tokenized, sorted and computed together."""
+"""Windows: rows that are tokenized and sorted together."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import InvalidTextError
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Task", "Window", "windows_of"]
+__all__ = ["TokenizedBatch", "Window", "windows_of"]
 
 WINDOW_ROWS = 8192
 WINDOW_TOKENS = 1 << 19
-PACKED_WINDOW_TOKENS = 1 << 17  # nothing to gain from sorting more: less memory, and a sign of life sooner
+PACKED_WINDOW_TOKENS = 1 << 17  # without padding, more sorting gains nothing and costs memory
 WINDOW_BYTES = 16 << 20
-"""A window has at most so many rows, and about so many tokens and bytes: long texts take no more memory."""
+"""Limits of a window: at most this many rows, and about this many tokens and bytes."""
 
-PACKED_TASK_TOKENS = 4096
-"""Tokens of a task for an engine that needs no padding: so few that threads end almost together."""
+PACKED_BATCH_TOKENS = 4096
+"""Token budget of a packed batch. It is small, so that all threads finish at almost the same time."""
 
-_SKIP_BAD = "With --on-error skip such rows are left out and reported."
-_SKIP_LONG = "With --over-long skip such rows are left out and reported, with --over-long truncate cut."
+_SKIP_BAD = "Use --on-error skip to leave out such rows and list them."
+_SKIP_LONG = "Use --over-long skip to leave out such rows and list them, or --over-long truncate."
 
 
-class Task(NamedTuple):
-    """Texts for one run of the engine: their places among the window's distinct texts, and their tokens.
+class TokenizedBatch(NamedTuple):
+    """A batch of a window.
 
-    ``prompt_lengths`` is as :meth:`m3e_runtime.Encoder.run` takes it.
+    Attributes:
+        indices: positions of the texts among the window's distinct texts, int64 ``[n]``.
+        token_ids: the tokens of each text.
+        prompt_lengths: as :meth:`m3e_runtime.Encoder.run` takes them.
     """
 
     indices: npt.NDArray[np.int64]
@@ -45,25 +48,34 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Window:
-    """Rows of one partition, ready to be computed. ``last`` is the partition's last window."""
+    """Tokenized rows of one partition.
+
+    Attributes:
+        partition: number of the partition.
+        rows: the rows.
+        places: position of each row's text among the distinct texts, int64 ``[rows]``.
+        distinct: number of distinct texts.
+        batches: the texts to compute.
+        counts: how the rows are processed.
+        last: whether this is the last window of the partition.
+    """
 
     partition: int
     rows: list[Rows]
     places: npt.NDArray[np.int64]
-    """Which of the distinct texts each row has, int64 ``[rows]``."""
     distinct: int
-    tasks: list[Task]
+    batches: list[TokenizedBatch]
     counts: Counts
     last: bool
 
     @property
     def bad(self) -> list[BadRow]:
-        """The rows that are left out."""
+        """Rows that are left out."""
         return [row for rows in self.rows for row in rows.bad]
 
     @property
     def size(self) -> int:
-        """Bytes of the input that it took."""
+        """Bytes of the input."""
         return sum(rows.size for rows in self.rows)
 
 
@@ -75,18 +87,21 @@ def windows_of(
     over_long: OverLong,
     on_error: OnError,
 ) -> Iterator[Window]:
-    """Tokenize the rows of a partition; at least one window, and exactly one is the last.
+    """Tokenize the rows of a partition.
 
     Args:
-        encoder: gives the tokenizer, and says what suits its engine.
-        partition: its number.
-        rows: the partition's rows.
-        prefix: the prompt that is put before each text.
-        over_long: what to do with texts that the model has to cut.
+        encoder: has the tokenizer and plans the batches.
+        partition: number of the partition.
+        rows: rows of the partition.
+        prefix: prompt before each text that has none of its own.
+        over_long: what to do with texts that are too long.
         on_error: what to do with rows that cannot be encoded.
 
+    Yields:
+        Windows, at least one. Only the last one is marked as such.
+
     Raises:
-        InvalidTextError: a row that cannot be encoded, or is too long, is fatal.
+        InvalidTextError: a row cannot be encoded or is too long, and the policy is ``fail``.
     """
     window = _OpenWindow(encoder, prefix, over_long)
     for each in rows:
@@ -143,16 +158,16 @@ class _OpenWindow:
     def close(self, partition: int, last: bool) -> Window:
         places = np.array(self._places, dtype=np.int64)
         self._prompt_lengths = self.encoder.prompt_lengths([prompt for prompt, _ in self._known])
-        tasks, computed = self._plan(np.unique(places))
+        batches, computed = self._plan(np.unique(places))
         counts = Counts(
             texts=len(places),
-            duplicates=len(places) - sum(len(task.indices) for task in tasks),
+            duplicates=len(places) - sum(len(batch.indices) for batch in batches),
             truncated=sum(self.cut[place] for place in self._places),
             skipped=sum(len(rows.bad) for rows in self.rows),
-            tokens=sum(len(ids) for task in tasks for ids in task.token_ids),
+            tokens=sum(len(ids) for batch in batches for ids in batch.token_ids),
             computed_tokens=computed,
         )
-        return Window(partition, self.rows, places, len(self.token_ids), tasks, counts, last)
+        return Window(partition, self.rows, places, len(self.token_ids), batches, counts, last)
 
     def _tokenize(self, fresh: list[tuple[str, str]]) -> None:
         token_ids, cut = self.encoder.tokenizer.encode_batch_marked([prompt + text for prompt, text in fresh])
@@ -161,17 +176,17 @@ class _OpenWindow:
         self.cut += cut
         self.tokens += sum(map(len, token_ids))
 
-    def _plan(self, wanted: npt.NDArray[np.int64]) -> tuple[list[Task], int]:
-        """Tasks for the distinct texts that rows have, longest first, and how many tokens they compute."""
+    def _plan(self, wanted: npt.NDArray[np.int64]) -> tuple[list[TokenizedBatch], int]:
+        """Plan batches for the wanted distinct texts; return them and the number of tokens they compute."""
         lengths = np.array([len(self.token_ids[index]) for index in wanted], dtype=np.int64)
-        batches = list(
-            self.encoder.plan(lengths, token_budget=None if self.encoder.pads else PACKED_TASK_TOKENS)
+        planned = list(
+            self.encoder.plan(lengths, token_budget=None if self.encoder.pads else PACKED_BATCH_TOKENS)
         )
-        tasks = [self._task(wanted[batch.indices]) for batch in batches]
-        return tasks, sum(batch.tokens for batch in batches)
+        batches = [self._batch(wanted[batch.indices]) for batch in planned]
+        return batches, sum(batch.tokens for batch in planned)
 
-    def _task(self, indices: npt.NDArray[np.int64]) -> Task:
-        return Task(
+    def _batch(self, indices: npt.NDArray[np.int64]) -> TokenizedBatch:
+        return TokenizedBatch(
             indices,
             [self.token_ids[index] for index in indices],
             self._prompt_lengths and [self._prompt_lengths[index] for index in indices],

@@ -1,1 +1,1 @@
-"""Who computes the partitions of a job: this machine, Ray, Spark."""
+"""Executors, which compute the partitions of a job: this machine, Ray, Spark."""

@@ -1,4 +1,4 @@
-"""A bundle on its way to other machines: packed into bytes, and unpacked once on each."""
+"""Transfer of a bundle to other machines: read into memory here, and installed once on each machine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ import tempfile
 from pathlib import Path
 
 from m3e_runtime.bundle import Bundle
+from m3e_runtime.cache import cache_folder
 from m3e_runtime.manifest import MANIFEST_NAME
 
-__all__ = ["pack_bundle", "unpack_bundle"]
+__all__ = ["install_bundle", "read_bundle"]
 
 
-def pack_bundle(path: str | Path, artifact: str | None) -> dict[str, bytes]:
-    """Manifest, tokenizer and one artifact (None: all of them) as file names and contents.
+def read_bundle(path: str | Path, artifact: str | None) -> dict[str, bytes]:
+    """Read the files of a bundle: the manifest, the tokenizer, and one artifact, or all if None.
+
+    Returns:
+        The content of each file by its name.
 
     Raises:
-        BundleError: not a bundle.
-        BundleIntegrityError: a file is not the one that was exported.
+        BundleError: the folder is not a bundle.
+        BundleIntegrityError: a file differs from the manifest.
     """
     bundle = Bundle.open(path)
     manifest = bundle.manifest
@@ -30,16 +34,17 @@ def pack_bundle(path: str | Path, artifact: str | None) -> dict[str, bytes]:
     return files | {MANIFEST_NAME: (bundle.path / MANIFEST_NAME).read_bytes()}
 
 
-def unpack_bundle(files: dict[str, bytes]) -> Path:
-    """A folder with the files that :func:`pack_bundle` gave; another process may have made it before.
+def install_bundle(files: dict[str, bytes]) -> Path:
+    """Write the files from :func:`read_bundle` to the user's cache folder, unless they are there already.
 
-    It is in the user's cache folder, and loading it checks every file against the manifest.
+    The files are not trusted: loading the bundle checks all of them against the manifest.
+
+    Returns:
+        The folder of the bundle.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the files cannot be written.
     """
-    from m3e_runtime.cache import cache_folder
-
     names = "\n".join(sorted(files)).encode()
     key = hashlib.sha256(files[MANIFEST_NAME] + names).hexdigest()[:32]
     target = cache_folder() / "bundles" / key
@@ -54,7 +59,7 @@ def unpack_bundle(files: dict[str, bytes]) -> Path:
             file = made / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        with contextlib.suppress(OSError):  # somebody else's is there now
+        with contextlib.suppress(OSError):  # another process was faster
             os.rename(made, target)
     finally:
         shutil.rmtree(made, ignore_errors=True)
@@ -62,7 +67,7 @@ def unpack_bundle(files: dict[str, bytes]) -> Path:
 
 
 def _has_all(folder: Path, files: dict[str, bytes]) -> bool:
-    """Whether the files are there in full length; their hashes are looked at when they are loaded."""
+    """Whether all files exist with their full size. Their hashes are checked when they are loaded."""
     try:
         return all((folder / name).stat().st_size == len(content) for name, content in files.items())
     except OSError:

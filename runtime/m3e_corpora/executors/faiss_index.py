@@ -1,4 +1,4 @@
-"""A FAISS index of the vectors; ids are the numbers of the rows."""
+"""A FAISS index of the vectors. The id of a vector is the number of its row."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ __all__ = ["check_index", "write_index"]
 _PRECISIONS = ("float32", "ubinary")
 
 _TRAINING_ROWS = 1 << 18
-"""Most vectors that an index is trained with. FAISS wants 39 to 256 for each cell: enough for 4096 cells."""
+"""Most vectors that train an index. FAISS asks for 39 to 256 for each cell, so 4096 cells are possible."""
 
 
 def check_index(job: Job, factory: str) -> None:
-    """Find out before any work whether such an index can be made.
+    """Check before any work that an index can be made.
 
     Args:
-        job: of ``float32`` vectors, or of ``ubinary`` ones for an index of bits with Hamming distance.
-        factory: what ``faiss.index_factory`` takes, e.g. ``HNSW32`` or ``IVF4096,PQ64``; for bits what
-            ``faiss.index_binary_factory`` takes, without its leading B.
+        job: a job with ``float32`` vectors, or ``ubinary`` ones for a binary index with Hamming distance.
+        factory: a description that ``faiss.index_factory`` takes, such as ``HNSW32`` or ``IVF4096,PQ64``. For
+            a binary index one that ``faiss.index_binary_factory`` takes, without the leading B.
 
     Raises:
         DependencyMissingError: FAISS is not installed.
-        OptionError: another precision, or a description that FAISS does not understand.
+        OptionError: the precision cannot be used, or FAISS does not understand the description.
     """
     if job.vectors.precision not in _PRECISIONS:
         raise OptionError(
-            f"--precision {job.vectors.precision}: a FAISS index takes {' or '.join(_PRECISIONS)}; it "
-            "quantizes by itself, e.g. with --index SQfp16 or SQ8."
+            f"--precision {job.vectors.precision}: a FAISS index takes {' or '.join(_PRECISIONS)}; use "
+            "--index SQfp16 or SQ8 to let FAISS quantize."
         )
     _make_index(import_faiss(), job, factory)
 
 
-def write_index(parts: Sequence[Path], job: Job, factory: str, target: Path) -> None:
-    """Train an index where it needs that, add the vectors of all parts, and write it.
+def write_index(parts: Sequence[Path], job: Job, factory: str, file: Path) -> None:
+    """Train an index if it needs training, add the vectors of all parts, and write it.
 
-    Where the model compares by cosine, vectors are scaled to unit length, so that inner products are cosines.
+    If the model's similarity is cosine, vectors are scaled to unit length: inner products are then cosines.
 
     Args:
         parts: npy files.
-        job: tells what the vectors are.
+        job: describes the vectors.
         factory: see :func:`check_index`.
-        target: replaced, if it exists.
+        file: the output; an existing file is replaced.
 
     Raises:
-        OptionError: too few vectors to train such an index.
-        M3EError: it cannot be written.
+        OptionError: there are too few vectors to train the index.
+        OutputError: the file cannot be written.
     """
     faiss = import_faiss()
     index = _make_index(faiss, job, factory)
@@ -68,7 +68,7 @@ def write_index(parts: Sequence[Path], job: Job, factory: str, target: Path) -> 
         _train(index, np.concatenate(list(_sample(parts, scale))), factory)
     for part in parts:
         index.add(_load(part, scale))
-    with atomic_file(target) as stream:
+    with atomic_file(file) as stream:
         writer = faiss.PyCallbackIOWriter(stream.write)
         (faiss.write_index_binary if bits else faiss.write_index)(index, writer)
         del writer  # flushes
@@ -96,7 +96,7 @@ def _train(index: Any, vectors: npt.NDArray[Any], factory: str) -> None:
 
 
 def _sample(parts: Sequence[Path], scale: bool) -> Iterator[npt.NDArray[Any]]:
-    """Vectors from all of the corpus, evenly."""
+    """Take vectors evenly from the whole corpus."""
     rows = sum(len(np.load(part, mmap_mode="r")) for part in parts)
     step = max(1, math.ceil(rows / _TRAINING_ROWS))
     for part in parts:
@@ -109,5 +109,5 @@ def _load(part: Path, scale: bool) -> npt.NDArray[Any]:
 
 
 def _reason(error: Exception) -> str:
-    """FAISS's words without the place in its source."""
+    """FAISS's message without the position in its source."""
     return re.split(r"\.cpp:\d+: ", str(error).strip())[-1].rstrip(".")

@@ -1,4 +1,4 @@
-"""From the parts of a job to one file."""
+"""Merging of the parts of a job into one file."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from m3e_runtime.errors import OutputError
 __all__ = ["merge"]
 
 
-def merge(parts: Sequence[Path], rows: int, job: Job, target: Path) -> None:
-    """Join the parts, in order, to the file ``target``; the parts may be gone afterwards.
+def merge(parts: Sequence[Path], rows: int, job: Job, file: Path) -> None:
+    """Merge the parts, in order, into ``file``. A single part is moved.
 
     Args:
-        parts: at least one.
-        rows: of all parts together.
-        job: tells the format of the parts, which is that of the file.
-        target: replaced, if it exists.
+        parts: the parts, at least one.
+        rows: number of rows in all parts.
+        job: has the format of the parts, which is that of the file.
+        file: the output; an existing file is replaced.
 
     Raises:
-        M3EError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     if len(parts) == 1:
         try:
-            os.replace(parts[0], target)
+            os.replace(parts[0], file)
         except OSError as error:
-            raise OutputError.of(target, error) from error
+            raise OutputError.of(file, error) from error
         return
-    with atomic_file(target) as stream:
-        _MERGERS[job.output](parts, rows, job, stream)
+    with atomic_file(file) as stream:
+        _MERGERS[job.part_format](parts, rows, job, stream)
 
 
 def _npy(parts: Sequence[Path], rows: int, job: Job, stream: BinaryIO) -> None:
@@ -61,11 +61,11 @@ def _json_lines(parts: Sequence[Path], rows: int, job: Job, stream: BinaryIO) ->
 def _parquet(parts: Sequence[Path], rows: int, job: Job, stream: BinaryIO) -> None:
     del rows, job
     parquet = import_arrow("Parquet", "parquet")
-    with parts[0].open("rb") as first:  # opened here: pyarrow takes no path that is not UTF-8
+    with parts[0].open("rb") as first:  # opened here because pyarrow takes only UTF-8 paths
         schema = parquet.read_schema(first)
     with open_parquet(stream, schema) as writer:
         for part in parts:
-            with part.open("rb") as file, parquet.ParquetFile(file) as source:
+            with part.open("rb") as opened, parquet.ParquetFile(opened) as source:
                 for number in range(source.num_row_groups):
                     writer.write_table(source.read_row_group(number))
 

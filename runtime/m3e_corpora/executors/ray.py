@@ -1,4 +1,4 @@
-"""Ray: an actor pool that computes the partitions of a job, and a class for Ray Data pipelines."""
+"""The Ray executor, and a class for Ray Data pipelines."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from m3e_corpora.executors.bundle_transfer import pack_bundle
-from m3e_corpora.executors.cluster import Machine, plan_workers
-from m3e_corpora.executors.local import Settings
+from m3e_corpora.executors.base import EncodingSpec
+from m3e_corpora.executors.bundle_transfer import read_bundle
+from m3e_corpora.executors.cluster import Machine, size_pool
 from m3e_corpora.executors.worker import Outcome, PartitionWorker, WorkerSpec, describe
 from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
@@ -21,18 +21,19 @@ from m3e_corpora.job.stored import from_json, to_json
 from m3e_runtime.backends.choice import is_for_gpu
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import DependencyMissingError, M3EError
+from m3e_runtime.errors import M3EError
+from m3e_runtime.extras import extra_packages
 
-__all__ = ["EncodeBatches", "RayEngine"]
+__all__ = ["EncodeBatches", "RayExecutor"]
 
 _MOST_BLOCKS = 10_000
-"""With more blocks Ray's own bookkeeping takes time; a block of a larger job has several partitions."""
+"""More blocks would slow down Ray's bookkeeping. In a larger job a block has several partitions."""
 
 
-class RayEngine:
-    """Actors of a Ray cluster; see :class:`m3e_corpora.executors.local.Engine`.
+class RayExecutor:
+    """Computes in actors of a Ray cluster; see :class:`m3e_corpora.executors.base.Executor`.
 
-    Inputs and output need the same paths on all machines. The bundle travels through Ray's object store.
+    Inputs and output need the same paths on all machines. Ray's object store transfers the bundle.
     """
 
     def __init__(
@@ -45,15 +46,15 @@ class RayEngine:
         """Connect to a cluster, or start one on this machine.
 
         Args:
-            request: what to encode; its ``threads`` are those of an actor.
-            address: of the cluster, by default what ``RAY_ADDRESS`` says, or a new one on this machine.
-            actors: by default as many as the cluster has room for now; more where it grows by itself.
-            bundle_everywhere: the bundle has the same path on all machines and need not travel.
+            request: what to encode. Its ``threads`` are those of one actor.
+            address: address of the cluster. By default ``RAY_ADDRESS``, or a new cluster on this machine.
+            actors: number of actors. By default as many as fit now; more are allowed, for clusters that grow.
+            bundle_everywhere: the bundle has the same path on all machines and is not transferred.
 
         Raises:
             DependencyMissingError: Ray is not installed.
-            OptionError: the cluster has no room for an actor.
-            BundleError: not a bundle.
+            OptionError: no actor fits into the cluster.
+            BundleError: the folder is not a bundle.
         """
         self._ray = _import_ray()
         self._started = not self._ray.is_initialized()
@@ -61,25 +62,25 @@ class RayEngine:
             self._ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         machines = [_machine(node) for node in self._ray.nodes() if node["Alive"]]
         on_gpu = _wants_gpu(request, any(each.gpus for each in machines))
-        self._plan = plan_workers(machines, on_gpu, request.threads, actors)
+        self._pool = size_pool(machines, on_gpu, request.threads, actors)
         self._request = dataclasses.replace(
             request,
             bundle=Path(request.bundle).absolute(),
             device=("cuda" if request.device == "auto" else request.device) if on_gpu else "cpu",
-            threads=self._plan.cpus,
+            threads=self._pool.cpus,
         )
-        self._ships = not bundle_everywhere
+        self._transfers_bundle = not bundle_everywhere
 
-    def settings(self) -> Settings:
-        """See :class:`m3e_corpora.executors.local.Engine`; one of the machines is asked."""
-        probe = self._ray.remote(num_cpus=self._plan.cpus, num_gpus=self._plan.gpus)(describe)
+    def describe(self) -> EncodingSpec:
+        """See :class:`m3e_corpora.executors.base.Executor`. One machine of the cluster is asked."""
+        probe = self._ray.remote(num_cpus=self._pool.cpus, num_gpus=self._pool.gpus)(describe)
         try:
-            settings: Settings = self._ray.get(probe.remote(self._spec(self._request.artifact)))
+            found: EncodingSpec = self._ray.get(probe.remote(self._spec(self._request.artifact)))
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, M3EError):
                 raise error.cause from None
             raise
-        return settings
+        return found
 
     def run(
         self,
@@ -88,7 +89,7 @@ class RayEngine:
         on_progress: Callable[[int, Counts], None],
         on_done: Callable[[PartRecord], None],
     ) -> None:
-        """See :class:`m3e_corpora.executors.local.Engine`. The work of an actor that dies is done again."""
+        """See :class:`m3e_corpora.executors.base.Executor`. Ray repeats the work of an actor that dies."""
         if not partitions:
             return
         spec = self._ray.put(self._spec(folder.job.bundle.artifact))
@@ -98,11 +99,11 @@ class RayEngine:
             _Actor,
             batch_size=1,
             compute=data.ActorPoolStrategy(
-                size=min(self._plan.workers, len(rows)),
-                max_tasks_in_flight_per_actor=1,  # none waits for a slow actor while another is idle
+                size=min(self._pool.workers, len(rows)),
+                max_tasks_in_flight_per_actor=1,  # no partition waits for a slow actor while another is idle
             ),
-            num_cpus=self._plan.cpus,
-            num_gpus=self._plan.gpus,
+            num_cpus=self._pool.cpus,
+            num_gpus=self._pool.gpus,
             fn_constructor_kwargs={"spec": spec, "folder": str(folder.path.absolute())},
         )
         sizes = {each.number: each.size for each in partitions}
@@ -112,17 +113,17 @@ class RayEngine:
             on_done(record)
 
     def close(self) -> None:
-        """Leave the cluster; one that was started here ends."""
+        """Leave the cluster. A cluster that was started here is shut down."""
         if self._started:
             self._ray.shutdown()
 
     def _spec(self, artifact: str | None) -> WorkerSpec:
-        files = pack_bundle(self._request.bundle, artifact) if self._ships else None
+        files = read_bundle(self._request.bundle, artifact) if self._transfers_bundle else None
         return WorkerSpec(self._request, artifact, files)
 
 
 class EncodeBatches:
-    """Adds vectors to the batches of any Ray data set.
+    """Adds vectors to the rows of any Ray data set.
 
     Example:
         >>> ds = ray.data.read_parquet("s3://corpus/").map_batches(
@@ -145,12 +146,12 @@ class EncodeBatches:
         """Load the encoder of an actor.
 
         Args:
-            bundle: the bundle's folder, on every machine.
-            field: the column of the texts.
-            column: the column of the vectors to add.
+            bundle: folder of the bundle, on every machine.
+            field: column of the texts.
+            column: column of the vectors, which is added.
             device: as in :meth:`m3e_runtime.Encoder.load`.
-            threads: as many as ``num_cpus`` of the actor.
-            options: those of :meth:`m3e_runtime.Encoder.encode`.
+            threads: threads of the actor, equal to its ``num_cpus``.
+            options: options of :meth:`m3e_runtime.Encoder.encode`.
 
         Raises:
             M3EError: as :meth:`m3e_runtime.Encoder.load`.
@@ -159,14 +160,14 @@ class EncodeBatches:
         self._field, self._column, self._options = field, column, options
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The batch, columns as arrays, with vectors ``[n, length]``."""
+        """Return the rows, with columns as arrays, and their vectors ``[n, length]``."""
         texts = batch[self._field].tolist()
         vectors = self._encoder.encode(texts, show_progress_bar=False, **self._options)
         return {**batch, self._column: vectors}
 
 
 class _Actor:
-    """A :class:`PartitionWorker` as Ray Data calls it."""
+    """A :class:`PartitionWorker` with the interface of Ray Data."""
 
     def __init__(self, spec: Any, folder: str) -> None:
         self._worker = PartitionWorker(_import_ray().get(spec), Path(folder))
@@ -176,14 +177,12 @@ class _Actor:
         return {"outcome": [to_json(outcome) for outcome in outcomes]}
 
 
-def _wants_gpu(request: CorpusRequest, there_is_one: bool) -> bool:
-    """As :meth:`m3e_runtime.Encoder.load` decides: ``auto`` takes a GPU if the bundle is made for one."""
+def _wants_gpu(request: CorpusRequest, available: bool) -> bool:
+    """Decide as :meth:`m3e_runtime.Encoder.load`: ``auto`` takes a GPU if an artifact is made for one."""
     if request.device != "auto":
         return request.device != "cpu"
     artifacts = Bundle.open(request.bundle).manifest.artifacts
-    return there_is_one and any(
-        is_for_gpu(each) for each in artifacts if request.artifact in (None, each.name)
-    )
+    return available and any(is_for_gpu(each) for each in artifacts if request.artifact in (None, each.name))
 
 
 def _machine(node: dict[str, Any]) -> Machine:
@@ -192,15 +191,13 @@ def _machine(node: dict[str, Any]) -> Machine:
 
 
 def _import_ray() -> Any:
-    """The package.
+    """Import ``ray``.
 
     Raises:
         DependencyMissingError: it is not installed.
     """
-    try:
+    with extra_packages("the Ray executor", "ray", "ray"):
         return importlib.import_module("ray")
-    except ImportError as error:
-        raise DependencyMissingError("--engine ray needs Ray: `pip install 'm3e-runtime[ray]'`.") from error
 
 
 def _import_ray_data() -> Any:

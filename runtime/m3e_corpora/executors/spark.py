@@ -1,4 +1,4 @@
-"""Spark: tasks that compute the partitions of a job, and vectors for the rows of a data frame."""
+"""The Spark executor, and vectors for the rows of a data frame."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from m3e_corpora.arrow import import_arrow
-from m3e_corpora.executors.bundle_transfer import pack_bundle
-from m3e_corpora.executors.local import Settings
+from m3e_corpora.executors.base import EncodingSpec
+from m3e_corpora.executors.bundle_transfer import read_bundle
 from m3e_corpora.executors.worker import Outcome, PartitionWorker, WorkerSpec, describe
 from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
@@ -25,49 +25,49 @@ from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import M3EError, OptionError
 from m3e_runtime.extras import extra_packages
 
-__all__ = ["SparkEngine", "with_embeddings"]
+__all__ = ["SparkExecutor", "with_embeddings"]
 
 _SPARK_TYPES = {"float32": "FloatType", "int8": "ByteType", "binary": "ByteType"}
 _FAILURE = re.compile(r'm3e-outcome (\{".*\})')
 
 
-class SparkEngine:
-    """Tasks of Spark; see :class:`m3e_corpora.executors.local.Engine`.
+class SparkExecutor:
+    """Computes in tasks of Spark; see :class:`m3e_corpora.executors.base.Executor`.
 
-    Inputs and output need the same paths on all machines. Each task computes in ``threads`` threads, one
-    unless the request says otherwise: give ``spark.task.cpus`` the same number.
+    Inputs and output need the same paths on all machines. Each task computes in the request's ``threads``, by
+    default one. Set ``spark.task.cpus`` to the same number.
 
     Example:
-        >>> engine = functools.partial(SparkEngine, session=spark)
-        >>> encode_corpus(CorpusRequest("m3e-base-int8", ("/shared/corpus/",), "/shared/vectors/"), engine)
+        >>> executor = functools.partial(SparkExecutor, session=spark)
+        >>> encode_corpus(CorpusRequest("m3e-base-int8", ("/shared/corpus/",), "/shared/vectors/"), executor)
     """
 
     def __init__(self, request: CorpusRequest, session: Any, bundle_everywhere: bool = False) -> None:
-        """Send the bundle to all machines.
+        """Transfer the bundle to all machines.
 
         Args:
             request: what to encode.
             session: a ``pyspark.sql.SparkSession``.
-            bundle_everywhere: the bundle has the same path on all machines and need not travel. Spark Connect
-                cannot send it.
+            bundle_everywhere: the bundle has the same path on all machines and is not transferred. Spark
+                Connect needs this.
 
         Raises:
-            BundleError: not a bundle.
-            OptionError: the bundle cannot be sent.
+            BundleError: the folder is not a bundle.
+            OptionError: the bundle cannot be transferred.
         """
         self._session = session
         self._request = dataclasses.replace(
             request, bundle=Path(request.bundle).absolute(), threads=request.threads or 1
         )
         self._files = (
-            None if bundle_everywhere else self._broadcast(pack_bundle(request.bundle, request.artifact))
+            None if bundle_everywhere else self._broadcast(read_bundle(request.bundle, request.artifact))
         )
 
-    def settings(self) -> Settings:
-        """See :class:`m3e_corpora.executors.local.Engine`; one of the machines is asked."""
+    def describe(self) -> EncodingSpec:
+        """See :class:`m3e_corpora.executors.base.Executor`. One machine of the cluster is asked."""
         ask = functools.partial(_describe, self._request, self._files)
         (row,) = self._collect(ask, 1)
-        return from_json(row, Settings)
+        return from_json(row, EncodingSpec)
 
     def run(
         self,
@@ -76,9 +76,9 @@ class SparkEngine:
         on_progress: Callable[[int, Counts], None],
         on_done: Callable[[PartRecord], None],
     ) -> None:
-        """See :class:`m3e_corpora.executors.local.Engine`. Spark does the work of a task that dies again.
+        """See :class:`m3e_corpora.executors.base.Executor`. Spark repeats the work of a task that dies.
 
-        Progress is known when all is done; Spark's own pages tell it before.
+        Progress is reported only at the end. Spark's web interface shows it earlier.
         """
         if not partitions:
             return
@@ -92,22 +92,25 @@ class SparkEngine:
             on_done(record)
 
     def close(self) -> None:
-        """Take the bundle back from the machines' memory; the session stays."""
+        """Remove the bundle from the memory of the machines. The session stays open."""
         if self._files is not None:
             self._files.destroy()
 
     def _broadcast(self, files: dict[str, bytes]) -> Any:
         try:
             return self._session.sparkContext.broadcast(files)
-        except Exception as error:  # Spark Connect has no context, and says so in an error of its own
-            raise OptionError(f"the bundle cannot be sent ({error}); put it on all machines.") from error
+        except Exception as error:  # Spark Connect has no context, and raises its own kind of error
+            raise OptionError(
+                f"the bundle cannot be transferred ({error}); copy it to all machines and "
+                "set bundle_everywhere=True."
+            ) from error
 
     def _collect(self, work: Callable[[Iterator[Any]], Iterator[Any]], tasks: int) -> list[bytes]:
-        """The answers of ``tasks`` tasks, of which each gets its number."""
+        """Run ``tasks`` tasks, each with its number, and return their answers."""
         frame = self._session.range(0, tasks, 1, tasks).mapInArrow(work, "answer binary")
         try:
             return [bytes(row.answer) for row in frame.collect()]
-        except Exception as error:  # what a task raised arrives in one of several classes, as text
+        except Exception as error:  # the error of a task arrives as text, in one of several classes
             if failure := _FAILURE.search(str(error)):
                 from_json(failure[1], Outcome).unwrap()
             raise
@@ -122,27 +125,26 @@ def with_embeddings(
     threads: int = 1,
     **options: Any,
 ) -> Any:
-    """A data frame with a column of vectors, ``array<float>`` (``array<tinyint>`` for int8 and binary).
+    """Add a column of vectors, ``array<float>``, or ``array<tinyint>`` for int8 and binary.
 
     Args:
         frame: a ``pyspark.sql.DataFrame``.
-        bundle: the bundle's folder, on every machine.
-        field: the column of the texts; a null has no vector.
-        column: the column to add.
+        bundle: folder of the bundle, on every machine.
+        field: column of the texts. The vector of a null is null.
+        column: column of the vectors, which is added.
         device: as in :meth:`m3e_runtime.Encoder.load`.
-        threads: of each task; give ``spark.task.cpus`` the same number.
-        options: those of :meth:`m3e_runtime.Encoder.encode`.
+        threads: threads of each task. Set ``spark.task.cpus`` to the same number.
+        options: options of :meth:`m3e_runtime.Encoder.encode`.
 
     Raises:
-        DependencyMissingError: Spark is not installed.
-        OptionError: a precision that Spark has no type for.
+        OptionError: Spark has no type for the precision.
     """
     with extra_packages("encoding a data frame of Spark", "spark", "pyspark"):
         from pyspark.sql import types
 
     precision = options.get("precision", "float32")
     if precision not in _SPARK_TYPES:
-        raise OptionError(f"precision={precision!r}: Spark takes one of {', '.join(_SPARK_TYPES)}.")
+        raise OptionError(f"precision={precision!r}: Spark supports only {', '.join(_SPARK_TYPES)}.")
     value = getattr(types, _SPARK_TYPES[precision])()
     schema = types.StructType([*frame.schema.fields, types.StructField(column, types.ArrayType(value))])
     load = functools.partial(_load, str(bundle), device, threads)
@@ -151,7 +153,7 @@ def with_embeddings(
 
 @dataclass(frozen=True)
 class _Run:
-    """What a task is told of the job."""
+    """What a task needs to know about the job."""
 
     key: str
     request: CorpusRequest
@@ -159,7 +161,7 @@ class _Run:
     folder: str
 
     def worker(self) -> PartitionWorker:
-        """The process's worker, which loads the encoder with the first task and keeps it for the others."""
+        """The worker of this process. The first task loads its encoder; later tasks use it again."""
         if self.key not in _workers:
             _workers.clear()
             _workers[self.key] = PartitionWorker(_worker_spec(self.request, self.files), Path(self.folder))
@@ -176,7 +178,7 @@ def _worker_spec(request: CorpusRequest, files: Any) -> WorkerSpec:
 def _compute(run: _Run, numbers: Sequence[int], batches: Iterator[Any]) -> Iterator[Any]:
     for batch in batches:
         for index in batch.column("id").to_pylist():
-            with _telling_errors():
+            with _errors_as_text():
                 (outcome,) = run.worker().run([numbers[index]])
                 record = outcome.unwrap()
             yield _answer(to_json(record))
@@ -184,14 +186,14 @@ def _compute(run: _Run, numbers: Sequence[int], batches: Iterator[Any]) -> Itera
 
 def _describe(request: CorpusRequest, files: Any, batches: Iterator[Any]) -> Iterator[Any]:
     for _ in batches:
-        with _telling_errors():
-            settings = describe(_worker_spec(request, files))
-        yield _answer(to_json(settings))
+        with _errors_as_text():
+            found = describe(_worker_spec(request, files))
+        yield _answer(to_json(found))
 
 
 @contextmanager
-def _telling_errors() -> Iterator[None]:
-    """Put an error of this package into words that the driver finds in Spark's."""
+def _errors_as_text() -> Iterator[None]:
+    """Write an error of this package in a form that the driver finds in Spark's message."""
     try:
         yield
     except M3EError as error:
@@ -215,10 +217,10 @@ def _embed(
     encoder = load()
     for batch in batches:
         texts = batch.column(field).to_pylist()
-        there = [index for index, text in enumerate(texts) if text is not None]
-        found = encoder.encode([texts[index] for index in there], show_progress_bar=False, **options)
+        present = [index for index, text in enumerate(texts) if text is not None]
+        found = encoder.encode([texts[index] for index in present], show_progress_bar=False, **options)
         vectors: list[Any] = [None] * len(texts)
-        for index, vector in zip(there, found, strict=True):
+        for index, vector in zip(present, found, strict=True):
             vectors[index] = vector
         kind = arrow.list_(arrow.from_numpy_dtype(found.dtype))
         columns = [*batch.columns, arrow.array(vectors, kind)]

@@ -1,4 +1,4 @@
-"""One of many processes that compute partitions of a job; the same for Ray and Spark."""
+"""A worker process that computes partitions of a job, for Ray and Spark."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from m3e_corpora.encoding.partitions import run_partitions
-from m3e_corpora.executors.bundle_transfer import unpack_bundle
-from m3e_corpora.executors.local import Settings, load_encoder, settings_of
+from m3e_corpora.executors.base import EncodingSpec
+from m3e_corpora.executors.bundle_transfer import install_bundle
+from m3e_corpora.executors.local import describe_encoding, load_encoder
 from m3e_corpora.job.folder import JobFolder, PartRecord
 from m3e_corpora.job.request import CorpusRequest
 from m3e_runtime.encoder import Encoder
@@ -22,12 +23,12 @@ __all__ = ["Outcome", "PartitionWorker", "WorkerSpec", "describe"]
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker is told.
+    """What a worker needs to know.
 
-    Args:
-        request: its options decide what is computed; the bundle's path counts where ``files`` is None.
+    Attributes:
+        request: the options. Its bundle path is used only if ``files`` is None.
         artifact: the artifact to run, the same on all machines.
-        files: the bundle, packed by :func:`m3e_corpora.executors.bundle_transfer.pack_bundle`.
+        files: the bundle, from :func:`m3e_corpora.executors.bundle_transfer.read_bundle`.
     """
 
     request: CorpusRequest
@@ -35,23 +36,23 @@ class WorkerSpec:
     files: dict[str, bytes] | None = None
 
     def load(self) -> tuple[Encoder, int]:
-        """See :func:`m3e_corpora.executors.local.load_encoder`; with the bundle's path on this machine."""
-        bundle = self.request.bundle if self.files is None else unpack_bundle(self.files)
+        """Load the encoder on this machine; see :func:`m3e_corpora.executors.local.load_encoder`."""
+        bundle = self.request.bundle if self.files is None else install_bundle(self.files)
         return load_encoder(dataclasses.replace(self.request, bundle=bundle), self.artifact)
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A partition's record, or why there is none: the class and the words of an error of this package."""
+    """The record of a partition, or the class and message of the error that prevented it."""
 
     record: PartRecord | None = None
     error: str = ""
     message: str = ""
 
     def unwrap(self) -> PartRecord:
-        """The record.
+        """Return the record.
 
         Raises:
-            M3EError: of the class that the worker met.
+            M3EError: the error of the worker, with its class.
         """
         if self.record is None:
             raise _error_class(self.error)(self.message)
@@ -59,7 +60,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class PartitionWorker:
-    """Loads the encoder once, then does partitions of the job in ``folder``."""
+    """Loads the encoder once, then computes partitions of the job in ``folder``."""
 
     def __init__(self, spec: WorkerSpec, folder: Path) -> None:
         self._on_error = spec.request.on_error
@@ -67,8 +68,8 @@ class PartitionWorker:
         self._folder = JobFolder.open(folder)
 
     def run(self, numbers: Iterable[int]) -> Iterator[Outcome]:
-        """Do the partitions of these numbers. After an error of this package there is no further one."""
-        partitions = [self._folder.plan.partitions[number] for number in numbers]
+        """Compute the partitions with these numbers. An error is the last outcome."""
+        partitions = [self._folder.partitioning.partitions[number] for number in numbers]
         records = run_partitions(self._encoder, self._threads, self._folder, partitions, self._on_error)
         try:
             for record in records:
@@ -77,11 +78,11 @@ class PartitionWorker:
             yield Outcome(error=type(error).__name__, message=str(error))
 
 
-def describe(spec: WorkerSpec) -> Settings:
-    """What a worker would run: called once on one of the machines, so that all do the same."""
+def describe(spec: WorkerSpec) -> EncodingSpec:
+    """Describe what a worker would compute. One machine is asked, so that all run the same artifact."""
     encoder, _ = spec.load()
     try:
-        return settings_of(encoder, spec.request)
+        return describe_encoding(encoder, spec.request)
     finally:
         encoder.close()
 

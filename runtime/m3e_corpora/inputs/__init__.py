@@ -1,1 +1,1 @@
-"""What is read: files, their formats, byte and row ranges of them, and rows."""
+"""What is read: files, their formats, slices of them, and rows."""

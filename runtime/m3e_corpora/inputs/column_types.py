@@ -1,4 +1,4 @@
-"""Types of the columns that are kept from JSON, which declares none."""
+"""Arrow types for columns of JSON, which declares none."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from m3e_corpora.arrow import import_arrow
 __all__ = ["JSON_MARK", "infer_field", "misfit"]
 
 JSON_MARK = b"m3e.json"
-"""In a field's metadata: its strings are JSON."""
+"""Key in a field's metadata. It marks a column whose strings are JSON."""
 
 _INT64 = range(-(1 << 63), 1 << 63)
 _INTEGERS = {"int32": range(-(1 << 31), 1 << 31), "int64": _INT64}
 
 
 def infer_field(name: str, values: Iterable[Any]) -> Any:
-    """The Arrow field for values of a sample: bool, int64, double or string; JSON text for all else.
+    """Infer the Arrow field of a column from a sample of its values.
 
-    Nothing but nulls gives string.
+    The type is bool, int64, double or string. Mixed and nested values become strings of JSON. A column of
+    nulls becomes a column of strings.
     """
     arrow = import_arrow("Parquet")
     types = {type(value) for value in values if value is not None and not _too_large(value)}
@@ -36,12 +37,13 @@ def infer_field(name: str, values: Iterable[Any]) -> Any:
 
 
 def misfit(value: Any, field: Any) -> str | None:
-    """Why ``value`` cannot be stored in a column of :func:`infer_field`, or of a folder's int32; or None."""
+    """Say why ``value`` cannot be stored in the Arrow field ``field``; None if it can.
+
+    The field comes from :func:`infer_field`, or is int32 or string if a folder names it.
+    """
     if value is None or _fits(value, str(field.type)):
         return None
-    return (
-        f"field {field.name!r} is {type(value).__name__}, and the column {field.type}, as in the first rows."
-    )
+    return f"field {field.name!r} is {type(value).__name__}, but its column is {field.type}."
 
 
 def _fits(value: Any, arrow_type: str) -> bool:

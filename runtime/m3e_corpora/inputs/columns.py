@@ -1,4 +1,4 @@
-"""What is taken from the input and stored beside the vectors."""
+"""The columns that are read from the inputs, and those that are kept."""
 
 from __future__ import annotations
 
@@ -9,42 +9,48 @@ import msgspec
 from m3e_corpora.inputs.encodings import UTF_8
 from m3e_corpora.inputs.folder_columns import FolderType
 
-__all__ = ["DEFAULT_FIELD", "Form", "Reading"]
+__all__ = ["DEFAULT_FIELD", "Columns", "PayloadForm"]
 
 DEFAULT_FIELD = "text"
 
-Form = Literal["nothing", "records", "columns"]
-"""Nothing beside a vector (npy), an object (JSON Lines), or typed columns (Parquet)."""
+PayloadForm = Literal["none", "records", "columns"]
+"""What is stored beside a vector: nothing (npy), an object (JSON Lines), or typed columns (Parquet)."""
 
 
-class Reading(msgspec.Struct, frozen=True):
-    """The columns of the texts and their prompts, those to keep, and the form in which they are stored.
+class Columns(msgspec.Struct, frozen=True):
+    """Which columns are read, how, and in which form they are stored.
 
-    ``keep`` of None is everything that a JSON object holds in a record, and nothing elsewhere. ``encoding``
-    is that of text, CSV and JSON Lines. ``folder_types`` has those of ``columns`` that folders name; a file's
-    own column of the same name goes before.
+    Attributes:
+        field: the column of the texts.
+        prompt_field: the column of each text's own prompt.
+        keep: columns to store. None keeps whole JSON objects if the form is ``records``, else nothing.
+        drop_text: do not store the texts.
+        form: form of the payload.
+        encoding: encoding of text, CSV and JSON Lines files.
+        folder_types: types of the kept columns that folders name, as in ``lang=zh/``. A file's own column of
+            the same name takes precedence.
     """
 
     field: str = DEFAULT_FIELD
     prompt_field: str | None = None
     keep: tuple[str, ...] | None = None
     drop_text: bool = False
-    form: Form = "nothing"
+    form: PayloadForm = "none"
     encoding: str = UTF_8
     folder_types: dict[str, FolderType] = {}
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The columns that have to hold texts."""
+        """Columns that must hold texts."""
         return (self.field,) if self.prompt_field is None else (self.field, self.prompt_field)
 
     @property
-    def wanted(self) -> tuple[str, ...]:
+    def read(self) -> tuple[str, ...]:
         """All columns to read, each once."""
-        return tuple(dict.fromkeys((*self.texts, *self.columns)))
+        return tuple(dict.fromkeys((*self.texts, *self.kept)))
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns to keep, without that of the texts."""
+    def kept(self) -> tuple[str, ...]:
+        """Columns to store, without the column of the texts."""
         names = dict.fromkeys(self.keep or ())
-        return () if self.form == "nothing" else tuple(name for name in names if name != self.field)
+        return () if self.form == "none" else tuple(name for name in names if name != self.field)

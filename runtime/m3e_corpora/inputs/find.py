@@ -1,4 +1,4 @@
-"""The files of a corpus: found, told apart by format, and recognized when a job goes on."""
+"""The files of a corpus: find them, tell their formats, and notice when they change."""
 
 from __future__ import annotations
 
@@ -34,15 +34,19 @@ _SUFFIXES = {
     ".parquet": "parquet",
 }
 _AS_IT_IS = "/!$&'()*+,;=:@~"
-"""What may be in the path of a URI; see RFC 3986, section 3.3."""
+"""Characters that need no encoding in the path of a URI; see RFC 3986, section 3.3."""
 
 _BUFFER = 1 << 20
 
 
 class InputFile(msgspec.Struct, frozen=True):
-    """A file as it was when the job began; ``path`` is absolute, a URI, or ``-``.
+    """A file as it was when the job began.
 
-    ``size`` is in bytes, ``modified`` in nanoseconds since 1970; both are zero for standard input.
+    Attributes:
+        path: an absolute path, a URI, or ``-`` for standard input.
+        format: one of :data:`FORMATS`.
+        size: bytes; zero for standard input.
+        modified: nanoseconds since 1970; zero for standard input.
     """
 
     path: str
@@ -52,40 +56,41 @@ class InputFile(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The name to show in messages."""
         return "standard input" if self.path == STANDARD_INPUT else shown(self.path)
 
 
 def find_inputs(
     names: Sequence[str], asked: str | None, excluded: Sequence[Path] = ()
 ) -> tuple[InputFile, ...]:
-    """The files that ``names`` stand for, in the order given, those of a folder or pattern by name.
+    """Find the input files, in the order of ``names``. Files of a folder or pattern are sorted by name.
 
     Args:
-        names: files, folders (searched to the bottom for files with a known suffix; names that begin with
-            ``.`` or ``_`` are passed over), patterns with ``*``, ``?`` or ``**``, URIs that pyarrow can open,
-            or ``-`` alone for standard input.
-        asked: the format of all files; by default the suffix tells, and a file without a known one is text.
-        excluded: the output, which is not an input of its own where it lies in a folder or fits a pattern.
+        names: files, folders, patterns with ``*``, ``?`` or ``**``, URIs that pyarrow can open, or ``-``
+            for standard input. Folders are searched recursively for files with a known suffix. Names that
+            begin with ``.`` or ``_`` are skipped.
+        asked: the format of all files. By default the suffix decides; an unknown suffix means text.
+        excluded: files of the output. They are not inputs, even if they lie in a folder or match a pattern.
 
     Raises:
-        UnreadableInputError: nothing there, or it cannot be read.
-        OptionError: standard input beside others.
-        DependencyMissingError: a URI, and pyarrow is not installed.
+        UnreadableInputError: no file is found, or one cannot be read.
+        OptionError: standard input is combined with other inputs.
+        DependencyMissingError: an input is a URI, and pyarrow is not installed.
     """
     own = [path.absolute() for path in excluded]
     files = tuple(file for name in names for file in _find(name, asked, own))
     if len(files) > 1 and any(file.path == STANDARD_INPUT for file in files):
-        raise OptionError("standard input (-) cannot be one of several inputs.")
+        raise OptionError("standard input (-) must be the only input.")
     return files
 
 
 @contextmanager
 def open_input(file: InputFile) -> Iterator[BinaryIO]:
-    """Open for reading; standard input stays open at the end of the block.
+    """Open an input for reading. Standard input stays open at the end of the block.
 
     Raises:
-        UnreadableInputError: missing, changed since the job began, or reading fails inside the block.
+        UnreadableInputError: the file is missing, has changed since the job began, or cannot be read inside
+            the block.
     """
     try:
         if file.path == STANDARD_INPUT:
@@ -124,12 +129,12 @@ def _some(name: str, asked: str | None, own: list[Path], found: Iterable[str]) -
         if not any(Path(each).absolute().is_relative_to(path) for path in own)
     ]
     if not files:
-        raise UnreadableInputError(f"{shown(name)}: no file there that is {_wanted(asked)}.")
+        raise UnreadableInputError(f"{shown(name)}: no file found that is {_wanted(asked)}.")
     yield from files
 
 
 def _wanted(asked: str | None) -> str:
-    return f"to be read as {asked}" if asked else f"named {', '.join(f'*{suffix}' for suffix in _SUFFIXES)}"
+    return f"readable as {asked}" if asked else f"named {', '.join(f'*{suffix}' for suffix in _SUFFIXES)}"
 
 
 def _describe(name: str, asked: str | None) -> InputFile:
@@ -154,25 +159,16 @@ def _open_local(file: InputFile) -> BinaryIO:
 
 
 def is_uri(name: str) -> bool:
-    """Whether ``name`` is for pyarrow to open."""
+    """Whether ``name`` is a URI, which pyarrow opens."""
     return "://" in name
 
 
 def _find_remote(uri: str, asked: str | None) -> Iterator[InputFile]:
     system, path = _resolve(uri)
-    fs = import_arrow(f"{uri}: a remote file", "fs")
     base, mark, query = uri.partition("?")
     if path.strip("/"):
-        base, path = base.rstrip("/"), path.rstrip("/")  # a folder may be given with a slash at its end
+        base, path = base.rstrip("/"), path.rstrip("/")  # a slash at the end of a folder is optional
     root = _above(base, path)
-    try:
-        info = system.get_file_info(path)
-        below = [info]
-        if info.type == fs.FileType.Directory:
-            below = system.get_file_info(fs.FileSelector(path, recursive=True))
-        below.sort(key=lambda each: str(each.path))
-    except (OSError, ValueError) as error:  # a ValueError: a name that is not UTF-8
-        raise _unreadable(uri, error) from error
     files = [
         InputFile(
             root + quote(each.path, _AS_IT_IS) + mark + query,
@@ -180,16 +176,33 @@ def _find_remote(uri: str, asked: str | None) -> Iterator[InputFile]:
             each.size or 0,
             each.mtime_ns or 0,
         )
-        for each in below
-        if each.type == fs.FileType.File and (each is info or _visible(each.path[len(path) :], asked))
+        for each in _list_remote(uri, system, path, asked)
     ]
     if not files:
-        raise UnreadableInputError(f"{uri}: no file there that is {_wanted(asked)}.")
+        raise UnreadableInputError(f"{uri}: no file found that is {_wanted(asked)}.")
     yield from files
 
 
+def _list_remote(uri: str, system: Any, path: str, asked: str | None) -> list[Any]:
+    """The Arrow descriptions of the file at ``path``, or of the files below it, sorted by name."""
+    fs = import_arrow(f"{uri}: a remote file", "fs")
+    try:
+        info = system.get_file_info(path)
+        found = [info]
+        if info.type == fs.FileType.Directory:
+            found = system.get_file_info(fs.FileSelector(path, recursive=True))
+        found.sort(key=lambda each: str(each.path))
+    except (OSError, ValueError) as error:  # ValueError: a name is not UTF-8
+        raise _unreadable(uri, error) from error
+    return [
+        each
+        for each in found
+        if each.type == fs.FileType.File and (each is info or _visible(each.path[len(path) :], asked))
+    ]
+
+
 def _above(uri: str, path: str) -> str:
-    """What is before the path in a URI, in which characters of the path may be encoded."""
+    """The part of a URI before its path. Characters of the path may be percent-encoded in the URI."""
     found = (uri[:at] for at in range(len(uri)) if unquote(uri[at:]) == path)
     return next(found, uri.removesuffix(path))
 
@@ -218,7 +231,7 @@ def _resolve(uri: str) -> tuple[Any, str]:
 def _check_unchanged(file: InputFile, size: int, modified: int) -> None:
     if (size, modified) != (file.size, file.modified):
         raise UnreadableInputError(
-            f"{file.name}: has changed since the job began; begin it anew with --force."
+            f"{file.name}: the file has changed since the job began; start again with --force."
         )
 
 

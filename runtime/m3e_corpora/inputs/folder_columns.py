@@ -1,4 +1,4 @@
-"""Columns that only folders name, as Hive lays out data: ``lang=zh/year=2024/part-0.parquet``."""
+"""Columns in the names of folders, as in Hive: ``lang=zh/year=2024/part-0.parquet``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FolderType = Literal["int32", "string"]
 FolderValue = int | str | None
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
-"""What Hive, Spark and Arrow write for null."""
+"""The value that Hive, Spark and Arrow write for null."""
 
 _DECIMAL = re.compile(r"-?[0-9]+")
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]{1,8}")
@@ -27,9 +27,9 @@ _DIGITS = len(str(1 << 31))
 
 
 def folder_types(files: Sequence[InputFile], names: Sequence[str]) -> dict[str, FolderType]:
-    """The types of those columns of ``names`` that the folders of any file name.
+    """Infer the types of the columns in ``names`` that occur in folder names.
 
-    The rule is pyarrow's: int32 where all values of all files are integers of 32 bits, string elsewhere.
+    The rule is pyarrow's: int32 if every value in every file is a 32-bit integer, else string.
 
     Raises:
         UnreadableInputError: a value is not UTF-8.
@@ -42,7 +42,7 @@ def folder_types(files: Sequence[InputFile], names: Sequence[str]) -> dict[str, 
 
 
 def folder_values(file: InputFile, types: Mapping[str, FolderType]) -> dict[str, FolderValue]:
-    """What the folders of ``file`` say of the columns in ``types``; the innermost folder wins.
+    """The values that the folders of ``file`` give to the columns in ``types``. The innermost folder wins.
 
     Raises:
         UnreadableInputError: a value is not UTF-8.
@@ -55,7 +55,7 @@ def folder_values(file: InputFile, types: Mapping[str, FolderType]) -> dict[str,
 
 
 def folder_field(name: str, types: Mapping[str, FolderType]) -> Any:
-    """The Arrow field of a column."""
+    """The Arrow field of a column that folders name."""
     arrow = import_arrow("Parquet")
     return arrow.field(name, arrow.int32() if types[name] == "int32" else arrow.string())
 
@@ -69,7 +69,7 @@ def _texts(file: InputFile, names: Sequence[str]) -> dict[str, str | None]:
 
 
 def _pairs(path: str) -> Iterator[tuple[str, str]]:
-    """Names and values of the folders; a value is still encoded, for it may be of no interest."""
+    """Names and values in the folders. Values are still percent-encoded: most are not needed."""
     for folder in _folders(path):
         name, separator, value = folder.partition("=")
         if separator:
@@ -88,7 +88,7 @@ def _decoded(file: InputFile, name: str, value: str) -> str | None:
         text.encode("utf-8")
     except UnicodeError as error:
         raise UnreadableInputError(
-            f"{file.name}: the value of {name!r} in the folder's name, {shown(value)!r}, is not UTF-8; "
+            f"{file.name}: the value of {name!r} in the folder name, {shown(value)!r}, is not UTF-8; "
             "rename the folder, or leave the column out of --keep."
         ) from error
     return None if text == _NULL else text
@@ -100,7 +100,7 @@ def _type_of(values: Set[str | None]) -> FolderType:
 
 
 def _int32(text: str) -> int | None:
-    """The integer that pyarrow reads; hexadecimal digits are those of two's complement."""
+    """Parse a 32-bit integer as pyarrow does; hexadecimal numbers are two's complement. Else None."""
     if _HEXADECIMAL.fullmatch(text):
         number = int(text, 16)
         return number - (1 << 32) if number >> 31 else number

@@ -1,6 +1,6 @@
-"""Fields inside of others: ``doc.body`` is ``body`` of the object or struct ``doc``.
+"""Nested fields: ``doc.body`` is the field ``body`` of the object or struct ``doc``.
 
-A field whose own name has a dot goes before.
+A field whose own name contains the dot takes precedence.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from m3e_corpora.arrow import import_arrow
 __all__ = ["OBJECT", "column_at", "dotted_names", "field_at", "value_at", "without_value"]
 
 OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-"""An object whose values stay as they are in the file."""
+"""Decodes an object and leaves its values as they are in the file."""
 
 
 def value_at(values: Mapping[str, Any], name: str) -> Any:
-    """The JSON of a field, a ``msgspec.Raw``; None where there is no such field."""
+    """The JSON of a field, a ``msgspec.Raw``; None if there is no such field."""
     for head, rest in _splits(name):
         if head not in values:
             continue
@@ -30,7 +30,7 @@ def value_at(values: Mapping[str, Any], name: str) -> Any:
 
 
 def without_value(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """``values`` without a field, which :func:`value_at` finds."""
+    """Return ``values`` without the field that :func:`value_at` finds."""
     for head, rest in _splits(name):
         if head in values and rest is None:
             return {key: value for key, value in values.items() if key != head}
@@ -40,7 +40,7 @@ def without_value(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def field_at(fields: Any, name: str) -> list[Any]:
-    """The Arrow fields on the way to a field of a schema or struct type; empty where there is none."""
+    """The Arrow fields on the path to a field of a schema or struct type; empty if there is no such field."""
     for head, rest in _splits(name):
         found = [field for field in fields if field.name == head]
         if len(found) != 1:
@@ -53,7 +53,7 @@ def field_at(fields: Any, name: str) -> list[Any]:
 
 
 def column_at(batch: Any, name: str) -> Any:
-    """The array of a field of a batch, null where a struct around it is null."""
+    """The array of a field in a record batch. It is null where an enclosing struct is null."""
     compute = import_arrow("Parquet", "compute")
     first, *others = field_at(batch.schema, name)
     column = batch.column(first.name)
@@ -63,7 +63,7 @@ def column_at(batch: Any, name: str) -> Any:
 
 
 def dotted_names(fields: Any, above: str = "") -> Iterator[str]:
-    """The names of all fields, those inside of structs too."""
+    """The names of all fields, including those in structs."""
     for field in fields:
         yield above + field.name
         if _is_struct(field.type):
@@ -71,7 +71,7 @@ def dotted_names(fields: Any, above: str = "") -> Iterator[str]:
 
 
 def _splits(name: str) -> Iterator[tuple[str, str | None]]:
-    """All of the name, then what is before and after each dot, from the last on."""
+    """The whole name, then its split at each dot, from the last dot to the first."""
     yield name, None
     at = name.rfind(".")
     while at >= 0:

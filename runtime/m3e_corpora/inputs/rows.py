@@ -1,4 +1,4 @@
-"""Rows on their way from a file to their vectors, and the rows that cannot be encoded."""
+"""Rows between a file and their vectors, and the rows that cannot be encoded."""
 
 from __future__ import annotations
 
@@ -8,18 +8,33 @@ from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["CHUNK_BYTES", "CHUNK_ROWS", "ROW_LIMIT", "BadRow", "Beside", "ParsedRow", "Rows"]
+__all__ = [
+    "READ_BYTES",
+    "READ_ROWS",
+    "ROW_LIMIT",
+    "BadRow",
+    "ParsedRow",
+    "Payload",
+    "PayloadBuilder",
+    "Rows",
+]
 
-CHUNK_ROWS = 1024
-CHUNK_BYTES = 1 << 20
-"""What is read at a time; enough for the tokenizer to keep all cores busy."""
+READ_ROWS = 1024
+READ_BYTES = 1 << 20
+"""Limits of what is read at a time. This is enough for the tokenizer to keep all cores busy."""
 
 ROW_LIMIT = 8 << 20
 """Longest row in bytes. A file without line ends must not be read into memory as one row."""
 
 
 class BadRow(msgspec.Struct, frozen=True):
-    """A row that has no vector: the file, its place there (``line 3``, ``row 17``; both from 1), and why."""
+    """A row that has no vector.
+
+    Attributes:
+        file: name of the file.
+        place: ``line 3`` or ``row 17``, counted from 1.
+        problem: why the row cannot be encoded.
+    """
 
     file: str
     place: str
@@ -31,9 +46,15 @@ class BadRow(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class ParsedRow:
-    """A row of a text file: what the format found, or the ``problem`` that makes it a bad row.
+    """A row of a text file.
 
-    ``number`` is that of its last line in the slice, ``end`` the byte of the file after it.
+    Attributes:
+        number: number of its last line, counted from 1 at the start of the slice.
+        end: byte of the file after the row.
+        text: the text to encode.
+        prompt: the row's own prompt.
+        values: the other fields; None if the row could not be parsed.
+        problem: why this is a bad row; None for a good one.
     """
 
     number: int
@@ -44,50 +65,58 @@ class ParsedRow:
     problem: str | None = None
 
 
+class Payload(Protocol):
+    """What is stored beside the vectors of some rows."""
+
+    def take(self, indices: Sequence[int]) -> Payload:
+        """Select the payload of some of the rows."""
+
+
+class PayloadBuilder(Protocol):
+    """Builds the payload of rows."""
+
+    def from_rows(self, rows: Sequence[ParsedRow]) -> Payload:
+        """Build the payload of a text file's rows.
+
+        A row with a value that cannot be stored gets a ``problem`` and is left out.
+        """
+
+    def from_record_batch(self, texts: Sequence[str], batch: Any) -> Payload:
+        """Build the payload from an Arrow record batch that has the columns to keep."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Consecutive rows of a file.
 
-    ``prompts`` are those of each text, None where all have the same. ``beside`` is what an output stores
-    beside each vector: a list of mappings for JSON Lines, a RecordBatch for Parquet, None where there is
-    nothing. ``locate`` puts one of ``numbers`` into words.
+    Attributes:
+        texts: the texts of the good rows.
+        prompts: one prompt for each text; None if all texts have the same.
+        payload: what is stored beside the vectors.
+        numbers: the number of each good row.
+        locate: makes a bad row from a row's number and a problem.
+        bad: the bad rows.
+        size: bytes of the input that all these rows take, for the progress bar.
     """
 
     texts: Sequence[str]
     prompts: Sequence[str] | None
-    beside: Any
+    payload: Payload
     numbers: Sequence[int]
     locate: Callable[[int, str], BadRow]
     bad: Sequence[BadRow]
     size: int
-    """Bytes of the input that these rows and the bad ones took, for progress."""
 
     def without(self, indices: Sequence[int], problem: str) -> Rows:
-        """The same without some rows, which are bad."""
+        """Turn some good rows into bad ones."""
         dropped = set(indices)
         kept = [index for index in range(len(self.texts)) if index not in dropped]
         return Rows(
             [self.texts[index] for index in kept],
             self.prompts and [self.prompts[index] for index in kept],
-            _taken(self.beside, kept),
+            self.payload.take(kept),
             [self.numbers[index] for index in kept],
             self.locate,
             [*self.bad, *(self.locate(self.numbers[index], problem) for index in indices)],
             self.size,
         )
-
-
-class Beside(Protocol):
-    """Makes what is stored beside the vectors."""
-
-    def of_rows(self, rows: Sequence[ParsedRow]) -> Any:
-        """From rows of a text file; a value that cannot be stored becomes the row's ``problem``."""
-
-    def of_batch(self, texts: Sequence[str], batch: Any) -> Any:
-        """From an Arrow batch with the columns to keep."""
-
-
-def _taken(beside: Any, kept: list[int]) -> Any:
-    if beside is None or isinstance(beside, list):
-        return beside and [beside[index] for index in kept]
-    return beside.take(kept)  # an Arrow batch

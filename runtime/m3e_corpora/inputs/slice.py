@@ -1,4 +1,4 @@
-"""Pieces of files, and partitions: what is computed, written and recorded as one."""
+"""Slices: byte or row ranges of input files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ __all__ = ["Slice"]
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """A piece of the input file of number ``file``.
+    """A range of one input file.
 
-    ``start`` and ``stop`` are bytes, or rows of a Parquet file; a ``stop`` of None is the end of a stream
-    whose length nobody knows. ``size`` is about how many bytes of text it has.
+    Attributes:
+        file: position of the file among the inputs of the job.
+        start: first byte, or first row of a Parquet file.
+        stop: end of the range, exclusive. None for a stream, whose length is not known.
+        size: approximate bytes of text in the range.
     """
 
     file: int

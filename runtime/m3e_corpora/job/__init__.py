@@ -1,1 +1,1 @@
-"""What is asked for, and what is known of it on disk while it is under way."""
+"""What is to be computed, and the files that record it on disk."""

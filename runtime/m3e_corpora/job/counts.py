@@ -1,4 +1,4 @@
-"""What became of rows."""
+"""Counts of rows and tokens."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ __all__ = ["Counts"]
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What became of rows.
+    """How many rows and tokens were processed, and how.
 
-    ``texts`` have a vector; ``duplicates`` of them were computed for an equal text before in the window, and
-    ``truncated`` ones were longer than the model takes. ``tokens`` were asked of the engine, which computed
-    ``computed_tokens``, padding included. ``skipped`` rows have no vector.
+    Attributes:
+        texts: texts that have a vector.
+        duplicates: texts among them that share the vector of an equal text in the same window.
+        truncated: texts among them that were longer than the model's limit.
+        skipped: rows without a vector.
+        tokens: tokens of the texts that the engine computed.
+        computed_tokens: the same with padding.
     """
 
     texts: int = 0
@@ -29,3 +33,8 @@ class Counts(msgspec.Struct, frozen=True):
                 for a, b in zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
             )
         )
+
+    @property
+    def padding_share(self) -> float:
+        """Share of padding in the computed tokens."""
+        return 1 - self.tokens / self.computed_tokens if self.computed_tokens else 0.0

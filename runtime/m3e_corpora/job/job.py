@@ -1,4 +1,4 @@
-"""A job: all that decides the bytes of an output, and the partitions that it is done in."""
+"""A job: everything that determines the bytes of an output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from m3e_corpora.inputs.columns import Reading
+from m3e_corpora.inputs.columns import Columns
 from m3e_corpora.inputs.find import InputFile
 from m3e_corpora.job.policies import OverLong
 from m3e_corpora.outputs.vectors import VectorSpec
@@ -17,7 +17,10 @@ __all__ = ["BundleId", "Job", "provenance"]
 
 
 class BundleId(msgspec.Struct, frozen=True):
-    """Which model makes the vectors. The manifest's SHA-256 stands for all files, whose hashes it holds."""
+    """Which model computes the vectors.
+
+    The SHA-256 of the manifest identifies all files of the bundle: the manifest contains their hashes.
+    """
 
     source: str
     weights_sha256: str
@@ -27,7 +30,7 @@ class BundleId(msgspec.Struct, frozen=True):
 
     @staticmethod
     def of(bundle: Bundle, artifact: str) -> BundleId:
-        """That of an opened bundle."""
+        """Identify an artifact of an open bundle."""
         manifest = bundle.manifest
         digest = hashlib.sha256((bundle.path / MANIFEST_NAME).read_bytes()).hexdigest()
         source = manifest.source
@@ -35,21 +38,33 @@ class BundleId(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What has to be the same for a job to go on; ``output`` is the format of its parts."""
+    """What must be the same when a job is resumed.
+
+    Attributes:
+        runtime: version of this package; another version may round differently.
+        bundle: the model.
+        inputs: the input files.
+        columns: the columns that are read and kept.
+        vectors: the type of the stored vectors.
+        prompt: the prompt before each text.
+        over_long: what happens to texts that are too long.
+        batch_size: largest number of texts in a batch.
+        part_format: format of the parts.
+    """
 
     runtime: str
     bundle: BundleId
     inputs: tuple[InputFile, ...]
-    reading: Reading
+    columns: Columns
     vectors: VectorSpec
     prompt: str
     over_long: OverLong
     batch_size: int | None
-    output: str
+    part_format: str
 
 
 def provenance(job: Job) -> dict[str, str]:
-    """What made the vectors and what their numbers mean, for formats that have a place for it."""
+    """Describe the model and the meaning of the numbers, for formats that have metadata."""
     bundle, vectors = job.bundle, job.vectors
     known = {
         "source": bundle.source,

@@ -1,4 +1,4 @@
-"""One process at a time."""
+"""A lock that one process at a time can hold."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["locked"]
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Hold ``file`` for the block. The system lets go of it when the process ends, however it ends.
+    """Lock ``file`` for the block. The system releases the lock when the process ends for any reason.
 
     Raises:
-        ResumeError: another process holds it.
+        ResumeError: another process holds the lock.
     """
     with file.open("wb") as stream:
         if fcntl is not None:
@@ -29,6 +29,6 @@ def locked(file: Path) -> Iterator[None]:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise ResumeError(f"{file.parent.parent}: another process is writing it.") from error
-            except OSError:  # a file system without locks
+            except OSError:  # the file system does not support locks
                 pass
         yield

@@ -1,4 +1,4 @@
-"""Partitions of a job: what is computed, written and recorded as one."""
+"""Partitions: slices of the input that are computed, recorded and resumed together."""
 
 from __future__ import annotations
 
@@ -14,29 +14,78 @@ from m3e_corpora.inputs.formats import format_of
 from m3e_corpora.inputs.rows import Rows
 from m3e_corpora.inputs.slice import Slice
 from m3e_corpora.job.job import Job
-from m3e_corpora.outputs.payload import make_beside, pack_schema
+from m3e_corpora.outputs.payload import payload_builder, schema_to_text
 from m3e_runtime.errors import OptionError
 
-__all__ = ["Partition", "Plan", "into_partitions", "make_plan", "read_partition"]
+__all__ = ["Partition", "Partitioning", "partition_inputs", "read_partition"]
 
 
 class Partition(msgspec.Struct, frozen=True):
-    """Slices that follow each other in the input; ``number`` counts from zero in the order of the input."""
+    """Consecutive slices of the input.
+
+    Attributes:
+        number: counted from zero in the order of the input.
+        slices: the slices.
+    """
 
     number: int
     slices: tuple[Slice, ...]
 
     @property
     def size(self) -> int:
-        """About how many bytes of text it has."""
+        """Approximate bytes of text."""
         return sum(each.size for each in self.slices)
 
 
-def into_partitions(slices: Iterable[Slice], target: int) -> Iterator[Partition]:
-    """Join slices, in order, to partitions of about ``target`` bytes: many small files become few parts."""
+class Partitioning(msgspec.Struct, frozen=True):
+    """How the inputs of a job are divided.
+
+    Attributes:
+        partitions: all partitions, in the order of the input.
+        schema: Arrow schema of the payload, serialized as text; None unless the payload is typed columns.
+    """
+
+    partitions: tuple[Partition, ...]
+    schema: str | None
+
+
+def partition_inputs(job: Job, partition_bytes: int) -> Partitioning:
+    """Divide the inputs into partitions of about ``partition_bytes`` bytes of text.
+
+    Raises:
+        OptionError: columns cannot be kept, or their types differ between files.
+        UnreadableInputError: a file cannot be read, or lacks a column.
+    """
+    schema = _schema(job) if job.columns.form == "columns" else None
+    slices = itertools.chain.from_iterable(
+        format_of(file).slices(index, file, job.columns, partition_bytes)
+        for index, file in enumerate(job.inputs)
+    )
+    return Partitioning(tuple(_join(slices, partition_bytes)), schema)
+
+
+def read_partition(job: Job, schema: str | None, partition: Partition) -> Iterator[Rows]:
+    """Read the rows of a partition.
+
+    Args:
+        job: the job.
+        schema: see :class:`Partitioning`.
+        partition: the partition.
+
+    Raises:
+        UnreadableInputError: an input cannot be read, or has changed.
+    """
+    builder = payload_builder(job.columns, schema)
+    for slice_ in partition.slices:
+        file = job.inputs[slice_.file]
+        yield from format_of(file).read(file, slice_, job.columns, builder)
+
+
+def _join(slices: Iterable[Slice], partition_bytes: int) -> Iterator[Partition]:
+    """Join consecutive slices, so that many small files become few parts."""
     number, held, total = 0, list[Slice](), 0
     for each in slices:
-        if held and total + each.size > target:
+        if held and total + each.size > partition_bytes:
             yield Partition(number, tuple(held))
             number, held, total = number + 1, [], 0
         held.append(each)
@@ -45,58 +94,25 @@ def into_partitions(slices: Iterable[Slice], target: int) -> Iterator[Partition]
         yield Partition(number, tuple(held))
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """The partitions of a job, and the Arrow schema of what is stored beside the vectors, packed."""
-
-    partitions: tuple[Partition, ...]
-    schema: str | None
-
-
-def make_plan(job: Job, target: int) -> Plan:
-    """Cut the inputs into partitions of about ``target`` bytes of text.
-
-    Raises:
-        OptionError: columns cannot be kept, or have other types in other files.
-        UnreadableInputError: a file cannot be read, or has no such column.
-    """
-    schema = _schema(job) if job.reading.form == "columns" else None
-    slices = itertools.chain.from_iterable(
-        format_of(file).slices(index, file, job.reading, target) for index, file in enumerate(job.inputs)
-    )
-    return Plan(tuple(into_partitions(slices, target)), schema)
-
-
-def read_partition(job: Job, plan: Plan, partition: Partition) -> Iterator[Rows]:
-    """The rows of a partition.
-
-    Raises:
-        UnreadableInputError: an input cannot be read, or has changed.
-    """
-    beside = make_beside(job.reading, plan.schema)
-    for piece in partition.slices:
-        file = job.inputs[piece.file]
-        yield from format_of(file).read(file, piece, job.reading, beside)
-
-
 def _schema(job: Job) -> str:
     arrow = import_arrow("Parquet")
-    reading = job.reading
-    fields = [] if reading.drop_text else [arrow.field(reading.field, arrow.string())]
-    if reading.columns:
-        fields += _kept_fields(job.inputs, lambda file: format_of(file).fields(file, reading))
-    return pack_schema(arrow.schema(fields))
+    columns = job.columns
+    fields = [] if columns.drop_text else [arrow.field(columns.field, arrow.string())]
+    if columns.kept:
+        fields += _kept_fields(job.inputs, lambda file: format_of(file).fields(file, columns))
+    return schema_to_text(arrow.schema(fields))
 
 
 def _kept_fields(inputs: tuple[InputFile, ...], fields_of: Callable[[InputFile], list[Any]]) -> list[Any]:
-    """The fields of the first file, with which the others have to agree."""
+    """The fields of the first file. The types in the other files must be equal."""
     first = fields_of(inputs[0])
     for file in inputs[1:]:
         if not format_of(file).declares_types:
-            continue  # each row is looked at when it is read
+            continue  # each row is checked when it is read
         for wanted, found in zip(first, fields_of(file), strict=False):
             if wanted.type != found.type:
                 raise OptionError(
-                    f"{file.name}: column {found.name!r} is {found.type}, and {wanted.type} in "
-                    f"{inputs[0].name}; encode them to outputs of their own."
+                    f"{file.name}: column {found.name!r} is {found.type}, but it is {wanted.type} in "
+                    f"{inputs[0].name}; encode the files to separate outputs."
                 )
     return first

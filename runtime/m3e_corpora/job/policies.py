@@ -6,5 +6,8 @@ from typing import Literal
 
 __all__ = ["OnError", "OverLong"]
 
-OverLong = Literal["truncate", "skip", "fail"]
 OnError = Literal["fail", "skip"]
+"""Rows that cannot be encoded stop the job, or are left out and listed."""
+
+OverLong = Literal["truncate", "skip", "fail"]
+"""Texts with more tokens than the model's limit are truncated, left out and listed, or stop the job."""

@@ -1,4 +1,4 @@
-"""What is asked for: field by field the options of ``m3e-encode``."""
+"""A request to encode a corpus: the options of ``m3e-encode``, field by field."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_corpora.faiss_package import DEFAULT_INDEX
-from m3e_corpora.inputs.columns import DEFAULT_FIELD, Form, Reading
+from m3e_corpora.inputs.columns import DEFAULT_FIELD, Columns, PayloadForm
 from m3e_corpora.inputs.encodings import UTF_8, encoding_of
-from m3e_corpora.inputs.find import STANDARD_INPUT, InputFile
+from m3e_corpora.inputs.find import FORMATS, STANDARD_INPUT, InputFile
 from m3e_corpora.inputs.folder_columns import folder_types
-from m3e_corpora.job.output_path import Target
+from m3e_corpora.job.output_path import OutputPath
 from m3e_corpora.job.policies import OnError, OverLong
 from m3e_corpora.outputs.sinks.parquet import EMBEDDING
 from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import OutputPrecision
 
-__all__ = ["PARTITION_BYTES", "CorpusRequest"]
+__all__ = ["DEFAULT_FIELD", "DEFAULT_INDEX", "FORMATS", "PARTITION_BYTES", "CorpusRequest"]
 
 PARTITION_BYTES = 8 << 20
-"""Bytes of text in a partition: a minute or a few of one core. See docs/scale.md."""
+"""Bytes of text in a partition: one to a few minutes of one core. See docs/scale.md."""
 
-_FORMS: dict[str, Form] = {"npy": "nothing", "jsonl": "records", "parquet": "columns"}
+_FORMS: dict[str, PayloadForm] = {"npy": "none", "jsonl": "records", "parquet": "columns"}
 _RANGED = ("int8", "uint8")
 
 
@@ -35,34 +35,36 @@ class CorpusRequest:
     """A corpus to encode.
 
     Args:
-        bundle: the bundle's folder.
+        bundle: folder of the bundle.
         inputs: files, folders, patterns or URIs; see :func:`m3e_corpora.inputs.find.find_inputs`.
         output: a file that ends in .npy, .parquet, .jsonl or .faiss, a folder of Parquet parts if it ends
             with a slash, or ``-`` for JSON Lines on standard output.
-        format: of the inputs, by default what their suffixes say.
-        encoding: of text, CSV and JSON Lines, UTF-8 by default; a superset of ASCII, e.g. ``gb18030``.
-        field: the column of the texts, ``text`` by default. ``doc.body`` is a field inside of another.
-        keep: columns to keep beside the vectors, also such that only the folders of the inputs name, as in
-            ``lang=zh/part-0.parquet``. By default objects of JSON Lines are kept whole in .jsonl.
+        format: format of the inputs, by default from their suffixes.
+        encoding: encoding of text, CSV and JSON Lines, by default UTF-8. It must be a superset of ASCII, such
+            as ``gb18030``.
+        field: column of the texts, by default ``text``. ``doc.body`` is the field ``body`` in ``doc``.
+        keep: columns to store beside the vectors. They may be named by folders only, as in
+            ``lang=zh/part-0.parquet``. By default JSON Lines to .jsonl keeps whole objects, and other
+            combinations keep nothing.
         drop_text: do not store the texts.
-        on_error: ``fail`` at the first row that cannot be encoded, or ``skip`` and report them.
-        over_long: what to do with texts of more tokens than the model takes.
-        precision: as in :meth:`m3e_runtime.Encoder.encode`, like the next five.
-        ranges: see ``precision``; needed for int8 and uint8.
-        normalize: see ``precision``.
-        truncate_dim: see ``precision``.
-        prompt_name: see ``precision``.
-        prompt_field: the column where each text has a prompt of its own.
-        prompt: see ``precision``.
-        artifact: as in :meth:`m3e_runtime.Encoder.load`, like the next two.
-        device: see ``artifact``.
-        threads: see ``artifact``.
-        batch_size: most texts in one run of the engine.
-        index: what a .faiss file holds, in the words of ``faiss.index_factory``.
-        partition_bytes: about how many bytes of text are done as one, and lost at most when a process dies.
-        resume: go on with what was begun, if anything was.
-        force: replace an output that exists, and forget what was begun.
-        show_progress: True always, False never, None on a terminal.
+        on_error: ``fail`` at the first row that cannot be encoded, or ``skip`` such rows and list them.
+        over_long: what to do with texts that have more tokens than the model's limit.
+        precision: as in :meth:`m3e_runtime.Encoder.encode`.
+        ranges: as in :meth:`m3e_runtime.Encoder.encode`; needed for int8 and uint8.
+        normalize: scale each vector to unit length.
+        truncate_dim: as in :meth:`m3e_runtime.Encoder.encode`.
+        prompt_name: as in :meth:`m3e_runtime.Encoder.encode`.
+        prompt_field: column of each text's own prompt.
+        prompt: as in :meth:`m3e_runtime.Encoder.encode`.
+        artifact: as in :meth:`m3e_runtime.Encoder.load`.
+        device: as in :meth:`m3e_runtime.Encoder.load`.
+        threads: as in :meth:`m3e_runtime.Encoder.load`.
+        batch_size: largest number of texts in a batch.
+        index: description of a .faiss index, as ``faiss.index_factory`` takes it.
+        partition_bytes: approximate bytes of text in a partition. Finished partitions survive a stop.
+        resume: continue an unfinished job if there is one.
+        force: replace an existing output and discard an unfinished job.
+        show_progress: True always, False never, None only on a terminal.
     """
 
     bundle: str | Path
@@ -92,14 +94,14 @@ class CorpusRequest:
     force: bool = False
     show_progress: bool | None = None
 
-    def reading(self, part_format: str, inputs: Sequence[InputFile] = ()) -> Reading:
-        """What is taken from the inputs for parts of a format.
+    def columns(self, part_format: str, inputs: Sequence[InputFile] = ()) -> Columns:
+        """Return the columns to read and to keep for parts of a format.
 
         Raises:
-            OptionError: an encoding that cannot be used.
-            UnreadableInputError: a column that folders name has a value that is not UTF-8.
+            OptionError: the encoding cannot be used.
+            UnreadableInputError: a folder name has a value that is not UTF-8.
         """
-        reading = Reading(
+        columns = Columns(
             self.field or DEFAULT_FIELD,
             self.prompt_field,
             self.keep,
@@ -107,48 +109,51 @@ class CorpusRequest:
             _FORMS[part_format],
             encoding_of(self.encoding or UTF_8),
         )
-        return msgspec.structs.replace(reading, folder_types=folder_types(inputs, reading.columns))
+        return msgspec.structs.replace(columns, folder_types=folder_types(inputs, columns.kept))
 
-    def check(self) -> Target:
-        """Find out before any work what can be wrong with the options alone; returns where the output goes.
+    def check(self) -> OutputPath:
+        """Check the options before any work, and return where the output goes.
 
         Raises:
-            OptionError: options that do not go together, an unknown suffix, no such folder, or it exists.
+            OptionError: options cannot be combined, the suffix is unknown, the folder does not exist, or the
+                output exists.
             DependencyMissingError: a package that the output needs is not installed.
         """
-        target = Target.of(self.output)
+        output = OutputPath.of(self.output)
         encoding_of(self.encoding or UTF_8)
+        self._check_partitions()
+        self._check_columns(output)
+        self._check_ranges()
+        output.check(self.resume, self.force)
+        return output
+
+    def _check_partitions(self) -> None:
         if self.resume and self.force:
-            raise OptionError(
-                "--resume goes on with what was begun and --force forgets it; give one of them."
-            )
+            raise OptionError("--resume continues a job and --force discards it; use one of them.")
         if self.resume and STANDARD_INPUT in self.inputs:
-            raise OptionError("standard input cannot be read again, so --resume needs a file.")
+            raise OptionError("--resume needs files as inputs: standard input cannot be read twice.")
         if self.partition_bytes < 1:
-            raise OptionError(f"partition size {self.partition_bytes}: at least one byte must fit.")
-        if target.part_format == "parquet" and EMBEDDING in self.reading("parquet").wanted:
+            raise OptionError(f"partition size {self.partition_bytes}: must be at least one byte.")
+
+    def _check_columns(self, output: OutputPath) -> None:
+        if output.part_format == "parquet" and EMBEDDING in self.columns("parquet").read:
             raise OptionError(
-                f"a column {EMBEDDING!r} cannot be kept beside the vectors', which is called so."
+                f"the column {EMBEDDING!r} cannot be kept: the column of the vectors has this name."
             )
-        if target.part_format == "npy" and self.keep:
-            raise OptionError(
-                f"{self.output}: has no place for columns; write .parquet or .jsonl to keep any."
-            )
+        if output.part_format == "npy" and self.keep:
+            raise OptionError(f"{self.output}: cannot store columns; use .parquet or .jsonl to keep them.")
         if self.prompt_field is not None and (self.prompt, self.prompt_name) != (None, None):
             raise OptionError(
-                "--prompt-field gives each text a prompt; leave out --prompt and --prompt-name."
+                "--prompt-field gives each text its own prompt; leave out --prompt and --prompt-name."
             )
-        self._check_ranges()
-        target.check(self.resume, self.force)
-        return target
 
     def _check_ranges(self) -> None:
         if self.precision in _RANGED and self.ranges is None:
             raise OptionError(
                 f"--precision {self.precision} needs --ranges FILE.npy, float32 [2, dimension]: the minimum "
-                "and the maximum of each dimension, e.g. of the float32 vectors of a sample."
+                "and the maximum of each dimension, for example of the float32 vectors of a sample."
             )
         if self.precision not in _RANGED and self.ranges is not None:
             raise OptionError(
-                f"--ranges is for {' and '.join(_RANGED)}, not for --precision {self.precision}."
+                f"--ranges is for --precision {' and '.join(_RANGED)}, not for {self.precision}."
             )

@@ -1,6 +1,6 @@
 """Structs as JSON and back, for files and messages that only this package reads.
 
-msgspec's own JSON has no place for file names that are not UTF-8; that of the standard library has.
+The standard library's JSON is used because msgspec's cannot represent file names that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ Stored = TypeVar("Stored")
 
 
 def to_json(content: object, indent: int | None = None) -> bytes:
-    """``content``, a struct or a named tuple, as ASCII."""
+    """Serialize a struct or a named tuple as ASCII."""
     return json.dumps(msgspec.to_builtins(content), indent=indent).encode("ascii")
 
 
 def from_json(data: bytes | str, kind: type[Stored]) -> Stored:
-    """What :func:`to_json` wrote.
+    """Restore what :func:`to_json` wrote.
 
     Raises:
-        ValueError: not JSON, or not of this kind.
+        ValueError: the data is not JSON, or not of this kind.
     """
     try:
         return msgspec.convert(json.loads(data), kind)

@@ -1,1 +1,1 @@
-"""What is written: vectors, the payload beside them, and the files that hold both."""
+"""What is written: vectors, the payload beside them, and the formats that hold both."""

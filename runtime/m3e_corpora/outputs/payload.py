@@ -11,65 +11,105 @@ import msgspec
 
 from m3e_corpora.arrow import import_arrow
 from m3e_corpora.inputs.column_types import JSON_MARK, misfit
-from m3e_corpora.inputs.columns import Reading
+from m3e_corpora.inputs.columns import Columns
 from m3e_corpora.inputs.nested import without_value
-from m3e_corpora.inputs.rows import Beside, ParsedRow
+from m3e_corpora.inputs.rows import ParsedRow, PayloadBuilder
 
-__all__ = ["make_beside", "pack_schema", "unpack_schema"]
-
-
-def make_beside(reading: Reading, schema: str | None) -> Beside:
-    """The kind that ``reading`` asks for; ``schema`` is the one of typed columns, packed."""
-    if reading.form == "records":
-        return _Records(reading)
-    return _Columns(reading, unpack_schema(schema)) if schema else _Nothing()
+__all__ = ["NoPayload", "Records", "TypedColumns", "payload_builder", "schema_from_text", "schema_to_text"]
 
 
-def pack_schema(schema: Any) -> str:
-    """An Arrow schema as text."""
+@dataclass(frozen=True)
+class NoPayload:
+    """Nothing is stored beside the vectors."""
+
+    def take(self, indices: Sequence[int]) -> NoPayload:
+        """Return nothing for any rows."""
+        del indices
+        return self
+
+
+@dataclass(frozen=True)
+class Records:
+    """A JSON object for each row."""
+
+    objects: list[Mapping[str, Any]]
+
+    def take(self, indices: Sequence[int]) -> Records:
+        """Select the objects of some rows."""
+        return Records([self.objects[index] for index in indices])
+
+
+@dataclass(frozen=True)
+class TypedColumns:
+    """A value in each column of an Arrow record batch for each row."""
+
+    batch: Any
+
+    def take(self, indices: Sequence[int]) -> TypedColumns:
+        """Select the values of some rows."""
+        return TypedColumns(self.batch.take(indices))
+
+
+def payload_builder(columns: Columns, schema: str | None) -> PayloadBuilder:
+    """Return the builder for the form that ``columns`` names.
+
+    Args:
+        columns: the columns to keep.
+        schema: Arrow schema of typed columns, from :func:`schema_to_text`; None for other forms.
+    """
+    if columns.form == "records":
+        return _RecordsBuilder(columns)
+    return _ColumnsBuilder(columns, schema_from_text(schema)) if schema else _NothingBuilder()
+
+
+def schema_to_text(schema: Any) -> str:
+    """Serialize an Arrow schema as text."""
     return base64.b64encode(schema.serialize()).decode("ascii")
 
 
-def unpack_schema(schema: str) -> Any:
-    """The Arrow schema that :func:`pack_schema` packed."""
+def schema_from_text(schema: str) -> Any:
+    """Restore the Arrow schema from :func:`schema_to_text`."""
     ipc = import_arrow("Parquet", "ipc")
     return ipc.read_schema(import_arrow("Parquet").py_buffer(base64.b64decode(schema)))
 
 
-class _Nothing:
-    def of_rows(self, rows: Sequence[ParsedRow]) -> None:
+class _NothingBuilder:
+    def from_rows(self, rows: Sequence[ParsedRow]) -> NoPayload:
         del rows
+        return NoPayload()
 
-    def of_batch(self, texts: Sequence[str], batch: Any) -> None:
+    def from_record_batch(self, texts: Sequence[str], batch: Any) -> NoPayload:
         del texts, batch
+        return NoPayload()
 
 
 @dataclass(frozen=True)
-class _Records:
-    reading: Reading
+class _RecordsBuilder:
+    columns: Columns
 
-    def of_rows(self, rows: Sequence[ParsedRow]) -> list[Mapping[str, Any]]:
-        return [self._record(row.text, row.values) for row in rows]
+    def from_rows(self, rows: Sequence[ParsedRow]) -> Records:
+        return Records([self._object(row.text, row.values) for row in rows])
 
-    def of_batch(self, texts: Sequence[str], batch: Any) -> list[Mapping[str, Any]]:
+    def from_record_batch(self, texts: Sequence[str], batch: Any) -> Records:
         if not batch.num_columns:
-            return [self._record(text, {}) for text in texts]
-        return [self._record(text, values) for text, values in zip(texts, batch.to_pylist(), strict=True)]
+            return Records([self._object(text, {}) for text in texts])
+        rows = zip(texts, batch.to_pylist(), strict=True)
+        return Records([self._object(text, values) for text, values in rows])
 
-    def _record(self, text: str, values: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        reading, values = self.reading, values or {}
-        if reading.keep is None and values:  # an object, whose order is kept
-            return without_value(values, reading.field) if reading.drop_text else values
-        record = {} if reading.drop_text else {reading.field: text}
-        return record | {name: values.get(name) for name in reading.columns}
+    def _object(self, text: str, values: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        columns, values = self.columns, values or {}
+        if columns.keep is None and values:  # a JSON object, which keeps its fields and their order
+            return without_value(values, columns.field) if columns.drop_text else values
+        fields = {} if columns.drop_text else {columns.field: text}
+        return fields | {name: values.get(name) for name in columns.kept}
 
 
 @dataclass(frozen=True)
-class _Columns:
-    reading: Reading
+class _ColumnsBuilder:
+    columns: Columns
     schema: Any
 
-    def of_rows(self, rows: Sequence[ParsedRow]) -> Any:
+    def from_rows(self, rows: Sequence[ParsedRow]) -> TypedColumns:
         arrow = import_arrow("Parquet")
         columns: list[list[Any]] = [[] for _ in self.schema]
         for row in rows:
@@ -78,20 +118,21 @@ class _Columns:
                 for column, value in zip(columns, values, strict=True):
                     column.append(value)
         arrays = [arrow.array(column, field.type) for column, field in zip(columns, self.schema, strict=True)]
-        return arrow.record_batch(arrays, schema=self.schema)
+        return TypedColumns(arrow.record_batch(arrays, schema=self.schema))
 
-    def of_batch(self, texts: Sequence[str], batch: Any) -> Any:
+    def from_record_batch(self, texts: Sequence[str], batch: Any) -> TypedColumns:
         arrow = import_arrow("Parquet")
         arrays = [
-            arrow.array(texts, field.type) if field.name == self.reading.field else batch.column(field.name)
+            arrow.array(texts, field.type) if field.name == self.columns.field else batch.column(field.name)
             for field in self.schema
         ]
-        return arrow.record_batch(arrays, schema=self.schema)
+        return TypedColumns(arrow.record_batch(arrays, schema=self.schema))
 
     def _values(self, row: ParsedRow) -> list[Any]:
+        """The values of a row; the row gets a problem if one does not fit its column."""
         values: list[Any] = []
         for field in self.schema:
-            if field.name == self.reading.field:
+            if field.name == self.columns.field:
                 values.append(row.text)
                 continue
             value = (row.values or {}).get(field.name)

@@ -1,4 +1,4 @@
-"""What the vectors of an output are: their type, and in words what their numbers mean."""
+"""The type of stored vectors, and a description of what their numbers mean."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from m3e_runtime.outputs import OutputOptions, OutputPrecision
 
-__all__ = ["VectorSpec", "pack_ranges"]
+__all__ = ["VectorSpec", "ranges_to_text"]
 
 _MEANINGS = {
     "float32": "components of the vector, without unit",
@@ -33,9 +33,13 @@ _TYPES = {
 
 
 class VectorSpec(msgspec.Struct, frozen=True):
-    """How the model's vectors are finished; ``dimension`` is the number of dimensions that are kept.
+    """How the model's vectors are converted to stored ones.
 
-    ``ranges`` are those of int8 and uint8, float32 ``[2, dimension]``, little-endian in base64.
+    Attributes:
+        dimension: number of dimensions that are kept.
+        precision: type of the stored numbers.
+        normalized: whether vectors have unit length.
+        ranges: for int8 and uint8, float32 ``[2, dimension]``, little-endian in base64.
     """
 
     dimension: int
@@ -55,11 +59,11 @@ class VectorSpec(msgspec.Struct, frozen=True):
 
     @property
     def meaning(self) -> str:
-        """What a stored number is."""
+        """What a stored number means."""
         return _MEANINGS[self.precision]
 
     def finish(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """From the model's vectors, float32 ``[n, d]``, to stored ones, ``[n, length]``."""
+        """Convert the model's vectors, float32 ``[n, d]``, to stored ones, ``[n, length]``."""
         ranges = None
         if self.ranges is not None:
             data = np.frombuffer(base64.b64decode(self.ranges), dtype="<f4")
@@ -67,6 +71,6 @@ class VectorSpec(msgspec.Struct, frozen=True):
         return OutputOptions(self.dimension, self.normalized, self.precision, ranges).apply(vectors)
 
 
-def pack_ranges(ranges: npt.NDArray[np.float32]) -> str:
-    """Ranges as text; see :class:`VectorSpec`."""
+def ranges_to_text(ranges: npt.NDArray[np.float32]) -> str:
+    """Serialize ranges for :class:`VectorSpec`."""
     return base64.b64encode(np.ascontiguousarray(ranges, dtype="<f4").tobytes()).decode("ascii")

@@ -1,4 +1,4 @@
-"""What the encoder needs from an engine."""
+"""The interface of an engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from m3e_runtime.errors import EngineRunError
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Backend", "OverlappingBackend", "Pending", "run_all"]
+__all__ = ["Backend", "OverlappingBackend", "Pending", "TokenBackend", "run_all"]
 
 Vectors = npt.NDArray[np.float32]
 Key = TypeVar("Key")
@@ -26,17 +26,17 @@ class Backend(Protocol):
     version: str
     threads: int
     instruction_set: str | None
-    """The instruction set in use, where the engine tells."""
+    """The instruction set in use, if the engine reports it."""
     pads: bool
-    """Whether texts of unequal length are padded to the longest, so that like lengths should run together."""
+    """Whether texts of a batch are padded to the longest one. If so, similar lengths should run together."""
 
     @property
     def token_budget(self) -> int:
-        """Tokens that are worth computing in one run, padding included. Bounds the memory of a run."""
+        """Most tokens of a batch, including padding. It bounds the memory of a run."""
         ...
 
     def most_texts(self, longest: int) -> int | None:
-        """Most texts that a run can have whose longest has that many tokens; None: any number."""
+        """Most texts of a batch whose longest text has that many tokens; None: no limit."""
         ...
 
     def run(self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None) -> Vectors:
@@ -44,43 +44,59 @@ class Backend(Protocol):
 
         Args:
             token_ids: int32 ``[length]`` for each text, special tokens included.
-            prompt_lengths: first tokens of each text that the pooling leaves out; None: nothing of any. Only
-                where the manifest says ``include_prompt=false``, which no engine for a GPU can do.
+            prompt_lengths: number of tokens at the start of each text that the pooling excludes; None: none.
+                For manifests with ``include_prompt=false``, which engines for GPUs do not support.
 
         Returns:
             Sentence vectors, float32 ``[len(token_ids), dimension]``.
 
         Raises:
-            ClosedError: it was closed.
+            ClosedError: the engine is closed.
         """
         ...
 
     def close(self) -> None:
-        """Free the engine's memory. Runs that are under way end as usual; no other can begin."""
+        """Free the engine's memory. Runs in progress end as usual; new ones fail."""
+        ...
+
+
+@runtime_checkable
+class TokenBackend(Protocol):
+    """A backend that can give the hidden states of tokens too."""
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether the artifact that it has loaded gives them."""
+        ...
+
+    def run_tokens(
+        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
+    ) -> tuple[Vectors, list[Vectors]]:
+        """:meth:`Backend.run`, and the states that are pooled, float32 ``[length, hidden]`` for each text."""
         ...
 
 
 class Pending(Protocol):
-    """A run that was started."""
+    """A run in progress."""
 
     def result(self) -> Vectors:
-        """Wait for the vectors. To be called once, whether they are wanted or not."""
+        """Wait for the vectors. Call it exactly once, even if they are not used."""
         ...
 
 
 @runtime_checkable
 class OverlappingBackend(Protocol):
-    """A backend that starts a run while others are under way."""
+    """A backend with several runs in progress at a time."""
 
     def submit(self, token_ids: Sequence[TokenIds], wait: bool = True) -> Pending | None:
-        """Start a run; None where there is no room and ``wait`` is false."""
+        """Start a run; None if all slots are busy and ``wait`` is false."""
         ...
 
 
 def run_all(
     backend: Backend, batches: Iterable[tuple[Key, Sequence[TokenIds]]]
 ) -> Iterator[tuple[Key, Vectors]]:
-    """Run batches in order, several at once where the backend can; yields each one's key and vectors."""
+    """Run batches in order, several at a time if the backend can. Yields the key and vectors of each."""
     if not isinstance(backend, OverlappingBackend):
         for key, token_ids in batches:
             yield key, backend.run(token_ids)
@@ -88,7 +104,7 @@ def run_all(
     started: deque[tuple[Key, Pending]] = deque()
     try:
         for key, token_ids in batches:
-            # Who waits with runs under way might wait for someone who waits for them.
+            # Waiting here with own runs in progress could deadlock with another caller that does the same.
             while (pending := backend.submit(token_ids, wait=not started)) is None:
                 done, earlier = started.popleft()
                 yield done, earlier.result()

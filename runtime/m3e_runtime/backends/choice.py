@@ -1,4 +1,4 @@
-"""Choosing an artifact, the engine for it and the device: the best that this machine can run, and why."""
+"""Choosing the artifact, its engine and the device: the fastest that this machine can run."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _EXPORT_FOR_CPU = "For a CPU, export the checkpoint with `--target native cpu`."
 _EXPORT_FOR_GPU = "For a GPU, export the checkpoint with `--target cuda` or `tensorrt-rtx`."
 
 _CPU_ORDER = ("int8", "fp32", "fp16")
-"""fp16 comes after fp32: on a CPU both compute in fp32, and fp16 has rounded weights."""
+"""fp16 follows fp32: on a CPU both compute in fp32, and fp16 has rounded weights."""
 _GPU_ORDER = ("fp16", "int8", "fp32")
-"""fp16 comes first until int8 has been measured to be faster on a GPU."""
+"""fp16 is first: int8 on a GPU is not measured."""
 _BACKEND_ORDER = ("tensorrt", "native", "onnxruntime", "onnxruntime-tensorrt-rtx", "onnxruntime-tensorrt")
 _TARGET_ORDER = ("cuda", "cuda-packed", "cpu", "portable")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What will run: an artifact in a backend, on a GPU or else on the CPU; ``why`` is for people."""
+    """An artifact, its backend, and the GPU, which is None for the CPU. ``why`` is the reason in words."""
 
     artifact: Artifact
     backend: str
@@ -50,7 +50,7 @@ class _Candidate:
 
     @property
     def rank(self) -> tuple[int, ...]:
-        """Lower is faster: GPUs before CPUs, then the precision that computes fastest there."""
+        """Sort key, fastest first: GPUs before CPUs, then by the speed of the precision there."""
         order = _GPU_ORDER if self.for_gpu else _CPU_ORDER
         targets = (*_TARGET_ORDER, self.artifact.target)
         if self.for_gpu:
@@ -67,7 +67,7 @@ def choose(
     backend: str | None = None,
     failed: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> Choice:
-    """The fastest of what the bundle has that runs on ``device``.
+    """Choose the fastest artifact and backend of the bundle for ``device``.
 
     Args:
         bundle: the opened bundle.
@@ -77,13 +77,13 @@ def choose(
         failed: artifacts and backends that could not be opened, with the reason.
 
     Raises:
-        OptionError: an unknown device, artifact or backend, or the bundle has nothing that fits all three.
-        EngineMissingError: what fits cannot run here; each one's reason is in the message.
+        OptionError: an unknown device, artifact or backend, or no artifact fits all three.
+        EngineMissingError: the fitting artifacts cannot run here. The message has each one's reason.
     """
     request = parse_device(device)
     search = _Search(request)
     candidates = _fitting(bundle, request, name, backend)
-    refused: dict[str, list[str]] = {}  # names by reason: one reason often holds for several
+    refused: dict[str, list[str]] = {}  # names by reason: several often share one
     for candidate in sorted(candidates, key=lambda each: each.rank):
         reason = failed.get((candidate.artifact.name, candidate.backend)) or search.why_not(candidate)
         if reason is None:
@@ -94,18 +94,18 @@ def choose(
 
 
 def why_not_here(artifact: Artifact) -> str | None:
-    """Why ``artifact`` cannot run on this machine, or None when it can."""
+    """The reason why ``artifact`` cannot run on this machine, or None."""
     backend = next(_backends(artifact))
     return _Search(DeviceRequest("auto")).why_not(_Candidate(artifact, backend))
 
 
 def is_for_gpu(artifact: Artifact) -> bool:
-    """Whether ``artifact`` was made for a GPU, and runs on nothing else."""
+    """Whether ``artifact`` runs on a GPU only."""
     return artifact.format == "tensorrt" or artifact.target.startswith("cuda")
 
 
 def _backends(artifact: Artifact) -> Iterator[str]:
-    """The backends that can run it, the usual one first."""
+    """The backends for it, the default first."""
     yield {"native": "native", "onnx": "onnxruntime", "tensorrt": "tensorrt"}[artifact.format]
     if artifact.format == "tensorrt" and artifact.layout == "padded":
         yield from _PROVIDER_PACKAGE  # ONNX Runtime's providers take the graph that lies beside the engine
@@ -124,7 +124,7 @@ def _fitting(
         _Candidate(artifact, each)
         for artifact in considered
         for each in _backends(artifact)
-        # ONNX Runtime's TensorRT providers are for those who ask for them.
+        # ONNX Runtime's TensorRT providers are used on request only.
         if each == (backend or next(_backends(artifact)))
     ]
     if not pairs:
@@ -148,7 +148,7 @@ def _fits_device(candidate: _Candidate, request: DeviceRequest) -> bool:
 
 
 class _Search:
-    """Looks at the machine only as far as the candidates make it necessary: asking a driver takes time."""
+    """Examines the machine only as far as the candidates require: querying a driver takes time."""
 
     def __init__(self, request: DeviceRequest) -> None:
         self._request = request
@@ -156,7 +156,7 @@ class _Search:
         self._why_no_gpu: str | None = None
 
     def why_not(self, candidate: _Candidate) -> str | None:
-        """Why ``candidate`` cannot run here, or None when it can."""
+        """The reason why ``candidate`` cannot run here, or None."""
         if not candidate.for_gpu:
             return native.missing() if candidate.backend == "native" else onnx.missing()
         if self.gpu is None and self._why_no_gpu is None:
@@ -170,7 +170,7 @@ class _Search:
 
 
 def _why_no_engine(candidate: _Candidate, gpu: Gpu) -> str | None:
-    """What is missing beside the GPU itself. Without one nothing of this is imported: loading stays fast."""
+    """The reason why the GPU's packages cannot be used, or None. They are imported only if there is a GPU."""
     from m3e_runtime.gpu.providers import check_provider
     from m3e_runtime.gpu.tensorrt.package import find_package
     from m3e_runtime.gpu.tensorrt.plans import why_no_plan

@@ -1,4 +1,4 @@
-"""What ``device=`` means, and what can be had of it."""
+"""The argument ``device=``, and the device that it names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["DeviceRequest", "device_name", "parse_device"]
 
 _GPU_DEVICE = re.compile(r"(cuda|tensorrt)(?::(\d+))?")
 _OLDEST_GPU = (7, 5)
-"""Turing: older GPUs are not served by TensorRT 10 or later, nor by CUDA 13 (their support matrices)."""
+"""Turing. TensorRT 10 and CUDA 13 do not support older GPUs (their support matrices)."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class DeviceRequest:
 
     @property
     def needs_gpu(self) -> bool:
-        """Whether a GPU was asked for, which is then never quietly replaced by the CPU."""
+        """Whether a GPU is required, and must not be replaced by the CPU."""
         return self.kind in ("cuda", "tensorrt")
 
     def gpu(self) -> Gpu:
         """The GPU.
 
         Raises:
-            EngineMissingError: there is none, no driver for it, or it is too old.
+            EngineMissingError: there is no GPU or no driver, or the GPU is too old.
         """
         gpu = find_gpu(self.index)
         if tuple(map(int, gpu.compute_capability.split("."))) < _OLDEST_GPU:
@@ -45,9 +45,9 @@ class DeviceRequest:
 
 
 def device_name(device: Any) -> str:
-    """What :func:`parse_device` takes, of what torch and sentence-transformers take.
+    """Convert what torch and sentence-transformers accept to an argument of :func:`parse_device`.
 
-    None is ``auto``, a number the GPU of that number, a ``torch.device`` what it says.
+    None is ``auto``, a number is the GPU of that number, a ``torch.device`` is its name.
 
     Raises:
         OptionError: something else.
@@ -60,11 +60,11 @@ def device_name(device: Any) -> str:
         device = str(device)
     if not isinstance(device, str):
         raise OptionError(f"device={device!r} is {type(device).__name__}, not the name of a device.")
-    return "cpu" if device == "cpu:0" else device  # torch's other name for it
+    return "cpu" if device == "cpu:0" else device  # torch's name for it
 
 
 def parse_device(device: str) -> DeviceRequest:
-    """Read ``auto``, ``cpu``, ``cuda`` or ``tensorrt``, the last two with or without the number of a GPU.
+    """Parse ``auto``, ``cpu``, ``cuda`` or ``tensorrt``, the last two with an optional number of a GPU.
 
     Raises:
         OptionError: something else.

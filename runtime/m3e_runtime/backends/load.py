@@ -1,4 +1,4 @@
-"""Opening what was chosen."""
+"""Loading the chosen artifact in its engine."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 def open_best(
     bundle: Bundle, device: str, name: str | None, backend: str | None, threads: int, verify: bool
 ) -> tuple[Choice, Backend]:
-    """Choose, see :func:`m3e_runtime.backends.choice.choose`, and open.
+    """Choose by :func:`m3e_runtime.backends.choice.choose`, and load.
 
-    What is for a GPU and turns out not to open here is passed over, unless a GPU was asked for.
+    An artifact for a GPU that fails to load is skipped, unless a GPU is required.
 
     Raises:
         M3EError: as :func:`choose` and :func:`load_backend`.
@@ -47,7 +47,7 @@ def open_best(
 
 
 def _warn_without_native(bundle: Bundle, choice: Choice) -> None:
-    """Say that the native engine would run this bundle, where it is missing and should be there."""
+    """Warn if the native engine could run this bundle but is not installed."""
     reason = native.missing()
     has_weights = any(artifact.format == "native" for artifact in bundle.manifest.artifacts)
     if reason and has_weights and choice.gpu is None and not native.left_out():
@@ -60,12 +60,12 @@ def _warn_once(message: str) -> None:
 
 
 def load_backend(bundle: Bundle, choice: Choice, threads: int, verify: bool) -> Backend:
-    """Open the chosen artifact in its engine.
+    """Load the chosen artifact in its engine.
 
     Raises:
-        BundleError: a file is damaged, or the engine refuses it.
+        BundleError: a file is damaged, or the engine rejects it.
         EngineMissingError: the engine is not installed.
-        EngineBuildError: TensorRT has to build an engine for this GPU, and cannot.
+        EngineBuildError: TensorRT cannot build an engine for this GPU.
         EngineRunError: the GPU has not enough memory.
     """
     artifact = choice.artifact
@@ -125,7 +125,7 @@ def _onnxruntime(bundle: Bundle, choice: Choice, gpu: Gpu, model: Path) -> Backe
 
 
 def _writable(folder: Path) -> Path:
-    """``folder``, or a temporary one where it cannot be made: what is kept there is then made again."""
+    """``folder``, or a temporary one if it cannot be created; its content is then made again each time."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

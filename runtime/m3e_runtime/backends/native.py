@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import m3e_runtime
 from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
+from m3e_runtime.token_embeddings import split_states
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import under_way
 
@@ -25,7 +25,7 @@ except ImportError as error:
 else:
     _import_error = None
 
-__all__ = ["NativeCpu", "engine_path", "left_out", "missing"]
+__all__ = ["NativeCpu", "c_interface_folder", "left_out", "missing"]
 
 _MODULE = "m3e_runtime._native"
 _REINSTALL = (
@@ -35,7 +35,7 @@ _REINSTALL = (
 
 
 def missing() -> str | None:
-    """Why the native engine cannot be used here and how to get it, or None when it can be used."""
+    """The reason why the native engine cannot be used and how to get it, or None."""
     if _import_error is None:
         return None
     if sys.platform == "win32":
@@ -51,9 +51,12 @@ def missing() -> str | None:
 
 
 def left_out() -> bool:
-    """Whether the engine is not meant to be here: on Windows, and after ``M3E_NATIVE=off``."""
+    """Whether the engine is absent by intent: on Windows, and after ``M3E_NATIVE=off``."""
     if sys.platform == "win32":
         return True
+    # Imported here because it imports zipfile and email, which the encoder does not need.
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:  # only the wheel of that build is for every platform
         tags = distribution("m3e-runtime").read_text("WHEEL") or ""
     except PackageNotFoundError:
@@ -61,7 +64,7 @@ def left_out() -> bool:
     return "py3-none-any" in tags
 
 
-def engine_path() -> Path:
+def c_interface_folder() -> Path:
     """Folder of the C interface: ``include/m3e.h``, the shared library and a CMake config in ``lib``.
 
     Raises:
@@ -73,12 +76,13 @@ def engine_path() -> Path:
 
 
 class NativeCpu:
-    """Packed computation: no padding is ever computed, and a text's vector does not depend on its batch."""
+    """The native engine. It computes no padding, and a text's vector does not depend on its batch."""
 
     name = "native"
     pads = False
+    gives_tokens = True
     token_budget = 16384
-    """Enough for all threads to share evenly; the engine bounds its memory itself."""
+    """Enough work for all threads. The engine bounds its memory itself."""
     _engine: Any  # a NativeEncoder, or Closed
 
     def __init__(
@@ -100,7 +104,7 @@ class NativeCpu:
             )
 
     def close(self) -> None:
-        """Free the engine and give its memory back to the system. Calls that are under way end as usual."""
+        """Free the engine and return its memory to the system. Calls in progress end as usual."""
         self._engine = Closed()
         return_free_memory()
 
@@ -116,12 +120,27 @@ class NativeCpu:
         self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
     ) -> npt.NDArray[np.float32]:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""
+        return self._run(token_ids, prompt_lengths, None)
+
+    def run_tokens(
+        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
+    ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+        """See :class:`m3e_runtime.backends.base.TokenBackend`."""
+        states = np.empty((sum(map(len, token_ids)), self._engine.hidden_size), dtype=np.float32)
+        return self._run(token_ids, prompt_lengths, states), split_states(states, token_ids)
+
+    def _run(
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None,
+        states: npt.NDArray[np.float32] | None,
+    ) -> npt.NDArray[np.float32]:
         offsets = np.zeros(len(token_ids) + 1, dtype=np.int64)
         np.cumsum([len(ids) for ids in token_ids], out=offsets[1:])
         flat = token_ids[0] if len(token_ids) == 1 else np.concatenate(token_ids)
         vectors = np.empty((len(token_ids), self._engine.dimension), dtype=np.float32)
         prompts = None if prompt_lengths is None else np.array(prompt_lengths, dtype=np.int64)
         stop = _native.Stop()
-        with under_way(stop.set):  # it looks at signals itself
-            self._engine.encode(np.ascontiguousarray(flat), offsets, vectors, prompts, stop)
+        with under_way(stop.set):  # the engine checks for signals itself
+            self._engine.encode(np.ascontiguousarray(flat), offsets, vectors, prompts, stop, states)
         return vectors

@@ -26,37 +26,39 @@ _NOT_INSTALLED = (
 )
 
 SPIN_MICROSECONDS = "200"
-"""How long an idle worker waits awake for the next operator.
+"""How long an idle worker thread spins before it sleeps.
 
-Operators of one encoding follow each other within microseconds, so this keeps the latency of endless
-spinning while an idle encoder leaves the cores to the rest of the service.
+The operators of one encoding follow each other within microseconds, so the latency is that of endless
+spinning, and an idle encoder leaves the cores to the rest of the service.
 """
 
 
 INTERRUPTIBLE_TOKENS = 256
-"""A run of more, in the main thread, lets handlers of signals run meanwhile, which takes another thread."""
+"""Longer runs in the main thread use another thread, so that signal handlers run meanwhile."""
 
+_SENTENCE = "sentence_embedding"
+_STATES = "last_hidden_state"
 _PROMPT = "prompt_length"
-"""An input with a default, int64 ``[texts]``, of graphs that leave prompts out of the pooling."""
+"""An input with a default, int64 ``[texts]``, of graphs whose pooling excludes prompts."""
 
 
 def missing() -> str | None:
-    """What to install for ONNX Runtime, or None when it is there. It is not imported: that takes long."""
+    """The reason why ONNX Runtime cannot be used, or None. It is not imported, which is slow."""
     installed = sys.modules.get("onnxruntime") or find_spec("onnxruntime")
     return None if installed else _NOT_INSTALLED
 
 
 class OnnxRuntimeCpu:
-    """One inference session; ONNX Runtime sessions are safe to run from several threads.
+    """An inference session of ONNX Runtime, which several threads can use.
 
-    In a child of ``fork()`` the calling thread computes alone.
+    In a child of ``fork()`` it computes in the calling thread only.
     """
 
     name = "onnxruntime-cpu"
     instruction_set: str | None = None
     pads = True
     token_budget = 2048
-    """Bounds the memory of a run; more at once is not faster."""
+    """It bounds the memory of a run; larger batches are not faster."""
     _session: Any  # an InferenceSession, or Closed
 
     def __init__(
@@ -67,9 +69,9 @@ class OnnxRuntimeCpu:
         layout: Layout | None = None,
         include_prompt: bool = True,
     ) -> None:
-        """Open ``model``, which takes padded texts unless a ``layout`` is given.
+        """Open ``model``. Its texts are padded unless ``layout`` says otherwise.
 
-        Where it can leave prompts out of the pooling, ``include_prompt`` is false.
+        ``include_prompt`` is false for models whose pooling excludes prompts.
         """
         try:
             import onnxruntime
@@ -83,9 +85,9 @@ class OnnxRuntimeCpu:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Folds constants. Higher levels would fuse additions into the slower SkipLayerNormalization.
+        # This level folds constants. Higher ones fuse additions into SkipLayerNormalization, which is slower.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        # A pattern is recorded for every new input shape and would grow without bound.
+        # Patterns are recorded for every input shape, without bound.
         options.enable_mem_pattern = False
         options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
         try:
@@ -107,12 +109,13 @@ class OnnxRuntimeCpu:
         inputs = {value.name for value in self._session.get_inputs()}
         outputs = {value.name: value.shape for value in self._session.get_outputs()}
         wanted = set(self._layout.types) if self._layout else {"input_ids", "attention_mask"}
-        if inputs != wanted or "sentence_embedding" not in outputs:
+        if inputs != wanted or _SENTENCE not in outputs:
             raise BundleError(
                 f"{model}: takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle's model takes "
                 f"{' and '.join(sorted(wanted, reverse=True))} and gives sentence_embedding. Export it again."
             )
-        shape = outputs["sentence_embedding"]
+        self.gives_tokens = _STATES in outputs
+        shape = outputs[_SENTENCE]
         if dimension is not None and (len(shape) != 2 or shape[1] != dimension):
             raise BundleError(
                 f"{model}: gives vectors of shape {shape}, the manifest says {dimension} dimensions. "
@@ -120,7 +123,7 @@ class OnnxRuntimeCpu:
             )
 
     def close(self) -> None:
-        """Free the engine and give its memory back to the system. Calls that are under way end as usual."""
+        """Free the session and return its memory to the system. Calls in progress end as usual."""
         self._session = Closed()
         return_free_memory()
 
@@ -136,16 +139,28 @@ class OnnxRuntimeCpu:
         self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
     ) -> npt.NDArray[np.float32]:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""
+        return self._run(token_ids, prompt_lengths, [_SENTENCE])[0]
+
+    def run_tokens(
+        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
+    ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+        """See :class:`m3e_runtime.backends.base.TokenBackend`."""
+        vectors, states = self._run(token_ids, prompt_lengths, [_SENTENCE, _STATES])
+        return vectors, [row[: len(ids)].copy() for row, ids in zip(states, token_ids, strict=True)]
+
+    def _run(
+        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None, wanted: list[str]
+    ) -> list[npt.NDArray[np.float32]]:
         feed = _pad(token_ids) if self._layout is None else _fill(self._layout, token_ids)
         if prompt_lengths is not None:
             feed[_PROMPT] = np.array(prompt_lengths, dtype=np.int64)
         options = self._run_options()
-        options.log_severity_level = 4  # a run that is stopped is no error
+        options.log_severity_level = 4  # a stopped run is not an error
 
-        def compute() -> npt.NDArray[np.float32]:
+        def compute() -> list[npt.NDArray[np.float32]]:
             with under_way(stop):
-                vectors: npt.NDArray[np.float32] = self._session.run(["sentence_embedding"], feed, options)[0]
-                return vectors
+                found: list[npt.NDArray[np.float32]] = self._session.run(wanted, feed, options)
+                return found
 
         def stop() -> None:
             options.terminate = True
@@ -155,7 +170,7 @@ class OnnxRuntimeCpu:
 
 
 def _readable(model: Path) -> str | bytes:
-    """What ONNX Runtime opens: the path, or the content where the path is not UTF-8."""
+    """The argument for ONNX Runtime: the path, or the content if the path is not UTF-8."""
     try:
         os.fspath(model).encode("utf-8")
     except UnicodeEncodeError:
@@ -164,7 +179,7 @@ def _readable(model: Path) -> str | bytes:
 
 
 def _fill(layout: Layout, token_ids: Sequence[TokenIds]) -> dict[str, npt.NDArray[Any]]:
-    """The inputs in ``layout``, with no text that nobody asked for."""
+    """The inputs in ``layout``, without filler texts."""
     size = layout.size([len(ids) for ids in token_ids], exact=True)
     feed = {name: np.empty(shape, layout.types[name]) for name, shape in layout.shapes(size).items()}
     layout.fill(token_ids, size, feed)
@@ -172,7 +187,7 @@ def _fill(layout: Layout, token_ids: Sequence[TokenIds]) -> dict[str, npt.NDArra
 
 
 def _pad(token_ids: Sequence[TokenIds]) -> dict[str, npt.NDArray[np.int64]]:
-    """Pad on the right to int64 ``[batch, length]``; the padding id does not matter, the mask hides it."""
+    """Pad on the right to int64 ``[batch, length]``. The mask hides the padding id, whatever it is."""
     if len(token_ids) == 1:
         only = token_ids[0].astype(np.int64)[None, :]
         return {"input_ids": only, "attention_mask": np.ones_like(only)}

@@ -1,4 +1,4 @@
-"""The end of an engine on a CPU: its memory goes back to the system."""
+"""Closing an engine on a CPU and returning its memory to the system."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["Closed", "return_free_memory"]
 
 
 class Closed:
-    """Stands in the place of an engine that was closed."""
+    """Replaces an engine that is closed."""
 
     def __getattr__(self, name: str) -> NoReturn:
         raise ClosedError("this encoder is closed; load the bundle again.")
 
 
 def return_free_memory() -> None:
-    """Give the system what the allocator keeps of freed memory; only glibc's keeps much.
+    """Return freed memory that the allocator keeps to the system. Only glibc's keeps much.
 
-    It keeps what lies below memory in use, up to the largest that an encoder ever had.
+    glibc keeps freed memory that lies below memory in use.
     """
     trim = None if sys.is_finalizing() else _trim_function()
     if trim is not None:

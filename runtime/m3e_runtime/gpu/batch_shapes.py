@@ -1,8 +1,8 @@
-"""How the token ids of several texts are laid out for an engine on a GPU, and what sizes are rounded up to.
+"""Layouts of a batch's token ids for engines on a GPU, and the rounding of batch sizes.
 
-A GPU replays recorded work fastest, and what is recorded has fixed shapes. So small batches are rounded up to
-few sizes, with texts that nobody asked for; large ones keep their own, since there computing costs more than
-starting.
+A GPU is fastest at replaying recorded work, which has fixed shapes. Small batches are therefore rounded up to
+a few sizes with filler texts. Large batches keep their sizes, because there computing costs more than
+launching.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from m3e_runtime.tokenization import TokenIds
 __all__ = ["BatchSize", "Layout", "PackedLayout", "PaddedLayout", "layout_for", "round_up"]
 
 RECORDED_TOKENS = 2048
-"""Batches up to this many tokens are rounded up; a larger one keeps a GPU busy for a millisecond and more."""
+"""Batches up to this many tokens are rounded up. Larger ones keep a GPU busy for a millisecond or more."""
 
 _STEP = 8
-"""Lengths are multiples of it: the tiles of matrix units are."""
+"""Lengths are multiples of it, as the tiles of matrix units are."""
 
 _FILLER_ID = 0
 
 
 @dataclass(frozen=True)
 class BatchSize:
-    """Texts of a batch, its tokens (those of each text when padded, else of all), a bound of the longest."""
+    """Number of texts, tokens (of each text if padded, else of all) and a bound on the longest text."""
 
     texts: int
     tokens: int
     longest: int
     recorded: bool
-    """Whether it has been rounded up, so that it comes again."""
+    """Whether the size is rounded up, and therefore recurs."""
 
 
 class Layout(Protocol):
@@ -44,7 +44,7 @@ class Layout(Protocol):
     types: Mapping[str, np.dtype[Any]]
 
     def size(self, lengths: Sequence[int], exact: bool = False) -> BatchSize:
-        """What texts of these token counts are rounded up to, unless ``exact`` or too large."""
+        """The size for texts of these token counts, rounded up unless ``exact`` or too large."""
         ...
 
     def shapes(self, size: BatchSize) -> dict[str, tuple[int, ...]]:
@@ -61,7 +61,7 @@ class Layout(Protocol):
 class PaddedLayout:
     """``input_ids`` and ``attention_mask``, int64 ``[texts, tokens]``, padded on the right.
 
-    Texts that nobody asked for have one token each: attention over nothing would be a case of its own.
+    Filler texts have one token each: attention over no tokens is undefined.
     """
 
     types: Mapping[str, np.dtype[Any]] = {
@@ -121,7 +121,7 @@ class PackedLayout:
         self.types: Mapping[str, np.dtype[Any]] = types
 
     def size(self, lengths: Sequence[int], exact: bool = False) -> BatchSize:
-        """See :class:`Layout`. Rounding up takes more texts, which hold the tokens to spare."""
+        """Rounding up adds filler texts, which hold the filler tokens."""
         texts, tokens, longest = len(lengths), sum(lengths), max(lengths)
         # Each holds at least one token and at most max_length, and rounding adds less than an eighth.
         fillers = max(1, -(-RECORDED_TOKENS // 8 // max(1, self._max_length - 1)))
@@ -130,7 +130,7 @@ class PackedLayout:
         if exact or total > RECORDED_TOKENS:
             return BatchSize(texts, tokens, longest, recorded=False)
         spare = -(-(total - tokens) // (rounded - texts))
-        # Where nothing has that shape, sizes need not differ by it.
+        # If no input has that shape, sizes need not differ in it.
         bound = max(longest, spare) if "token_offset" in self.types else min(total, self._max_length)
         return BatchSize(rounded, total, round_up(bound, _STEP), recorded=True)
 
@@ -168,11 +168,11 @@ class PackedLayout:
 
 
 def layout_for(name: str, max_length: int, offsets: bool = False) -> Layout:
-    """The layout that a manifest calls ``name``; ``offsets`` as :class:`PackedLayout` says."""
+    """The layout of that name in a manifest. For ``offsets`` see :class:`PackedLayout`."""
     return PackedLayout(max_length, offsets) if name == "packed" else PaddedLayout(max_length)
 
 
 def round_up(size: int, least: int = 1) -> int:
-    """``size`` or a little more: four sizes between a power of two and the next, multiples of ``least``."""
+    """Round up to one of four sizes between two powers of two, and to a multiple of ``least``."""
     step = max(least, 1 << max(0, (size - 1).bit_length() - 3))
     return -(-size // step) * step

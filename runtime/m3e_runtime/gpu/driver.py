@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of this machine, asked of the driver: no CUDA package is needed for that.
+"""The NVIDIA GPUs of this machine, as the driver reports them. No CUDA package is needed.
 
 Names and numbers are those of CUDA's driver interface
 (https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__DEVICE.html).
@@ -30,10 +30,10 @@ class Gpu:
 
 
 def find_gpu(index: int = 0) -> Gpu:
-    """GPU number ``index``, as CUDA counts them (``CUDA_VISIBLE_DEVICES`` counts).
+    """GPU number ``index`` in CUDA's order, which ``CUDA_VISIBLE_DEVICES`` affects.
 
     Raises:
-        EngineMissingError: no driver, no such GPU, or a driver that refuses; the message says which.
+        EngineMissingError: no driver, no such GPU, or the driver fails. The message says which.
     """
     driver = _Driver()
     count = ctypes.c_int()
@@ -49,7 +49,7 @@ def find_gpu(index: int = 0) -> Gpu:
 
 
 class _Driver:
-    """The driver's library, started."""
+    """The driver's library, initialized."""
 
     def __init__(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""ONNX Runtime on a GPU: inputs and outputs have fixed places in its memory, small batches are recorded."""
+"""ONNX Runtime on a GPU, with fixed buffers. Runs of small batches are recorded as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["OnnxRuntimeGpu"]
 logger = logging.getLogger(__name__)
 
 RECORDED_SIZES = 48
-"""Sizes that are recorded. ONNX Runtime keeps a recording as long as the session, so no more can be made."""
+"""Most sizes to record. ONNX Runtime keeps a recording as long as the session."""
 
 _OUTPUT = "sentence_embedding"
 _UNRECORDED = -1  # the annotation that tells ONNX Runtime not to record a run
@@ -35,7 +35,7 @@ _MOST_TEXTS = 512
 
 _OF_MEMORY = ("out of memory", "failed to allocate memory")
 _OF_THE_DEVICE = ("cuda failure", "cudnn failure", "cublas failure")
-"""What a complaint contains that is not about the model."""
+"""Parts of error messages that are not about the model."""
 
 Vectors = npt.NDArray[np.float32]
 
@@ -43,8 +43,8 @@ Vectors = npt.NDArray[np.float32]
 class OnnxRuntimeGpu:
     """One session with one provider.
 
-    All runs are made in one thread of its own: ONNX Runtime keeps recordings, and CUDA's handles with them,
-    apart for each thread that runs, and until the session ends, even where the thread has ended.
+    All runs use one dedicated thread: ONNX Runtime keeps recordings and CUDA handles for each thread
+    separately, until the session ends, even after the thread has ended.
     """
 
     instruction_set: str | None = None
@@ -75,7 +75,7 @@ class OnnxRuntimeGpu:
             memory_limit: bytes of the GPU that may be held; None: any.
 
         Raises:
-            BundleError: ONNX Runtime refuses the model, or it is not a bundle's.
+            BundleError: ONNX Runtime rejects the model, or it is not a bundle's.
             EngineMissingError: the provider cannot be used here.
             EngineRunError: the GPU has not enough memory.
         """
@@ -109,10 +109,10 @@ class OnnxRuntimeGpu:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`.
 
         Raises:
-            EngineRunError: ONNX Runtime fails, with its own words.
+            EngineRunError: ONNX Runtime fails. The message quotes it.
         """
         del prompt_lengths  # such a bundle is not loaded on a GPU
-        if os.getpid() != self._process:  # its thread is not here, and to wait for it would be for ever
+        if os.getpid() != self._process:  # the thread does not exist in a forked process
             raise EngineRunError("a GPU cannot be used in a process forked off: load the encoder there.")
         size = self._size([len(ids) for ids in token_ids])
         try:
@@ -122,13 +122,13 @@ class OnnxRuntimeGpu:
         return running.result()
 
     def close(self) -> None:
-        """Give the GPU's memory back; nothing may run any more."""
+        """Free the GPU's memory. Further runs fail."""
         self._thread.shutdown()
         self._slots.clear()
         self._session = None
 
     def _size(self, lengths: list[int]) -> BatchSize:
-        """What to round up to, where that is within a profile."""
+        """The rounded size if a profile has it, else the exact size."""
         size = self._layout.size(lengths)
         if not self._profiles or any(
             size.texts <= each.texts.most and size.tokens <= each.tokens.most for each in self._profiles
@@ -142,7 +142,7 @@ class OnnxRuntimeGpu:
                 try:
                     return self._compute(token_ids, size, self._recorded_slot(size))
                 except Exception as error:  # the library's exceptions have no common base
-                    # Whoever allocates on the GPU meanwhile spoils a recording. Here is the next to try.
+                    # An allocation by another user of the GPU can spoil a recording. The run is repeated.
                     self._slots.pop(size, None)
                     logger.info("%s: a run was not recorded: %s", self.name, _first_line(error))
             return self._compute(token_ids, size, self._new_slot(size, _UNRECORDED))
@@ -154,7 +154,7 @@ class OnnxRuntimeGpu:
         return slot.run()[: len(token_ids)].copy()
 
     def _may_record(self, size: BatchSize) -> bool:
-        """Whether it comes again, and there is room."""
+        """Whether the size occurs again, and there is room for a recording."""
         if not size.recorded or self._recordings >= RECORDED_SIZES:
             return False
         again = size in self._met
@@ -162,9 +162,9 @@ class OnnxRuntimeGpu:
         return again
 
     def _recorded_slot(self, size: BatchSize) -> _Slot:
-        """Fixed buffers for a size that comes again."""
+        """The fixed buffers of a recurring size."""
         if size not in self._slots:
-            self._recordings += 1  # those that failed count too: no number may be used twice
+            self._recordings += 1  # failed ones count, too: a number cannot be used twice
             annotation = self._recordings if self.records else _UNRECORDED
             self._slots[size] = self._new_slot(size, annotation)
         return self._slots[size]
@@ -175,7 +175,7 @@ class OnnxRuntimeGpu:
         return _Slot(self._library, self._session, options, self._device, self._layout, size, self._dimension)
 
     def _open(self, model: Path, provider: str, options: dict[str, str]) -> tuple[Any, bool]:
-        """A session that records runs, or else one that does not; and which of the two it is."""
+        """A session, and whether it records runs. If recording is not possible, it does not."""
         missing = self._load_libraries()
         session, problem = self._try(model, provider, options)
         records = options.get("enable_cuda_graph") == "1"
@@ -185,7 +185,7 @@ class OnnxRuntimeGpu:
             records = False
         if session is None:
             raise self._refusal(model, problem)
-        if session.get_providers()[0] != provider:  # ONNX Runtime is content if the CPU can run the model
+        if session.get_providers()[0] != provider:  # ONNX Runtime falls back to the CPU without an error
             raise EngineMissingError(
                 f"ONNX Runtime {self.version} cannot start {provider} on {self.gpu.name}: "
                 f"{missing or 'a library of CUDA or cuDNN is missing or of another version'}. "
@@ -194,15 +194,15 @@ class OnnxRuntimeGpu:
         return session, records
 
     def _try(self, model: Path, provider: str, options: dict[str, str]) -> tuple[Any, str]:
-        """A session, or None and why not."""
+        """A session, or None and the reason."""
         library = self._library
         settings = library.SessionOptions()
         settings.log_severity_level = 3
-        # The graph is written in fused operators already.
+        # The graph has fused operators already.
         settings.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_BASIC
         settings.enable_mem_pattern = False
         try:
-            # Its own way back to the CPU prints to where vectors may be written, and hides the reason.
+            # Its own fallback to the CPU prints to standard output and hides the reason.
             return library.InferenceSession(
                 str(model), settings, providers=[(provider, options)], enable_fallback=0
             ), ""
@@ -210,7 +210,7 @@ class OnnxRuntimeGpu:
             return None, _first_line(error)
 
     def _load_libraries(self) -> str:
-        """Load CUDA from NVIDIA's packages, which no search path knows; return what is missing of it."""
+        """Load CUDA from NVIDIA's packages, which are on no search path. Returns what is missing."""
         if not hasattr(self._library, "preload_dlls"):
             return ""
         with contextlib.redirect_stdout(io.StringIO()) as said:  # it prints what it cannot load
@@ -218,7 +218,7 @@ class OnnxRuntimeGpu:
         return next((line for line in said.getvalue().splitlines() if line.startswith("Failed")), "")
 
     def _refusal(self, model: Path, problem: str) -> M3EError:
-        """The error for what ONNX Runtime said when it was to open ``model``."""
+        """The error for ONNX Runtime's message about loading ``model``."""
         words = f"{self.name} {self.version} on {self.gpu.name}: {problem}"
         if any(part in problem.lower() for part in _OF_MEMORY):
             return EngineRunError(words)
@@ -238,7 +238,7 @@ class OnnxRuntimeGpu:
 
 
 class _Slot:
-    """Buffers of one size on both sides, bound to a run."""
+    """Buffers of one size on host and GPU, bound to a run."""
 
     def __init__(
         self,
@@ -267,7 +267,7 @@ class _Slot:
         self._binding.bind_ortvalue_output(_OUTPUT, self._vectors)
 
     def run(self) -> Vectors:
-        """Copy :attr:`inputs` there, compute, copy the vectors back; float32 ``[texts, dimension]``."""
+        """Copy :attr:`inputs` to the GPU, compute, copy the vectors back: float32 ``[texts, dimension]``."""
         for name, array in self.inputs.items():
             self._on_device[name].update_inplace(array)
         self._session.run_with_iobinding(self._binding, self._options)

@@ -1,4 +1,4 @@
-"""ONNX Runtime's execution providers for a GPU: whether they are there, and how they are set.
+"""ONNX Runtime's execution providers for GPUs: their availability and options.
 
 Options are those of https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html,
 TensorRT-ExecutionProvider.html and TensorRTRTX-ExecutionProvider.html.
@@ -50,10 +50,10 @@ def load_onnxruntime() -> Any:
 
 
 def check_provider(backend: str) -> None:
-    """See whether the ONNX Runtime that is installed has the provider of ``backend``.
+    """Check that the installed ONNX Runtime has the provider of ``backend``.
 
     Raises:
-        EngineMissingError: it has not; the message says what to install.
+        EngineMissingError: it does not. The message says what to install.
     """
     library = load_onnxruntime()
     provider = PROVIDERS[backend]
@@ -100,7 +100,7 @@ def provider_options(
 def _cuda(version: str, device: int, memory_limit: int | None) -> dict[str, str]:
     options = {
         "device_id": str(device),
-        # The default doubles what it takes, and keeps it.
+        # The default strategy doubles its allocations and keeps them.
         "arena_extend_strategy": "kSameAsRequested",
         "use_tf32": "0",
         "enable_cuda_graph": "1",

@@ -1,4 +1,4 @@
-"""Engines of TensorRT on a GPU: fixed buffers, work that is recorded once for each size, several streams."""
+"""TensorRT engines on a GPU: fixed buffers, one recording for each size, several streams."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["TensorRtGpu"]
 logger = logging.getLogger(__name__)
 
 LANES = 2
-"""Batches on the GPU at once: while one computes, the other's tokens and vectors travel."""
+"""Batches on the GPU at a time: one computes while the tokens and vectors of the other are copied."""
 
 RECORDED_SIZES = 32
-"""Sizes that a lane keeps recorded; each holds a context and buffers, a few MB of the GPU's memory."""
+"""Most recorded sizes of a lane. Each has a context and buffers, some MB of the GPU's memory."""
 
 _TYPES = {"int64": "DataType.INT64", "int32": "DataType.INT32", "float32": "DataType.FLOAT"}
 """TensorRT's names of numpy's types."""
@@ -42,7 +42,7 @@ class TensorRtGpu:
     instruction_set: str | None = None
 
     def __init__(self, engine: Engine, cuda: CudaContext, gpu: Gpu, layout: Layout, dimension: int) -> None:
-        """Take buffers on ``gpu``, whose context is the calling thread's.
+        """Allocate buffers on ``gpu``, whose context is the calling thread's.
 
         Raises:
             BundleError: the engine takes other inputs, or gives other vectors, than the manifest says.
@@ -72,11 +72,11 @@ class TensorRtGpu:
         self._closed = False
         self._engine = engine
         self._lanes = [_Lane(cuda, engine, layout, dimension) for _ in range(LANES)]
-        # The last one back goes out first: a single caller meets what it has recorded before.
+        # Last in, first out: a single caller reuses the lane with its recordings.
         self._idle: queue.LifoQueue[_Lane] = queue.LifoQueue()
         for lane in reversed(self._lanes):
             self._idle.put(lane)
-        # At the end of the process too. Made last, so that it runs before anything is given back.
+        # It also runs at exit. Created last, so that it runs before memory is freed.
         self._keep_kernels = weakref.finalize(self, engine.keep_kernels)
 
     @property
@@ -99,7 +99,7 @@ class TensorRtGpu:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`.
 
         Raises:
-            EngineRunError: the GPU or TensorRT fails, with their own words.
+            EngineRunError: the GPU or TensorRT fails. The message quotes them.
         """
         del prompt_lengths  # such a bundle is not loaded on a GPU
         pending = self.submit(token_ids)
@@ -107,9 +107,9 @@ class TensorRtGpu:
         return pending.result()
 
     def submit(self, token_ids: Sequence[TokenIds], wait: bool = True) -> _Pending | None:
-        """Start a run and return at once; None where all lanes are busy and ``wait`` is false.
+        """Start a run and return at once; None if all lanes are busy and ``wait`` is false.
 
-        Who holds a pending run must not wait for another: two who do could wait for each other.
+        A caller with a pending run must not wait for another: two such callers could deadlock.
 
         Raises:
             EngineRunError: as :meth:`run`; also in a forked process.
@@ -122,7 +122,7 @@ class TensorRtGpu:
             except queue.Empty:
                 return None
             try:
-                self._ensure_open()  # it may have been closed while this one waited
+                self._ensure_open()  # it may be closed by now
                 with under_way():
                     return _Pending(self, lane, lane.start(token_ids), len(token_ids))
             except BaseException:
@@ -134,7 +134,7 @@ class TensorRtGpu:
             raise ClosedError("the encoder was closed; load it again.")
 
     def close(self) -> None:
-        """Give the GPU's memory back, when the runs under way have ended; nothing can run any more."""
+        """Free the GPU's memory when the runs in progress have ended. Further runs fail."""
         if self._closed:
             return
         lanes = [self._idle.get() for _ in self._lanes]
@@ -145,12 +145,12 @@ class TensorRtGpu:
                 lane.close()
             self._engine.close()
         self._cuda.close()
-        for lane in lanes:  # who waits for one wakes up, and is told
+        for lane in lanes:  # waiting callers wake up and get an error
             self._idle.put(lane)
 
 
 class _Pending:
-    """A run that was started."""
+    """A run in progress."""
 
     def __init__(self, backend: TensorRtGpu, lane: _Lane, slot: _Slot, texts: int) -> None:
         self._backend = backend
@@ -159,7 +159,7 @@ class _Pending:
         self._texts = texts
 
     def result(self) -> Vectors:
-        """Wait for the vectors, float32 ``[texts, dimension]``. To be called once."""
+        """Wait for the vectors, float32 ``[texts, dimension]``. Call it once."""
         try:
             with under_way(), self._backend._cuda.active():
                 self._lane.stream.synchronize()
@@ -170,7 +170,7 @@ class _Pending:
 
 
 class _Lane:
-    """A stream and what runs in it, one batch after the other."""
+    """A stream that runs one batch after the other."""
 
     def __init__(self, cuda: CudaContext, engine: Engine, layout: Layout, dimension: int) -> None:
         self.stream = Stream(cuda)
@@ -183,10 +183,10 @@ class _Lane:
         self._recorded: OrderedDict[BatchSize, _Slot] = OrderedDict()
         self._met: set[BatchSize] = set()
         self._without: set[BatchSize] = set()
-        """Sizes that there was no room to record."""
+        """Sizes that did not fit into memory as recordings."""
 
     def start(self, token_ids: Sequence[TokenIds]) -> _Slot:
-        """Put a run into the stream."""
+        """Enqueue a run in the stream."""
         lengths = [len(ids) for ids in token_ids]
         size = self._layout.size(lengths)
         if self._engine.profile_for(self._layout.shapes(size)) is None:
@@ -203,7 +203,7 @@ class _Lane:
         return slot
 
     def close(self) -> None:
-        """Release everything."""
+        """Free all resources."""
         for slot in (*self._recorded.values(), *self._by_profile.values()):
             slot.close()
         self._recorded.clear()
@@ -212,7 +212,7 @@ class _Lane:
         self.stream.close()
 
     def _slot(self, size: BatchSize, profile: int) -> _Slot:
-        """What was recorded for this size, or what serves any: recording pays when a size comes again."""
+        """The recording of this size, or the slot for any size. Recording pays off for recurring sizes."""
         if size in self._recorded:
             self._recorded.move_to_end(size)
             return self._recorded[size]
@@ -250,7 +250,7 @@ class _Lane:
 
 
 class _Slot:
-    """An execution context, its buffers on both sides, and its work as a whole where that is recorded."""
+    """An execution context, its buffers on host and GPU, and its recording, if there is one."""
 
     def __init__(
         self, cuda: CudaContext, engine: Engine, context: Any, stream: Stream, recorded: bool
@@ -274,12 +274,12 @@ class _Slot:
 
     @property
     def vectors(self) -> Vectors:
-        """Where the vectors arrive, float32 ``[texts, dimension]`` or more."""
+        """The host buffer of the vectors, float32 ``[texts, dimension]`` or larger."""
         vectors: Vectors = self._output.array
         return vectors
 
     def shape_to(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, npt.NDArray[Any]]:
-        """Set the shapes of the next runs; return the arrays to fill."""
+        """Set the shapes of the next runs. Returns the arrays to fill."""
         if shapes != self._shapes:
             self._shapes = {}  # until all are set
             for name, shape in shapes.items():
@@ -289,18 +289,18 @@ class _Slot:
         return {name: _front(self._inputs[name][0].array, shape) for name, shape in shapes.items()}
 
     def launch(self) -> None:
-        """Put copies and computation into the stream."""
+        """Enqueue copies and computation in the stream."""
         if self._graph is not None:
             self._stream.launch(self._graph)
             return
         self._enqueue()
         if self._records:
-            # The run before has loaded and compiled what the recording must not meet for the first time.
+            # The previous run has loaded and compiled the kernels, which a recording cannot do.
             self._stream.synchronize()
             self._graph = self._record()
 
     def close(self) -> None:
-        """Release everything."""
+        """Free all resources."""
         if self._graph is not None:
             self._graph.close()
         self._context = None
@@ -335,7 +335,7 @@ class _Slot:
 
 
 def _front(array: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """The beginning of the memory of ``array``, as an array of ``shape``."""
+    """The start of ``array``'s memory as an array of ``shape``."""
     return array.reshape(-1)[: int(np.prod(shape))].reshape(shape)
 
 

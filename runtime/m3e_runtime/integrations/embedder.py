@@ -17,14 +17,7 @@ from m3e_runtime.encoder import Encoder
 from m3e_runtime.prompts import document_prompt_name, query_prompt_name
 from m3e_runtime.routes import check_task
 
-__all__ = [
-    "DEFAULTS",
-    "EmbedderOptions",
-    "TextEmbedder",
-    "absolute",
-    "document_prompt_name",
-    "query_prompt_name",
-]
+__all__ = ["DEFAULTS", "EmbedderOptions", "TextEmbedder", "absolute"]
 
 _NUMBERS = ("threads", "batch_size", "truncate_dim")
 

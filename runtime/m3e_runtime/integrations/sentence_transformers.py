@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,19 @@ import numpy.typing as npt
 from m3e_runtime import outputs
 from m3e_runtime.arguments import check_text, float_array, folder, whole_number
 from m3e_runtime.backends.device import device_name, parse_device
-from m3e_runtime.containers import as_iterator
+from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import BundleError, InvalidTextError, OptionError
-from m3e_runtime.extras import extra_packages
 from m3e_runtime.integrations.hf_tokenizer import hf_tokenizer
+from m3e_runtime.integrations.token_tensors import features, import_torch
 from m3e_runtime.manifest import MANIFEST_NAME, SIMILARITIES
 from m3e_runtime.prompts import document_prompt_name, named_prompt, query_prompt_name
 from m3e_runtime.routes import check_task
+from m3e_runtime.token_embeddings import EncodedText
 
 __all__ = ["SentenceTransformer"]
 
+_OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
 _IGNORED = (
     "backend",
     "cache_folder",
@@ -154,7 +157,9 @@ class SentenceTransformer:
             batch_size: most texts in one run of the engine. sentence-transformers' own 32 would only slow it
                 down: by default the engine's token budget alone limits it.
             show_progress_bar: by default shown on a terminal when it takes longer than a moment.
-            output_value: ``"sentence_embedding"``, the only one that a bundle has.
+            output_value: ``"sentence_embedding"``; ``"token_embeddings"``, the vector of each token; or None,
+                everything about a text. The last two give tensors of float32, never normalized, and need
+                torch; :meth:`Encoder.encode_tokens` gives arrays.
             precision: ``float32``, ``int8``, ``uint8``, ``binary`` or ``ubinary``, and ``float16``.
             convert_to_numpy: give one array; else a list of tensors.
             convert_to_tensor: give one tensor, on the CPU; wins over ``convert_to_numpy``.
@@ -170,28 +175,33 @@ class SentenceTransformer:
                 Router's routes, a task of another route is refused.
 
         Returns:
-            ``[dimension]`` for a string, ``[n, dimension]`` for a sequence.
+            ``[dimension]`` for a string, ``[n, dimension]`` for a sequence. For ``"token_embeddings"``, a
+            tensor ``[tokens, hidden]`` or a list of them. For None, a dictionary or a list of them, where
+            ``truncate_dim`` shortens the sentence embedding. They hold no padding; those of
+            sentence-transformers do where several texts are encoded.
 
         Raises:
             InvalidTextError: something else than a string, or a lone surrogate.
             OptionError: a value that cannot be used.
+            DependencyMissingError: ``output_value`` needs torch, which is not installed.
             TypeError: no texts, or given under both names.
         """
         del chunk_size
         self._check_task(task)
-        if output_value != "sentence_embedding":
-            raise OptionError(
-                f"output_value={output_value!r}: a bundle gives sentence embeddings only; "
-                "for token embeddings use sentence-transformers with the checkpoint."
-            )
+        _check_output_value(output_value, precision)
         self._check_place(device, pool)
         kept = truncate_dim if truncate_dim is not None else self.truncate_dim
         full = self._encoder.full_dimension
         if kept is not None:
             kept = whole_number("truncate_dim", kept, 1)
+        texts, prefix = _strings(_only_one(inputs, sentences)), self._prefix(prompt_name, prompt)
+        if output_value != "sentence_embedding":
+            prompts = prefix if isinstance(prefix, str) else as_list(prefix, "prompt")
+            dimension = None if output_value else min(kept or full, full)
+            return self._tokens(texts, prompts, dimension, batch_size, show_progress_bar)
         vectors = self._encoder.encode(
-            _strings(_only_one(inputs, sentences)),
-            prompt=self._prefix(prompt_name, prompt),
+            texts,
+            prompt=prefix,
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
             precision=precision or "float32",
@@ -200,6 +210,29 @@ class SentenceTransformer:
             ranges=ranges,
         )
         return _converted(vectors, convert_to_numpy, convert_to_tensor)
+
+    def _tokens(
+        self,
+        texts: Any,
+        prompts: str | list[str],
+        dimension: int | None,
+        batch_size: int | None,
+        show_progress_bar: bool | None,
+    ) -> Any:
+        """Vectors of tokens, or everything about each text, with sentence embeddings of ``dimension``."""
+        torch = import_torch()
+        encoder = self._encoder
+        found = encoder.encode_with_tokens(texts, None, prompts, batch_size, show_progress_bar)
+        encoded = [found] if isinstance(found, EncodedText) else found
+        if dimension is None:
+            tensors = [torch.from_numpy(text.token_embeddings) for text in encoded]
+        else:
+            each = [prompts] * len(encoded) if isinstance(prompts, str) else prompts
+            lengths = map(cache(encoder.tokenizer.prompt_length), each)
+            tensors = [
+                features(text, length, dimension) for text, length in zip(encoded, lengths, strict=True)
+            ]
+        return tensors[0] if isinstance(found, EncodedText) else tensors
 
     def encode_query(
         self,
@@ -386,6 +419,17 @@ class SentenceTransformer:
         return named_prompt(self.prompts, name)
 
 
+def _check_output_value(value: Any, precision: Any) -> None:
+    if value not in _OUTPUT_VALUES:
+        raise OptionError(
+            f"output_value={value!r} is unknown; use 'sentence_embedding', 'token_embeddings' or None."
+        )
+    if value != "sentence_embedding" and precision not in (None, "float32"):
+        raise OptionError(
+            f"precision={precision!r} is for sentence embeddings; output_value={value!r} is float32 only."
+        )
+
+
 def _checked_prompts(prompts: Any) -> dict[str, str]:
     """``prompts`` without those that are None, as they are in sentence-transformers where nobody gave one."""
     if not isinstance(prompts or {}, Mapping):
@@ -442,10 +486,7 @@ def _only_one(inputs: Any, sentences: Any) -> Any:
 def _converted(vectors: npt.NDArray[Any], to_numpy: bool, to_tensor: bool) -> Any:
     if to_numpy and not to_tensor:
         return vectors
-    with extra_packages("giving tensors", "torch", "torch"):
-        import torch
-
-    tensor = torch.from_numpy(vectors)
+    tensor = import_torch().from_numpy(vectors)
     return tensor if to_tensor or vectors.ndim == 1 else list(tensor)
 
 
@@ -467,10 +508,7 @@ def _array(vectors: Any) -> Vectors:
 def _like(scores: Vectors, *given: Any) -> Any:
     if not any(map(_is_tensor, given)):
         return scores
-    with extra_packages("giving tensors", "torch", "torch"):
-        import torch
-
-    return torch.from_numpy(scores)
+    return import_torch().from_numpy(scores)
 
 
 def _pairwise(a: Vectors, b: Vectors, function: str) -> Vectors:

@@ -1,7 +1,8 @@
 """Runs of characters that give no more tokens however long they are.
 
-White space that is dropped, and words that WordPiece gives up as unknown. Millions of such characters give
-few tokens, so that they are shortened before the tokenizer reads them.
+White space that is dropped, words that WordPiece gives up as unknown, and characters at the end of a word
+that Unigram does not know. Millions of such characters give few tokens, so that they are shortened before the
+tokenizer reads them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tokenizers.models import WordPiece
 
 from m3e_runtime.long_texts.components import is_bert, pieces_of
 from m3e_runtime.long_texts.splits import Splits
+from m3e_runtime.long_texts.unknown import UnknownCharacters
 
 __all__ = ["RunReader"]
 
@@ -29,7 +31,6 @@ _INSIDE = (
     r"[^\s!-/:-@\[-`{-~\u2000-\u206f\u3000-\u303f\u4e00-\u9fff"
     r"\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]"
 )
-_RUN = re.compile(rf"(?P<space>\s{{{_KEPT},}})|{_INSIDE}{{{_KEPT},}}")
 _SPACES, _WORD = re.compile(r"\s+"), re.compile(f"{_INSIDE}+")
 
 
@@ -39,6 +40,7 @@ class _Kind(Enum):
     SEPARATES = "white space that is dropped"
     VANISHES = "nothing"
     INSIDE = "part of the word, in one character or more"
+    UNKNOWN = "in no token, so that any number of them is one unknown token"
     OTHER = "something else"
 
 
@@ -47,7 +49,8 @@ class RunReader:
 
     def __init__(self, tokenizer: Tokenizer, splits: Splits) -> None:
         self._tokenizer = tokenizer
-        self._drops_spaces = splits.drops_spaces
+        self._splits = splits
+        self._unknown = UnknownCharacters(tokenizer)
         self._is_bert = is_bert(tokenizer)
         self._kinds: dict[str, _Kind] = {}
 
@@ -61,7 +64,7 @@ class RunReader:
         Returns:
             The text, and whether it stands for all of ``text``.
         """
-        if not self._drops_spaces:
+        if not self._splits.drops_spaces:
             return text[:most], most >= len(text)
         parts: list[str] = []
         at = size = 0
@@ -75,16 +78,19 @@ class RunReader:
     def _next(self, text: str, at: int) -> tuple[str, int]:
         """The text from ``at`` to the end of the next run, or of a block, and where that end is."""
         stop = min(at + _BLOCK, len(text))
-        run = _RUN.search(text, at, stop)
+        run = self._run.search(text, at, stop)
         if run is None:
             end = stop if stop == len(text) else stop - _KEPT  # a run may begin after that
             return text[at:end], end
-        end, characters = _run_end(text, run.start(), _SPACES if run["space"] else _WORD)
-        kept = self._kept({self._kind(each) for each in characters}, end - run.start())
+        end, characters = _run_end(text, run.start(), _SPACES if run["space"] else self._word)
+        is_last = end == len(text) or text[end] in self._splits.spaces
+        kept = self._kept({self._kind(each) for each in characters}, end - run.start(), is_last)
         return text[at : run.start() + kept], end
 
-    def _kept(self, kinds: set[_Kind], length: int) -> int:
-        """How many characters of a run are enough."""
+    def _kept(self, kinds: set[_Kind], length: int, is_last: bool) -> int:
+        """How many characters of a run are enough; ``is_last`` tells that its word ends with it."""
+        if kinds == {_Kind.UNKNOWN} and is_last:
+            return _KEPT
         if kinds == {_Kind.SEPARATES} or (kinds == {_Kind.VANISHES} and self._is_bert):
             return 1
         return _KEPT if kinds == {_Kind.INSIDE} and self._gives_up_words else length
@@ -93,9 +99,22 @@ class RunReader:
         # Each of the steps for which this is asked judges a character by itself.
         kind = self._kinds.get(character)
         if kind is None:
-            one, three = (pieces_of(self._tokenizer, f"a{character * n}a") for n in (1, 3))
-            kind = self._kinds[character] = _compare(one, three)
+            kind = self._kinds[character] = self._judge(character)
         return kind
+
+    def _judge(self, character: str) -> _Kind:
+        if self._unknown.possible and self._unknown.has(character):
+            return _Kind.UNKNOWN
+        return _compare(*(pieces_of(self._tokenizer, f"a{character * n}a") for n in (1, 3)))
+
+    @cached_property
+    def _run(self) -> re.Pattern[str]:
+        return re.compile(rf"(?P<space>\s{{{_KEPT},}})|(?:{self._word.pattern[:-1]}){{{_KEPT},}}")
+
+    @cached_property
+    def _word(self) -> re.Pattern[str]:
+        """What of a word can be a run."""
+        return re.compile(f"{self._unknown.pattern}+") if self._unknown.possible else _WORD
 
     @cached_property
     def _gives_up_words(self) -> bool:

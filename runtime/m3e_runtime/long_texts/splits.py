@@ -41,16 +41,19 @@ class Splits:
     Attributes:
         known: whether such places are known at all.
         drops_spaces: whether white space is nothing but such a place.
+        spaces: the characters before which it divides.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         added = list(tokenizer.get_added_tokens_decoder().values())
         normalizers, pre_tokenizers = normalizer_steps(tokenizer), pre_tokenizer_steps(tokenizer)
-        spaces = _splitting_spaces(pre_tokenizers)
-        self.known = bool(spaces) and all(map(_is_local, normalizers)) and not any(map(_reaches_out, added))
+        self.spaces = _splitting_spaces(pre_tokenizers)
+        self.known = (
+            bool(self.spaces) and all(map(_is_local, normalizers)) and not any(map(_reaches_out, added))
+        )
         self.drops_spaces = self.known and pre_tokenizers[0]["type"] in _DROPS_SPACES
         after = "|".join(f"(?<={each})" for each in _BEFORE_A_SPACE)
-        self._at_space = re.compile(rf"(?:{after})(?=[{spaces or ' '}])")
+        self._at_space = re.compile(rf"(?:{after})(?=[{self.spaces or ' '}])")
         self._tokenizer = tokenizer
         self._raw_tokens = [token.content for token in added if not token.normalized]
         self._in_normalized_tokens = set("".join(token.content for token in added if token.normalized))
@@ -115,7 +118,7 @@ def _splitting_spaces(pre_tokenizers: list[Step]) -> str:
     kind = pre_tokenizers[0]["type"] if pre_tokenizers else ""
     if kind in _DROPS_SPACES:
         first_only = any(step.get("prepend_scheme") == "first" for step in pre_tokenizers[1:])
-        return "" if first_only else r" \n"
+        return "" if first_only else " \n"
     whole = {"Metaspace": "split", "ByteLevel": "use_regex"}.get(kind)
     return " " if whole and pre_tokenizers[0][whole] else ""  # it belongs to the word after it
 

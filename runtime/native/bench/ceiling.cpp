@@ -12,8 +12,8 @@
 namespace m3e {
 namespace {
 
-// Makes the compiler believe that a value has changed, so that nothing is computed once for all. Vectors stay
-// in registers.
+// Makes the compiler assume that a value has changed, so that it does not move work out of a loop.
+// Vectors stay in registers.
 template <class Value>
 inline void forget(Value& value) {
 #if defined(__x86_64__)
@@ -35,7 +35,7 @@ inline void forget_codes(Codes& codes) {
   }
 }
 
-// Makes the compiler believe that a value is needed. By value: what lies in registers stays there.
+// Makes the compiler assume that a value is used. By value, so that it stays in registers.
 template <class Value>
 inline void keep(Value value) {
   forget(value);
@@ -88,7 +88,9 @@ int64_t int8_ceiling(int64_t rounds) {
   uint8x16_t codes = vdupq_n_u8(0);
   for (int64_t round = 0; round < rounds; ++round) {
     forget(codes);
-    unroll<kSums>([&](auto i) M3E_INLINE { sums[i] = vusmmlaq_s32(sums[i], codes, vreinterpretq_s8_u8(codes)); });
+    unroll<kSums>([&](auto i) M3E_INLINE {
+      sums[i] = vusmmlaq_s32(sums[i], codes, vreinterpretq_s8_u8(codes));
+    });
   }
   unroll<kSums>([&](auto i) M3E_INLINE { keep(sums[i]); });
   return rounds * kSums * 32;

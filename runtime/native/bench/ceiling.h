@@ -1,4 +1,4 @@
-// How many multiply-adds an instruction set can do at most: the ceilings that a roofline needs.
+// The most multiply-adds per second that an instruction set can reach: the ceilings of a roofline.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace m3e {
 
-// Loops over registers only, `rounds` times; they return how many multiply-adds that were.
+// Loops over registers only, `rounds` times. They return the number of multiply-adds.
 struct Ceiling {
   const char* instruction_set;
   int64_t (*int8)(int64_t rounds);

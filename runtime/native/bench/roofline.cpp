@@ -1,10 +1,10 @@
-// Where the time of a forward pass goes, beside what the processor could do at most.
+// Measures where the time of a forward pass goes, and what the processor could reach.
 //
 //   roofline ARTIFACT INSTRUCTION_SET|- TOKENS [TOKENS …]
 //
-// Runs the engine's own forward pass on one thread, with a clock around every kernel, and prints JSON: the
-// ceilings measured on this machine, and for each number of tokens and each part of the pass the median of its
-// milliseconds, its multiply-adds and the bytes of weights it has to read.
+// Runs the engine's own forward pass on one thread, with a clock around every kernel, and prints
+// JSON: the ceilings measured on this machine, and for each number of tokens and each part of the
+// pass the median of its milliseconds, its multiply-adds and the bytes of weights it has to read.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -31,7 +31,7 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kCodesAttention = "attention in 16 bits";
 constexpr int kRounds = 31;
 constexpr double kLongEnough = 0.1;  // seconds of a ceiling's loop
-constexpr int kRepeats = 5;          // of which the fastest counts: a ceiling is what can be reached
+constexpr int kRepeats = 5;          // the fastest of them counts
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -41,7 +41,7 @@ struct Part {
   double seconds = 0, multiply_adds = 0, bytes = 0;
 };
 
-// Kernels that are timed, one pass after the other: the table has no room for a context.
+// The kernels that are timed. Global, because the functions of a table take no context.
 const Kernels* timed;
 std::map<std::string, Part> parts;
 
@@ -62,24 +62,26 @@ std::string product_name(int inputs, int outputs) {
 Kernels with_clock() {
   Kernels table{};
   table.name = timed->name;
-  table.embed = [](const EmbeddingTable& e, const int32_t* ids, const int32_t* positions, int hidden, float* out,
-                   int stride, Range rows) {
+  table.embed = [](const EmbeddingTable& e, const int32_t* ids, const int32_t* positions,
+                   int hidden, float* out, int stride, Range rows) {
     time("embedding", 0, 0, [&] { timed->embed(e, ids, positions, hidden, out, stride, rows); });
   };
   table.layer_norm = [](const NormWeights& norm, int hidden, float* x, int stride, Range rows) {
     time("layer norm", 0, 0, [&] { timed->layer_norm(norm, hidden, x, stride, rows); });
   };
-  table.quantize = [](const float* x, int stride, int columns, const float* smoothing, const QuantizedRows& codes,
-                      Range rows) {
-    time("quantization", 0, 0, [&] { timed->quantize(x, stride, columns, smoothing, codes, rows); });
+  table.quantize = [](const float* x, int stride, int columns, const float* smoothing,
+                      const QuantizedRows& codes, Range rows) {
+    time("quantization", 0, 0,
+         [&] { timed->quantize(x, stride, columns, smoothing, codes, rows); });
   };
-  table.gemm_int8 = [](const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows, Range panels) {
+  table.gemm_int8 = [](const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows,
+                       Range panels) {
     const double weights = static_cast<double>(w.inputs) * panels.size() * kPanelColumns;
     time(product_name(w.inputs, w.outputs), weights * rows.size(), weights,
          [&] { timed->gemm_int8(x, w, to, rows, panels); });
   };
-  table.gemm_float = [](const float* x, int stride, const FloatMatrix& w, const Epilogue& to, Range rows,
-                        Range panels) {
+  table.gemm_float = [](const float* x, int stride, const FloatMatrix& w, const Epilogue& to,
+                        Range rows, Range panels) {
     const double weights = static_cast<double>(w.inputs) * panels.size() * kPanelColumns;
     time(product_name(w.inputs, w.outputs), weights * rows.size(), weights * (w.panels ? 4 : 2),
          [&] { timed->gemm_float(x, stride, w, to, rows, panels); });
@@ -97,7 +99,7 @@ Kernels with_clock() {
   return table;
 }
 
-// Multiply-adds a second.
+// Multiply-adds per second.
 double reached(int64_t (*loop)(int64_t rounds)) {
   int64_t rounds = 1 << 16;
   double best = 0;
@@ -115,7 +117,7 @@ double reached(int64_t (*loop)(int64_t rounds)) {
   return best;
 }
 
-// Bytes a second when `bytes` are read once and again: from the cache that they fit in, or from memory.
+// Bytes per second when reading `bytes` repeatedly, from the cache that they fit in or from memory.
 double reading_speed(size_t bytes) {
   Buffer<uint64_t> memory;
   memory.reserve(bytes / sizeof(uint64_t));
@@ -135,18 +137,21 @@ double reading_speed(size_t bytes) {
 }
 
 double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2), values.end());
+  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2),
+                   values.end());
   return values[values.size() / 2];
 }
 
 void print_pass(const Weights& weights, const Kernels& table, int tokens) {
   std::vector<int32_t> ids(static_cast<size_t>(tokens));
-  for (int i = 0; i < tokens; ++i) ids[static_cast<size_t>(i)] = (i * 7919 + 11) % weights.sizes.vocabulary;
+  for (int i = 0; i < tokens; ++i) {
+    ids[static_cast<size_t>(i)] = (i * 7919 + 11) % weights.sizes.vocabulary;
+  }
   const int64_t offsets[2] = {0, tokens};
-  std::vector<float> vector(static_cast<size_t>(weights.sizes.hidden));
-  const Pack pack{ids.data(), offsets, 1, vector.data()};
+  std::vector<float> vector(static_cast<size_t>(weights.sizes.dimension));
+  const Pack pack{ids.data(), offsets, 1, {vector.data(), nullptr}};
   Workspace space;
-  space.reserve(weights.sizes, pack, 1);
+  space.reserve(weights, pack, 1);
   std::map<std::string, std::vector<double>> seconds;
   std::vector<double> whole;
   for (int round = 0; round < kRounds + 2; ++round) {
@@ -162,8 +167,8 @@ void print_pass(const Weights& weights, const Kernels& table, int tokens) {
   std::printf("{\"tokens\": %d, \"ms\": %.4f, \"parts\": [", tokens, 1e3 * median(whole));
   const char* comma = "";
   for (const auto& [name, part] : parts) {
-    std::printf("%s\n  {\"name\": \"%s\", \"ms\": %.4f, \"multiply_adds\": %.0f, \"bytes\": %.0f}", comma,
-                name.c_str(), 1e3 * median(seconds[name]), part.multiply_adds, part.bytes);
+    std::printf("%s\n  {\"name\": \"%s\", \"ms\": %.4f, \"multiply_adds\": %.0f, \"bytes\": %.0f}",
+                comma, name.c_str(), 1e3 * median(seconds[name]), part.multiply_adds, part.bytes);
     comma = ",";
   }
   std::printf("]}");
@@ -171,7 +176,8 @@ void print_pass(const Weights& weights, const Kernels& table, int tokens) {
 
 int run(int count, char** arguments) {
   if (count < 4) {
-    std::fprintf(stderr, "usage: %s ARTIFACT INSTRUCTION_SET|- TOKENS [TOKENS ...]\n", arguments[0]);
+    std::fprintf(stderr, "usage: %s ARTIFACT INSTRUCTION_SET|- TOKENS [TOKENS ...]\n",
+                 arguments[0]);
     return 2;
   }
   const Weights weights(arguments[1]);
@@ -181,18 +187,23 @@ int run(int count, char** arguments) {
     return 2;
   }
   const Kernels table = with_clock();
-  const auto same = [](const Ceiling& each) { return !std::strcmp(each.instruction_set, timed->name); };
+  const auto same = [](const Ceiling& each) {
+    return !std::strcmp(each.instruction_set, timed->name);
+  };
   const auto ceiling = std::find_if(ceilings().begin(), ceilings().end(), same);
   size_t bytes = 0;
   for (const Layer& layer : weights.layers) {
-    for (const Matrix* each : {&layer.qkv, &layer.attention_output, &layer.intermediate, &layer.output}) {
+    for (const Matrix* each :
+         {&layer.qkv, &layer.attention_output, &layer.intermediate, &layer.output}) {
       const int inputs = each->is_int8() ? each->int8.inputs : 4 * each->floats.inputs;
       bytes += static_cast<size_t>(inputs) * static_cast<size_t>(each->outputs());
     }
   }
-  std::printf("{\"instruction_set\": \"%s\", \"int8_multiply_adds_per_s\": %.4g, "
-              "\"float_multiply_adds_per_s\": %.4g, \"weights_bytes\": %zu, \"bytes_per_s\": %.4g, \"passes\": [",
-              timed->name, reached(ceiling->int8), reached(ceiling->float32), bytes, reading_speed(bytes));
+  std::printf(
+      "{\"instruction_set\": \"%s\", \"int8_multiply_adds_per_s\": %.4g, "
+      "\"float_multiply_adds_per_s\": %.4g, \"weights_bytes\": %zu, \"bytes_per_s\": %.4g, "
+      "\"passes\": [",
+      timed->name, reached(ceiling->int8), reached(ceiling->float32), bytes, reading_speed(bytes));
   for (int i = 3; i < count; ++i) {
     if (i > 3) std::printf(",");
     std::printf("\n");

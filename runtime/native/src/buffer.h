@@ -8,7 +8,7 @@
 
 namespace m3e {
 
-// Zeroed memory that starts on a cache line. Growing forgets the content.
+// Zeroed memory, aligned to a cache line. Growing discards the content.
 template <class Value>
 class Buffer {
  public:
@@ -24,7 +24,7 @@ class Buffer {
     if (count <= count_) return;
     constexpr size_t kLine = 64;
     const size_t bytes = (count * sizeof(Value) + kLine - 1) / kLine * kLine;
-    std::free(data_);  // first: two of them would be the peak of memory
+    std::free(data_);  // before allocating, to keep the peak of memory low
     count_ = 0;
     data_ = static_cast<Value*>(std::aligned_alloc(kLine, bytes));
     if (!data_) throw std::bad_alloc();

@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <memory>
 #include <new>
 #include <string>
 
@@ -72,44 +71,76 @@ const char* m3e_instruction_sets(void) {
   return all.c_str();
 }
 
-m3e_status m3e_load(const char* path, const m3e_options* options, m3e_encoder** encoder, char* message) {
+m3e_status m3e_load(const char* path, const m3e_options* options, m3e_encoder** encoder,
+                    char* message) {
   if (encoder) *encoder = nullptr;
   return guarded(message, [&] {
     require(path, "path");
     require(encoder, "encoder");
     const m3e_options chosen = options ? *options : m3e_options{0, nullptr};
-    *encoder = new m3e_encoder{m3e::Engine(path, chosen.threads ? chosen.threads : 1, chosen.instruction_set)};
+    *encoder = new m3e_encoder{
+        m3e::Engine(path, chosen.threads ? chosen.threads : 1, chosen.instruction_set)};
   });
 }
 
-m3e_status m3e_encode(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets, size_t texts,
-                      float* vectors, char* message) {
+m3e_status m3e_encode(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
+                      size_t texts, float* vectors, char* message) {
   return m3e_encode_prompted(encoder, ids, offsets, nullptr, texts, vectors, message);
 }
 
 m3e_status m3e_encode_prompted(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
-                               const int64_t* prompt_lengths, size_t texts, float* vectors, char* message) {
-  return m3e_encode_stoppable(encoder, ids, offsets, prompt_lengths, texts, vectors, nullptr, nullptr, message);
+                               const int64_t* prompt_lengths, size_t texts, float* vectors,
+                               char* message) {
+  return m3e_encode_stoppable(encoder, ids, offsets, prompt_lengths, texts, vectors, nullptr,
+                              nullptr, message);
 }
 
-m3e_status m3e_encode_stoppable(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
-                                const int64_t* prompt_lengths, size_t texts, float* vectors, m3e_stop stop,
-                                void* context, char* message) {
+namespace {
+
+m3e_status encode(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
+                  const int64_t* prompt_lengths, size_t texts, const m3e::Output& output,
+                  m3e_stop stop, void* context, char* message) {
   return guarded(message, [&] {
     require(encoder, "encoder");
     if (texts == 0) return;
     require(offsets, "offsets");
-    require(vectors, "vectors");
+    require(output.vectors, "vectors");
     require(ids || offsets[texts] == 0, "ids");
     m3e::Stop stopping(stop, context);
-    encoder->engine.encode(ids, offsets, prompt_lengths, static_cast<int64_t>(texts), vectors, stopping);
+    encoder->engine.encode(ids, offsets, prompt_lengths, static_cast<int64_t>(texts), output,
+                           stopping);
   });
 }
 
+}  // namespace
+
+m3e_status m3e_encode_stoppable(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
+                                const int64_t* prompt_lengths, size_t texts, float* vectors,
+                                m3e_stop stop, void* context, char* message) {
+  return encode(encoder, ids, offsets, prompt_lengths, texts, {vectors, nullptr}, stop, context,
+                message);
+}
+
+m3e_status m3e_encode_tokens(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
+                             const int64_t* prompt_lengths, size_t texts, float* vectors,
+                             float* states, m3e_stop stop, void* context, char* message) {
+  if (!states && texts) {
+    report(message, "states is NULL");
+    return M3E_ERROR_ARGUMENT;
+  }
+  return encode(encoder, ids, offsets, prompt_lengths, texts, {vectors, states}, stop, context,
+                message);
+}
+
 int32_t m3e_dimension(const m3e_encoder* encoder) { return encoder->engine.sizes().dimension; }
+int32_t m3e_hidden_size(const m3e_encoder* encoder) { return encoder->engine.sizes().hidden; }
 int32_t m3e_max_tokens(const m3e_encoder* encoder) { return encoder->engine.sizes().positions; }
-int32_t m3e_vocabulary_size(const m3e_encoder* encoder) { return encoder->engine.sizes().vocabulary; }
+int32_t m3e_vocabulary_size(const m3e_encoder* encoder) {
+  return encoder->engine.sizes().vocabulary;
+}
 int32_t m3e_threads(const m3e_encoder* encoder) { return encoder->engine.threads(); }
-const char* m3e_instruction_set(const m3e_encoder* encoder) { return encoder->engine.instruction_set(); }
+const char* m3e_instruction_set(const m3e_encoder* encoder) {
+  return encoder->engine.instruction_set();
+}
 
 void m3e_free(m3e_encoder* encoder) { delete encoder; }

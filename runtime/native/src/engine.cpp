@@ -9,10 +9,13 @@ namespace m3e {
 namespace {
 
 constexpr int kMostThreads = 1024;
-constexpr int64_t kLeastTokens = 128;  // of a pack that one thread computes alone: below, weights are read too often
-constexpr int64_t kMostTokens = 256;   // above, nothing is gained and memory grows
-constexpr int64_t kTeamTokens = 512;   // of a pack that a team computes together
-constexpr double kMostIdle = 1.12;     // longest finishing time of packs side by side, relative to perfect sharing
+// Tokens of a pack that one thread computes. Smaller packs read the weights too often; larger ones
+// need more memory and are no faster.
+constexpr int64_t kLeastTokens = 128;
+constexpr int64_t kMostTokens = 256;
+constexpr int64_t kTeamTokens = 512;  // of a pack that a team computes
+// Longest total time of packs side by side, relative to a perfect division of the work.
+constexpr double kMostIdle = 1.12;
 
 const Kernels& kernels_called(const char* name) {
   if (const Kernels* found = find_kernels(name)) return *found;
@@ -30,22 +33,28 @@ int checked(int threads) {
                                        std::to_string(kMostThreads) + " are possible");
 }
 
-// Cuts texts into packs of about `tokens` tokens, in order. Empty texts are in none; their vectors are zero.
-std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts,
-                      int dimension, float* vectors, int64_t tokens) {
+// Groups consecutive texts into packs of about `tokens` tokens. Empty texts are in no pack; their
+// vectors are set to zero.
+std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
+                      int64_t texts, const Sizes& sizes, const Output& output, int64_t tokens) {
   std::vector<Pack> packs;
   bool open = false;
   for (int64_t text = 0; text < texts; ++text) {
-    float* vector = vectors + text * dimension;
+    float* vector = output.vectors + text * sizes.dimension;
     if (offsets[text] == offsets[text + 1]) {
-      std::fill(vector, vector + dimension, 0.0f);
+      std::fill(vector, vector + sizes.dimension, 0.0f);
       open = false;
       continue;
     }
     if (open && offsets[text + 1] - packs.back().offsets[0] <= tokens) {
       ++packs.back().texts;
     } else {
-      packs.push_back({ids + offsets[text], offsets + text, 1, vector, prompts ? prompts + text : nullptr});
+      float* states = output.states ? output.states + offsets[text] * sizes.hidden : nullptr;
+      packs.push_back({ids + offsets[text],
+                       offsets + text,
+                       1,
+                       {vector, states},
+                       prompts ? prompts + text : nullptr});
       open = true;
     }
   }
@@ -76,16 +85,19 @@ Engine::Engine(const std::string& path, int threads, const char* instruction_set
       threads_(checked(threads)),
       pool_(threads) {}
 
-void Engine::check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts) const {
+void Engine::check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
+                   int64_t texts) const {
   const Sizes& sizes = weights_.sizes;
   if (offsets[0] != 0) throw Error(ErrorKind::argument, "offsets do not start at 0");
   for (int64_t text = 0; text < texts; ++text) {
-    // Each is bounded by the one before plus a text, so that wild offsets are found before they are followed.
-    const int64_t length = offsets[text + 1] < offsets[text] ? -1 : offsets[text + 1] - offsets[text];
+    // Each offset is checked against the one before it, so none is used before it is known to be
+    // valid.
+    const int64_t length =
+        offsets[text + 1] < offsets[text] ? -1 : offsets[text + 1] - offsets[text];
     if (length < 0 || length > sizes.positions) {
-      throw Error(ErrorKind::argument, "text " + std::to_string(text) + " has " + std::to_string(length) +
-                                           " tokens; from 0 to " + std::to_string(sizes.positions) +
-                                           " are possible");
+      throw Error(ErrorKind::argument, "text " + std::to_string(text) + " has " +
+                                           std::to_string(length) + " tokens; from 0 to " +
+                                           std::to_string(sizes.positions) + " are possible");
     }
     if (prompts && prompts[text] < 0) {
       throw Error(ErrorKind::argument, "text " + std::to_string(text) + " has a prompt of " +
@@ -101,12 +113,12 @@ void Engine::check(const int32_t* ids, const int64_t* offsets, const int64_t* pr
   }
 }
 
-void Engine::encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts,
-                    float* vectors, Stop& stop) {
+void Engine::encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
+                    int64_t texts, const Output& output, Stop& stop) {
   check(ids, offsets, prompts, texts);
   const int64_t tokens = offsets[texts];
   const auto packs_of = [&](int64_t most) {
-    return cut(ids, offsets, prompts, texts, weights_.sizes.dimension, vectors, most);
+    return cut(ids, offsets, prompts, texts, weights_.sizes, output, most);
   };
   if (threads_ == 1) return together(packs_of(kMostTokens), 1, stop);
   const int64_t each = std::clamp(tokens / (4 * threads_), kLeastTokens, kMostTokens);
@@ -117,12 +129,12 @@ void Engine::encode(const int32_t* ids, const int64_t* offsets, const int64_t* p
   together(packs_of(kTeamTokens), threads_, stop);
 }
 
-// One pack after the other, each by all threads.
+// Computes one pack after the other, each with all threads.
 void Engine::together(const std::vector<Pack>& packs, int threads, Stop& stop) {
   if (packs.empty()) return;
   std::unique_ptr<Workspace> space = borrow();
   for (const Pack& pack : packs) {
-    // Workers may be taken: the team may be smaller than asked for, never larger.
+    // Other calls may hold workers: the team may be smaller than requested, never larger.
     bool failed = false;
     pool_.run(threads, [&](Team& team, int rank) {
       if (rank == 0) {
@@ -142,7 +154,7 @@ void Engine::together(const std::vector<Pack>& packs, int threads, Stop& stop) {
   end_if_stopped(stop);
 }
 
-// Every thread computes packs alone: nobody waits for anybody.
+// Each thread computes packs by itself and waits for no other.
 void Engine::side_by_side(const std::vector<Pack>& packs, Stop& stop) {
   std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};
@@ -179,7 +191,7 @@ std::unique_ptr<Workspace> Engine::borrow() {
   return std::make_unique<Workspace>();
 }
 
-// Many calls at once need many; afterwards no more than threads can use are kept.
+// Many concurrent calls need many workspaces. Keeps no more than the threads can use.
 void Engine::give_back(std::unique_ptr<Workspace> space) {
   const std::lock_guard<std::mutex> lock(fork_safe_lock());
   if (spaces_.size() < static_cast<size_t>(threads_)) spaces_.push_back(std::move(space));

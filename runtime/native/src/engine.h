@@ -1,4 +1,4 @@
-// Weights, instruction set and threads: token ids in, sentence vectors out.
+// Loaded weights, an instruction set and threads: encodes token ids to sentence vectors.
 #pragma once
 
 #include <cstdint>
@@ -15,19 +15,20 @@ namespace m3e {
 
 class Engine {
  public:
-  // `instruction_set` is a name of supported_kernels, or null for the fastest.
+  // `instruction_set` is a name from supported_kernels, or null for the fastest.
   Engine(const std::string& path, int threads, const char* instruction_set);
 
-  // See m3e_encode_stoppable. May be called from several threads at once.
-  void encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts, float* vectors,
-              Stop& stop);
+  // See m3e_encode_tokens. Several threads may call it at once.
+  void encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts,
+              const Output& output, Stop& stop);
 
   const Sizes& sizes() const { return weights_.sizes; }
   const char* instruction_set() const { return kernels_.name; }
   int threads() const { return threads_; }
 
  private:
-  void check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts) const;
+  void check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
+             int64_t texts) const;
   void together(const std::vector<Pack>& packs, int threads, Stop& stop);
   void side_by_side(const std::vector<Pack>& packs, Stop& stop);
   void compute(const Pack& pack, Workspace& space, Team& team, int rank, Stop& stop);
@@ -38,7 +39,7 @@ class Engine {
   const Kernels& kernels_;
   const int threads_;
   ThreadPool pool_;
-  std::vector<std::unique_ptr<Workspace>> spaces_;  // not in use; under fork_safe_lock()
+  std::vector<std::unique_ptr<Workspace>> spaces_;  // idle ones; guarded by fork_safe_lock()
 };
 
 }  // namespace m3e

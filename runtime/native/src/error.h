@@ -13,6 +13,8 @@ class Error : public std::runtime_error {
   const ErrorKind kind;
 };
 
-[[noreturn]] inline void refuse(const std::string& message) { throw Error(ErrorKind::format, message); }
+[[noreturn]] inline void refuse(const std::string& message) {
+  throw Error(ErrorKind::format, message);
+}
 
 }  // namespace m3e

@@ -6,13 +6,15 @@
 namespace m3e {
 namespace {
 
-constexpr int kRowsEach = 48;       // from here on a member has its own rows
-constexpr int kWideRows = 128;      // rows that go through the feed-forward part together, to stay in cache
-constexpr int kReadAhead = 32;      // rows past the last that a kernel may read
-constexpr int kRowsStep = 64;       // the workspace grows in steps of so many rows
-constexpr int kStrideGap = 16;      // keeps rows apart from each other's cache sets when widths are powers of two
-constexpr int kTileRows = 16;       // rows are shared out in sixteens, the height of a tile
-constexpr int kPanelsTogether = 4;  // output channels are shared out in sixty-fours
+constexpr int kRowsEach = 48;  // with this many rows per thread, each thread has its own rows
+// Rows that pass through the feed-forward layers together, so that they stay in cache.
+constexpr int kWideRows = 128;
+constexpr int kReadAhead = 32;  // rows beyond the last one that a kernel may read
+constexpr int kRowsStep = 64;   // the workspace grows in steps of this many rows
+// Keeps rows in different cache sets when the width is a power of two.
+constexpr int kStrideGap = 16;
+constexpr int kTileRows = 16;       // rows are divided in units of a tile's height
+constexpr int kPanelsTogether = 4;  // output channels are divided in units of 64
 
 bool enough_rows(int rows, int threads) { return threads > 1 && rows >= threads * kRowsEach; }
 
@@ -55,13 +57,9 @@ void Workspace::Store::reserve(int count, int columns, bool quantized) {
   rows = {x.data(), stride, {codes.data(), codes_stride, scale.data(), minimum.data()}};
 }
 
-size_t Workspace::Store::bytes() const {
-  return x.bytes() + scale.bytes() + minimum.bytes() + codes.bytes();
-}
-
 void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   const Sizes& sizes = weights.sizes;
-  // In steps: packs that grow by a few rows would each time free and take anew.
+  // In steps, so that packs that grow by a few rows do not reallocate each time.
   const int rows = round_up(pack.rows(), kRowsStep);
   hidden_.reserve(rows, sizes.hidden, true);
   if (weights.projected) embedded_.reserve(rows, sizes.embedding, true);
@@ -93,12 +91,6 @@ void Workspace::reserve_pooled(const Weights& weights, int texts, int rows) {
   }
 }
 
-size_t Workspace::bytes() const {
-  return hidden_.bytes() + embedded_.bytes() + mixed_.bytes() + qkv_.bytes() + context_.bytes() + wide_.bytes() +
-         early_.bytes() + pooled_.bytes() + dense_.bytes() + attention_.bytes() + positions_.bytes() +
-         no_positions_.bytes() + no_position_.bytes();
-}
-
 Forward::Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space,
                  Team& team, int rank, Stop* stop)
     : weights_(weights),
@@ -116,10 +108,11 @@ void Forward::run() {
   if (early == Early::words) {
     embed_words();
     pool_early();
-    team_.wait();  // the embeddings are written over the words
+    team_.wait();  // the embeddings overwrite the words
   }
   embed();
-  // Nobody writes over these states before all have come to the next layer's queries, keys and values.
+  // No thread overwrites these states before all have reached the next layer's queries, keys and
+  // values.
   if (early == Early::embeddings) pool_early();
   mix(0);
   for (const Layer& each : weights_.layers) {
@@ -127,11 +120,22 @@ void Forward::run() {
     mix(static_cast<size_t>(&each - weights_.layers.data()) + 1);
     if (early == Early::first_layer && &each == &weights_.layers.front()) pool_early();
   }
+  if (pack_.output.states) copy_states();
   team_.wait();
   pool();
 }
 
-// The part of `count` things that is this member's, in multiples of `step`.
+// Copies this thread's rows. No other thread has written them since the last wait.
+void Forward::copy_states() const {
+  const Rows& rows = pooled_states();
+  const int hidden = weights_.sizes.hidden;
+  for (int row = mine_.begin; row < mine_.end; ++row) {
+    const float* from = rows.row(row);
+    std::copy(from, from + hidden, pack_.output.states + static_cast<int64_t>(row) * hidden);
+  }
+}
+
+// This thread's part of `count` items, in multiples of `step`.
 Range Forward::share(int count, int step) const {
   const int64_t steps = (count + step - 1) / step, members = team_.size();
   const auto bound = [&](int64_t member) {
@@ -143,7 +147,8 @@ Range Forward::share(int count, int step) const {
 void Forward::embed() {
   const Rows& rows = weights_.projected ? space_.embedded_.rows : space_.hidden_.rows;
   const int width = weights_.sizes.embedding;
-  kernels_.embed(weights_.embeddings, pack_.ids, space_.positions_.data(), width, rows.x, rows.stride, mine_);
+  kernels_.embed(weights_.embeddings, pack_.ids, space_.positions_.data(), width, rows.x,
+                 rows.stride, mine_);
   normalize(weights_.embedding_norm, width, rows, mine_);
   if (weights_.projected) project(rows);
 }
@@ -152,33 +157,36 @@ void Forward::project(const Rows& embedded) {
   const Rows& hidden = space_.hidden_.rows;
   quantize(weights_.embedding_projection, embedded, mine_);
   step();
-  multiply(weights_.embedding_projection, embedded, {hidden.x, hidden.stride, nullptr, Activation::none}, mine_);
+  multiply(weights_.embedding_projection, embedded,
+           {hidden.x, hidden.stride, nullptr, Activation::none}, mine_);
   step();
 }
 
-// Rows of the word embeddings alone: all tokens are at the same place, which adds nothing.
+// Word embeddings only: all tokens get the same position, whose embedding is zero.
 void Forward::embed_words() {
   EmbeddingTable words = weights_.embeddings;
   words.positions = space_.no_position_.data();
   const Rows& hidden = space_.hidden_.rows;
-  kernels_.embed(words, pack_.ids, space_.no_positions_.data(), weights_.sizes.hidden, hidden.x, hidden.stride,
-                 mine_);
+  kernels_.embed(words, pack_.ids, space_.no_positions_.data(), weights_.sizes.hidden, hidden.x,
+                 hidden.stride, mine_);
 }
 
 bool Forward::layer(const Layer& layer) {
-  const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows, &context = space_.context_.rows;
+  const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows,
+             &context = space_.context_.rows;
   quantize(layer.qkv, hidden, mine_);
   step();
   if (stop_) stop_->look();
   multiply(layer.qkv, hidden, {qkv.x, qkv.stride, nullptr, Activation::none}, mine_);
   team_.wait();
-  // All members read the same answer: the next look comes after the next wait.
+  // All threads read the same value: stop_->look() is not called again before the next wait.
   if (stop_ && stop_->stopped()) return false;
   attend(layer.qkv.is_int8() ? kernels_.attention_rounded : kernels_.attention);
   team_.wait();  // also: the next layer may now write over queries, keys and values
   quantize(layer.attention_output, context, mine_);
   step();
-  multiply(layer.attention_output, context, {hidden.x, hidden.stride, hidden.x, Activation::none}, mine_);
+  multiply(layer.attention_output, context, {hidden.x, hidden.stride, hidden.x, Activation::none},
+           mine_);
   step();
   normalize(layer.attention_norm, weights_.sizes.hidden, hidden, mine_);
   if (!by_rows_) {
@@ -191,8 +199,8 @@ bool Forward::layer(const Layer& layer) {
   return true;
 }
 
-// Adds this member's rows of the states as they are now, number `state`, to the weighted sum. Nobody else has written
-// these rows since the last wait, and nobody writes them before the next.
+// Adds the current states, those of layer `state`, to the weighted sum, for this thread's rows. No
+// other thread writes these rows between the last wait and the next.
 void Forward::mix(size_t state) {
   if (!weights_.state_weights) return;
   const float weight = weights_.state_weights[state];
@@ -210,7 +218,8 @@ void Forward::attend(Attention attention) {
   if (by_rows_) {
     for (int text = 0; text < pack_.texts; ++text) {
       const int begin = pack_.begin(text);
-      const Range queries{std::max(mine_.begin - begin, 0), std::min(mine_.end - begin, pack_.length(text))};
+      const Range queries{std::max(mine_.begin - begin, 0),
+                          std::min(mine_.end - begin, pack_.length(text))};
       if (queries.size() <= 0) continue;
       for (int head = 0; head < heads; ++head) attend(attention, text, head, queries);
     }
@@ -242,7 +251,8 @@ void Forward::attend(Attention attention, int text, int head, Range queries) {
   attention(job);
 }
 
-// Rows `begin` … through the wide part and back. Members with rows of their own also have wide rows of their own.
+// The feed-forward layers, for `count` rows from `begin`. Threads with their own rows also have
+// their own wide rows.
 void Forward::feed_forward(const Layer& layer, int begin, int count) {
   const Rows hidden = space_.hidden_.rows.from(begin);
   const Rows wide = space_.wide_.rows.from(by_rows_ ? rank_ * space_.wide_each_ : 0);
@@ -260,14 +270,16 @@ void Forward::feed_forward(const Layer& layer, int begin, int count) {
 
 void Forward::quantize(const Matrix& matrix, const Rows& rows, Range range) {
   if (!matrix.is_int8()) return;
-  kernels_.quantize(rows.x, rows.stride, matrix.int8.inputs, matrix.int8.smoothing, rows.codes, range);
+  kernels_.quantize(rows.x, rows.stride, matrix.int8.inputs, matrix.int8.smoothing, rows.codes,
+                    range);
 }
 
 void Forward::multiply(const Matrix& matrix, const Rows& from, const Epilogue& to, Range range) {
   Range panels{0, matrix.panels()};
   if (!by_rows_) {
     range = {0, pack_.rows()};
-    panels = share(matrix.panels(), matrix.panels() >= kPanelsTogether * team_.size() ? kPanelsTogether : 1);
+    panels = share(matrix.panels(),
+                   matrix.panels() >= kPanelsTogether * team_.size() ? kPanelsTogether : 1);
   }
   if (matrix.is_int8()) {
     kernels_.gemm_int8(from.codes, matrix.int8, to, range, panels);
@@ -288,30 +300,31 @@ void Forward::pool() {
   const Rows last = apply_head(texts);
   const int dimension = weights_.sizes.dimension;
   for (int text = texts.begin; text < texts.end; ++text) {
-    float* vector = pack_.vectors + static_cast<int64_t>(text) * dimension;
+    float* vector = pack_.output.vectors + static_cast<int64_t>(text) * dimension;
     const float* from = last.row(text);
     std::copy(from, from + dimension, vector);
     if (weights_.normalize) scale_to_unit_length(vector, dimension);
   }
 }
 
-// What the kernels do themselves.
+// The poolings that the kernels implement.
 void Forward::pool_simply(Range texts) {
   const bool first = weights_.pooling.parts.front() == Reduction::first;
   const int hidden = weights_.sizes.hidden;
   for (int text = texts.begin; text < texts.end; ++text) {
     const Range pooled = pack_.pooled(text);
-    float* vector = pack_.vectors + static_cast<int64_t>(text) * hidden;
+    float* vector = pack_.output.vectors + static_cast<int64_t>(text) * hidden;
     if (pooled.size() == 0 && !first) {
       std::fill(vector, vector + hidden, 0.0f);
       continue;
     }
-    const Rows rows = space_.hidden_.rows.from(pack_.begin(text) + (pooled.size() ? pooled.begin : 0));
+    const Rows rows =
+        space_.hidden_.rows.from(pack_.begin(text) + (pooled.size() ? pooled.begin : 0));
     kernels_.pool(rows.x, rows.stride, hidden, pooled.size(), first, weights_.normalize, vector);
   }
 }
 
-// The mean of the states as they are now, of the texts whose vectors this member pools in the end.
+// Mean of the current states, for the texts that this thread pools at the end.
 void Forward::pool_early() {
   team_.wait();
   const Range texts = share(pack_.texts);
@@ -336,18 +349,24 @@ void Forward::pool_parts(int text) {
   for (int column = 0; column < hidden; ++column) out[column] = (early[column] + out[column]) / 2;
 }
 
-// The layers after the pooling, from one of two buffers to the other; returns the one that holds the result.
+// Applies the layers after the pooling, alternating between two buffers; returns the buffer that
+// holds the result.
 Rows Forward::apply_head(Range texts) {
   Rows from = space_.pooled_.rows, to = space_.dense_.rows;
   for (const HeadLayer& layer : weights_.head) {
     if (layer.kind == HeadLayer::Kind::layer_norm) {
       normalize(layer.norm, layer.width, from, texts);
     } else if (layer.kind == HeadLayer::Kind::unit_length) {
-      for (int text = texts.begin; text < texts.end; ++text) scale_to_unit_length(from.row(text), layer.width);
+      for (int text = texts.begin; text < texts.end; ++text) {
+        scale_to_unit_length(from.row(text), layer.width);
+      }
     } else {
-      kernels_.gemm_float(from.x, from.stride, layer.matrix.floats, {to.x, to.stride, nullptr, Activation::none}, texts,
+      kernels_.gemm_float(from.x, from.stride, layer.matrix.floats,
+                          {to.x, to.stride, nullptr, Activation::none}, texts,
                           {0, layer.matrix.panels()});
-      for (int text = texts.begin; text < texts.end; ++text) apply(layer.activation, to.row(text), layer.width);
+      for (int text = texts.begin; text < texts.end; ++text) {
+        apply(layer.activation, to.row(text), layer.width);
+      }
       std::swap(from, to);
     }
   }

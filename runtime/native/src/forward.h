@@ -11,19 +11,25 @@
 
 namespace m3e {
 
-// Texts that are computed together: a flat run of tokens without padding. None of them is empty.
+// Where the results are written.
+struct Output {
+  float* vectors;  // [texts][dimension]
+  float* states;   // [tokens][hidden]: hidden states before pooling; or null
+};
+
+// Texts that are computed together, as consecutive tokens without padding. None of them is empty.
 struct Pack {
   const int32_t* ids;      // of the first text
-  const int64_t* offsets;  // [texts + 1], where offsets[0] stands for `ids`
+  const int64_t* offsets;  // [texts + 1], relative to offsets[0]
   int texts;
-  float* vectors;  // [texts][dimension]
+  Output output;
   const int64_t* prompts = nullptr;  // [texts]: first tokens that are not pooled; or null
 
   int begin(int text) const { return static_cast<int>(offsets[text] - offsets[0]); }
   int length(int text) const { return static_cast<int>(offsets[text + 1] - offsets[text]); }
   int rows() const { return begin(texts); }
   int longest() const;
-  Range pooled(int text) const;  // of its tokens; empty where all are the prompt's
+  Range pooled(int text) const;  // its tokens that are pooled; empty if all belong to the prompt
 };
 
 // Rows of floats, and room for their 8-bit codes.
@@ -36,11 +42,10 @@ struct Rows {
   Rows from(int row) const;
 };
 
-// The memory of a forward pass, kept from one to the next.
+// Memory of a forward pass, reused by the next one.
 class Workspace {
  public:
   void reserve(const Weights& weights, const Pack& pack, int threads);
-  size_t bytes() const;
 
  private:
   friend class Forward;
@@ -49,35 +54,35 @@ class Workspace {
     Buffer<uint8_t> codes;
     Rows rows;
     void reserve(int count, int columns, bool quantized);
-    size_t bytes() const;
   };
 
   void reserve_pooled(const Weights& weights, int texts, int rows);
 
   Store hidden_, qkv_, context_, wide_;
-  Store embedded_;  // before their projection; empty where there is none
-  Store mixed_;     // the weighted sum of all states so far; empty where the last alone are pooled
-  Store early_, pooled_, dense_;  // a row for each text; empty where the kernels' own pooling is all
+  Store embedded_;  // embeddings before their projection; empty if the model has none
+  Store mixed_;     // weighted sum of the states so far; empty if only the last states are pooled
+  // One row per text; empty if the kernels' own pooling is enough.
+  Store early_, pooled_, dense_;
   Buffer<float> attention_;
-  Buffer<int32_t> positions_, no_positions_;  // the latter all 0
-  Buffer<float> no_position_;                 // the one row that these mean, of zeros
-  int attention_each_ = 0;  // floats of scratch for each thread
-  int wide_each_ = 0;       // rows of wide_ for each thread, when rows are shared out
+  Buffer<int32_t> positions_, no_positions_;  // no_positions_ is all zeros
+  Buffer<float> no_position_;                 // the row of zeros that it refers to
+  int attention_each_ = 0;                    // floats of scratch per thread
+  int wide_each_ = 0;  // rows of wide_ per thread, when threads have their own rows
 };
 
-// One member's part of a forward pass. A team shares the products by rows when there are enough for
-// everybody, else by output channels; what is computed is the same.
+// One thread's share of a forward pass. A team divides products by rows if there are enough rows,
+// and by output channels otherwise. The results are the same.
 class Forward {
  public:
-  Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space, Team& team,
-          int rank, Stop* stop = nullptr);
-  void run();  // leaves the vectors as they are when it is stopped
+  Forward(const Weights& weights, const Kernels& kernels, const Pack& pack, Workspace& space,
+          Team& team, int rank, Stop* stop = nullptr);
+  void run();  // if stopped, does not write the vectors
 
  private:
   void embed();
   void embed_words();
   void project(const Rows& embedded);
-  bool layer(const Layer& layer);  // false: stopped
+  bool layer(const Layer& layer);  // returns false if stopped
   using Attention = void (*)(const AttentionJob&);
   void attend(Attention attention);
   void attend(Attention attention, int text, int head, Range queries);
@@ -90,12 +95,16 @@ class Forward {
   void pool_simply(Range texts);
   void pool_parts(int text);
   void mix(size_t state);
-  const Rows& pooled_states() const { return (weights_.state_weights ? space_.mixed_ : space_.hidden_).rows; }
+  void copy_states() const;
+  const Rows& pooled_states() const {
+    return (weights_.state_weights ? space_.mixed_ : space_.hidden_).rows;
+  }
   Rows apply_head(Range texts);
 
   Range share(int count, int step = 1) const;
   Range own(int count) const { return by_rows_ ? Range{0, count} : share(count); }
-  void step() {  // what follows reads rows that others have written, unless everybody has rows of their own
+  // The next operation reads rows that other threads have written, unless each has its own rows.
+  void step() {
     if (!by_rows_) team_.wait();
   }
 
@@ -107,7 +116,7 @@ class Forward {
   const int rank_;
   Stop* const stop_;
   const bool by_rows_;
-  const Range mine_;  // rows of this member
+  const Range mine_;  // rows of this thread
 };
 
 }  // namespace m3e

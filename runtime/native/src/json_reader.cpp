@@ -38,7 +38,9 @@ bool JsonReader::accept(char wanted) {
 }
 
 void JsonReader::expect(char wanted) {
-  if (!accept(wanted)) refuse(std::string("the header is not valid JSON: '") + wanted + "' expected");
+  if (!accept(wanted)) {
+    refuse(std::string("the header is not valid JSON: '") + wanted + "' expected");
+  }
 }
 
 char JsonReader::next() {
@@ -50,7 +52,9 @@ std::string JsonReader::string() {
   expect('"');
   std::string out;
   for (char c = next(); c != '"'; c = next()) {
-    if (static_cast<unsigned char>(c) < 0x20) refuse("the header is not valid JSON: control character");
+    if (static_cast<unsigned char>(c) < 0x20) {
+      refuse("the header is not valid JSON: control character");
+    }
     if (c == '\\') {
       escape(out);
     } else {
@@ -84,9 +88,13 @@ void JsonReader::escape(std::string& to) {
   if (c != 'u') refuse("the header is not valid JSON: unknown escape");
   uint32_t code = hex4();
   if (code >= 0xD800 && code < 0xDC00) {
-    if (next() != '\\' || next() != 'u') refuse("the header is not valid JSON: half of a surrogate pair");
+    if (next() != '\\' || next() != 'u') {
+      refuse("the header is not valid JSON: half of a surrogate pair");
+    }
     const uint32_t low = hex4();
-    if (low < 0xDC00 || low > 0xDFFF) refuse("the header is not valid JSON: half of a surrogate pair");
+    if (low < 0xDC00 || low > 0xDFFF) {
+      refuse("the header is not valid JSON: half of a surrogate pair");
+    }
     code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
   }
   append_utf8(to, code);
@@ -94,7 +102,8 @@ void JsonReader::escape(std::string& to) {
 
 int64_t JsonReader::integer() {
   skip_spaces();
-  constexpr int64_t kLimit = int64_t{1} << 53;  // what every JSON reader keeps exactly
+  constexpr int64_t kLimit = int64_t{1}
+                             << 53;  // the largest that every JSON reader represents exactly
   int64_t value = 0;
   int digits = 0;
   for (; at_ < end_ && *at_ >= '0' && *at_ <= '9'; ++at_, ++digits) {

@@ -46,25 +46,30 @@ struct NamedActivation {
 };
 
 constexpr NamedActivation kActivations[] = {
-    {"identity", HeadActivation::identity}, {"tanh", HeadActivation::tanh}, {"relu", HeadActivation::relu},
-    {"gelu", HeadActivation::gelu},         {"silu", HeadActivation::silu}, {"sigmoid", HeadActivation::sigmoid},
+    {"identity", HeadActivation::identity}, {"tanh", HeadActivation::tanh},
+    {"relu", HeadActivation::relu},         {"gelu", HeadActivation::gelu},
+    {"silu", HeadActivation::silu},         {"sigmoid", HeadActivation::sigmoid},
 };
 
 [[noreturn]] void refuse_pooling(const std::string& name) {
   std::string known;
   for (const NamedReduction& each : kReductions) known += std::string(each.name) + ", ";
   for (const NamedEarly& each : kEarly) known += std::string(each.name) + ", ";
-  refuse("the metadata says pooling = '" + name.substr(0, 80) + "'; known: " + known + "and the first " +
-         std::to_string(std::size(kReductions)) + " joined by +");
+  refuse("the metadata says pooling = '" + name.substr(0, 80) + "'; known: " + known +
+         "and the first " + std::to_string(std::size(kReductions)) + " joined by +");
 }
 
-const float* row_of(const float* x, int stride, int row) { return x + static_cast<int64_t>(row) * stride; }
+const float* row_of(const float* x, int stride, int row) {
+  return x + static_cast<int64_t>(row) * stride;
+}
 
 template <class Combine>
 void combine_rows(const float* x, int stride, int hidden, Range rows, float* out, Combine combine) {
   for (int row = rows.begin; row < rows.end; ++row) {
     const float* values = row_of(x, stride, row);
-    for (int column = 0; column < hidden; ++column) out[column] = combine(out[column], values[column], row);
+    for (int column = 0; column < hidden; ++column) {
+      out[column] = combine(out[column], values[column], row);
+    }
   }
 }
 

@@ -16,20 +16,20 @@ namespace m3e {
 namespace {
 
 constexpr size_t kLengthBytes = 8;
-constexpr uint64_t kHeaderLimit = 16u << 20;  // thousands of times what an encoder needs
+constexpr uint64_t kHeaderLimit = 16u << 20;  // thousands of times the size that an encoder needs
 constexpr const char* kMetadata = "__metadata__";
 
 size_t element_size(const std::string& type) {
   static const std::map<std::string, size_t> sizes = {
-      {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4},
-      {"I16", 2}, {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"U16", 2}, {"U32", 4}, {"U64", 8},
+      {"F64", 8}, {"F32", 4}, {"F16", 2},  {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"I16", 2},
+      {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"U16", 2},  {"U32", 4}, {"U64", 8},
   };
   const auto found = sizes.find(type);
   if (found == sizes.end()) refuse("unknown element type '" + type + "'");
   return found->second;
 }
 
-// Bytes of a tensor of this shape; refuses what does not fit.
+// Size of a tensor of this shape in bytes; refuses a size that overflows.
 size_t bytes_of(const Tensor& tensor, const std::string& name) {
   size_t bytes = element_size(tensor.type);
   for (const int64_t length : tensor.shape) {
@@ -68,7 +68,9 @@ MappedFile::~MappedFile() {
 SafeTensors::SafeTensors(const std::string& path) : file_(path) {
   if (file_.size() < kLengthBytes) refuse("the file is too short for a safetensors header");
   uint64_t length = 0;
-  for (size_t i = 0; i < kLengthBytes; ++i) length |= static_cast<uint64_t>(file_.data()[i]) << (8 * i);
+  for (size_t i = 0; i < kLengthBytes; ++i) {
+    length |= static_cast<uint64_t>(file_.data()[i]) << (8 * i);
+  }
   if (length > kHeaderLimit || length > file_.size() - kLengthBytes) {
     refuse("the header is longer than the file, or than any header needs to be");
   }
@@ -94,19 +96,22 @@ SafeTensors::SafeTensors(const std::string& path) : file_(path) {
         refuse("tensor '" + name + "' has an unknown property '" + key + "'");
       }
     });
-    if (offsets.size() != 2 || offsets[0] > offsets[1] || static_cast<uint64_t>(offsets[1]) > data_size) {
+    if (offsets.size() != 2 || offsets[0] > offsets[1] ||
+        static_cast<uint64_t>(offsets[1]) > data_size) {
       refuse("tensor '" + name + "' does not lie within the file");
     }
     tensor.bytes = static_cast<size_t>(offsets[1] - offsets[0]);
     tensor.data = file_.data() + data_begin + offsets[0];
-    if (bytes_of(tensor, name) != tensor.bytes) refuse("tensor '" + name + "' has another size than its shape");
+    if (bytes_of(tensor, name) != tensor.bytes) {
+      refuse("tensor '" + name + "' has another size than its shape");
+    }
     if (!tensors_.emplace(name, tensor).second) refuse("tensor '" + name + "' is there twice");
   });
   json.end();
   check_layout(data_begin);
 }
 
-// As the format asks: no overlaps and no holes. Besides, every element must be aligned to be read in place.
+// The format forbids overlaps and holes. Elements must also be aligned, to be read in place.
 void SafeTensors::check_layout(size_t data_begin) const {
   std::vector<const Tensor*> ordered;
   for (const auto& [name, tensor] : tensors_) {

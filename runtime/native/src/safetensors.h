@@ -1,5 +1,5 @@
-// A safetensors file (https://github.com/huggingface/safetensors#format), mapped into memory and distrusted:
-// every offset, shape and name is checked before a tensor is handed out.
+// A safetensors file (https://github.com/huggingface/safetensors#format), mapped into memory.
+// The file is not trusted: every offset, shape and name is checked before a tensor is returned.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +37,7 @@ class SafeTensors {
  public:
   explicit SafeTensors(const std::string& path);
 
-  // Throws where there is no such tensor or entry.
+  // Throws Error if there is no such tensor or entry.
   const Tensor& tensor(const std::string& name) const;
   const std::string& metadata(const std::string& key) const;
   bool says(const std::string& key) const { return metadata_.count(key) != 0; }

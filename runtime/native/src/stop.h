@@ -1,4 +1,4 @@
-// A caller's way to end its own call before it is done.
+// Lets a caller stop its own call.
 #pragma once
 
 #include <atomic>
@@ -7,15 +7,17 @@
 
 namespace m3e {
 
-// Asks the caller now and then, in the caller's own thread. The other threads of the call only read the answer.
+// Asks the caller from time to time, in the caller's thread. The other threads of the call only
+// read the answer.
 class Stop {
  public:
-  using Asked = int (*)(void* context);  // nonzero: stop
+  using Asked = int (*)(void* context);  // returns nonzero to stop
 
-  // `asked` may be null: then nothing stops the call.
+  // If `asked` is null, the call cannot be stopped.
   Stop(Asked asked, void* context) : asked_(asked), context_(context) {}
 
-  // Asks, if the last answer is some time ago. Does nothing in other threads than the caller's.
+  // Asks if kInterval has passed since the last time. Does nothing in other threads than the
+  // caller's.
   void look() {
     if (!asked_ || std::this_thread::get_id() != caller_) return;
     const Clock::time_point now = Clock::now();
@@ -28,7 +30,7 @@ class Stop {
 
  private:
   using Clock = std::chrono::steady_clock;
-  // A person does not notice the wait, and an answer that takes milliseconds costs few percent.
+  // Too short for a person to notice, and long enough that asking costs little.
   static constexpr std::chrono::milliseconds kInterval{100};
 
   const Asked asked_;

@@ -15,9 +15,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// As long as a caller may need between two encodings; longer would take the core from the rest of a service.
+// As long as a caller needs between two calls. More would take the core from the rest of a service.
 constexpr auto kAwake = std::chrono::microseconds(200);
-constexpr int kSpinsBeforeYield = 4000;  // some tens of microseconds: then someone else needs the core
+// Some tens of microseconds. After that, another thread needs the core.
+constexpr int kSpinsBeforeYield = 4000;
 constexpr int kSpinsBetweenLooks = 64;
 
 inline void relax() {
@@ -76,7 +77,7 @@ class Worker {
       Job* job = job_;
       job->body(job->context, *job->team, rank_);
       state_.store(State::idle, std::memory_order_release);
-      job->remaining.fetch_sub(1, std::memory_order_release);  // the job is gone from here on
+      job->remaining.fetch_sub(1, std::memory_order_release);  // `job` is invalid from here on
     }
   }
 
@@ -102,7 +103,7 @@ class Worker {
   int rank_ = 0;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::thread thread_;  // last: it starts with the others in place
+  std::thread thread_;  // last, so that the thread starts after the other members are initialized
 };
 
 // Guarded by the fork-safe lock.
@@ -112,7 +113,7 @@ struct Workers {
   int users = 0;
 };
 
-// False where the system grants no more threads: then calls do with fewer.
+// Returns false if the system allows no more threads; calls use fewer then.
 bool add_worker(std::vector<std::unique_ptr<Worker>>& list) {
   try {
     list.push_back(std::make_unique<Worker>());
@@ -122,17 +123,18 @@ bool add_worker(std::vector<std::unique_ptr<Worker>>& list) {
   }
 }
 
-// The lock is held across fork(), so that the child finds it free and the list whole.
+// The lock is held across fork(), so that it is free and the list is consistent in the child.
 Workers& workers() {
   static Workers* const all = [] {
     pthread_atfork([] { workers().lock.lock(); }, [] { workers().lock.unlock(); },
                    [] {
-                     // The threads exist in the parent only: forget them, without touching their locks.
+                     // The threads exist in the parent only: forget them, without touching their
+                     // locks.
                      for (auto& worker : workers().list) (void)worker.release();
                      workers().list.clear();
                      workers().lock.unlock();
                    });
-    return new Workers;  // never destroyed: exit() may come while a worker waits
+    return new Workers;  // never destroyed: a worker may wait during exit()
   }();
   return *all;
 }

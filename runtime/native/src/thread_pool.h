@@ -6,10 +6,10 @@
 
 namespace m3e {
 
-// The one lock of the process that is free in a child of fork(). Hold it for moments only.
+// A lock of the whole process that is free in a child of fork(). Hold it briefly.
 std::mutex& fork_safe_lock();
 
-// The threads that work on one call: the caller is rank 0.
+// The threads that work on one call. The caller has rank 0.
 class Team {
  public:
   explicit Team(int size) : size_(size) {}
@@ -28,25 +28,26 @@ class Team {
   alignas(64) std::atomic<int> round_{0};
 };
 
-// The process's workers. An idle worker stays awake for a moment, since the next call of a busy service
-// comes soon, and then sleeps. Calls that find workers taken do with fewer: results do not depend on the
-// number. After fork() the child starts workers of its own when it needs them.
+// The process's workers. An idle worker spins for a moment, because the next call of a busy service
+// comes soon, and then sleeps. A call uses fewer threads if other calls hold the workers; the
+// results are the same. After fork() the child starts its own workers when it needs them.
 class ThreadPool {
  public:
-  // Keeps up to `threads` - 1 workers for this user; they end when the last user is gone.
+  // Uses up to `threads` - 1 workers. Workers end when the last pool is destroyed.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  // Calls body(context, team, rank) on this thread and on up to `threads` - 1 idle workers at once; `body`
-  // must not throw. Returns when all are done.
+  // Calls body(context, team, rank) on this thread and on up to `threads` - 1 idle workers at once;
+  // `body` must not throw. Returns when all are done.
   void run(int threads, void (*body)(void* context, Team& team, int rank), void* context);
 
   template <class Body>
   void run(int threads, Body body) {
     run(
-        threads, [](void* context, Team& team, int rank) { (*static_cast<Body*>(context))(team, rank); },
+        threads,
+        [](void* context, Team& team, int rank) { (*static_cast<Body*>(context))(team, rank); },
         &body);
   }
 

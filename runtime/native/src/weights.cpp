@@ -18,8 +18,8 @@ int number(const std::string& key, const std::string& text, int smallest, int la
   char* end = nullptr;
   const long value = std::strtol(text.c_str(), &end, 10);
   if (text.empty() || *end || value < smallest || value > largest) {
-    refuse("the metadata says " + key + " = '" + text + "', not a number from " + std::to_string(smallest) + " to " +
-           std::to_string(largest));
+    refuse("the metadata says " + key + " = '" + text + "', not a number from " +
+           std::to_string(smallest) + " to " + std::to_string(largest));
   }
   return static_cast<int>(value);
 }
@@ -77,7 +77,8 @@ Weights::Weights(const std::string& path) : file_(path) {
 
 void Weights::read_metadata() {
   if (file_.metadata("format") != kFormat || file_.metadata("version") != kVersion) {
-    refuse("not native weights of version " + std::string(kVersion) + "; export the checkpoint again");
+    refuse("not native weights of version " + std::string(kVersion) +
+           "; export the checkpoint again");
   }
   sizes.layers = bounded(file_, "layers", 1024);
   sizes.hidden = bounded(file_, "hidden", 1 << 16);
@@ -85,10 +86,11 @@ void Weights::read_metadata() {
   sizes.intermediate = bounded(file_, "intermediate", 1 << 18);
   sizes.vocabulary = bounded(file_, "vocabulary", 1 << 26);
   sizes.positions = bounded(file_, "positions", 1 << 20);
-  // Silent where positions count every token. Else the table has one row more, the first.
-  sizes.padding =
-      file_.says("padding") ? number("padding", file_.metadata("padding"), 0, sizes.vocabulary - 1) : -1;
-  // Silent where the embeddings go straight to the first layer.
+  // Absent if positions count every token. Otherwise the table has one more row, at its start.
+  sizes.padding = file_.says("padding")
+                      ? number("padding", file_.metadata("padding"), 0, sizes.vocabulary - 1)
+                      : -1;
+  // Absent if the embeddings have the width of the layers.
   projected = file_.says("embedding");
   sizes.embedding = projected ? bounded(file_, "embedding", 1 << 16) : sizes.hidden;
   if (sizes.hidden % sizes.heads) refuse("hidden is not divisible by heads");
@@ -119,26 +121,32 @@ void Weights::read_embeddings() {
     embeddings.word_scales = floats("word_embeddings.scales", words);
   }
   if (file_.tensor("position_embeddings").type == "F16") {
-    embeddings.half_positions = as<uint16_t>(take("position_embeddings", "F16", {positions, width}));
+    embeddings.half_positions =
+        as<uint16_t>(take("position_embeddings", "F16", {positions, width}));
   } else {
     embeddings.positions = as<float>(take("position_embeddings", "F32", {positions, width}));
   }
   embedding_norm = norm("embedding_norm", sizes.embedding);
-  if (projected) embedding_projection = matrix("embedding_projection", sizes.embedding, sizes.hidden);
+  if (projected) {
+    embedding_projection = matrix("embedding_projection", sizes.embedding, sizes.hidden);
+  }
 }
 
-// The metadata says "0,0,1" where the first two of three layers share their weights, and is silent where none do.
+// "0,0,1" in the metadata means that the first two of three layers share their weights. The entry
+// is absent if no layers share weights.
 void Weights::read_layers() {
   if (!file_.says("layer_weights")) {
     for (int i = 0; i < sizes.layers; ++i) layers.push_back(read_layer(i));
     return;
   }
   const std::vector<std::string> numbers = split(file_.metadata("layer_weights"), ',');
-  if (numbers.size() != static_cast<size_t>(sizes.layers)) refuse("layer_weights names another number of layers");
+  if (numbers.size() != static_cast<size_t>(sizes.layers)) {
+    refuse("layer_weights names another number of layers");
+  }
   std::vector<Layer> stored;
   for (const std::string& each : numbers) {
     const int count = static_cast<int>(stored.size());
-    const int at = number("layer_weights", each, 0, count);  // one of those before, or the next
+    const int at = number("layer_weights", each, 0, count);  // an earlier one, or the next
     if (at == count) stored.push_back(read_layer(at));
     layers.push_back(stored[static_cast<size_t>(at)]);
   }
@@ -157,7 +165,7 @@ Layer Weights::read_layer(int index) {
   return layer;
 }
 
-// The metadata is silent where scores have no bias.
+// The entry is absent if the scores have no bias.
 void Weights::read_relative_bias() {
   if (!file_.says("attention_bias")) return;
   const std::string& kind = file_.metadata("attention_bias");
@@ -166,7 +174,8 @@ void Weights::read_relative_bias() {
   }
   const int64_t heads = sizes.heads, distances = 2 * static_cast<int64_t>(sizes.positions) - 1;
   relative_bias = as<float>(take("relative_bias", "F32", {heads, distances}));
-  if (!std::all_of(relative_bias, relative_bias + heads * distances, [](float x) { return std::isfinite(x); })) {
+  if (!std::all_of(relative_bias, relative_bias + heads * distances,
+                   [](float x) { return std::isfinite(x); })) {
     refuse("tensor 'relative_bias' holds NaN or infinite values");
   }
 }
@@ -176,28 +185,38 @@ const float* Weights::bias_of(int head) const {
   return relative_bias ? relative_bias + head * distances + sizes.positions - 1 : nullptr;
 }
 
-// The metadata is silent where the last states alone are pooled. The first weight is that of the embeddings.
+// The entry is absent if only the last states are pooled. The first weight is that of the
+// embeddings.
 void Weights::read_state_weights() {
   if (!file_.says("states")) return;
   const std::string& kind = file_.metadata("states");
-  if (kind != "weighted") refuse("the metadata says states = '" + kind.substr(0, 80) + "'; known: weighted");
-  if (pooling.early != Early::none) refuse("the pooling takes states before the last, and these are weighted too");
+  if (kind != "weighted") {
+    refuse("the metadata says states = '" + kind.substr(0, 80) + "'; known: weighted");
+  }
+  if (pooling.early != Early::none) {
+    refuse("the pooling takes states before the last, and these are weighted too");
+  }
   state_weights = floats("state_weights", sizes.layers + 1);
-  if (!std::all_of(state_weights, state_weights + sizes.layers + 1, [](float x) { return std::isfinite(x); })) {
+  if (!std::all_of(state_weights, state_weights + sizes.layers + 1,
+                   [](float x) { return std::isfinite(x); })) {
     refuse("tensor 'state_weights' holds NaN or infinite values");
   }
 }
 
-// The metadata says "300:tanh+300:layer_norm+64:identity", what each layer gives and its activation or kind, and is
-// silent where no layer follows the pooling.
+// The metadata describes each layer by its width and its activation or kind, as in
+// "300:tanh+300:layer_norm+64:identity". The entry is absent if no layer follows the pooling.
 void Weights::read_head() {
   sizes.dimension = sizes.widest = sizes.hidden * static_cast<int>(pooling.parts.size());
   if (!file_.says("dense")) return;
   const std::vector<std::string> described = split(file_.metadata("dense"), '+');
-  if (described.size() > kMostHead) refuse("the metadata says dense = more layers than are possible");
+  if (described.size() > kMostHead) {
+    refuse("the metadata says dense = more layers than are possible");
+  }
   for (const std::string& each : described) {
     const std::vector<std::string> parts = split(each, ':');
-    if (parts.size() != 2) refuse("the metadata says dense = '" + each.substr(0, 80) + "', not outputs:activation");
+    if (parts.size() != 2) {
+      refuse("the metadata says dense = '" + each.substr(0, 80) + "', not outputs:activation");
+    }
     const int width = number("dense", parts[0], 1, std::max(1 << 16, sizes.dimension));
     head.push_back(head_layer("dense." + std::to_string(head.size()), width, parts[1]));
     sizes.dimension = width;
@@ -208,9 +227,13 @@ void Weights::read_head() {
 HeadLayer Weights::head_layer(const std::string& name, int width, const std::string& what) {
   const bool norm = what == "layer_norm";
   if (norm || what == "unit_length") {
-    if (width != sizes.dimension) refuse("the metadata says dense = another width for " + what + " than goes in");
+    if (width != sizes.dimension) {
+      refuse("the metadata says dense = another width for " + what + " than goes in");
+    }
     HeadLayer layer{norm ? HeadLayer::Kind::layer_norm : HeadLayer::Kind::unit_length, width};
-    if (norm) layer.norm = {floats(name + ".gamma", width), floats(name + ".beta", width), kHeadEpsilon};
+    if (norm) {
+      layer.norm = {floats(name + ".gamma", width), floats(name + ".beta", width), kHeadEpsilon};
+    }
     return layer;
   }
   HeadLayer layer{HeadLayer::Kind::dense, width};
@@ -253,10 +276,15 @@ const float* Weights::floats(const std::string& name, int64_t count) {
   return as<float>(take(name, "F32", {count}));
 }
 
-const Tensor& Weights::take(const std::string& name, const char* type, const std::vector<int64_t>& shape) {
+const Tensor& Weights::take(const std::string& name, const char* type,
+                            const std::vector<int64_t>& shape) {
   const Tensor& tensor = file_.tensor(name);
-  if (tensor.type != type) refuse("tensor '" + name + "' is " + tensor.type + " where " + type + " is needed");
-  if (tensor.shape != shape) refuse("tensor '" + name + "' has another shape than the metadata says");
+  if (tensor.type != type) {
+    refuse("tensor '" + name + "' is " + tensor.type + " where " + type + " is needed");
+  }
+  if (tensor.shape != shape) {
+    refuse("tensor '" + name + "' has another shape than the metadata says");
+  }
   ++used_;
   return tensor;
 }

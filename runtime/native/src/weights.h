@@ -12,14 +12,14 @@ namespace m3e {
 
 struct Sizes {
   int layers, hidden, heads, intermediate, vocabulary, positions;
-  int padding;    // token id that is always at position 0 and moves no other token; -1: there is none
+  int padding;  // token id that is always at position 0 and moves no other token; -1: there is none
   int embedding;  // width of the embeddings
   int dimension;  // of a sentence vector
-  int widest;     // numbers of a vector on the way there: pooled, and after each dense layer
+  int widest;     // largest width from the pooled vector to the sentence vector
   int head_size() const { return hidden / heads; }
 };
 
-// Either kind; `int8.panels` is null for a float matrix.
+// An int8 or a float matrix; `int8.panels` is null for a float matrix.
 struct Matrix {
   Int8Matrix int8{};
   FloatMatrix floats{};
@@ -33,10 +33,11 @@ struct Layer {
   NormWeights attention_norm, output_norm;
 };
 
-// What happens to the pooled vector: a linear layer, always of float32, layer normalization, or scaling to unit length.
+// A layer after the pooling: linear (always float32), layer normalization, or scaling to unit
+// length.
 struct HeadLayer {
   enum class Kind { dense, layer_norm, unit_length } kind;
-  int width;  // of what it gives
+  int width;  // of its output
   Matrix matrix{};
   HeadActivation activation = HeadActivation::identity;
   NormWeights norm{};
@@ -44,7 +45,7 @@ struct HeadLayer {
 
 class Weights {
  public:
-  // Throws Error for a file that is not exactly what its metadata says.
+  // Throws Error if the file does not match its metadata exactly.
   explicit Weights(const std::string& path);
 
   Sizes sizes;
@@ -53,17 +54,19 @@ class Weights {
   Activation activation;
   EmbeddingTable embeddings{};
   NormWeights embedding_norm;
-  bool projected;  // whether the embeddings go through a matrix to the first layer
+  bool projected;  // whether a matrix projects the embeddings to the width of the layers
   Matrix embedding_projection;
-  const float* relative_bias = nullptr;  // [heads][2 · positions − 1], or null where scores have none
-  std::vector<Layer> layers;  // views: those of layers that share weights are equal
+  // [heads][2 · positions − 1], or null if the scores have no bias.
+  const float* relative_bias = nullptr;
+  std::vector<Layer> layers;    // layers that share weights are equal
   std::vector<HeadLayer> head;  // after the pooling
-  const float* state_weights = nullptr;  // [layers + 1], or null where only the last states are pooled
+  // [layers + 1], or null if only the last states are pooled.
+  const float* state_weights = nullptr;
 
   // AttentionJob::bias.
   const float* bias_of(int head) const;
 
-  // Whether the kernels' own pooling is all that follows the last layer.
+  // Whether the kernels' own pooling gives the sentence vector.
   bool simple_pooling() const { return pooling.simple() && head.empty() && !state_weights; }
 
  private:

@@ -1,5 +1,5 @@
-// Many callers, encoders that come and go, teams of several sizes: every text must get the bytes that it gets
-// alone. Meant for the thread sanitizer.
+// Many callers, encoders that come and go, teams of several sizes: every text must get the bytes
+// that it gets alone. Meant for the thread sanitizer.
 //
 //   thread_tests ARTIFACT
 #include <cstdio>
@@ -54,8 +54,8 @@ Texts make_texts(const std::vector<int>& lengths, int vocabulary, unsigned seed)
 std::vector<float> encode(m3e_encoder* encoder, const Texts& texts) {
   std::vector<float> vectors(texts.count() * static_cast<size_t>(m3e_dimension(encoder)));
   char message[M3E_MESSAGE_SIZE];
-  const m3e_status status =
-      m3e_encode(encoder, texts.ids.data(), texts.offsets.data(), texts.count(), vectors.data(), message);
+  const m3e_status status = m3e_encode(encoder, texts.ids.data(), texts.offsets.data(),
+                                       texts.count(), vectors.data(), message);
   if (status != M3E_OK) fail(message);
   return vectors;
 }
@@ -68,8 +68,9 @@ void stop_early(m3e_encoder* encoder, const std::vector<int>& lengths) {
     const Texts texts = make_texts(more, m3e_vocabulary_size(encoder), 0);
     std::vector<float> vectors(texts.count() * static_cast<size_t>(m3e_dimension(encoder)));
     char message[M3E_MESSAGE_SIZE];
-    const m3e_status status = m3e_encode_stoppable(encoder, texts.ids.data(), texts.offsets.data(), nullptr,
-                                                   texts.count(), vectors.data(), always, nullptr, message);
+    const m3e_status status =
+        m3e_encode_stoppable(encoder, texts.ids.data(), texts.offsets.data(), nullptr,
+                             texts.count(), vectors.data(), always, nullptr, message);
     if (status == M3E_STOPPED) return;
     if (status != M3E_OK) fail(message);
     more.insert(more.end(), more.begin(), more.end());
@@ -87,7 +88,8 @@ int main(int count, char** arguments) {
   const Encoder reference = load(path, 1), shared = load(path, 3);
   const int vocabulary = m3e_vocabulary_size(reference.get());
   // One short text, a team's worth, and enough for packs side by side.
-  const std::vector<std::vector<int>> kinds = {{5}, {60, 90}, {200, 12, 7, 180, 90, 3, 150, 60, 40, 31}};
+  const std::vector<std::vector<int>> kinds = {
+      {5}, {60, 90}, {200, 12, 7, 180, 90, 3, 150, 60, 40, 31}};
   std::vector<Texts> texts;
   std::vector<std::vector<float>> expected;
   for (size_t kind = 0; kind < kinds.size(); ++kind) {

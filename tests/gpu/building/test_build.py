@@ -60,7 +60,10 @@ def tiny_graph(tiny_checkpoint, tmp_path_factory):
 
 
 @pytest.mark.parametrize("plan_of", [fp16_plan, int8_plan])
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(
+    "capability",
+    [each if each == "8.9" else pytest.param(each, marks=pytest.mark.slow) for each in CAPABILITIES],
+)
 def test_the_real_checkpoint_becomes_an_engine_of_fused_layers(rtx, minilm, plan_of, capability, tmp_path):
     graph = save_graph(minilm, plan_of, tmp_path / "model.onnx")
     built = build_engine(rtx, graph, EngineOptions(PROFILES, compute_capabilities=(capability,)))
@@ -72,6 +75,7 @@ def test_the_real_checkpoint_becomes_an_engine_of_fused_layers(rtx, minilm, plan
     assert sum(layer.multiplies_int8 for layer in built.layers) == products
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plan_of", [fp16_plan, int8_plan])
 def test_m3e_bases_shape_becomes_an_engine(rtx, m3e_base_checkpoint, plan_of, tmp_path):
     graph = save_graph(m3e_base_checkpoint, plan_of, tmp_path / "model.onnx")

@@ -14,13 +14,17 @@ from m3e_runtime.gpu.tensorrt import EngineOptions
 
 
 @pytest.fixture(scope="module")
-def bundle(rtx, minilm, tmp_path_factory):
-    """The real checkpoint: one engine for two GPUs, beside the graph for a CPU."""
+def bundle(rtx, minilm, few_texts, tmp_path_factory):
+    """The real checkpoint: one engine for two GPUs, beside the graph for a CPU.
+
+    Few texts: a CPU takes long for the graph's arithmetic in fp16.
+    """
     request = ExportRequest(
         str(minilm),
         tmp_path_factory.mktemp("trt") / "bundle",
         precisions=("fp16",),
         targets=("cpu", "tensorrt-rtx"),
+        gate=str(few_texts),
         engine=EngineOptions(compute_capabilities=("8.6", "8.9")),
     )
     return export(request)
@@ -51,6 +55,7 @@ def test_the_graph_was_judged_in_place_of_the_engine(bundle):
     assert {each.fidelity.of for each in bundle.manifest.artifacts} == {"graph", "artifact"}
 
 
+@pytest.mark.slow
 def test_int8_keeps_the_ranking(rtx, minilm, tmp_path):
     request = ExportRequest(
         str(minilm), tmp_path / "bundle", precisions=("int8",), targets=("tensorrt-rtx",),

@@ -1,4 +1,7 @@
-"""CSV and TSV: a header, then records; a quoted field may hold line ends, doubled quotes stand for one."""
+"""CSV and TSV with a header line.
+
+A quoted field may contain line ends. A doubled quote in it stands for one quote.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from m3e_corpora.arrow import import_arrow
-from m3e_corpora.inputs.columns import Reading
+from m3e_corpora.inputs.columns import Columns
 from m3e_corpora.inputs.find import STANDARD_INPUT, InputFile, open_input
 from m3e_corpora.inputs.folder_columns import FolderValue, folder_field, folder_values
 from m3e_corpora.inputs.formats.columns import check_columns
 from m3e_corpora.inputs.formats.lines import TOO_LONG, LineNumbers, RawLine, read_lines, undecodable
-from m3e_corpora.inputs.formats.rows import into_chunks
-from m3e_corpora.inputs.rows import ROW_LIMIT, Beside, ParsedRow, Rows
+from m3e_corpora.inputs.formats.rows import group_rows
+from m3e_corpora.inputs.rows import ROW_LIMIT, ParsedRow, PayloadBuilder, Rows
 from m3e_corpora.inputs.slice import Slice
 from m3e_runtime.errors import UnreadableInputError
 
@@ -23,59 +26,61 @@ __all__ = ["CsvFormat"]
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """See :class:`m3e_corpora.inputs.formats.Format`. Columns are strings: a CSV file declares no types."""
+    """See :class:`m3e_corpora.inputs.formats.Format`. All columns are strings."""
 
     delimiter: str
     declares_types = True
 
-    def fields(self, file: InputFile, reading: Reading) -> list[Any]:
-        """All strings, but for those that only folders name."""
+    def fields(self, file: InputFile, columns: Columns) -> list[Any]:
+        """Return string fields, except for columns that only folders name."""
         arrow = import_arrow("Parquet")
-        others = self._not_in_header(file, reading)
+        others = self._not_in_header(file, columns)
         return [
-            folder_field(name, reading.folder_types) if name in others else arrow.field(name, arrow.string())
-            for name in reading.columns
+            folder_field(name, columns.folder_types) if name in others else arrow.field(name, arrow.string())
+            for name in columns.kept
         ]
 
-    def slices(self, index: int, file: InputFile, reading: Reading, target: int) -> Iterator[Slice]:
-        """Byte ranges that end where a record does, which only reading all of the file can tell."""
+    def slices(self, index: int, file: InputFile, columns: Columns, slice_bytes: int) -> Iterator[Slice]:
+        """Cut the file into byte ranges that end with a record. This needs to read the whole file."""
         if file.path == STANDARD_INPUT:
             yield Slice(index, 0, None, 0)
             return
         with open_input(file) as stream:
-            records = self._records(stream, Slice(index, 0, None, 0), reading)
-            check_columns(_header(records, file), file, reading)
+            records = self._records(stream, Slice(index, 0, None, 0), columns)
+            check_columns(_header(records, file), file, columns)
             start = stop = records.end
             for record in records:
-                if record.end - start > target and stop > start:
+                if record.end - start > slice_bytes and stop > start:
                     yield Slice(index, start, stop, stop - start)
                     start = stop
                 stop = record.end
             yield Slice(index, start, file.size, file.size - start)
 
-    def read(self, file: InputFile, piece: Slice, reading: Reading, beside: Beside) -> Iterator[Rows]:
-        """The records of a range, under the header of the file."""
-        numbers = LineNumbers(file, piece.start)
+    def read(
+        self, file: InputFile, slice_: Slice, columns: Columns, builder: PayloadBuilder
+    ) -> Iterator[Rows]:
+        """Read the records of a slice, with the header of the file."""
+        numbers = LineNumbers(file, slice_.start)
         with open_input(file) as stream:
-            records = self._records(stream, Slice(piece.file, 0, None, 0), reading)
+            records = self._records(stream, Slice(slice_.file, 0, None, 0), columns)
             header = _header(records, file)
-            if piece.stop is not None:
-                records = self._records(stream, piece, reading)
-            check_columns(header, file, reading)
-            values = folder_values(file, reading.folder_types)
-            parsed = (_parse(record, header, reading, values) for record in records)
-            yield from into_chunks(parsed, piece.start, reading, beside, numbers.locate)
+            if slice_.stop is not None:
+                records = self._records(stream, slice_, columns)
+            check_columns(header, file, columns)
+            values = folder_values(file, columns.folder_types)
+            parsed = (_parse(record, header, columns, values) for record in records)
+            yield from group_rows(parsed, slice_.start, columns, builder, numbers.locate)
 
-    def _records(self, stream: BinaryIO, piece: Slice, reading: Reading) -> _Records:
-        return _Records(read_lines(stream, piece, reading.encoding), self.delimiter, reading.encoding)
+    def _records(self, stream: BinaryIO, slice_: Slice, columns: Columns) -> _Records:
+        return _Records(read_lines(stream, slice_, columns.encoding), self.delimiter, columns.encoding)
 
-    def _not_in_header(self, file: InputFile, reading: Reading) -> set[str]:
-        """Columns that only folders name."""
-        if not reading.folder_types:
+    def _not_in_header(self, file: InputFile, columns: Columns) -> set[str]:
+        """Columns that folders name and the header does not."""
+        if not columns.folder_types:
             return set()
         with open_input(file) as stream:
-            header = _header(self._records(stream, Slice(0, 0, None, 0), reading), file)
-        return set(folder_values(file, reading.folder_types)) - set(header)
+            header = _header(self._records(stream, Slice(0, 0, None, 0), columns), file)
+        return set(folder_values(file, columns.folder_types)) - set(header)
 
 
 @dataclass(slots=True)
@@ -87,10 +92,10 @@ class _Record:
 
 
 class _Records:
-    """Records of lines; one that cannot be parsed is a problem, and the next line begins another."""
+    """Parses lines into records. After a record that cannot be parsed the next line begins a new one."""
 
     def __init__(self, lines: Iterator[RawLine], delimiter: str, encoding: str) -> None:
-        # The limit is the module's: it has no other. Larger than its default, so nobody's file breaks.
+        # The csv module has only a global limit. It is raised and never lowered, so other code is safe.
         csv.field_size_limit(max(csv.field_size_limit(), ROW_LIMIT))
         self._lines = lines
         self._encoding = encoding
@@ -125,7 +130,7 @@ class _Records:
             return line.data.decode(self._encoding)
         except UnicodeDecodeError as error:
             self._problem = undecodable(error, self._encoding)
-            # As ASCII, for the quotes: in other encodings a character that breaks off takes the line's end.
+            # ASCII is enough to find quotes. Otherwise a truncated character could swallow the line end.
             return line.data.decode("ascii", "replace")
 
 
@@ -138,14 +143,14 @@ def _header(records: _Records, file: InputFile) -> list[str]:
 
 
 def _parse(
-    record: _Record, header: list[str], reading: Reading, folders: Mapping[str, FolderValue]
+    record: _Record, header: list[str], columns: Columns, folders: Mapping[str, FolderValue]
 ) -> ParsedRow:
     row = ParsedRow(record.number, record.end, problem=record.problem)
     if row.problem is None and len(record.values) != len(header):
-        row.problem = f"{len(record.values)} fields, and the header has {len(header)}."
+        row.problem = f"{len(record.values)} fields, but the header has {len(header)}."
     if row.problem is None:
         values = dict(zip(header, record.values, strict=True))
-        row.text = values[reading.field]
-        row.prompt = values[reading.prompt_field] if reading.prompt_field is not None else ""
-        row.values = {name: values[name] if name in values else folders[name] for name in reading.columns}
+        row.text = values[columns.field]
+        row.prompt = values[columns.prompt_field] if columns.prompt_field is not None else ""
+        row.values = {name: values[name] if name in values else folders[name] for name in columns.kept}
     return row

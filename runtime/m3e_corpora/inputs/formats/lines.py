@@ -1,4 +1,7 @@
-"""Lines of a byte range: a line belongs to the range in which it begins, so ranges need no look at it."""
+"""The lines of a byte range.
+
+A line belongs to the range in which it begins. So a file can be cut anywhere without being read.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,12 @@ _BLOCK = 1 << 20
 
 @dataclass(slots=True)
 class RawLine:
-    """A line as it is in the file, with its end; ``data`` is None where it is longer than ROW_LIMIT.
+    """A line as it is in the file.
 
-    ``number`` counts from 1 at the start of the slice, ``end`` is the byte of the file after the line.
+    Attributes:
+        number: counted from 1 at the start of the slice.
+        data: the bytes of the line with its end; None if they are more than :data:`ROW_LIMIT`.
+        end: byte of the file after the line.
     """
 
     number: int
@@ -33,41 +39,41 @@ class RawLine:
 
     @property
     def content(self) -> bytes | None:
-        """The line without its end, LF or CRLF; bytes.splitlines would also cut inside a text."""
+        """The line without its end, LF or CRLF. bytes.splitlines would also split at other characters."""
         return self.data and self.data.removesuffix(b"\n").removesuffix(b"\r")
 
 
 @dataclass
 class LineNumbers:
-    """Turns a line's number in a slice into its number in the file, which only an error message needs."""
+    """Converts line numbers of a slice to those of the file. Only error messages need them."""
 
     file: InputFile
     start: int
     _before: int | None = field(default=None, init=False)
 
     def locate(self, number: int, problem: str) -> BadRow:
-        """Name a line that is bad."""
+        """Make a bad row from a line."""
         if self._before is None:
             self._before = _count_lines(self.file, self.start)
         return BadRow(self.file.name, f"line {self._before + number}", problem)
 
 
-def byte_slices(index: int, file: InputFile, target: int) -> Iterator[Slice]:
-    """Equal ranges of at most ``target`` bytes; one without an end for standard input."""
+def byte_slices(index: int, file: InputFile, slice_bytes: int) -> Iterator[Slice]:
+    """Cut a file into equal ranges of at most ``slice_bytes``; standard input is one range without an end."""
     if file.path == STANDARD_INPUT:
         yield Slice(index, 0, None, 0)
         return
-    count = max(1, math.ceil(file.size / target))
+    count = max(1, math.ceil(file.size / slice_bytes))
     bounds = [file.size * number // count for number in range(count + 1)]
     for start, stop in itertools.pairwise(bounds):
         yield Slice(index, start, stop, stop - start)
 
 
-def read_lines(stream: BinaryIO, piece: Slice, encoding: str) -> Iterator[RawLine]:
-    """The lines that begin in ``piece``; only LF ends a line, in every encoding that is taken."""
-    at = _first_line(stream, piece.start)
+def read_lines(stream: BinaryIO, slice_: Slice, encoding: str) -> Iterator[RawLine]:
+    """Read the lines that begin in ``slice_``. Only LF ends a line, in every supported encoding."""
+    at = _first_line(stream, slice_.start)
     number = 0
-    while piece.stop is None or at < piece.stop:
+    while slice_.stop is None or at < slice_.stop:
         line = stream.readline(ROW_LIMIT + 1)
         if not line:
             return
@@ -84,15 +90,15 @@ def read_lines(stream: BinaryIO, piece: Slice, encoding: str) -> Iterator[RawLin
 
 
 def undecodable(error: UnicodeDecodeError, encoding: str) -> str:
-    """What to say of a line that cannot be decoded."""
+    """Describe a line that cannot be decoded."""
     return (
         f"not {encoding.upper()} ({error.reason} at byte {error.start + 1} of the line); "
-        "name the encoding of the file, e.g. with --encoding gb18030."
+        "name the encoding of the file, for example with --encoding gb18030."
     )
 
 
 def _first_line(stream: BinaryIO, start: int) -> int:
-    """Go to the first line that begins at ``start`` or later; return where it is."""
+    """Seek to the first line that begins at ``start`` or later; return its position."""
     if not start:
         return 0
     stream.seek(start - 1)
@@ -100,7 +106,7 @@ def _first_line(stream: BinaryIO, start: int) -> int:
 
 
 def _skip_line(stream: BinaryIO) -> int:
-    """Read to the end of the line; return how many bytes that were."""
+    """Read to the end of the line; return the number of bytes."""
     skipped = 0
     while line := stream.readline(_BLOCK):
         skipped += len(line)
@@ -110,7 +116,7 @@ def _skip_line(stream: BinaryIO) -> int:
 
 
 def _count_lines(file: InputFile, start: int) -> int:
-    """Line ends before the first line that begins at byte ``start`` or later."""
+    """Count the line ends before the first line that begins at byte ``start`` or later."""
     if not start:
         return 0
     lines = 0

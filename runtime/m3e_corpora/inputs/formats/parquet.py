@@ -1,4 +1,4 @@
-"""Parquet through pyarrow, page by page: a row group of any size is read in little memory."""
+"""Parquet, read page by page through pyarrow, so that large row groups need little memory."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from m3e_corpora.arrow import import_arrow
-from m3e_corpora.inputs.columns import Reading
+from m3e_corpora.inputs.columns import Columns
 from m3e_corpora.inputs.find import STANDARD_INPUT, InputFile, open_input
 from m3e_corpora.inputs.folder_columns import folder_field, folder_values
 from m3e_corpora.inputs.formats.columns import check_columns
 from m3e_corpora.inputs.formats.lines import TOO_LONG
 from m3e_corpora.inputs.nested import column_at, dotted_names, field_at
-from m3e_corpora.inputs.rows import CHUNK_BYTES, CHUNK_ROWS, ROW_LIMIT, BadRow, Beside, Rows
+from m3e_corpora.inputs.rows import READ_BYTES, READ_ROWS, ROW_LIMIT, BadRow, PayloadBuilder, Rows
 from m3e_corpora.inputs.slice import Slice
 from m3e_runtime.errors import OptionError, UnreadableInputError
 
 __all__ = ["ParquetFormat"]
 
 _PAGES = 1 << 20
-"""Bytes of a column that are read at a time; without it pyarrow reads a column of a row group at once."""
+"""Bytes of a column that are read at a time. By default pyarrow reads a column of a whole row group."""
 
 
 class ParquetFormat:
@@ -29,34 +29,36 @@ class ParquetFormat:
 
     declares_types = True
 
-    def fields(self, file: InputFile, reading: Reading) -> list[Any]:
-        """As the file has them."""
+    def fields(self, file: InputFile, columns: Columns) -> list[Any]:
+        """Return the fields that the file declares."""
         with _opened(file) as parquet:
-            _check_texts(parquet.schema_arrow, file, reading)
-            return [_field(parquet.schema_arrow, name, reading) for name in reading.columns]
+            _check_texts(parquet.schema_arrow, file, columns)
+            return [_field(parquet.schema_arrow, name, columns) for name in columns.kept]
 
-    def slices(self, index: int, file: InputFile, reading: Reading, target: int) -> Iterator[Slice]:
-        """Ranges of rows within row groups."""
+    def slices(self, index: int, file: InputFile, columns: Columns, slice_bytes: int) -> Iterator[Slice]:
+        """Cut the file into row ranges. None crosses a row group."""
         with _opened(file) as parquet:
-            _check_texts(parquet.schema_arrow, file, reading)
+            _check_texts(parquet.schema_arrow, file, columns)
             groups = [
-                _size_of_group(parquet, number, reading.field) for number in range(parquet.num_row_groups)
+                _size_of_group(parquet, number, columns.field) for number in range(parquet.num_row_groups)
             ]
         start = 0
         for rows, size in groups or [(0, 0)]:
-            count = max(1, min(rows, -(-size // target)))
+            count = max(1, min(rows, -(-size // slice_bytes)))
             bounds = [start + rows * number // count for number in range(count + 1)]
             for first, stop in itertools.pairwise(bounds):
                 yield Slice(index, first, stop, size // count)
             start += rows
 
-    def read(self, file: InputFile, piece: Slice, reading: Reading, beside: Beside) -> Iterator[Rows]:
-        """The rows of a range."""
+    def read(
+        self, file: InputFile, slice_: Slice, columns: Columns, builder: PayloadBuilder
+    ) -> Iterator[Rows]:
+        """Read the rows of a slice."""
         with _opened(file) as parquet:
-            _check_texts(parquet.schema_arrow, file, reading)
-            at = piece.start
-            for batch in _batches(parquet, piece, reading):
-                yield _rows(batch, at, file, piece, reading, beside)
+            _check_texts(parquet.schema_arrow, file, columns)
+            at = slice_.start
+            for batch in _batches(parquet, slice_, columns):
+                yield _rows(batch, at, file, slice_, columns, builder)
                 at += batch.num_rows
 
 
@@ -74,21 +76,21 @@ def _opened(file: InputFile) -> Iterator[Any]:
             raise UnreadableInputError(f"{file.name}: not valid Parquet ({said}).") from error
 
 
-def _check_texts(schema: Any, file: InputFile, reading: Reading) -> None:
-    check_columns(schema.names, file, reading, list(dotted_names(schema)))
-    for name in reading.texts:
+def _check_texts(schema: Any, file: InputFile, columns: Columns) -> None:
+    check_columns(schema.names, file, columns, list(dotted_names(schema)))
+    for name in columns.texts:
         found = field_at(schema, name)[-1].type
         if not _holds_text(found):
             raise UnreadableInputError(
-                f"{file.name}: column {name!r} holds {found}, not texts; name that of the texts with --field."
+                f"{file.name}: column {name!r} holds {found}, not texts; name another column with --field."
             )
 
 
-def _field(schema: Any, name: str, reading: Reading) -> Any:
-    """The field of a column to keep; one inside of a struct gets its whole name, and may be null with it."""
+def _field(schema: Any, name: str, columns: Columns) -> Any:
+    """The field of a column to keep. A nested field gets its full name, and is nullable if its struct is."""
     path = field_at(schema, name)
     if not path:
-        return folder_field(name, reading.folder_types)
+        return folder_field(name, columns.folder_types)
     nullable = any(field.nullable for field in path)
     return path[-1].with_name(name).with_nullable(nullable)
 
@@ -102,33 +104,33 @@ def _holds_text(found: Any) -> bool:
 
 
 def _size_of_group(parquet: Any, number: int, field: str) -> tuple[int, int]:
-    """Rows of a row group and bytes of its texts."""
+    """Return the number of rows in a row group and the bytes of its texts."""
     group = parquet.metadata.row_group(number)
-    columns = (group.column(index) for index in range(group.num_columns))
-    return group.num_rows, sum(c.total_uncompressed_size for c in columns if c.path_in_schema == field)
+    chunks = (group.column(index) for index in range(group.num_columns))
+    return group.num_rows, sum(c.total_uncompressed_size for c in chunks if c.path_in_schema == field)
 
 
-def _batches(parquet: Any, piece: Slice, reading: Reading) -> Iterator[Any]:
-    """Batches of the rows from ``start`` to ``stop``."""
-    assert piece.stop is not None  # noqa: S101 - rows of a file are known
-    groups, first = _groups(parquet, piece.start, piece.stop)
-    rows = max(1, piece.stop - piece.start)
-    per_row = max(1, piece.size // rows)
+def _batches(parquet: Any, slice_: Slice, columns: Columns) -> Iterator[Any]:
+    """Read the rows of a slice as record batches."""
+    assert slice_.stop is not None  # noqa: S101 - a Parquet file knows its rows
+    groups, first = _groups(parquet, slice_.start, slice_.stop)
+    rows = max(1, slice_.stop - slice_.start)
+    per_row = max(1, slice_.size // rows)
     at = first
     for batch in parquet.iter_batches(
-        batch_size=max(1, min(CHUNK_ROWS, CHUNK_BYTES // per_row)),
+        batch_size=max(1, min(READ_ROWS, READ_BYTES // per_row)),
         row_groups=groups,
-        columns=[name for name in reading.wanted if field_at(parquet.schema_arrow, name)],
+        columns=[name for name in columns.read if field_at(parquet.schema_arrow, name)],
         use_threads=False,
     ):
-        start, stop = max(piece.start - at, 0), min(piece.stop - at, batch.num_rows)
+        start, stop = max(slice_.start - at, 0), min(slice_.stop - at, batch.num_rows)
         at += batch.num_rows
         if start < stop:
             yield batch.slice(start, stop - start)
 
 
 def _groups(parquet: Any, start: int, stop: int) -> tuple[list[int], int]:
-    """Row groups that hold any of the rows, and the number of the first row in them."""
+    """Return the row groups that contain any of the rows, and the number of their first row."""
     groups: list[int] = []
     first, end = 0, 0
     for number in range(parquet.num_row_groups):
@@ -139,41 +141,43 @@ def _groups(parquet: Any, start: int, stop: int) -> tuple[list[int], int]:
     return groups, first
 
 
-def _rows(batch: Any, at: int, file: InputFile, piece: Slice, reading: Reading, beside: Beside) -> Rows:
+def _rows(
+    batch: Any, at: int, file: InputFile, slice_: Slice, columns: Columns, builder: PayloadBuilder
+) -> Rows:
     def locate(number: int, problem: str) -> BadRow:
         return BadRow(file.name, f"row {number}", problem)
 
-    texts, problems = _texts(column_at(batch, reading.field), reading.field)
+    texts, problems = _texts(column_at(batch, columns.field), columns.field)
     prompts: list[str] | None = None
-    if reading.prompt_field is not None:
-        prompts, without = _texts(column_at(batch, reading.prompt_field), reading.prompt_field)
+    if columns.prompt_field is not None:
+        prompts, without = _texts(column_at(batch, columns.prompt_field), columns.prompt_field)
         problems = without | problems
     good = [index for index, text in enumerate(texts) if index not in problems]
-    kept = _kept(batch, file, reading)
+    kept = _kept(batch, file, columns)
     if problems:
         kept = kept.take(good)
-    rows = max(1, (piece.stop or 0) - piece.start)
+    rows = max(1, (slice_.stop or 0) - slice_.start)
     good_texts = [texts[index] for index in good]
     return Rows(
         good_texts,
         prompts and [prompts[index] for index in good],
-        beside.of_batch(good_texts, kept),
+        builder.from_record_batch(good_texts, kept),
         [at + index + 1 for index in good],
         locate,
         [locate(at + index + 1, problem) for index, problem in sorted(problems.items())],
-        piece.size * batch.num_rows // rows,
+        slice_.size * batch.num_rows // rows,
     )
 
 
-def _kept(batch: Any, file: InputFile, reading: Reading) -> Any:
-    """The columns to keep, as a batch; those that only folders name hold one value."""
+def _kept(batch: Any, file: InputFile, columns: Columns) -> Any:
+    """The columns to keep as a record batch. A column that only folders name repeats one value."""
     arrow = import_arrow("Parquet")
-    if not reading.columns:
+    if not columns.kept:
         return batch.select([])
-    folders = folder_values(file, reading.folder_types)
+    folders = folder_values(file, columns.folder_types)
     fields, arrays = [], []
-    for name in reading.columns:
-        field = _field(batch.schema, name, reading)
+    for name in columns.kept:
+        field = _field(batch.schema, name, columns)
         fields.append(field)
         if field_at(batch.schema, name):
             arrays.append(column_at(batch, name))
@@ -183,7 +187,7 @@ def _kept(batch: Any, file: InputFile, reading: Reading) -> Any:
 
 
 def _texts(column: Any, name: str) -> tuple[list[str], dict[int, str]]:
-    """The texts, and the problems of those that are none."""
+    """Return the texts, and the problems of the rows that have none."""
     arrow = import_arrow("Parquet")
     if arrow.types.is_dictionary(column.type):
         column = column.dictionary_decode()

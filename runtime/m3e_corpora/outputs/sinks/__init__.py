@@ -1,4 +1,4 @@
-"""Files of vectors, one format each, written window by window."""
+"""Writers of vectors, one module for each format."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy.typing as npt
 
+from m3e_corpora.inputs.rows import Payload
 from m3e_corpora.outputs.sinks.json_lines import JsonLinesSink
 from m3e_corpora.outputs.sinks.npy import NpySink
 from m3e_corpora.outputs.sinks.parquet import ParquetSink
@@ -18,18 +19,26 @@ __all__ = ["Sink", "make_sink"]
 class Sink(Protocol):
     """Writes one format to an open file."""
 
-    def write(self, beside: Any, vectors: npt.NDArray[Any]) -> None:
-        """Add rows: vectors ``[n, length]``, and what :class:`m3e_corpora.inputs.rows.Rows` has beside."""
+    def write(self, payload: Payload, vectors: npt.NDArray[Any]) -> None:
+        """Append rows: vectors ``[n, length]``, and the payload of each."""
 
     def close(self) -> None:
         """Complete the format. The file stays open."""
 
 
 def make_sink(
-    output: str, stream: BinaryIO, vectors: VectorSpec, schema: str | None, provenance: Mapping[str, str]
+    part_format: str, stream: BinaryIO, vectors: VectorSpec, schema: str | None, provenance: Mapping[str, str]
 ) -> Sink:
-    """The sink for a format of parts: ``npy``, ``jsonl`` or ``parquet``."""
-    if output == "parquet":
-        assert schema is not None  # noqa: S101 - every plan for typed columns has one
+    """Make the sink for a format of parts.
+
+    Args:
+        part_format: ``npy``, ``jsonl`` or ``parquet``.
+        stream: the file to write to.
+        vectors: what the vectors are.
+        schema: Arrow schema of the payload, for Parquet.
+        provenance: metadata for Parquet.
+    """
+    if part_format == "parquet":
+        assert schema is not None  # noqa: S101 - a job with typed columns always has one
         return ParquetSink(stream, vectors, schema, provenance)
-    return NpySink(stream, vectors) if output == "npy" else JsonLinesSink(stream)
+    return NpySink(stream, vectors) if part_format == "npy" else JsonLinesSink(stream)

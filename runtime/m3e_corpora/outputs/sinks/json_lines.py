@@ -1,4 +1,4 @@
-"""JSON Lines: an object for each row, with the vector added as ``embedding``."""
+"""JSON Lines: an object for each row, with the vector in the field ``embedding``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 import numpy.typing as npt
+
+from m3e_corpora.inputs.rows import Payload
+from m3e_corpora.outputs.payload import Records
 
 __all__ = ["JsonLinesSink"]
 
@@ -17,12 +20,14 @@ class JsonLinesSink:
         self._stream = stream
         self._encoder = msgspec.json.Encoder()
 
-    def write(self, beside: Any, vectors: npt.NDArray[Any]) -> None:
-        """A line for each row."""
-        records = (
-            {**fields, "embedding": vector} for fields, vector in zip(beside, vectors.tolist(), strict=True)
+    def write(self, payload: Payload, vectors: npt.NDArray[Any]) -> None:
+        """Write a line for each row."""
+        assert isinstance(payload, Records)  # noqa: S101 - the form of this format
+        objects = (
+            {**fields, "embedding": vector}
+            for fields, vector in zip(payload.objects, vectors.tolist(), strict=True)
         )
-        self._stream.write(b"".join(self._encoder.encode(record) + b"\n" for record in records))
+        self._stream.write(b"".join(self._encoder.encode(each) + b"\n" for each in objects))
 
     def close(self) -> None:
-        """Nothing to complete."""
+        """Do nothing: every line is complete."""

@@ -1,4 +1,4 @@
-"""``[rows, length]`` as ``numpy.load`` reads it; may be opened with ``mmap_mode``."""
+"""An array ``[rows, length]`` that ``numpy.load`` reads, also with ``mmap_mode``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from m3e_corpora.inputs.rows import Payload
 from m3e_corpora.outputs.vectors import VectorSpec
 from m3e_runtime.errors import M3EError
 
@@ -23,24 +24,26 @@ class NpySink:
         write_npy_header(stream, vectors, 0)
         self._data_start = stream.tell()
 
-    def write(self, beside: Any, vectors: npt.NDArray[Any]) -> None:
+    def write(self, payload: Payload, vectors: npt.NDArray[Any]) -> None:
         """Append vectors."""
-        del beside
+        del payload
         self._stream.write(np.ascontiguousarray(vectors, self._vectors.dtype).data)
         self._rows += len(vectors)
 
     def close(self) -> None:
-        """Put the number of rows, known only now, into the header."""
+        """Write the number of rows, which is known only now, into the header."""
         self._stream.seek(0)
         write_npy_header(self._stream, self._vectors, self._rows)
-        # numpy pads a header so that the first axis may grow; without that it would run into the data.
+        # numpy pads the header so that the first axis can grow. Without padding it would overwrite data.
         if self._stream.tell() != self._data_start:
-            raise M3EError("this version of numpy writes .npy headers that cannot grow; write .parquet.")
+            raise M3EError(
+                "this version of numpy writes .npy headers that cannot grow; choose an output of .parquet."
+            )
         self._stream.seek(0, 2)
 
 
 def write_npy_header(stream: BinaryIO, vectors: VectorSpec, rows: int) -> None:
-    """The header of an array of ``rows`` vectors."""
+    """Write the header of an array of ``rows`` vectors."""
     header = {
         "descr": np.lib.format.dtype_to_descr(vectors.dtype),
         "fortran_order": False,

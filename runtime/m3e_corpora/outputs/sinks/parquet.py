@@ -1,4 +1,4 @@
-"""Parquet: the columns that are kept and ``embedding``, a list of fixed size."""
+"""Parquet: the kept columns, and the vector in the column ``embedding``, a list of fixed size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_corpora.arrow import import_arrow
-from m3e_corpora.outputs.payload import unpack_schema
+from m3e_corpora.inputs.rows import Payload
+from m3e_corpora.outputs.payload import TypedColumns, schema_from_text
 from m3e_corpora.outputs.vectors import VectorSpec
 
 __all__ = ["EMBEDDING", "ParquetSink", "open_parquet"]
@@ -19,23 +20,24 @@ ROWS_PER_GROUP = 8192
 
 
 class ParquetSink:
-    """See :class:`m3e_corpora.outputs.sinks.Sink`. The provenance is in the schema's metadata."""
+    """See :class:`m3e_corpora.outputs.sinks.Sink`. The provenance goes into the metadata of the schema."""
 
     def __init__(
         self, stream: BinaryIO, vectors: VectorSpec, schema: str, provenance: Mapping[str, str]
     ) -> None:
         self._arrow = import_arrow("Parquet")
         self._vectors = vectors
-        self._schema = self._complete(unpack_schema(schema), provenance)
+        self._schema = self._complete(schema_from_text(schema), provenance)
         self._held: list[Any] = []
         self._rows = 0
         self._file = open_parquet(stream, self._schema)
 
-    def write(self, beside: Any, vectors: npt.NDArray[Any]) -> None:
-        """Add rows; full row groups go to the file."""
+    def write(self, payload: Payload, vectors: npt.NDArray[Any]) -> None:
+        """Append rows. Full row groups are written to the file."""
+        assert isinstance(payload, TypedColumns)  # noqa: S101 - the form of this format
         values = self._arrow.array(np.ascontiguousarray(vectors).reshape(-1))
         column = self._arrow.FixedSizeListArray.from_arrays(values, self._vectors.length)
-        self._held.append(self._arrow.table([*beside.columns, column], schema=self._schema))
+        self._held.append(self._arrow.table([*payload.batch.columns, column], schema=self._schema))
         self._rows += len(vectors)
         while self._rows >= ROWS_PER_GROUP:
             self._write_group(ROWS_PER_GROUP)
@@ -62,13 +64,13 @@ class ParquetSink:
 
 
 def open_parquet(stream: BinaryIO, schema: Any) -> Any:
-    """A ``pyarrow.parquet.ParquetWriter`` for vectors."""
+    """Open a ``pyarrow.parquet.ParquetWriter`` for vectors."""
     columns = [name for name in schema.names if name != EMBEDDING]
     return import_arrow("Parquet", "parquet").ParquetWriter(
         stream,
         schema,
-        # Vectors hardly repeat: a dictionary of their values would only be built and thrown away, and looking
-        # for what could be compressed takes longer than writing it.
+        # Vectors have few repeated values: a dictionary would be built and discarded, and compression would
+        # take longer than writing.
         use_dictionary=columns,
         compression={name: "snappy" if name in columns else "none" for name in schema.names},
     )

@@ -1,4 +1,4 @@
-"""As much of CUDA as running an engine takes, over NVIDIA's own ``cuda-bindings``."""
+"""The part of CUDA that running an engine needs, based on NVIDIA's ``cuda-bindings``."""
 
 from m3e_runtime.gpu.cuda.context import CudaContext
 from m3e_runtime.gpu.cuda.memory import DeviceMemory, PinnedArray

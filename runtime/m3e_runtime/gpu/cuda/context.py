@@ -1,4 +1,4 @@
-"""The context of a GPU, and calls of the driver whose errors are exceptions."""
+"""The context of a GPU, and calls to the driver, whose errors become exceptions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ __all__ = ["CudaContext"]
 
 
 class CudaContext:
-    """The primary context of a GPU: the one that TensorRT and ONNX Runtime use as well.
+    """The primary context of a GPU, which TensorRT and ONNX Runtime use, too.
 
-    The driver interface is called and not the runtime's: it is as new as the driver of the machine, whichever
-    release the package was made for.
+    It calls the driver interface and not the runtime's, because that always matches the machine's driver.
     """
 
     def __init__(self, index: int) -> None:
-        """Take hold of GPU number ``index``.
+        """Retain the context of GPU number ``index``.
 
         Raises:
             EngineMissingError: ``cuda-bindings`` or the driver is missing.
-            EngineRunError: the driver refuses.
+            EngineRunError: the driver fails.
         """
         self._driver = _bindings()
         self._process = os.getpid()
@@ -40,10 +39,10 @@ class CudaContext:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Have it as the calling thread's context; afterwards the thread has what it had before.
+        """Make it the calling thread's context for the block.
 
         Raises:
-            EngineRunError: this process was forked off the one that took hold of the GPU.
+            EngineRunError: this process is a fork of the one that retained the context.
         """
         if self.forked:
             raise EngineRunError("a GPU cannot be used in a process forked off: load the encoder there.")
@@ -55,14 +54,14 @@ class CudaContext:
 
     @property
     def forked(self) -> bool:
-        """Whether this is another process than the one that took hold of the GPU."""
+        """Whether this process is a fork of the one that retained the context."""
         return os.getpid() != self._process
 
     def call(self, function: str, *arguments: Any) -> Any:
-        """Call ``function`` of the driver; return what it gives.
+        """Call ``function`` of the driver and return its result.
 
         Raises:
-            EngineRunError: anything but success, with the driver's name and words for it.
+            EngineRunError: the call fails, with the driver's name and description of the error.
         """
         status, *values = getattr(self._driver, function)(*arguments)
         if status != self._driver.CUresult.CUDA_SUCCESS:
@@ -72,11 +71,11 @@ class CudaContext:
         return values[0] if values else None
 
     def constant(self, kind: str, name: str) -> Any:
-        """A member of one of the driver's enumerations."""
+        """A member of an enumeration of the driver."""
         return getattr(getattr(self._driver, kind), name)
 
     def release(self, function: str, handle: Any) -> None:
-        """Give ``handle`` back by ``function``, from any thread; a forked process has nothing to give."""
+        """Release ``handle`` by ``function``, from any thread. A forked process releases nothing."""
         if not self.forked:
             with self.active():
                 self.call(function, handle)

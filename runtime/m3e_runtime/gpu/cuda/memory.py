@@ -1,4 +1,4 @@
-"""Memory of the GPU, and memory of the host that the GPU can reach by itself."""
+"""Memory of the GPU, and pinned memory of the host."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["DeviceMemory", "PinnedArray"]
 
 
 class DeviceMemory:
-    """Bytes on the GPU, given back by :meth:`close` or when nobody holds them."""
+    """Bytes on the GPU, freed by :meth:`close` or at garbage collection."""
 
     def __init__(self, cuda: CudaContext, size: int) -> None:
-        """Allocate ``size`` bytes; none are held where ``size`` is 0.
+        """Allocate ``size`` bytes; 0 allocates nothing.
 
         Raises:
-            EngineRunError: the GPU has not that much memory left.
+            EngineRunError: the GPU has not enough free memory.
         """
         self.size = size
         pointer = cuda.call("cuMemAlloc", size) if size else 0
@@ -32,7 +32,7 @@ class DeviceMemory:
 
 
 class PinnedArray:
-    """An array of the host in memory that is never paged out, so that copies need not wait for the host."""
+    """A host array in pinned memory, so that copies are asynchronous."""
 
     def __init__(self, cuda: CudaContext, shape: Sequence[int], dtype: npt.DTypeLike) -> None:
         """Allocate an array of ``shape`` and ``dtype``; its content is arbitrary."""
@@ -47,4 +47,4 @@ class PinnedArray:
 
 
 def _nothing() -> None:
-    """What there is to give back of no bytes."""
+    """Frees an empty allocation."""

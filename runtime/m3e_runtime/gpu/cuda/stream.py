@@ -1,4 +1,4 @@
-"""Work for the GPU in order, and work that was recorded once to be started as a whole."""
+"""Streams of work for the GPU, and recorded work that is launched as a whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RecordedGraph", "Stream"]
 
 
 class Stream:
-    """What is put into a stream runs in order; different streams run side by side."""
+    """Work in a stream runs in order; streams run in parallel."""
 
     def __init__(self, cuda: CudaContext) -> None:
         self._cuda = cuda
@@ -33,22 +33,22 @@ class Stream:
         self._cuda.call("cuMemcpyDtoHAsync", target.address, source.address, size, self._stream)
 
     def synchronize(self) -> None:
-        """Wait until all of it is done.
+        """Wait until all of its work is done.
 
         Raises:
-            EngineRunError: some of it failed.
+            EngineRunError: some of the work failed.
         """
         self._cuda.call("cuStreamSynchronize", self._stream)
 
     def record(self, work: Callable[[], None]) -> RecordedGraph:
-        """Record what ``work`` puts into this stream; nothing of it runs yet."""
-        # Other threads may allocate meanwhile: only this one's calls have to be recordable.
+        """Record what ``work`` enqueues in this stream, without running it."""
+        # Other threads may allocate meanwhile: only this thread's calls must be recordable.
         mode = self._cuda.constant("CUstreamCaptureMode", "CU_STREAM_CAPTURE_MODE_THREAD_LOCAL")
         self._cuda.call("cuStreamBeginCapture", self._stream, mode)
         try:
             work()
         except BaseException:
-            with suppress(EngineRunError):  # a spoilt recording gives none
+            with suppress(EngineRunError):  # None if the recording failed
                 self._cuda.call("cuGraphDestroy", self._cuda.call("cuStreamEndCapture", self._stream))
             raise
         return RecordedGraph(self._cuda, self._cuda.call("cuStreamEndCapture", self._stream))
@@ -59,7 +59,7 @@ class Stream:
 
 
 class RecordedGraph:
-    """A CUDA graph, ready to be launched. Memory that it uses has to live as long."""
+    """A CUDA graph, ready to launch. The memory that it uses must outlive it."""
 
     def __init__(self, cuda: CudaContext, graph: Any) -> None:
         try:

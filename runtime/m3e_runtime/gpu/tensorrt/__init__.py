@@ -1,4 +1,4 @@
-"""TensorRT: building engines from graphs, without a GPU where the package can."""
+"""TensorRT: building engines from graphs, without a GPU if the package supports that."""
 
 from m3e_runtime.gpu.tensorrt.build import BuiltEngine, build_engine, choose_capabilities
 from m3e_runtime.gpu.tensorrt.layers import EngineLayer

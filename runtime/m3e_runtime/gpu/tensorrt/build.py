@@ -22,12 +22,12 @@ __all__ = ["BuiltEngine", "build_engine", "choose_capabilities", "parse_graph", 
 logger = logging.getLogger(__name__)
 
 _USUAL_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
-"""What TensorRT-RTX builds for by itself; older GPUs would cost these speed, and have to be asked for."""
+"""TensorRT-RTX builds for these by default. Older GPUs on request only, since they cost these speed."""
 
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """A serialized engine, what it is made of, and the compute capabilities that it is for."""
+    """A serialized engine, its layers, and its compute capabilities."""
 
     plan: bytes
     layers: tuple[EngineLayer, ...]
@@ -43,7 +43,7 @@ def build_engine(
     quantization operators say.
 
     Raises:
-        EngineBuildError: the graph cannot be parsed or no engine can be built, with TensorRT's own words.
+        EngineBuildError: the graph cannot be parsed or built. The message quotes TensorRT.
         EngineMissingError: the package needs a GPU to build, and there is none.
         OptionError: a compute capability that the package does not know.
     """
@@ -57,7 +57,7 @@ def build_engine(
     set_capabilities(trt, config, capabilities)
     cache = _TimingCache(trt, config, options.timing_cache)
     with progress_bar(None, "step", f"Building with {trt.name}", show_progress) as bar:
-        monitor = make_monitor(trt, bar)  # the builder keeps no reference: it has to outlive the build
+        monitor = make_monitor(trt, bar)  # the builder keeps no reference to it
         config.progress_monitor = monitor
         plan = builder.build_serialized_network(network, config)
     del parser  # it owns the weights that the network points to
@@ -70,10 +70,10 @@ def build_engine(
 
 
 def parse_graph(trt: TensorRT, builder: Any, graph: Path, log: Any) -> tuple[Any, Any]:
-    """The network of an ONNX file, and the parser, which has to live as long.
+    """The network of an ONNX file, and the parser, which must outlive it.
 
     Raises:
-        EngineBuildError: the parser refuses it.
+        EngineBuildError: the parser rejects it.
     """
     flags = 1 << int(trt.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
@@ -112,7 +112,7 @@ def _configure(trt: TensorRT, config: Any, options: EngineOptions) -> None:
     library = trt.module
     if options.workspace_bytes is not None:
         config.set_memory_pool_limit(library.MemoryPoolType.WORKSPACE, options.workspace_bytes)
-    # With names only, what the builder made of the graph could not be looked at.
+    # With names only, the log would not show the types of the layers.
     config.profiling_verbosity = library.ProfilingVerbosity.DETAILED
     if options.strip_weights:
         config.set_flag(library.BuilderFlag.STRIP_PLAN)
@@ -123,7 +123,7 @@ def _configure(trt: TensorRT, config: Any, options: EngineOptions) -> None:
 
 
 def choose_capabilities(trt: TensorRT, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """The compute capabilities that an engine will be for, as ``"8.9"``: ``wanted``, or else the usual ones.
+    """The compute capabilities of an engine, as ``"8.9"``: ``wanted``, or the default ones.
 
     Raises:
         EngineMissingError: the package builds for the GPU at hand, and there is none.
@@ -148,9 +148,9 @@ def _known_capabilities(trt: TensorRT) -> dict[str, Any]:
 
 
 def set_capabilities(trt: TensorRT, config: Any, capabilities: tuple[str, ...]) -> None:
-    """Say which GPUs to build for.
+    """Set the GPUs to build for.
 
-    Left alone the builder would ask the driver for the GPU at hand, and there may be none.
+    By default the builder asks the driver for the present GPU, and there may be none.
     """
     if trt.needs_gpu_to_build:
         return
@@ -161,7 +161,7 @@ def set_capabilities(trt: TensorRT, config: Any, capabilities: tuple[str, ...]) 
 
 
 class _TimingCache:
-    """Kernel timings of earlier builds: nothing is timed twice, and the same kernels are chosen."""
+    """Kernel timings of earlier builds, which save time and make the choice of kernels reproducible."""
 
     def __init__(self, trt: TensorRT, config: Any, path: str | None) -> None:
         self._config = config
@@ -174,7 +174,7 @@ class _TimingCache:
                 config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
     def keep(self) -> None:
-        """Write what this build has learned; the engine is not lost if that fails."""
+        """Write the timings of this build. A failure is only logged."""
         cache = self._config.get_timing_cache() if self._path else None
         if self._path is not None and cache is not None:
             keep_file(self._path, bytes(cache.serialize()))

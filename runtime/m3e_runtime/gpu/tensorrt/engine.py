@@ -1,4 +1,4 @@
-"""A serialized engine opened on the GPU: the shapes that it takes, and contexts to run it in."""
+"""A serialized engine loaded on the GPU: its shapes, and execution contexts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class ShapeRange:
-    """The shapes that a profile takes: smallest and largest of each input."""
+    """The shapes of a profile: smallest and largest of each input."""
 
     least: Mapping[str, Shape]
     most: Mapping[str, Shape]
@@ -47,21 +47,21 @@ class Engine:
         weights: Path | None = None,
         kernels: CacheEntry | None = None,
     ) -> None:
-        """Open ``plan`` on the GPU of ``cuda``, which is the calling thread's context.
+        """Load ``plan`` on the GPU of ``cuda``, which is the calling thread's context.
 
         Args:
             trt: the package that the plan is for.
             cuda: the context.
             plan: the serialized engine.
-            weights: the graph that has the weights, where the plan was stripped of them.
-            kernels: where kernels are kept that ``tensorrt_rtx`` compiles as it meets new shapes.
+            weights: the graph with the weights, if the plan has none.
+            kernels: cache of the kernels that ``tensorrt_rtx`` compiles for new shapes.
 
         Raises:
-            BundleError: TensorRT refuses it, with its own words, or it gives other outputs than a bundle's.
+            BundleError: TensorRT rejects it, and is quoted, or its outputs are not a bundle's.
         """
         self.trt = trt
         self._log = make_logger(trt)
-        self._runtime = trt.module.Runtime(self._log)  # has to outlive the engine
+        self._runtime = trt.module.Runtime(self._log)  # must outlive the engine
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise BundleError(f"{trt.name} {trt.version} cannot load the engine: {self._words()}")
@@ -77,11 +77,11 @@ class Engine:
         self.types = {name: str(self._engine.get_tensor_dtype(name)) for name in (*self.inputs, OUTPUT)}
         self.profiles = tuple(map(self._range, range(self._engine.num_optimization_profiles)))
         self.scratch_bytes = int(self._engine.device_memory_size_v2)
-        """Memory of the GPU that a run takes for what lies between the layers."""
-        self._cuda = cuda  # the last to be let go: the engine must not outlive its context
+        """Scratch memory of a run on the GPU, in bytes."""
+        self._cuda = cuda  # released last: the engine must not outlive its context
 
     def profile_for(self, shapes: Mapping[str, Shape]) -> int | None:
-        """The first profile that takes these shapes; those for latency come first."""
+        """The first profile for these shapes; those for latency come first."""
         return next((index for index, each in enumerate(self.profiles) if each.holds(shapes)), None)
 
     def output_shape(self) -> Shape:
@@ -89,7 +89,7 @@ class Engine:
         return tuple(self._engine.get_tensor_shape(OUTPUT))
 
     def context(self, profile: int, stream: int, scratch: DeviceMemory, recorded: bool) -> Any:
-        """A context to run it in, one at a time; contexts that share ``scratch`` must not run together.
+        """An execution context for one run at a time. Contexts that share ``scratch`` must take turns.
 
         Args:
             profile: its shapes will be those of this profile.
@@ -98,7 +98,7 @@ class Engine:
             recorded: it will have one shape only, and its runs will be recorded.
 
         Raises:
-            EngineRunError: TensorRT makes none, with its own words.
+            EngineRunError: TensorRT fails. The message quotes it.
         """
         with self._lock:
             context = self._new_context(recorded)
@@ -110,16 +110,16 @@ class Engine:
         return context
 
     def run(self, context: Any, stream: int) -> None:
-        """Put a run into ``stream``.
+        """Enqueue a run in ``stream``.
 
         Raises:
-            EngineRunError: TensorRT refuses, with its own words.
+            EngineRunError: TensorRT fails. The message quotes it.
         """
         if not context.execute_async_v3(stream):
             raise EngineRunError(f"{self.trt.name} cannot run the engine: {self._words()}")
 
     def keep_kernels(self) -> None:
-        """Write what ``tensorrt_rtx`` has compiled since it was opened, for the next process."""
+        """Store the kernels that ``tensorrt_rtx`` has compiled, for the next process."""
         if self._kernels is None or self._compiled is None:
             return
         compiled = bytes(self._compiled.serialize())
@@ -128,7 +128,7 @@ class Engine:
             self._kept = compiled
 
     def close(self) -> None:
-        """Give the weights' memory back, once no context is held any more."""
+        """Free the weights. Call it when no context is left."""
         self._compiled = self._engine = self._runtime = None
 
     def _new_context(self, recorded: bool) -> Any:
@@ -139,7 +139,7 @@ class Engine:
         config = self._engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(strategy)
         config.set_runtime_cache(self._compiled)
-        # A kernel that is compiled behind our back would come too late for work that is recorded.
+        # Kernels compiled in the background would be missing in recordings.
         kinds = library.DynamicShapesKernelSpecializationStrategy
         config.dynamic_shapes_kernel_specialization_strategy = kinds.EAGER if recorded else kinds.LAZY
         return self._engine.create_execution_context(config)
@@ -172,6 +172,6 @@ class Engine:
         return ShapeRange(least, most)
 
     def _words(self) -> str:
-        """What TensorRT has complained of since it was asked last."""
+        """TensorRT's errors since the last call."""
         said, self._log.errors = self._log.errors, []
         return " | ".join(dict.fromkeys(said)) or "it gives no reason"

@@ -1,4 +1,4 @@
-"""What the builder made of a graph: read off its log, since an engine itself opens on its own GPU only."""
+"""The layers of an engine, read from the builder's log, since an engine loads on its own GPU only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the builder says while it works: progress for people, errors for us."""
+"""The builder's progress and log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_logger(trt: TensorRT) -> Any:
-    """A logger that passes warnings on as information, and keeps errors and the layers of an engine."""
+    """A logger that logs warnings as information, and keeps errors and the layers of an engine."""
     library = trt.module
 
     class Logger(library.ILogger):  # type: ignore[misc, name-defined]

@@ -1,4 +1,4 @@
-"""What an engine is built for."""
+"""Options of a build: profiles, GPUs, memory."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _many_texts(length: int) -> Profile:
 
 
 def _packed_profiles(max_length: int) -> tuple[Profile, ...]:
-    # A text is never alone: one at least comes along and takes up the tokens to spare.
+    # A text is never alone: at least one filler text holds the filler tokens.
     alone = PackedLayout(max_length).size([max_length])
     few = Span(1, 2, max(_FEW_TEXTS, alone.texts))
     many = Span(_PACKED_TOKENS.least, _PACKED_TOKENS.usual, max(_PACKED_TOKENS.most, alone.tokens))

@@ -1,4 +1,4 @@
-"""TensorRT comes as two packages with one interface: ``tensorrt`` and ``tensorrt_rtx``."""
+"""The two packages of TensorRT, which share an interface: ``tensorrt`` and ``tensorrt_rtx``."""
 
 from __future__ import annotations
 

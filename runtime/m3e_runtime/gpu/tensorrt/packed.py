@@ -1,4 +1,4 @@
-"""Whether TensorRT has a kernel for attention among packed texts: it is asked, since that varies."""
+"""Finds out whether TensorRT has an attention kernel for packed texts; that depends on version and GPU."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _ENDS = (2, 3, 9)
 
 
 def why_not_packed(trt: TensorRT, heads: int, head_size: int, capabilities: tuple[str, ...]) -> str | None:
-    """Why no engine for ``capabilities`` can attend to packed texts in fp16, or None where one can.
+    """The reason why engines for ``capabilities`` have no packed attention in fp16, or None if they have.
 
-    An engine of one attention is built to find out, which takes no time where there is no kernel.
+    It builds an engine of one attention to find out. Without a kernel that fails at once.
     """
     library = trt.module
     if not (hasattr(library, "AttentionIOForm") and hasattr(library.INetworkDefinition, "add_attention_v2")):
@@ -59,5 +59,5 @@ def _add_attention(
 
 
 def _first_sentence(errors: list[str]) -> str:
-    """What the builder said first, without the advice that follows."""
+    """The builder's first sentence, without its advice."""
     return errors[0].split(". ")[0].strip() if errors else "it gives no reason"

@@ -1,4 +1,4 @@
-"""The plan that an artifact runs with: its own where that fits, else one built here from its graph."""
+"""The plan of an artifact: its own if it fits this GPU, else one built here from its graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """A serialized engine, the file that it is from, and the graph to take weights from if it has none."""
+    """A serialized engine, its file, and the graph with the weights if it has none."""
 
     content: bytes
     origin: str
@@ -30,9 +30,9 @@ class Plan:
 
 
 def why_not_fit(artifact: Artifact, trt: TensorRT, gpu: Gpu) -> str | None:
-    """Why the artifact's own engine is not for this package and GPU, or None when it is.
+    """The reason why the artifact's own engine does not fit this package and GPU, or None.
 
-    An engine is bound to the version that built it, and to the GPUs that it was built for.
+    An engine is bound to the version that built it and the GPUs that it was built for.
     """
     built_with = artifact.requires.get(trt.name)
     if built_with is None:
@@ -51,7 +51,7 @@ def why_not_fit(artifact: Artifact, trt: TensorRT, gpu: Gpu) -> str | None:
 
 
 def package_for(artifact: Artifact, gpu: Gpu) -> TensorRT:
-    """The package to run ``artifact`` with: the one that built its engine, or one that can build it anew.
+    """The package for ``artifact``: the one that built its engine, or one that can build it again.
 
     Raises:
         EngineMissingError: there is none; the message has the reason for each.
@@ -72,7 +72,7 @@ def package_for(artifact: Artifact, gpu: Gpu) -> TensorRT:
 
 
 def why_no_plan(artifact: Artifact, gpu: Gpu) -> str | None:
-    """Why there can be no engine of ``artifact`` for this GPU, or None when there can."""
+    """The reason why ``artifact`` has no engine for this GPU and none can be built, or None."""
     try:
         package_for(artifact, gpu)
     except EngineMissingError as error:
@@ -83,10 +83,10 @@ def why_no_plan(artifact: Artifact, gpu: Gpu) -> str | None:
 def find_plan(
     bundle: Bundle, artifact: Artifact, trt: TensorRT, gpu: Gpu, show_progress: bool | None = None
 ) -> Plan:
-    """The artifact's own plan, or one for this GPU from the cache, or else a new one.
+    """The artifact's own plan, or one for this GPU from the cache, or a new one.
 
     Raises:
-        EngineBuildError: a new one has to be built, and TensorRT cannot.
+        EngineBuildError: TensorRT cannot build a new one.
         OptionError: ``tensorrt_rtx`` does not know this GPU.
     """
     plan, graph = (bundle.resolve(entry) for entry in artifact.files[:2])
@@ -105,12 +105,12 @@ def find_plan(
 
 
 def kernel_cache(bundle: Bundle, artifact: Artifact, trt: TensorRT, gpu: Gpu) -> CacheEntry:
-    """Where kernels are kept that ``tensorrt_rtx`` compiles while the artifact runs on this GPU."""
+    """The cache of kernels that ``tensorrt_rtx`` compiles while the artifact runs on this GPU."""
     return CacheEntry("kernels", _identity(bundle, artifact, trt, gpu))
 
 
 def _from_here_on(artifact: Artifact, gpu: Gpu) -> bool:
-    """Whether the engine is for all GPUs from some compute capability on, and this is one of them."""
+    """Whether the engine runs on all GPUs from some compute capability on, and this is one of them."""
     oldest = artifact.requires.get("from_compute_capability")
     return oldest is not None and float(gpu.compute_capability) >= float(oldest)
 
@@ -124,7 +124,7 @@ def _capabilities(trt: TensorRT, gpu: Gpu) -> tuple[str, ...]:
 
 
 def _identity(bundle: Bundle, artifact: Artifact, trt: TensorRT, gpu: Gpu) -> dict[str, str]:
-    """All that an engine's content depends on."""
+    """Everything that determines an engine's content."""
     return {
         "profiles": repr(_profiles(bundle, artifact)),
         "graph": artifact.files[1].sha256,

@@ -1,4 +1,5 @@
-// Attention of one head: scores, softmax and the weighted mean of values, a few query rows at a time.
+// Attention of one head: scores, softmax and the weighted mean of values, a few query rows at a
+// time.
 #pragma once
 
 #include "gemm_float.h"
@@ -6,6 +7,8 @@
 
 namespace m3e {
 namespace {
+
+static_assert(kFloatTileRows <= 16, "attention_scratch has room for the scores of 16 rows");
 
 // Keys as panels [length / 16][head_size][16] (the transposed matrix), padded with zeros.
 inline void pack_keys(const AttentionJob& job, float* to) {
@@ -33,30 +36,34 @@ inline void pack_values(const AttentionJob& job, float* to) {
   });
 }
 
-// scores[r][j] = query r · key j, for the keys of a few panels. Like mix_panels, a function apart: inlined into
-// the rest, its sums would be in memory.
+// scores[r][j] = query r · key j, for the keys of a few panels. Not inlined, like mix_panels: the
+// compiler would keep its sums in memory.
 template <int kRows, int kPanels>
-[[gnu::noinline]] void score_panels(const float* queries, const AttentionJob& job, const float* keys, float* scores,
-                         int scores_stride) {
+[[gnu::noinline]] void score_panels(const float* queries, const AttentionJob& job,
+                                    const float* keys, float* scores, int scores_stride) {
   Floats sums[kRows][kPanels];
-  unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
-  accumulate(queries, job.stride, keys, static_cast<int64_t>(job.head_size) * 16, job.head_size, NothingAhead{},
-             sums);
+  unroll<kRows>(
+      [&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
+  accumulate(queries, job.stride, keys, static_cast<int64_t>(job.head_size) * 16, job.head_size,
+             NothingAhead{}, sums);
   unroll<kRows>([&](auto r) M3E_INLINE {
-    unroll<kPanels>([&](auto p) M3E_INLINE { store(scores + r * scores_stride + p * 16, sums[r][p]); });
+    unroll<kPanels>([&](auto p)
+                        M3E_INLINE { store(scores + r * scores_stride + p * 16, sums[r][p]); });
   });
 }
 
 template <int kRows>
-inline void score_rows(const float* queries, const AttentionJob& job, const float* keys, float* scores,
-                       int scores_stride) {
+inline void score_rows(const float* queries, const AttentionJob& job, const float* keys,
+                       float* scores, int scores_stride) {
   for_panels<kFloatTilePanels>(scores_stride, [&](auto panels, int column, int) {
-    score_panels<kRows, panels.value>(queries, job, keys + static_cast<int64_t>(column) * job.head_size,
+    score_panels<kRows, panels.value>(queries, job,
+                                      keys + static_cast<int64_t>(column) * job.head_size,
                                       scores + column, scores_stride);
   });
 }
 
-// scores → factor · scores + biases, where there are any; returns the factor that is still to be applied.
+// If there are biases, replaces scores by factor · scores + bias. Returns the factor that is still
+// to be applied.
 inline float add_bias(const AttentionJob& job, int query, float factor, float* scores) {
   if (!job.bias) return factor;
   const float* bias = job.bias - query;
@@ -88,13 +95,16 @@ inline float exponentiate(float* scores, int length, float factor) {
   return sum(total);
 }
 
-// out[r] = inverse[r] · Σⱼ scores[r][j] · value j, for a few panels of columns; the last has `lanes` columns.
+// out[r] = inverse[r] · Σⱼ scores[r][j] · value j, for a few panels of columns; the last has
+// `lanes` columns.
 template <int kRows, int kPanels>
 [[gnu::noinline]] void mix_panels(const AttentionJob& job, const float* values, const float* scores,
                                   int scores_stride, const float* inverse, float* out, int lanes) {
   Floats sums[kRows][kPanels];
-  unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
-  accumulate(scores, scores_stride, values, static_cast<int64_t>(job.length) * 16, job.length, NothingAhead{}, sums);
+  unroll<kRows>(
+      [&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
+  accumulate(scores, scores_stride, values, static_cast<int64_t>(job.length) * 16, job.length,
+             NothingAhead{}, sums);
   unroll<kRows>([&](auto r) M3E_INLINE {
     unroll<kPanels>([&](auto p) M3E_INLINE {
       float* to = out + static_cast<int64_t>(r) * job.out_stride + p * 16;
@@ -104,14 +114,18 @@ template <int kRows, int kPanels>
 }
 
 template <int kRows>
-inline void mix_values(const AttentionJob& job, const float* values, const float* scores, int scores_stride,
-                       const float* inverse, float* out) {
+inline void mix_values(const AttentionJob& job, const float* values, const float* scores,
+                       int scores_stride, const float* inverse, float* out) {
   for_panels<kFloatTilePanels>(job.head_size, [&](auto panels, int column, int lanes) {
     mix_panels<kRows, panels.value>(job, values + static_cast<int64_t>(column) * job.length, scores,
                                     scores_stride, inverse, out + column, lanes);
   });
 }
 
+// Scratch memory, in floats, with columns = length rounded up to 16; see attention_scratch.cpp:
+//   keys    columns · head_size
+//   values  length · head_size rounded up to 16
+//   scores  kFloatTileRows · columns
 void attention(const AttentionJob& job) {
   const int columns = round_up(job.length, 16);
   float* keys = job.scratch;
@@ -128,7 +142,8 @@ void attention(const AttentionJob& job) {
       float inverse[kFloatTileRows];
       for (int r = 0; r < count; ++r) {
         float* of_row = scores + r * columns;
-        inverse[r] = 1.0f / exponentiate(of_row, job.length, add_bias(job, row + r, factor, of_row));
+        inverse[r] =
+            1.0f / exponentiate(of_row, job.length, add_bias(job, row + r, factor, of_row));
       }
       mix_values<tall.value>(job, values, scores, columns, inverse, out);
     });

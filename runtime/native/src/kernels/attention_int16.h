@@ -1,8 +1,10 @@
-// Attention on 16-bit codes, where VNNI multiplies and adds two pairs of them in the time of one float. For
-// encoders whose other products are int8, with steps of 1/255: values have steps of 1/1023 of their column's
-// largest, and a share counts from 1/65534 of the row's largest on, so 512 keys lose 1 % of the weight at most.
+// Attention on 16-bit codes, where VNNI multiplies and adds two pairs of them in the time of one
+// float. For encoders whose other products are int8, with steps of 1/255. Values have steps of
+// 1/1023 of the largest in their column. A share below 1/65534 of the largest in its row becomes
+// zero, so 512 keys lose at most 1 % of the weight.
 //
-// Queries have a scale per row, keys one for all, values one per column. Sums are exact and fit in 32 bits.
+// Queries have one scale per row, keys one in total, values one per column. Sums are exact and fit
+// in 32 bits.
 #pragma once
 
 #include "attention.h"
@@ -23,7 +25,8 @@ inline float score_steps(int head_size) {
   return static_cast<float>(steps < 32767 ? steps : 32767);
 }
 
-// The parts of a job's scratch memory. Rows are one after the other in steps of whole sixteens.
+// The parts of a job's scratch memory. In floats they are
+// columns · wide + 1.5 · kInt8TileRows · columns + 9 · wide; see attention_scratch.cpp.
 struct Int16Space {
   explicit Int16Space(const AttentionJob& job)
       : wide(round_up(job.head_size, 16)),
@@ -38,14 +41,14 @@ struct Int16Space {
   float* const scores;        // [tile rows][columns]
   float* const value_scales;  // [wide]
   int16_t* const shares;      // [tile rows][columns]
-  int16_t* const rows;        // [16][wide]: codes of the queries of a tile, or of the keys of a panel
-  int16_t* const keys;        // [columns / 16][head_size / 2][16][2]
-  int16_t* const values;      // [wide / 16][length / 2][16][2]
+  int16_t* const rows;    // [16][wide]: codes of the queries of a tile, or of the keys of a panel
+  int16_t* const keys;    // [columns / 16][head_size / 2][16][2]
+  int16_t* const values;  // [wide / 16][length / 2][16][2]
 };
 
 inline int pairs_of(int count) { return (count + 1) / 2; }
 
-// Codes of `count` floats, and zeros up to a whole sixteen.
+// Writes the codes of `count` floats, and zeros up to a multiple of 16.
 inline void store_codes(const float* x, int count, float steps, int16_t* to) {
   for_columns(count, [&](int column, int lanes) {
     store_shorts(to + column, round_to_int(mul(load_some(x + column, lanes), splat(steps))));
@@ -53,7 +56,9 @@ inline void store_codes(const float* x, int count, float steps, int16_t* to) {
 }
 
 inline Floats largest_magnitudes(const float* x, int count, Floats so_far) {
-  for_columns(count, [&](int c, int lanes) { so_far = larger(so_far, magnitude(load_some(x + c, lanes))); });
+  for_columns(count, [&](int c, int lanes) {
+    so_far = larger(so_far, magnitude(load_some(x + c, lanes)));
+  });
   return so_far;
 }
 
@@ -94,7 +99,8 @@ inline void pack_value_codes(const AttentionJob& job, const Int16Space& space) {
     store(space.value_scales + column, mul(span, splat(1 / kValueSteps)));
     const Floats steps = div(splat(kValueSteps), span);
     for (int row = 0; row < job.length; row += 2, to += 32) {
-      const Ints second = row + 1 < job.length ? round_to_int(mul(row_of(row + 1), steps)) : no_sum();
+      const Ints second =
+          row + 1 < job.length ? round_to_int(mul(row_of(row + 1), steps)) : no_sum();
       store_pairs(to, round_to_int(mul(row_of(row), steps)), second);
     }
   });
@@ -102,11 +108,15 @@ inline void pack_value_codes(const AttentionJob& job, const Int16Space& space) {
 
 template <int kRows, int kPanels>
 M3E_INLINE inline void accumulate_pairs(const int16_t* x, int64_t stride, const int16_t* panels,
-                                        int64_t panel_stride, int pairs, Ints (&sums)[kRows][kPanels]) {
-  unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = no_sum(); }); });
+                                        int64_t panel_stride, int pairs,
+                                        Ints (&sums)[kRows][kPanels]) {
+  unroll<kRows>([&](auto r) M3E_INLINE {
+    unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = no_sum(); });
+  });
   for (int pair = 0; pair < pairs; ++pair) {
     Ints column[kPanels];
-    unroll<kPanels>([&](auto p) M3E_INLINE { column[p] = load_pairs(panels + p * panel_stride + pair * 32); });
+    unroll<kPanels>(
+        [&](auto p) M3E_INLINE { column[p] = load_pairs(panels + p * panel_stride + pair * 32); });
     unroll<kRows>([&](auto r) M3E_INLINE {
       const auto value = splat_codes(reinterpret_cast<const uint8_t*>(x + r * stride + 2 * pair));
       unroll<kPanels>([&](auto p) M3E_INLINE {
@@ -121,7 +131,8 @@ template <int kRows, int kPanels>
 [[gnu::noinline]] void score_code_panels(const Int16Space& space, int pairs, int column) {
   Ints sums[kRows][kPanels];
   const int64_t panel_stride = static_cast<int64_t>(pairs) * 32;
-  accumulate_pairs(space.rows, space.wide, space.keys + column / 16 * panel_stride, panel_stride, pairs, sums);
+  accumulate_pairs(space.rows, space.wide, space.keys + column / 16 * panel_stride, panel_stride,
+                   pairs, sums);
   unroll<kRows>([&](auto r) M3E_INLINE {
     unroll<kPanels>([&](auto p) M3E_INLINE {
       store(space.scores + r * space.columns + column + p * 16, to_float(sums[r][p]));
@@ -129,14 +140,16 @@ template <int kRows, int kPanels>
   });
 }
 
-// Codes of e^(factor · (score − largest)), zeros from `length` to a whole sixteen; returns the sum of the codes.
+// Writes codes of e^(factor · (score − largest)), and zeros up to a multiple of 16. Returns the sum
+// of the codes.
 inline float share_codes(const float* scores, int length, float factor, int16_t* to) {
   constexpr float kLog2E = 1.44269502f;
   const Floats scale = splat(factor * kLog2E), top = splat(highest(scores, length));
   Floats total = zero();
   for_columns(length, [&](int column, int lanes) {
-    // The difference first: it is never above zero, and so no code above kShareSteps.
-    Floats share = mul(power_of_two(mul(sub(load(scores + column), top), scale)), splat(kShareSteps));
+    // Subtracts first: the difference is never above zero, so no code exceeds kShareSteps.
+    Floats share =
+        mul(power_of_two(mul(sub(load(scores + column), top), scale)), splat(kShareSteps));
     if (lanes < 16) share = keep_first(share, lanes);
     const Ints codes = round_to_int(share);
     total = add(total, to_float(codes));
@@ -146,14 +159,14 @@ inline float share_codes(const float* scores, int length, float factor, int16_t*
 }
 
 template <int kRows, int kPanels>
-[[gnu::noinline]] void mix_code_panels(const AttentionJob& job, const Int16Space& space, const float* inverse,
-                                       float* out, int column, int lanes) {
+[[gnu::noinline]] void mix_code_panels(const AttentionJob& job, const Int16Space& space,
+                                       const float* inverse, float* out, int column, int lanes) {
   const int64_t panel_stride = static_cast<int64_t>(pairs_of(job.length)) * 32;
   const int16_t* values = space.values + column / 16 * panel_stride;
   for_blocks({0, job.length}, kKeysTogether, [&](Range keys) {
     Ints sums[kRows][kPanels];
-    accumulate_pairs(space.shares + keys.begin, space.columns, values + keys.begin * 16, panel_stride,
-                     pairs_of(keys.size()), sums);
+    accumulate_pairs(space.shares + keys.begin, space.columns, values + keys.begin * 16,
+                     panel_stride, pairs_of(keys.size()), sums);
     unroll<kPanels>([&](auto p) M3E_INLINE {
       const Floats scales = load(space.value_scales + column + p * 16);
       unroll<kRows>([&](auto r) M3E_INLINE {
@@ -167,7 +180,8 @@ template <int kRows, int kPanels>
 }
 
 template <int kRows>
-inline void attend_rows(const AttentionJob& job, const Int16Space& space, int row, float key_scale) {
+inline void attend_rows(const AttentionJob& job, const Int16Space& space, int row,
+                        float key_scale) {
   const float steps = score_steps(job.head_size);
   const float factor = key_scale / (steps * __builtin_sqrtf(static_cast<float>(job.head_size)));
   float factors[kRows], inverse[kRows];

@@ -30,7 +30,9 @@ void each_supported(Visit visit) {
       {&kernels_avxvnni, cpu.avxvnni}, {&kernels_avx512, cpu.avx512},
       {&kernels_avx2, cpu.avx2},
 #elif defined(__aarch64__)
-      {&kernels_neon_i8mm, cpu.neon_i8mm}, {&kernels_neon_dot, cpu.neon_dot}, {&kernels_neon, cpu.neon},
+      {&kernels_neon_i8mm, cpu.neon_i8mm},
+      {&kernels_neon_dot, cpu.neon_dot},
+      {&kernels_neon, cpu.neon},
 #endif
       {&kernels_portable, true},
   };
@@ -59,15 +61,6 @@ int supported_kernels(const char** names, int capacity) {
     return false;
   });
   return count;
-}
-
-int attention_scratch(int length, int head_size) {
-  constexpr int kMostRows = 16;  // of any tile
-  const int columns = round_up(length, 16), wide = round_up(head_size, 16);
-  const int floats = 2 * columns * wide + kMostRows * columns;
-  // Half of that for 16-bit keys and values, but more around them: see Int16Space.
-  const int shorts = columns * wide + kMostRows * (columns + columns / 2) + (1 + 16 / 2) * wide;
-  return floats > shorts ? floats : shorts;
 }
 
 }  // namespace m3e

@@ -1,6 +1,6 @@
-// Eight-way dot products with vpmaddubsw. Products are added in 16 bits in fours: input k and its neighbour
-// with inputs k + 4 and its neighbour. That halves the widenings to 32 bits, the costly part without VNNI.
-// Weights are such that these sums fit (255 · Σ ≤ 32767, see the exporter's precision/int8.py): exact.
+// Eight-way dot products with vpmaddubsw. Adds four products in 16 bits: those of inputs k, k + 1,
+// k + 4 and k + 5. That halves the conversions to 32 bits, the slow part without VNNI. The sums are
+// exact: the exporter limits the weights (255 · Σ ≤ 32767, see its precision/int8.py).
 #pragma once
 
 #include "vec_avx2.h"
@@ -33,8 +33,8 @@ inline Codes splat_codes(const uint8_t* p) {
 inline Ints no_sum() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 
 inline __m256i dot_half(__m256i sum, Codes codes, __m256i first, __m256i second) {
-  const __m256i fours =
-      _mm256_add_epi16(_mm256_maddubs_epi16(codes.first, first), _mm256_maddubs_epi16(codes.second, second));
+  const __m256i fours = _mm256_add_epi16(_mm256_maddubs_epi16(codes.first, first),
+                                         _mm256_maddubs_epi16(codes.second, second));
   return _mm256_add_epi32(sum, _mm256_madd_epi16(fours, _mm256_set1_epi16(1)));
 }
 inline Ints dot(Ints sum, Codes codes, Weights weights) {

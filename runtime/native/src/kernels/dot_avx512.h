@@ -18,7 +18,9 @@ struct Codes {
   __m512i first, second;
 };
 
-inline Weights load_weights(const int8_t* p) { return {_mm512_loadu_si512(p), _mm512_loadu_si512(p + 64)}; }
+inline Weights load_weights(const int8_t* p) {
+  return {_mm512_loadu_si512(p), _mm512_loadu_si512(p + 64)};
+}
 inline Codes splat_codes(const uint8_t* p) {
   int32_t fours[2];
   __builtin_memcpy(fours, p, 8);

@@ -45,8 +45,10 @@ inline void store_shorts(int16_t* p, Ints x) {
 inline void store_pairs(int16_t* p, Ints first, Ints second) {
   constexpr int kSeconds = 0xAA;
   __m256i* to = reinterpret_cast<__m256i*>(p);
-  _mm256_storeu_si256(to, _mm256_blend_epi16(first.low, _mm256_slli_epi32(second.low, 16), kSeconds));
-  _mm256_storeu_si256(to + 1, _mm256_blend_epi16(first.high, _mm256_slli_epi32(second.high, 16), kSeconds));
+  _mm256_storeu_si256(to,
+                      _mm256_blend_epi16(first.low, _mm256_slli_epi32(second.low, 16), kSeconds));
+  _mm256_storeu_si256(to + 1,
+                      _mm256_blend_epi16(first.high, _mm256_slli_epi32(second.high, 16), kSeconds));
 }
 
 }  // namespace

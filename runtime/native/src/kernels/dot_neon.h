@@ -1,5 +1,6 @@
 // Four-way dot products on Arm: usdot (i8mm), sdot (dotprod), or widening multiplications.
-// Without i8mm only equal signs multiply, so codes are lowered by 128 and the row's minimum raised to match.
+// Without i8mm both operands must be signed, so 128 is subtracted from the codes and the row's
+// minimum is raised to match.
 #pragma once
 
 #include "vec_neon.h"
@@ -57,8 +58,10 @@ inline Ints no_sum() {
   return {{none, none, none, none}};
 }
 inline Ints dot(Ints sum, Codes codes, Weights weights) {
-  return {{dot_part(sum.part[0], codes, weights.part[0]), dot_part(sum.part[1], codes, weights.part[1]),
-           dot_part(sum.part[2], codes, weights.part[2]), dot_part(sum.part[3], codes, weights.part[3])}};
+  return {{dot_part(sum.part[0], codes, weights.part[0]),
+           dot_part(sum.part[1], codes, weights.part[1]),
+           dot_part(sum.part[2], codes, weights.part[2]),
+           dot_part(sum.part[3], codes, weights.part[3])}};
 }
 
 }  // namespace

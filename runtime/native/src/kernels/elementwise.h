@@ -24,7 +24,8 @@ inline Floats exp_negative(Floats x) {
   return mul(y, power_of_two(whole));
 }
 
-// 2ˣ for x ≤ 0, relative error below 3e-6; from -126 down it stays at 2⁻¹²⁶. The polynomial has degree 4.
+// 2ˣ for x ≤ 0, relative error below 3e-6; from -126 down it stays at 2⁻¹²⁶. The polynomial has
+// degree 4.
 inline Floats power_of_two(Floats x) {
   x = larger(x, splat(-126.0f));
   const Ints whole = round_to_int(x);
@@ -37,8 +38,8 @@ inline Floats power_of_two(Floats x) {
   return mul(y, power_of_two(whole));
 }
 
-// x · Φ(x), absolute error below 2.5e-7. Φ(-t) = e^(-t²/2) · P(1 / (1 + 0.28 t)), the form of Abramowitz and
-// Stegun 7.1.26, with coefficients fitted to the error of the product.
+// x · Φ(x), absolute error below 2.5e-7. Φ(-t) = e^(-t²/2) · P(1 / (1 + 0.28 t)), the form of
+// Abramowitz and Stegun 7.1.26, with coefficients fitted to the error of the product.
 inline Floats gelu_exact(Floats x) {
   const Floats t = magnitude(x);
   const Floats u = div(splat(1.0f), fma(t, splat(0.28f), splat(1.0f)));
@@ -59,8 +60,8 @@ inline Floats times_logistic(Floats x, Floats u) {
   return where_negative(x, mul(share, e), share);
 }
 
-// GELU's approximation with tanh, ½x · (1 + tanh u) with u = √(2/π) · (x + 0.044715 x³), which is x times the logistic
-// function of 2u. Absolute error below 2.5e-7.
+// GELU's approximation with tanh, ½x · (1 + tanh u) with u = √(2/π) · (x + 0.044715 x³), which is x
+// times the logistic function of 2u. Absolute error below 2.5e-7.
 inline Floats gelu_tanh(Floats x) {
   return times_logistic(x, mul(x, fma(mul(x, x), splat(0.0713548163f), splat(1.59576912f))));
 }
@@ -71,9 +72,9 @@ inline Floats quick_gelu(Floats x) { return times_logistic(x, mul(x, splat(1.702
 
 inline Floats relu(Floats x) { return larger(x, zero()); }
 
-// x · Φ(x) with an error below 1e-4, a small part of a step where the result becomes an 8-bit code.
-// Φ(x) - ½ is an odd polynomial on [-4.2, 4.2], fitted to the error of the product so that it ends at ±½, and goes on
-// so outside: a rest of Φ would grow there with x.
+// x · Φ(x) with an error below 1e-4, a small part of a step if the result becomes an 8-bit code.
+// Φ(x) - ½ is an odd polynomial on [-4.2, 4.2], fitted to the error of the product. It ends
+// at ±½ and is constant outside: any other end value would give an error that grows with x.
 inline Floats gelu_fast(Floats x) {
   const Floats t = smaller(larger(x, splat(-4.2f)), splat(4.2f));
   const Floats s = mul(t, t);

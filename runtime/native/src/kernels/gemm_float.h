@@ -6,16 +6,18 @@
 namespace m3e {
 namespace {
 
-constexpr int kInputsBlock = 384;  // inputs of a panel that are used again while they are in the nearest cache
-// Inputs and rows whose numbers stay in the next cache while all panels pass.
+// Inputs of a panel that are reused while they are in the first-level cache.
+constexpr int kInputsBlock = 384;
+// Inputs and rows that stay in the second-level cache while all panels are processed.
 constexpr int kInputsNear = 2 * kInputsBlock;
 constexpr int kRowsNear = 128;
 
-// One tile of the product: kRows × kPanels vectors, summed over `inputs` in order, one chain for each
-// element. Weights is float or uint16_t (float16).
+// One tile of the product: kRows × kPanels vectors, summed over `inputs` in order, one chain for
+// each element. Weights is float or uint16_t (float16).
 template <int kRows, int kPanels, class Weights, class Fetch>
-M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights* panels, int64_t panel_stride,
-                                  int inputs, Fetch ahead, Floats (&sums)[kRows][kPanels]) {
+M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights* panels,
+                                  int64_t panel_stride, int inputs, Fetch ahead,
+                                  Floats (&sums)[kRows][kPanels]) {
   for (int k = 0; k < inputs; ++k) {
     Floats w[kPanels];
     unroll<kPanels>([&](auto p) M3E_INLINE {
@@ -51,40 +53,45 @@ struct FloatProduct {
   }
 };
 
-// Each block of inputs is summed from zero and added to what stands in `to.out`, or to the residual: a residual
-// is often far larger than a product, and adding the products to it one by one would round each to its size.
+// Sums each block of inputs from zero, and adds the sum to `to.out` or to the residual. A residual
+// is often far larger than a product: products added to it one by one would lose digits.
 template <int kRows, int kPanels, class Weights>
-[[gnu::noinline]] void float_tile(const FloatProduct<Weights>& product, int row, int panel, Range inputs,
-                                  Ahead ahead) {
-  const FloatMatrix& w = product.w;  // not structured bindings: lambdas cannot capture those in C++17
+[[gnu::noinline]] void float_tile(const FloatProduct<Weights>& product, int row, int panel,
+                                  Range inputs, Ahead ahead) {
+  // Not structured bindings, which lambdas cannot capture in C++17.
+  const FloatMatrix& w = product.w;
   const Epilogue& to = product.to;
   Floats sums[kRows][kPanels];
-  unroll<kRows>([&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
+  unroll<kRows>(
+      [&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
   accumulate(product.x + static_cast<int64_t>(row) * product.stride + inputs.begin, product.stride,
              product.at(panel, inputs.begin), product.panel_stride(), inputs.size(), ahead, sums);
   float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
   unroll<kRows>([&](auto r) M3E_INLINE {
     unroll<kPanels>([&](auto p) M3E_INLINE {
       float* at = out + static_cast<int64_t>(r) * to.stride + p * kPanelColumns;
-      const Floats sum =
-          inputs.begin ? add(load(at), sums[r][p]) : add_residual(to, row + r, panel + p, sums[r][p]);
+      const Floats sum = inputs.begin ? add(load(at), sums[r][p])
+                                      : add_residual(to, row + r, panel + p, sums[r][p]);
       if (inputs.end < w.inputs) {
         store(at, sum);
       } else {
-        finish<gelu_exact>(to, row + r, panel + p, add(sum, load(w.bias + (panel + p) * kPanelColumns)));
+        finish<gelu_exact>(to, row + r, panel + p,
+                           add(sum, load(w.bias + (panel + p) * kPanelColumns)));
       }
     });
   });
 }
 
 template <int kRows, int kPanels, class Weights>
-inline void float_panels(const FloatProduct<Weights>& product, Range rows, int panel, Range inputs) {
+inline void float_panels(const FloatProduct<Weights>& product, Range rows, int panel,
+                         Range inputs) {
   for_blocks(inputs, kInputsBlock, [&](Range block) {
     const Weights* next = block.end < inputs.end ? product.at(panel, block.end)
                                                  : product.at(panel + kPanels, inputs.begin);
     const int64_t bytes = static_cast<int64_t>(block.size()) * kPanelColumns * sizeof(Weights);
     for_row_tiles(rows, kRows, [&](int row, int count) {
-      const Ahead ahead(next, product.panel_stride() * sizeof(Weights), bytes, rows, row, count, block.size());
+      const Ahead ahead(next, product.panel_stride() * sizeof(Weights), bytes, rows, row, count,
+                        block.size());
       Constant<kRows>::call(count, [&](auto tall) {
         float_tile<tall.value, kPanels>(product, row, panel, block, ahead);
       });

@@ -1,10 +1,11 @@
-// Products of 8-bit rows with packed 8-bit matrices. Include a dot_*.h first: it defines
-//   kStepInputs: inputs of a step, 4 or 8; a panel has 16 columns × 4 inputs after 16 columns × 4 inputs;
-//   Weights, load_weights: one step of a panel;
-//   Codes, splat_codes: the codes of a row for one step, for every column;
-//   dot: adds a step's products of each column to 16 sums;
-//   kOffset: what its codes have to be raised by (0, or 128 where only signed codes multiply);
-//   kInt8TileRows, kInt8TilePanels: the tile that fills the registers.
+// Products of 8-bit rows with packed 8-bit matrices. Include a dot_*.h first, which defines:
+//
+// - kStepInputs: inputs of a step, 4 or 8. A panel consists of blocks of 16 columns × 4 inputs.
+// - Weights, load_weights: one step of a panel.
+// - Codes, splat_codes: the codes of a row for one step, repeated for each column.
+// - dot: adds a step's products of each column to 16 sums.
+// - kOffset: added back to its codes: 0, or 128 if only signed codes can be multiplied.
+// - kInt8TileRows, kInt8TilePanels: the tile that fills the registers.
 #pragma once
 
 #include "tiles.h"
@@ -33,8 +34,8 @@ inline int64_t bytes_of_panel(const Int8Matrix& w) {
 }
 
 template <int kRows, int kPanels, class Fetch>
-[[gnu::noinline]] void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int panel,
-                                 Fetch ahead) {
+[[gnu::noinline]] void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to,
+                                 int row, int panel, Fetch ahead) {
   const int64_t panel_stride = bytes_of_panel(w);
   const int steps = static_cast<int>(panel_stride / kStepBytes);
   const int8_t* weights = w.panels + panel * panel_stride;
@@ -47,10 +48,12 @@ template <int kRows, int kPanels, class Fetch>
     Weights column[kPanels];
     unroll<kPanels>([&](auto p) M3E_INLINE {
       column[p] = load_weights(weights + p * panel_stride + step * kStepBytes);
-      unroll<kStepBytes / kLine>([&](auto line) M3E_INLINE { ahead(p, step * (kStepBytes / kLine) + line); });
+      unroll<kStepBytes / kLine>([&](auto line)
+                                     M3E_INLINE { ahead(p, step * (kStepBytes / kLine) + line); });
     });
     unroll<kRows>([&](auto r) M3E_INLINE {
-      const Codes value = splat_codes(codes + static_cast<int64_t>(r) * x.stride + step * kStepInputs);
+      const Codes value =
+          splat_codes(codes + static_cast<int64_t>(r) * x.stride + step * kStepInputs);
       unroll<kPanels>([&](auto p) M3E_INLINE {
         sums[r][p] = dot(sums[r][p], value, column[p]);
         settle(sums[r][p]);
@@ -79,7 +82,8 @@ inline void int8_panels(const QuantizedRows& x, const Int8Matrix& w, const Epilo
   });
 }
 
-[[maybe_unused]] void gemm_int8(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows, Range panels) {
+[[maybe_unused]] void gemm_int8(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to,
+                                Range rows, Range panels) {
   int panel = panels.begin;
   for (; panel + kInt8TilePanels <= panels.end; panel += kInt8TilePanels) {
     int8_panels<kInt8TilePanels>(x, w, to, rows, panel);

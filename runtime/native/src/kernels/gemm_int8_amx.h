@@ -1,5 +1,6 @@
-// Products with AMX: tiles of 16 rows × 64 inputs times 64 inputs × 16 columns. A panel of a packed matrix
-// is a run of such weight tiles. Rows of codes are read in sixteens: the buffer must reach that far.
+// Products with AMX: tiles of 16 rows × 64 inputs times 64 inputs × 16 columns. A panel of a packed
+// matrix is a sequence of such weight tiles. Reads rows of codes in groups of 16: the buffer must
+// be long enough.
 #pragma once
 
 #include "gemm_int8.h"
@@ -8,7 +9,6 @@ namespace m3e {
 namespace {
 
 constexpr int kTileRows = 16;
-constexpr int kTileBytes = 1024;
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1;
@@ -18,7 +18,7 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// In static memory: GCC's _tile_loadconfig does not say that it reads all of it.
+// In static memory: GCC's _tile_loadconfig does not declare that it reads all of it.
 const TileConfig kTileConfig;
 
 struct alignas(64) TileSums {
@@ -35,7 +35,7 @@ inline void restore_tile(const TileSums& sums, const QuantizedRows& x, const Int
   }
 }
 
-// A processor's own prefetching stops at the end of a page.
+// The processor's own prefetching stops at the end of a page.
 inline void fetch_tile_ahead(const int8_t* weights) {
   constexpr int kBytesAhead = 4096;
 #pragma GCC unroll 16
@@ -44,10 +44,11 @@ inline void fetch_tile_ahead(const int8_t* weights) {
   }
 }
 
-// 32 rows × 2 panels: every tile loaded serves two products. The first rows bring the weights into the cache.
+// 32 rows × 2 panels: every tile loaded serves two products. The first rows bring the weights into
+// the cache.
 template <bool kFirst>
-inline void square_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int count,
-                        int panel) {
+inline void square_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row,
+                        int count, int panel) {
   const int inputs = round_up(w.inputs, kInputsAlign);
   const int64_t panel_stride = static_cast<int64_t>(inputs) * kPanelColumns;
   const int8_t* weights = w.panels + panel * panel_stride;
@@ -82,9 +83,10 @@ inline void square_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilo
   }
 }
 
-// Up to 16 rows × 4 panels: few rows are bound by reading weights, four chains hide the latency.
-inline void flat_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int count,
-                      int panel) {
+// Up to 16 rows × 4 panels. With few rows, reading the weights takes the time; four independent
+// sums hide the latency.
+inline void flat_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row,
+                      int count, int panel) {
   const int inputs = round_up(w.inputs, kInputsAlign);
   const int64_t panel_stride = static_cast<int64_t>(inputs) * kPanelColumns;
   const int8_t* weights = w.panels + panel * panel_stride;
@@ -112,8 +114,8 @@ inline void flat_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogu
   for (int p = 0; p < 4; ++p) restore_tile(sums[p], x, w, to, row, count, panel + p);
 }
 
-inline void single_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int count,
-                        int panel) {
+inline void single_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row,
+                        int count, int panel) {
   const int inputs = round_up(w.inputs, kInputsAlign);
   const int8_t* weights = w.panels + static_cast<int64_t>(panel) * inputs * kPanelColumns;
   const uint8_t* codes = x.codes + static_cast<int64_t>(row) * x.stride;
@@ -130,7 +132,7 @@ inline void single_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilo
 
 inline int at_most(int limit, int value) { return value < limit ? value : limit; }
 
-// The rows from `begin` that are left when all blocks of 32 (the last one may be short) are done.
+// The rows that remain after the blocks of 32.
 inline void few_rows(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows,
                      Range panels) {
   int panel = panels.begin;
@@ -141,7 +143,7 @@ inline void few_rows(const QuantizedRows& x, const Int8Matrix& w, const Epilogue
 void gemm_int8_amx(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows,
                    Range panels) {
   _tile_loadconfig(&kTileConfig);
-  // A rest of up to 16 rows is cheaper as one flat row of tiles than as a half-empty square.
+  // Up to 16 remaining rows are faster as one row of tiles than as a half-empty square.
   const int rest = rows.size() % (2 * kTileRows);
   const int squares_end = rows.end - (rest <= kTileRows ? rest : 0);
   int panel = panels.begin;

@@ -1,5 +1,5 @@
-// Products with smmla-type instructions: a 2 × 2 block of sums from two rows and two columns of 8 inputs.
-// Twice the work of usdot for each instruction. Same interface as gemm_int8.h.
+// Products with smmla-type instructions: a 2 × 2 block of sums from two rows and two columns of 8
+// inputs. Twice the work of usdot for each instruction. Same interface as gemm_int8.h.
 #pragma once
 
 #include "gemm_int8.h"
@@ -40,7 +40,8 @@ inline Ints row_of(const PairSums& sums, bool second) {
 constexpr int kPairs = 2;  // pairs of rows in a tile: 16 registers of sums
 
 template <int kCount>
-inline void pair_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row, int panel) {
+inline void pair_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row,
+                      int panel) {
   const int inputs = round_up(w.inputs, kInputsAlign);
   const int8_t* weights = w.panels + static_cast<int64_t>(panel) * inputs * kPanelColumns;
   const uint8_t* codes = x.codes + static_cast<int64_t>(row) * x.stride;

@@ -1,11 +1,17 @@
 #include "dot_avxvnni.h"
-// The instruction set comes first: what follows is written in its terms.
+// The instruction set comes first: the headers below are written in its terms.
 #include "attention_int16.h"
 #include "gemm_int8.h"
+#include "shared_kernels.h"
 
 namespace m3e {
 
 extern const Kernels kernels_avxvnni;
-const Kernels kernels_avxvnni = {"avxvnni", embed, layer_norm, quantize, gemm_int8, gemm_float, attention, attention_int16, pool};
+constexpr Kernels kernels_avxvnni = [] {
+  Kernels table = shared_kernels("avxvnni");
+  table.gemm_int8 = gemm_int8;
+  table.attention_rounded = attention_int16;
+  return table;
+}();
 
 }  // namespace m3e

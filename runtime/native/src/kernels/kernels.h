@@ -1,16 +1,16 @@
-// The arithmetic of an encoder, once per instruction set, behind one table of functions.
+// The arithmetic of an encoder: one table of functions for each instruction set.
 //
-// Everything is row-major. Rows of floats have a stride that is a multiple of 16, and whatever stands in the
-// padding columns is finite; rows of 8-bit codes have a stride that is a multiple of 64. A function computes
-// each row in the same order of operations whatever the other rows and whoever computes them: that is what
-// makes a text's vector independent of its batch.
+// All matrices are row-major. Rows of floats have a stride that is a multiple of 16, and their
+// padding columns hold finite values. Rows of 8-bit codes have a stride that is a multiple of 64. A
+// function computes a row in the same order of operations for any number of other rows and threads,
+// which makes a text's vector independent of its batch.
 #pragma once
 
 #include <cstdint>
 
 namespace m3e {
 
-constexpr int kPanelColumns = 16;  // output channels that stand side by side in a packed matrix
+constexpr int kPanelColumns = 16;  // output channels that are adjacent in a packed matrix
 constexpr int kInputsAlign = 64;   // inputs of an 8-bit matrix are padded to this
 
 constexpr int round_up(int value, int step) { return (value + step - 1) / step * step; }
@@ -32,8 +32,9 @@ struct QuantizedRows {
 struct Int8Matrix {
   const int8_t* panels;  // [outputs / 16][inputs / 4][16][4], padded with zeros
   const float* scales;   // [padded outputs]
-  const float* sums;     // [padded outputs]: scales[n] · Σₖ code, what a row's minimum is multiplied by
-  const float* bias;     // [padded outputs]
+  const float*
+      sums;  // [padded outputs]: scales[n] · Σₖ code, what a row's minimum is multiplied by
+  const float* bias;       // [padded outputs]
   const float* smoothing;  // factors on the inputs, [inputs], or null
   int inputs, outputs;
 };
@@ -48,7 +49,7 @@ struct FloatMatrix {
 
 enum class Activation { none, gelu, gelu_tanh, quick_gelu, relu, silu };
 
-// What happens to a product before it is stored: out = activation(residual + product + bias).
+// The last step of a product: out = activation(residual + product + bias).
 struct Epilogue {
   float* out;
   int stride;
@@ -62,7 +63,8 @@ struct NormWeights {
   float epsilon;
 };
 
-// Word embeddings as float32, float16, or 8-bit codes with a scale per row: exactly one of the tables is set.
+// Word embeddings as float32, float16, or 8-bit codes with a scale per row: exactly one of the
+// tables is set.
 struct EmbeddingTable {
   const float* words;
   const uint16_t* half_words;
@@ -74,45 +76,49 @@ struct EmbeddingTable {
 
 // Attention of one head of one sequence, for some of its query rows.
 struct AttentionJob {
-  const float* qkv;  // first row of the sequence; query, key and value of all heads side by side
+  const float* qkv;  // first row of the sequence: query, key and value, each of all heads
   int stride;
-  int hidden;     // offset from query to key to value
-  int head;       // offset of the head within each
+  int hidden;  // offset from query to key to value
+  int head;    // offset of the head within each
   int head_size;
   int length;     // tokens of the sequence
   Range queries;  // rows to compute
   float* out;     // first row of the sequence, [length][out_stride], written at column `head`
   int out_stride;
   float* scratch;  // attention_scratch(length, head_size) floats
-  // bias[j − i] is added to the scaled score of query i and key j, from bias[1 − length] to bias[length − 1].
-  const float* bias = nullptr;  // or null where there is none
+  // bias[j − i] is added to the scaled score of query i and key j, from bias[1 − length] to
+  // bias[length − 1].
+  const float* bias = nullptr;  // or null
 };
 
-// Floats of scratch that an AttentionJob needs, in either function: keys, values, and a tile of scores.
+// Floats of scratch that an AttentionJob needs, in either function: keys, values, and a tile of
+// scores.
 int attention_scratch(int length, int head_size);
 
 struct Kernels {
   const char* name;
-  void (*embed)(const EmbeddingTable&, const int32_t* ids, const int32_t* positions, int hidden, float* out,
-                int stride, Range rows);
+  void (*embed)(const EmbeddingTable&, const int32_t* ids, const int32_t* positions, int hidden,
+                float* out, int stride, Range rows);
   void (*layer_norm)(const NormWeights&, int hidden, float* x, int stride, Range rows);
-  void (*quantize)(const float* x, int stride, int columns, const float* smoothing, const QuantizedRows&,
-                   Range rows);
-  void (*gemm_int8)(const QuantizedRows&, const Int8Matrix&, const Epilogue&, Range rows, Range panels);
+  void (*quantize)(const float* x, int stride, int columns, const float* smoothing,
+                   const QuantizedRows&, Range rows);
+  void (*gemm_int8)(const QuantizedRows&, const Int8Matrix&, const Epilogue&, Range rows,
+                    Range panels);
   void (*gemm_float)(const float* x, int stride, const FloatMatrix&, const Epilogue&, Range rows,
                      Range panels);
   void (*attention)(const AttentionJob&);
-  // For encoders whose products are int8: may round to 16 bits where that is faster.
+  // For encoders with int8 products. May round to 16 bits if that is faster.
   void (*attention_rounded)(const AttentionJob&);
   // Mean of rows [0, length), or the first row; scaled to unit length when asked.
-  void (*pool)(const float* x, int stride, int hidden, int length, bool first, bool normalize, float* out);
+  void (*pool)(const float* x, int stride, int hidden, int length, bool first, bool normalize,
+               float* out);
 };
 
-// The table called `name`, or the fastest one this processor runs for null. Null when the name is unknown,
-// not compiled in, or not supported here.
+// The table called `name`, or the fastest supported one if `name` is null. Returns null if the name
+// is unknown, not compiled in, or not supported by this processor.
 const Kernels* find_kernels(const char* name);
 
-// Names of the tables this processor runs, fastest first; returns how many there are.
+// Writes the names of the supported tables, fastest first; returns how many there are.
 int supported_kernels(const char** names, int capacity);
 
 }  // namespace m3e

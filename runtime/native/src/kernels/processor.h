@@ -1,4 +1,4 @@
-// What this processor, and the system it runs under, allow.
+// Instruction sets that the processor and the operating system support.
 #pragma once
 
 namespace m3e {
@@ -8,7 +8,7 @@ struct Processor {
   bool neon = false, neon_dot = false, neon_i8mm = false;
 };
 
-// Asked once. Where there is AMX, asks Linux for leave to use it in this process.
+// Detected once. If there is AMX, requests Linux's permission to use it in this process.
 const Processor& processor();
 
 }  // namespace m3e

@@ -1,4 +1,4 @@
-// What is done row by row: embedding, layer normalization, quantization, pooling.
+// Operations on single rows: embedding, layer normalization, quantization, pooling.
 #pragma once
 
 #include "elementwise.h"
@@ -15,7 +15,9 @@ inline void for_columns(int columns, Step step) {
   if (column < columns) step(column, columns - column);
 }
 
-inline Floats load_some(const float* p, int lanes) { return lanes == 16 ? load(p) : load_first(p, lanes); }
+inline Floats load_some(const float* p, int lanes) {
+  return lanes == 16 ? load(p) : load_first(p, lanes);
+}
 
 inline void store_some(float* p, Floats x, int lanes) {
   if (lanes == 16) {
@@ -25,7 +27,7 @@ inline void store_some(float* p, Floats x, int lanes) {
   }
 }
 
-// The tables' rows are not padded: the last vector of a row is read through a copy.
+// The rows of the tables have no padding: reads the last vector of a row through a copy.
 template <class Value, class Load>
 inline Floats load_row_end(const Value* p, int lanes, Load load_all) {
   if (lanes == 16) return load_all(p);
@@ -34,7 +36,8 @@ inline Floats load_row_end(const Value* p, int lanes, Load load_all) {
   return load_all(copy);
 }
 
-inline Floats word_vector(const EmbeddingTable& table, int64_t id, int hidden, int column, int lanes) {
+inline Floats word_vector(const EmbeddingTable& table, int64_t id, int hidden, int column,
+                          int lanes) {
   const int64_t at = id * hidden + column;
   if (table.words) return load_some(table.words + at, lanes);
   if (table.half_words) return load_row_end(table.half_words + at, lanes, load_half);
@@ -48,14 +51,14 @@ inline Floats position_vector(const EmbeddingTable& table, int64_t position, int
   return load_row_end(table.half_positions + at, lanes, load_half);
 }
 
-void embed(const EmbeddingTable& table, const int32_t* ids, const int32_t* positions, int hidden, float* out,
-           int stride, Range rows) {
+void embed(const EmbeddingTable& table, const int32_t* ids, const int32_t* positions, int hidden,
+           float* out, int stride, Range rows) {
   for (int row = rows.begin; row < rows.end; ++row) {
     float* to = out + static_cast<int64_t>(row) * stride;
     for_columns(hidden, [&](int column, int lanes) {
       const Floats word = word_vector(table, ids[row], hidden, column, lanes);
-      store_some(to + column, add(word, position_vector(table, positions[row], hidden, column, lanes)),
-                 lanes);
+      store_some(to + column,
+                 add(word, position_vector(table, positions[row], hidden, column, lanes)), lanes);
     });
   }
 }
@@ -65,7 +68,8 @@ void layer_norm(const NormWeights& norm, int hidden, float* x, int stride, Range
   for (int row = rows.begin; row < rows.end; ++row) {
     float* values = x + static_cast<int64_t>(row) * stride;
     Floats total = zero();
-    for_columns(hidden, [&](int c, int lanes) { total = add(total, load_some(values + c, lanes)); });
+    for_columns(hidden,
+                [&](int c, int lanes) { total = add(total, load_some(values + c, lanes)); });
     const Floats mean = splat(sum(total) * per_column);
     Floats squares = zero();
     for_columns(hidden, [&](int c, int lanes) {
@@ -89,9 +93,10 @@ inline Floats smoothed(const float* x, const float* smoothing, int column, int l
   return smoothing ? mul(value, load_some(smoothing + column, lanes)) : value;
 }
 
-// Codes 0 … 255 span exactly the smallest to the largest value of the row. A row of equal values has scale 0.
-void quantize(const float* x, int stride, int columns, const float* smoothing, const QuantizedRows& to,
-              Range rows) {
+// Codes 0 … 255 span exactly the smallest to the largest value of the row. A row of equal values
+// has scale 0.
+void quantize(const float* x, int stride, int columns, const float* smoothing,
+              const QuantizedRows& to, Range rows) {
   for (int row = rows.begin; row < rows.end; ++row) {
     const float* values = x + static_cast<int64_t>(row) * stride;
     Floats low = smoothed(values, smoothing, 0, columns < 16 ? columns : 16), high = low;
@@ -113,7 +118,8 @@ void quantize(const float* x, int stride, int columns, const float* smoothing, c
 }
 
 // sentence-transformers' pooling; the smallest length is torch.nn.functional.normalize's 1e-12.
-void pool(const float* x, int stride, int hidden, int length, bool first, bool normalize, float* out) {
+void pool(const float* x, int stride, int hidden, int length, bool first, bool normalize,
+          float* out) {
   const int rows = first ? 1 : length;
   const Floats count = splat(static_cast<float>(rows));
   Floats squares = zero();

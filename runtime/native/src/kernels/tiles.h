@@ -1,4 +1,4 @@
-// Cutting a product into tiles, and what happens to a finished tile.
+// Divides a product into tiles, and finishes a tile.
 #pragma once
 
 #include <utility>
@@ -9,8 +9,8 @@
 namespace m3e {
 namespace {
 
-// Loops over the registers of a tile have to be gone before the compiler decides what lives in registers: an
-// array with an index that is not yet a constant then goes to memory, and `#pragma GCC unroll` comes too late.
+// Loops over the registers of a tile must be unrolled before the compiler allocates registers: it
+// puts an array with a variable index in memory. `#pragma GCC unroll` takes effect too late.
 #define M3E_INLINE __attribute__((always_inline))
 
 template <int kN>
@@ -29,14 +29,15 @@ M3E_INLINE inline void unroll(Body body) {
   unroll(body, std::make_integer_sequence<int, kCount>{});
 }
 
-// Weights come from far away. Were each tile to wait for its own, the first rows of a panel would run at the speed
-// of memory and the others at that of registers, one after the other; so each tile asks for a share of the weights
-// that come next, line by line with its own steps, and both go on at once.
+// Prefetches weights. If the first tile of a panel had to fetch the panel, it would run at the
+// speed of memory and the other tiles at the speed of registers. Instead, each tile prefetches a
+// part of the next panel while it computes.
 class Ahead {
  public:
-  // `next` are the weights that follow, `bytes` of each panel; of `rows`, this tile has `count` from `row`. It will
-  // ask `times` for each panel.
-  Ahead(const void* next, int64_t panel_stride, int64_t bytes, Range rows, int row, int count, int64_t times)
+  // `next` are the weights of the next panels, `bytes` in each. This tile has `count` of `rows`,
+  // from `row`, and prefetches `times` for each panel.
+  Ahead(const void* next, int64_t panel_stride, int64_t bytes, Range rows, int row, int count,
+        int64_t times)
       : from_(static_cast<const char*>(next) + bytes * (row - rows.begin) / rows.size()),
         panel_stride_(panel_stride),
         step_((bytes * count / rows.size() + times - 1) / times) {}
@@ -71,13 +72,16 @@ struct Constant<0> {
   static inline void call(int, Body) {}
 };
 
-// Calls body(first row, number of rows) over `rows` in tiles of nearly equal height, at most `tallest`.
+// Calls body(first row, number of rows) over `rows` in tiles of nearly equal height, at most
+// `tallest`.
 template <class Body>
 inline void for_row_tiles(Range rows, int tallest, Body body) {
   const int tiles = (rows.size() + tallest - 1) / tallest;
   for (int tile = 0; tile < tiles; ++tile) {
-    const int begin = rows.begin + static_cast<int>(static_cast<int64_t>(rows.size()) * tile / tiles);
-    const int end = rows.begin + static_cast<int>(static_cast<int64_t>(rows.size()) * (tile + 1) / tiles);
+    const int begin =
+        rows.begin + static_cast<int>(static_cast<int64_t>(rows.size()) * tile / tiles);
+    const int end =
+        rows.begin + static_cast<int>(static_cast<int64_t>(rows.size()) * (tile + 1) / tiles);
     body(begin, end - begin);
   }
 }
@@ -90,7 +94,8 @@ inline void for_blocks(Range all, int size, Body body) {
   }
 }
 
-// Calls body(panels, first column, columns of the last panel) over `columns`, first in groups of kMost panels.
+// Calls body(panels, first column, columns of the last panel) over `columns`, first in groups of
+// kMost panels.
 template <int kMost, class Body>
 inline void for_panels(int columns, Body body) {
   int column = 0;
@@ -107,7 +112,7 @@ inline Floats add_residual(const Epilogue& to, int row, int panel, Floats y) {
   return to.residual ? add(y, load(to.residual + at)) : y;
 }
 
-// Of the activations only GELU happens here: any other would take registers and room from it. See activate.
+// Applies GELU only: code for other activations would take registers from it. See activate.
 template <Floats (*gelu)(Floats)>
 inline void finish(const Epilogue& to, int row, int panel, Floats y) {
   const int64_t at = static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
@@ -125,10 +130,14 @@ inline void apply(const Epilogue& to, Range rows, Range panels, Function functio
   }
 }
 
-// The activations that `finish` leaves out, on a whole product.
+// Applies the other activations to a whole product.
 inline void activate(const Epilogue& to, Range rows, Range panels) {
-  if (to.activation == Activation::gelu_tanh) apply(to, rows, panels, [](Floats x) { return gelu_tanh(x); });
-  if (to.activation == Activation::quick_gelu) apply(to, rows, panels, [](Floats x) { return quick_gelu(x); });
+  if (to.activation == Activation::gelu_tanh) {
+    apply(to, rows, panels, [](Floats x) { return gelu_tanh(x); });
+  }
+  if (to.activation == Activation::quick_gelu) {
+    apply(to, rows, panels, [](Floats x) { return quick_gelu(x); });
+  }
   if (to.activation == Activation::relu) apply(to, rows, panels, [](Floats x) { return relu(x); });
   if (to.activation == Activation::silu) apply(to, rows, panels, [](Floats x) { return silu(x); });
 }

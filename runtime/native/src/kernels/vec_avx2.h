@@ -20,7 +20,7 @@ constexpr int kFloatTilePanels = 1;
 constexpr int kFewRows = kFloatTileRows;
 constexpr int kFewRowsPanels = kFloatTilePanels;
 
-// Keeps the compiler from putting off the end of a computation: it would run out of registers.
+// Keeps the compiler from delaying the end of a computation, which would take too many registers.
 inline void settle(Floats& x) { asm volatile("" : "+x"(x.low), "+x"(x.high)); }
 inline void settle(Ints& x) { asm volatile("" : "+x"(x.low), "+x"(x.high)); }
 
@@ -91,7 +91,9 @@ inline Floats where_negative(Floats sign, Floats x, Floats y) {
   return {_mm256_blendv_ps(y.low, x.low, sign.low), _mm256_blendv_ps(y.high, x.high, sign.high)};
 }
 
-inline Ints round_to_int(Floats x) { return {_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high)}; }
+inline Ints round_to_int(Floats x) {
+  return {_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high)};
+}
 inline Floats to_float(Ints x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
 // 2ⁿ for n in [-126, 127].
 inline Floats power_of_two(Ints n) {

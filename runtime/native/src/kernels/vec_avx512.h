@@ -13,7 +13,8 @@ using Ints = __m512i;
 
 constexpr int kFloatTileRows = 6;
 constexpr int kFloatTilePanels = 4;
-constexpr int kFewRows = 12;  // a tile for that many rows or less: fewer streams of weights to wait for
+// Up to this many rows use a tile with fewer panels: fewer streams of weights to wait for.
+constexpr int kFewRows = 12;
 constexpr int kFewRowsPanels = 2;
 
 inline __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1); }
@@ -33,7 +34,8 @@ inline Floats load_half(const uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 inline Floats load_codes(const int8_t* p) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  return _mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
 
 inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }

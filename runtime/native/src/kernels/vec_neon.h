@@ -29,7 +29,7 @@ inline Floats each(Make make) {
 inline Floats splat(float x) {
   return each([=](int) { return vdupq_n_f32(x); });
 }
-// Thirty-two registers: nothing to keep the compiler from. See vec_avx2.h.
+// Not needed with 32 registers. See vec_avx2.h.
 inline void settle(Floats&) {}
 inline void settle(Ints&) {}
 
@@ -61,8 +61,10 @@ inline Floats load_half(const uint16_t* p) {
 inline Floats load_codes(const int8_t* p) {
   const int8x16_t codes = vld1q_s8(p);
   const int16x8_t low = vmovl_s8(vget_low_s8(codes)), high = vmovl_s8(vget_high_s8(codes));
-  return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
-           vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))}};
+  return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(low))),
+           vcvtq_f32_s32(vmovl_s16(vget_high_s16(low))),
+           vcvtq_f32_s32(vmovl_s16(vget_low_s16(high))),
+           vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))}};
 }
 
 inline Floats add(Floats a, Floats b) {

@@ -95,7 +95,8 @@ inline Floats where_negative(const Floats& sign, const Floats& x, const Floats& 
   return each([&](int i) { return sign.lane[i] < 0 ? x.lane[i] : y.lane[i]; });
 }
 
-// Nearest, ties to even, as the vector instructions do; what no int holds (and NaN) becomes the smallest.
+// Nearest, ties to even, as the vector instructions do; what no int holds (and NaN) becomes the
+// smallest.
 inline int32_t nearest(float x) {
   if (!(x > -2147483648.0f && x < 2147483520.0f)) return INT32_MIN;
   constexpr float kShift = 12582912.0f;  // 1.5 · 2²³: adding it drops the fraction by rounding

@@ -1,0 +1,25 @@
+// The kernels that every instruction set has in the same form. Include a dot_*.h first.
+#pragma once
+
+#include "attention.h"
+#include "gemm_float.h"
+#include "rows.h"
+
+namespace m3e {
+namespace {
+
+// A table that lacks gemm_int8 and attention_rounded.
+constexpr Kernels shared_kernels(const char* name) {
+  Kernels table{};
+  table.name = name;
+  table.embed = embed;
+  table.layer_norm = layer_norm;
+  table.quantize = quantize;
+  table.gemm_float = gemm_float;
+  table.attention = attention;
+  table.pool = pool;
+  return table;
+}
+
+}  // namespace
+}  // namespace m3e

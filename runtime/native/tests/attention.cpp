@@ -1,0 +1,133 @@
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "kernel_tests.h"
+
+namespace m3e {
+namespace {
+
+struct AttentionCase {
+  int length, head_size;
+  float spread;
+  bool equal;      // all numbers are `spread`: codes are as large as can be, and so are their sums
+  bool rounded;    // the function for encoders in int8
+  float bias = 0;  // how large biases of scores are; 0 for none
+};
+
+void test_case(const Kernels& kernels, const AttentionCase& each) {
+  const auto [length, head_size, spread, equal, rounded, bias] = each;
+  const int heads = 3, hidden = heads * head_size;
+  const auto attention = rounded ? kernels.attention_rounded : kernels.attention;
+  FloatGrid qkv = floats(length, 3 * hidden), out = floats(length, hidden),
+            part = floats(length, hidden);
+  for (int r = 0; r < length; ++r) {
+    for (int c = 0; c < 3 * hidden; ++c) qkv.at(r, c) = spread * (equal ? 1 : normal());
+  }
+  Buffer<float> scratch;
+  scratch.reserve(static_cast<size_t>(attention_scratch(length, head_size)));
+  // No longer than they may be read: past their end is for the sanitizer to find.
+  std::vector<float> biases(static_cast<size_t>(2 * length - 1));
+  for (float& value : biases) value = bias * normal();
+  for (int head = 0; head < heads; ++head) {
+    AttentionJob job{qkv.data(), qkv.stride,  hidden,     head * head_size, head_size,
+                     length,     {0, length}, out.data(), out.stride,       scratch.data()};
+    if (bias > 0) job.bias = biases.data() + length - 1;
+    attention(job);
+    for (int row = 0; row < length; ++row) {  // row by row: the same bytes
+      job.out = part.data();
+      job.queries = {row, row + 1};
+      attention(job);
+    }
+    std::vector<double> shares(static_cast<size_t>(length));
+    for (int q = 0; q < length; ++q) {
+      double top = -1e300, total = 0;
+      for (int k = 0; k < length; ++k) {
+        double score = 0;
+        for (int i = 0; i < head_size; ++i) {
+          score += static_cast<double>(qkv.at(q, job.head + i)) * qkv.at(k, hidden + job.head + i);
+        }
+        score = score / std::sqrt(head_size) +
+                static_cast<double>(biases[static_cast<size_t>(k - q + length - 1)]);
+        shares[static_cast<size_t>(k)] = score;
+        top = std::max(top, shares[static_cast<size_t>(k)]);
+      }
+      for (double& share : shares) total += share = std::exp(share - top);
+      for (int i = 0; i < head_size; ++i) {
+        double expected = 0, largest = 0;
+        for (int k = 0; k < length; ++k) {
+          const double value = qkv.at(k, 2 * hidden + job.head + i);
+          expected += shares[static_cast<size_t>(k)] / total * value;
+          largest = std::max(largest, std::abs(value));
+        }
+        // The score's own rounding is magnified by the exponential.
+        // 12 bits in place of 24, and errors that do not add up
+        const double codes = rounded ? 300 : 1;
+        const double rounding = 2e-6 + 1e-6 * spread * spread * std::sqrt(head_size) + 5e-7 * bias;
+        const double tolerance = codes * largest * rounding;
+        check_near(out.at(q, job.head + i), expected, tolerance, "attended value");
+        check(out.at(q, job.head + i) == part.at(q, job.head + i), "row alone",
+              part.at(q, job.head + i), out.at(q, job.head + i));
+      }
+    }
+  }
+}
+
+// One key that takes most of the weight, and many that share the rest: none of them may be
+// forgotten.
+void test_sink(const Kernels& kernels, bool rounded, float gap) {
+  const int length = 512, head_size = 16;
+  FloatGrid qkv = floats(length, 3 * head_size), out = floats(length, head_size);
+  for (int r = 0; r < length; ++r) {
+    for (int c = 0; c < head_size; ++c) {
+      qkv.at(r, c) = 1;
+      qkv.at(r, head_size + c) = r == 0 ? gap / std::sqrt(static_cast<float>(head_size)) : 0;
+      qkv.at(r, 2 * head_size + c) = r == 0 ? 1 : -1;
+    }
+  }
+  Buffer<float> scratch;
+  scratch.reserve(static_cast<size_t>(attention_scratch(length, head_size)));
+  const AttentionJob job{qkv.data(), qkv.stride,  head_size,  0,          head_size,
+                         length,     {0, length}, out.data(), out.stride, scratch.data()};
+  (rounded ? kernels.attention_rounded : kernels.attention)(job);
+  const double others = (length - 1) * std::exp(-static_cast<double>(gap));
+  const double expected = (1 - others) / (1 + others);
+  for (int r = 0; r < length; ++r) {
+    check_near(out.at(r, head_size - 1), expected, rounded ? 0.02 : 1e-4, "value beside a sink");
+  }
+}
+
+}  // namespace
+
+void test_attention(const Kernels& kernels) {
+  const auto attention = [&](const AttentionCase& each) {
+    run(kernels,
+        std::string("attention ") + (each.rounded ? "rounded " : "") + std::to_string(each.length) +
+            " " + std::to_string(each.head_size) + " " + std::to_string(each.spread) +
+            (each.bias > 0 ? " biased" : ""),
+        [&] { test_case(kernels, each); });
+  };
+  for (const bool rounded : {false, true}) {
+    for (const int length : {1, 2, 15, 16, 17, 33, 70}) {
+      for (const int head_size : {1, 4, 16, 26, 64}) {
+        for (const float spread : {0.0f, 1.0f, 5.0f}) {
+          attention({length, head_size, spread, false, rounded});
+        }
+        attention({length, head_size, -3.0f, true, rounded});
+        for (const float bias : {1.0f, 30.0f}) {
+          attention({length, head_size, 1.0f, false, rounded, bias});
+        }
+      }
+    }
+    for (const float gap : {2.0f, 8.0f, 9.0f, 9.5f, 12.0f}) {
+      run(kernels, "attention beside a sink", [&] { test_sink(kernels, rounded, gap); });
+    }
+    attention({300, 16, 1.0f, false, rounded});
+    attention({500, 64, 1.0f, false, rounded});
+    attention({300, 26, 1.0f, false, rounded, 3.0f});
+    attention({300, 16, 3.0f, true, rounded});
+  }
+}
+
+}  // namespace m3e

@@ -1,0 +1,103 @@
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "kernel_tests.h"
+
+namespace m3e {
+namespace {
+
+void test_shape(const Kernels& kernels, int rows, int inputs, int outputs, bool half,
+                Activation activation, bool residual) {
+  const int panels = round_up(outputs, 16) / 16;
+  std::vector<float> weights(static_cast<size_t>(inputs) * static_cast<size_t>(outputs));
+  Buffer<float> packed, bias;
+  Buffer<uint16_t> packed_half;
+  const size_t size = static_cast<size_t>(panels) * 16 * static_cast<size_t>(inputs);
+  packed.reserve(size);
+  packed_half.reserve(size);
+  bias.reserve(static_cast<size_t>(panels) * 16);
+  for (int n = 0; n < outputs; ++n) {
+    bias.data()[n] = normal();
+    for (int k = 0; k < inputs; ++k) {
+      const float weight = std::round(uniform(-512, 512)) / 512;  // exact in float16
+      weights[static_cast<size_t>(k * outputs + n)] = weight;
+      const int64_t at = (static_cast<int64_t>(n / 16) * inputs + k) * 16 + n % 16;
+      packed.data()[at] = weight;
+      packed_half.data()[at] = to_half(weight);
+    }
+  }
+  const FloatMatrix w{half ? nullptr : packed.data(), half ? packed_half.data() : nullptr,
+                      bias.data(), inputs, outputs};
+  FloatGrid x = floats(rows, inputs), out = floats(rows, outputs), before = floats(rows, outputs);
+  fill(x, "normal");
+  fill(before, "normal");
+  const Epilogue to{out.data(), out.stride, residual ? before.data() : nullptr, activation};
+  kernels.gemm_float(x.data(), x.stride, w, to, {0, rows}, {0, panels});
+  for (int r = 0; r < rows; ++r) {
+    for (int n = 0; n < outputs; ++n) {
+      double expected = bias.data()[n], size_of_terms = 1 + std::abs(expected);
+      for (int k = 0; k < inputs; ++k) {
+        const double term =
+            static_cast<double>(x.at(r, k)) * weights[static_cast<size_t>(k * outputs + n)];
+        expected += term;
+        size_of_terms += std::abs(term);
+      }
+      if (residual) {
+        expected += before.at(r, n);
+        size_of_terms += std::abs(before.at(r, n));
+      }
+      expected = activated(activation, expected);
+      check_near(out.at(r, n), expected, 4e-7 * size_of_terms, "element of the float product");
+    }
+  }
+  FloatGrid one = floats(rows, outputs);
+  std::memcpy(one.data(), before.data(), one.buffer.bytes());
+  for (int r = 0; r < rows; ++r) {  // row by row, with the residual in their place: the same bytes
+    kernels.gemm_float(x.data(), x.stride, w,
+                       {one.data(), one.stride, residual ? one.data() : nullptr, activation},
+                       {r, r + 1}, {0, panels});
+    for (int n = 0; n < outputs; ++n) {
+      check(one.at(r, n) == out.at(r, n), "row alone", one.at(r, n), out.at(r, n));
+    }
+  }
+}
+
+// Every size of x that an activation may meet, through a matrix that is the number one.
+void test_activation(const Kernels& kernels, Activation activation) {
+  const int rows = 4096;
+  Buffer<float> one, bias;
+  one.reserve(kPanelColumns);
+  bias.reserve(kPanelColumns);
+  one.data()[0] = 1;
+  FloatGrid x = floats(rows, 1), out = floats(rows, 1);
+  const float sizes[] = {0, 1e-30f, 100, 1e4f, 1e18f};
+  for (int r = 0; r < rows; ++r) {
+    const int place = r / 2;
+    const float size = place < 5 ? sizes[place] : static_cast<float>(place) * 0.01f;
+    x.at(r, 0) = r % 2 ? -size : size;
+  }
+  kernels.gemm_float(x.data(), x.stride, {one.data(), nullptr, bias.data(), 1, 1},
+                     {out.data(), out.stride, nullptr, activation}, {0, rows}, {0, 1});
+  for (int r = 0; r < rows; ++r) {
+    const double expected = activated(activation, x.at(r, 0));
+    check_near(out.at(r, 0), expected, 2.5e-7 + 1e-7 * std::abs(expected), "activated value");
+  }
+}
+
+}  // namespace
+
+void test_gemm_float(const Kernels& kernels) {
+  for_shapes([&](int rows, int inputs, int outputs, Activation activation, bool odd) {
+    run(kernels, "gemm_float " + shape_name(rows, inputs, outputs),
+        [&] { test_shape(kernels, rows, inputs, outputs, odd, activation, odd); });
+  });
+  for (const Activation activation : kActivations) {
+    run(kernels, "gemm_float, several blocks of inputs",
+        [&] { test_shape(kernels, 14, 1000, 48, false, activation, true); });
+    run(kernels, "activation", [&] { test_activation(kernels, activation); });
+  }
+}
+
+}  // namespace m3e

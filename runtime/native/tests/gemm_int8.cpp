@@ -1,0 +1,131 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "kernel_tests.h"
+
+namespace m3e {
+namespace {
+
+// What weights of each sign may still add to a 16-bit sum with codes of 255.
+struct SumRoom {
+  int positive = 128, negative = 128;
+  int take(int code) {
+    const int taken = std::max(-negative, std::min(code, positive));
+    (taken > 0 ? positive : negative) -= std::abs(taken);
+    return taken;
+  }
+};
+
+struct Weights8 {
+  int inputs, outputs;
+  std::vector<int8_t> codes;  // [inputs][outputs]
+  Buffer<int8_t> panels;
+  Buffer<float> scales, sums, bias;
+  Int8Matrix matrix;
+
+  Weights8(int inputs, int outputs, bool extreme) : inputs(inputs), outputs(outputs) {
+    const int padded = round_up(outputs, 16), steps = round_up(inputs, kInputsAlign) / 4;
+    codes.resize(static_cast<size_t>(inputs) * static_cast<size_t>(outputs));
+    panels.reserve(static_cast<size_t>(padded) * static_cast<size_t>(steps) * 4);
+    scales.reserve(static_cast<size_t>(padded));
+    sums.reserve(static_cast<size_t>(padded));
+    bias.reserve(static_cast<size_t>(padded));
+    for (int n = 0; n < outputs; ++n) {
+      scales.data()[n] = uniform(0.001f, 0.1f);
+      bias.data()[n] = normal();
+      int sum = 0;
+      std::vector<SumRoom> room(static_cast<size_t>(inputs / 8 + 1) * 2);
+      for (int k = 0; k < inputs; ++k) {
+        // Inputs k, k + 1, k + 4, k + 5 of eight share a 16-bit sum; a quarter each, and at last
+        // all that is left.
+        SumRoom& left = room[static_cast<size_t>(k / 8 * 2 + k % 4 / 2)];
+        const bool last = k % 8 == 5 || k % 8 == 7;
+        const float drawn = uniform(-1, 1) * static_cast<float>(last ? 127 : 64);
+        const int code = left.take(extreme ? (last ? 127 : 32) : static_cast<int>(drawn));
+        sum += code;
+        codes[static_cast<size_t>(k * outputs + n)] = static_cast<int8_t>(code);
+        panels.data()[((static_cast<int64_t>(n / 16) * steps + k / 4) * 16 + n % 16) * 4 + k % 4] =
+            static_cast<int8_t>(code);
+      }
+      sums.data()[n] = scales.data()[n] * static_cast<float>(sum);
+    }
+    matrix = {panels.data(), scales.data(), sums.data(), bias.data(), nullptr, inputs, outputs};
+  }
+};
+
+void test_shape(const Kernels& kernels, int rows, int inputs, int outputs, bool extreme,
+                Activation activation, bool residual) {
+  Weights8 w(inputs, outputs, extreme);
+  Codes x(rows, inputs);
+  for (int r = 0; r < rows; ++r) {
+    x.scale[static_cast<size_t>(r)] = uniform(0.001f, 0.05f);
+    x.minimum[static_cast<size_t>(r)] = uniform(-2.0f, 0.5f);
+    for (int k = 0; k < inputs; ++k) {
+      x.grid.at(r, k) = extreme ? 255 : static_cast<uint8_t>(uniform(0, 255.99f));
+    }
+    // What stands behind the inputs must not matter.
+    for (int k = inputs; k < round_up(inputs, kInputsAlign); ++k) x.grid.at(r, k) = 77;
+  }
+  FloatGrid out = floats(rows, outputs), before = floats(rows, outputs);
+  fill(before, "normal");
+  const Epilogue to{out.data(), out.stride, residual ? before.data() : nullptr, activation};
+  const int panels = round_up(outputs, 16) / 16;
+  kernels.gemm_int8(x.rows, w.matrix, to, {0, rows}, {0, panels});
+  for (int r = 0; r < rows; ++r) {
+    const double scale = x.scale[static_cast<size_t>(r)],
+                 minimum = x.minimum[static_cast<size_t>(r)];
+    for (int n = 0; n < outputs; ++n) {
+      int64_t total = 0;
+      for (int k = 0; k < inputs; ++k) {
+        total +=
+            static_cast<int64_t>(x.grid.at(r, k)) * w.codes[static_cast<size_t>(k * outputs + n)];
+      }
+      const double product = scale * w.scales.data()[n] * static_cast<double>(total);
+      double expected = product + minimum * w.sums.data()[n] + w.bias.data()[n];
+      // One unit in the integer sum must show, rounding in float must not. Where only signed codes
+      // multiply, the codes are lowered by 128 and the minimum is raised to match: a larger sum to
+      // round.
+      const double lowest = std::abs(minimum) + 128 * scale;
+      double tolerance = 3e-6 * (std::abs(product) + lowest * std::abs(w.sums.data()[n]) + 1);
+      if (residual) expected += before.at(r, n);
+      expected = activated(activation, expected);
+      if (activation == Activation::gelu) tolerance += 1e-4;
+      check_near(out.at(r, n), expected, tolerance, "element of the 8-bit product");
+    }
+  }
+  // Some rows and panels alone, with the residual in their place: the same bytes, and nothing
+  // outside is touched.
+  FloatGrid part = floats(rows, outputs);
+  std::memcpy(part.data(), before.data(), part.buffer.bytes());
+  const Range some_rows{rows / 3, rows - rows / 4}, some_panels{panels / 2, panels};
+  kernels.gemm_int8(x.rows, w.matrix,
+                    {part.data(), part.stride, residual ? part.data() : nullptr, activation},
+                    some_rows, some_panels);
+  for (int r = 0; r < rows; ++r) {
+    const bool row_in = r >= some_rows.begin && r < some_rows.end;
+    for (int n = 0; n < outputs; ++n) {
+      const bool in = row_in && n >= 16 * some_panels.begin;
+      const float expected = in ? out.at(r, n) : before.at(r, n);
+      check(part.at(r, n) == expected, "part of the 8-bit product", part.at(r, n), expected);
+    }
+  }
+}
+
+}  // namespace
+
+void test_gemm_int8(const Kernels& kernels) {
+  for_shapes([&](int rows, int inputs, int outputs, Activation activation, bool odd) {
+    run(kernels, "gemm_int8 " + shape_name(rows, inputs, outputs), [&] {
+      test_shape(kernels, rows, inputs, outputs, false, activation, odd);
+      test_shape(kernels, rows, inputs, outputs, true, Activation::none, !odd);
+    });
+  });
+  run(kernels, "gemm_int8, long sums",
+      [&] { test_shape(kernels, 20, 4096, 32, true, Activation::none, false); });
+}
+
+}  // namespace m3e
