@@ -11,8 +11,9 @@ from benchmarks import machine
 from benchmarks.checkpoints import REHEARSAL, make_checkpoint
 from benchmarks.command import make_parser
 from benchmarks.questions import write_questions
-from m3e_eval.evaluate import Evaluation, EvaluationRequest, evaluate
+from m3e_eval.evaluate import Evaluation, evaluate
 from m3e_eval.report import as_text, write_files
+from m3e_eval.request import EvaluationRequest
 from m3e_export import ExportRequest, export
 
 _BOUND = -0.005

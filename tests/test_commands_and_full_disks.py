@@ -165,7 +165,7 @@ def test_serve_without_a_place_for_its_figures_is_one_line(tiny_bundle, tmp_path
     pytest.importorskip("uvicorn", reason="m3e-serve is not installed")
     code = (
         "import sys, tempfile\n"
-        "from m3e_serve import workers\n"
+        "from m3e_serve.process import workers\n"
         "def refuse(*a, **k): raise OSError(28, 'No space left on device', '/tmp')\n"
         "workers.tempfile.mkdtemp = refuse\n"
         "from m3e_serve.cli import main\n"
@@ -184,7 +184,7 @@ def test_serve_without_a_place_for_its_figures_is_one_line(tiny_bundle, tmp_path
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 2
-    assert "No space left on device: '/tmp'; let TMPDIR name" in one_line(done.stderr, "m3e-serve")
+    assert "No space left on device: '/tmp'; set TMPDIR" in one_line(done.stderr, "m3e-serve")
 
 
 # --- standard output

@@ -1,4 +1,4 @@
-"""``m3e-eval``: what a precision costs, in the scores of mteb's tasks."""
+"""The command ``m3e-eval``: the scores of a bundle beside those of its original."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m3e_eval.errors import DataError
-from m3e_eval.evaluate import EvaluationRequest, evaluate
+from m3e_eval.evaluate import evaluate
 from m3e_eval.golden import failed
 from m3e_eval.page import evaluation_page
 from m3e_eval.report import as_json, as_text, write_files
+from m3e_eval.request import EvaluationRequest
 from m3e_export.errors import OptionError
 from m3e_export.folders import check_writable
 from m3e_export.hubs.option import add_hub_option
@@ -26,30 +27,31 @@ __all__ = ["main"]
 _BELOW_GOLDEN = 3
 _EXAMPLES = """\
 examples:
-  m3e-eval m3e-base-int8 --reference moka-ai/m3e-base --suite m3e -o scores    the table of M3E's authors
+  m3e-eval m3e-base-int8 --reference moka-ai/m3e-base --suite m3e -o scores    the tasks of the M3E authors
   m3e-eval m3e-base-int8 --reference ./m3e-base --suite c-mteb --tasks LCQMC T2Retrieval
-  m3e-eval my-bundle --reference ./my-finetune --suite pairs.jsonl search.tsv  files of your own
-  m3e-eval m3e-base-int8 --suite m3e --data ./sets                             without the hub
-  m3e-eval text2vec-int8 --golden                                              only the author's examples
-  m3e-eval my-bundle --reference ./my-finetune --suite pairs.jsonl --report scores.html    a page to look at
+  m3e-eval my-bundle --reference ./my-finetune --suite pairs.jsonl search.tsv  your own files
+  m3e-eval m3e-base-int8 --suite m3e --data ./sets                             local data sets
+  m3e-eval text2vec-int8 --golden                                              the author's examples only
+  m3e-eval my-bundle --reference ./my-finetune --suite pairs.jsonl --report scores.html    write a report
+  report
 
-files (.jsonl, .csv, .tsv; UTF-8), recognized by their columns:
-  text1, text2, score          do the cosines rank pairs as the scores do? Spearman's correlation
-  text1, text2, label          label 0 or 1: do pairs that belong together have higher cosines? (AP)
-  query, passage, relevance    relevance 0, 1, 2, ...: are the relevant passages found? nDCG@10
-  text, label, split           split train and test: can the labels be told from the vectors? accuracy
+files (.jsonl, .csv or .tsv, in UTF-8) are recognized by their columns:
+  text1, text2, score          similarity: Spearman's correlation of cosines and scores
+  text1, text2, label          pairs, label 0 or 1: average precision of the cosines
+  query, passage, relevance    retrieval, relevance 0, 1, 2, ...: nDCG@10
+  text, label, split           classification, split train and test: accuracy
 
 --data DIR holds TNews, JDIphone, GubaEastmony, TYQSentiment, StockComSentiment and IFlyTek (.jsonl, .csv or
 .tsv; text, label, split), and T2Ranking's collection.tsv, queries.dev.tsv, qrels.dev.tsv.
 
-exit codes: 0 ok, 1 the scores cannot be written, 2 usage, 3 a golden check failed, 4 unreadable file,
-            bundle or checkpoint, or no data to be had, 5 a package or an engine is missing, 130 interrupted,
-            143 terminated
+exit codes: 0 success, 1 the scores cannot be written, 2 wrong usage, 3 a golden check failed, 4 a file,
+            bundle or checkpoint is unreadable or no data is available, 5 a package or an engine is missing,
+            130 interrupted, 143 terminated
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     return run(_command, _parser(), argv)
 
 
@@ -73,7 +75,7 @@ def _command(options: argparse.Namespace) -> int:
         say(json.dumps({**as_json(found), **report}, ensure_ascii=False))
     else:
         say(as_text(found))
-    # Written last: what has been found is not lost where that fails.
+    # The files come last: if writing fails, the scores are on the screen.
     for file in write_files(found, options.output) if options.output else []:
         print(f"m3e-eval: wrote {file}", file=sys.stderr)
     if options.report is not None:
@@ -85,13 +87,13 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """What can be wrong with the options, before hours of evaluation."""
+    """Check the options before hours of evaluation."""
     if not options.suite and not options.golden:
-        raise OptionError("nothing to do: give --suite m3e, c-mteb or files, or --golden.")
+        raise OptionError("nothing to do: give --suite with m3e, c-mteb or files, or give --golden.")
     if options.threads is not None and options.threads < 1:
-        raise OptionError(f"--threads {options.threads}: at least one thread is needed.")
+        raise OptionError(f"--threads {options.threads}: give at least 1.")
     if options.output is not None and options.output.exists() and not options.output.is_dir():
-        raise OptionError(f"-o {options.output}: a file; give a folder.")
+        raise OptionError(f"-o {options.output}: this is a file; give a folder.")
     if options.output is not None:
         check_writable(options.output, f"-o {options.output}")
     if options.report is not None:
@@ -101,31 +103,49 @@ def _check(options: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="m3e-eval",
-        description="Score the artifacts of a bundle and the PyTorch original in mteb, and show what each "
-        "precision costs.",
+        description="Score the artifacts of a bundle and the PyTorch original on tasks of mteb, and print "
+        "the difference.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("bundle", type=Path, metavar="BUNDLE", help="bundle folder")
-    add("--reference", metavar="CHECKPOINT", help="the original to compare with, a folder or hub id")
+    add("bundle", type=Path, metavar="BUNDLE", help="the bundle's folder")
+    add("--reference", metavar="CHECKPOINT", help="the original to compare with: a local folder or a hub id")
     add_hub_option(parser)
-    add("--suite", nargs="+", default=[], metavar="m3e|c-mteb|FILE", help="what to evaluate on")
-    add("--tasks", nargs="+", default=[], metavar="TASK", help="only these tasks of the suites")
-    add("--data", type=Path, metavar="DIR", help="the data sets of --suite m3e in local files")
-    add("--artifact", nargs="+", default=[], metavar="NAME", help="default: all that can run here")
+    add(
+        "--suite",
+        nargs="+",
+        default=[],
+        metavar="m3e|c-mteb|FILE",
+        help="the tasks of the M3E authors, C-MTEB, or your own files",
+    )
+    add("--tasks", nargs="+", default=[], metavar="TASK", help="run only these tasks")
+    add("--data", type=Path, metavar="DIR", help="read the data sets of --suite m3e from this folder")
+    add(
+        "--artifact",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="the artifacts to score (default: all that can run on this machine)",
+    )
     add(
         "--golden",
         action="store_true",
-        help="check what the checkpoint's authors publish, where it is theirs",
+        help="compare with the figures that the checkpoint's authors publish",
     )
-    add("--threads", type=int, metavar="N", help="threads of each engine (default: all)")
-    add("-o", "--output", type=Path, metavar="DIR", help="write scores.json, scores.md and scores.png there")
+    add("--threads", type=int, metavar="N", help="threads per engine (default: all)")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="write scores.json, scores.md and scores.png to this folder",
+    )
     add(
         "--report",
         type=Path,
         metavar="FILE.html",
-        help="write a page to look at, also where golden checks fail: scores, differences, checks",
+        help="write an HTML report of scores, differences and checks; it is also written when a check fails",
     )
     add("--json", action="store_true", help="print the result as JSON")
     return parser

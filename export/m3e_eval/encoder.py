@@ -1,4 +1,4 @@
-"""An artifact of a bundle, and the PyTorch original, as encoders of mteb."""
+"""The encoders of mteb: an artifact of a bundle, and the PyTorch original."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from m3e_runtime.prompts import DOCUMENT_PROMPTS
 __all__ = ["REFERENCE", "ArtifactEncoder", "TextEncoder", "load_reference"]
 
 REFERENCE = "pytorch"
-"""Name of the original's column."""
+"""The name of the original's column."""
 
 Array = npt.NDArray[np.float32]
 
@@ -33,7 +33,7 @@ _MODULES = "modules.json"
 
 
 class TextEncoder(ABC):
-    """What mteb asks of a model: vectors of a loader's texts, and similarities of vectors."""
+    """The interface of a model in mteb: vectors of texts, and similarities of vectors."""
 
     kind: ClassVar[str]
 
@@ -54,7 +54,7 @@ class TextEncoder(ABC):
     @property
     @abstractmethod
     def engine(self) -> str:
-        """What computes, with its version."""
+        """The engine and its version."""
 
     @property
     @abstractmethod
@@ -63,11 +63,11 @@ class TextEncoder(ABC):
 
     @abstractmethod
     def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
-        """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
+        """The vectors of ``texts`` with ``prompt`` before each, float32 ``[n, dimension]``."""
 
     @property
     def mteb_model_meta(self) -> Any:
-        """Who the model is, for mteb's records."""
+        """The model's name and revision, for mteb's records."""
         from mteb.models import ModelMeta
 
         name = f"{self._source.rstrip('/').split('/')[-1] or 'checkpoint'}/{self.name}"
@@ -83,28 +83,28 @@ class TextEncoder(ABC):
         prompt_type: Any = None,
         **_: Any,
     ) -> Array:
-        """Vectors of all texts of the loader ``inputs`` at once: the encoder makes its own batches."""
+        """The vectors of all texts of the loader ``inputs``. The encoder makes its own batches."""
         texts = [text for batch in inputs for text in batch["text"]]
         return self.vectors(texts, self._prompt(task_metadata, prompt_type))
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Array:
-        """Similarity of every vector with every other one by the checkpoint's function, ``[n, m]``."""
+        """The similarities of all pairs by the checkpoint's function, ``[n, m]``."""
         return outputs.similarity(_matrix(embeddings1), _matrix(embeddings2), self._similarity)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Array:
-        """Similarity of vectors in the same row, ``[n]``."""
+        """The similarities of the vectors in the same row, ``[n]``."""
         return _pairwise(_matrix(embeddings1), _matrix(embeddings2), self._similarity)
 
     def cosine(self, first: str, second: str) -> float:
-        """Cosine of two texts."""
+        """The cosine of two texts."""
         a, b = self.vectors([first, second], self._default_prompt).astype(np.float64)
         return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
-    def close(self) -> None:  # noqa: B027 - most encoders hold nothing that has to be given back
-        """Give back what a GPU holds."""
+    def close(self) -> None:  # noqa: B027 - most encoders have nothing to release
+        """Release the memory of a GPU."""
 
     def _prompt(self, task: Any, prompt_type: Any) -> str:
-        """The most special prompt that the checkpoint has for this task, in the order of mteb."""
+        """The most specific prompt of the checkpoint for this task, in mteb's order."""
         side = None if prompt_type is None else str(getattr(prompt_type, "value", prompt_type))
         names = [f"{task.name}-{side}", task.name, f"{task.type}-{side}", task.type]
         names += DOCUMENT_PROMPTS if side == "document" else [side]
@@ -112,7 +112,7 @@ class TextEncoder(ABC):
 
 
 class ArtifactEncoder(TextEncoder):
-    """An artifact in its own engine."""
+    """An artifact in its engine."""
 
     kind = "artifact"
 
@@ -125,34 +125,34 @@ class ArtifactEncoder(TextEncoder):
 
     @property
     def engine(self) -> str:
-        """What computes, with its version."""
+        """The engine and its version."""
         return str(self._encoder.info["engine"])
 
     @property
     def precision(self) -> str:
-        """Of the artifact's weights."""
+        """The precision of the artifact's weights."""
         return self._encoder.artifact.precision
 
     def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
-        """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
+        """The vectors of ``texts`` with ``prompt`` before each, float32 ``[n, dimension]``."""
         found: Array = self._encoder.encode(list(texts), prompt=prompt, show_progress_bar=False)
         return found
 
     def close(self) -> None:
-        """Give back what a GPU holds."""
+        """Release the memory of a GPU."""
         self._encoder.close()
 
 
 def load_reference(
     checkpoint: str, bundle: Bundle, threads: int | None = None, hub: HubName = DEFAULT_HUB
 ) -> TextEncoder:
-    """The PyTorch original in the folder or of the hub id ``checkpoint``, to measure ``bundle`` against.
+    """The PyTorch original ``checkpoint``, a folder or a hub id, to compare ``bundle`` with.
 
-    sentence-transformers loads what is in its layout. Other checkpoints go to the model that exports are
-    judged against: sentence-transformers would take the mean of the tokens, whatever the checkpoint says.
+    sentence-transformers loads the checkpoints that it wrote. Others are loaded like the oracle of an export,
+    because sentence-transformers would always take the mean of their tokens.
 
     Raises:
-        CheckpointError: it cannot be loaded, or its vectors are of another length than the bundle's.
+        CheckpointError: the checkpoint cannot be loaded, or its dimension differs from the bundle's.
         DependencyMissingError: PyTorch or sentence-transformers is not installed.
     """
     try:
@@ -172,14 +172,14 @@ def load_reference(
     length = reference.vectors(["length"]).shape[1]
     if length != (expected := bundle.manifest.output_dimension):
         raise CheckpointError(
-            f"{checkpoint}: vectors of {length} dimensions, the bundle's have {expected}; "
-            f"--reference must be the checkpoint that was exported, {bundle.manifest.source.id}."
+            f"{checkpoint}: its vectors have {length} dimensions, and the bundle's have {expected}; "
+            f"--reference must be the exported checkpoint, {bundle.manifest.source.id}."
         )
     return reference
 
 
 class SentenceTransformersReference(TextEncoder):
-    """The checkpoint in sentence-transformers, in float32 on the CPU, cut where the bundle cuts."""
+    """The checkpoint in sentence-transformers, in float32 on the CPU."""
 
     kind = "reference"
     precision = "fp32"
@@ -198,11 +198,11 @@ class SentenceTransformersReference(TextEncoder):
                     model_kwargs={"dtype": torch.float32},
                     trust_remote_code=False,
                 )
-        except Exception as error:  # many kinds, all meaning that this folder cannot be loaded
+        except Exception as error:  # many kinds of errors
             raise CheckpointError(f"{folder}: sentence-transformers cannot load it ({error}).") from error
         self._dimension = bundle.manifest.output_dimension
         self._task = task_of_route(self._model, bundle.manifest.route)
-        # The same texts for both: what a lower --max-length costs is not the precision's doing.
+        # The same maximum length for both: the scores compare precisions only.
         self._model.max_seq_length = bundle.manifest.tokenization.max_length
         super().__init__(
             REFERENCE,
@@ -214,14 +214,14 @@ class SentenceTransformersReference(TextEncoder):
 
     @property
     def engine(self) -> str:
-        """What computes, with its version."""
+        """The engine and its version."""
         import sentence_transformers
         import torch
 
         return f"sentence-transformers {sentence_transformers.__version__} / torch {torch.__version__}"
 
     def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
-        """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
+        """The vectors of ``texts`` with ``prompt`` before each, float32 ``[n, dimension]``."""
         if not texts:
             return np.zeros((0, self._dimension), dtype=np.float32)
         found: Array = self._model.encode(list(texts), prompt=prompt, show_progress_bar=False, **self._task)
@@ -229,7 +229,7 @@ class SentenceTransformersReference(TextEncoder):
 
 
 class TorchReference(TextEncoder):
-    """The checkpoint in transformers with the pooling that it names, as exports are judged."""
+    """The checkpoint in transformers with its pooling, like the oracle of an export."""
 
     kind = "reference"
     precision = "fp32"
@@ -247,16 +247,16 @@ class TorchReference(TextEncoder):
 
     @property
     def engine(self) -> str:
-        """What computes, with its version."""
+        """The engine and its version."""
         return self._oracle.name
 
     def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
-        """float32 ``[len(texts), dimension]``, with ``prompt`` before each text."""
+        """The vectors of ``texts`` with ``prompt`` before each, float32 ``[n, dimension]``."""
         return self._oracle.encode(texts, lambda _: None, prompt)[:, : self._dimension]
 
 
 def _matrix(vectors: Any) -> Array:
-    """What mteb hands over: arrays and tensors, of one vector or of many."""
+    """A matrix from one or many vectors of mteb, in arrays or tensors."""
     return np.atleast_2d(np.asarray(vectors, dtype=np.float32))
 
 

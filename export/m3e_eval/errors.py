@@ -1,4 +1,4 @@
-"""Errors of the evaluation, each with the exit code of the command."""
+"""The errors of m3e_eval, each with the exit code of the command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ __all__ = ["DataError", "DependencyMissingError"]
 
 
 class DataError(M3EError):
-    """A file or a data set cannot be read as a task; the message names the file and what is wrong."""
+    """A file or a data set is not a valid task; the message names the file and the reason."""
 
     exit_code = 4

@@ -1,4 +1,4 @@
-"""The evaluation: every artifact and the original through the same tasks of mteb."""
+"""The evaluation: run the artifacts and the original on the same tasks of mteb."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,39 +19,24 @@ from m3e_eval.encoder import ArtifactEncoder, TextEncoder, load_reference
 from m3e_eval.errors import DataError, DependencyMissingError
 from m3e_eval.golden import Check
 from m3e_eval.published import Published
-from m3e_export.hubs import DEFAULT_HUB, HubName
+from m3e_eval.request import EvaluationRequest
 from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.file_names import shown
 from m3e_runtime.progress import progress_bar
 
-__all__ = ["Contestant", "Evaluation", "EvaluationRequest", "NotRun", "Row", "evaluate"]
+__all__ = ["Contestant", "Evaluation", "NotRun", "Row", "evaluate"]
 
 logger = logging.getLogger(__name__)
 
-# mteb cuts the texts into loader batches of this size; the encoder makes its own of all of them.
+# The size of mteb's loader batches. The encoder takes all texts and makes its own batches.
 _LOADER_BATCH = 1024
 
 
 @dataclass(frozen=True)
-class EvaluationRequest:
-    """What to evaluate. Field by field the options of ``m3e-eval``; no artifacts: all that can run here."""
-
-    bundle: Path
-    reference: str | None = None
-    suites: tuple[str, ...] = ()
-    data: Path | None = None
-    tasks: tuple[str, ...] = ()
-    artifacts: tuple[str, ...] = ()
-    golden: bool = False
-    threads: int | None = None
-    hub: HubName = DEFAULT_HUB
-
-
-@dataclass(frozen=True)
 class Contestant:
-    """An artifact or the original; ``seconds`` is what its tasks took together."""
+    """An artifact or the original. ``seconds`` is the time of all its tasks."""
 
     name: str
     kind: str
@@ -63,7 +47,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Row:
-    """One metric of one task: every contestant's score, and the published ones, as fractions of one."""
+    """One metric of one task: the scores of all contestants and the published ones, as fractions of one."""
 
     suite: str
     task: str
@@ -77,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True)
 class NotRun:
-    """A task without scores, of one contestant or, where that is None, of all."""
+    """A task without scores of one contestant, or of all if ``contestant`` is None."""
 
     suite: str
     task: str
@@ -87,7 +71,7 @@ class NotRun:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was found. ``baseline`` is the contestant that losses are counted from, if there is one."""
+    """The results. ``baseline`` is the contestant that differences refer to, if there is one."""
 
     bundle: Bundle
     mteb: str
@@ -99,7 +83,7 @@ class Evaluation:
     tables: dict[str, Published]
 
     def loss(self, row: Row) -> dict[str, tuple[float, float]]:
-        """Difference and relative difference of each contestant to the baseline; below zero is worse."""
+        """Each contestant's difference and relative difference to the baseline. Negative is worse."""
         base = row.scores.get(self.baseline or "")
         if base is None:
             return {}
@@ -111,11 +95,11 @@ class Evaluation:
 
 
 def evaluate(request: EvaluationRequest) -> Evaluation:
-    """Run what ``request`` asks for.
+    """Run an evaluation.
 
     Raises:
-        OptionError: an artifact, suite or task that there is not.
-        DataError: no data set at all can be had.
+        OptionError: there is no such artifact, suite or task.
+        DataError: no data set is available.
         CheckpointError: the reference cannot be loaded, or is not the bundle's checkpoint.
         DependencyMissingError: mteb or PyTorch is not installed.
         BundleError: the bundle is missing or damaged.
@@ -124,14 +108,14 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     bundle = Bundle.open(request.bundle)
     if bundle.manifest.route is not None:
         logger.warning(
-            "%s is the route %r of its model: this route encodes both sides of retrieval tasks, in the "
-            "original too. Scores show what a precision costs, and not how well the whole model finds.",
+            "%s is the route %r of its model, which encodes both sides of retrieval tasks, in the original "
+            "too. The scores compare precisions; they are not those of the whole model.",
             shown(bundle.path),
             bundle.manifest.route.name,
         )
     names = _artifacts(bundle, request.artifacts)
     run = _Run(request, bundle)
-    # Everything that can be wrong with the data is found before a model is loaded.
+    # The data is checked before a model is loaded.
     run.load_tasks()
     for load in _loaders(request, bundle, names):
         encoder = load()
@@ -141,7 +125,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
 
 
 class _Run:
-    """The tasks that could be loaded, and what has been found so far."""
+    """The loaded tasks and the results so far."""
 
     def __init__(self, request: EvaluationRequest, bundle: Bundle) -> None:
         self._request = request
@@ -158,10 +142,10 @@ class _Run:
         return self._bundle.manifest.source.id
 
     def load_tasks(self) -> None:
-        """Load the data of every task; those that cannot be had are not run.
+        """Load the data of every task. Tasks without data are not run.
 
         Raises:
-            DataError: none can be had, and there is nothing else to do.
+            DataError: no data is available, and there is nothing else to do.
         """
         ready = []
         with progress_bar(len(self._planned), "task", "Loading data") as bar:
@@ -184,7 +168,7 @@ class _Run:
             for planned in self._planned:
                 try:
                     found = _score(self._mteb, encoder, planned)
-                except Exception as error:  # one task must not cost hours of others
+                except Exception as error:  # a failed task must not stop hours of others
                     logger.warning("%s: %s failed (%s)", encoder.name, planned.name, error)
                     self._not_run.append(NotRun(planned.suite, planned.name, encoder.name, str(error)))
                     found = {}
@@ -199,7 +183,7 @@ class _Run:
             self._checks += golden.check_cosines(encoder, self._source)
 
     def result(self) -> Evaluation:
-        """Everything as one value."""
+        """The results."""
         tables = {planned.suite: planned.table for planned in self._planned if planned.table is not None}
         rows = list(self._rows())
         for suite in dict.fromkeys(row.suite for row in rows):
@@ -232,7 +216,7 @@ class _Run:
                     )
 
     def _average(self, suite: str, table: Published | None, rows: Sequence[Row]) -> list[Row]:
-        """The mean over the tasks that the table averages, for contestants that ran all of them."""
+        """The mean over the tasks of the table's average, for contestants with all of them."""
         if table is None:
             return []
         found = [row for row in rows if row.suite == suite and row.task in table.averaged]
@@ -261,7 +245,7 @@ class _Run:
 
 
 def _artifacts(bundle: Bundle, asked: Sequence[str]) -> list[str]:
-    """The names asked for, or of every artifact that can run here."""
+    """The requested artifacts, or all that can run on this machine."""
     known = [artifact.name for artifact in bundle.manifest.artifacts]
     unknown = [name for name in asked if name not in known]
     if unknown:
@@ -274,14 +258,14 @@ def _artifacts(bundle: Bundle, asked: Sequence[str]) -> list[str]:
         if reason is not None:
             logger.warning("%s is left out, %s", name, reason)
     if not found:
-        raise EngineMissingError(f"{bundle.path}: nothing in it can run here.")
+        raise EngineMissingError(f"{bundle.path}: none of its artifacts can run on this machine.")
     return found
 
 
 def _loaders(
     request: EvaluationRequest, bundle: Bundle, names: Sequence[str]
 ) -> Iterator[Callable[[], TextEncoder]]:
-    """The original first. One model is in memory at a time."""
+    """Functions that load the encoders, the original first. One model is in memory at a time."""
     if request.reference is not None:
         yield functools.partial(load_reference, request.reference, bundle, request.threads, request.hub)
     for name in names:
@@ -289,7 +273,7 @@ def _loaders(
 
 
 def _plan(request: EvaluationRequest) -> list[Any]:
-    # suites imports mteb's classes, which cannot be had before mteb has been found.
+    # suites imports mteb, which may be missing.
     from m3e_eval.suites import plan
 
     return plan(request.suites, request.data, request.tasks)
@@ -309,12 +293,12 @@ def _import_mteb() -> Any:
 
 
 def _load(task: Any) -> str | None:
-    """Load the data of ``task``; the reason in a line when they cannot be had."""
+    """Load the data of ``task``; return the reason in one line if it is not available."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             task.load_data()
-    except Exception as error:  # network, authorization, formats: no common base class
+    except Exception as error:  # errors of network, authorization and formats share no base class
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     return None
 
@@ -322,14 +306,14 @@ def _load(task: Any) -> str | None:
 def _score(mteb: Any, encoder: TextEncoder, planned: Any) -> dict[str, float]:
     """The metrics of ``planned``, from mteb."""
     task = planned.task
-    # Sampling starts over for each contestant: all of them get the same samples.
+    # Reset the sampling, so that all contestants have the same samples.
     task.rng_state, task.np_rng = random.Random(task.seed), np.random.default_rng(task.seed)  # noqa: S311
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = mteb.evaluate(
             encoder,
             task,
-            cache=None,  # kept by name only, and a bundle of the same name may be another one tomorrow
+            cache=None,  # the cache only knows names, and a bundle of the same name may change
             co2_tracker=False,
             show_progress_bar=False,
             encode_kwargs={"batch_size": _LOADER_BATCH, "show_progress_bar": False},
@@ -338,12 +322,12 @@ def _score(mteb: Any, encoder: TextEncoder, planned: Any) -> dict[str, float]:
     found = {metric: float(subset[metric]) for metric in planned.metrics}
     for metric, score in found.items():
         if not math.isfinite(score):
-            raise DataError(f"{metric} is {score}: the vectors do not tell the texts apart.")
+            raise DataError(f"{metric} is {score}: the vectors do not distinguish the texts.")
     return found
 
 
 def _baseline(contestants: Sequence[Contestant]) -> str | None:
-    """The original, else an artifact that computes in fp32."""
+    """The original, or else an artifact in fp32."""
     names = [each.name for each in contestants if each.kind == "reference"]
     names += [each.name for each in contestants if each.precision == "fp32"]
     return names[0] if names else None

@@ -1,4 +1,4 @@
-"""Acceptance checks: what the authors of a checkpoint publish must come out here too."""
+"""Golden checks: comparing the results with figures that a checkpoint's authors publish."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["Check", "check_cosines", "check_scores", "cosines_not_run", "failed"
 
 Status = Literal["passed", "failed", "not run"]
 
-# The published cosines have four digits, and come from an older PyTorch.
+# The published cosines have four digits and are from an older PyTorch.
 _COSINE_TOLERANCE = {"fp32": 0.001, "fp16": 0.002, "int8": 0.02}
-# mteb's classifiers and splits have changed a little over the years: C-MTEB's own two runs differ by .004.
+# mteb's classifiers and splits have changed: C-MTEB's own two runs differ by 0.004.
 _SCORE_TOLERANCE = {"fp32": 0.01, "fp16": 0.01, "int8": 0.015}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One published number and what was found for it; ``reason`` says why it was not run."""
+    """One published figure and the result. ``reason`` says why the check was not run."""
 
     name: str
     model: str
@@ -52,7 +52,7 @@ def cosines_not_run(source: str) -> list[Check]:
 
 
 def check_cosines(encoder: TextEncoder, source: str) -> list[Check]:
-    """The cosines published for the checkpoint ``source``, in ``encoder``; none for most checkpoints."""
+    """Check the published cosines of the checkpoint ``source`` in ``encoder``. Most checkpoints have none."""
     return [
         _judged(
             _cosine_name(golden.first, golden.second),
@@ -76,15 +76,15 @@ def check_scores(
     scores: Mapping[tuple[str, str], Mapping[str, float]],
     not_run: Mapping[str, str],
 ) -> list[Check]:
-    """Every number of ``table`` for this checkpoint; one check for each model where none of them was run.
+    """Check every figure of ``table`` for this checkpoint, or one per model if none of its tasks was run.
 
     Args:
-        suite: whose table it is.
-        table: what has been published.
-        source: the checkpoint, as the manifest names it.
-        precisions: of every contestant.
-        scores: by task and metric, the score of every contestant.
-        not_run: tasks of the suite with the reason why they were not run.
+        suite: the suite of the table.
+        table: the published scores.
+        source: the checkpoint's name in the manifest.
+        precisions: the precision of each contestant.
+        scores: the scores of each contestant by task and metric.
+        not_run: the tasks that were not run, with the reasons.
     """
     model = published.model_of(source, table)
     if model is None or not (scores or not_run):
@@ -108,7 +108,7 @@ def _models_not_run(suite: str, table: Published, source: str, own: str | None) 
 
     def reason(model: str) -> str:
         if model == published.ADA_002:
-            return "a closed model, known by its published numbers only"
+            return "a closed model, which cannot be run"
         if model == own:
             return f"--suite {suite} was not run"
         return f"the bundle was made from {source}, not from {model}"
@@ -120,7 +120,7 @@ def _models_not_run(suite: str, table: Published, source: str, own: str | None) 
 
 
 def _judged(name: str, model: str, contestant: str, expected: float, found: float, tolerance: float) -> Check:
-    # NaN is no pass.
+    # NaN fails.
     status: Status = "passed" if abs(found - expected) <= tolerance else "failed"
     return Check(name, model, contestant, expected, status, round(found, 6), tolerance)
 

@@ -1,4 +1,4 @@
-"""Local files as evaluation data: JSON Lines, CSV or TSV, told apart by their columns."""
+"""Reading local files as tasks. The columns of JSON Lines, CSV or TSV decide the kind of task."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MIN_PAIRS = 3
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of texts, each with a similarity, or with 0 or 1."""
+    """Pairs of texts with a similarity each, or with 0 or 1."""
 
     first: list[str]
     second: list[str]
@@ -50,7 +50,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Judgements:
-    """Passages and queries by id, and for each query the relevance of the passages that were judged."""
+    """Passages and queries by id, and for each query the relevance of the judged passages."""
 
     passages: dict[str, str] = field(default_factory=dict)
     queries: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Judgements:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Texts and the numbers of their classes, for training and for the split that is judged."""
+    """Texts and the numbers of their classes, for training and for evaluation."""
 
     train: tuple[list[str], list[int]]
     judged: tuple[list[str], list[int]]
@@ -109,18 +109,18 @@ class _Row:
 
 
 def read_local(file: Path, split: str | None = None) -> LocalData:
-    """Read ``file`` and recognize by its columns what it is for.
+    """Read ``file``. Its columns decide the kind of data.
 
     Args:
-        file: ends in one of :data:`SUFFIXES`; UTF-8; CSV and TSV with a line of column names.
-        split: of labelled texts, the split to judge on; by default test, validation or dev.
+        file: a UTF-8 file with one of :data:`SUFFIXES`. CSV and TSV begin with a line of column names.
+        split: the split of labelled texts to evaluate on; by default test, validation or dev.
 
     Raises:
-        DataError: unreadable, of unknown columns, or with values that cannot be judged.
+        DataError: the file is unreadable, or its columns or values are not valid.
     """
     rows = list(_rows(file))
     if not rows:
-        raise DataError(f"{file}: no rows in it.")
+        raise DataError(f"{file}: there are no rows.")
     kind = _kind(file, rows[0].values)
     if kind == ("text", "label", "split"):
         return _labelled(file, rows, split)
@@ -133,7 +133,7 @@ def _kind(file: Path, columns: Iterable[str]) -> tuple[str, ...]:
     fitting = [kind for kind in _KINDS if set(kind) <= set(columns)]
     if len(fitting) == 1:
         return fitting[0]
-    problem = "fit more than one kind of data" if fitting else "are of no known kind of data"
+    problem = "fit more than one kind of data" if fitting else "fit no kind of data"
     raise DataError(f"{file}: its columns ({', '.join(columns)}) {problem}. {_KNOWN_COLUMNS}.")
 
 
@@ -141,8 +141,8 @@ def _pairs(file: Path, rows: list[_Row], graded: bool) -> Pairs:
     values = [_similarity(row) if graded else _zero_or_one(row) for row in rows]
     if len(rows) < _MIN_PAIRS or len(set(values)) == 1:
         raise DataError(
-            f"{file}: {len(rows)} pairs, {'score' if graded else 'label'} {values[0]:g} first; at least "
-            f"{_MIN_PAIRS} pairs are needed, not all of one value, to tell how a model ranks them."
+            f"{file}: {len(rows)} pairs, the first {'score' if graded else 'label'} is {values[0]:g}; at "
+            f"least {_MIN_PAIRS} pairs with different values are needed."
         )
     first, second = ([row.text(name) for row in rows] for name in ("text1", "text2"))
     return Pairs(first, second, values, graded)
@@ -155,19 +155,19 @@ def _similarity(row: _Row) -> float:
 def _zero_or_one(row: _Row) -> float:
     label = row.number_of("label")
     if label not in (0, 1):
-        raise row.error(f"label is {label:g}; pairs have 0 or 1 (name graded similarities score).")
+        raise row.error(f"label is {label:g}; it must be 0 or 1 (use a column score for similarities).")
     return label
 
 
 def _judgements(file: Path, rows: list[_Row]) -> Judgements:
-    """Equal passages are one passage, so that a model is not asked to tell them apart."""
+    """The data of a retrieval task. Equal passages become one, because no model can separate them."""
     found = Judgements()
     passages: dict[str, str] = {}
     queries: dict[str, str] = {}
     for row in rows:
         relevance = row.number_of("relevance")
         if relevance < 0 or relevance != int(relevance):
-            raise row.error(f"relevance is {relevance:g}; a whole number from 0 is needed.")
+            raise row.error(f"relevance is {relevance:g}; an integer of at least 0 is needed.")
         pid = passages.setdefault(row.text("passage"), f"p{len(passages)}")
         qid = queries.setdefault(row.text("query"), f"q{len(queries)}")
         found.relevant.setdefault(qid, {})[pid] = int(relevance)
@@ -177,7 +177,7 @@ def _judgements(file: Path, rows: list[_Row]) -> Judgements:
 
 
 def answerable(data: Judgements, name: str) -> Judgements:
-    """``data`` without the queries that no passage answers: nothing can be found for them.
+    """``data`` without the queries that have no relevant passage.
 
     Raises:
         DataError: no query is left.
@@ -185,7 +185,7 @@ def answerable(data: Judgements, name: str) -> Judgements:
     kept = {qid: judged for qid, judged in data.relevant.items() if any(judged.values())}
     queries = {qid: text for qid, text in data.queries.items() if qid in kept}
     if not queries:
-        raise DataError(f"{name}: no query has a passage of relevance above 0.")
+        raise DataError(f"{name}: no query has a passage with a relevance above 0.")
     return Judgements(data.passages, queries, {qid: kept[qid] for qid in queries})
 
 
@@ -201,11 +201,13 @@ def _labelled(file: Path, rows: list[_Row], wanted: str | None) -> Labelled:
         )
     names = sorted({row.label("label") for row in splits[_TRAIN]})
     if len(names) == 1:
-        raise DataError(f"{file}: one label only in {_TRAIN} ({names[0]}); nothing can be told apart.")
+        raise DataError(f"{file}: there is only one label in {_TRAIN} ({names[0]}); at least two are needed.")
     numbers = {name: number for number, name in enumerate(names)}
     for row in splits[split]:
         if row.label("label") not in numbers:
-            raise row.error(f"label {row.label('label')!r} is not in {_TRAIN}, where there are {len(names)}.")
+            raise row.error(
+                f"label {row.label('label')!r} is not one of the {len(names)} labels in {_TRAIN}."
+            )
     train, judged = (
         ([row.text("text") for row in part], [numbers[row.label("label")] for row in part])
         for part in (splits[_TRAIN], splits[split])
@@ -216,7 +218,7 @@ def _labelled(file: Path, rows: list[_Row], wanted: str | None) -> Labelled:
 def _rows(file: Path) -> Iterator[_Row]:
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
-        raise DataError(f"{file}: ends in {suffix or 'nothing'}; {', '.join(SUFFIXES)} can be read.")
+        raise DataError(f"{file}: ends in {suffix or 'nothing'}; supported are {', '.join(SUFFIXES)}.")
     if git_lfs.is_pointer(file):
         raise DataError(f"{file}: {git_lfs.HINT}.")
     try:
@@ -228,7 +230,7 @@ def _rows(file: Path) -> Iterator[_Row]:
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror or error}).") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 ({error.reason}); convert it first with iconv.") from error
+        raise DataError(f"{file}: not UTF-8 ({error.reason}); convert it with iconv.") from error
     except csv.Error as error:
         raise DataError(f"{file}: not a valid table ({error}).") from error
 
@@ -247,7 +249,7 @@ def _json_rows(file: Path, lines: Iterable[str]) -> Iterator[_Row]:
 
 
 def _table_rows(file: Path, lines: Iterable[str], delimiter: str) -> Iterator[_Row]:
-    # In TSV a quotation mark is a character like any other.
+    # A quotation mark has no special meaning in TSV.
     quoting: Any = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
     table = csv.reader(lines, delimiter=delimiter, quoting=quoting)
     names = [_ALIASES.get(name.strip(), name.strip()) for name in next(table, [])]
@@ -256,6 +258,6 @@ def _table_rows(file: Path, lines: Iterable[str], delimiter: str) -> Iterator[_R
             continue
         if len(cells) != len(names):
             raise DataError(
-                f"{file}, line {table.line_num}: {len(cells)} fields where the first line names {len(names)}."
+                f"{file}, line {table.line_num}: {len(cells)} fields, but the first line has {len(names)}."
             )
         yield _Row(file, table.line_num, dict(zip(names, cells, strict=True)))

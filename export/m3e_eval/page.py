@@ -1,4 +1,4 @@
-"""What has been found as a page to look at: scores beside the original's, and what each precision costs."""
+"""The HTML report: scores beside those of the original, and the differences."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _states(found: Evaluation) -> list[Markup]:
         states.append(badge("bad", f"golden checks: {len(wrong)} failed"))
     if found.not_run:
         states.append(badge("warn", f"{len(found.not_run)} not run"))
-    return states or [badge("good", "all that was asked for was run")]
+    return states or [badge("good", "all tasks and checks were run")]
 
 
 def _facts(found: Evaluation) -> Markup:
@@ -57,7 +57,7 @@ def _facts(found: Evaluation) -> Markup:
             "architecture": manifest.source.model_type,
             "dimension": str(manifest.output_dimension),
             "scored by": f"mteb {found.mteb}",
-            "differences are counted from": found.baseline or "nothing",
+            "baseline of differences": found.baseline or "none",
         }
     )
 
@@ -101,7 +101,7 @@ def _task(row: Row) -> Markup:
 
 
 def _score(found: Evaluation, row: Row, name: str) -> Markup:
-    """The score, and below it how far it is from the baseline's."""
+    """The score and its difference to the baseline."""
     difference, relative = found.loss(row).get(name, (math.nan, math.nan))
     below = None
     if not math.isnan(difference):

@@ -1,4 +1,4 @@
-"""Scores that others have published, with where they stand; shown beside ours and never mixed with them."""
+"""Published scores and their sources. They are shown beside the measured ones."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = [
 ]
 
 ADA_002 = "ada-002"
-"""A closed model: it cannot be run here, its published numbers are all there is."""
+"""A closed model, of which there are only published scores."""
 AVERAGE = "average"
 
 _MAIN = "main score"
 
-# The models of the columns by the name of their checkpoint, the last part of its hub id.
+# The checkpoint of each column: the last part of its hub id.
 _CHECKPOINTS = {
     "text2vec": "text2vec-base-chinese",
     "text2vec-large": "text2vec-large-chinese",
@@ -37,9 +37,9 @@ _OWNERS = {"moka-ai", "shibing624", "GanymedeNil"}
 
 @dataclass(frozen=True)
 class Published:
-    """A table: one row for a task and metric, one column for a model, every score a fraction of one.
+    """A table of scores as fractions of one, with a row for each task and metric and a column for each model.
 
-    ``metrics`` names the main metric of each task, ``averaged`` the tasks that the row of averages is over.
+    ``metrics`` has the main metric of each task, ``averaged`` the tasks of the row of averages.
     """
 
     source: str
@@ -50,13 +50,13 @@ class Published:
     average_metric: str
 
     def scores(self, task: str, metric: str) -> dict[str, float]:
-        """The scores of every model, empty where the table has no such row."""
+        """The scores of all models; empty if there is no such row."""
         return dict(zip(self.models, self.rows.get((task, metric), ()), strict=False))
 
 
 @dataclass(frozen=True)
 class GoldenCosine:
-    """Two texts and the cosine that the author of a checkpoint prints for them."""
+    """Two texts and the cosine that a checkpoint's author publishes for them."""
 
     first: str
     second: str
@@ -64,23 +64,23 @@ class GoldenCosine:
 
 
 def model_of(source: str, table: Published) -> str | None:
-    """The column of ``table`` that is the checkpoint ``source``, a hub id or a folder; judged by its name."""
+    """The column of ``table`` for the checkpoint ``source``, a hub id or a folder, by its name."""
     return next((model for model in table.models if is_checkpoint(source, _CHECKPOINTS.get(model))), None)
 
 
 def is_checkpoint(source: str, name: str | None) -> bool:
-    """Whether ``source`` is called ``name``: a folder of that name, or its author's model on the hub."""
+    """Whether ``source`` is a folder called ``name``, or the author's model of that name on a hub."""
     parts = source.replace("\\", "/").rstrip("/").split("/")
     if name is None or parts[-1] != name:
         return False
-    # "someone/m3e-base" is another's model; a folder is taken at its name.
+    # "someone/m3e-base" is another model. A folder is identified by its name.
     return len(parts) != 2 or parts[0] in _OWNERS or parts[0] in ("", ".", "..", "~")
 
 
 def _fractions(
     rows: Mapping[str, tuple[float, ...]], metrics: Mapping[str, str], average: tuple[float, ...]
 ) -> dict[tuple[str, str], tuple[float, ...]]:
-    """Rows in percent, as C-MTEB prints them, to fractions."""
+    """Convert C-MTEB's percentages to fractions."""
     found = {(task, metrics[task]): tuple(round(s / 100, 4) for s in scores) for task, scores in rows.items()}
     found[AVERAGE, _MAIN] = tuple(round(score / 100, 4) for score in average)
     return found
@@ -112,7 +112,7 @@ _C_MTEB_METRICS = {
     **dict.fromkeys(("T2Retrieval", "MMarcoRetrieval", "DuRetrieval", "CovidRetrieval"), _RETRIEVAL),
     **dict.fromkeys(("CmedqaRetrieval", "EcomRetrieval", "MedicalRetrieval", "VideoRetrieval"), _RETRIEVAL),
     **dict.fromkeys(("ATEC", "BQ", "LCQMC", "PAWSX", "STSB", "AFQMC", "QBQTC"), _STS),
-    # C-MTEB reported average precision; mteb's own main score of these two is another one by now.
+    # C-MTEB reported average precision. mteb's main score of these two has changed since.
     **dict.fromkeys(("Ocnli", "Cmnli"), _PAIRS),
     **dict.fromkeys(("TNews", "IFlyTek", "MultilingualSentiment", "JDReview"), _CLASSES),
     **dict.fromkeys(("OnlineShopping", "Waimai"), _CLASSES),
@@ -175,4 +175,4 @@ GOLDEN_COSINES: Mapping[str, tuple[GoldenCosine, ...]] = {
         GoldenCosine("A man is eating pasta.", "A man is eating food.", 0.6734),
     )
 }
-"""By checkpoint: the cosines of https://github.com/shibing624/text2vec (README, examples)."""
+"""Published cosines by checkpoint, from https://github.com/shibing624/text2vec (README, examples)."""

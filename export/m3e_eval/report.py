@@ -1,4 +1,4 @@
-"""What has been found, for people (a table, a picture) and for programs (JSON)."""
+"""The results as a table, a picture and JSON."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ __all__ = [
 SCHEMA_VERSION = 1
 
 _DIGITS = 6
-_CLOSED = "closed model: published numbers only, it cannot be run here"
+_CLOSED = "closed model, published scores only"
 _COLORS = ("#777777", "#1f5fa8", "#6aaed6", "#0b7a75", "#7fc8a9", "#a05195", "#d45087", "#ff7c43")
 
 
 def as_json(found: Evaluation) -> dict[str, Any]:
-    """Everything, scores as fractions of one; losses are absent for the contestant they are counted from."""
+    """All results, with scores as fractions of one. The baseline has no differences."""
     return {
         "schema_version": SCHEMA_VERSION,
         "bundle": shown(found.bundle.path),
@@ -64,7 +64,7 @@ def as_json(found: Evaluation) -> dict[str, Any]:
 
 
 def as_text(found: Evaluation) -> str:
-    """A table for a terminal, then what was not run and the golden checks."""
+    """Tables for a terminal, then the tasks that were not run and the golden checks."""
     lines = [
         f"{found.bundle.path}: {found.bundle.manifest.source.id}, scored by mteb {found.mteb}",
         *(f"  {c.name}: {c.precision}, {c.engine}" for c in found.contestants),
@@ -77,11 +77,11 @@ def as_text(found: Evaluation) -> str:
 
 
 def as_markdown(found: Evaluation) -> str:
-    """The same as a document."""
+    """The results as a Markdown document."""
     lines = [
         f"# Scores of {found.bundle.manifest.source.id}",
         "",
-        f"Scored by mteb {found.mteb}. Losses are counted from {found.baseline or 'nothing'}.",
+        f"Scored by mteb {found.mteb}. Differences are relative to {found.baseline or 'nothing'}.",
         "",
         *_markdown_table(
             ["contestant", "precision", "engine"],
@@ -97,10 +97,10 @@ def as_markdown(found: Evaluation) -> str:
 
 
 def write_files(found: Evaluation, folder: Path) -> list[Path]:
-    """Write scores.json, scores.md and, where matplotlib is installed, scores.png: all or none.
+    """Write scores.json, scores.md and, if matplotlib is installed, scores.png: all or none.
 
     Raises:
-        OutputError: they cannot be written.
+        OutputError: a file cannot be written.
     """
     contents = {
         "scores.json": (json.dumps(as_json(found), ensure_ascii=False, indent=2) + "\n").encode(),
@@ -174,7 +174,7 @@ def _number(score: float | None) -> str:
 
 
 def sources(found: Evaluation, suite: str) -> list[str]:
-    """Where a suite's published columns are from."""
+    """The sources of a suite's published columns."""
     table = found.tables.get(suite)
     if table is None:
         return []
@@ -194,7 +194,7 @@ def _remarks(found: Evaluation) -> list[str]:
 
 
 def remarks_on_data(rows: Sequence[Row]) -> list[str]:
-    """Which tasks are run on a copy of their data."""
+    """The tasks that were run on a copy of their data."""
     return list(dict.fromkeys(f"{row.task}: {row.data}" for row in rows if "copy" in row.data))
 
 
@@ -219,7 +219,7 @@ def _markdown_table(heading: Sequence[str], body: Sequence[Sequence[str]]) -> li
 
 
 def _plot(found: Evaluation) -> bytes | None:
-    """A PNG with a panel for each suite, a group of bars for each task; None without matplotlib."""
+    """A PNG with a panel per suite and a group of bars per task; None without matplotlib."""
     try:
         import matplotlib
     except ImportError:

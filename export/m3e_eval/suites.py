@@ -1,4 +1,4 @@
-"""What to evaluate on: the table of M3E's authors, C-MTEB, or files of one's own."""
+"""The suites: the tasks of the M3E authors, C-MTEB, or local files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _T2R = "T2RRetrieval"
 
 @dataclass(frozen=True)
 class Planned:
-    """A task of mteb, the metrics to report (the main one first), and where it has been published."""
+    """A task of mteb, its metrics (the main one first), and the table of its published scores."""
 
     suite: str
     name: str
@@ -38,7 +38,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class _HubSet:
-    """Labelled texts on the hub: the configuration, the column of the texts, and the split that is judged."""
+    """Labelled texts on the hub: the configuration, the column of texts, and the split to evaluate on."""
 
     hub_id: str
     subset: str | None
@@ -48,7 +48,7 @@ class _HubSet:
 
 @dataclass(frozen=True)
 class _M3eSet:
-    """A classification set of M3E's table, and C-MTEB's copy of it for when the hub has it no more."""
+    """A classification set of the M3E authors, and C-MTEB's copy in case the hub no longer has it."""
 
     name: str
     original: _HubSet
@@ -88,13 +88,13 @@ def plan(suites: Sequence[str], data: Path | None = None, only: Iterable[str] = 
     """The tasks of ``suites``, each of them ``m3e``, ``c-mteb`` or a file.
 
     Args:
-        suites: what was asked for.
-        data: folder that holds the sets of ``m3e``, instead of the hub.
-        only: names of tasks, to leave all others out.
+        suites: names of suites, or files.
+        data: a folder with the sets of ``m3e``; None downloads them.
+        only: names of the tasks to keep; empty keeps all.
 
     Raises:
-        OptionError: neither a suite nor a file, or a name in ``only`` that no suite has.
-        DataError: a file cannot be read as a task.
+        OptionError: a name is neither a suite nor a file, or ``only`` has an unknown task.
+        DataError: a file is not a valid task.
     """
     if data is not None and "m3e" not in suites:
         raise OptionError("--data is for --suite m3e.")
@@ -104,7 +104,7 @@ def plan(suites: Sequence[str], data: Path | None = None, only: Iterable[str] = 
     names = [planned.name for planned in found]
     unknown = [name for name in only if name not in names]
     if unknown:
-        raise OptionError(f"--tasks {', '.join(unknown)}: not in the suite; it has: {', '.join(names)}.")
+        raise OptionError(f"--tasks {', '.join(unknown)}: no such task; the suite has: {', '.join(names)}.")
     wanted = set(only) or set(names)
     return [planned for planned in found if planned.name in wanted]
 
@@ -177,7 +177,7 @@ def _passages(data: Path | None) -> Callable[[], Loaded]:
     def load() -> Loaded:
         if data is None:
             return Loaded(*t2ranking.from_hub())
-        for folder in (data, data / "data"):  # flat, or as the hub's repository has it
+        for folder in (data, data / "data"):  # flat, or as in the hub's repository
             files = [folder / name for name in t2ranking.FILES]
             if all(file.is_file() for file in files):
                 return Loaded(t2ranking.from_files(*files), ", ".join(t2ranking.FILES))
@@ -198,18 +198,18 @@ def _data_file(folder: Path, name: str, more: str = "") -> Path:
 
 
 def _from_hub(each: _M3eSet) -> Loaded:
-    """The original, else C-MTEB's copy; the report says which."""
+    """The original or C-MTEB's copy. The report says which."""
     problems = []
     for found in filter(None, (each.original, each.copy)):
         try:
             labelled = _labelled(_download(found), found, each.original.split)
-        except Exception as error:  # network, missing sets and sets of unknown form share no base class
+        except Exception as error:  # errors of the network and of missing or invalid sets share no base class
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             problems.append(f"{found.hub_id}: {reason}")
             continue
         copy = "" if found is each.original else f", C-MTEB's copy (not the original: {problems[0]})"
         return Loaded(labelled, " ".join(filter(None, (found.hub_id, found.subset))) + copy)
-    raise DataError(f"the hub did not give {each.name} ({'; '.join(problems)}).")
+    raise DataError(f"{each.name} cannot be downloaded ({'; '.join(problems)}).")
 
 
 def _download(found: _HubSet) -> Any:
@@ -218,7 +218,7 @@ def _download(found: _HubSet) -> Any:
     try:
         return load_dataset(found.hub_id, found.subset)
     except RuntimeError:
-        # Sets that come as a script are not run any more; the hub keeps what the script once gave.
+        # datasets no longer runs scripts; the hub keeps the converted data.
         return load_dataset(found.hub_id, found.subset, revision=_PARQUET)
 
 

@@ -1,4 +1,4 @@
-"""The first ten thousand passages of T2Ranking, as mteb-zh took them."""
+"""The first ten thousand passages of T2Ranking, as in mteb-zh."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["FILES", "LAST_PASSAGE", "from_files", "from_hub"]
 
 FILES = ("collection.tsv", "queries.dev.tsv", "qrels.dev.tsv")
 LAST_PASSAGE = 10000
-"""The last id that is kept; ids start from 0, so there are 10001 passages."""
+"""The last id to keep. Ids start at 0, so there are 10001 passages."""
 
 _HUB_ID = "THUIR/T2Ranking"
 
 
 def from_hub() -> tuple[Judgements, str]:
-    """The data from the hub, and what to call them. The collection is downloaded whole, some 3.5 GB.
+    """Download the data; return it and its name. The whole collection is downloaded, about 3.5 GB.
 
     Raises:
-        DataError: the hub does not give them.
+        DataError: the download fails.
     """
     from huggingface_hub import hf_hub_download
 
@@ -30,19 +30,19 @@ def from_hub() -> tuple[Judgements, str]:
         files = [Path(hf_hub_download(_HUB_ID, f"data/{name}", repo_type="dataset")) for name in FILES]
     except Exception as error:  # network, authorization and cache errors share no base class
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{_HUB_ID}: the hub did not give it ({reason}).") from error
+        raise DataError(f"{_HUB_ID} cannot be downloaded ({reason}).") from error
     return from_files(*files), _HUB_ID
 
 
 def from_files(collection: Path, queries: Path, qrels: Path) -> Judgements:
-    """Passages up to :data:`LAST_PASSAGE`, their judgements, and the queries that one of them answers.
+    """The passages up to :data:`LAST_PASSAGE`, their judgements, and the queries that they answer.
 
     Raises:
-        DataError: a file is missing, or is not tab-separated as T2Ranking's are.
+        DataError: a file is missing, or its lines are not those of T2Ranking.
     """
     found = Judgements()
     for pid, text in _columns(collection, 2):
-        if int(pid) > LAST_PASSAGE:  # ids ascend, and the file goes on for millions of lines
+        if int(pid) > LAST_PASSAGE:  # ids ascend, and millions of lines follow
             break
         found.passages[pid] = text
     texts = dict(_columns(queries, 2))
@@ -54,7 +54,7 @@ def from_files(collection: Path, queries: Path, qrels: Path) -> Judgements:
 
 
 def _columns(file: Path, count: int) -> Iterator[list[str]]:
-    """The fields of every line but that of the names, where there is one; a quotation mark means nothing."""
+    """The fields of every line except a header. A quotation mark has no special meaning."""
     if git_lfs.is_pointer(file):
         raise DataError(f"{file}: {git_lfs.HINT}.")
     try:

@@ -1,4 +1,4 @@
-"""Tasks of mteb on data of our own choice: the metrics are mteb's, only the loading is ours."""
+"""Tasks of mteb with other data. The metrics are mteb's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EXPERIMENTS = 10
 
 @dataclass(frozen=True)
 class Loaded:
-    """Data and where they came from, for the report."""
+    """Data and its origin, for the report."""
 
     data: LocalData
     origin: str
@@ -38,7 +38,7 @@ Loader = Callable[[], Loaded]
 
 
 class _Task(ABC):
-    """What the tasks share: a name, a function that gets the data, and mteb's description made from both."""
+    """What the tasks share: a name, a function that loads the data, and mteb's metadata."""
 
     kind: str
     main_score: str
@@ -54,7 +54,7 @@ class _Task(ABC):
             type=self.kind,
             category=self.category,
             eval_splits=[split],
-            # mteb wants languages; nothing depends on them.
+            # mteb requires languages; nothing depends on them.
             eval_langs=["cmn-Hans", "eng-Latn"],
             main_score=self.main_score,
         )
@@ -62,11 +62,11 @@ class _Task(ABC):
 
     @property
     def metadata(self) -> Any:
-        """Mteb's description; a property, because mteb deletes an attribute when it unloads the data."""
+        """The metadata. It is a property because mteb deletes attributes when it unloads the data."""
         return self._metadata
 
     def load_data(self, num_proc: int | None = None, **_: Any) -> None:
-        """Get the data, once; ``num_proc`` is mteb's."""
+        """Load the data once. ``num_proc`` is an argument of mteb."""
         if self.data_loaded:
             return
         found = self._load()
@@ -79,11 +79,11 @@ class _Task(ABC):
 
     @abstractmethod
     def _arrange(self, data: Any) -> Any:
-        """The data as mteb's task takes it."""
+        """The data in the form of mteb's task."""
 
 
 class SimilarityTask(_Task, AbsTaskSTS):  # type: ignore[misc]
-    """Do the cosines rank pairs as the scores do?"""
+    """Similarity: do cosines rank the pairs as the scores do?"""
 
     kind = "STS"
     main_score = "cosine_spearman"
@@ -95,7 +95,7 @@ class SimilarityTask(_Task, AbsTaskSTS):  # type: ignore[misc]
 
 
 class PairTask(_Task, AbsTaskPairClassification):  # type: ignore[misc]
-    """Do pairs that belong together have higher cosines than others?"""
+    """Pairs: do matching pairs have higher cosines than others?"""
 
     kind = "PairClassification"
     main_score = "cosine_ap"
@@ -107,7 +107,7 @@ class PairTask(_Task, AbsTaskPairClassification):  # type: ignore[misc]
 
 
 class RetrievalTask(_Task, AbsTaskRetrieval):  # type: ignore[misc]
-    """Are the relevant passages the nearest to their query, the most relevant first?"""
+    """Retrieval: are the relevant passages the nearest to their query?"""
 
     kind = "Retrieval"
     main_score = "ndcg_at_10"
@@ -124,7 +124,7 @@ class RetrievalTask(_Task, AbsTaskRetrieval):  # type: ignore[misc]
 
 
 class ClassificationTask(_Task, AbsTaskClassification):  # type: ignore[misc]
-    """Can a logistic regression on few vectors of each class tell the classes apart?"""
+    """Classification: how well does a logistic regression on a few vectors per class separate the classes?"""
 
     kind = "Classification"
     category = "t2c"
@@ -146,7 +146,7 @@ class ClassificationTask(_Task, AbsTaskClassification):  # type: ignore[misc]
 
 
 def make_task(name: str, data: LocalData, origin: str) -> Any:
-    """The task that fits ``data``, which have been read already."""
+    """The task for ``data``."""
 
     def load() -> Loaded:
         return Loaded(data, origin)

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from safetensors.numpy import save
 
 from m3e_export.checkpoint import BaseCheckpoint
-from m3e_export.checkpoint.head import HeadLayer, layer_config, layer_tensors, module_kind
-from m3e_export.checkpoint.pooling import pooling_config, pooling_spec
+from m3e_export.companions import write_companions
 from m3e_export.errors import OptionError, OutputError
 from m3e_export.folders import made_folder
+from m3e_export.gate import Gate
+from m3e_export.manifest import make_manifest
 from m3e_runtime.bundle import sha256_of
-from m3e_runtime.manifest import MANIFEST_NAME, FileEntry, Manifest
+from m3e_runtime.manifest import MANIFEST_NAME, Artifact, FileEntry, Manifest
 
-__all__ = ["entry_of", "prepared_folder", "write_companions", "write_manifest", "write_tokenizer"]
-
-_CONFIG_KEYS_OUT = ("_name_or_path", "auto_map", "transformers_version")
+__all__ = ["entry_of", "prepared_folder", "write_bundle", "write_manifest"]
 
 
 @contextmanager
 def prepared_folder(target: Path, force: bool) -> Iterator[Path]:
-    """A temporary folder beside ``target`` that becomes ``target`` when the block ends without error.
+    """Yield a temporary folder beside ``target``, and rename it to ``target`` when the block succeeds.
 
-    The block reads through functions with errors of their own, so that the system's are those of writing.
+    An OSError in the block is taken for an error of writing: functions that read raise errors of their own.
 
     Raises:
-        OptionError: ``target`` exists and ``force`` is not set, or exists and is not a bundle.
-        OutputError: it cannot be written. Nothing is left behind.
+        OptionError: ``target`` exists and is not a bundle, or ``force`` is not set.
+        OutputError: ``target`` cannot be written. Nothing is left behind.
     """
     try:
         _check_target(target, force)
@@ -51,7 +46,7 @@ def prepared_folder(target: Path, force: bool) -> Iterator[Path]:
 
 @contextmanager
 def _work_folder(target: Path) -> Iterator[Path]:
-    # The name is short even where the target's is the longest that there can be.
+    # A short name: the target's may have the maximum length already.
     work = Path(tempfile.mkdtemp(prefix=f".{target.name[:32]}-", dir=target.parent))
     try:
         yield work
@@ -85,111 +80,35 @@ def _replace(work: Path, target: Path) -> None:
 
 
 def entry_of(folder: Path, file: Path) -> FileEntry:
-    """Manifest entry of ``file`` in ``folder``."""
+    """The manifest's entry for ``file`` in ``folder``."""
     return FileEntry(file.relative_to(folder).as_posix(), file.stat().st_size, sha256_of(file))
 
 
-def write_tokenizer(folder: Path, checkpoint: BaseCheckpoint) -> FileEntry:
-    """Write ``tokenizer.json``; return its entry."""
-    file = folder / "tokenizer.json"
-    file.write_text(checkpoint.tokenizer.to_str(pretty=False), encoding="utf-8")
-    return entry_of(folder, file)
+def write_bundle(
+    folder: Path,
+    checkpoint: BaseCheckpoint,
+    gate: Gate,
+    artifacts: tuple[Artifact, ...],
+    *,
+    companions: bool = True,
+) -> None:
+    """Complete the bundle in ``folder``, which holds the artifacts. The manifest is written last.
 
-
-def write_companions(folder: Path, checkpoint: BaseCheckpoint) -> tuple[FileEntry, ...]:
-    """Write the files that make the bundle a sentence-transformers / Optimum folder; return their entries."""
-    files = [_write_json(folder / name, content) for name, content in _companions(checkpoint).items()]
-    if _has_modules(checkpoint):
-        for place, layer in enumerate(checkpoint.dense, start=2):
-            files += _write_layer(folder / f"{place}_{module_kind(layer)}", layer)
-    return tuple(entry_of(folder, file) for file in files)
+    Args:
+        folder: the bundle's.
+        checkpoint: what was exported.
+        gate: what the artifacts were judged against.
+        artifacts: their entries.
+        companions: also write the files for other tools, which need a graph that outputs token states.
+    """
+    tokenizer = folder / "tokenizer.json"
+    tokenizer.write_text(checkpoint.tokenizer.to_str(pretty=False), encoding="utf-8")
+    others = write_companions(folder, checkpoint) if companions else []
+    entries = tuple(entry_of(folder, file) for file in others)
+    manifest = make_manifest(checkpoint, gate, artifacts, entry_of(folder, tokenizer), entries)
+    write_manifest(folder, manifest)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``."""
     (folder / MANIFEST_NAME).write_bytes(manifest.to_json())
-
-
-def _companions(checkpoint: BaseCheckpoint) -> dict[str, Any]:
-    """The older spellings that sentence-transformers 2 to 6 all read."""
-    layout = checkpoint.layout
-    config = {key: value for key, value in checkpoint.config.items() if key not in _CONFIG_KEYS_OUT}
-    kept = layout.truncated(checkpoint.dimension)
-    companions: dict[str, Any] = {
-        "config.json": config,
-        "sentence_bert_config.json": {
-            "max_seq_length": checkpoint.max_length,
-            "do_lower_case": False,  # tokenizer.json does it
-        },
-        "config_sentence_transformers.json": {
-            "prompts": layout.prompts,
-            "default_prompt_name": layout.default_prompt_name,
-            "similarity_fn_name": layout.similarity,
-            **({} if kept is None else {"truncate_dim": kept}),
-        },
-        "tokenizer_config.json": _tokenizer_config(checkpoint),
-    }
-    return {**companions, **_modules(checkpoint)}
-
-
-def _modules(checkpoint: BaseCheckpoint) -> dict[str, Any]:
-    """modules.json and what it lists; the encoder's pooler is a Dense module like any other.
-
-    There is none where sentence-transformers cannot say the model, or computes it of states that a graph does
-    not give: better none, for which it warns and takes the mean, than one that says something wrong.
-    """
-    layout, spec = checkpoint.layout, pooling_spec(checkpoint.layout.pooling)
-    if not _has_modules(checkpoint):
-        return {}
-    layers = [module_kind(layer) for layer in checkpoint.dense]
-    kinds = ["Transformer", "Pooling", *layers, *["Normalize"] * layout.normalize]
-    paths = [f"{place}_{kind}" if place else "" for place, kind in enumerate(kinds)]
-    contents: list[Any] = [pooling_config(spec, checkpoint.hidden, layout.include_prompt)]
-    contents += [layer_config(layer) for layer in checkpoint.dense] + [{}] * layout.normalize
-    return {
-        "modules.json": [
-            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for i, (kind, path) in enumerate(zip(kinds, paths, strict=True))
-        ],
-        **{f"{path}/config.json": content for path, content in zip(paths[1:], contents, strict=True)},
-    }
-
-
-def _has_modules(checkpoint: BaseCheckpoint) -> bool:
-    """Whether what is pooled are the last states alone."""
-    return pooling_spec(checkpoint.layout.pooling).early is None and checkpoint.state_weights is None
-
-
-def _write_layer(folder: Path, layer: HeadLayer) -> list[Path]:
-    tensors = layer_tensors(layer)
-    if not tensors:
-        return []
-    file = folder / "model.safetensors"
-    # The library's own writing to a file has errors of another kind than the system's.
-    file.write_bytes(save(tensors, metadata={"format": "pt"}))
-    return [file]
-
-
-def _tokenizer_config(checkpoint: BaseCheckpoint) -> dict[str, Any]:
-    content = json.loads(checkpoint.tokenizer.to_str())
-    normalizer = content.get("normalizer") or {}
-    shared = {"model_max_length": checkpoint.max_length, **checkpoint.special_tokens}
-    if content["model"].get("type") != "WordPiece" or normalizer.get("type") != "BertNormalizer":
-        # The class that takes tokenizer.json as it is.
-        inputs = ["input_ids", "attention_mask"]
-        return {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs, **shared}
-    return {
-        "tokenizer_class": "MPNetTokenizer" if checkpoint.model_type == "mpnet" else "BertTokenizer",
-        "do_lower_case": bool(normalizer.get("lowercase", False)),
-        "strip_accents": normalizer.get("strip_accents"),
-        "tokenize_chinese_chars": bool(normalizer.get("handle_chinese_chars", True)),
-        **shared,
-    }
-
-
-def _write_json(file: Path, content: Any) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(
-        json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
-    return file

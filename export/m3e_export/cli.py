@@ -1,4 +1,4 @@
-"""``m3e-export``: checkpoint to bundle."""
+"""The command ``m3e-export``: from a checkpoint to a bundle."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ __all__ = ["add_report", "as_json", "default_output", "main", "report", "tell_re
 _DEFAULT_CHECKPOINT = "moka-ai/m3e-base"
 _EXAMPLES = """\
 examples:
-  m3e-export --precision fp16                         moka-ai/m3e-base from the hub, into ./m3e-base-fp16
-  m3e-export OWNER/NAME --hub modelscope              a checkpoint of ModelScope
-  m3e-export ./my-finetune --precision int8 -o out    a folder; int8 that keeps the ranking
-  m3e-export ./my-finetune --precision fp32 int8      two artifacts in one bundle
+  m3e-export --precision fp16                         download moka-ai/m3e-base, write ./m3e-base-fp16
+  m3e-export OWNER/NAME --hub modelscope              download from ModelScope
+  m3e-export ./my-finetune --precision int8 -o out    export a local folder in int8
+  m3e-export ./my-finetune --precision fp32 int8      write both precisions into one bundle
   m3e-export ./my-finetune --precision int8 --calibration texts.jsonl --gate heldout.jsonl
-  m3e-export ./my-finetune --precision int8 --report int8.html    a page with the texts that int8 moves most
-  m3e-export --precision fp16 --target cuda           a graph for ONNX Runtime on an NVIDIA GPU
-  m3e-export --precision fp16 --target tensorrt-rtx --compute-capability 8.9    an engine, built without a GPU
-  m3e-export ./my-electra --exporter torch            a family that is not built in, through torch.onnx
-  m3e-export ./my-onnx-folder --exporter given        the ONNX graph that is in the folder
+  m3e-export ./my-finetune --precision int8 --report int8.html    show which texts int8 changes most
+  m3e-export --precision fp16 --target cuda           write a graph for ONNX Runtime on an NVIDIA GPU
+  m3e-export --precision fp16 --target tensorrt-rtx --compute-capability 8.9    build an engine without a GPU
+  m3e-export ./my-electra --exporter torch            export another model family through torch.onnx
+  m3e-export ./my-onnx-folder --exporter given        bundle the ONNX graph in the folder
 
-exit codes: 0 ok, 1 the bundle cannot be written, 2 usage, 3 below the fidelity gate, 4 unreadable or
-            untrusted input, 5 package or GPU missing, or no engine can be built, 130 interrupted,
-            143 terminated
+exit codes: 0 success, 1 the bundle cannot be written, 2 wrong usage, 3 an artifact does not pass the gate,
+            4 the input is unreadable or untrusted, 5 a package or GPU is missing or an engine cannot be
+            built, 130 interrupted, 143 terminated
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     return run(_command, _parser(), argv)
 
 
@@ -83,19 +83,19 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def tell_report(file: Path | None, command: str) -> None:
-    """Say where the report is, if one was asked for."""
+    """Print the name of the report, if there is one."""
     if file is not None:
         print(f"{command}: wrote {file}", file=sys.stderr)
 
 
 def _suffixes(options: argparse.Namespace) -> list[str]:
-    """The route, and the precisions; a graph that is given has its own."""
+    """The route and the precisions. A given graph has a precision of its own."""
     route = [] if options.route is None else [options.route]
     return [*route, *(["onnx"] if options.exporter == "given" else options.precision)]
 
 
 def default_output(checkpoint: str, suffixes: Sequence[str]) -> Path:
-    """``m3e-base-fp16`` for ``moka-ai/m3e-base``: the last part of the name and the suffixes."""
+    """The last part of the name with the suffixes: ``m3e-base-fp16`` for ``moka-ai/m3e-base``."""
     name = re.split(r"[/\\]", str(checkpoint).rstrip("/\\"))[-1]
     if name in ("", ".", ".."):
         name = Path(checkpoint).resolve().name
@@ -103,7 +103,7 @@ def default_output(checkpoint: str, suffixes: Sequence[str]) -> Path:
 
 
 def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
-    """What a script wants to know of a bundle, and where its report is, if one was asked for."""
+    """The content of ``--json``: the bundle, its artifacts and, if there is one, its report."""
     return {
         **({} if report is None else {"report": shown(report)}),
         "bundle": shown(bundle.path),
@@ -130,11 +130,11 @@ def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
 
 
 def report(bundle: Bundle) -> str:
-    """The artifacts as a small table for people."""
+    """The table that the command prints without ``--json``."""
     lines = [
-        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.output_dimension} dimensions, "
-        f"judged against {bundle.manifest.artifacts[0].fidelity.oracle} "
-        f"on {bundle.manifest.artifacts[0].fidelity.texts} texts",
+        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.output_dimension} dimensions, judged "
+        f"against {bundle.manifest.artifacts[0].fidelity.oracle} on "
+        f"{bundle.manifest.artifacts[0].fidelity.texts} texts",
         f"{'artifact':<16}{'size':>9}  {'mean cos':>9}{'p1':>9}{'min':>9}{'top-10':>8}  matrices",
     ]
     for artifact in bundle.manifest.artifacts:
@@ -149,21 +149,21 @@ def report(bundle: Bundle) -> str:
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
-    """The option ``--report``, which the quickstart has too."""
+    """Add ``--report``, which the quickstart has too."""
     parser.add_argument(
         "--report",
         type=Path,
         metavar="FILE.html",
-        help="write a page to look at, also where the gate refuses: cosines, the texts that moved most with "
-        "their nearest neighbours before and after, latency on this machine",
+        help="write an HTML report: cosines, the texts that change most and their nearest neighbours, "
+        "latency on this machine; it is also written when an artifact does not pass the gate",
     )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="m3e-export",
-        description="Convert a trained sentence-embedding checkpoint to a bundle, and prove that it gives "
-        "the original's vectors.",
+        description="Export a trained sentence-embedding checkpoint to a bundle and compare its vectors with "
+        "those of the original model.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -173,77 +173,80 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         default=_DEFAULT_CHECKPOINT,
         metavar="CHECKPOINT",
-        help=f"folder or hub id (default: {_DEFAULT_CHECKPOINT})",
+        help=f"a local folder or a hub id (default: {_DEFAULT_CHECKPOINT})",
     )
-    add("--precision", nargs="+", choices=PRECISIONS, default=["fp32"], help="one or several (default: fp32)")
+    add("--precision", nargs="+", choices=PRECISIONS, default=["fp32"], help="one or more (default: fp32)")
     add(
         "--target",
         nargs="+",
         choices=TARGET_NAMES,
         default=[],
-        help="native: weights for this package's own engine; cpu: a graph of ONNX Runtime's fused operators; "
-        "portable: standard operators only; cuda: a graph of ONNX Runtime's fused operators for NVIDIA GPUs, "
-        "fp16 or fp32; cuda-packed: the same without padding, texts end to end; tensorrt: an engine for the "
-        "GPU of this machine; tensorrt-rtx: an engine for GPUs that need not be here (default: native cpu)",
+        help="native: weights for the engine of m3e-runtime; cpu: a graph with ONNX Runtime's fused "
+        "operators; portable: a graph with standard ONNX operators only; cuda: a graph for ONNX Runtime on "
+        "NVIDIA GPUs, fp16 or fp32; cuda-packed: the same for packed batches, without padding; tensorrt: an "
+        "engine for the GPU of this machine; tensorrt-rtx: an engine for other GPUs too (default: native "
+        "cpu)",
     )
     add(
         "--exporter",
         choices=EXPORTERS,
         default="own",
-        help="own: the fastest, for the families that are built in; torch: torch.onnx, for any model_type of "
-        "transformers; optimum: Optimum, for those that it knows; given: take the ONNX graph that is in the "
-        "folder. All but own give one graph for ONNX Runtime on a CPU (default: own)",
+        help="own: the built-in exporter, the fastest result, for BERT-like families; torch: torch.onnx, "
+        "for any model_type of transformers; optimum: Optimum, for the families it supports; given: the "
+        "ONNX graph in the folder. All but own write one graph for ONNX Runtime on a CPU (default: own)",
     )
     add(
         "--graph",
         metavar="FILE",
-        help="the graph for --exporter given (default: model.onnx, onnx/model.onnx)",
+        help="the graph of --exporter given, relative to the folder (default: model.onnx or onnx/model.onnx)",
     )
     add("-o", "--output", type=Path, metavar="DIR", help="bundle folder (default: NAME-PRECISION)")
     add(
         "--calibration",
         type=Path,
         metavar="FILE",
-        help="texts for int8, one a line or .jsonl with a text field (default: 128 built-in ones)",
+        help="calibration texts for int8: one per line, or .jsonl with a text field (default: 128 built-in "
+        "texts)",
     )
     add(
         "--gate",
         default="default",
         metavar="default|off|FILE",
-        help="judge on the 256 built-in texts, or on those of FILE; off: judge and record, but do not refuse",
+        help="the texts to compare vectors on: 256 built-in texts, or those of FILE; off: compare, but write "
+        "the bundle in any case",
     )
-    add("--max-length", type=int, metavar="N", help="longest input in tokens (default: the checkpoint's)")
+    add("--max-length", type=int, metavar="N", help="longest input, in tokens (default: the checkpoint's)")
     add(
         "--pooling",
         choices=POOLINGS,
-        help="override the checkpoint's pooling; first_last_avg, last_avg and pooler are text2vec's, "
-        "which no checkpoint says",
+        help="override the checkpoint's pooling; first_last_avg, last_avg and pooler are those of text2vec, "
+        "which its checkpoints do not record",
     )
-    add("--route", metavar="NAME", help="which route of a model with a Router, such as query")
+    add("--route", metavar="NAME", help="the route to export of a model with a Router, such as query")
     add(
         "--oracle",
         choices=("auto", "torch", "numpy"),
         default="auto",
-        help="the original model: PyTorch, or a plain numpy forward pass (auto: PyTorch when installed)",
+        help="how to run the original model: in PyTorch or in numpy (auto: PyTorch if it is installed)",
     )
     add(
         "--compute-capability",
         nargs="+",
         default=[],
         metavar="N.N",
-        help="GPUs that a tensorrt-rtx engine is for, e.g. 8.6 8.9 12.0 (default: 8.0 8.6 8.9 12.0)",
+        help="compute capabilities of a tensorrt-rtx engine, such as 8.6 8.9 (default: 8.0 8.6 8.9 12.0)",
     )
-    add("--hardware-compatible", action="store_true", help="let a tensorrt engine run on other GPUs, slower")
+    add("--hardware-compatible", action="store_true", help="let a tensorrt engine run on other GPUs; slower")
     add(
         "--strip-weights",
         action="store_true",
-        help="leave the weights out of the engine (needs a GPU)",
+        help="store no weights in the engine (needs a GPU)",
     )
-    add("--refit", action="store_true", help="let weights of the engine be replaced later (needs a GPU)")
+    add("--refit", action="store_true", help="allow the engine's weights to be replaced later (needs a GPU)")
     add(
         "--timing-cache",
         metavar="FILE",
-        help="kernel timings of earlier tensorrt builds, kept for later ones",
+        help="read and update the kernel timings of tensorrt builds",
     )
     add("--revision", metavar="REV", help="branch, tag or commit of a hub checkpoint")
     add_hub_option(parser)

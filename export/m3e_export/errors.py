@@ -1,4 +1,4 @@
-"""Every error that the exporter raises on purpose, each with the exit code of the commands."""
+"""The errors of m3e_export, each with the exit code of the commands."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class CheckpointError(M3EError):
 
 
 class UntrustedCheckpointError(CheckpointError):
-    """The checkpoint holds something that would run code or read outside its folder."""
+    """The checkpoint would run code or read files outside its folder."""
 
 
 class UnsupportedModelError(CheckpointError):
-    """A model, module, activation or pooling that this exporter does not know."""
+    """The model, a module, an activation or a pooling is not supported."""
 
 
 class CheckpointNotFoundError(CheckpointError):
-    """The hub does not show a checkpoint of that id, or does not have that revision of it."""
+    """The hub has no checkpoint of this id or revision, or does not show it."""
 
 
 class CheckpointAccessError(CheckpointError):
-    """The hub refuses the checkpoint to this user: it is private or gated, or the token is wrong."""
+    """The hub denies access: the checkpoint is private or gated, or the token is wrong."""
 
 
 class HubUnreachableError(CheckpointError):
-    """The hub gives no answer, and the cache does not have the checkpoint."""
+    """The hub cannot be reached, and the checkpoint is not in the cache."""
 
 
 class BelowGateError(M3EError):
-    """An artifact does not follow the original model closely enough; nothing was written."""
+    """An artifact does not pass the gate. Nothing was written."""
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""Packages of the extra ``export``: a missing one is told of in a sentence."""
+"""The packages of the extra ``export``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from m3e_runtime import extras
 
 __all__ = ["extra_packages"]
 
-_PACKAGES = ("safetensors", "onnx", "onnx_ir", "ml_dtypes", "huggingface_hub")
-"""What the extra brings, by the names that are imported."""
+_PACKAGES = ("safetensors", "onnx", "onnx_ir", "ml_dtypes", "huggingface_hub", "typing_extensions")
+"""The packages by the names that are imported."""
 
 
 def extra_packages() -> AbstractContextManager[None]:
-    """Imports that need the extra ``export``.
+    """A context for imports that need the extra ``export``.
 
     Raises:
         DependencyMissingError: one of its packages is not installed.

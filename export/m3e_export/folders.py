@@ -14,26 +14,26 @@ __all__ = ["check_writable", "made_folder"]
 
 
 def check_writable(folder: Path, option: str) -> None:
-    """Find out whether files can be put into ``folder``, which need not be there yet.
+    """Check that files can be written into ``folder``, which need not exist yet.
 
     Args:
-        folder: where they are to go.
-        option: what the user gave, for the error.
+        folder: the folder.
+        option: the option that names it, for the message.
 
     Raises:
-        OutputError: they cannot.
+        OutputError: the folder is not writable.
     """
     above = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise OutputError(f"{option}: cannot be written ({above} is a file, or without permission).")
+        raise OutputError(f"{option}: cannot be written ({above} is a file, or permission is denied).")
 
 
 @contextmanager
 def made_folder(folder: Path) -> Iterator[None]:
-    """Make ``folder`` and those above it; where the block fails, those that are empty are removed again.
+    """Create ``folder`` and its parents. If the block fails, remove the new ones that are empty.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     created = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
@@ -41,6 +41,6 @@ def made_folder(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         for each in created:  # the innermost first
-            with contextlib.suppress(OSError):  # not made yet, or somebody put something there
+            with contextlib.suppress(OSError):  # not created, or no longer empty
                 each.rmdir()
         raise

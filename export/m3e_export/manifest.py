@@ -1,38 +1,45 @@
-"""Filling in a bundle's manifest."""
+"""The content of a bundle's manifest. :mod:`m3e_export.bundle_writer` writes it."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import m3e_runtime
-from m3e_export.bundle_writer import write_companions, write_tokenizer
 from m3e_export.checkpoint import BaseCheckpoint
-from m3e_export.fidelity import Gate
-from m3e_runtime.manifest import SCHEMA_VERSION, Artifact, GoldenVectors, Manifest, Source, Tokenization
+from m3e_export.gate import Gate
+from m3e_runtime.manifest import (
+    SCHEMA_VERSION,
+    Artifact,
+    FileEntry,
+    GoldenVectors,
+    Manifest,
+    Source,
+    Tokenization,
+)
 
-__all__ = ["complete_manifest"]
+__all__ = ["make_manifest"]
 
 _GOLDEN_TEXTS = 16
 
 
-def complete_manifest(
+def make_manifest(
     checkpoint: BaseCheckpoint,
     gate: Gate,
     artifacts: tuple[Artifact, ...],
-    folder: Path,
-    loadable: bool = True,
+    tokenizer: FileEntry,
+    companions: tuple[FileEntry, ...],
 ) -> Manifest:
-    """The manifest of ``artifacts`` in ``folder``, where the tokenizer is written now.
+    """Describe a bundle.
 
-    So are the files that other tools look for, if the graphs are ``loadable`` there: they give states.
+    Args:
+        checkpoint: what was exported.
+        gate: some of its texts and vectors become the golden vectors.
+        artifacts: the entries of the artifacts.
+        tokenizer: the entry of tokenizer.json.
+        companions: the entries of the files for other tools.
     """
-    tokenizer = write_tokenizer(folder, checkpoint)
-    companions = write_companions(folder, checkpoint) if loadable else ()
-    layout: Any = checkpoint.layout
-    # Spread over the texts, so that short and long ones are among them.
+    sentence_config = checkpoint.sentence_config
+    # Spread over the texts, to include short and long ones.
     chosen = np.linspace(0, len(gate.texts) - 1, min(_GOLDEN_TEXTS, len(gate.texts))).astype(int)
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -40,22 +47,22 @@ def complete_manifest(
         source=_source(checkpoint),
         licence=checkpoint.licence,
         dimension=checkpoint.dimension,
-        pooling=layout.pooling,
-        normalize=layout.normalize,
+        pooling=sentence_config.pooling,
+        normalize=sentence_config.normalize,
         tokenization=Tokenization(
             file=tokenizer,
             max_length=checkpoint.max_length,
             pad_token_id=checkpoint.pad_token_id,
         ),
-        similarity=layout.similarity,
-        prompts=layout.prompts,
-        default_prompt_name=layout.default_prompt_name,
+        similarity=sentence_config.similarity,
+        prompts=sentence_config.prompts,
+        default_prompt_name=sentence_config.default_prompt_name,
         artifacts=artifacts,
-        golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.reference[chosen], gate.prompt),
+        golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.vectors[chosen], gate.prompt),
         files=companions,
-        include_prompt=layout.include_prompt,
-        route=layout.route,
-        truncate_dim=layout.truncated(checkpoint.dimension),
+        include_prompt=sentence_config.include_prompt,
+        route=sentence_config.route,
+        truncate_dim=sentence_config.truncated(checkpoint.dimension),
     )
 
 

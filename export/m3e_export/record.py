@@ -1,4 +1,4 @@
-"""What an export has found so far, kept for its report: also where the gate refuses what was written."""
+"""The record of an export, from which its report is made, also when an artifact fails the gate."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from m3e_export.fidelity import Comparison, Gate
+from m3e_export.gate import Comparison, Gate
 from m3e_export.request import ExportRequest
+from m3e_runtime.manifest import Precision
 
 if TYPE_CHECKING:
     from m3e_export.checkpoint import BaseCheckpoint
+    from m3e_export.targets.base import DialectName
 
 __all__ = ["Candidate", "CheckpointFacts", "ExportRecord"]
 
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What a report says of a checkpoint. The weights are not kept."""
+    """What a report says about a checkpoint. It holds no weights."""
 
     source: str
     weights_sha256: str
@@ -35,35 +37,35 @@ class CheckpointFacts:
     @staticmethod
     def of(checkpoint: BaseCheckpoint) -> CheckpointFacts:
         """The facts of ``checkpoint``."""
-        layout = checkpoint.layout
+        sentence_config = checkpoint.sentence_config
         return CheckpointFacts(
             source=checkpoint.source,
             weights_sha256=checkpoint.weights_sha256,
             model_type=checkpoint.model_type,
             licence=checkpoint.licence,
             dimension=checkpoint.dimension,
-            pooling=layout.pooling,
-            normalize=layout.normalize,
+            pooling=sentence_config.pooling,
+            normalize=sentence_config.normalize,
             max_length=checkpoint.max_length,
-            similarity=layout.similarity,
-            prompts=layout.prompts,
-            include_prompt=layout.include_prompt,
-            truncate_dim=layout.truncated(checkpoint.dimension),
+            similarity=sentence_config.similarity,
+            prompts=sentence_config.prompts,
+            include_prompt=sentence_config.include_prompt,
+            truncate_dim=sentence_config.truncated(checkpoint.dimension),
         )
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A form of an artifact that the gate has judged.
+    """A form of an artifact, with the gate's verdict.
 
-    ``mix`` and ``kept`` are as in :class:`m3e_runtime.manifest.Artifact`. ``problems`` says in words what is
-    below its threshold. There is no ``comparison`` where the vectors were not finite numbers.
+    ``mix`` and ``kept`` are as in :class:`m3e_runtime.manifest.Artifact`; ``problems`` and ``comparison`` as
+    in :class:`m3e_export.gate.Verdict`.
     """
 
     artifact: str
-    precision: str
+    precision: Precision
     target: str
-    dialect: str | None
+    dialect: DialectName | None
     size: int
     mix: Mapping[str, int]
     kept: tuple[str, ...]
@@ -73,7 +75,7 @@ class Candidate:
 
 @dataclass
 class ExportRecord:
-    """The request, and what has come of it until now; ``candidates`` are in the order of the trials."""
+    """The request and the progress of its export. ``candidates`` are in the order of their trial."""
 
     request: ExportRequest
     checkpoint: CheckpointFacts | None = None
@@ -81,11 +83,11 @@ class ExportRecord:
     candidates: list[Candidate] = field(default_factory=list)
 
     def begin(self, checkpoint: BaseCheckpoint, gate: Gate) -> None:
-        """Keep what is judged and on which texts, before the first candidate."""
+        """Record the checkpoint and the gate, before the first candidate."""
         self.checkpoint, self.gate = CheckpointFacts.of(checkpoint), gate
 
     def by_artifact(self) -> dict[str, list[Candidate]]:
-        """The candidates of each artifact; the last one passed, or all of them failed."""
+        """The candidates of each artifact. Only the last one may have passed."""
         found: dict[str, list[Candidate]] = {}
         for candidate in self.candidates:
             found.setdefault(candidate.artifact, []).append(candidate)

@@ -1,4 +1,4 @@
-"""What ``m3e-export`` can be asked for."""
+"""The request of an export, and the names that it may use."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from m3e_export.checkpoint.sentence_config import Pooling
 from m3e_export.hubs.choice import DEFAULT_HUB, HubName
 from m3e_export.oracle.choice import OracleName
 from m3e_runtime.gpu.tensorrt import EngineOptions
+from m3e_runtime.manifest import Precision
 
 __all__ = ["EXPORTERS", "PRECISIONS", "TARGET_NAMES", "ExportRequest", "ExporterName"]
 
-PRECISIONS = ("fp32", "fp16", "int8")  # most precise first
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+"""The most precise first."""
 TARGET_NAMES = ("native", "cpu", "portable", "cuda", "cuda-packed", "tensorrt", "tensorrt-rtx")
 """The keys of :data:`m3e_export.targets.TARGETS`, which cannot be imported without the extra ``export``."""
 
 ExporterName = Literal["own", "torch", "optimum", "given"]
 EXPORTERS: tuple[ExporterName, ...] = ("own", "torch", "optimum", "given")
-"""Who writes the graph: we, of the families that we know; another exporter; or nobody, since it is there."""
+"""What writes the graph: this package, another exporter, or nothing (``given``)."""
 
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What to export. Field by field the options of ``m3e-export``; no targets: the CPU's.
+    """What to export. The fields are the options of ``m3e-export``.
 
-    ``engine`` is for TensorRT; without profiles it gets ``m3e_runtime.gpu.tensorrt.default_profiles``.
-    ``graph`` is the file that the exporter ``given`` takes, relative to the checkpoint's folder.
+    No ``targets`` means :func:`m3e_export.targets.default_targets`. ``engine`` holds the options of TensorRT;
+    without profiles, those of ``m3e_runtime.gpu.tensorrt.default_profiles`` are used. ``graph`` is the file
+    of the exporter ``given``, relative to the checkpoint's folder.
     """
 
     checkpoint: str
     output: Path
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: tuple[Precision, ...] = ("fp32",)
     targets: tuple[str, ...] = ()
     calibration: Path | None = None
     max_length: int | None = None

@@ -1,4 +1,4 @@
-"""The service as an ASGI application."""
+"""The ASGI application: which path has which handler."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
-from m3e_serve import metrics, ollama, openai, page, tei
-from m3e_serve.cors import EXPOSED_HEADERS
-from m3e_serve.endpoint import Answer, Call, Endpoint, Handler, Unrouted, json_answer
+from m3e_serve import page
 from m3e_serve.errors import ApiError, ErrorStyle, openai_style, tei_style
-from m3e_serve.metrics import Metrics
-from m3e_serve.openapi import describe
-from m3e_serve.paths import TidyPaths
-from m3e_serve.served_models import Models
+from m3e_serve.interfaces import ollama, openai, tei
+from m3e_serve.interfaces.health import HealthChecks
+from m3e_serve.interfaces.openapi import describe
+from m3e_serve.models.registry import ModelRegistry
+from m3e_serve.monitoring.metrics import CONTENT_TYPE, Metrics
+from m3e_serve.monitoring.tracing import Tracing, open_tracing
+from m3e_serve.requests.call import Call
+from m3e_serve.requests.cors import EXPOSED_HEADERS
+from m3e_serve.requests.endpoint import Endpoint, ErrorEndpoint, Handler
+from m3e_serve.requests.paths import NormalizePaths
+from m3e_serve.requests.response import Response, json_response
 from m3e_serve.service import Service
 from m3e_serve.settings import ServeSettings
-from m3e_serve.tracing import Tracing, open_tracing
 
 __all__ = ["create_app", "load_service"]
 
@@ -37,18 +41,18 @@ def load_service(settings: ServeSettings) -> Service:
     Raises:
         M3EError: as :meth:`m3e_runtime.Encoder.load`.
     """
-    figures = Metrics()
-    return Service(settings, Models.open(settings, figures), figures)
+    metrics = Metrics()
+    return Service(settings, ModelRegistry.load(settings, metrics), metrics)
 
 
 def create_app(service: Service) -> Starlette:
-    """The application; its lifespan starts and closes the engines of ``service``."""
+    """The application. Its lifespan starts and closes the engines of ``service``."""
     traces = open_tracing() if service.settings.otel else None
     tracing = [Middleware(Tracing, provider=traces)] if traces is not None else []
     app = Starlette(
         routes=_routes(service),
-        middleware=[*_cors(service.settings), *tracing, Middleware(TidyPaths)],
-        exception_handlers={HTTPException: _unrouted(service)},
+        middleware=[*_cors(service.settings), *tracing, Middleware(NormalizePaths)],
+        exception_handlers={HTTPException: _routing_errors(service)},
         lifespan=_lifespan(service, traces),
     )
     app.router.redirect_slashes = False
@@ -56,7 +60,7 @@ def create_app(service: Service) -> Starlette:
 
 
 def _cors(settings: ServeSettings) -> list[Middleware]:
-    """Clients in pages send headers of their own, new ones with each version: those asked for are allowed."""
+    """CORS middleware. It allows all request headers, because clients add new ones with each version."""
     if not settings.cors_origins:
         return []
     return [
@@ -80,7 +84,7 @@ def _lifespan(service: Service, traces: Any):  # type: ignore[no-untyped-def]  #
         service.drain()
         await service.models.close()
         if traces is not None:
-            await asyncio.to_thread(traces.shutdown)  # sends what was not sent yet
+            await asyncio.to_thread(traces.shutdown)  # exports the remaining spans
 
     return lifespan
 
@@ -101,26 +105,17 @@ def _routes(service: Service) -> list[Route]:
     embed = tei.Embed(service)
     embeddings = openai.Embeddings(service)
 
-    async def live(call: Call) -> Answer:
-        if not service.alive:
-            raise ApiError(503, "An engine has stopped.", tei_type="Unhealthy")
-        return Answer(b"", content_type=b"text/plain")
+    health = HealthChecks(service)
+    description = json_response(describe(service))
 
-    async def ready(call: Call) -> Answer:
-        if not service.ready:
-            raise ApiError(503, "The service is starting or shutting down.", tei_type="Unhealthy")
-        return await live(call)
+    async def metrics(call: Call) -> Response:
+        return Response(service.metrics.render(), content_type=CONTENT_TYPE.encode())
 
-    async def figures(call: Call) -> Answer:
-        return Answer(service.metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
-
-    description = describe(service)
-
-    async def openapi(call: Call) -> Answer:
-        return json_answer(description)
+    async def openapi_description(call: Call) -> Response:
+        return description
 
     return [
-        route("/v1/embeddings", post, embeddings, openai_style),  # first: routes are tried in order
+        route("/v1/embeddings", post, embeddings, openai_style),  # routes are tried in order
         route("/embed", post, embed),
         route("/v1/models", get, openai.ModelList(service), openai_style),
         route("/v1/models/{id:path}", get, openai.OneModel(service), openai_style),
@@ -132,35 +127,35 @@ def _routes(service: Service) -> list[Route]:
         route("/similarity", post, tei.Similarity(service)),
         route("/tokenize", post, tei.Tokenize(service)),
         route("/info", get, tei.Info(service)),
-        route("/", post, embed),  # as TEI has it, for clients that know the bare address only
-        route("/health", get, ready, guarded=False),
-        route("/livez", get, live, guarded=False),
-        route("/readyz", get, ready, guarded=False),
-        route("/metrics", get, figures, guarded=False),
-        route("/openapi.json", get, openapi, guarded=False),
-        route("/", get, page.index, guarded=False, name="/page"),  # metrics keep it apart from POST /
+        route("/", post, embed),  # as in TEI
+        route("/health", get, health.ready, guarded=False),
+        route("/livez", get, health.live, guarded=False),
+        route("/readyz", get, health.ready, guarded=False),
+        route("/metrics", get, metrics, guarded=False),
+        route("/openapi.json", get, openapi_description, guarded=False),
+        route("/", get, page.index, guarded=False, name="/page"),  # a name of its own in metrics
         route("/page/{name}", get, page.page_file, guarded=False),
     ]
 
 
-def _unrouted(service: Service):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Starlette's type is private
-    """Unknown paths and methods."""
+def _routing_errors(service: Service):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Starlette's type is private
+    """The exception handler for unknown paths and methods."""
 
-    async def refuse(request: Request, error: Exception) -> Unrouted:
+    async def respond(request: Request, error: Exception) -> ErrorEndpoint:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
         path = request.url.path
         style = _style_of(path)
-        # Several routes may have this path, each with methods of its own.
-        here = [route for route in request.app.routes if route.path_regex.match(path)]
         if error.status_code == 405:
-            allow = ", ".join(sorted({method for route in here for method in route.methods}))
-            message = f"{request.method} is not possible here."
-            refused = ApiError(405, message, "method_not_allowed", allow=allow)
-            return Unrouted(service, refused, style, here[0].path)
-        refused = ApiError(error.status_code, "There is nothing under this path.", "not_found")
-        return Unrouted(service, refused, style)
+            # Several routes may have this path, each with its own methods.
+            routes = [route for route in request.app.routes if route.path_regex.match(path)]
+            allow = ", ".join(sorted({method for route in routes for method in route.methods}))
+            message = f"The path does not support {request.method}; use {allow}."
+            not_allowed = ApiError(405, message, "method_not_allowed", allow=allow)
+            return ErrorEndpoint(service, not_allowed, style, routes[0].path)
+        not_found = ApiError(error.status_code, "The path does not exist.", "not_found")
+        return ErrorEndpoint(service, not_found, style)
 
-    return refuse
+    return respond
 
 
 def _style_of(path: str) -> ErrorStyle:

@@ -1,4 +1,4 @@
-"""``m3e-serve``: bundles behind the interfaces of OpenAI's embeddings and of text-embeddings-inference."""
+"""The command ``m3e-serve``."""
 
 from __future__ import annotations
 
@@ -18,60 +18,63 @@ from m3e_runtime.errors import DependencyMissingError, OptionError
 from m3e_runtime.file_names import shown
 from m3e_runtime.scheduling import QueueLimits
 from m3e_runtime.threads import available_threads
-from m3e_serve.settings import BYTES_OF_A_TEXT, ModelSource, ServeSettings
+from m3e_serve.settings import BYTES_PER_TEXT, ModelSource, ServeSettings
 
 __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
-_NEEDED = ("uvicorn", "uvloop", "httptools", "starlette", "orjson", "prometheus_client")
-_NEEDED_FOR_SPANS = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
+_PACKAGES = ("uvicorn", "uvloop", "httptools", "starlette", "orjson", "prometheus_client")
+_TRACING_PACKAGES = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 _LEVELS = ("debug", "info", "warning", "error")
-_LIMITS = ServeSettings(models=(ModelSource("", Path()),))
-"""Where the defaults stand."""
+_DEFAULTS = ServeSettings(models=(ModelSource("", Path()),))
 
 _KEEP_ALIVE = (
-    "seconds that a connection may be idle; must exceed a balancer's: nginx's and AWS's 60, Google's 600"
+    "seconds until an idle connection is closed; must exceed a balancer's (nginx, AWS: 60; Google: 600)"
 )
 
 _EXAMPLES = """\
 examples:
   m3e-serve m3e-base-int8                                     http://127.0.0.1:8000/v1/embeddings, page at /
   m3e-serve m3e-base-int8 --alias text-embedding-ada-002=m3e-base-int8 --pad-to 1536
-  m3e-serve small=./m3e-small-int8 base=./m3e-base-int8       chosen by "model"; the first serves TEI's routes
-  m3e-serve e5=./e5-query-int8 e5=./e5-document-int8          two routes of one model, chosen by "input_type"
+  m3e-serve small=./m3e-small-int8 base=./m3e-base-int8       selected by "model"; TEI's routes use the first
+  m3e-serve e5=./e5-query-int8 e5=./e5-document-int8          routes of one model, selected by "input_type"
   m3e-serve m3e-base-int8 --host 0.0.0.0 --api-key-file keys.txt
   m3e-serve m3e-base-int8 --uds /run/m3e.sock --workers 4
 
-A request may be larger than what may wait: it is computed in pieces, between those of others. One that cannot
-be computed within --request-timeout, at the speed that is measured, is refused before it begins: with 413 and
-the number of texts that would fit, or with 429 if others have to be answered first.
+A request may be larger than the queue: it is computed in pieces, between other requests. A request that would
+exceed --request-timeout at the measured speed is rejected before it starts: with 413 and the number of texts
+that would fit, or with 429 if too many requests are waiting.
 
-API keys are one a line of the file, or in the variable M3E_API_KEY.
+API keys are read from the file, one per line, and from the environment variable M3E_API_KEY.
 
-SIGTERM, SIGINT and SIGHUP (unless nohup has it ignored) refuse who comes, answer who was let in, and end
-with 0. With --drain-delay, SIGTERM and SIGHUP first let /readyz fail and serve on while balancers learn of
-it; the same signal again ends the delay. Nothing is loaded anew while the service runs: start another one.
+SIGTERM, SIGINT and SIGHUP (unless ignored, as with nohup) drain the service: it rejects new requests,
+finishes those in flight, and exits with 0. With --drain-delay, SIGTERM and SIGHUP first make /readyz fail
+while requests are still accepted, so that load balancers can react. The same signal again ends the delay.
+Bundles are not reloaded while the service runs; start another one.
 
-exit codes: 0 ended by a signal, 1 workers do not start or a file cannot be written, 2 usage or
+exit codes: 0 ended by a signal, 1 workers fail to start or a file cannot be written, 2 invalid option or
             address in use, 4 unreadable or damaged bundle, 5 engine or the extra `serve` missing
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command and return its exit code."""
     return run(_command, _parser(), argv)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="m3e-serve",
-        description="Serve bundles over HTTP, as OpenAI's embeddings and as text-embeddings-inference.",
+        description="Serve bundles over HTTP, as OpenAI, text-embeddings-inference and Ollama do.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "bundles", metavar="[NAME=]BUNDLE", nargs="+", help="bundle folder; its name is the model's (or NAME)"
+        "bundles",
+        metavar="[NAME=]BUNDLE",
+        nargs="+",
+        help="bundle folder; NAME is the model name (default: that of the folder)",
     )
     _add_address_options(parser)
     _add_model_options(parser)
@@ -82,31 +85,39 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_address_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("address and access")
-    group.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
-    group.add_argument("--port", type=int, default=8000, help="default: 8000; 0 takes one that is free")
-    group.add_argument("--uds", metavar="PATH", help="a Unix socket in place of host and port")
-    group.add_argument("--api-key-file", metavar="FILE", help="ask for one of these keys, one a line")
+    group.add_argument("--host", default="127.0.0.1", help="address (default: 127.0.0.1, this machine only)")
+    group.add_argument("--port", type=int, default=8000, help="port (default: 8000; 0: any free port)")
+    group.add_argument("--uds", metavar="PATH", help="listen on a Unix socket instead")
+    group.add_argument("--api-key-file", metavar="FILE", help="require one of these API keys, one per line")
     group.add_argument(
-        "--cors-origin", action="append", default=[], metavar="ORIGIN", help="let web pages from there in"
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="allow web pages of this origin, or * (repeatable)",
     )
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("models")
     group.add_argument(
-        "--alias", action="append", default=[], metavar="ALIAS=NAME", help="a further name of a model"
+        "--alias",
+        action="append",
+        default=[],
+        metavar="ALIAS=NAME",
+        help="additional name of a model (repeatable)",
     )
     group.add_argument(
-        "--any-model", action="store_true", help="whatever name clients send, it is the one bundle"
+        "--any-model", action="store_true", help="accept any model name, if only one model is served"
     )
     group.add_argument(
-        "--pad-to", type=int, metavar="N", help="add zeros to the vectors of /v1/embeddings, up to N numbers"
+        "--pad-to", type=int, metavar="N", help="pad the vectors of /v1/embeddings with zeros to N dimensions"
     )
     group.add_argument(
-        "--no-truncate", action="store_true", help="refuse texts that are too long (default: cut them)"
+        "--no-truncate", action="store_true", help="reject texts that are too long (default: truncate them)"
     )
     group.add_argument("--artifact", metavar="NAME", help="artifact to run (default: the fastest)")
-    group.add_argument("--backend", metavar="NAME", help="engine to run it in (default: the fastest)")
+    group.add_argument("--backend", metavar="NAME", help="engine that runs it (default: the fastest)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or tensorrt (default: auto)")
 
 
@@ -116,23 +127,43 @@ def _add_limit_options(parser: argparse.ArgumentParser) -> None:
         "--max-body",
         type=int,
         metavar="N",
-        help=f"bytes of a body, unpacked ({BYTES_OF_A_TEXT} for each text)",
+        help=f"bytes in a decompressed body ({BYTES_PER_TEXT} for each text)",
     )
     numbers: list[tuple[str, type, float, str]] = [
-        ("max-texts", int, _LIMITS.max_texts, "texts of a request"),
-        ("max-queued-texts", int, _LIMITS.queue.texts, "texts that may wait; beyond, 429 with Retry-After"),
+        ("max-texts", int, _DEFAULTS.max_texts, "texts in a request"),
+        (
+            "max-queued-texts",
+            int,
+            _DEFAULTS.queue.texts,
+            "texts in the queue; more get 429 with Retry-After",
+        ),
         (
             "max-queued-tokens",
             int,
-            _LIMITS.queue.tokens,
-            "tokens that may wait, at most 8192 of each request",
+            _DEFAULTS.queue.tokens,
+            "tokens in the queue; a request counts for at most 8192",
         ),
-        ("max-connections", int, _LIMITS.max_connections, "connections at a time"),
-        ("request-timeout", float, _LIMITS.request_timeout, "seconds until a request is given up"),
-        ("receive-timeout", float, _LIMITS.receive_timeout, "seconds for a client to send, and to read on"),
-        ("keep-alive", float, _LIMITS.keep_alive, _KEEP_ALIVE),
-        ("drain-delay", float, _LIMITS.drain_delay, "seconds to serve on after SIGTERM while /readyz fails"),
-        ("drain-timeout", float, _LIMITS.drain_timeout, "seconds to answer who was let in, after that"),
+        ("max-connections", int, _DEFAULTS.max_connections, "open connections"),
+        ("request-timeout", float, _DEFAULTS.request_timeout, "seconds to handle a request"),
+        (
+            "receive-timeout",
+            float,
+            _DEFAULTS.receive_timeout,
+            "seconds for a client to send its request, and between two reads",
+        ),
+        ("keep-alive", float, _DEFAULTS.keep_alive, _KEEP_ALIVE),
+        (
+            "drain-delay",
+            float,
+            _DEFAULTS.drain_delay,
+            "seconds after SIGTERM while /readyz fails and requests are still accepted",
+        ),
+        (
+            "drain-timeout",
+            float,
+            _DEFAULTS.drain_timeout,
+            "seconds after that for requests in flight",
+        ),
     ]
     for name, kind, default, text in numbers:
         group.add_argument(
@@ -142,49 +173,52 @@ def _add_limit_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("run")
-    group.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    group.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes (default: 1)")
     group.add_argument(
-        "--threads", type=int, metavar="N", help="engine threads of a worker (default: all, shared evenly)"
+        "--threads",
+        type=int,
+        metavar="N",
+        help="engine threads of each worker (default: an even share of all)",
     )
     group.add_argument(
-        "--log-level", choices=_LEVELS, default="info", help="of the JSON logs on standard error"
+        "--log-level", choices=_LEVELS, default="info", help="level of the JSON logs on standard error"
     )
     group.add_argument("--access-log", action="store_true", help="log each request, without its texts")
     group.add_argument(
         "--otel",
         action="store_true",
-        help="send a span for each request where OTEL_EXPORTER_OTLP_ENDPOINT says",
+        help="export an OpenTelemetry span for each request to OTEL_EXPORTER_OTLP_ENDPOINT",
     )
 
 
 def _command(options: argparse.Namespace) -> int:
-    _check_installed(_NEEDED, "serve")
+    _check_installed(_PACKAGES, "serve")
     if options.otel:
-        _check_installed(_NEEDED_FOR_SPANS, "otel")
+        _check_installed(_TRACING_PACKAGES, "otel")
     settings = _settings(options)
     from m3e_serve.app import load_service
-    from m3e_serve.logs import configure_logging
-    from m3e_serve.open_files import connections_within
-    from m3e_serve.server import run_server
-    from m3e_serve.workers import run_workers
+    from m3e_serve.monitoring.logs import configure_logging
+    from m3e_serve.process.open_files import raise_file_limit
+    from m3e_serve.process.server import run_server
+    from m3e_serve.process.workers import run_workers
 
     configure_logging(options.log_level)
-    settings = dataclasses.replace(settings, max_connections=connections_within(settings.max_connections))
+    settings = dataclasses.replace(settings, max_connections=raise_file_limit(settings.max_connections))
     if options.workers > 1:
         _check_bundles(settings)
-        with _listening(options) as bound:
-            _announce(bound, settings)
-            trusting = dataclasses.replace(settings, verify=False)
-            return run_workers(trusting, [bound], options.workers, options.log_level)
+        with _bound_socket(options) as bound:
+            _log_address(bound, settings)
+            verified = dataclasses.replace(settings, verify=False)
+            return run_workers(verified, [bound], options.workers, options.log_level)
     service = load_service(settings)
-    with _listening(options) as bound:
-        _announce(bound, settings)
+    with _bound_socket(options) as bound:
+        _log_address(bound, settings)
         run_server(service, [bound])
     return 0
 
 
-def _check_installed(needed: Sequence[str], extra: str) -> None:
-    for name in needed:
+def _check_installed(packages: Sequence[str], extra: str) -> None:
+    for name in packages:
         try:
             importlib.import_module(name)
         except ImportError as error:
@@ -194,10 +228,10 @@ def _check_installed(needed: Sequence[str], extra: str) -> None:
 
 
 def _settings(options: argparse.Namespace) -> ServeSettings:
-    from m3e_serve.auth import read_keys
+    from m3e_serve.requests.api_keys import read_keys
 
     if options.workers < 1:
-        raise OptionError(f"--workers {options.workers}: at least one is needed.")
+        raise OptionError(f"--workers {options.workers}: it must be at least 1.")
     return ServeSettings(
         models=tuple(_model_source(bundle) for bundle in options.bundles),
         aliases=dict(_alias(each) for each in options.alias),
@@ -241,7 +275,7 @@ def _alias(text: str) -> tuple[str, str]:
 
 
 def _check_bundles(settings: ServeSettings) -> None:
-    """Hash and load once what each worker will load, so that faults are told here and by one process."""
+    """Verify and load the bundles once, so that errors are reported here and not by each worker."""
     from m3e_serve.app import load_service
 
     for model in load_service(settings).models.all:
@@ -249,9 +283,9 @@ def _check_bundles(settings: ServeSettings) -> None:
 
 
 @contextmanager
-def _listening(options: argparse.Namespace) -> Iterator[socket.socket]:
-    """The bound socket; a Unix socket is removed in the end."""
-    from m3e_serve.server import bind_tcp, bind_unix
+def _bound_socket(options: argparse.Namespace) -> Iterator[socket.socket]:
+    """A bound socket. A Unix socket is removed at the end."""
+    from m3e_serve.process.sockets import bind_tcp, bind_unix
 
     bound = bind_unix(options.uds) if options.uds else bind_tcp(options.host, options.port)
     try:
@@ -262,11 +296,11 @@ def _listening(options: argparse.Namespace) -> Iterator[socket.socket]:
             Path(options.uds).unlink(missing_ok=True)
 
 
-def _announce(bound: socket.socket, settings: ServeSettings) -> None:
+def _log_address(bound: socket.socket, settings: ServeSettings) -> None:
     address = bound.getsockname()
-    at_home = isinstance(address, str) or ipaddress.ip_address(address[0]).is_loopback
-    if not at_home and not settings.key_digests:
-        logger.warning("other machines can use this service without a key; see --api-key-file")
+    is_local = isinstance(address, str) or ipaddress.ip_address(address[0]).is_loopback
+    if not is_local and not settings.key_digests:
+        logger.warning("other machines can use this service without an API key; see --api-key-file")
     where = address if isinstance(address, str) else f"http://{_url_host(address[0])}:{address[1]}"
     models = list(dict.fromkeys(model.name for model in settings.models))
     logger.info("listening", extra={"fields": {"address": shown(where), "models": models}})

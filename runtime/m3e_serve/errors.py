@@ -1,4 +1,4 @@
-"""Refusals, in the words and shapes of OpenAI's and TEI's interfaces."""
+"""Error responses: the errors of the API, in the formats of OpenAI and TEI."""
 
 from __future__ import annotations
 
@@ -21,26 +21,35 @@ from m3e_runtime.errors import (
     TextTooLongError,
 )
 
-__all__ = ["ApiError", "ErrorStyle", "as_api_error", "openai_style", "shutting_down", "tei_style"]
+__all__ = [
+    "ApiError",
+    "ErrorStyle",
+    "as_api_error",
+    "openai_style",
+    "shutting_down",
+    "tei_style",
+    "too_many_connections",
+    "too_many_requests",
+]
 
 _PATH = re.compile(r" - at `\$\.(\w+)")
 
 
 @dataclass(eq=False)
 class ApiError(Exception):
-    """An answer that is a refusal.
+    """An error response.
 
     Attributes:
         status: HTTP status on OpenAI's routes.
-        message: for people; never holds a text that was sent.
-        code: OpenAI's code, for programs.
-        param: the field at fault.
-        tei_type: TEI's name for the kind of error.
-        tei_status: HTTP status on TEI's routes, where it is another.
-        retry_after: seconds after which to come again.
-        retry: false tells OpenAI's clients not to try again of themselves.
-        close: whether the connection is to be closed.
-        allow: the methods that are possible, as in the header ``Allow``.
+        message: the message for people. It never quotes a text of the request.
+        code: OpenAI's machine-readable code.
+        param: the field with the error.
+        tei_type: TEI's ``error_type``.
+        tei_status: HTTP status on TEI's routes, if it differs from ``status``.
+        retry_after: seconds after which the client may retry.
+        retry: false tells OpenAI's clients not to retry.
+        close: whether to close the connection.
+        allow: the value of the header ``Allow``.
     """
 
     status: int
@@ -56,7 +65,7 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Headers that go with the answer."""
+        """Headers of the response."""
         headers: list[tuple[bytes, bytes]] = []
         if self.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
@@ -72,13 +81,13 @@ class ApiError(Exception):
 
 
 ErrorStyle = Callable[[ApiError], tuple[int, dict[str, Any]]]
-"""Gives status and content of the answer."""
+"""Returns status and content of the response."""
 
 
 def openai_style(error: ApiError) -> tuple[int, dict[str, Any]]:
-    """``{"error": {"message", "type", "param", "code"}}``."""
+    """OpenAI's format: ``{"error": {"message", "type", "param", "code"}}``."""
     if error.status == 429:
-        kind = "requests"  # as OpenAI calls what its rate limits are counted in
+        kind = "requests"  # OpenAI's type for a rate limit of requests
     else:
         kind = "server_error" if error.status >= 500 else "invalid_request_error"
     content = {"message": error.message, "type": kind, "param": error.param, "code": error.code}
@@ -86,12 +95,29 @@ def openai_style(error: ApiError) -> tuple[int, dict[str, Any]]:
 
 
 def tei_style(error: ApiError) -> tuple[int, dict[str, Any]]:
-    """``{"error", "error_type"}``."""
+    """TEI's format: ``{"error", "error_type"}``."""
     return error.tei_status or error.status, {"error": error.message, "error_type": error.tei_type}
 
 
+def too_many_requests(message: str, retry_after: float | None, close: bool = False) -> ApiError:
+    """429, for requests beyond a limit of the service."""
+    return ApiError(
+        429,
+        message,
+        "rate_limit_exceeded",
+        tei_type="Overloaded",
+        retry_after=retry_after,
+        close=close,
+    )
+
+
+def too_many_connections() -> ApiError:
+    """503, for connections beyond the limit."""
+    return ApiError(503, "There are too many connections.", "too_many_connections", retry_after=1, close=True)
+
+
 def shutting_down() -> ApiError:
-    """The refusal of who comes too late."""
+    """503, for requests that arrive while the service drains."""
     return ApiError(
         503,
         "The service is shutting down.",
@@ -102,35 +128,33 @@ def shutting_down() -> ApiError:
 
 
 def as_api_error(error: Exception) -> ApiError | None:
-    """The refusal that stands for an error which is the client's fault or foreseen; None for others."""
+    """The error response for an expected exception. None for unexpected ones."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, msgspec.ValidationError):
-        return _invalid(error)
+        return _validation_error(error)
     if isinstance(error, TimeoutError):
         return ApiError(
             503,
-            "The request took longer than it may; send fewer texts at a time, or when less is waiting.",
+            "The request exceeded the timeout; send fewer texts at a time, or retry when less is waiting.",
             "timeout",
             tei_type="Unhealthy",
             retry=False,
         )
     if isinstance(error, M3EError):
-        return _refused(error)
+        return _from_runtime(error)
     return None
 
 
-def _invalid(error: msgspec.ValidationError) -> ApiError:
+def _validation_error(error: msgspec.ValidationError) -> ApiError:
     found = _PATH.search(str(error))
     return ApiError(400, f"{error}.", "invalid_value", found[1] if found else None, tei_status=422)
 
 
-def _refused(error: M3EError) -> ApiError:
+def _from_runtime(error: M3EError) -> ApiError:
     message = str(error)
     if isinstance(error, OverloadedError):
-        return ApiError(
-            429, message, "rate_limit_exceeded", tei_type="Overloaded", retry_after=error.retry_after
-        )
+        return too_many_requests(message, error.retry_after)
     if isinstance(error, BatchTooLargeError):
         return ApiError(413, message, "batch_too_large", "input")
     if isinstance(error, TextTooLongError):

@@ -1,4 +1,4 @@
-"""Everything that can be chosen about a service. Plain data, so that it reaches worker processes."""
+"""The settings of a service. They are plain data, so that they can be sent to worker processes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 from m3e_runtime.errors import OptionError
 from m3e_runtime.scheduling import QueueLimits
 
-__all__ = ["BYTES_OF_A_TEXT", "ModelSource", "ServeSettings"]
+__all__ = ["BYTES_PER_TEXT", "ModelSource", "ServeSettings"]
 
-BYTES_OF_A_TEXT = 8192
-"""Text splitters make chunks of about 1000 characters; Python's JSON writes six bytes for a Chinese one."""
+BYTES_PER_TEXT = 8192
+"""Text splitters make chunks of about 1000 characters; Python's JSON takes six bytes for a Chinese one."""
 
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#\sA-Z]+")
-_LEAST_BODY = 1 << 20
-_LEAST_OF_A_TEXT = 4  # bytes: one letter, its quotation marks and a comma
+_MIN_BODY = 1 << 20
+_MIN_BYTES_PER_TEXT = 4  # one letter, its quotation marks and a comma
 
 
-_ABOVE_ZERO = (
+_POSITIVE = (
     *("max_body", "max_texts", "max_connections"),
     *("request_timeout", "receive_timeout", "keep_alive"),
 )
@@ -29,7 +29,7 @@ _ABOVE_ZERO = (
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A bundle and the name under which clients ask for it."""
+    """A bundle, and its model name in requests."""
 
     name: str
     path: Path
@@ -40,33 +40,33 @@ class ServeSettings:
     """Settings of a service.
 
     Attributes:
-        models: the bundles; the first serves the routes whose requests name no model. Those of the same name
-            are routes of one model with a Router, of which each request's task takes one.
-        aliases: further names, each of one of ``models``.
-        any_model: take every name for the one bundle that is served.
+        models: the bundles. Requests that name no model use the first one. Bundles of the same name are
+            routes of one model with a Router; the task of a request selects one.
+        aliases: additional names of models.
+        any_model: accept any model name in requests, if only one model is served.
         device: as in :meth:`m3e_runtime.Encoder.load`, like the next four.
         artifact: see ``device``.
         backend: see ``device``.
         threads: see ``device``.
         verify: see ``device``.
-        truncate: cut texts that are longer than the model takes, where a request does not say; else refuse.
-        pad_to: length of the vectors of ``/v1/embeddings``, by zeros at the end; None adds none.
-        key_digests: SHA-256 of each API key; without any, nobody is asked for one.
-        max_body: bytes of a request's body, also after it was unpacked; None: see :attr:`body_limit`.
-        max_texts: texts of a request.
-        max_connections: connections at a time.
-        request_timeout: seconds until a request is given up. What would take longer at the measured speed is
-            refused before it begins. OpenAI's clients wait 600 seconds.
-        receive_timeout: seconds that a client may take to send a request, and between reading its answers. A
-            body of more than 128 KiB may take another second for each 128 KiB.
-        keep_alive: seconds that a connection may be idle. Longer than httpx (5), nginx and AWS's balancers
-            (60) keep theirs: where the server closes first, a request may meet the closing and get no answer.
-        drain_delay: seconds after SIGTERM in which requests are still let in, though ``/readyz`` fails.
-        drain_timeout: seconds that requests have to be answered after that.
-        queue: what may wait before requests are refused.
-        cors_origins: origins of web pages that may use the service, or ``*``; none by default.
-        access_log: write a line for each request.
-        otel: send a span for each request to a collector of OpenTelemetry.
+        truncate: truncate long texts by default, instead of rejecting them.
+        pad_to: pad the vectors of ``/v1/embeddings`` with zeros to this many dimensions. None: no padding.
+        key_digests: SHA-256 digest of each API key. If empty, no key is required.
+        max_body: maximum size of a body in bytes, also when decompressed. None: see :attr:`body_limit`.
+        max_texts: maximum number of texts in a request.
+        max_connections: maximum number of open connections.
+        request_timeout: maximum seconds to handle a request. A request that would take longer at the measured
+            speed is rejected before it starts. The default is that of OpenAI's clients.
+        receive_timeout: maximum seconds to receive a request, and between two reads of a response by the
+            client. A body above 128 KiB has another second for each 128 KiB.
+        keep_alive: seconds until an idle connection is closed. The default is longer than that of httpx (5),
+            nginx and AWS's load balancers (60): if the server closes first, it can miss a request.
+        drain_delay: seconds after SIGTERM during which ``/readyz`` fails and requests are still accepted.
+        drain_timeout: seconds for requests in flight to finish after that.
+        queue: limits of the queue. Requests beyond them are rejected with 429.
+        cors_origins: origins of web pages that may use the service, or ``*``.
+        access_log: log each request.
+        otel: export an OpenTelemetry span for each request.
     """
 
     models: tuple[ModelSource, ...]
@@ -100,38 +100,38 @@ class ServeSettings:
         for alias, name in self.aliases.items():
             if name not in names:
                 raise OptionError(
-                    f"alias {alias}={name}: no bundle has that name; there are: {', '.join(names)}."
+                    f"alias {alias}={name}: no bundle has that name; available names: {', '.join(names)}."
                 )
             if alias in names:
                 raise OptionError(f"alias {alias}={name}: {alias} is the name of a bundle.")
-        for name in _ABOVE_ZERO:
+        for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise OptionError(f"{name}={value}: it must be above zero, and a number.")
+                raise OptionError(f"{name}={value}: it must be a positive, finite number.")
         for name in ("drain_delay", "drain_timeout"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise OptionError(f"{name}={getattr(self, name)}: it must not be negative.")
-        self._check_together()
+                raise OptionError(f"{name}={getattr(self, name)}: it must be 0 or a positive, finite number.")
+        self._check_combinations()
 
-    def _check_together(self) -> None:
+    def _check_combinations(self) -> None:
         names = {model.name for model in self.models}
         if self.any_model and len(names) > 1:
-            raise OptionError(f"--any-model: a name could mean any of {len(names)} models; serve one.")
-        if self.body_limit < _LEAST_OF_A_TEXT * self.max_texts:
+            raise OptionError(f"--any-model needs a single model, but {len(names)} are served.")
+        if self.body_limit < _MIN_BYTES_PER_TEXT * self.max_texts:
             raise OptionError(
-                f"--max-body {self.max_body} does not hold --max-texts {self.max_texts}; "
-                f"allow {BYTES_OF_A_TEXT} bytes for each, or fewer texts."
+                f"--max-body {self.max_body} is too small for --max-texts {self.max_texts}; "
+                f"allow {BYTES_PER_TEXT} bytes for each text, or fewer texts."
             )
         for origin in self.cors_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise OptionError(
-                    f"--cors-origin {origin}: it is no origin; browsers send https://host or "
-                    "https://host:port, in small letters, with nothing after it. * lets every page in."
+                    f"--cors-origin {origin}: this is not an origin; write https://host or "
+                    "https://host:port, in lower case and without a path, or * for all origins."
                 )
 
     @property
     def body_limit(self) -> int:
-        """Bytes of a body: ``max_body``, else enough for ``max_texts`` texts of :data:`BYTES_OF_A_TEXT`."""
+        """Maximum size of a body: ``max_body``, or :data:`BYTES_PER_TEXT` for each of ``max_texts``."""
         if self.max_body is not None:
             return self.max_body
-        return max(_LEAST_BODY, self.max_texts * BYTES_OF_A_TEXT)
+        return max(_MIN_BODY, self.max_texts * BYTES_PER_TEXT)

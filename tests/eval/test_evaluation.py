@@ -11,8 +11,9 @@ import pytest
 
 from m3e_eval.cli import main
 from m3e_eval.encoder import ArtifactEncoder, load_reference
-from m3e_eval.evaluate import EvaluationRequest, evaluate
+from m3e_eval.evaluate import evaluate
 from m3e_eval.local import read_local
+from m3e_eval.request import EvaluationRequest
 from m3e_export import ExportRequest, export
 from m3e_runtime.backends import native
 from m3e_runtime.bundle import Bundle
@@ -251,10 +252,10 @@ def test_c_mteb_is_mtebs_own_benchmark(tmp_path):
         (["--suite", "nonsense"], 2, "use m3e, c-mteb, or files"),
         (["--suite", "c-mteb", "--data", "."], 2, "--data is for --suite m3e"),
         (["--suite", "m3e", "--data", "nowhere"], 2, "no such folder"),
-        (["--suite", "m3e", "--tasks", "Nope"], 2, "not in the suite"),
+        (["--suite", "m3e", "--tasks", "Nope"], 2, "no such task"),
         (["--suite", "none.csv"], 4, "cannot be read"),
         (["--golden", "--artifact", "fp64"], 2, "has no artifact fp64"),
-        (["--golden", "--threads", "0"], 2, "at least one thread"),
+        (["--golden", "--threads", "0"], 2, "give at least 1"),
         (["--golden", "--reference", "./nowhere"], 4, "no such folder"),
         (["--suite", "m3e", "--data", ".", "--tasks", "TNews"], 4, "no task could be loaded"),
     ],
@@ -269,7 +270,7 @@ def test_usage_errors(tiny_bundle, tmp_path, monkeypatch, capsys, arguments, cod
 def test_another_checkpoint_is_no_reference(two_precisions, tiny_checkpoint, data, capsys):
     arguments = ["--reference", str(tiny_checkpoint), "--suite", str(data / "pairs.csv")]
     assert main([str(two_precisions), *arguments]) == 4
-    assert "must be the checkpoint that was exported" in capsys.readouterr().err
+    assert "must be the exported checkpoint" in capsys.readouterr().err
 
 
 def test_without_mteb_the_command_says_what_to_install(tiny_bundle, monkeypatch, capsys):

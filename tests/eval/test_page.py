@@ -79,8 +79,8 @@ def test_without_a_baseline_there_are_no_differences(found):
     )
     page = read(evaluation_page(alone))
     assert not page.of_class("differences")
-    assert "counted from nothing" in page.text
-    assert "all that was asked for was run" in page.text
+    assert "baseline of differences none" in page.text
+    assert "all tasks and checks were run" in page.text
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import pytest
 
 from m3e_eval import encoder
-from m3e_eval.evaluate import EvaluationRequest, _loaders
+from m3e_eval.evaluate import _loaders
+from m3e_eval.request import EvaluationRequest
 from m3e_export import HubUnreachableError
 from m3e_runtime.bundle import Bundle
 

@@ -15,7 +15,7 @@ import synthetic
 from families import make_family
 from m3e_export import ExportRequest, export
 from m3e_export.checkpoint import load_checkpoint
-from m3e_export.checkpoint.sentence_config import read_layout
+from m3e_export.checkpoint.sentence_config import read_sentence_config
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 from m3e_export.oracle.torch_oracle import TorchOracle
@@ -69,7 +69,7 @@ CONFIGS = {
 
 
 def check_merged(folder, merged):
-    found = read_layout(folder).load_weights().arrays
+    found = read_sentence_config(folder).load_weights().arrays
     expected = {name: tensor.numpy() for name, tensor in merged.state_dict().items()}
     compared = [name for name in found if name in expected]
     assert len(compared) > 20
@@ -114,7 +114,7 @@ def test_an_adapter_of_a_model_with_another_head(base, tmp_path):
 def test_a_base_whose_names_have_a_prefix(tmp_path):
     prefixed = synthetic.make_checkpoint(tmp_path / "base", **synthetic.TINY, prefix="bert.")
     merged = random_adapter(prefixed, tmp_path / "adapter")
-    found = read_layout(tmp_path / "adapter").load_weights().arrays
+    found = read_sentence_config(tmp_path / "adapter").load_weights().arrays
     for name, tensor in merged.state_dict().items():
         if f"bert.{name}" in found:
             np.testing.assert_allclose(found[f"bert.{name}"], tensor.numpy(), atol=1e-6)
@@ -299,7 +299,7 @@ def test_an_adapter_of_an_adapter_is_refused(base, tmp_path):
     """Of itself, even."""
     random_adapter(base, tmp_path / "adapter")
     change(tmp_path / "adapter", base_model_name_or_path=str(tmp_path / "adapter"))
-    with pytest.raises(UnsupportedModelError, match="another adapter"):
+    with pytest.raises(UnsupportedModelError, match="is an adapter too"):
         load_checkpoint(str(tmp_path / "adapter"))
 
 

@@ -88,9 +88,9 @@ DIALECTS = {
     "onnxruntime": (OnnxRuntimeDialect, (fp32_plan, fp16_plan, int8_plan)),
     "standard": (StandardDialect, (fp32_plan, fp16_plan, int8_plan)),
     "cuda": (CudaDialect, (fp32_plan, fp16_plan)),
-    "cuda-packed": (CudaPackedDialect.reference, (fp32_plan, fp16_plan)),
+    "cuda-packed": (CudaPackedDialect.twin, (fp32_plan, fp16_plan)),
     "tensorrt": (TensorRtDialect, (fp32_plan, fp16_plan, static_int8_plan)),
-    "tensorrt-packed": (TensorRtPackedDialect.reference, (fp32_plan, fp16_plan, static_int8_plan)),
+    "tensorrt-packed": (TensorRtPackedDialect.twin, (fp32_plan, fp16_plan, static_int8_plan)),
 }
 GRAPHS = [(name, plan) for name, (_, plans) in DIALECTS.items() for plan in plans]
 TOLERANCE = {fp32_plan: 1e-5, fp16_plan: 3e-3, int8_plan: 0.1, static_int8_plan: 0.15}

@@ -100,7 +100,7 @@ def test_old_and_new_spellings_of_modules_and_pooling_are_the_same(base, transfo
     modules[0]["type"] = f"{base}.{transformer}"
     modules[1]["type"] = "sentence_transformers.sentence_transformer.modules.pooling.Pooling"
     write_json(checkpoint / "modules.json", modules)
-    assert load_checkpoint(str(checkpoint)).layout.pooling == "cls"
+    assert load_checkpoint(str(checkpoint)).sentence_config.pooling == "cls"
 
 
 def test_the_transformer_may_lie_in_a_folder_of_its_own(tmp_path, texts, fp32_vectors, sentence_transformer):
@@ -287,7 +287,7 @@ def test_an_unknown_similarity_is_refused_by_name(tmp_path):
 
 def test_a_plain_checkpoint_pools_the_mean_with_a_warning(tmp_path, caplog):
     checkpoint = make_checkpoint(tmp_path / "model", **TINY, layout="plain")
-    assert load_checkpoint(str(checkpoint)).layout.pooling == "mean"
+    assert load_checkpoint(str(checkpoint)).sentence_config.pooling == "mean"
     assert "--pooling" in caplog.text
 
 

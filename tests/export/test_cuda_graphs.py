@@ -117,7 +117,7 @@ def test_texts_that_nobody_asked_for_change_nothing(judged, real, texts):
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_pooling_and_normalization(tiny, tiny_checkpoint, dialect, pooling, normalize, texts, tmp_path):
-    model = build(tiny, dialect.reference or dialect, "fp32", pooling, normalize)
+    model = build(tiny, dialect.twin or dialect, "fp32", pooling, normalize)
     token_ids = ids_of(tiny, texts[:6])
     layout = PackedLayout(64) if dialect is CudaPackedDialect else PaddedLayout(64)
     feed, _ = filled(layout, token_ids)
@@ -216,7 +216,7 @@ def test_each_activation_has_an_operator_of_its_own(dialect, activation, operato
     plan, options = PLANS["fp32"], GraphOptions("mean", normalize=False)
     graph = build_model(spec, tiny.weights, plan, dialect, options).graph
     assert Counter(node.op_type for node in graph)[operator] == spec.layers
-    twin = build_model(spec, tiny.weights, plan, dialect.reference or dialect, options)
+    twin = build_model(spec, tiny.weights, plan, dialect.twin or dialect, options)
     token_ids = ids_of(tiny, texts[:6])
     layout = PackedLayout(64) if dialect is CudaPackedDialect else PaddedLayout(64)
     found = session_of(save_model(twin, tmp_path / "twin.onnx")[0]).run(None, filled(layout, token_ids)[0])[0]
@@ -258,7 +258,7 @@ def test_onnxruntime_takes_the_packed_graph_but_for_the_kernel(tiny, mpnet, bias
 
 @pytest.mark.parametrize("precision", PLANS)
 def test_the_packed_graph_and_its_twin_differ_in_attention_only(tiny, precision):
-    graphs = [build(tiny, each, precision).graph for each in (CudaPackedDialect, CudaPackedDialect.reference)]
+    graphs = [build(tiny, each, precision).graph for each in (CudaPackedDialect, CudaPackedDialect.twin)]
     packed, twin = (Counter(node.op_type for node in graph) for graph in graphs)
     assert packed["PackedMultiHeadAttention"] == tiny.spec.layers
     assert twin["Softmax"] == tiny.spec.layers

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from m3e_export import exporter, fidelity
+from m3e_export import bundle_writer
 from m3e_export.cli import default_output, main
+from m3e_export.gate import DEFAULT_THRESHOLDS
 from m3e_export.request import TARGET_NAMES
 from m3e_export.targets import TARGETS
 from m3e_runtime import Bundle
@@ -74,7 +75,7 @@ def arguments(tiny_checkpoint, few_texts, out):
 
 @pytest.fixture
 def impossible_gate(monkeypatch):
-    monkeypatch.setitem(fidelity.DEFAULT_THRESHOLDS, "fp32", GateThresholds(min_cosine=1.1))
+    monkeypatch.setitem(DEFAULT_THRESHOLDS, "fp32", GateThresholds(min_cosine=1.1))
 
 
 def test_success_is_exit_0_with_a_report(arguments, out, capsys):
@@ -152,7 +153,7 @@ def test_below_the_gate_is_exit_3_and_leaves_nothing(arguments, out, impossible_
 def test_below_the_gate_an_older_bundle_stays_as_it_was(arguments, out, monkeypatch, capsys):
     assert main(arguments) == 0
     before = content(out)
-    monkeypatch.setitem(fidelity.DEFAULT_THRESHOLDS, "fp32", GateThresholds(min_cosine=1.1))
+    monkeypatch.setitem(DEFAULT_THRESHOLDS, "fp32", GateThresholds(min_cosine=1.1))
     assert main([*arguments, "--force"]) == 3
     assert content(out) == before
     assert os.listdir(out.parent) == ["bundle"]
@@ -203,7 +204,7 @@ def test_an_interrupt_leaves_nothing(arguments, out, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exporter, "write_manifest", interrupted)
+    monkeypatch.setattr(bundle_writer, "make_manifest", interrupted)
     assert main(arguments) == 130
     assert "no file was written" in one_line(capsys.readouterr().err)
     assert os.listdir(out.parent) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -225,12 +226,12 @@ def test_int8_keeps_what_the_gate_asks_for(checkpoints, through_torch, monkeypat
     judged = []
 
     def strict(gate, run, precision):
-        measured, _ = judge(gate, run, precision)
-        judged.append(measured)
-        return measured, ["too far"] if len(judged) < 3 else []
+        verdict = judge_run(gate, run, precision)
+        judged.append(verdict)
+        return dataclasses.replace(verdict, problems=("too far",) if len(judged) < 3 else ())
 
-    judge = module.judge
-    monkeypatch.setattr(module, "judge", strict)
+    judge_run = module.judge_run
+    monkeypatch.setattr(module, "judge_run", strict)
     artifact = through_torch(checkpoints["electra"], precisions=("int8",)).manifest.artifacts[0]
     assert artifact.mix == {"int8": 11, "float16": 2}
     assert len(artifact.kept) == 2
@@ -271,7 +272,7 @@ def test_torchs_own_words_are_passed_on(checkpoints, through_torch, monkeypatch,
     [
         ({"targets": ("native",)}, "--target is not for --exporter torch: .* ONNX Runtime on a CPU"),
         ({"engine": EngineOptions(strip_weights=True)}, "engines is not for"),
-        ({"oracle": "numpy"}, "--oracle numpy is not for .* PyTorch judges"),
+        ({"oracle": "numpy"}, "--oracle numpy is not for .* use PyTorch"),
         ({"graph": "model.onnx"}, "--graph is not for"),
         ({"calibration": "texts.txt"}, "--calibration is for --precision int8"),
         ({"max_length": 2}, "3 to 128"),

@@ -143,7 +143,7 @@ def test_what_the_cache_has_is_used_while_the_hub_cannot_be_reached_and_this_is_
     hub.address = closed
     said = hub.export(out / "bundle")
     assert said.returncode == 0, said.stderr
-    assert "the copy in the cache is used" in said.stderr
+    assert "using the copy in the cache" in said.stderr
     assert closed in said.stderr
     assert "m3e-export: Retrying" not in said.stderr  # the client says it itself
     assert hub.repository.asked == []
@@ -154,7 +154,7 @@ def test_what_the_cache_has_is_used_while_the_hub_is_out_of_order(hub, out):
     hub.repository.broken = True
     said = hub.export(out / "bundle")
     assert said.returncode == 0, said.stderr
-    assert "the copy in the cache is used" in said.stderr
+    assert "using the copy in the cache" in said.stderr
 
 
 def test_an_unreachable_hub_names_the_ways_out(hub, out, closed):

@@ -281,8 +281,8 @@ def test_bundles_that_pool_prompts_say_nothing_new(tiny_bundle):
 def test_a_pooler_sees_the_first_token_whatever_the_prompt(excluding, tmp_path):
     with_pooler = synthetic.make_checkpoint(tmp_path / "pooler", **synthetic.TINY, pooler=True)
     folder = excluding(checkpoint=with_pooler)
-    assert load_checkpoint(str(folder), pooling="pooler").layout.include_prompt
-    assert not load_checkpoint(str(folder), pooling="cls").layout.include_prompt
+    assert load_checkpoint(str(folder), pooling="pooler").sentence_config.include_prompt
+    assert not load_checkpoint(str(folder), pooling="cls").sentence_config.include_prompt
 
 
 @pytest.mark.parametrize("target", ["cuda", "cuda-packed", "tensorrt-rtx"])

@@ -92,7 +92,7 @@ def test_graphs_for_a_gpu_count_alike(family, target, checkpoints, expected, tmp
 
 
 def test_texts_packed_for_tensorrt_count_alike(checkpoints, expected, tmp_path):
-    checkpoint, twin = load_checkpoint(str(checkpoints("roberta"))), TensorRtPackedDialect.reference
+    checkpoint, twin = load_checkpoint(str(checkpoints("roberta"))), TensorRtPackedDialect.twin
     model = build_model(
         checkpoint.spec, checkpoint.weights, float_plan("fp32"), twin, GraphOptions("mean", False)
     )

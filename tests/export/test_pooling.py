@@ -131,10 +131,10 @@ def engine_vectors(checkpoint, name, tmp_path, together):
         TARGETS["native"].save(checkpoint, float_plan("fp32"), file)
         backend = NativeCpu(file, 2)
     else:
-        dialect = DIALECTS[name].reference or DIALECTS[name]
+        dialect = DIALECTS[name].twin or DIALECTS[name]
         options = GraphOptions(
-            checkpoint.layout.pooling,
-            checkpoint.layout.normalize,
+            checkpoint.sentence_config.pooling,
+            checkpoint.sentence_config.normalize,
             checkpoint.dense,
             state_weights=checkpoint.state_weights,
         )
@@ -180,7 +180,7 @@ def test_sentence_transformers_poolings(name, variant, tmp_path):
     config, named = POOLING_CONFIGS[name]
     folder = variant(config)
     checkpoint = load_checkpoint(str(folder))
-    assert checkpoint.layout.pooling == named
+    assert checkpoint.sentence_config.pooling == named
     check_engines(checkpoint, sentence_transformers_vectors(folder), tmp_path)
 
 
@@ -228,8 +228,8 @@ def defined(base):
 )
 def test_poolings_of_uniem(strategy, key, variant, defined, tmp_path):
     checkpoint = load_checkpoint(str(variant(**{key: strategy})))
-    assert checkpoint.layout.kind == "uniem"
-    assert checkpoint.layout.pooling == pooling_spec(strategy).name
+    assert checkpoint.sentence_config.kind == "uniem"
+    assert checkpoint.sentence_config.pooling == pooling_spec(strategy).name
     engines = ENGINES if key == "uniem_pooling_strategy" else ["numpy"]
     check_engines(checkpoint, defined[strategy], tmp_path, engines)
 
@@ -426,8 +426,8 @@ def session_of(path):
 @pytest.mark.parametrize("pooling", [*POOLINGS, "lasttoken+mean"])
 def test_packed_graphs(pooling, base, tmp_path):
     checkpoint = load_checkpoint(str(base), pooling=pooling)
-    options = GraphOptions(checkpoint.layout.pooling, True, checkpoint.dense)
-    dialect = CudaPackedDialect.reference
+    options = GraphOptions(checkpoint.sentence_config.pooling, True, checkpoint.dense)
+    dialect = CudaPackedDialect.twin
     if pooling == "max":
         with pytest.raises(UnsupportedModelError, match=r"'max'.*packed"):
             build_model(checkpoint.spec, checkpoint.weights, float_plan("fp32"), dialect, options)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from html_page import HtmlPage
-from m3e_export import ExportRequest, cli, exporter, fidelity, quickstart
+from m3e_export import ExportRequest, cli, quickstart
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.cli import main
-from m3e_export.fidelity import Gate, compare
+from m3e_export.gate import DEFAULT_THRESHOLDS, Gate, compare
 from m3e_export.oracle.numpy_oracle import NumpyOracle
+from m3e_export.own import artifacts
 from m3e_export.record import Candidate, ExportRecord
 from m3e_export.report import export as reporting
 from m3e_export.report import latency
@@ -52,7 +53,7 @@ def arguments(tiny_checkpoint, few_texts, out):
 
 @pytest.fixture
 def refusing_gate(monkeypatch):
-    monkeypatch.setitem(fidelity.DEFAULT_THRESHOLDS, "fp16", GateThresholds(min_cosine=1.1))
+    monkeypatch.setitem(DEFAULT_THRESHOLDS, "fp16", GateThresholds(min_cosine=1.1))
 
 
 @pytest.fixture
@@ -117,12 +118,12 @@ def test_a_refusing_gate_has_a_report_that_says_why_and_its_exit_code(
 
 
 def test_vectors_that_are_not_finite_are_reported(arguments, out, monkeypatch, capsys):
-    encode = exporter._encode
+    encode = artifacts.artifact_vectors
 
     def broken(*given, **options):
         return encode(*given, **options) * np.float32(np.nan)
 
-    monkeypatch.setattr(exporter, "_encode", broken)
+    monkeypatch.setattr(artifacts, "artifact_vectors", broken)
     assert main([*arguments, "--report", str(out / "report.html")]) == 3
     assert "not finite numbers" in read(out / "report.html").text
 
@@ -180,7 +181,7 @@ def test_a_report_that_cannot_be_is_refused_before_the_export(
 ):
     (out / "folder.html").mkdir()
     (out / "file").write_text("")
-    monkeypatch.setattr(exporter, "export", lambda *_: pytest.fail("exported"))
+    monkeypatch.setattr("m3e_export.exporter.export", lambda *_: pytest.fail("exported"))
     assert main([*arguments, "--report", str(out / name)]) == code
     assert problem in capsys.readouterr().err
 
@@ -331,7 +332,7 @@ def test_matrices_in_a_higher_precision_and_latencies_are_told(made_record, tiny
 
 def test_all_trials_of_int8_are_told(tiny_checkpoint, few_texts, out, monkeypatch):
     """Nothing passes: matrices leave int8 until none is left, and each trial has its reason."""
-    monkeypatch.setitem(fidelity.DEFAULT_THRESHOLDS, "int8", GateThresholds(mean_cosine=1.1))
+    monkeypatch.setitem(DEFAULT_THRESHOLDS, "int8", GateThresholds(mean_cosine=1.1))
     options = ["--gate", str(few_texts), "--target", "cpu", "--precision", "int8"]
     report = out / "report.html"
     assert main([str(tiny_checkpoint), "-o", str(out / "b"), *options, "--report", str(report)]) == 3
@@ -347,7 +348,7 @@ def test_other_exporters_have_a_report(tiny_checkpoint, tiny_bundle, few_texts, 
     options = ["--exporter", name, "--gate", str(few_texts)]
     assert main([str(checkpoint), "-o", str(out / "b"), *options, "--report", str(out / "a.html")]) == 0
     assert f"fp32-{name}" in read(out / "a.html").text
-    monkeypatch.setitem(fidelity.DEFAULT_THRESHOLDS, "fp32", GateThresholds(min_cosine=1.1))
+    monkeypatch.setitem(DEFAULT_THRESHOLDS, "fp32", GateThresholds(min_cosine=1.1))
     assert main([str(checkpoint), "-o", str(out / "c"), *options, "--report", str(out / "b.html")]) == 3
     found = read(out / "b.html")
     assert "min_cosine" in found.text

@@ -13,7 +13,7 @@ from m3e_corpora.cli import main as encode_main
 from m3e_eval.encoder import ArtifactEncoder, load_reference
 from m3e_export import ExportRequest, export
 from m3e_export.checkpoint import load_checkpoint
-from m3e_export.checkpoint.sentence_config import read_layout
+from m3e_export.checkpoint.sentence_config import read_sentence_config
 from m3e_export.cli import main
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError, UntrustedCheckpointError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
@@ -231,8 +231,8 @@ def test_the_files_of_asym_are_read(saved):
     synthetic.write_json(folder / "modules.json", modules)
     router = folder / modules[2]["path"]
     (router / "router_config.json").rename(router / "config.json")
-    assert [kind for kind, _ in read_layout(folder, route="query").dense] == ["Dense"]
-    assert not read_layout(folder, route="document").dense
+    assert [kind for kind, _ in read_sentence_config(folder, route="query").dense] == ["Dense"]
+    assert not read_sentence_config(folder, route="document").dense
 
 
 def changed(folder, **changes):

@@ -73,7 +73,7 @@ def test_old_names_of_the_settings_are_read(name, model, tmp_path):
     (model / "sentence_bert_config.json").unlink()
     write_json(model / name, {"max_seq_length": 16, "do_lower_case": True})
     checkpoint = load_checkpoint(str(model))
-    assert (checkpoint.max_length, checkpoint.layout.lower_case) == (16, True)
+    assert (checkpoint.max_length, checkpoint.sentence_config.lower_case) == (16, True)
     if name == OLD_NAMES[0]:
         assert_same_vectors(model, tmp_path)
 
@@ -230,7 +230,7 @@ def test_a_truncate_dim_that_is_no_number_of_dimensions_is_refused(value, model)
 
 def test_prompts_that_are_null_are_none(model):
     update_json(model / "config_sentence_transformers.json", prompts={"query": None, "document": "d: "})
-    assert load_checkpoint(str(model)).layout.prompts == {"document": "d: ", "query": ""}
+    assert load_checkpoint(str(model)).sentence_config.prompts == {"document": "d: ", "query": ""}
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_a_transformer_alone_is_no_embedding_model(modules):
     folder = modules(lambda entries: entries[:1])
     with pytest.raises(UnsupportedModelError, match="--pooling"):
         load_checkpoint(str(folder))
-    assert load_checkpoint(str(folder), pooling="cls").layout.pooling == "cls"
+    assert load_checkpoint(str(folder), pooling="cls").sentence_config.pooling == "cls"
 
 
 def classifier(tiny_checkpoint, folder, labels=1):

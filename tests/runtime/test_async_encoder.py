@@ -37,7 +37,7 @@ def random_texts(count, seed=0):
     return [" ".join(chosen.choices(words, k=chosen.choice((1, 2, 5, 9, 40, 700)))) for _ in range(count)]
 
 
-def test_everyone_gets_what_encode_gives_to_the_last_bit(encoder):
+def test_vectors_equal_those_of_encode(encoder):
     if reason := native.missing():
         pytest.skip(reason)
     texts = random_texts(200)
@@ -68,7 +68,7 @@ def test_everyone_gets_what_encode_gives_to_the_last_bit(encoder):
 
 
 @pytest.mark.parametrize("artifact", ["fp32-cpu", "int8-cpu"])
-def test_an_engine_that_pads_serves_as_well(bundle, artifact):
+def test_padding_engines(bundle, artifact):
     padding = Encoder.load(bundle, backend="onnxruntime", artifact=artifact)
     texts = random_texts(60)
     reports = []
@@ -82,7 +82,7 @@ def test_an_engine_that_pads_serves_as_well(bundle, artifact):
     assert sum(report.tokens for report in reports) < sum(report.computed_tokens for report in reports)
 
 
-def test_an_idle_engine_starts_at_once_and_a_busy_one_gathers(held):
+def test_an_idle_engine_starts_at_once_and_a_busy_one_batches(held):
     async def main():
         async with AsyncEncoder(held.encoder) as service:
             first = await occupy(held, service)
@@ -109,7 +109,7 @@ def test_a_large_request_is_computed_in_bounded_runs(held):
     assert max(held.runs) < 10
 
 
-def test_a_caller_who_leaves_takes_his_texts_along(held):
+def test_cancelling_removes_the_texts(held):
     async def main():
         async with AsyncEncoder(held.encoder) as service:
             first = await occupy(held, service)
@@ -127,7 +127,7 @@ def test_a_caller_who_leaves_takes_his_texts_along(held):
     assert held.runs == [1, 3]
 
 
-def test_a_caller_who_leaves_while_he_is_computed_disturbs_nobody(held):
+def test_cancelling_during_a_run_does_not_affect_others(held):
     async def main():
         async with AsyncEncoder(held.encoder) as service:
             first = await occupy(held, service)
@@ -145,7 +145,7 @@ def test_a_caller_who_leaves_while_he_is_computed_disturbs_nobody(held):
 @pytest.mark.parametrize(
     "limits", [QueueLimits(texts=5, document_share=0.6), QueueLimits(tokens=20, document_share=0.6)]
 )
-def test_what_does_not_fit_in_the_queue_is_refused_with_a_time_to_come_again(held, limits):
+def test_a_full_queue_rejects_with_retry_after(held, limits):
     async def main():
         async with AsyncEncoder(held.encoder, limits=limits) as service:
             first = await occupy(held, service)
@@ -223,7 +223,7 @@ def test_large_requests_are_bounded_and_leave_room_for_small_ones(held):
     asyncio.run(main())
 
 
-def test_what_cannot_be_done_in_its_time_is_refused_with_what_would_fit(held):
+def test_a_request_that_exceeds_its_time_is_rejected_with_a_size_that_fits(held):
     """At once, and before anything is computed: nobody would wait for the vectors."""
 
     async def main():
@@ -244,7 +244,7 @@ def test_what_cannot_be_done_in_its_time_is_refused_with_what_would_fit(held):
     asyncio.run(main())
 
 
-def test_a_large_request_that_would_come_too_late_behind_others_is_an_overload(held):
+def test_a_large_request_that_others_would_delay_too_long_is_rejected(held):
     """Later it has time enough; and the one that was let in first is not made late."""
 
     async def main():
@@ -269,7 +269,7 @@ def test_a_large_request_that_would_come_too_late_behind_others_is_an_overload(h
 
 
 @pytest.mark.parametrize("error", [EngineRunError("the device is lost"), MemoryError("bad_alloc")])
-def test_an_engine_that_fails_is_told_to_those_it_failed_and_goes_on(held, error):
+def test_a_failed_run_fails_its_callers_only(held, error):
     async def main():
         async with AsyncEncoder(held.encoder) as service:
             first = await occupy(held, service)
@@ -284,7 +284,7 @@ def test_an_engine_that_fails_is_told_to_those_it_failed_and_goes_on(held, error
     asyncio.run(main())
 
 
-def test_closing_answers_who_waits_and_refuses_who_comes(held):
+def test_closing_finishes_waiting_calls_and_rejects_new_ones(held):
     async def main():
         service = AsyncEncoder(held.encoder)
         first = await occupy(held, service)
@@ -314,7 +314,7 @@ def test_it_belongs_to_one_event_loop(encoder):
         asyncio.run(main())
 
 
-def test_nothing_gives_an_empty_matrix(encoder):
+def test_no_texts_give_an_empty_matrix(encoder):
     async def main():
         async with AsyncEncoder(encoder) as service:
             return await service.encode([])
@@ -335,7 +335,7 @@ def test_nothing_gives_an_empty_matrix(encoder):
         ({"sentences": "a", "priority": "urgent"}, OptionError),
     ],
 )
-def test_mistakes_are_typed_errors(encoder, call, error):
+def test_errors_are_typed(encoder, call, error):
     async def main():
         async with AsyncEncoder(encoder) as service:
             with pytest.raises(error):
@@ -346,7 +346,7 @@ def test_mistakes_are_typed_errors(encoder, call, error):
 
 
 @pytest.mark.parametrize("others", [[], ["short", "又" * 400]])
-def test_a_text_that_would_be_cut_can_be_refused(encoder, others):
+def test_a_long_text_can_be_rejected(encoder, others):
     """Few texts are tokenized at once, more in another thread."""
     most = encoder.max_seq_length
 
@@ -373,13 +373,13 @@ def test_a_text_that_would_be_cut_can_be_refused(encoder, others):
         {"document_share": "1"},
     ],
 )
-def test_limits_that_let_nothing_in_are_refused(limits):
+def test_invalid_limits_are_rejected(limits):
     with pytest.raises(OptionError, match=next(iter(limits))):
         QueueLimits(**limits)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "1", None])
-def test_a_run_takes_some_seconds(encoder, seconds):
+def test_run_seconds_must_be_positive(encoder, seconds):
     with pytest.raises(OptionError, match="run_seconds"):
         AsyncEncoder(encoder, run_seconds=seconds)
 
@@ -399,7 +399,7 @@ def leaving_out(unpooled_bundle):
     return Encoder.load(unpooled_bundle)
 
 
-def test_prompts_that_are_not_pooled_stay_out_of_shared_runs(leaving_out):
+def test_prompts_are_excluded_from_pooling_in_shared_runs(leaving_out):
     texts, prompts = random_texts(24), ("", "query: ", "a longer prompt for a passage: ")
 
     async def main():

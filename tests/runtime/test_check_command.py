@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from m3e_export import ExportRequest, export
-from m3e_export.exporter import default_targets
+from m3e_export.targets import default_targets
 from m3e_runtime.backends import native
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli import main

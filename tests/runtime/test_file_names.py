@@ -138,6 +138,6 @@ def test_what_is_stored_comes_back():
 
 
 def test_logs_of_the_service_are_valid_json():
-    logs = pytest.importorskip("m3e_serve.logs", reason="orjson is not installed")
+    logs = pytest.importorskip("m3e_serve.monitoring.logs", reason="orjson is not installed")
     record = logging.LogRecord("m", logging.INFO, "f", 1, "bad %s", ("\udcd6",), None)
     assert json.loads(logs.JsonFormatter().format(record))["message"] == r"bad \xd6"

@@ -95,7 +95,7 @@ def test_a_package_that_is_no_extras_stays_an_error_of_the_program(tiny_checkpoi
         tiny_checkpoint,
         "-o",
         out / "new",
-        absent={"m3e_export.fidelity"},
+        absent={"m3e_export.gate"},
     )
     assert said.returncode == 1
     assert "ModuleNotFoundError" in said.stderr

@@ -34,11 +34,11 @@ def queue_of(*requests):
 
 
 def taken(queue, budget):
-    """The texts of the next pack, in no order."""
-    return {(request, index) for request, index in queue.take(budget, SPEED).places}
+    """The texts of the next run, in no order."""
+    return {(request, index) for request, index in queue.take(budget, SPEED).texts}
 
 
-def test_a_pack_is_full_when_the_next_text_does_not_fit(make):
+def test_a_run_is_full_when_the_next_text_does_not_fit(make):
     a, b, c = make(30), make(40), make(50)
     queue = queue_of(a, b, c)
     assert taken(queue, 80) == {(a, 0), (b, 0)}
@@ -106,14 +106,14 @@ def test_abandoned_requests_are_not_computed(make):
     assert taken(queue, 1000) == {(b, 0)}
     assert not queue
     assert queue.tokens == 0
-    assert not queue.take(1000, SPEED).places
+    assert not queue.take(1000, SPEED).texts
 
 
-def test_a_pack_is_handed_over_with_its_longest_texts_first(make):
-    pack = queue_of(make(10, 30), make(20)).take(1000, SPEED)
-    assert [len(ids) for ids in pack.token_ids()] == [30, 20, 10]
-    assert [len(request.token_ids[index]) for request, index in pack.places] == [30, 20, 10]
-    assert pack.tokens == 60
+def test_a_run_has_its_longest_texts_first(make):
+    run = queue_of(make(10, 30), make(20)).take(1000, SPEED)
+    assert [len(ids) for ids in run.token_ids()] == [30, 20, 10]
+    assert [len(request.token_ids[index]) for request, index in run.texts] == [30, 20, 10]
+    assert run.tokens == 60
 
 
 @given(
@@ -124,7 +124,7 @@ def test_a_pack_is_handed_over_with_its_longest_texts_first(make):
     ),
     budget=st.integers(1, 100),
 )
-def test_every_text_is_taken_once_and_no_pack_exceeds_its_budget(requests, budget):
+def test_every_text_is_taken_once_and_no_run_exceeds_its_budget(requests, budget):
     loop = asyncio.new_event_loop()
     made = [
         Request(
@@ -140,50 +140,50 @@ def test_every_text_is_taken_once_and_no_pack_exceeds_its_budget(requests, budge
     queue = queue_of(*made)
     seen = []
     while queue:
-        pack = queue.take(budget, SPEED)
-        assert len(pack.places) == 1 or pack.tokens <= budget
-        seen += pack.places
+        run = queue.take(budget, SPEED)
+        assert len(run.texts) == 1 or run.tokens <= budget
+        seen += run.texts
     assert queue.tokens == 0
     assert len(seen) == len(set(seen)) == sum(len(lengths) for lengths, _, _ in requests)
 
 
 def test_the_budget_follows_the_speed_of_the_engine_within_bounds():
-    pace = Pace(seconds=0.05, threads=2, most=16384)
+    pace = Pace(seconds=0.05, threads=2, max_tokens=16384)
     for _ in range(100):
-        pace.ran(4096, 4096 / 40_000)
+        pace.record(4096, 4096 / 40_000)
     assert pace.tokens_per_second == pytest.approx(40_000, rel=0.01)
     assert pace.budget(100_000) == pytest.approx(2000, rel=0.01)
     for _ in range(100):
-        pace.ran(4096, 4.096)
+        pace.record(4096, 4.096)
     assert pace.budget(100_000) == 512  # below, an engine of two threads loses more than callers gain
     for _ in range(100):
-        pace.ran(4096, 1e-4)
+        pace.record(4096, 1e-4)
     assert pace.budget(100_000) == 16384
 
 
 def test_a_run_takes_a_third_of_what_waits_but_never_very_few():
-    pace = Pace(seconds=0.05, threads=1, most=16384)
+    pace = Pace(seconds=0.05, threads=1, max_tokens=16384)
     for _ in range(100):
-        pace.ran(4096, 4096 / 40_000)
+        pace.record(4096, 4096 / 40_000)
     assert pace.budget(4500) == 1500
     assert pace.budget(0) == pytest.approx(400, rel=0.01)  # ten milliseconds
-    assert Pace(seconds=0.001, threads=1, most=16384).budget(0) == 256
+    assert Pace(seconds=0.001, threads=1, max_tokens=16384).budget(0) == 256
 
 
 def test_small_runs_hardly_change_the_measured_speed():
-    pace = Pace(seconds=0.05, threads=2, most=16384)
+    pace = Pace(seconds=0.05, threads=2, max_tokens=16384)
     before = pace.tokens_per_second
     for _ in range(20):
-        pace.ran(5, 0.005)
+        pace.record(5, 0.005)
     assert pace.tokens_per_second > 0.9 * before
 
 
 def test_the_first_full_runs_replace_the_guess():
-    pace = Pace(seconds=0.05, threads=2, most=16384)
-    pace.ran(5, 0.005)
+    pace = Pace(seconds=0.05, threads=2, max_tokens=16384)
+    pace.record(5, 0.005)
     assert not pace.measured
     for speed in (1_000, 3_000):
-        pace.ran(pace.full_run, pace.full_run / speed)
+        pace.record(pace.full_run, pace.full_run / speed)
         assert pace.measured
     assert pace.tokens_per_second == pytest.approx(2_000)
 
@@ -198,9 +198,9 @@ def test_a_large_request_that_is_late_does_not_catch_up_at_the_cost_of_queries(m
         if query is None and step % 20 == 19:
             query = make(10, arrival=now)
             queue.add(query, SPEED)
-        pack = queue.take(100, SPEED, now)
-        now += 2 * pack.tokens / SPEED
-        if query is not None and any(request is query for request, _ in pack.places):
+        run = queue.take(100, SPEED, now)
+        now += 2 * run.tokens / SPEED
+        if query is not None and any(request is query for request, _ in run.texts):
             waited.append(now - query.arrival)
             query = None
     assert len(waited) == 30
@@ -209,10 +209,10 @@ def test_a_large_request_that_is_late_does_not_catch_up_at_the_cost_of_queries(m
 
 def test_a_late_document_has_its_turn_though_queries_keep_coming(make):
     document = make(*[50] * 20, priority="document")
-    queue, now, packs = queue_of(document), 0.0, 0
+    queue, now, runs = queue_of(document), 0.0, 0
     while document.taken < 20:
-        for _ in range(2):  # as many as a pack takes
+        for _ in range(2):  # as many as a run takes
             queue.add(make(50, arrival=now), SPEED)
         now += queue.take(100, SPEED, now).tokens / SPEED
-        packs += 1
-        assert packs < 1000
+        runs += 1
+        assert runs < 1000

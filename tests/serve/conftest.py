@@ -22,7 +22,7 @@ _CHROMIUM = [
 
 @dataclass
 class Running:
-    """A service that answers at ``url``."""
+    """A running service at ``url``."""
 
     url: str
     port: int
@@ -32,7 +32,7 @@ class Running:
     thread: threading.Thread
 
     def stop(self) -> None:
-        """As SIGTERM does; returns when the server has ended."""
+        """Drain the server as SIGTERM does, and wait for its end."""
         self.server.drain()
         self.thread.join(60)
         assert not self.thread.is_alive()
@@ -40,10 +40,11 @@ class Running:
 
 @pytest.fixture(scope="session")
 def start(bundle):
-    """Start a service with these settings; whatever still runs is stopped in the end."""
+    """Start a service with these settings. It is stopped at the end of the session."""
     pytest.importorskip("starlette", reason="the extra `serve` is not installed")
     from m3e_serve.app import load_service
-    from m3e_serve.server import bind_tcp, make_server
+    from m3e_serve.process.server import make_server
+    from m3e_serve.process.sockets import bind_tcp
     from m3e_serve.settings import ModelSource, ServeSettings
 
     running = []
@@ -72,7 +73,7 @@ def start(bundle):
 
 @pytest.fixture(scope="session")
 def node_packages() -> Path:
-    """Packages for node; ``M3E_NODE_PACKAGES`` names the folder in which ``npm install`` was run."""
+    """Packages for node, from the folder ``M3E_NODE_PACKAGES`` in which ``npm install`` was run."""
     folder = os.environ.get("M3E_NODE_PACKAGES")
     if shutil.which("node") is None or folder is None:
         pytest.skip("node or M3E_NODE_PACKAGES, a folder with node_modules, is missing")
@@ -81,7 +82,7 @@ def node_packages() -> Path:
 
 @pytest.fixture
 def in_node(node_packages, tmp_path):
-    """Run an ES module with arguments in node; gives the JSON that it prints."""
+    """Run an ES module with arguments in node, and return the JSON that it prints."""
 
     def run(module: str, *arguments: str):
         (tmp_path / "node_modules").symlink_to(node_packages)
@@ -96,9 +97,9 @@ def in_node(node_packages, tmp_path):
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium, as the system has it.
+    """The system's Chromium.
 
-    While it runs, Playwright's event loop does too, and asyncio.run of other tests would fail.
+    Its scope is the module, because asyncio.run of other tests fails while Playwright's event loop runs.
     """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = next(
@@ -117,13 +118,13 @@ def browser():
 
 @pytest.fixture(scope="session")
 def running(start) -> Running:
-    """A service with an alias, and everything else as it comes."""
+    """A service with an alias, and default settings."""
     return start(aliases={"text-embedding-ada-002": "tiny"})
 
 
 @pytest.fixture(scope="session")
 def http(running):
-    """A client of that service."""
+    """A client of :func:`running`."""
     httpx = pytest.importorskip("httpx")
     with httpx.Client(base_url=running.url, timeout=30) as client:
         yield client

@@ -1,4 +1,4 @@
-"""The clients that people use, unchanged, against a running service."""
+"""Widely used clients, unmodified, against a running service."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ def expected(original):
 
 
 def same(found, expected):
-    """To the last bit, once numbers of double precision are float32 again."""
+    """Equal bit for bit, after converting double precision back to float32."""
     np.testing.assert_array_equal(np.asarray(found, dtype=np.float32), expected)
 
 
@@ -94,7 +94,7 @@ class TestOpenAI:
         assert [model.id for model in client.models.list()] == ["minilm", ADA]
         assert client.models.retrieve(ADA).owned_by == "m3e-runtime"
 
-    def test_errors_are_the_clients_own_kinds(self, client, openai):
+    def test_errors_are_the_clients_exceptions(self, client, openai):
         with pytest.raises(openai.NotFoundError) as found:
             client.embeddings.create(model="gpt-4", input="a")
         assert found.value.code == "model_not_found"
@@ -119,7 +119,7 @@ class TestOpenAI:
                         client.embeddings.create(model="tiny", input="a")
         guarded.stop()
 
-    def test_the_client_comes_again_when_there_was_no_room(self, openai, start, hold):
+    def test_the_client_retries_after_429(self, openai, start, hold):
         from concurrent.futures import ThreadPoolExecutor
 
         encoders = []
@@ -143,7 +143,7 @@ class TestOpenAI:
             assert first.result().data == second.result().data
         full.stop()
 
-    def test_the_client_does_not_come_again_with_what_takes_too_long(self, openai, start):
+    def test_the_client_does_not_retry_a_request_that_takes_too_long(self, openai, start):
         slow = start(request_timeout=0.05)
         slow.service.models.default.scheduler._pace.tokens_per_second = 1000.0
         with (
@@ -198,7 +198,7 @@ class TestOllama:
     def test_one_prompt(self, client, original):
         same(client.embeddings(model="minilm", prompt=QUERY).embedding, original.encode(QUERY))
 
-    def test_nothing_gives_nothing(self, client):
+    def test_no_text_gives_no_vector(self, client):
         assert client.embed(model="minilm", input="").embeddings == []
         assert client.embed(model="minilm", input=[]).embeddings == []
         assert client.embeddings(model="minilm", prompt="").embedding == []
@@ -206,7 +206,7 @@ class TestOllama:
     def test_models(self, client):
         assert [each.model for each in client.list().models] == ["minilm", ADA]
 
-    def test_errors_are_the_clients_own_kind(self, client):
+    def test_errors_are_the_clients_exception(self, client):
         import ollama
 
         long = "今" * 5000
@@ -223,11 +223,11 @@ class TestOllama:
 
 
 CHUNK = "今天天气很好，适合出去走走。" * 71 + "完。完。完。"
-"""1000 characters, as text splitters make them."""
+"""A chunk of 1000 characters, the usual size of text splitters."""
 
 
 class TestLargeBatches:
-    """2000 chunks in the batches that clients make by themselves."""
+    """2000 chunks, in the clients' default batches."""
 
     @pytest.fixture(scope="class")
     def tiny(self, start):
@@ -279,8 +279,8 @@ class TestLangChain:
         ours = embeddings(check_embedding_ctx_length=False)
         same(asyncio.run(ours.aembed_documents(TEXTS)), expected[:-1])
 
-    def test_token_ids_are_refused_with_the_cure(self, embeddings, monkeypatch):
-        """By default it sends ids of a tokenizer that it loads from elsewhere."""
+    def test_token_ids_are_rejected_with_a_remedy(self, embeddings, monkeypatch):
+        """By default, LangChain sends ids of OpenAI's tokenizer."""
         import openai
         import tiktoken
 
@@ -319,7 +319,7 @@ class TestLlamaIndex:
 
 @pytest.mark.parametrize("version", [[], ["--http2"], ["--http1.0"]])
 def test_curl(service, expected, version):
-    """Over HTTP without TLS ``--http2`` offers an upgrade, which the service passes over."""
+    """Without TLS, ``--http2`` sends ``Upgrade``, which the service ignores."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     body = json.dumps({"model": "minilm", "input": TEXTS}, ensure_ascii=False)
@@ -389,7 +389,7 @@ const ask = (body) => fetch(url, {method: "POST", headers: {"Content-Type": "app
 
 
 def test_the_fetch_of_node(service, expected):
-    """It sends on after a refusal, and finds no answer where the connection is reset."""
+    """It goes on sending after a rejection, and would get no response if the connection were reset."""
     if shutil.which("node") is None:
         pytest.skip("node is not installed")
     body = json.dumps({"model": "minilm", "input": TEXTS})

@@ -1,4 +1,4 @@
-"""Web pages of other origins, as ``--cors-origin`` lets them in."""
+"""Web pages of other origins, allowed by ``--cors-origin``."""
 
 import hashlib
 import http.server
@@ -33,14 +33,14 @@ def preflight(service, headers, origin=ORIGIN, path="/v1/embeddings", method="PO
 @pytest.mark.parametrize(
     "headers", ["authorization,content-type", "X-Stainless-Lang, x-stainless-os", "traceparent", "x-of-2030"]
 )
-def test_headers_that_a_client_asks_for_are_allowed(service, headers):
+def test_requested_headers_are_allowed(service, headers):
     answer = preflight(service, headers)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-headers"] == headers
     assert answer.headers["access-control-allow-origin"] == ORIGIN
 
 
-def test_other_origins_and_methods_are_not(service):
+def test_other_origins_and_methods_are_not_allowed(service):
     answer = preflight(service, "content-type", origin="https://app.example.evil")
     assert answer.status_code == 400
     assert "access-control-allow-origin" not in answer.headers
@@ -60,7 +60,7 @@ def test_other_origins_and_methods_are_not(service):
         ("/embed", "secret", '{"inputs": 5}', 422),
     ],
 )
-def test_every_answer_can_be_read_with_its_useful_headers(service, path, key, body, status):
+def test_pages_can_read_every_response_and_its_useful_headers(service, path, key, body, status):
     headers = {"origin": ORIGIN, "authorization": f"Bearer {key}"}
     answer = httpx.post(service.url + path, content=body, headers=headers)
     assert answer.status_code == status
@@ -85,7 +85,7 @@ def refused(running, request):
 
 
 @pytest.mark.parametrize("status", REFUSED_BEFORE_THE_APPLICATION)
-def test_what_is_refused_before_the_application_can_be_read(service, status):
+def test_pages_can_read_rejections_before_the_application(service, status):
     rest = REFUSED_BEFORE_THE_APPLICATION[status]
     found, headers = refused(service, REQUEST % ORIGIN.encode() + rest)
     assert (found, headers["access-control-allow-origin"], headers["vary"]) == (status, ORIGIN, "Origin")
@@ -95,7 +95,7 @@ def test_what_is_refused_before_the_application_can_be_read(service, status):
     assert (found, "access-control-allow-origin" in headers) == (status, False)
 
 
-def test_too_many_connections_can_be_read(start):
+def test_pages_can_read_503_for_too_many_connections(start):
     few = start(cors_origins=("*",), max_connections=1)
     with raw(few):
         found, headers = refused(few, REQUEST % ORIGIN.encode() + b"Content-Length: 2\r\n\r\n{}")
@@ -104,7 +104,7 @@ def test_too_many_connections_can_be_read(start):
     assert "retry-after" in headers
 
 
-def test_an_overload_can_be_read(start, hold):
+def test_pages_can_read_429(start, hold):
     encoders = []
 
     def prepare(service):
@@ -129,7 +129,7 @@ def test_an_overload_can_be_read(start, hold):
     "origin",
     ["app.example", "https://app.example/", "https://app.example/page", "https://App.example", "", "**"],
 )
-def test_what_no_browser_sends_is_no_origin(bundle, origin):
+def test_invalid_origins_are_rejected(bundle, origin):
     with pytest.raises(OptionError, match="--cors-origin"):
         ServeSettings(models=(ModelSource("tiny", bundle),), cors_origins=(origin,))
 
@@ -151,7 +151,7 @@ window.embed = async (url, key, input) => {
 
 @pytest.fixture(scope="module")
 def client_page(node_packages, tmp_path_factory):
-    """Address of a page of another origin, with OpenAI's JavaScript client in it."""
+    """URL of a page of another origin with OpenAI's JavaScript client."""
     esbuild = node_packages / ".bin" / "esbuild"
     if not (esbuild.exists() and (node_packages / "openai").exists()):
         pytest.skip("esbuild or openai is not among the packages for node")

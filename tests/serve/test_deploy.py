@@ -1,4 +1,4 @@
-"""The files in ``deploy``: their commands are understood, and their limits fit those of the service."""
+"""The files in ``deploy``: their commands are valid, and their limits match those of the service."""
 
 import re
 import shlex
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from m3e_serve.cli import _parser
-from m3e_serve.open_files import _OTHERS
+from m3e_serve.process.open_files import OTHER_FILES
 from m3e_serve.settings import ModelSource, ServeSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -22,7 +22,7 @@ def test_the_unit_of_systemd():
     _, *arguments = shlex.split(re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)[1])
     options = _parser().parse_args(arguments)
     assert number(r"^TimeoutStopSec=(\d+)$", unit) > options.drain_delay + options.drain_timeout
-    assert number(r"^LimitNOFILE=(\d+)$", unit) >= 2 * options.max_connections + _OTHERS
+    assert number(r"^LimitNOFILE=(\d+)$", unit) >= 2 * options.max_connections + OTHER_FILES
 
 
 def test_the_example_for_kubernetes():
@@ -38,7 +38,7 @@ def test_the_example_for_kubernetes():
     assert any(options.api_key_file.startswith(path) for path in mounted)
 
 
-def test_the_example_for_nginx_lets_pass_what_the_service_takes():
+def test_the_limits_of_the_nginx_example_allow_those_of_the_service():
     settings = ServeSettings(models=(ModelSource("any", DEPLOY),))
     conf = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
     assert number(r"^ *client_max_body_size (\d+)m;", conf) << 20 == settings.body_limit

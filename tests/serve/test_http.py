@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the wire: offers that are not taken, requests in parts, and refusals that clients can read."""
+"""HTTP/1.1 on the wire: ``Upgrade``, partial and ambiguous requests, and rejections that clients can read."""
 
 import asyncio
 import hashlib
@@ -21,7 +21,7 @@ import httptools
 import uvicorn
 from uvicorn.server import ServerState
 
-from m3e_serve.protocol import bounded_protocol
+from m3e_serve.connections.protocol import protocol_for
 from m3e_serve.service import Service
 from m3e_serve.settings import ModelSource, ServeSettings
 from raw_http import raw, read_all
@@ -31,7 +31,7 @@ LARGE = b" " * (30 << 20)
 
 
 class Answers:
-    """Takes the answers apart that come over a connection."""
+    """Parses the responses on a connection."""
 
     def __init__(self):
         self.found = []
@@ -51,7 +51,7 @@ class Answers:
 
 
 class MemoryTransport(asyncio.Transport):
-    """Keeps what is written."""
+    """Records what is written."""
 
     def __init__(self):
         super().__init__()
@@ -79,7 +79,7 @@ class MemoryTransport(asyncio.Transport):
 
 
 async def echo(scope, receive, send):
-    """Answers with what it was asked."""
+    """Responds with the request that it received."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -93,12 +93,10 @@ async def echo(scope, receive, send):
 
 
 def converse(packets):
-    """Statuses and contents of the answers to what arrives in these packets."""
+    """Statuses and contents of the responses to these packets."""
 
     async def main():
-        protocol_class = bounded_protocol(
-            Service(ServeSettings(models=(ModelSource("a", "a"),)), models=None)
-        )
+        protocol_class = protocol_for(Service(ServeSettings(models=(ModelSource("a", "a"),)), models=None))
         config = uvicorn.Config(echo, http=protocol_class, log_config=None, access_log=False)
         protocol, transport = protocol_class(config, ServerState(), {}), MemoryTransport()
         protocol.connection_made(transport)
@@ -120,7 +118,7 @@ def in_chunks(body, size):
 
 @st.composite
 def requests(draw):
-    """A request over the wire, and what the application has to see of it."""
+    """A request on the wire, and what the application must receive."""
     method = draw(st.sampled_from(["POST", "PUT", "GET"]))
     path = draw(st.sampled_from(["/embed", "/v1/embeddings"]))
     body = draw(st.one_of(st.binary(max_size=40), st.just(b"GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n")))
@@ -141,7 +139,7 @@ def split(data, places):
 
 @settings(deadline=None)
 @given(st.lists(requests(), min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=20))
-def test_an_offer_to_upgrade_changes_nothing_however_it_arrives(sent, places):
+def test_upgrade_is_ignored_in_any_packets(sent, places):
     answers = converse(split(b"".join(data for data, _ in sent), places))
     assert [status for status, _ in answers] == [200] * len(sent)
     assert [content[:3] for _, content in answers] == [expected for _, expected in sent]
@@ -149,7 +147,7 @@ def test_an_offer_to_upgrade_changes_nothing_however_it_arrives(sent, places):
 
 @pytest.mark.parametrize("offer", OFFERS)
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_offer_to_upgrade_changes_nothing_byte_by_byte(offer, chunked):
+def test_upgrade_is_ignored_byte_by_byte(offer, chunked):
     body = b'{"inputs": "a"}'
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
     head = b"POST /embed HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: %b\r\n%b\r\n\r\n"
@@ -158,12 +156,12 @@ def test_an_offer_to_upgrade_changes_nothing_byte_by_byte(offer, chunked):
     assert [content[:3] for _, content in answers] == [["POST", "/embed", body.decode()]] * 2
 
 
-def test_an_offer_in_a_request_of_http_1_0_changes_nothing():
+def test_upgrade_is_ignored_in_http_1_0():
     head = b"POST /embed HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n\r\n"
     assert [content[2] for _, content in converse([head, b"a"])] == ["a"]
 
 
-def test_fields_after_the_body_are_no_headers():
+def test_trailers_do_not_become_headers():
     head = b"POST /embed HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     tail = b"1\r\na\r\n0\r\nAuthorization: Bearer secret\r\nContent-Encoding: gzip\r\n\r\n"
     ((status, content),) = converse([head + tail])
@@ -196,7 +194,7 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("each_byte", [False, True])
-def test_what_could_be_understood_in_two_ways_is_refused_by_name(lines, status, says, each_byte):
+def test_ambiguous_requests_are_rejected_with_the_reason(lines, status, says, each_byte):
     data = b"POST /embed HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n\r\n" + SMUGGLED
     packets = [data[place : place + 1] for place in range(len(data))] if each_byte else [data]
     ((found, content),) = converse(packets)
@@ -224,13 +222,13 @@ def test_what_could_be_understood_in_two_ways_is_refused_by_name(lines, status, 
         ),
     ],
 )
-def test_a_refusal_says_what_is_wrong(data, status, says):
+def test_syntax_errors_are_rejected_with_the_reason(data, status, says):
     ((found, content),) = converse([data])
     assert found == status
     assert says in content["error"]["message"]
 
 
-def test_who_asked_before_the_nonsense_is_answered_before_it_is_refused():
+def test_requests_before_a_syntax_error_get_their_responses_first():
     good = b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na"
     assert [status for status, _ in converse([good + good + b"nonsense\r\n\r\n"])] == [200, 200, 400]
     broken = b"POST /embed HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"
@@ -238,21 +236,21 @@ def test_who_asked_before_the_nonsense_is_answered_before_it_is_refused():
 
 
 @pytest.mark.parametrize("tail", [b"0\r\nx: ", b"1;x=", b"0\r\nx: a\r\n"])
-def test_what_is_around_a_body_is_bounded_too(tail):
+def test_the_overhead_of_chunks_and_trailers_is_limited(tail):
     head = b"POST /embed HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     more = tail * 2000 if tail.endswith(b"\n") else b"a" * 1000
     answers = converse([head + tail, *[more] * 100])
     assert [status for status, _ in answers] in ([431], [400])
 
 
-def test_small_chunks_are_not_taken_for_something_else():
+def test_small_chunks_are_accepted():
     head = b"POST /embed HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     data = in_chunks(b"a" * 100_000, 1)
     packets = [data[start : start + 10_000] for start in range(0, len(data), 10_000)]
     assert [status for status, _ in converse([head, *packets])] == [200]
 
 
-def test_the_end_of_a_long_body_is_no_part_of_the_next_headers():
+def test_a_long_body_does_not_count_for_the_next_headers():
     body = b"a" * 200_000
     data = b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + body
     assert [status for status, _ in converse([data + data[:30], data[30:]])] == [200, 200]
@@ -276,7 +274,7 @@ def a_request(path="/embed", body=b'{"inputs": "a"}', *lines):
 
 @pytest.fixture(scope="module")
 def small(start):
-    """A service that takes small bodies, from who has a key."""
+    """A service with small bodies and an API key."""
     return start(max_body=1000, max_texts=1, key_digests=(hashlib.sha256(b"secret").digest(),))
 
 
@@ -291,7 +289,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), REFUSALS)
-def test_a_refusal_is_read_by_who_sends_all_of_a_large_body_first(small, method, path, headers, status):
+def test_clients_that_send_a_large_body_first_can_read_the_rejection(small, method, path, headers, status):
     request = urllib.request.Request(small.url + path, LARGE, headers, method=method)
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=30)
@@ -301,7 +299,7 @@ def test_a_refusal_is_read_by_who_sends_all_of_a_large_body_first(small, method,
 
 @pytest.mark.parametrize(("method", "path", "headers", "status"), REFUSALS)
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_refusal_is_read_over_a_connection_that_would_be_kept(
+def test_clients_can_read_a_rejection_on_a_keep_alive_connection(
     small, method, path, headers, status, chunked
 ):
     client = http.client.HTTPConnection("127.0.0.1", small.port, timeout=30)
@@ -316,7 +314,7 @@ def test_a_refusal_is_read_over_a_connection_that_would_be_kept(
     client.close()
 
 
-def test_a_refusal_while_the_service_ends_is_read(start, hold):
+def test_clients_can_read_a_rejection_while_draining(start, hold):
     encoders = []
     running = start(lambda service: encoders.append(service.models.default.encoder))
     held = hold(encoders[0])
@@ -331,7 +329,7 @@ def test_a_refusal_while_the_service_ends_is_read(start, hold):
     running.stop()
 
 
-def test_a_refusal_that_nobody_reads_is_not_kept_for_ever(small):
+def test_a_rejection_that_is_not_read_is_dropped(small):
     with raw(small, a_request("/embed", b"", "Authorization: Bearer secret", "Expect: 100-continue")):
         pass
     head = (
@@ -343,7 +341,7 @@ def test_a_refusal_that_nobody_reads_is_not_kept_for_ever(small):
         eventually(lambda: not small.server.server_state.connections)
 
 
-def test_a_refused_client_may_send_for_longer_than_a_request_may_take(start):
+def test_a_rejected_client_may_send_longer_than_the_receive_timeout(start):
     running = start(receive_timeout=0.3, max_body=1000, max_texts=1)
     head = b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
     with raw(running, head) as connection:
@@ -354,7 +352,7 @@ def test_a_refused_client_may_send_for_longer_than_a_request_may_take(start):
     running.stop()
 
 
-def test_a_body_that_was_refused_has_no_end_and_is_given_up(start):
+def test_an_endless_body_after_a_rejection_is_dropped(start):
     running = start(receive_timeout=0.3)
     head = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999999\r\n\r\n"
     with raw(running, head) as connection:
@@ -363,7 +361,7 @@ def test_a_body_that_was_refused_has_no_end_and_is_given_up(start):
     running.stop()
 
 
-def test_an_idle_connection_is_kept_as_long_as_the_settings_say(start):
+def test_keep_alive_closes_idle_connections(start):
     running = start(keep_alive=0.3)
     with raw(running, a_request()) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
@@ -371,18 +369,18 @@ def test_an_idle_connection_is_kept_as_long_as_the_settings_say(start):
     running.stop()
 
 
-# --- clients that send no more
+# --- clients that close their sending side
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_who_sends_no_more_gets_all_answers(running, count):
+def test_clients_that_close_their_sending_side_get_all_responses(running, count):
     with raw(running, a_request() * count) as connection:
         connection.shutdown(socket.SHUT_WR)
         answers = Answers().feed(read_all(connection)).found
     assert [status for status, _ in answers] == [200] * count
 
 
-def test_who_sends_no_more_is_waited_for_while_the_engine_is_busy(start, hold):
+def test_clients_that_close_their_sending_side_are_probed_while_they_wait(start, hold):
     encoders = []
     running = start(lambda service: encoders.append(service.models.default.encoder))
     held = hold(encoders[0])
@@ -398,7 +396,7 @@ def test_who_sends_no_more_is_waited_for_while_the_engine_is_busy(start, hold):
     running.stop()
 
 
-def test_who_sends_half_a_body_and_no_more_is_told(running):
+def test_an_incomplete_body_is_rejected(running):
     with raw(running, a_request()[:-5]) as connection:
         connection.shutdown(socket.SHUT_WR)
         ((status, content),) = Answers().feed(read_all(connection)).found
@@ -418,7 +416,7 @@ def eventually(condition):
 
 @pytest.fixture
 def full(start):
-    """A service all of whose connections are taken."""
+    """A service with the maximum number of connections."""
     running = start(max_connections=4)
     crowd = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(4)]
     eventually(lambda: len(running.server.server_state.connections) == 4)
@@ -428,7 +426,7 @@ def full(start):
     running.stop()
 
 
-def test_probes_are_answered_above_the_limit(full):
+def test_health_checks_succeed_above_the_limit_of_connections(full):
     for path in ("/livez", "/readyz", "/health", "/metrics", "/livez?verbose"):
         answer = httpx.get(full.url + path)
         assert answer.status_code == 200, path
@@ -438,12 +436,12 @@ def test_probes_are_answered_above_the_limit(full):
     assert refused.json()["error"]["code"] == "too_many_connections"
 
 
-def test_who_is_above_the_limit_and_silent_is_told(full):
+def test_silent_connections_above_the_limit_get_503(full):
     with raw(full) as connection:
         assert read_all(connection).startswith(b"HTTP/1.1 503 ")
 
 
-def test_the_refusal_above_the_limit_is_read_by_who_sends_a_large_body_first(full):
+def test_connections_above_the_limit_can_read_503_after_a_large_body(full):
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{full.url}/embed", LARGE, timeout=30)
     assert refused.value.code == 503

@@ -1,4 +1,4 @@
-"""A text of megabytes costs what is kept of it, and ``/tokenize`` answers in pieces."""
+"""Texts of megabytes: memory is bounded, and ``/tokenize`` responds in pieces."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_MEMORY = 100 << 20
 
 @pytest.fixture
 def peak():
-    """Largest resident memory of this process, in which the service is, above that at the start."""
+    """Peak resident memory of this process, which runs the service, above that at the start."""
     process = psutil.Process()
     before = most = process.memory_info().rss
     ended = threading.Event()
@@ -42,7 +42,7 @@ def peak():
 
 
 @pytest.mark.parametrize("kind", HUGE)
-def test_a_huge_text_is_embedded_in_little_memory(kind, http, encoder, peak):
+def test_a_huge_text_is_encoded_in_little_memory(kind, http, encoder, peak):
     text = HUGE[kind]
     answer = http.post("/embed", json={"inputs": text})
     assert answer.status_code == 200, answer.text
@@ -51,9 +51,9 @@ def test_a_huge_text_is_embedded_in_little_memory(kind, http, encoder, peak):
     assert peak() < MOST_MEMORY
 
 
-def test_requests_leave_nothing_behind(http, peak, monkeypatch):
-    """Nothing waits for the garbage collector, which runs seldom in the service."""
-    monkeypatch.setattr("m3e_serve.endpoint._MOMENT", 0.0)  # as if each of them took long
+def test_requests_leave_no_reference_cycles(http, peak, monkeypatch):
+    """Memory must be freed without the garbage collector, which runs rarely in the service."""
+    monkeypatch.setattr("m3e_serve.requests.disconnect._DELAY", 0.0)  # watch for disconnects at once
     body = json.dumps({"inputs": HUGE["Chinese"]}, ensure_ascii=False).encode()
     gc.collect()
     gc.disable()
@@ -98,14 +98,14 @@ def test_http_1_0_has_a_length_and_no_pieces(running):
     assert [token["text"] for token in json.loads(found)[0][1:-1]] == ["a", "b", "c"]
 
 
-def test_a_text_that_cannot_be_divided_is_refused(http):
+def test_a_text_that_cannot_be_split_is_rejected(http):
     answer = http.post("/tokenize", json={"inputs": ["a", "a" * 200_000]})
     assert answer.status_code == 413
     assert "text 1" in answer.json()["error"]
 
 
-def test_who_asks_beside_a_huge_text_is_answered_meanwhile(running, http):
-    """The list of tokens takes a second; whoever asks meanwhile does not wait for it."""
+def test_a_huge_text_does_not_block_other_requests(running, http):
+    """Generating the list of tokens takes a second. Other requests do not wait for it."""
     import httpx
 
     done = []
@@ -126,15 +126,15 @@ def test_who_asks_beside_a_huge_text_is_answered_meanwhile(running, http):
     assert answered > 20
 
 
-def test_characters_that_wait_to_be_tokenized_are_bounded(encoder):
+def test_characters_in_tokenization_are_limited(encoder):
     import asyncio
 
     from m3e_runtime import AsyncEncoder, OverloadedError
-    from m3e_runtime.scheduling.async_encoder import MOST_CHARACTERS
+    from m3e_runtime.scheduling.admission import MAX_TOKENIZING_CHARACTERS
 
     async def main():
         async with AsyncEncoder(encoder) as service:
-            half = "a" * (MOST_CHARACTERS // 2 + 1)
+            half = "a" * (MAX_TOKENIZING_CHARACTERS // 2 + 1)
             with service.tokenizing([half], "query"):
                 with pytest.raises(OverloadedError, match="characters"):
                     await service.tokenize([half])

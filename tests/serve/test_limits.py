@@ -1,4 +1,4 @@
-"""Who is let in, how much, how long; and an end in which everyone is answered."""
+"""API keys, limits of size, time and number, failures, metrics, and draining."""
 
 import asyncio
 import gzip
@@ -20,9 +20,9 @@ import pytest
 from m3e_runtime import OptionError
 from m3e_runtime.errors import EngineRunError
 from m3e_runtime.scheduling import QueueLimits
-from m3e_serve.auth import read_keys
-from m3e_serve.listening import ignore_new_connections
-from m3e_serve.logs import JsonFormatter
+from m3e_serve.monitoring.logs import JsonFormatter
+from m3e_serve.process.syn_filter import drop_new_connections
+from m3e_serve.requests.api_keys import read_keys
 from m3e_serve.settings import ModelSource, ServeSettings
 from raw_http import raw, read_all
 
@@ -49,7 +49,7 @@ def strict(start):
 
 @pytest.fixture
 def held(start, hold):
-    """A service whose engine is held, with little room to wait."""
+    """A service with a blocked engine and a small queue."""
     found = []
 
     def prepare(service):
@@ -65,7 +65,7 @@ def held(start, hold):
 
 @contextmanager
 def waiting(running, count, **body):
-    """``count`` requests that wait for the engine; gives their answers as futures."""
+    """Send ``count`` requests that wait for the engine, and return futures of their responses."""
     with ThreadPoolExecutor(count) as pool:
         futures = [pool.submit(ask, running, json={**REQUEST, **body}) for _ in range(count)]
         eventually(lambda: running.service.in_flight == count)
@@ -77,7 +77,7 @@ def waiting(running, count, **body):
 # --- keys
 
 
-def test_keys_are_asked_for_where_texts_and_models_are_and_nowhere_else(start):
+def test_keys_are_required_for_texts_and_models_only(start):
     digest = hashlib.sha256(b"secret").digest()
     running = start(key_digests=(hashlib.sha256(b"another").digest(), digest))
     with httpx.Client(base_url=running.url) as client:
@@ -111,12 +111,12 @@ def test_keys_are_asked_for_where_texts_and_models_are_and_nowhere_else(start):
     running.stop()
 
 
-def test_keys_come_from_a_file_and_from_the_environment(tmp_path):
+def test_keys_are_read_from_a_file_and_the_environment(tmp_path):
     file = tmp_path / "keys"
     file.write_text("# ours\none\n\n  two  \n", encoding="utf-8")
     digests = [hashlib.sha256(key).digest() for key in (b"zero", b"one", b"two")]
     assert read_keys(str(file), {"M3E_API_KEY": "zero"}) == tuple(digests)
-    file.write_text("\ufeffone\r\ntwo\r\n", encoding="utf-8")  # as editors of Windows leave it
+    file.write_text("\ufeffone\r\ntwo\r\n", encoding="utf-8")  # as editors on Windows write it
     assert read_keys(str(file), {}) == tuple(digests[1:])
     assert read_keys(None, {}) == ()
     file.write_text("# none\n", encoding="utf-8")
@@ -128,7 +128,7 @@ def test_keys_come_from_a_file_and_from_the_environment(tmp_path):
 # --- sizes
 
 
-def test_bodies_that_are_too_large_are_refused_before_and_while_they_come(strict):
+def test_too_large_bodies_are_rejected_by_header_and_while_receiving(strict):
     answer = ask(strict, json={**REQUEST, "input": "a" * 2000})
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "body_too_large"
@@ -136,7 +136,7 @@ def test_bodies_that_are_too_large_are_refused_before_and_while_they_come(strict
     assert ask(strict, json=None, content=chunks).status_code == 413
 
 
-def test_too_many_texts_are_refused(strict):
+def test_too_many_texts_are_rejected(strict):
     assert ask(strict, json={**REQUEST, "input": ["a"] * 4}).status_code == 200
     assert ask(strict, json={**REQUEST, "input": ["a"] * 5}).status_code == 400
 
@@ -145,7 +145,7 @@ def test_too_many_texts_are_refused(strict):
     ("encoding", "pack"),
     [("gzip", gzip.compress), ("X-GZIP", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)],
 )
-def test_compressed_bodies_are_unpacked(running, encoding, pack):
+def test_compressed_bodies_are_decompressed(running, encoding, pack):
     texts = [f"text {number} {hashlib.sha256(bytes([number])).hexdigest() * 20}" for number in range(100)]
     body = json.dumps({"model": "tiny", "input": texts}).encode()
     expected = ask(running, json=None, content=body)
@@ -168,50 +168,50 @@ def test_compressed_bodies_are_unpacked(running, encoding, pack):
         ("gzip, gzip", b"x", 415, None),
     ],
 )
-def test_compressed_bodies_that_cannot_be_unpacked_are_refused(strict, encoding, body, status, code):
+def test_damaged_compressed_bodies_are_rejected(strict, encoding, body, status, code):
     answer = ask(strict, json=None, content=body, headers={"content-encoding": encoding})
     assert answer.status_code == status
     assert answer.json()["error"]["code"] == code
 
 
-def test_bodies_of_many_requests_do_not_fill_the_memory(start):
-    """Whoever comes with a large body while there are many is told to come again; small ones are let in."""
+def test_the_memory_for_bodies_is_limited(start):
+    """A large body gets 429 while the memory for bodies is full. Small bodies are accepted."""
     running = start(max_body=100_000, max_texts=100, receive_timeout=20)
     head = b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
     with ExitStack() as stack:
         for _ in range(16):
             stack.enter_context(raw(running, head + b" " * 99_999))
-        eventually(lambda: running.service.held_bytes > 1_500_000)
+        eventually(lambda: running.service.admission.held_bytes > 1_500_000)
         large = json.dumps({"inputs": "a" * 80_000}).encode()
         for body, encoding in ((large, "identity"), (gzip.compress(large), "gzip")):
             answer = httpx.post(f"{running.url}/embed", content=body, headers={"content-encoding": encoding})
             assert answer.status_code == 429
             assert answer.headers["retry-after"] == "1"
         assert ask(running).status_code == 200
-    eventually(lambda: running.service.held_bytes == 0)
+    eventually(lambda: running.service.admission.held_bytes == 0)
     assert httpx.post(f"{running.url}/embed", content=large).status_code == 200
     running.stop()
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", "IDENTITY", ""])
-def test_bodies_that_are_said_not_to_be_compressed_are_taken(strict, coding):
+def test_identity_encoding_is_accepted(strict, coding):
     assert ask(strict, headers={"content-encoding": coding}).status_code == 200
 
 
-def test_endless_headers_are_refused(strict):
+def test_endless_headers_are_rejected(strict):
     lines = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 1000) for number in range(100))
     with raw(strict, b"POST /embed HTTP/1.1\r\n" + lines) as connection:
         assert read_all(connection).startswith(b"HTTP/1.1 431 ")
 
 
-def test_what_is_no_http_is_refused(strict):
+def test_data_that_is_not_http_is_rejected(strict):
     with raw(strict, b"\x16\x03\x01 hello\r\n\r\n" + b"a" * 100_000) as connection:
         head, _, content = read_all(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert json.loads(content)["error"]["code"] == "invalid_http"
 
 
-def test_a_broken_body_is_refused(strict):
+def test_an_invalid_chunk_is_rejected(strict):
     head = b"POST /embed HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
     with raw(strict, head + b"no number\r\n") as connection:
         received = read_all(connection)
@@ -221,11 +221,11 @@ def test_a_broken_body_is_refused(strict):
     eventually(lambda: strict.service.in_flight == 0)
 
 
-def test_more_connections_than_allowed_are_told_to_come_again(strict):
+def test_connections_above_the_limit_get_503(strict):
     idle = [socket.create_connection(("127.0.0.1", strict.port)) for _ in range(20)]
     eventually(lambda: len(strict.server.server_state.connections) == 20)
     counted = 'm3e_rejected_total{reason="too_many_connections"}'
-    body = b" " * 100_000  # that nobody reads must not keep the client from being told
+    body = b" " * 100_000  # unread data must not prevent the client from reading the response
     with raw(strict, b"POST /embed HTTP/1.1\r\ncontent-length: 100000\r\n\r\n" + body) as connection:
         head, _, content = read_all(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ")
@@ -237,7 +237,7 @@ def test_more_connections_than_allowed_are_told_to_come_again(strict):
     assert f"{counted} 1.0" in httpx.get(f"{strict.url}/metrics").text
 
 
-def test_far_more_connections_than_allowed_are_not_even_told(strict):
+def test_connections_far_above_the_limit_are_dropped(strict):
     crowd = [socket.create_connection(("127.0.0.1", strict.port)) for _ in range(41)]
     assert read_all(crowd[-1]) == b""
     for connection in crowd:
@@ -248,7 +248,7 @@ def test_far_more_connections_than_allowed_are_not_even_told(strict):
 # --- time
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(strict):
+def test_a_body_has_a_receive_timeout(strict):
     head = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
     with raw(strict, head + b'{"model"') as connection:
         received = read_all(connection)
@@ -256,8 +256,8 @@ def test_a_body_that_does_not_come_is_not_waited_for(strict):
     assert b"request_timeout" in received
 
 
-def test_a_large_body_has_the_time_that_a_slow_link_takes(start):
-    """Sixteen times 128 KiB in more than the time that a small body has."""
+def test_a_large_body_has_a_longer_timeout(start):
+    """Sixteen times 128 KiB, in more than the receive timeout."""
     running = start(receive_timeout=1, max_texts=500)
     parts = [b'{"inputs": "a"', *[b" " * (1 << 17)] * 16, b"}"]
 
@@ -272,12 +272,12 @@ def test_a_large_body_has_the_time_that_a_slow_link_takes(start):
 
 
 @pytest.mark.parametrize("data", [b"", b"POST /embed HT", b"POST /embed HTTP/1.1\r\nhost: x\r\n"])
-def test_headers_that_do_not_come_are_not_waited_for(strict, data):
+def test_headers_have_a_receive_timeout(strict, data):
     with raw(strict, data) as connection:
         assert read_all(connection) == b""
 
 
-def test_an_answer_that_is_not_read_does_not_stay(start):
+def test_an_unread_response_is_dropped(start):
     running = start(receive_timeout=0.3)
     body = json.dumps({"model": "tiny", "input": ["a"] * 2000}).encode()
     request = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
@@ -291,14 +291,14 @@ def test_an_answer_that_is_not_read_does_not_stay(start):
     running.stop()
 
 
-def test_a_request_that_takes_too_long_is_given_up(start, hold):
+def test_the_request_timeout(start, hold):
     encoders = []
     running = start(lambda service: encoders.append(service.models.default.encoder), request_timeout=0.3)
     held = hold(encoders[0])
     answer = ask(running)
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "timeout"
-    assert answer.headers["x-should-retry"] == "false"  # it was computed for nothing once already
+    assert answer.headers["x-should-retry"] == "false"  # a retry would take as long
     assert "retry-after" not in answer.headers
     assert running.service.models.default.scheduler.waiting_texts == 0
     held.free.set()
@@ -306,7 +306,7 @@ def test_a_request_that_takes_too_long_is_given_up(start, hold):
     running.stop()
 
 
-def test_who_leaves_takes_his_texts_out_of_the_queue(held):
+def test_disconnecting_removes_texts_from_the_queue(held):
     scheduler = held.service.models.default.scheduler
     body = json.dumps({"model": "tiny", "input": ["b"] * 5}).encode()
     request = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
@@ -320,10 +320,10 @@ def test_who_leaves_takes_his_texts_out_of_the_queue(held):
     eventually(lambda: held.service.in_flight == 0)
 
 
-# --- too much at once
+# --- full queue
 
 
-def test_overload_is_429_with_a_time_in_the_shape_of_each_interface(held):
+def test_a_full_queue_is_429_in_the_format_of_each_interface(held):
     with waiting(held, 10):
         answer = ask(held)
         assert answer.status_code == 429
@@ -337,7 +337,7 @@ def test_overload_is_429_with_a_time_in_the_shape_of_each_interface(held):
     assert 'm3e_rejected_total{reason="rate_limit_exceeded"} 2.0' in figures
 
 
-def test_documents_leave_room_for_queries_and_the_header_says_which_is_which(held):
+def test_documents_leave_room_for_queries_by_the_priority_header(held):
     header = {"m3e-priority": "document"}
     with waiting(held, 8):
         assert ask(held, headers=header).status_code == 429
@@ -354,14 +354,14 @@ def test_documents_leave_room_for_queries_and_the_header_says_which_is_which(hel
             assert query.result().status_code == second.result().status_code == 200
 
 
-def test_more_texts_than_may_wait_are_computed_in_pieces(held):
+def test_a_request_larger_than_the_queue_is_computed_in_pieces(held):
     with waiting(held, 1, input=["a"] * 11) as futures:
         held.held.free.set()
         assert len(futures[0].result().json()["data"]) == 11
 
 
-def test_what_is_advertised_is_computed(start, encoder):
-    """As many texts as ``/info`` says, each a chunk of the usual size, in the longest way to write them."""
+def test_the_advertised_maximum_is_computed(start, encoder):
+    """The maximum number of texts in ``/info``, each a chunk of the usual size in its longest encoding."""
     running = start()
     advertised = httpx.get(f"{running.url}/info").json()["max_client_batch_size"]
     texts = ["今" * 1000] * (advertised - 1) + ["最后"]
@@ -375,7 +375,7 @@ def test_what_is_advertised_is_computed(start, encoder):
     running.stop()
 
 
-def test_what_cannot_be_done_in_time_is_refused_at_once_and_for_good(start):
+def test_a_request_that_would_exceed_the_timeout_is_rejected_without_retry(start):
     running = start(request_timeout=0.05)
     model = running.service.models.default
     eventually(lambda: model.scheduler.alive)
@@ -390,9 +390,9 @@ def test_what_cannot_be_done_in_time_is_refused_at_once_and_for_good(start):
     running.stop()
 
 
-def test_limits_that_contradict_each_other_are_refused_and_others_follow(bundle):
+def test_contradictory_limits_are_rejected(bundle):
     source = (ModelSource("tiny", bundle),)
-    with pytest.raises(OptionError, match="--max-body 1000 does not hold --max-texts 2048"):
+    with pytest.raises(OptionError, match="--max-body 1000 is too small for --max-texts 2048"):
         ServeSettings(models=source, max_body=1000)
     assert ServeSettings(models=source, max_texts=5000).body_limit >= 5000 * 6000
     assert ServeSettings(models=source, max_body=9000).body_limit == 9000
@@ -402,7 +402,7 @@ def test_limits_that_contradict_each_other_are_refused_and_others_follow(bundle)
 
 
 @pytest.mark.parametrize("error", [EngineRunError("lost"), MemoryError(SECRET)])
-def test_an_engine_that_fails_is_a_server_error_and_the_service_goes_on(held, error):
+def test_an_engine_failure_is_a_server_error_and_the_service_goes_on(held, error):
     held.held.error = error
     held.held.free.set()
     answer = ask(held)
@@ -419,7 +419,7 @@ def test_an_engine_that_fails_is_a_server_error_and_the_service_goes_on(held, er
 
 @pytest.fixture
 def logged():
-    """What is logged, as it is written."""
+    """Parsed lines of the log."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
@@ -432,7 +432,7 @@ def logged():
     root.setLevel(level)
 
 
-def test_logs_say_what_happened_and_never_what_was_sent(start, logged, monkeypatch):
+def test_logs_never_contain_texts(start, logged, monkeypatch):
     running = start(access_log=True)
     answer = ask(running, json={**REQUEST, "input": SECRET})
     assert answer.status_code == 200
@@ -463,7 +463,7 @@ def test_logs_say_what_happened_and_never_what_was_sent(start, logged, monkeypat
 # --- metrics
 
 
-def test_metrics_count_what_was_done(start):
+def test_metrics_count_requests_and_runs(start):
     running = start()
     with httpx.Client(base_url=running.url) as client:
         for body in (REQUEST, {**REQUEST, "input": ["a", "b"]}, {**REQUEST, "input": 5}):
@@ -485,7 +485,7 @@ def test_metrics_count_what_was_done(start):
     running.stop()
 
 
-def test_what_reaches_no_route_is_counted_too(start):
+def test_requests_without_a_route_are_counted(start):
     running = start()
     httpx.post(f"{running.url}/v1/chat/completions", json={})
     httpx.put(f"{running.url}/embed", json={})
@@ -498,7 +498,7 @@ def test_what_reaches_no_route_is_counted_too(start):
     running.stop()
 
 
-def test_lines_of_the_log_say_who_asked_for_what(start, logged):
+def test_log_lines_have_method_path_and_client(start, logged):
     running = start(access_log=True)
     with httpx.Client(base_url=running.url) as client:
         client.post("/embed?a=b", json={"inputs": SECRET})
@@ -518,14 +518,14 @@ def test_lines_of_the_log_say_who_asked_for_what(start, logged):
         ("PUT", "/embed", 405),
     ]
     assert all(line["peer"].startswith("127.0.0.1:") for line in accessed)
-    (refused,) = [line for line in lines if line["message"] == "request refused"]
+    (refused,) = [line for line in lines if line["message"] == "request rejected"]
     assert (refused["status"], refused["request_id"]) == (400, "mine")
-    assert refused["reason"] == "There is more than one Host."
+    assert refused["reason"] == "The request has more than one Host header."
     assert refused["peer"].startswith("127.0.0.1:")
 
 
 @pytest.mark.parametrize("path", ["/embed", "/nowhere"])
-def test_the_callers_request_id_is_kept_where_it_is_sane(running, path):
+def test_a_valid_request_id_of_the_client_is_kept(running, path):
     given = "0af7651916cd43dd8448eb211c80319c/00f067aa0ba902b7;o=1"
     answer = httpx.post(running.url + path, json={"inputs": "a"}, headers={"x-request-id": given})
     assert answer.headers["x-request-id"] == given
@@ -541,12 +541,12 @@ def test_requests_in_flight_are_shown(held):
         assert "m3e_requests_in_flight 3.0" in httpx.get(f"{held.url}/metrics").text
 
 
-# --- the end
+# --- draining
 
 _LIVEZ = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
-def test_draining_answers_who_was_let_in_and_refuses_who_comes(held):
+def test_draining_finishes_requests_in_flight_and_rejects_new_ones(held):
     with waiting(held, 4) as futures, httpx.Client(base_url=held.url) as client:
         assert client.get("/readyz").status_code == 200
         held.server.drain()
@@ -565,7 +565,7 @@ def test_draining_answers_who_was_let_in_and_refuses_who_comes(held):
         ask(held)
 
 
-def test_draining_does_not_wait_for_ever(start, hold):
+def test_the_drain_timeout(start, hold):
     encoders = []
     running = start(lambda service: encoders.append(service.models.default.encoder), drain_timeout=0.5)
     held = hold(encoders[0])
@@ -579,11 +579,11 @@ def test_draining_does_not_wait_for_ever(start, hold):
     assert not running.thread.is_alive()
 
 
-def test_who_connected_before_the_end_is_answered_too(start, monkeypatch):
-    from m3e_serve import server
+def test_connections_opened_before_the_end_get_a_response(start, monkeypatch):
+    from m3e_serve.process import server
 
-    monkeypatch.setattr(server, "_LAST_CALL", 20)
-    monkeypatch.setattr(server, "_LAST_CALLS", 20)
+    monkeypatch.setattr(server, "_QUIET_SECONDS", 20)
+    monkeypatch.setattr(server, "_MAX_LAST_SECONDS", 20)
     running = start()
     with raw(running, b"") as connection:
         eventually(lambda: running.server.server_state.connections)
@@ -596,11 +596,11 @@ def test_who_connected_before_the_end_is_answered_too(start, monkeypatch):
     assert not running.thread.is_alive()
 
 
-def test_who_keeps_connections_open_is_answered_once_on_each(start, monkeypatch):
-    from m3e_serve import server
+def test_keep_alive_connections_get_one_last_response(start, monkeypatch):
+    from m3e_serve.process import server
 
-    monkeypatch.setattr(server, "_LAST_CALL", 20)
-    monkeypatch.setattr(server, "_LAST_CALLS", 20)
+    monkeypatch.setattr(server, "_QUIET_SECONDS", 20)
+    monkeypatch.setattr(server, "_MAX_LAST_SECONDS", 20)
     running = start()
     with ExitStack() as stack:
         kept = [stack.enter_context(raw(running, _LIVEZ)) for _ in range(20)]
@@ -616,11 +616,11 @@ def test_who_keeps_connections_open_is_answered_once_on_each(start, monkeypatch)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such filter")
-def test_nobody_connects_to_a_socket_that_is_about_to_close():
+def test_a_socket_that_is_about_to_close_drops_new_connections():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = listening.getsockname()
         with socket.create_connection(address) as before:
-            ignore_new_connections(listening)
+            drop_new_connections(listening)
             with pytest.raises(TimeoutError):
                 socket.create_connection(address, timeout=0.3)
             accepted, _ = listening.accept()
@@ -629,7 +629,7 @@ def test_nobody_connects_to_a_socket_that_is_about_to_close():
                 assert accepted.recv(1) == b"a"
 
 
-def test_who_was_not_even_accepted_is_answered_too(start):
+def test_connections_in_the_backlog_get_a_response(start):
     running = start()
     loop = running.server.servers[0].get_loop()
 
@@ -648,7 +648,7 @@ def test_who_was_not_even_accepted_is_answered_too(start):
 # --- browsers
 
 
-def test_other_origins_are_let_in_only_when_told(running, start):
+def test_other_origins_are_allowed_only_by_option(running, start):
     preflight = {"origin": "https://example.com", "access-control-request-method": "POST"}
     answer = httpx.options(f"{running.url}/v1/embeddings", headers=preflight)
     assert "access-control-allow-origin" not in answer.headers
@@ -681,6 +681,6 @@ def test_other_origins_are_let_in_only_when_told(running, start):
         ({"keep_alive": float("inf")}, "keep_alive"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings, says):
+def test_invalid_settings_are_rejected(settings, says):
     with pytest.raises(OptionError, match=says):
         ServeSettings(**{"models": (ModelSource("a", "x"),), **settings})

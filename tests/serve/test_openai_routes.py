@@ -1,4 +1,4 @@
-"""``/v1/embeddings`` and ``/v1/models`` answer as OpenAI's do, with the encoder's own vectors."""
+"""``/v1/embeddings`` and ``/v1/models`` respond in OpenAI's format, with the encoder's vectors."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ def vectors_of(answer):
 
 
 def error_of(answer, status):
-    """The error, which has OpenAI's shape."""
+    """The error, in OpenAI's format."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     assert set(answer.json()) == {"error"}
@@ -58,19 +58,19 @@ def test_base64_holds_the_same_floats(http, encoder):
 
 
 @pytest.mark.parametrize("count", [64, 65, 200])
-def test_answers_of_many_vectors_are_whole_and_in_order(http, encoder, count):
+def test_many_vectors_are_complete_and_in_order(http, encoder, count):
     texts = [f"text number {number}" for number in range(count)]
     answer = embed(http, input=texts)
     assert [each["index"] for each in answer.json()["data"]] == list(range(count))
     np.testing.assert_array_equal(vectors_of(answer), encoder.encode(texts, normalize_embeddings=True))
 
 
-def test_dimensions_truncate_and_scale_to_unit_length_again(http, encoder):
+def test_dimensions_truncate_and_normalize(http, encoder):
     expected = encoder.encode(TEXTS, truncate_dim=16, normalize_embeddings=True)
     np.testing.assert_array_equal(vectors_of(embed(http, input=TEXTS, dimensions=16)), expected)
 
 
-def test_nulls_and_unknown_fields_are_passed_over(http, encoder):
+def test_nulls_and_unknown_fields_are_ignored(http, encoder):
     answer = embed(http, input="a", encoding_format=None, dimensions=None, user="me", type="db", extra=[1])
     np.testing.assert_array_equal(vectors_of(answer), encoder.encode(["a"], normalize_embeddings=True))
 
@@ -90,7 +90,7 @@ def test_models_are_listed_by_name_and_alias(http):
         assert http.get(f"/v1/models/{each['id']}").json() == each
 
 
-def test_a_model_that_is_not_there_is_404(http):
+def test_an_unknown_model_is_404(http):
     for answer in (embed(http, model="gpt-4", input="a"), http.get("/v1/models/moka-ai/m3e-base")):
         error = error_of(answer, 404)
         assert error["code"] == "model_not_found"
@@ -128,7 +128,7 @@ def test_a_model_that_is_not_there_is_404(http):
         ({}, None, "input"),
     ],
 )
-def test_mistakes_say_which_field_and_what_is_wrong(http, body, param, says):
+def test_errors_name_the_field_and_the_reason(http, body, param, says):
     error = error_of(embed(http, **body), 400)
     assert error["type"] == "invalid_request_error"
     assert error["param"] == param
@@ -145,9 +145,9 @@ FAULTY_BODIES = [
     (b"[" * 100_000, "array"),
     (b'{"%s": "a", "x": ' + b"[" * 100_000, "nested"),
     (b'{"%s": ["a", "b\xff"]}', "%s[1] is not UTF-8: byte 0xff at character 1"),
-    (b'{"%s": ["a", "b", "c\\ud800"]}', "%s[2] holds a lone surrogate, \\ud800 at character 1"),
-    (b'{"%s": ["a", "\\udc80"]}', "%s[1] holds a lone surrogate, \\udc80 at character 0"),
-    (b'{"%s": "\\ude00\\ud83d"}', "%s holds a lone surrogate, \\ude00"),
+    (b'{"%s": ["a", "b", "c\\ud800"]}', "%s[2] has a lone surrogate, \\ud800 at character 1"),
+    (b'{"%s": ["a", "\\udc80"]}', "%s[1] has a lone surrogate, \\udc80 at character 0"),
+    (b'{"%s": "\\ude00\\ud83d"}', "%s has a lone surrogate, \\ude00"),
     (b'{"%s": ["a", NaN]}', "%s[1] is NaN"),
     (b'{"other": {"x": [0, -Infinity]}, "%s": "a"}', "other.x[1] is -Infinity"),
     ('{"%s": "a"}'.encode("utf-16"), "UTF-8"),
@@ -159,7 +159,7 @@ FAULTY_BODIES = [
     ("path", "field"),
     [("/v1/embeddings", "input"), ("/embed", "inputs"), ("/tokenize", "inputs"), ("/api/embed", "input")],
 )
-def test_what_is_wrong_with_a_body_is_said(http, path, field, body, says):
+def test_errors_name_the_faulty_value_of_a_body(http, path, field, body, says):
     answer = http.post(path, content=body.replace(b"%s", field.encode()))
     assert answer.status_code in (400, 422)
     content = answer.json()["error"]
@@ -169,7 +169,7 @@ def test_what_is_wrong_with_a_body_is_said(http, path, field, body, says):
         assert content["param"] == says.replace("%s", field).split("[")[0].split(".")[0]
 
 
-def test_what_json_allows_is_taken(http, encoder):
+def test_unusual_but_valid_json_is_accepted(http, encoder):
     bodies = [
         b'\xef\xbb\xbf {"model": "tiny", "input": "\xf0\x9f\x98\x80"}',
         b'{"model": "tiny", "input": "\\ud83d\\ude00"}\n\n',
@@ -181,7 +181,7 @@ def test_what_json_allows_is_taken(http, encoder):
 
 
 @pytest.mark.parametrize("ids", [[9906, 1917], [[9906], [1917, 0]]])
-def test_token_ids_of_another_tokenizer_are_refused_and_the_cure_is_told(http, ids):
+def test_token_ids_of_another_tokenizer_are_rejected_with_a_remedy(http, ids):
     error = error_of(embed(http, input=ids), 400)
     assert error["code"] == "token_ids_not_supported"
     assert error["param"] == "input"
@@ -199,12 +199,12 @@ def test_token_ids_of_the_models_own_tokenizer_give_the_texts_vectors(http, enco
 
 
 @pytest.mark.parametrize("ids", [[], [-1], [10**6], [10**30], [101] * 513])
-def test_token_ids_that_the_model_does_not_have_are_refused(http, ids):
+def test_unknown_token_ids_are_rejected(http, ids):
     error_of(embed(http, input=[ids], tokenizer="tiny"), 400)
 
 
 @pytest.mark.parametrize(("length", "dimensions"), [(1536, None), (1536, 1536), (800, 800), (16, 16)])
-def test_zeros_at_the_end_make_the_length_of_older_stores(start, encoder, length, dimensions):
+def test_padding_with_zeros(start, encoder, length, dimensions):
     import httpx
 
     padded = start(pad_to=1536)
@@ -218,7 +218,7 @@ def test_zeros_at_the_end_make_the_length_of_older_stores(start, encoder, length
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-6)
 
 
-def test_texts_that_are_too_long_are_cut_or_refused_as_the_service_is_told(http, start, encoder):
+def test_long_texts_are_truncated_or_rejected_by_option(http, start, encoder):
     import httpx
 
     strict = start(truncate=False)
@@ -233,7 +233,7 @@ def test_texts_that_are_too_long_are_cut_or_refused_as_the_service_is_told(http,
     assert f"text 1 has {encoder.max_seq_length + 12} tokens" in error["message"]
 
 
-def test_several_bundles_are_chosen_by_name(start, bundle, encoder):
+def test_a_request_selects_one_of_several_bundles(start, bundle, encoder):
     import httpx
 
     from m3e_serve.settings import ModelSource
@@ -262,14 +262,14 @@ def test_paths_as_clients_write_them(http, running, encoder, path):
     np.testing.assert_array_equal(vectors_of(answer), encoder.encode(["a"], normalize_embeddings=True))
 
 
-def test_models_have_tidy_paths_too(http):
+def test_paths_of_models_are_normalized(http):
     assert http.get("/models").json() == http.get("/v1/v1/models/").json() == http.get("/v1/models").json()
     assert http.get("/models/tiny").json()["id"] == "tiny"
     for path in ("/v1", "/v1/v1", "/openai", "/v1/embed", "/modelsx"):
         assert error_of(http.get(path), 404)
 
 
-def test_the_model_may_be_left_out_where_there_is_one(http, start, bundle):
+def test_the_model_is_optional_if_there_is_only_one(http, start, bundle):
     import httpx
 
     from m3e_serve.settings import ModelSource
@@ -283,7 +283,7 @@ def test_the_model_may_be_left_out_where_there_is_one(http, start, bundle):
     assert "one, two" in error["message"]
 
 
-def test_a_bundle_with_a_length_of_its_own_gives_it_and_others_on_demand(start, bundle, encoder, tmp_path):
+def test_the_default_dimension_of_a_bundle_can_be_overridden(start, bundle, encoder, tmp_path):
     import shutil
 
     import httpx
@@ -313,7 +313,7 @@ def test_a_bundle_with_a_length_of_its_own_gives_it_and_others_on_demand(start, 
     running.stop()
 
 
-def test_any_name_can_be_the_models(start, bundle):
+def test_any_model_accepts_any_name(start, bundle):
     import httpx
 
     from m3e_runtime import OptionError
@@ -331,7 +331,7 @@ def test_any_name_can_be_the_models(start, bundle):
 
 @pytest.fixture(scope="module")
 def with_prompts(start, bundle, tmp_path_factory):
-    """Two models: one with prompts for queries and passages, one for queries only."""
+    """Two models: one with prompts for queries and passages, one with a prompt for queries only."""
     import shutil
 
     import httpx
@@ -370,15 +370,13 @@ def with_prompts(start, bundle, tmp_path_factory):
         ("one", {"input_type": "document"}, ""),
     ],
 )
-def test_prompts_are_put_before_texts_by_name_or_by_what_the_texts_are(
-    with_prompts, encoder, model, asked, prompt
-):
+def test_prompts_are_selected_by_name_or_type(with_prompts, encoder, model, asked, prompt):
     found = vectors_of(with_prompts.post("/v1/embeddings", json={"model": model, "input": TEXTS, **asked}))
     np.testing.assert_array_equal(found, encoder.encode(TEXTS, prompt=prompt, normalize_embeddings=True))
 
 
 @pytest.mark.parametrize("asked", [{"prompt_name": "document"}, {"input_type": "image"}, {"task": "x"}])
-def test_prompts_that_are_not_there_are_refused_with_those_that_are(with_prompts, asked):
+def test_unknown_prompts_are_rejected_with_the_known_ones(with_prompts, asked):
     answer = with_prompts.post("/v1/embeddings", json={"model": "both", "input": "a", **asked})
     error = error_of(answer, 400)
     assert error["param"] == next(iter(asked))
@@ -390,8 +388,8 @@ def test_unknown_paths_and_methods_are_json_too(http):
     assert error_of(http.get("/v1/embeddings"), 405)["code"] == "method_not_allowed"
 
 
-def test_requests_in_one_connection_and_split_at_every_byte_are_answered(running):
-    """Clients that send slowly, byte by byte, and several requests at once."""
+def test_pipelined_and_slow_requests(running):
+    """Clients that send byte by byte, and clients that send several requests at once."""
     import socket
 
     body = json.dumps({"model": "tiny", "input": "a", "dimensions": 2}).encode()

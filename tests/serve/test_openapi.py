@@ -1,4 +1,4 @@
-"""The service keeps to its own description, whatever it is sent."""
+"""The OpenAPI description, and whether the service conforms to it."""
 
 import hashlib
 import importlib.util
@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-def test_the_description_names_what_this_service_has(start):
+def test_the_description_has_the_routes_and_limits(start):
     import httpx
 
     running = start(aliases={"ada": "tiny"}, pad_to=1536, key_digests=(hashlib.sha256(b"key").digest(),))

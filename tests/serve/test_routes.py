@@ -1,4 +1,4 @@
-"""Bundles of a model with a Router behind one name: what a request says of its texts chooses the route."""
+"""Bundles of a model with a Router under one name: a request's task selects the route."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT = "今天天气很好"
 
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory):
-    """A model whose queries go through a layer of their own: sentence-transformers' vectors, and bundles."""
+    """A model with a separate layer for queries: its bundles, and the vectors of sentence-transformers."""
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Dense, Pooling, Router, Transformer
@@ -70,7 +70,7 @@ def service(start, routes):
         ({"task": "retrieval.passage"}, "document"),
     ],
 )
-def test_what_a_request_says_of_its_texts_chooses_the_route(service, routes, said, route):
+def test_the_type_of_texts_selects_the_route(service, routes, said, route):
     import httpx
 
     answer = httpx.post(f"{service.url}/v1/embeddings", json={"input": TEXT, "model": "both", **said}).json()
@@ -78,7 +78,7 @@ def test_what_a_request_says_of_its_texts_chooses_the_route(service, routes, sai
     np.testing.assert_allclose(answer["data"][0]["embedding"], routes[1][route], atol=1e-4)
 
 
-def test_all_interfaces_choose(service, routes):
+def test_all_interfaces_select_the_route(service, routes):
     import httpx
 
     def post(path, **body):
@@ -100,7 +100,7 @@ def test_all_interfaces_choose(service, routes):
     found = post("/v1/embeddings", **body)["data"][0]["embedding"]
     np.testing.assert_allclose(found, expected["document"], atol=1e-4)
     refused = httpx.post(f"{service.url}/v1/embeddings", json={**body, "input_type": "query"})
-    assert refused.status_code == 400  # the prompt for queries cannot be put before ids
+    assert refused.status_code == 400  # the prompt for queries cannot be prepended to ids
 
 
 def test_the_routes_are_one_model(service):
@@ -116,7 +116,7 @@ def test_the_routes_are_one_model(service):
     assert schemas["EmbedRequest"]["properties"]["prompt_name"]["enum"] == [None, "document", "query"]
 
 
-def test_a_name_that_is_neither_prompt_nor_task_is_refused(service):
+def test_an_unknown_prompt_name_is_rejected(service):
     import httpx
 
     answer = httpx.post(f"{service.url}/v1/embeddings", json={"input": TEXT, "prompt_name": "passage2"})
@@ -124,7 +124,7 @@ def test_a_name_that_is_neither_prompt_nor_task_is_refused(service):
     assert answer.json()["error"]["param"] == "prompt_name"
 
 
-def test_a_route_that_is_not_served_is_refused_by_name(start, routes):
+def test_a_route_that_is_not_served_is_rejected_by_name(start, routes):
     import httpx
 
     alone = start(models=sources(routes[0], "query"))

@@ -1,4 +1,4 @@
-"""``m3e-serve`` as a process: what it refuses to start with, how it listens, how it ends."""
+"""``m3e-serve`` as a process: errors at the start, listening, signals, workers."""
 
 import importlib
 import json
@@ -18,14 +18,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from m3e_serve.cli import _NEEDED, main
+from m3e_serve.cli import _PACKAGES, main
 
 COMMAND = [sys.executable, "-m", "m3e_serve.cli"]
 REQUEST = {"model": "tiny", "input": "a"}
 
 
 class Process:
-    """The command, its logs, and where it listens."""
+    """The process, its logs, and its address."""
 
     def __init__(self, *arguments):
         self.process = subprocess.Popen(
@@ -55,11 +55,11 @@ class Process:
             time.sleep(0.01)
 
     def end(self, sig=signal.SIGTERM):
-        """The exit code."""
+        """End the process and return its exit code."""
         self.process.send_signal(sig)
         code = self.process.wait(60)
         self._reader.join()
-        assert self.other_lines == []  # such as what the engine's binding says of leaks
+        assert self.other_lines == []  # such as messages of the engine's binding about leaks
         return code
 
 
@@ -74,7 +74,7 @@ def _logging_as_before():
 
 @pytest.fixture
 def serve(bundle):
-    """Start ``m3e-serve tiny=BUNDLE …``, or the bundle as it is given."""
+    """Start ``m3e-serve tiny=BUNDLE …``, or with the given bundle."""
     started = []
 
     def begin(*arguments, model=f"tiny={bundle}"):
@@ -90,7 +90,7 @@ def serve(bundle):
 
 @contextmanager
 def client_of(process):
-    """A client, once the service is ready."""
+    """A client of the service, which is ready."""
     if process.address.startswith("http"):
         client = httpx.Client(base_url=process.address, timeout=30)
     else:
@@ -111,7 +111,7 @@ def is_ready(client):
         return False
 
 
-# --- refused before anything listens
+# --- errors at the start
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def is_ready(client):
         (["BUNDLE", "--host", "256.0.0.1"], 2, "--host"),
         (["BUNDLE", "--port", "99999"], 2, "--port"),
         (["BUNDLE", "--uds", "/nowhere/m3e.sock"], 2, "--uds"),
-        (["BUNDLE", "--uds", "/dev/null"], 2, "no socket"),
+        (["BUNDLE", "--uds", "/dev/null"], 2, "not a socket"),
         (["BUNDLE", "--artifact", "none"], 2, "none"),
         (["BUNDLE", "--port", "x"], 2, "--port"),
         ([], 2, "BUNDLE"),
     ],
 )
-def test_mistakes_are_told_in_one_line(bundle, arguments, code, says, capsys):
+def test_errors_are_one_line(bundle, arguments, code, says, capsys):
     try:
         found = main([each.replace("BUNDLE", str(bundle)) for each in arguments])
     except SystemExit as stop:  # argparse
@@ -150,7 +150,7 @@ def test_mistakes_are_told_in_one_line(bundle, arguments, code, says, capsys):
     assert "Traceback" not in said
 
 
-def test_an_address_in_use_is_told(bundle, running, capsys):
+def test_an_address_in_use_is_an_error(bundle, running, capsys):
     assert main([str(bundle), "--port", str(running.port)]) == 2
     assert "in use" in capsys.readouterr().err
 
@@ -166,15 +166,15 @@ def test_a_missing_extra_says_what_to_install(bundle, monkeypatch, capsys):
 
 def test_importing_the_runtime_imports_nothing_of_the_service():
     code = "import sys, m3e_runtime, m3e_serve.cli; "
-    code += f"print([name for name in {_NEEDED} if name in sys.modules])"
+    code += f"print([name for name in {_PACKAGES} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-# --- listening and ending
+# --- listening and signals
 
 
-def test_it_serves_under_the_folders_name_with_a_key_and_ends_with_0(serve, bundle, tmp_path):
+def test_it_serves_with_a_key_and_exits_with_0(serve, bundle, tmp_path):
     keys = tmp_path / "keys"
     keys.write_text("secret\n", encoding="utf-8")
     alias = f"ada={bundle.name}"
@@ -188,7 +188,7 @@ def test_it_serves_under_the_folders_name_with_a_key_and_ends_with_0(serve, bund
     assert all(line["level"] == "info" for line in process.logs), process.logs
 
 
-def test_a_unix_socket_is_served_removed_in_the_end_and_replaced_when_left_behind(serve, tmp_path):
+def test_a_unix_socket_is_removed_at_the_end_and_replaced_if_stale(serve, tmp_path):
     path = tmp_path / "m3e.sock"
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(path))
@@ -204,7 +204,7 @@ def test_a_unix_socket_is_served_removed_in_the_end_and_replaced_when_left_behin
     assert not path.exists()
 
 
-def test_a_socket_that_somebody_listens_on_is_left_alone(bundle, tmp_path, capsys):
+def test_a_socket_in_use_is_not_replaced(bundle, tmp_path, capsys):
     path = tmp_path / "m3e.sock"
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
@@ -214,13 +214,13 @@ def test_a_socket_that_somebody_listens_on_is_left_alone(bundle, tmp_path, capsy
     assert path.exists()
 
 
-def test_open_to_other_machines_without_a_key_is_a_warning(serve):
+def test_a_public_address_without_a_key_is_a_warning(serve):
     process = serve("--host", "0.0.0.0", "--port", "0")
     assert any(line["level"] == "warning" and "key" in line["message"] for line in process.logs)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_sigterm_under_load_answers_everyone_who_was_let_in(serve, workers):
+def test_sigterm_under_load_finishes_requests_in_flight(serve, workers):
     process = serve("--port", "0", "--workers", workers, "--max-queued-texts", "100000")
     with client_of(process):
         pass
@@ -250,14 +250,14 @@ def test_sigterm_under_load_answers_everyone_who_was_let_in(serve, workers):
 
 @pytest.fixture
 def hangup():
-    """Set what SIGHUP does; a process that is started then inherits that it is ignored."""
+    """Set the action of SIGHUP. New processes inherit that it is ignored."""
     before = signal.getsignal(signal.SIGHUP)
     yield lambda handler: signal.signal(signal.SIGHUP, handler)
     signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_hangup_ends_it_as_sigterm_does(serve, hangup, workers):
+def test_sighup_is_like_sigterm(serve, hangup, workers):
     hangup(signal.SIG_DFL)
     process = serve("--port", "0", "--workers", workers)
     with client_of(process) as client:
@@ -265,7 +265,7 @@ def test_a_hangup_ends_it_as_sigterm_does(serve, hangup, workers):
     assert process.end(signal.SIGHUP) == 0
 
 
-def test_nohup_keeps_its_word(serve, hangup):
+def test_nohup_ignores_sighup(serve, hangup):
     hangup(signal.SIG_IGN)
     process = serve("--port", "0")
     with client_of(process) as client:
@@ -276,31 +276,31 @@ def test_nohup_keeps_its_word(serve, hangup):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_with_a_delay_requests_are_served_after_sigterm_while_the_probe_fails(serve, workers):
+def test_the_drain_delay_accepts_requests_while_readyz_fails(serve, workers):
     process = serve("--port", "0", "--drain-delay", 60, "--workers", workers)
     process.wait_for("Application startup complete.", workers)
     with client_of(process):
         pass
     process.process.send_signal(signal.SIGTERM)
-    process.wait_for("ending", workers)
+    process.wait_for("drain delay started", workers)
     for _ in range(5):
         assert httpx.get(f"{process.address}/readyz").status_code == 503
         assert httpx.get(f"{process.address}/livez").status_code == 200
         answer = httpx.post(f"{process.address}/v1/embeddings", json=REQUEST)
         assert answer.status_code == 200
-        assert answer.headers["connection"] == "close"  # a balancer's connection would lead here again
+        assert answer.headers["connection"] == "close"  # so that it is not reused
     start = time.monotonic()
     assert process.end() == 0  # the same signal again
     assert time.monotonic() - start < 50
 
 
-def test_the_delay_ends_by_itself(serve):
+def test_the_drain_delay_ends(serve):
     process = serve("--port", "0", "--drain-delay", 0.5)
     with client_of(process):
         pass
     assert process.end() == 0
     messages = [line["message"] for line in process.logs]
-    assert messages.index("ending") < messages.index("draining")
+    assert messages.index("drain delay started") < messages.index("draining")
 
 
 # --- open files
@@ -308,7 +308,7 @@ def test_the_delay_ends_by_itself(serve):
 
 @pytest.fixture
 def open_files():
-    """Set the limits of a process that will be started."""
+    """The command with these soft and hard limits of open files."""
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -332,14 +332,12 @@ def test_the_limit_of_open_files_is_raised(serve, open_files, monkeypatch):
     assert all(line["level"] == "info" for line in process.logs), process.logs
 
 
-def test_where_it_cannot_be_raised_there_are_fewer_connections_and_everyone_is_told(
-    serve, open_files, monkeypatch
-):
+def test_a_low_hard_limit_reduces_connections(serve, open_files, monkeypatch):
     monkeypatch.setitem(globals(), "COMMAND", open_files(256, 256))
     process = serve("--port", "0")
     with client_of(process):
         pass
-    said = process.wait_for("fewer connections: this process may have too few files open; raise the limit to "
+    said = process.wait_for("the limit of open files is too low for --max-connections; raise the limit to "
                             "2176 (`ulimit -n`, systemd's LimitNOFILE, docker's --ulimit nofile) or lower "
                             "--max-connections")  # fmt: skip
     assert said["max_connections"] == 64
@@ -352,7 +350,7 @@ def test_where_it_cannot_be_raised_there_are_fewer_connections_and_everyone_is_t
     assert process.end() == 0
 
 
-def test_a_limit_that_leaves_no_room_is_told(bundle, open_files):
+def test_a_limit_below_one_connection_is_an_error(bundle, open_files):
     command = [*open_files(100, 100), str(bundle), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
@@ -360,10 +358,10 @@ def test_a_limit_that_leaves_no_room_is_told(bundle, open_files):
     assert "Traceback" not in done.stderr
 
 
-# --- several processes
+# --- workers
 
 
-def test_workers_without_a_folder_for_temporary_files_say_so(bundle, monkeypatch, capsys):
+def test_workers_without_a_temporary_folder_are_an_error(bundle, monkeypatch, capsys):
     import tempfile
 
     def fail(**_):
@@ -372,11 +370,11 @@ def test_workers_without_a_folder_for_temporary_files_say_so(bundle, monkeypatch
     monkeypatch.setattr(tempfile, "mkdtemp", fail)
     assert main([str(bundle), "--port", "0", "--workers", "2"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("m3e-serve: --workers needs a folder")
+    assert said.startswith("m3e-serve: --workers needs a temporary folder")
     assert "TMPDIR" in said
 
 
-def test_workers_share_the_work_and_their_figures_and_are_replaced(serve):
+def test_workers_share_requests_and_metrics_and_are_restarted(serve):
     process = serve("--port", "0", "--workers", 2, "--threads", 1)
     process.wait_for("Application startup complete.", 2)
     workers = {line["pid"] for line in process.logs if line["message"] == "Application startup complete."}
@@ -384,7 +382,7 @@ def test_workers_share_the_work_and_their_figures_and_are_replaced(serve):
     assert process.process.pid not in workers
     with client_of(process):
         pass
-    for _ in range(40):  # a connection each, so that both get some
+    for _ in range(40):  # a connection each, so that both workers get some
         assert httpx.post(f"{process.address}/v1/embeddings", json=REQUEST).status_code == 200
     counted = 'm3e_requests_total{route="/v1/embeddings",status="200"} 40.0'
     assert counted in httpx.get(f"{process.address}/metrics").text.splitlines()
@@ -412,10 +410,10 @@ def test_workers_end_with_their_parent(serve):
         httpx.get(process.address)
 
 
-def test_workers_that_do_not_come_to_work_are_given_up(bundle, tmp_path):
-    from m3e_serve.server import bind_tcp
+def test_workers_that_fail_to_start_end_the_service(bundle, tmp_path):
+    from m3e_serve.process.sockets import bind_tcp
+    from m3e_serve.process.workers import run_workers
     from m3e_serve.settings import ModelSource, ServeSettings
-    from m3e_serve.workers import run_workers
 
     handlers = {sig: signal.getsignal(sig) for sig in (signal.SIGTERM, signal.SIGINT)}
     settings = ServeSettings(models=(ModelSource("gone", tmp_path),))

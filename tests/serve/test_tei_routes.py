@@ -58,7 +58,7 @@ def test_truncation_at_the_left_keeps_the_end(http, encoder, direction):
     assert vectors_of(http.post("/similarity", json=body)) == pytest.approx(1)
 
 
-def test_where_to_cut_is_left_or_right(http):
+def test_an_unknown_truncation_direction_is_rejected(http):
     error = error_of(http.post("/embed", json={"inputs": "a", "truncation_direction": "Up"}), 422)
     assert "truncation_direction='Up'" in error["error"]
     assert "left" in error["error"]
@@ -75,7 +75,7 @@ def test_token_ids_of_the_models_own_tokenizer(http, encoder):
     np.testing.assert_array_equal(found, expected[:1])
 
 
-def test_errors_name_what_the_client_sent(http, encoder):
+def test_errors_name_fields_of_the_request(http, encoder):
     error = error_of(http.post("/embed", json={"inputs": "a", "dimensions": 100_000}), 422)
     assert "dimensions=100000" in error["error"]
     assert "truncate_dim" not in error["error"]
@@ -121,7 +121,7 @@ def test_similarity_is_the_cosine(http, encoder):
     )
 
 
-def test_tokens_are_the_tokenizers_and_know_their_places(http, encoder):
+def test_tokens_have_their_positions(http, encoder):
     text = "今天 weather 很好!"
     (tokens,) = http.post("/tokenize", json={"inputs": text}).json()
     expected = encoder.tokenizer.tokenizer.encode(text)
@@ -134,14 +134,14 @@ def test_tokens_are_the_tokenizers_and_know_their_places(http, encoder):
     assert http.post("/tokenize", json={"inputs": [""], "add_special_tokens": False}).json() == [[]]
 
 
-def test_tokens_beyond_the_models_maximum_are_told_too(http, encoder):
+def test_tokens_beyond_the_models_maximum_are_included(http, encoder):
     length = 2 * encoder.max_seq_length
     (tokens,) = http.post("/tokenize", json={"inputs": "今" * length}).json()
     assert [token["special"] for token in tokens] == [True, *[False] * length, True]
     assert [token["start"] for token in tokens[1:-1]] == list(range(length))
 
 
-def test_info_tells_limits_and_fidelity(http, encoder):
+def test_info_has_limits_and_fidelity(http, encoder):
     info = http.get("/info").json()
     assert info["model_id"] == "tiny"
     assert info["max_input_length"] == encoder.max_seq_length
@@ -171,11 +171,11 @@ def test_info_tells_limits_and_fidelity(http, encoder):
         ("/tokenize", {"inputs": [[1]]}, 422, "Tokenizer"),
     ],
 )
-def test_mistakes_have_teis_shape(http, path, body, status, kind):
+def test_errors_have_teis_format(http, path, body, status, kind):
     assert error_of(http.post(path, json=body), status)["error_type"] == kind
 
 
-def test_bodies_that_are_no_json(http):
+def test_invalid_json(http):
     assert error_of(http.post("/embed", content=b"{"), 400)["error_type"] == "Validation"
     assert error_of(http.get("/embed"), 405)
 

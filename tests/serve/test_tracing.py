@@ -1,4 +1,4 @@
-"""Spans, as a collector of OpenTelemetry receives them."""
+"""Spans that an OpenTelemetry collector receives."""
 
 import gzip
 import http.server
@@ -14,7 +14,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 @pytest.fixture
 def collector(monkeypatch):
-    """What was received at the address that the exporter is told."""
+    """A collector. Gives the spans that it received."""
     proto = pytest.importorskip(
         "opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="the extra `otel` is not installed"
     )
@@ -45,7 +45,7 @@ def attributes_of(span):
     return {key: getattr(value, value.WhichOneof("value")) for key, value in kinds.items()}
 
 
-def test_a_span_for_each_request_below_the_callers(collector, start, encoder):
+def test_each_request_has_a_span_with_the_callers_as_parent(collector, start, encoder):
     running = start(otel=True)
     secret = "a text that nobody else may read"
     with httpx.Client(base_url=running.url, headers={"traceparent": f"00-{TRACE}-{PARENT}-01"}) as client:
@@ -74,7 +74,7 @@ def test_a_span_for_each_request_below_the_callers(collector, start, encoder):
     assert attributes_of(bad)["http.response.status_code"] == 422
 
 
-def test_nothing_of_it_is_imported_unless_it_is_asked_for():
+def test_opentelemetry_is_not_imported_by_default():
     code = "import sys, m3e_serve.app; print([name for name in sys.modules if 'opentelemetry' in name])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

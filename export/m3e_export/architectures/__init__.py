@@ -1,4 +1,12 @@
-"""Model families: from a checkpoint's config and tensor names to one neutral form."""
+"""Model families: each maps its config and its tensor names to one neutral encoder.
+
+Read in this order: :mod:`encoder` (the neutral form, which the graphs and the numpy oracle use), :mod:`bert`
+(a family in thirty lines), :mod:`registry` (families by model_type). :mod:`mpnet` and :mod:`albert` differ
+more from BERT. :mod:`settings`, :mod:`tensors` and :mod:`layers` are what families share.
+
+To add a family, write a module like :mod:`bert` with the functions ``spec`` and ``weights``, and enter it in
+:mod:`registry`. ``tests/export/test_architectures.py`` compares every family with transformers.
+"""
 
 from m3e_export.architectures.encoder import (
     Activation,

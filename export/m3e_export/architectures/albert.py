@@ -1,4 +1,4 @@
-"""ALBERT: BERT's arithmetic, but layers share weights, and the embeddings may be narrower than the rest."""
+"""ALBERT: BERT with layers that share weights, and embeddings that may be narrower than the layers."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def spec(config: Config) -> EncoderSpec:
     """Sizes from ``config.json``.
 
     Raises:
-        CheckpointError: a size is missing or impossible.
-        UnsupportedModelError: a variant that is not known.
+        CheckpointError: a size is missing or invalid.
+        UnsupportedModelError: the variant is not supported.
     """
     refuse_variants(config, BERT_VARIANTS)
     found = encoder_spec(config, "albert", activation="gelu_new")
@@ -61,7 +61,7 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
     """Map ALBERT's tensor names.
 
     Raises:
-        CheckpointError: a tensor is missing, of another shape than the config says, or not finite.
+        CheckpointError: a tensor is missing, not finite, or its shape differs from the config.
     """
     lookup = TensorLookup(tensors, WORDS)
     width = spec.embedding_size
@@ -81,9 +81,9 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
 
 
 def _layer_names(config: Config, spec: EncoderSpec) -> list[str]:
-    """What the tensors of each layer stand under, counted as transformers' AlbertTransformer does.
+    """The prefix of each layer's tensors, counted as in transformers' AlbertTransformer.
 
-    The layers are shared out among groups in order; a layer of a group is a run of ``inner_group_num``.
+    The layers are distributed among the groups in order. Each layer of a group is ``inner_group_num`` layers.
     """
     inner = positive_int(config, "inner_group_num", default=1)
     passes = spec.layers // inner

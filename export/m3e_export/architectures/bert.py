@@ -1,4 +1,4 @@
-"""BERT: m3e-small/base/large, text2vec, MacBERT, LERT, bge-*-zh, MiniLM and all that share its names."""
+"""BERT: m3e-small/base/large, text2vec, MacBERT, LERT, bge-*-zh, MiniLM and others with the same names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def spec(config: Config) -> EncoderSpec:
     """Sizes from ``config.json``.
 
     Raises:
-        CheckpointError: a size is missing or impossible.
-        UnsupportedModelError: an activation, position embedding or decoder that BERT encoders do not have.
+        CheckpointError: a size is missing or invalid.
+        UnsupportedModelError: the activation, the kind of positions or a decoder is not supported.
     """
     refuse_variants(config, BERT_VARIANTS)
     return encoder_spec(config, "bert")
@@ -25,7 +25,7 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
     """Map BERT's tensor names.
 
     Raises:
-        CheckpointError: a tensor is missing, of another shape than the config says, or not finite.
+        CheckpointError: a tensor is missing, not finite, or its shape differs from the config.
     """
     del config
     lookup = TensorLookup(tensors, WORDS)

@@ -1,6 +1,6 @@
-"""DistilBERT: BERT without token types, under names of its own.
+"""DistilBERT: BERT without token types, with other names.
 
-Its positions may have been sinusoids once; a checkpoint holds them as a table like any other.
+Sinusoidal positions are an ordinary table in a checkpoint.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def spec(config: Config) -> EncoderSpec:
     """Sizes from ``config.json``.
 
     Raises:
-        CheckpointError: a size is missing or impossible.
-        UnsupportedModelError: an activation that is not known.
+        CheckpointError: a size is missing or invalid.
+        UnsupportedModelError: the activation is not supported.
     """
     return encoder_spec(config, "distilbert", _KEYS)
 
@@ -47,7 +47,7 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
     """Map DistilBERT's tensor names.
 
     Raises:
-        CheckpointError: a tensor is missing, of another shape than the config says, or not finite.
+        CheckpointError: a tensor is missing, not finite, or its shape differs from the config.
     """
     del config
     lookup = TensorLookup(tensors, WORDS)

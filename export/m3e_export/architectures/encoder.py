@@ -1,4 +1,4 @@
-"""The neutral form of a post-norm transformer encoder, which graphs and the numpy oracle are written for."""
+"""The neutral form of a post-norm transformer encoder. Graphs and the numpy oracle are written for it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ __all__ = ["Activation", "EncoderSpec", "EncoderWeights", "LayerWeights", "Linea
 Array = npt.NDArray[np.float32]
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
-"""Between the two matrices of the feed-forward part. ``gelu_tanh`` is GELU's approximation with tanh;
-``quick_gelu`` the one with the logistic function, ``x · σ(1.702 x)``."""
+"""The activation of the feed-forward part. ``gelu_tanh`` approximates GELU with tanh, ``quick_gelu`` with the
+logistic function, ``x · σ(1.702 x)``."""
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
     """Sizes of an encoder.
 
-    ``max_positions`` counts the tokens that a text may have: rows of the position table that no token uses
-    are gone. ``layers`` counts those that a text passes through, however many share their weights.
-    ``embedding_size`` is the width of the embeddings. ``norm_eps`` is added to the variance in every layer
-    normalization. ``pad_token_id`` fills batches up. ``skips_padding`` says that positions count the other
-    tokens only, where a text itself has that id.
+    ``max_positions`` is the maximum length of a text in tokens; unused rows of the position table do not
+    count. ``layers`` is the depth, also if layers share weights. ``embedding_size`` is the width of the
+    embeddings. ``norm_eps`` is added to the variance in every layer normalization. ``pad_token_id`` is the id
+    of padding. If ``skips_padding``, tokens of that id in a text do not count for positions.
     """
 
     model_type: str
@@ -78,7 +77,7 @@ class LayerWeights:
     output_norm: Norm
 
     def linears(self) -> tuple[Linear, Linear, Linear, Linear]:
-        """The four matrix products in the order they are computed."""
+        """The four matrices in the order of their products."""
         return (self.qkv, self.attention_output, self.intermediate, self.output)
 
 
@@ -86,15 +85,15 @@ class LayerWeights:
 class EncoderWeights:
     """All weights.
 
-    Row ``i`` of ``position_embeddings`` is what the ``i``-th token gets beside its word: its position, and
-    token type 0 and task 0 in families that have them. Where positions skip padding, row 0 is for padding
-    that a text has, and row ``i`` for the ``i``-th other token, counted from 1.
+    Row ``i`` of ``position_embeddings`` is added to the word embedding of token ``i``. It is the sum of the
+    embeddings of position ``i``, token type 0 and task 0, as far as the family has them. If positions skip
+    padding, row 0 is for padding in a text, and row ``i`` for the ``i``-th other token, from 1.
 
-    ``embedding_projection`` takes normalized embeddings to the first layer, in families that have one. Layers
-    that share weights are the same object.
+    ``embedding_projection`` maps normalized embeddings to the width of the layers; None if there is none.
+    Layers that share weights are the same object.
 
-    ``relative_bias``, float32 ``[heads, 2 · max_positions - 1]``, is None in families without one. In every
-    layer column ``(j - i) + max_positions - 1`` is added to the scaled scores of query ``i`` and key ``j``.
+    ``relative_bias``, float32 ``[heads, 2 · max_positions - 1]``, is None if there is none. In every layer,
+    column ``(j - i) + max_positions - 1`` is added to the scaled scores of query ``i`` and key ``j``.
     """
 
     word_embeddings: Array
@@ -105,7 +104,7 @@ class EncoderWeights:
     embedding_projection: Linear | None = None
 
     def stored_layers(self) -> tuple[LayerWeights, ...]:
-        """What the layers consist of, each once, in the order of its first use."""
+        """The distinct layers in the order of their first use."""
         return tuple({id(layer): layer for layer in self.layers}.values())
 
     def linears(self) -> Iterator[Linear]:
@@ -113,7 +112,7 @@ class EncoderWeights:
         return self._linears(self.stored_layers())
 
     def products(self) -> Iterator[Linear]:
-        """The matrix of every product that a text passes through: a shared one comes several times."""
+        """The matrix of every product of a forward pass. A shared matrix comes several times."""
         return self._linears(self.layers)
 
     def _linears(self, layers: Iterable[LayerWeights]) -> Iterator[Linear]:

@@ -1,4 +1,4 @@
-"""ERNIE: text2vec-base-chinese-sentence and -paraphrase. BERT's names, and an embedding of the task."""
+"""ERNIE: text2vec-base-chinese-sentence and -paraphrase. BERT with an embedding of the task."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def spec(config: Config) -> EncoderSpec:
     """Sizes from ``config.json``.
 
     Raises:
-        CheckpointError: a size is missing or impossible.
-        UnsupportedModelError: a variant that is not known.
+        CheckpointError: a size is missing or invalid.
+        UnsupportedModelError: the variant is not supported.
     """
     refuse_variants(config, _VARIANTS)
     return encoder_spec(config, "ernie")
 
 
 def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeights:
-    """Map ERNIE's tensor names. A text's task is 0 unless it is given, and no sentence encoder gives it.
+    """Map ERNIE's tensor names. The task is always 0: sentence encoders set no other.
 
     Raises:
-        CheckpointError: a tensor is missing, of another shape than the config says, or not finite.
+        CheckpointError: a tensor is missing, not finite, or its shape differs from the config.
     """
     lookup = TensorLookup(tensors, WORDS)
     positions = lookup.get(POSITIONS, spec.max_positions, spec.hidden)

@@ -1,4 +1,4 @@
-"""From a family's tensor names to the neutral weights: only the names differ, the arithmetic does not."""
+"""Collecting the neutral weights of a family by its tensor names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 WORDS = "embeddings.word_embeddings.weight"
-"""In every family, so that what stands before it is the prefix of all its names."""
+"""Every family has this tensor. What precedes it in a name is the prefix of all names."""
 POSITIONS = "embeddings.position_embeddings.weight"
 TYPES = "embeddings.token_type_embeddings.weight"
 EMBEDDING_NORM = "embeddings.LayerNorm"
@@ -31,7 +31,7 @@ EMBEDDING_NORM = "embeddings.LayerNorm"
 
 @dataclass(frozen=True)
 class LayerNames:
-    """What a family calls its layers (``stem``, before their number) and the parts of one."""
+    """The names of a family: of its layers (``stem``, before the number) and of the parts of a layer."""
 
     stem: str
     query: str
@@ -60,17 +60,16 @@ BERT_NAMES = LayerNames(
 def encoder_weights(
     lookup: TensorLookup, spec: EncoderSpec, names: LayerNames, positions: Array
 ) -> EncoderWeights:
-    """Collect the weights; PyTorch stores matrices ``[outputs, inputs]``, we ``[inputs, outputs]``.
+    """Collect the weights. Matrices change from PyTorch's ``[outputs, inputs]`` to ``[inputs, outputs]``.
 
     Args:
         lookup: the checkpoint's tensors.
-        spec: the sizes that they must have.
+        spec: the expected sizes.
         names: the family's names.
-        positions: what each position adds to a word's embedding, float32 ``[rows, hidden]``; see
-            :class:`EncoderWeights`.
+        positions: the position embeddings of :class:`EncoderWeights`, float32 ``[rows, hidden]``.
 
     Raises:
-        CheckpointError: a tensor is missing, of another shape than the config says, or not finite.
+        CheckpointError: a tensor is missing, not finite, or its shape differs from the config.
     """
     return EncoderWeights(
         word_embeddings=lookup.get(WORDS, spec.vocab_size, spec.hidden),
@@ -85,7 +84,7 @@ def encoder_weights(
 def layer_weights(
     lookup: TensorLookup, spec: EncoderSpec, names: LayerNames, base: str, index: int
 ) -> LayerWeights:
-    """The layer whose tensors stand under ``base``; ``index`` is its place among the stored ones.
+    """The layer whose names begin with ``base``; ``index`` is its number among the distinct layers.
 
     Raises:
         CheckpointError: see :func:`encoder_weights`.
@@ -111,7 +110,7 @@ def layer_weights(
 
 
 def linear_weights(lookup: TensorLookup, name: str, known_as: str, inputs: int, outputs: int) -> Linear:
-    """The linear layer ``name``, which we call ``known_as``.
+    """The linear layer ``name`` of the checkpoint, which gets the name ``known_as``.
 
     Raises:
         CheckpointError: see :func:`encoder_weights`.

@@ -1,7 +1,7 @@
-"""MPNet: all-mpnet-base-v2, paraphrase-mpnet-base-v2. BERT with a bias of attention for each distance.
+"""MPNet: all-mpnet-base-v2, paraphrase-mpnet-base-v2. BERT with relative positions.
 
-Positions are counted as in RoBERTa, from a padding id of 1 whatever the config says, and there are no token
-types. To the scaled scores every layer adds what one table says of the distance from query to key.
+Positions are counted as in RoBERTa, with a padding id of 1 in every checkpoint, and there are no token types.
+Every layer adds the same bias to the scaled scores, which depends on the distance from query to key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from m3e_export.architectures.tensors import Array, TensorLookup, Tensors
 __all__ = ["spec", "weights"]
 
 _PAD = 1  # MPNetEmbeddings.padding_idx
-_BUCKETS = 32  # MPNetEncoder.compute_position_bias asks for so many, whatever the config says
+_BUCKETS = 32  # fixed in MPNetEncoder.compute_position_bias
 _EXACT = 8  # distances below have a bucket each
 _VARIANTS: dict[str, tuple[Any, ...]] = {
     "pad_token_id": (_PAD, None),
@@ -40,22 +40,21 @@ _NAMES = LayerNames(
 
 
 def spec(config: Config) -> EncoderSpec:
-    """Sizes from ``config.json``; the position table is longer than the longest text.
+    """Sizes from ``config.json``. The position table has rows that no text uses.
 
     Raises:
-        CheckpointError: a size is missing or impossible.
-        UnsupportedModelError: an activation that is not known, another padding id than 1 or number of buckets
-            than 32.
+        CheckpointError: a size is missing or invalid.
+        UnsupportedModelError: the activation, the padding id or the number of buckets is not supported.
     """
     refuse_variants(config, _VARIANTS)
     return encoder_spec(config, "mpnet", pad_token_id=_PAD, positions_after_padding=True)
 
 
 def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeights:
-    """Map MPNet's tensor names, and spread its biases out.
+    """Map MPNet's tensor names, and expand its biases to one for each distance.
 
     Raises:
-        CheckpointError: a tensor is missing, of another shape than the config says, or not finite.
+        CheckpointError: a tensor is missing, not finite, or its shape differs from the config.
     """
     del config
     lookup = TensorLookup(tensors, WORDS)
@@ -72,12 +71,11 @@ def _by_distance(biases: Array, spec: EncoderSpec) -> Array:
 
 
 def _bucket(distance: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The row of the table for each distance, key's place minus query's.
+    """The row of the table for each distance, the key's place minus the query's.
 
-    ``relative_position_bucket`` in transformers' MPNet, which is T5's (https://arxiv.org/abs/1910.10683,
-    section 2.1): keys behind the query have the second half of the buckets; in each half distances below 8
-    have one each, and all others share the other 8 by their logarithm: ``8 + ⌊8 · log₁₆(n / 8)⌋``, 15 from
-    128 on.
+    This is ``relative_position_bucket`` of transformers' MPNet, and T5's (https://arxiv.org/abs/1910.10683,
+    section 2.1). Keys after the query use the second half of the buckets. In each half, distances below 8
+    have a bucket each; longer ones share the other 8 by logarithm: ``8 + ⌊8 · log₁₆(n / 8)⌋``, at most 15.
     """
     n = np.abs(distance)
     shared = _EXACT + np.log2(np.maximum(n, _EXACT) ** 2 / _EXACT**2).astype(np.int64)

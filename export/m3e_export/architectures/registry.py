@@ -1,4 +1,4 @@
-"""Which family a ``config.json`` belongs to."""
+"""The families by ``model_type``. A new family is entered here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Architecture", "architecture_for"]
 
 
 class Architecture(Protocol):
-    """A family: reads its config and maps its tensor names."""
+    """A family: a module with these two functions."""
 
     def spec(self, config: Config) -> EncoderSpec:
         """Sizes from ``config.json``."""
@@ -41,12 +41,12 @@ def architecture_for(config: Config) -> Architecture:
     """The family of ``config["model_type"]``.
 
     Raises:
-        UnsupportedModelError: a family that is not known; the message lists the known ones.
+        UnsupportedModelError: the family is not supported; the message lists those that are.
     """
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in _FAMILIES:
         raise UnsupportedModelError(
             f"model_type {model_type!r} in config.json is not supported; known: {', '.join(_FAMILIES)}. "
-            "For others try --exporter torch."
+            "For others, try --exporter torch."
         )
     return _FAMILIES[model_type]

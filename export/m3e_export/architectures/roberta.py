@@ -1,7 +1,7 @@
-"""RoBERTa, XLM-RoBERTa (bge-m3, multilingual-e5) and CamemBERT: BERT's names, positions counted otherwise.
+"""RoBERTa, XLM-RoBERTa (bge-m3, multilingual-e5) and CamemBERT: BERT with other positions.
 
 The first token of a text has position ``pad_token_id + 1``. A padding token has position ``pad_token_id`` and
-does not move the tokens after it, also where it is written in the text (``<pad>``). Earlier rows are unused.
+does not shift the tokens after it, even if a text contains it as ``<pad>``. Earlier rows are unused.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _DEFAULT_PAD = 1  # RobertaConfig's
 
 
 def spec(config: Config) -> EncoderSpec:
-    """Sizes from ``config.json``; the position table is longer than the longest text.
+    """Sizes from ``config.json``. The position table has rows that no text uses.
 
     Raises:
-        CheckpointError: a size is missing or impossible.
-        UnsupportedModelError: a variant that is not known.
+        CheckpointError: a size is missing or invalid.
+        UnsupportedModelError: the variant is not supported.
     """
     refuse_variants(config, BERT_VARIANTS)
     return encoder_spec(
@@ -33,7 +33,7 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
     """Map the tensor names.
 
     Raises:
-        CheckpointError: a tensor is missing, of another shape than the config says, or not finite.
+        CheckpointError: a tensor is missing, not finite, or its shape differs from the config.
     """
     del config
     lookup = TensorLookup(tensors, WORDS)

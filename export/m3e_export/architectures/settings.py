@@ -1,4 +1,4 @@
-"""Reading sizes and variants from ``config.json`` with the checks that every family needs."""
+"""Reading sizes and variants from ``config.json``, with checks."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = [
 Config = Mapping[str, Any]
 
 BERT_VARIANTS: dict[str, tuple[Any, ...]] = {
-    "position_embedding_type": ("absolute", None),  # null: transformers compares it with the others only
+    "position_embedding_type": ("absolute", None),  # transformers takes null for absolute
     "is_decoder": (False,),
     "add_cross_attention": (False,),
 }
-"""What BERT and the families that kept its keys may say: the first value is the one meant by silence."""
+"""The supported values of BERT's settings. The first value is the default."""
 
 ACTIVATION_NAMES: dict[str, Activation] = {
     "gelu": "gelu",
@@ -44,15 +44,15 @@ ACTIVATION_NAMES: dict[str, Activation] = {
     "silu": "silu",
     "swish": "silu",
 }
-"""By their names in transformers."""
+"""The activations by their names in transformers."""
 
-MOST_LAYERS = 1024  # as the native engine allows
-_DEFAULT_EPS = 1e-12  # the default of BertConfig and its likes, and fixed in DistilBertModel
+MOST_LAYERS = 1024  # the limit of the native engine
+_DEFAULT_EPS = 1e-12  # the default of BertConfig and others; fixed in DistilBertModel
 
 
 @dataclass(frozen=True)
 class SizeKeys:
-    """Where a family's sizes stand in config.json; ``norm_eps`` is None where config.json has no say."""
+    """The keys of a family's sizes in config.json. ``norm_eps`` is None if it is not a setting."""
 
     layers: str = "num_hidden_layers"
     hidden: str = "hidden_size"
@@ -79,15 +79,15 @@ def encoder_spec(
     Args:
         config: the content of config.json.
         model_type: the family.
-        keys: what the family calls its sizes.
-        activation: what the family's configuration class takes where config.json is silent.
-        pad_token_id: likewise.
-        positions_after_padding: the first token's row of the position table is the one after the padding id,
-            and padding in a text has the row of its id.
+        keys: the family's keys.
+        activation: the default of the family's configuration class.
+        pad_token_id: the default of the family's configuration class.
+        positions_after_padding: whether the first token uses the row after the padding id, and padding in a
+            text the row of its id.
 
     Raises:
-        CheckpointError: a size is missing or impossible, or does not fit the others.
-        UnsupportedModelError: an activation that is not known.
+        CheckpointError: a size is missing, invalid, or does not fit the others.
+        UnsupportedModelError: the activation is not supported.
     """
     vocab_size = positive_int(config, "vocab_size")
     pad = _padding_id(config, vocab_size, pad_token_id)
@@ -119,10 +119,10 @@ def encoder_spec(
 
 
 def refuse_variants(config: Config, known: Mapping[str, tuple[Any, ...]]) -> None:
-    """Check each key of ``known`` against the values listed there; silence means the first of them.
+    """Check that each key of ``known`` has one of the values listed there. The first value is the default.
 
     Raises:
-        UnsupportedModelError: another value; the message names key and value.
+        UnsupportedModelError: another value; the message names the key and the value.
     """
     for key, allowed in known.items():
         value = config.get(key, allowed[0])
@@ -133,10 +133,10 @@ def refuse_variants(config: Config, known: Mapping[str, tuple[Any, ...]]) -> Non
 
 
 def _activation(config: Config, key: str, default: str) -> Activation:
-    """``config[key]``, or ``default`` where it is absent, by our name.
+    """The activation ``config[key]``, or ``default`` if the key is absent.
 
     Raises:
-        UnsupportedModelError: not a name that is known.
+        UnsupportedModelError: the activation is not supported.
     """
     value = config.get(key, default)
     if not isinstance(value, str) or value not in ACTIVATION_NAMES:
@@ -147,10 +147,10 @@ def _activation(config: Config, key: str, default: str) -> Activation:
 
 
 def _padding_id(config: Config, vocab_size: int, default: int) -> int:
-    """``config["pad_token_id"]``, or ``default`` where it is absent or null.
+    """``config["pad_token_id"]``, or ``default`` if it is absent or null.
 
     Raises:
-        CheckpointError: not an id of the vocabulary.
+        CheckpointError: the id is not in the vocabulary.
     """
     value = config.get("pad_token_id")
     value = default if value is None else value
@@ -162,7 +162,7 @@ def _padding_id(config: Config, vocab_size: int, default: int) -> int:
 
 
 def positive_int(config: Config, key: str, limit: int = 1 << 24, default: int | None = None) -> int:
-    """``config[key]``, or ``default`` where it is absent, as an integer between 1 and ``limit``.
+    """``config[key]``, or ``default`` if it is absent: an integer from 1 to ``limit``.
 
     Raises:
         CheckpointError: missing, not an integer, or out of range.
@@ -174,10 +174,10 @@ def positive_int(config: Config, key: str, limit: int = 1 << 24, default: int | 
 
 
 def _positive_float(config: Config, key: str) -> float:
-    """``config[key]``, or BERT's default where it is absent, as a finite float above zero.
+    """``config[key]``, or BERT's default if it is absent: a finite float above zero.
 
     Raises:
-        CheckpointError: not a number, or not above zero.
+        CheckpointError: not such a number.
     """
     value = config.get(key, _DEFAULT_EPS)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:

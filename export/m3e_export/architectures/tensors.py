@@ -1,4 +1,4 @@
-"""Looking up tensors by name with the checks that every family needs."""
+"""Looking up tensors by name, with checks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _NORM_ALIASES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "Layer
 
 
 class TensorLookup:
-    """Tensors under the prefix that the training framework put before the family's own names."""
+    """Tensors by the family's names, whatever prefix the training framework has put before them."""
 
     def __init__(self, tensors: Tensors, anchor: str) -> None:
-        """Find the prefix: what stands before ``anchor``, a name that every checkpoint of the family has."""
+        """Find the prefix: what precedes ``anchor``, a name that every checkpoint of the family has."""
         prefixes = [name[: -len(anchor)] for name in tensors if name.endswith(anchor)]
         if len(prefixes) != 1:
             found = "none" if not prefixes else f"{len(prefixes)} ({', '.join(sorted(prefixes))})"
@@ -34,10 +34,10 @@ class TensorLookup:
         return self._prefix + name in self._tensors
 
     def rows(self, name: str, hidden: int) -> Array:
-        """The table ``name``, ``[rows, hidden]`` with at least one row, however many the config says.
+        """The table ``name``, ``[rows, hidden]``, with any number of rows but none.
 
         Raises:
-            CheckpointError: missing, empty, of another width, or with infinities or NaN.
+            CheckpointError: missing, empty, of another width, or not finite.
         """
         found = self._tensors.get(self._prefix + name)
         count = len(found) if found is not None and found.ndim else 1
@@ -46,10 +46,10 @@ class TensorLookup:
         return self.get(name, count, hidden)
 
     def get(self, name: str, *shape: int) -> Array:
-        """The tensor ``name``, which must have ``shape`` and only finite values.
+        """The tensor ``name``, which must have ``shape`` and finite values.
 
         Raises:
-            CheckpointError: missing, of another shape, or with infinities or NaN.
+            CheckpointError: missing, of another shape, or not finite.
         """
         full = self._prefix + name
         tensor = self._tensors.get(full)
@@ -65,7 +65,7 @@ class TensorLookup:
 
 
 def _old_name(name: str) -> str:
-    """TensorFlow's names for layer normalization, kept by the first PyTorch conversions."""
+    """The name from TensorFlow that early PyTorch conversions kept."""
     for new, old in _NORM_ALIASES.items():
         if name.endswith(new):
             return name[: -len(new)] + old

@@ -1,4 +1,9 @@
-"""Reading a trained checkpoint: layouts, weights, tokenizer."""
+"""Reading a trained checkpoint.
+
+Read :mod:`load` first: it returns a :class:`Checkpoint`. :mod:`source` finds or downloads the folder,
+:mod:`sentence_config` reads the files around the weights, :mod:`weights` the tensors and :mod:`tokenizer` the
+tokenizer. A new pooling is added in :mod:`pooling`, a new module after it in :mod:`head`.
+"""
 
 from m3e_export.checkpoint.base import BaseCheckpoint
 from m3e_export.checkpoint.load import Checkpoint, load_checkpoint

@@ -1,8 +1,7 @@
-"""LoRA adapters of PEFT: a folder that holds what was trained, and names the model that it was trained on.
+"""LoRA adapters of PEFT. An adapter's folder has its matrices and names its base model.
 
-What is merged is ``W + scaling · B · A``, as PEFT's ``merge_and_unload`` computes it. Its meaning of the
-settings is in ``peft/tuners/lora/config.py`` and ``layer.py``. Settings that are not known to leave this sum
-alone are refused by name.
+The merged weight is ``W + scaling · B · A``, as in PEFT's ``merge_and_unload``. The settings are defined in
+``peft/tuners/lora/config.py`` and ``layer.py``. Settings that may change this sum are rejected by name.
 """
 
 from __future__ import annotations
@@ -33,16 +32,16 @@ _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _PREFIX = "base_model.model."
 _USED = ("base_model_name_or_path", "bias", "init_lora_weights", "peft_type", "revision", "use_rslora")
 _NUMBERS = ("r", "lora_alpha", "rank_pattern", "alpha_pattern")
-# Of training, of which modules were chosen (the tensors say it), or of other settings. PEFT corrects
-# fan_in_fan_out itself for nn.Linear, which is all that the families here have.
+# They concern training, the choice of modules (which the tensors show), or other settings. PEFT corrects
+# fan_in_fan_out itself for nn.Linear, and the families here have no other kind.
 _WITHOUT_EFFECT = (
     *("auto_mapping", "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "layers_pattern"),
     *("layers_to_transform", "lora_dropout", "megatron_core", "modules_to_save", "peft_version"),
     *("qalora_group_size", "runtime_config", "target_modules", "task_type"),
 )
-# The others change the base model's own weights before training.
+# Other values change the base model's weights before training.
 _INITIALIZATIONS = (True, False, None, "gaussian", "orthogonal", "eva")
-# Their matrices stand the other way round, as [inputs, outputs].
+# Their matrices are transposed: [inputs, outputs].
 _CONV1D = ("gpt2", "imagegpt", "openai-gpt", "decision_transformer")
 _PLAIN_NAME = re.compile(r"[\w.-]+")
 _POOLER = ".pooler."
@@ -56,31 +55,31 @@ _SUFFIXES = {
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether ``folder`` holds an adapter of PEFT."""
+    """Whether ``folder`` contains an adapter of PEFT."""
     return (folder / _CONFIG).is_file()
 
 
 def base_name(folder: Path) -> str:
-    """What the adapter in ``folder`` says it was trained on: a folder or a hub id.
+    """The base model of the adapter in ``folder``: a folder or a hub id.
 
     Raises:
-        CheckpointError: it does not say.
+        CheckpointError: the adapter does not name it.
     """
     name = read_object(folder / _CONFIG, required=True).get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
         raise CheckpointError(
-            f"{folder / _CONFIG}: base_model_name_or_path is {name!r}; write the folder or the hub id of the "
-            "model there that the adapter was trained on."
+            f"{folder / _CONFIG}: base_model_name_or_path is {name!r}; set it to the folder or the hub id of "
+            "the adapter's base model."
         )
     return name
 
 
 def fetch_base(folder: Path, hub: HubName = DEFAULT_HUB) -> Path:
-    """The folder of the model that the adapter in ``folder`` was trained on; ids are looked for on ``hub``.
+    """The folder of the base model of the adapter in ``folder``. Hub ids are downloaded from ``hub``.
 
     Raises:
-        CheckpointError: it cannot be had.
-        UnsupportedModelError: it is an adapter itself.
+        CheckpointError: the base model cannot be found or downloaded.
+        UnsupportedModelError: the base model is an adapter.
     """
     name, revision = base_name(folder), read_object(folder / _CONFIG).get("revision")
     if Path(name).expanduser().is_dir() or not isinstance(revision, str):
@@ -88,20 +87,18 @@ def fetch_base(folder: Path, hub: HubName = DEFAULT_HUB) -> Path:
     try:
         base = fetch(name, revision, hub).folder
     except CheckpointError as error:
-        raise CheckpointError(
-            f"{folder / _CONFIG}: the model that the adapter was trained on: {error}"
-        ) from error
+        raise CheckpointError(f"{folder / _CONFIG}: the adapter's base model: {error}") from error
     if is_adapter(base):
         raise UnsupportedModelError(
-            f"{folder / _CONFIG}: the adapter was trained on another adapter, {name}, which is not "
-            "supported; merge that one into its own base model first."
+            f"{folder / _CONFIG}: the base model {name} is an adapter too, which is not supported; merge it "
+            "into its base model first."
         )
     return base
 
 
 @dataclass(frozen=True)
 class _Lora:
-    """The settings of an adapter that decide how its matrices are scaled."""
+    """The settings of an adapter that scale its matrices."""
 
     file: Path
     rank: int
@@ -118,15 +115,15 @@ class _Lora:
             patterns = config.get(key) or {}
             if not isinstance(patterns, dict) or not all(map(_PLAIN_NAME.fullmatch, patterns)):
                 raise UnsupportedModelError(
-                    f"{file}: {key} {patterns!r} has more than plain names of modules."
+                    f"{file}: {key} {patterns!r}: only plain names of modules are supported."
                 )
         ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
-        # LoraConfig's own defaults.
+        # The defaults of LoraConfig.
         rank, alpha = config.get("r", 8), config.get("lora_alpha", 8)
         return _Lora(file, rank, alpha, ranks, alphas, bool(config.get("use_rslora", False)))
 
     def rank_of(self, module: str) -> int:
-        """How many rows A has for ``module``."""
+        """The number of rows of A for ``module``."""
         rank = self.ranks.get(_pattern_of(self.ranks, module), self.rank)
         if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= _MOST_RANK:
             raise CheckpointError(
@@ -135,7 +132,7 @@ class _Lora:
         return rank
 
     def scaling(self, module: str) -> np.float32:
-        """What B · A is multiplied by."""
+        """The factor on B · A."""
         alpha = self.alphas.get(_pattern_of(self.alphas, module), self.alpha)
         if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
             raise CheckpointError(f"{self.file}: lora_alpha is {alpha!r}; a number was expected.")
@@ -155,7 +152,7 @@ def _refuse_others(file: Path, config: Mapping[str, Any]) -> None:
         raise UnsupportedModelError(f"{file}: bias {bias!r} is not supported, only 'none' is.")
     if not any(start is each or (isinstance(each, str) and start == each) for each in _INITIALIZATIONS):
         raise UnsupportedModelError(
-            f"{file}: init_lora_weights {start!r} is not supported: it changes the base model's own weights."
+            f"{file}: init_lora_weights {start!r} is not supported: it changes the base model's weights."
         )
     known = (*_USED, *_NUMBERS, *_WITHOUT_EFFECT)
     for key, value in config.items():
@@ -164,15 +161,15 @@ def _refuse_others(file: Path, config: Mapping[str, Any]) -> None:
 
 
 def _pattern_of(patterns: Mapping[str, Any], module: str) -> str:
-    """The first of ``patterns`` that names ``module``, whole or by its last parts."""
+    """The first of ``patterns`` that is the name of ``module`` or its last parts."""
     return next((each for each in patterns if f".{module}".endswith(f".{each}")), module)
 
 
 def merge_adapter(base: Tensors, folder: Path, model_type: str) -> Tensors:
-    """The weights ``base`` with the adapter in ``folder`` merged into them.
+    """Merge the adapter in ``folder`` into the weights ``base``.
 
     Args:
-        base: tensors of the model that the adapter was trained on.
+        base: the tensors of the base model.
         folder: the adapter's.
         model_type: the base model's family.
 
@@ -186,18 +183,16 @@ def merge_adapter(base: Tensors, folder: Path, model_type: str) -> Tensors:
         raise UnsupportedModelError(f"{folder}: an adapter of a {model_type!r} model is not supported.")
     file = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
     if file is None:
-        raise CheckpointError(f"{folder}: has {_CONFIG}, but no {' or '.join(_WEIGHTS)}.")
+        raise CheckpointError(f"{folder}: there is {_CONFIG} but no {' or '.join(_WEIGHTS)}.")
     refuse_pointer(file)
     arrays, parts = dict(base.arrays), _parts(file)
     for module, found in parts.items():
         name = f"{module}.weight" if _factors(found) else module
         alike = _names_in(arrays, name)
         if not alike and _POOLER in f".{name}":
-            continue  # random in training: a checkpoint without its weights has none to use
+            continue  # random in training; the checkpoint does not use a pooler
         if len(alike) != 1:
-            raise CheckpointError(
-                f"{file}: changes {name!r}, which the model that it was trained on does not have."
-            )
+            raise CheckpointError(f"{file}: changes {name!r}, which the base model does not have.")
         arrays[alike[0]] = _changed(lora, module, found, arrays[alike[0]])
     with file.open("rb") as stream:
         digest = hashlib.sha256(bytes.fromhex(base.sha256))
@@ -206,7 +201,7 @@ def merge_adapter(base: Tensors, folder: Path, model_type: str) -> Tensors:
 
 
 def _parts(file: Path) -> dict[str, dict[str, Array]]:
-    """The factors A and B of each module by its name; whole tensors (modules_to_save) by theirs."""
+    """By module: the factors A and B, or a whole tensor (modules_to_save)."""
     parts: dict[str, dict[str, Array]] = {}
     for name, tensor in read_tensors(file):
         if not name.startswith(_PREFIX):
@@ -217,7 +212,7 @@ def _parts(file: Path) -> dict[str, dict[str, Array]]:
             raise UnsupportedModelError(f"{file}: the tensor {name!r} is not supported.")
         parts.setdefault(target.removesuffix(suffix), {})[_SUFFIXES.get(suffix, "whole")] = tensor
     if not parts:
-        raise CheckpointError(f"{file}: has no tensors.")
+        raise CheckpointError(f"{file}: there are no tensors.")
     return parts
 
 
@@ -226,26 +221,26 @@ def _factors(found: Mapping[str, Array]) -> bool:
 
 
 def _names_in(arrays: Mapping[str, Array], name: str) -> list[str]:
-    """What the base checkpoint calls the tensor ``name``: each may have a prefix that the other has not."""
+    """The names in the base checkpoint that match ``name``. Either may have a prefix."""
     if name in arrays:
         return [name]
     return [each for each in arrays if each.endswith(f".{name}") or name.endswith(f".{each}")]
 
 
 def _changed(lora: _Lora, module: str, found: Mapping[str, Array], weight: Array) -> Array:
-    """``weight`` as the adapter leaves it; ``found`` is what it has for ``module``."""
+    """``weight`` with the change ``found`` that the adapter has for ``module``."""
     if not _factors(found):
         return _fitting(lora, module, found["whole"], weight)
     embedding = "embedding A" in found
     names = ("embedding A", "embedding B") if embedding else ("A", "B")
     if set(found) != set(names):
-        raise CheckpointError(f"{lora.file.parent}: {module!r} lacks one of its matrices A and B.")
+        raise CheckpointError(f"{lora.file.parent}: {module!r} lacks its matrix A or B.")
     a, b = (found[name] for name in names)
     rank = lora.rank_of(module)
     if a.ndim != 2 or b.ndim != 2 or not len(a) == b.shape[1] == rank:
         raise UnsupportedModelError(
-            f"{lora.file.parent}: {module!r} has matrices A {a.shape} and B {b.shape}; a rank of {rank} was "
-            "expected."
+            f"{lora.file.parent}: {module!r} has the matrices A {a.shape} and B {b.shape}; expected rank "
+            f"{rank}."
         )
     product = (b @ a) * lora.scaling(module)
     return weight + _fitting(lora, module, product.T if embedding else product, weight)
@@ -254,7 +249,6 @@ def _changed(lora: _Lora, module: str, found: Mapping[str, Array], weight: Array
 def _fitting(lora: _Lora, module: str, change: Array, weight: Array) -> Array:
     if change.shape != weight.shape:
         raise CheckpointError(
-            f"{lora.file.parent}: changes {module!r} by {change.shape}; the model that it was trained on has "
-            f"{weight.shape}."
+            f"{lora.file.parent}: changes {module!r} by {change.shape}; the base model has {weight.shape}."
         )
     return change

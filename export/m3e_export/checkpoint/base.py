@@ -1,4 +1,4 @@
-"""What a checkpoint is, whatever encoder it has."""
+"""A checkpoint of any family."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from m3e_export.checkpoint.head import HeadLayer
-from m3e_export.checkpoint.sentence_config import Layout
+from m3e_export.checkpoint.sentence_config import SentenceConfig
 from m3e_export.checkpoint.source import Origin
 from m3e_runtime.tokenization import TextTokenizer
 
@@ -20,18 +20,18 @@ __all__ = ["BaseCheckpoint"]
 
 @dataclass(frozen=True, kw_only=True)
 class BaseCheckpoint:
-    """How texts become token ids, and the states of an encoder sentence vectors.
+    """A checkpoint without its encoder: the tokenizer, and how states become sentence vectors.
 
-    ``config`` is the transformer's config.json; ``hidden`` the width of its states; ``dimension`` the length
-    of a sentence vector; ``special_tokens`` maps parts, as ``cls_token``, to tokens; ``dense`` are the layers
-    after the pooling, the encoder's pooler among them where it is asked for. ``state_weights``, float32
-    ``[layers + 1]``, is the share of each state in what is pooled, the embeddings' first; None where the last
-    states alone are pooled.
+    ``config`` is the content of the transformer's config.json, ``hidden`` the width of its states,
+    ``dimension`` the length of a sentence vector. ``special_tokens`` maps roles such as ``cls_token`` to
+    tokens. ``dense`` are the layers after the pooling, including the encoder's pooler if it is used.
+    ``state_weights``, float32 ``[layers + 1]``, are the weights of the embeddings' and each layer's states in
+    the pooled states; None pools the last states only.
     """
 
     source: str
     origin: Origin
-    layout: Layout
+    sentence_config: SentenceConfig
     config: dict[str, Any]
     model_type: str
     hidden: int
@@ -47,10 +47,10 @@ class BaseCheckpoint:
 
     @property
     def folder(self) -> Path:
-        """Where its files lie."""
+        """The checkpoint's folder."""
         return self.origin.folder
 
     def text_tokenizer(self) -> TextTokenizer:
-        """The tokenizer exactly as the runtime will use it."""
+        """The tokenizer as the runtime uses it."""
         copy = Tokenizer.from_str(self.tokenizer.to_str())
         return TextTokenizer.wrap(copy, self.max_length)

@@ -1,6 +1,6 @@
-"""The layers after the pooling, in their order: the encoder's pooler, Dense, LayerNorm, Normalize.
+"""The layers after the pooling in their order: the encoder's pooler, Dense, LayerNorm, Normalize.
 
-A Normalize at the end is not among them: a layout says it by itself. Dropout does nothing outside training.
+A final Normalize is not a layer here: it is ``SentenceConfig.normalize``. Dropout only acts in training.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ HEAD_MODULES = ("Dense", "LayerNorm", "Dropout", "Normalize")
 """Modules of sentence-transformers that may follow Pooling, in any order."""
 
 LAYER_NORM_EPS = 1e-5
-"""Of torch.nn.LayerNorm, which sentence-transformers' LayerNorm takes as it is."""
+"""The default of torch.nn.LayerNorm, which sentence-transformers' LayerNorm uses."""
 
-_MOST_LAYERS = 16  # as the native engine allows
+_MOST_LAYERS = 16  # the limit of the native engine
 _WIDEST = 1 << 20
 
 
@@ -62,16 +62,16 @@ class LayerNorm:
 
 @dataclass(frozen=True)
 class UnitLength:
-    """A Normalize module that is not the last."""
+    """A Normalize module before another layer."""
 
 
 HeadLayer = Dense | LayerNorm | UnitLength
 
 
 def head_modules(modules: Sequence[tuple[str, Path]]) -> tuple[tuple[tuple[str, Path], ...], bool]:
-    """The modules after Pooling that do something, without a last Normalize, and whether there is one.
+    """The effective modules after Pooling without a final Normalize, and whether there is a final Normalize.
 
-    ``modules`` are kinds and folders. A Normalize after another changes nothing.
+    ``modules`` are kinds and folders. A Normalize after another has no effect.
     """
     kept: list[tuple[str, Path]] = []
     for module in modules:
@@ -85,18 +85,17 @@ def head_modules(modules: Sequence[tuple[str, Path]]) -> tuple[tuple[tuple[str, 
 def read_head(
     pooling: str, modules: Sequence[tuple[str, Path]], hidden: int, tensors: Tensors
 ) -> tuple[HeadLayer, ...]:
-    """The layers after the pooling: the encoder's pooler where asked for, then the modules.
+    """The layers after the pooling: the encoder's pooler if the pooling uses it, then the modules.
 
     Args:
-        pooling: the pooling's name.
-        modules: kinds and folders, as :func:`head_modules` gives them.
+        pooling: the name of the pooling.
+        modules: kinds and folders from :func:`head_modules`.
         hidden: width of the encoder's states.
-        tensors: the encoder's tensors, the pooler's among them.
+        tensors: the encoder's tensors, including the pooler's.
 
     Raises:
-        CheckpointError: a tensor is missing, or not of the shape that config.json and the layer before say.
-        UnsupportedModelError: an activation or a variant that is not known, named in the message; too many
-            layers.
+        CheckpointError: a tensor is missing, or its shape does not match config.json and the layer before.
+        UnsupportedModelError: an activation or variant is not supported, or there are too many layers.
     """
     chosen = pooling_spec(pooling)
     found: list[HeadLayer] = [pooler_layer(hidden, tensors)] if chosen.pooler else []
@@ -111,7 +110,7 @@ def read_head(
 
 
 def dimension_of(pooling: str, hidden: int, head: Sequence[HeadLayer]) -> int:
-    """Length of a sentence vector: the last Dense layer after the pooling says it, or else the pooling."""
+    """The length of a sentence vector: the output of the last Dense layer, or of the pooling."""
     dense = [layer for layer in head if isinstance(layer, Dense)]
     return len(dense[-1].bias) if dense else pooling_spec(pooling).width(hidden)
 
@@ -120,7 +119,7 @@ def _read_layer_norm(folder: Path, width: int) -> LayerNorm:
     file = folder / "config.json"
     found = read_size(file, read_object(file, required=True), "dimension", _WIDEST)
     if found != width:
-        raise CheckpointError(f"{file}: dimension is {found}; what comes before gives {width} numbers.")
+        raise CheckpointError(f"{file}: dimension is {found}; the layer before has {width} outputs.")
     lookup = TensorLookup(load_tensors(folder).arrays, "norm.weight")
     return LayerNorm(lookup.get("norm.weight", width), lookup.get("norm.bias", width))
 
@@ -133,19 +132,19 @@ _READ: dict[str, Callable[[Path, int], HeadLayer]] = {
 
 
 def module_kind(layer: HeadLayer) -> str:
-    """What sentence-transformers calls the module of ``layer``."""
+    """The module's name in sentence-transformers."""
     return "Normalize" if isinstance(layer, UnitLength) else type(layer).__name__
 
 
 def layer_config(layer: HeadLayer) -> dict[str, Any]:
-    """Content of config.json of the module of ``layer``."""
+    """The content of the module's config.json."""
     if isinstance(layer, Dense):
         return dense_config(layer)
     return {"dimension": len(layer.gamma)} if isinstance(layer, LayerNorm) else {}
 
 
 def layer_tensors(layer: HeadLayer) -> dict[str, Array]:
-    """The tensors of the module of ``layer``; none for one that has no weights."""
+    """The tensors of the module; empty for a module without weights."""
     if isinstance(layer, Dense):
         return {"linear.weight": np.ascontiguousarray(layer.weight.T), "linear.bias": layer.bias}
     return {"norm.weight": layer.gamma, "norm.bias": layer.beta} if isinstance(layer, LayerNorm) else {}

@@ -1,4 +1,4 @@
-"""Small JSON files of a checkpoint."""
+"""Reading the JSON files of a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["read_json", "read_object", "refuse_pointer"]
 
 
 def refuse_pointer(file: Path) -> None:
-    """Refuse what a clone holds in place of a large file.
+    """Reject a pointer of Git LFS, which a clone may have instead of a large file.
 
     Raises:
-        CheckpointError: a pointer of Git LFS.
+        CheckpointError: ``file`` is a pointer.
     """
     if git_lfs.is_pointer(file):
         raise CheckpointError(f"{file}: {git_lfs.HINT}.")
 
 
 def read_json(file: Path) -> Any:
-    """Parse ``file``; a byte order mark, as some editors write it, is passed over.
+    """Parse ``file``. A byte order mark is skipped.
 
     Raises:
-        CheckpointError: unreadable, or not JSON.
+        CheckpointError: the file is unreadable or not JSON.
     """
     refuse_pointer(file)
     try:
@@ -38,10 +38,10 @@ def read_json(file: Path) -> Any:
 
 
 def read_object(file: Path, *, required: bool = False) -> dict[str, Any]:
-    """Parse ``file`` as a JSON object; an absent file is an empty object unless ``required``.
+    """Parse ``file`` as a JSON object. A missing file is an empty object unless ``required``.
 
     Raises:
-        CheckpointError: absent though required, unreadable, or not an object.
+        CheckpointError: the file is missing though required, unreadable, or not an object.
     """
     if not required and not file.exists():
         return {}

@@ -1,4 +1,4 @@
-"""The licence line that a bundle carries on: the weights keep the licence of their authors."""
+"""The licence of the weights, which a bundle records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from m3e_export.checkpoint.adapter import base_name
-from m3e_export.checkpoint.sentence_config import Layout
+from m3e_export.checkpoint.sentence_config import SentenceConfig
 
 __all__ = ["licence", "licence_of"]
 
@@ -16,34 +16,34 @@ _UNKNOWN = "unknown: see the checkpoint"
 _M3E_ID = re.compile(r"moka-ai/m3e-[\w.-]+", re.IGNORECASE)
 _M3E_NAME = re.compile(r"m3e-(small|base|large)", re.IGNORECASE)
 _CACHED = re.compile(r"models(?:--|/)([^/]+?)--([^/]+)(?=/|$)")
-"""A model's folder in the caches of both hubs: models--owner--name, models/owner--name."""
+"""The folder of a model in the hubs' caches: models--owner--name or models/owner--name."""
 
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
 _ENTRY = r"^{key}:[ \t]*((?:[^\n]*\S)?(?:\n[ \t]*-[^\n]*)*)"
-"""A value of YAML on the line of its key, or a list on the lines below."""
+"""A YAML value on the line of its key, or a list on the lines below."""
 
 
-def licence(folder: Path, source: str, layout: Layout, config: dict[str, Any]) -> str:
-    """One line on the licence of the weights, from the model's family or its card; two for an adapter.
+def licence(folder: Path, source: str, sentence_config: SentenceConfig, config: dict[str, Any]) -> str:
+    """The licence of the weights in one line, or of base model and adapter.
 
     Args:
-        folder: the checkpoint.
-        source: what the user calls it.
-        layout: what ``folder`` says.
-        config: the transformer's config.json.
+        folder: the checkpoint's folder.
+        source: the name that the user gave.
+        sentence_config: the checkpoint's.
+        config: the content of the transformer's config.json.
     """
-    if layout.adapter is None:
+    if sentence_config.adapter is None:
         return licence_of(folder, source, config)
-    base = licence_of(layout.transformer, base_name(layout.adapter), config)
+    base = licence_of(sentence_config.transformer, base_name(sentence_config.adapter), config)
     return f"base model: {base.rstrip('.')}; adapter: {licence_of(folder, source, {})}"
 
 
 def licence_of(folder: Path, source: str, config: dict[str, Any]) -> str:
-    """One line on the licence of the weights: M3E's, or what card or config say.
+    """The licence of the weights in one line: M3E's, or that of the model card or config.json.
 
-    A checkpoint is M3E's by its hub id, by the id that its config or its card says it derives from, or, where
-    no licence is stated, by a folder or a hub id of M3E's own names: ModelScope has M3E under other owners.
-    What else stands in a path says nothing.
+    A checkpoint has M3E's licence if it or its base model has a hub id of M3E. If no licence is stated, the
+    name of the folder or the hub id decides, because ModelScope has M3E under other owners. The rest of a
+    path does not matter.
     """
     card = _front_matter(folder)
     if any(map(_M3E_ID.fullmatch, (*_ids(source, folder, config), *_values(card, "base_model")))):
@@ -61,13 +61,13 @@ def licence_of(folder: Path, source: str, config: dict[str, Any]) -> str:
 
 
 def _ids(source: str, folder: Path, config: dict[str, Any]) -> list[str]:
-    """What may be the hub id of the checkpoint, or of the one that it was made from."""
+    """Possible hub ids of the checkpoint, or of the one that it derives from."""
     cached = [f"{owner}/{name}" for owner, name in _CACHED.findall(folder.as_posix())]
     return [source, str(config.get("_name_or_path", "")), *cached]
 
 
 def _front_matter(folder: Path) -> str:
-    """The YAML at the beginning of the model card; nothing where there is no card that can be read."""
+    """The YAML at the beginning of the model card, or an empty string."""
     try:
         card = (folder / "README.md").read_text(encoding="utf-8-sig", errors="replace")
     except OSError:

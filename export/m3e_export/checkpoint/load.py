@@ -1,4 +1,4 @@
-"""A checkpoint folder as one value: everything that an export needs."""
+"""Loading a checkpoint of a built-in family."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.licence import licence
 from m3e_export.checkpoint.pooling import check_pooling
 from m3e_export.checkpoint.refused import refuse_quantized
-from m3e_export.checkpoint.sentence_config import SHORTEST, Layout, Pooling, read_layout
+from m3e_export.checkpoint.sentence_config import SHORTEST, Pooling, SentenceConfig, read_sentence_config
 from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.state_weights import read_state_weights
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
@@ -26,7 +26,7 @@ __all__ = ["Checkpoint", "load_checkpoint"]
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint(BaseCheckpoint):
-    """A trained model of a known family, in memory."""
+    """A checkpoint of a built-in family, with its weights."""
 
     spec: EncoderSpec
     weights: EncoderWeights
@@ -41,75 +41,77 @@ def load_checkpoint(
     revision: str | None = None,
     hub: HubName = DEFAULT_HUB,
 ) -> Checkpoint:
-    """Load the checkpoint in a folder or of a hub id.
+    """Load a checkpoint from a folder or a hub.
 
     Args:
         source: folder or hub id.
-        pooling: overrides the checkpoint's own.
-        route: which of a Router's routes to follow.
+        pooling: overrides the checkpoint's pooling.
+        route: the route to follow in a Router.
         max_length: lowers the longest input, in tokens.
         revision: branch, tag or commit on the hub.
-        hub: which hub an id belongs to.
+        hub: the hub of a hub id.
 
     Raises:
-        CheckpointError: missing or damaged files; its subclasses for models that are not supported and
-            for files that would run code.
-        DependencyMissingError: a pickle without torch, or a hub id without the hub's client.
-        OptionError: a maximum length that the model cannot serve, or a route that it does not have.
+        CheckpointError: a file is missing or damaged. Subclasses: the model is not supported, or a file would
+            run code.
+        DependencyMissingError: torch, for a pickle, or the hub's client is not installed.
+        OptionError: the model does not support the maximum length, or does not have the route.
     """
     origin = fetch(source, revision, hub)
     folder = origin.folder
-    layout = read_layout(folder, pooling, route, hub)
-    config = read_object(layout.transformer / "config.json", required=True)
-    refuse_quantized(layout.transformer / "config.json", config)
+    sentence_config = read_sentence_config(folder, pooling, route, hub)
+    config = read_object(sentence_config.transformer / "config.json", required=True)
+    refuse_quantized(sentence_config.transformer / "config.json", config)
     architecture = architecture_for(config)
     spec = architecture.spec(config)
-    check_pooling(layout.pooling, spec)
-    tensors = layout.load_weights()
+    check_pooling(sentence_config.pooling, spec)
+    tensors = sentence_config.load_weights()
     weights = architecture.weights(config, spec, tensors.arrays)
-    tokenizer = load_tokenizer(layout.tokenizer, spec.model_type, layout.lower_case)
-    _check_vocabulary(layout.tokenizer, tokenizer, spec)
-    dense = read_head(layout.pooling, layout.dense, spec.hidden, tensors.arrays)
+    tokenizer = load_tokenizer(sentence_config.tokenizer, spec.model_type, sentence_config.lower_case)
+    _check_vocabulary(sentence_config.tokenizer, tokenizer, spec)
+    dense = read_head(sentence_config.pooling, sentence_config.dense, spec.hidden, tensors.arrays)
     return Checkpoint(
         source=source_name(source, folder),
         origin=origin,
-        layout=layout,
+        sentence_config=sentence_config,
         config=config,
         model_type=spec.model_type,
         hidden=spec.hidden,
-        dimension=dimension_of(layout.pooling, spec.hidden, dense),
+        dimension=dimension_of(sentence_config.pooling, spec.hidden, dense),
         spec=spec,
         weights=weights,
         weights_sha256=tensors.sha256,
         tokenizer=tokenizer,
-        special_tokens=special_token_names(layout.tokenizer, tokenizer, spec.model_type),
-        max_length=_max_length(layout, spec, max_length),
+        special_tokens=special_token_names(sentence_config.tokenizer, tokenizer, spec.model_type),
+        max_length=_max_length(sentence_config, spec, max_length),
         pad_token_id=spec.pad_token_id,
-        licence=licence(folder, source, layout, config),
+        licence=licence(folder, source, sentence_config, config),
         dense=dense,
-        state_weights=read_state_weights(layout.state_weights, config, spec.layers, layout.pooling),
+        state_weights=read_state_weights(
+            sentence_config.state_weights, config, spec.layers, sentence_config.pooling
+        ),
     )
 
 
-def _max_length(layout: Layout, spec: EncoderSpec, wanted: int | None) -> int:
-    """Smallest of what the layout, the tokenizer and the position table allow."""
+def _max_length(sentence_config: SentenceConfig, spec: EncoderSpec, wanted: int | None) -> int:
+    """The smallest limit of sentence config, tokenizer and position table."""
     known = [spec.max_positions]
-    if layout.max_seq_length is not None:
-        known.append(layout.max_seq_length)
+    if sentence_config.max_seq_length is not None:
+        known.append(sentence_config.max_seq_length)
     else:
-        known.append(tokenizer_length(layout.tokenizer) or spec.max_positions)
+        known.append(tokenizer_length(sentence_config.tokenizer) or spec.max_positions)
     if wanted is None:
         return _long_enough(min(known))
     if not SHORTEST <= wanted <= spec.max_positions:
         raise OptionError(
-            f"--max-length {wanted}: the model takes {SHORTEST} to {spec.max_positions} tokens."
+            f"--max-length {wanted}: the model supports {SHORTEST} to {spec.max_positions} tokens."
         )
     return wanted
 
 
 def _long_enough(length: int) -> int:
     if length < SHORTEST:
-        raise CheckpointError(f"the model takes {length} tokens; {SHORTEST} at least are expected.")
+        raise CheckpointError(f"the model supports {length} tokens; at least {SHORTEST} are needed.")
     return length
 
 
@@ -117,5 +119,6 @@ def _check_vocabulary(folder: Path, tokenizer: Tokenizer, spec: EncoderSpec) -> 
     largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
     if largest >= spec.vocab_size:
         raise CheckpointError(
-            f"{folder}: the tokenizer gives ids up to {largest}, the model has {spec.vocab_size} embeddings."
+            f"{folder}: the tokenizer has ids up to {largest}, but the model has {spec.vocab_size} "
+            "embeddings."
         )

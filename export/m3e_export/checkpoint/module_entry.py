@@ -1,4 +1,4 @@
-"""A module that a JSON file of sentence-transformers names: what class it is, and where its files lie."""
+"""A module in a JSON file of sentence-transformers: its class and its folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from m3e_export.errors import UnsupportedModelError, UntrustedCheckpointError
 __all__ = ["ModuleEntry", "read_entry"]
 
 ModuleEntry = tuple[str, Path]
-"""The name of the module's class, and its folder."""
+"""The name of the class and the folder."""
 
 _OTHER_MODELS = ("cross_encoder", "sparse_encoder", "multi_vector_encoder")
 
@@ -18,15 +18,15 @@ def read_entry(file: Path, root: Path, folder: Path, kind: str, path: str) -> Mo
     """The module of type ``kind`` at ``path`` in ``folder``.
 
     Args:
-        file: that names it, for messages.
-        root: the checkpoint's folder, which it may not lie outside of.
-        folder: which ``path`` is relative to.
-        kind: with the Python module that defines it.
-        path: its folder.
+        file: the JSON file, for messages.
+        root: the checkpoint's folder, which must contain the module.
+        folder: the folder that ``path`` is relative to.
+        kind: the class with its Python module.
+        path: the module's folder.
 
     Raises:
-        UnsupportedModelError: custom code, or a module of another kind of model.
-        UntrustedCheckpointError: a path that leads out of ``root``.
+        UnsupportedModelError: the class is custom code or belongs to another kind of model.
+        UntrustedCheckpointError: the path leads out of ``root``.
     """
     if not kind.startswith("sentence_transformers."):
         raise UnsupportedModelError(
@@ -34,7 +34,9 @@ def read_entry(file: Path, root: Path, folder: Path, kind: str, path: str) -> Mo
             "only modules of sentence-transformers are supported."
         )
     if kind.split(".")[1] in _OTHER_MODELS:
-        raise UnsupportedModelError(f"{file}: the module type {kind!r} is not of a SentenceTransformer.")
+        raise UnsupportedModelError(
+            f"{file}: the module type {kind!r} does not belong to a SentenceTransformer."
+        )
     target = folder / path
     if not target.resolve().is_relative_to(root.resolve()):
         raise UntrustedCheckpointError(f"{file}: the module path {path!r} leads out of the checkpoint.")

@@ -1,12 +1,12 @@
-"""How the states of a text's tokens become its sentence vector: the pooling, and what is computed on it.
+"""Poolings: how the states of a text's tokens become one vector, and Dense layers after it.
 
-A pooling has a name, which the command line, the manifest and the native weights say. The names are
-sentence-transformers' own (``mean``, ``max``, …), joined by ``+`` where several vectors are laid side by
-side, and those of uniem and text2vec for what sentence-transformers does not have.
+The command line, the manifest and the native weights use the name of a pooling. Most names are those of
+sentence-transformers (``mean``, ``max``, …), joined by ``+`` if vectors are concatenated. The others are
+those of uniem and text2vec for poolings that sentence-transformers does not have.
 
-Some of the originals let padding take part: uniem's ``last_weighted`` calls the encoder without a mask, and
-text2vec's averages count padding. What they give for a text depends on the texts beside it. Here every text
-gives what it would alone, without padding; ``last_weighted`` is ``weightedmean`` then, and ``last_avg`` is
+Some originals do not mask padding: uniem's ``last_weighted`` calls the encoder without a mask, and text2vec's
+averages count padding. Their vector of a text depends on the other texts of the batch. Here each text has the
+vector that it has alone. ``last_weighted`` is then the same as ``weightedmean``, and ``last_avg`` the same as
 ``mean``.
 """
 
@@ -47,21 +47,21 @@ __all__ = [
 ]
 
 Reduction = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
-"""Sentence-transformers' pooling modes: one vector of a text's states.
+"""The pooling modes of sentence-transformers, which reduce a text's states to one vector.
 
-``cls`` and ``lasttoken`` are the state of the first and the last token; ``mean_sqrt_len_tokens`` is the sum
-of the states over the square root of their number; ``weightedmean`` weighs the tokens 1, 2, 3 …
+``cls`` and ``lasttoken`` are the state of the first and the last token. ``mean_sqrt_len_tokens`` is the sum
+of the states divided by the square root of their number. ``weightedmean`` has the weights 1, 2, 3 …
 """
 
 Early = Literal["words", "embeddings", "first layer"]
-"""States before the last: rows of the word embeddings, what goes into the first layer, what leaves it."""
+"""Early states: the word embeddings, the input of the first layer, or its output."""
 
 DenseActivation = Literal["identity", "tanh", "relu", "gelu", "silu", "sigmoid"]
-"""After a linear layer behind the pooling. ``gelu`` is the exact one."""
+"""The activations of Dense layers. ``gelu`` is the exact one."""
 
 Array = npt.NDArray[np.float32]
 
-# By their flags in config.json up to sentence-transformers 5, which lays the vectors in this order.
+# The flags of config.json up to sentence-transformers 5, which concatenates vectors in this order.
 _FLAGS: dict[str, Reduction] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -71,15 +71,15 @@ _FLAGS: dict[str, Reduction] = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _REDUCTIONS: dict[str, Reduction] = {reduction: reduction for reduction in _FLAGS.values()}
-_MOST_PARTS = 16  # as the native engine allows
+_MOST_PARTS = 16  # the limit of the native engine
 
 
 @dataclass(frozen=True)
 class PoolingSpec:
-    """A pooling: its name, and the vectors that are laid side by side.
+    """A pooling: its name and the reductions whose vectors are concatenated.
 
-    ``early``: the vector is the mean of two means, of these states and of the last. ``pooler``: the encoder's
-    own pooler, a linear layer and tanh on the first token's state, comes next.
+    With ``early``, the vector is the mean of the means of these states and of the last states. With
+    ``pooler``, the encoder's pooler follows: a linear layer and tanh on the first token's state.
     """
 
     name: str
@@ -88,7 +88,7 @@ class PoolingSpec:
     pooler: bool = False
 
     def width(self, hidden: int) -> int:
-        """Length of the pooled vector, of states of ``hidden`` numbers."""
+        """The length of the pooled vector for states of width ``hidden``."""
         return len(self.reductions) * hidden
 
 
@@ -107,14 +107,14 @@ POOLINGS = (*_SINGLE, *_ALIASES)
 """The names that ``--pooling`` takes."""
 
 UNIEM_POOLINGS = ("last_mean", "cls", "first_last_mean", "embedding_last_mean", "last_weighted")
-"""What uniem writes into config.json."""
+"""The names that uniem writes into config.json."""
 
 
 def pooling_spec(name: str) -> PoolingSpec:
-    """The pooling called ``name``; its own name is never an alias.
+    """The pooling ``name``. An alias gives the pooling that it stands for.
 
     Raises:
-        UnsupportedModelError: there is none.
+        UnsupportedModelError: the pooling is not supported.
     """
     single = _SINGLE.get(_ALIASES.get(name, name))
     if single is not None:
@@ -133,24 +133,24 @@ def pooling_spec(name: str) -> PoolingSpec:
 
 
 def check_pooling(name: str, spec: EncoderSpec) -> None:
-    """See that an encoder can be pooled so.
+    """Check that an encoder supports the pooling.
 
     Raises:
-        UnsupportedModelError: the mean of words and states, where their widths differ.
+        UnsupportedModelError: the pooling adds word embeddings to states of another width.
     """
     if pooling_spec(name).early == "words" and spec.embedding_size != spec.hidden:
         raise UnsupportedModelError(
-            f"the pooling {name!r} adds word embeddings to states, and this model's are of "
-            f"{spec.embedding_size} and {spec.hidden} numbers; choose another with --pooling."
+            f"the pooling {name!r} adds word embeddings to states, but their widths are "
+            f"{spec.embedding_size} and {spec.hidden}; choose another with --pooling."
         )
 
 
 def read_pooling(folder: Path) -> str:
-    """The name of the pooling in the folder of a sentence-transformers Pooling module.
+    """The name of the pooling of the Pooling module in ``folder``.
 
     Raises:
-        CheckpointError: its config.json is missing or broken.
-        UnsupportedModelError: a pooling that is not known, named in the message.
+        CheckpointError: config.json is missing or broken.
+        UnsupportedModelError: the pooling is not supported; the message names it.
     """
     file = folder / "config.json"
     config = read_object(file, required=True)
@@ -165,10 +165,10 @@ def read_pooling(folder: Path) -> str:
 
 
 def read_include_prompt(folder: Path) -> bool:
-    """Whether the Pooling module in ``folder`` pools the tokens of a prompt too.
+    """Whether the Pooling module in ``folder`` pools the tokens of a prompt.
 
     Raises:
-        CheckpointError: its config.json is missing or broken.
+        CheckpointError: config.json is missing or broken.
     """
     file = folder / "config.json"
     value = read_object(file, required=True).get("include_prompt", True)
@@ -178,7 +178,7 @@ def read_include_prompt(folder: Path) -> bool:
 
 
 def _modes(file: Path, config: Mapping[str, Any]) -> list[str]:
-    """Names since sentence-transformers 6, which win; flags before, whose order is fixed."""
+    """The reductions: names since sentence-transformers 6, else flags in a fixed order."""
     if "pooling_mode" not in config:
         on = [key for key, value in config.items() if key.startswith("pooling_mode_") and value]
         unknown = [key for key in on if key not in _FLAGS]
@@ -191,16 +191,16 @@ def _modes(file: Path, config: Mapping[str, Any]) -> list[str]:
 
 
 def pooling_config(spec: PoolingSpec, hidden: int, include_prompt: bool = True) -> dict[str, Any]:
-    """Content of 1_Pooling/config.json: flags, which every version reads, wherever they can say it."""
+    """The content of 1_Pooling/config.json: flags, which every version reads, if they suffice."""
     content: dict[str, Any] = {
         "word_embedding_dimension": hidden,
         **{flag: reduction in spec.reductions for flag, reduction in _FLAGS.items()},
     }
     in_order = tuple(reduction for reduction in _FLAGS.values() if reduction in spec.reductions)
     if in_order != spec.reductions:
-        content["pooling_mode"] = list(spec.reductions)  # another order, which only version 6 can read
+        content["pooling_mode"] = list(spec.reductions)  # another order; only version 6 reads it
     if not include_prompt:
-        content["include_prompt"] = False  # silence, which the oldest versions need, means true
+        content["include_prompt"] = False  # the default is true, and the oldest versions do not know the key
     return content
 
 
@@ -208,7 +208,7 @@ def pooling_config(spec: PoolingSpec, hidden: int, include_prompt: bool = True) 
 class Dense:
     """``activation(x @ weight + bias)`` of a pooled vector.
 
-    Weight float32 ``[inputs, outputs]``, bias float32 ``[outputs]``, zeros where there is none.
+    ``weight`` is float32 ``[inputs, outputs]``, ``bias`` float32 ``[outputs]``; a missing bias is zeros.
     """
 
     weight: Array
@@ -216,8 +216,8 @@ class Dense:
     activation: DenseActivation
 
 
-# What torch calls them. Sentence-transformers' Dense saves the class alone: GELU is the exact one then.
-# It takes tanh where config.json is silent.
+# The classes in torch. Dense of sentence-transformers saves no arguments, so GELU is the exact one. The
+# default is tanh.
 _TORCH_NAMES: dict[DenseActivation, str] = {
     "tanh": "torch.nn.modules.activation.Tanh",
     "identity": "torch.nn.modules.linear.Identity",
@@ -230,20 +230,20 @@ _ACTIVATIONS: dict[str, DenseActivation] = {
     **{torch_name: name for name, torch_name in _TORCH_NAMES.items()},
     **{f"torch.nn.{torch_name.rsplit('.', 1)[1]}": name for name, torch_name in _TORCH_NAMES.items()},
 }
-# Other values would make Dense something else. The first is the one meant by silence.
+# The supported values. The first is the default.
 _DENSE_VARIANTS: dict[str, tuple[Any, ...]] = {
     "module_input_name": ("sentence_embedding",),
     "module_output_name": (None, "sentence_embedding"),
     "use_residual": (False, None),
 }
-_WIDEST = 1 << 16  # of what a layer gives, as the native engine allows
+_WIDEST = 1 << 16  # outputs of a layer; the limit of the native engine
 
 
 def pooler_layer(hidden: int, tensors: Tensors) -> Dense:
-    """The encoder's own pooler.
+    """The encoder's pooler.
 
     Raises:
-        CheckpointError: a tensor is missing, or not ``hidden`` wide.
+        CheckpointError: a tensor is missing or has another width than ``hidden``.
     """
     lookup = TensorLookup(tensors, WORDS)
     name = "pooler" if lookup.has("pooler.weight") else "pooler.dense"  # the former in ALBERT
@@ -252,11 +252,11 @@ def pooler_layer(hidden: int, tensors: Tensors) -> Dense:
 
 
 def read_dense(folder: Path, width: int) -> Dense:
-    """The Dense module in ``folder``, which takes vectors of ``width`` numbers.
+    """The Dense module in ``folder``, whose inputs have ``width`` numbers.
 
     Raises:
-        CheckpointError: a tensor is missing, or not of the shape that config.json and the layer before say.
-        UnsupportedModelError: an activation or a variant that is not known, named in the message.
+        CheckpointError: a tensor is missing, or its shape does not match config.json and the layer before.
+        UnsupportedModelError: the activation or variant is not supported; the message names it.
     """
     file = folder / "config.json"
     config = read_object(file, required=True)
@@ -266,13 +266,13 @@ def read_dense(folder: Path, width: int) -> Dense:
     activation = str(config.get("activation_function", _TORCH_NAMES["tanh"]))
     if activation not in _ACTIVATIONS:
         raise UnsupportedModelError(
-            f"{file}: the activation_function {activation!r} is not supported, and no code that a checkpoint "
-            f"names is ever run; known: {', '.join(_ACTIVATIONS)}."
+            f"{file}: the activation_function {activation!r} is not supported, and code of checkpoints is "
+            f"never run; known: {', '.join(_ACTIVATIONS)}."
         )
     inputs = read_size(file, config, "in_features", _MOST_PARTS * _WIDEST)
     outputs = read_size(file, config, "out_features", _WIDEST)
     if inputs != width:
-        raise CheckpointError(f"{file}: in_features is {inputs}; what comes before gives {width} numbers.")
+        raise CheckpointError(f"{file}: in_features is {inputs}; the layer before has {width} outputs.")
     tensors = load_tensors(folder).arrays
     weight = TensorLookup(tensors, "linear.weight").get("linear.weight", outputs, inputs)
     bias = np.zeros(outputs, np.float32)
@@ -282,7 +282,7 @@ def read_dense(folder: Path, width: int) -> Dense:
 
 
 def read_size(file: Path, config: Mapping[str, Any], key: str, limit: int) -> int:
-    """``config[key]`` of ``file`` as an integer between 1 and ``limit``.
+    """``config[key]``, an integer from 1 to ``limit``. ``file`` is for the message.
 
     Raises:
         CheckpointError: missing, not an integer, or out of range.
@@ -294,7 +294,7 @@ def read_size(file: Path, config: Mapping[str, Any], key: str, limit: int) -> in
 
 
 def dense_config(dense: Dense) -> dict[str, Any]:
-    """Content of config.json of a sentence-transformers Dense module."""
+    """The content of config.json of a Dense module."""
     inputs, outputs = dense.weight.shape
     return {
         "in_features": inputs,

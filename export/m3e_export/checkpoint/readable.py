@@ -1,4 +1,4 @@
-"""A checkpoint's folder as other libraries can read it."""
+"""A checkpoint's folder in a form that other libraries can read."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MARK = codecs.BOM_UTF8
 
 @contextmanager
 def readable_folder(folder: Path) -> Iterator[Path]:
-    """``folder``, or one like it for the block where its name is not UTF-8 or a JSON file begins with a mark.
+    """Yield ``folder``, or a temporary copy if other libraries cannot read it.
 
-    Neither transformers nor tokenizers nor sentence-transformers pass over a byte order mark, and safetensors
-    opens no name that is not UTF-8. The other files of the folder that is made are links.
+    transformers, tokenizers and sentence-transformers do not skip a byte order mark, and safetensors cannot
+    open a path that is not UTF-8. In the copy, all but the JSON files are links.
     """
     path = str(folder.resolve())
     if path == shown(path) and not any(map(_is_marked, folder.rglob("*.json"))):
@@ -48,5 +48,5 @@ def _put(file: Path, place: Path) -> None:
         return
     try:
         place.symlink_to(file.resolve())
-    except OSError:  # Windows lets few users make links
+    except OSError:  # few users of Windows may create links
         shutil.copyfile(file, place)

@@ -1,4 +1,4 @@
-"""Folders and files that look like a checkpoint and are none, told by name."""
+"""Rejecting folders and files that only look like a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MOST_NAMED = 8
 
 
 def refuse_folder_above(folder: Path) -> None:
-    """Refuse a folder without a model whose subfolders have some, as a trainer's output folder.
+    """Reject a folder without a model whose subfolders have one, such as the output folder of a trainer.
 
     Raises:
-        CheckpointError: there is such a subfolder; the message names them.
+        CheckpointError: there are such subfolders; the message names them.
     """
     if any((folder / name).exists() for name in _MARKS):
         return
@@ -28,31 +28,31 @@ def refuse_folder_above(folder: Path) -> None:
         names = sorted((each.name for each in below), key=_in_order)
         more = ", …" if len(names) > _MOST_NAMED else ""
         raise CheckpointError(
-            f"{folder}: no config.json; the checkpoints lie one level below: "
-            f"{', '.join(names[:_MOST_NAMED])}{more}. Name one of them."
+            f"{folder}: no config.json; the checkpoints are in the subfolders "
+            f"{', '.join(names[:_MOST_NAMED])}{more}. Give one of them."
         )
 
 
 def refuse_quantized(file: Path, config: Mapping[str, Any]) -> None:
-    """Refuse weights that bitsandbytes, GPTQ, AWQ or another library has quantized.
+    """Reject weights quantized by bitsandbytes, GPTQ, AWQ or another library.
 
     Args:
-        file: config.json.
-        config: its content.
+        file: the path of config.json.
+        config: the content of config.json.
 
     Raises:
-        UnsupportedModelError: it has a ``quantization_config``.
+        UnsupportedModelError: there is a ``quantization_config``.
     """
     settings = config.get("quantization_config")
     if settings is None:
         return
     method = settings.get("quant_method") if isinstance(settings, Mapping) else None
     raise UnsupportedModelError(
-        f"{file}: quantization_config: weights quantized by {method or 'a method that it does not name'} are "
+        f"{file}: quantization_config: weights quantized by {method or 'an unknown method'} are "
         "not supported; export the original checkpoint, with --precision int8 for small files."
     )
 
 
 def _in_order(name: str) -> list[tuple[int, str]]:
-    """checkpoint-500 before checkpoint-1000."""
+    """A key that sorts checkpoint-500 before checkpoint-1000."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,7 +1,7 @@
-"""Models with routes: sentence-transformers' Router, and Asym, as it was called before version 5.
+"""Models with routes: sentence-transformers' Router, which was called Asym before version 5.
 
-A route, such as ``query``, is a list of modules in the router's place. What one route computes is an ordinary
-model, so each becomes a bundle of its own.
+A route, such as ``query``, is a list of modules that replace the router. Each route is an ordinary model and
+becomes a bundle of its own.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from m3e_runtime.manifest import Route
 __all__ = ["ROUTER_KINDS", "follow_route", "read_route"]
 
 ROUTER_KINDS = ("Router", "Asym")
-_FILES = ("router_config.json", "config.json")  # the latter of old
+_FILES = ("router_config.json", "config.json")  # the second one before version 5
 _TEXT = "text"
-"""The modality of what a bundle encodes."""
+"""The modality that a bundle encodes."""
 
 
 def follow_route(root: Path, modules: Sequence[ModuleEntry], route: str | None) -> list[ModuleEntry]:
-    """``modules`` with those of ``route`` in the place of each router.
+    """Replace each router in ``modules`` by the modules of ``route``.
 
     Args:
-        root: the checkpoint's folder, which no module may lie outside of.
-        modules: kinds and folders, as modules.json lists them.
+        root: the checkpoint's folder, which contains all modules.
+        modules: kinds and folders in the order of modules.json.
         route: the name of a route; None for a model without a router.
 
     Raises:
-        CheckpointError: a router's file is missing or broken.
-        OptionError: a route that there is not, or one of a model without a router.
-        UnsupportedModelError: a router, and no route is named.
-        UntrustedCheckpointError: a module path that leads out of ``root``.
+        CheckpointError: the file of a router is missing or broken.
+        OptionError: the model does not have the route, or has no router.
+        UnsupportedModelError: the model has a router, and no route is given.
+        UntrustedCheckpointError: the path of a module leads out of ``root``.
     """
     if route is not None and not any(kind in ROUTER_KINDS for kind, _ in modules):
-        raise OptionError(f"--route {route}: the model has no Router, and so no routes.")
+        raise OptionError(f"--route {route}: the model has no Router and no routes.")
     return [module for entry in modules for module in _followed(root, entry, route)]
 
 
@@ -52,24 +52,24 @@ def _followed(root: Path, entry: ModuleEntry, route: str | None) -> Iterator[Mod
     names = ", ".join(sorted(structure))
     if route is None:
         raise UnsupportedModelError(
-            f"{file}: the model has a {kind} with the routes {names}, which do not fit into one bundle; "
-            "export each into a bundle of its own, with --route NAME, and encode with the one for the task."
+            f"{file}: the model has a {kind} with the routes {names}, and a bundle holds one route; "
+            "export each with --route NAME, and encode with the bundle for the task."
         )
     if route not in structure:
         raise OptionError(f"--route {route}: the model has the routes {names}.")
     for name in structure[route]:
         module = types.get(str(name))
         if not isinstance(module, str):
-            raise CheckpointError(f"{file}: says no type of the module {name!r}, or no name.")
+            raise CheckpointError(f"{file}: the module {name!r} has no type or no name.")
         yield read_entry(file, root, folder, module, str(name))
 
 
 def read_route(modules: Sequence[ModuleEntry], name: str | None) -> Route | None:
-    """The route ``name`` of the first router among ``modules``, with the tasks of all its routes.
+    """The route ``name`` of the first router in ``modules``, with the tasks of all routes.
 
     Raises:
         CheckpointError: the router's file is missing or broken.
-        UnsupportedModelError: routers that send one task to different routes.
+        UnsupportedModelError: several routers map a task to different routes.
     """
     routers = [folder for kind, folder in modules if kind in ROUTER_KINDS]
     if name is None or not routers:
@@ -84,7 +84,7 @@ def read_route(modules: Sequence[ModuleEntry], name: str | None) -> Route | None
 
 
 def _tasks(folder: Path) -> tuple[dict[str, str], str | None]:
-    """The route of each task for text, and that of texts without one, as sentence-transformers finds them."""
+    """The route of each task for text, and the default route, as in sentence-transformers."""
     file, structure, _, config = _read(folder)
     given = config.get("parameters") or {}
     if not isinstance(given, dict):
@@ -93,7 +93,7 @@ def _tasks(folder: Path) -> tuple[dict[str, str], str | None]:
     first = next(iter(structure)) if given.get("allow_empty_key", True) else None
     default = given.get("default_route") or first
     if default is not None and default not in structure:
-        raise CheckpointError(f"{file}: default_route {default!r} is no route.")
+        raise CheckpointError(f"{file}: default_route {default!r} is not a route.")
     tasks = {*structure, *(task for task, _ in mapped if task is not None)}
     routes = {task: _resolved(task, mapped, structure) for task in sorted(tasks)}
     return (
@@ -112,7 +112,7 @@ def _resolved(
 
 
 def _mappings(file: Path, given: Any, structure: Mapping[str, Any]) -> dict[tuple[str | None, Any], str]:
-    """``route_mappings``, whose keys are pairs of task and modality, written as Python writes them."""
+    """``route_mappings``. Its keys are pairs of task and modality in Python's notation."""
     try:
         found = {ast.literal_eval(key): route for key, route in given.items()}
         pairs = all(isinstance(task, str | None) for task, _ in found)
@@ -124,11 +124,13 @@ def _mappings(file: Path, given: Any, structure: Mapping[str, Any]) -> dict[tupl
 
 
 def _read(folder: Path) -> tuple[Path, dict[str, list[Any]], dict[str, Any], dict[str, Any]]:
-    """The file, the names of each route's modules, their types, and all that the file says."""
+    """The file, its structure (module names by route), the modules' types, and the whole content."""
     file = next((folder / name for name in _FILES if (folder / name).is_file()), folder / _FILES[0])
     config = read_object(file, required=True)
     structure, types = config.get("structure"), config.get("types")
     lists = isinstance(structure, dict) and all(isinstance(each, list) for each in structure.values())
     if not lists or not structure or not isinstance(types, dict):
-        raise CheckpointError(f"{file}: structure must map routes to lists of modules, types these to types.")
+        raise CheckpointError(
+            f"{file}: structure must map routes to lists of modules, and types must map modules to types."
+        )
     return file, structure, types, config

@@ -1,10 +1,10 @@
-"""What the files around the weights say: pooling, normalization, lengths, prompts.
+"""The settings in the files around the weights: pooling, normalization, lengths, prompts.
 
-Three layouts are read:
+Three kinds of folders are read:
 
-* sentence-transformers: ``modules.json`` lists Transformer, Pooling, and what may stand around it;
-* uniem (m3e-large and every fine-tune): ``uniem_pooling_strategy`` in ``config.json``;
-* plain Hugging Face: nothing says the pooling, so it is mean, with a warning, as sentence-transformers does.
+* sentence-transformers: ``modules.json`` lists Transformer, Pooling and other modules;
+* uniem (m3e-large and its fine-tunes): ``uniem_pooling_strategy`` in ``config.json``;
+* transformers: no pooling is given, so the mean is taken with a warning, as in sentence-transformers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from m3e_export.checkpoint.adapter import fetch_base, is_adapter, merge_adapter
 from m3e_export.checkpoint.head import HEAD_MODULES, head_modules
@@ -28,9 +28,9 @@ from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
 from m3e_export.hubs import DEFAULT_HUB, HubName
-from m3e_runtime.manifest import SIMILARITIES, Route
+from m3e_runtime.manifest import SIMILARITIES, Route, Similarity
 
-__all__ = ["SHORTEST", "Layout", "Pooling", "read_layout"]
+__all__ = ["SHORTEST", "Pooling", "SentenceConfig", "read_sentence_config"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,23 +42,22 @@ _HEADS = (
     *("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"),
     *("ForMultipleChoice", "ForNextSentencePrediction"),
 )
-# What modules.json may list.
+# The supported lists of modules.
 _KNOWN_MODULES = re.compile(rf"Transformer(( WeightedLayerPooling)? Pooling( ({'|'.join(HEAD_MODULES)}))*)?")
-# uniem/model.py; the older key is read when the newer is absent.
+# uniem/model.py. The older key is read if the newer one is absent.
 _UNIEM_KEYS = ("uniem_pooling_strategy", "uniem_embedding_strategy")
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Everything but weights and architecture.
+class SentenceConfig:
+    """The settings of a checkpoint, except its weights and its architecture.
 
-    ``transformer`` is the folder of config and weights, ``dense`` kinds and folders of the modules after the
-    pooling in order, without a last Normalize, ``state_weights`` the folder of a WeightedLayerPooling;
-    ``adapter`` is the folder of an adapter that is to be merged into the weights, ``own_tokenizer`` that of
-    the tokenizer where it is another than ``transformer``;
-    ``include_prompt`` says whether the tokens of a prompt are pooled; ``pooling_given`` that the pooling is
-    the user's choice, and not the checkpoint's; ``route`` is the one that was followed, where there are some;
-    ``truncate_dim`` is how many dimensions sentence-transformers keeps unless it is told otherwise.
+    ``transformer`` is the folder of config.json and the weights. ``dense`` are the kinds and folders of the
+    modules after the pooling, in order and without a final Normalize. ``state_weights`` is the folder of a
+    WeightedLayerPooling, ``adapter`` that of an adapter to merge into the weights, and ``own_tokenizer`` that
+    of the tokenizer if it is not ``transformer``. ``include_prompt`` says whether the tokens of a prompt are
+    pooled, ``pooling_given`` whether the user chose the pooling. ``route`` is the route that was followed in
+    a Router. ``truncate_dim`` is the number of dimensions that sentence-transformers keeps by default.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
@@ -69,7 +68,7 @@ class Layout:
     lower_case: bool = False
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
-    similarity: str = "cosine"
+    similarity: Similarity = "cosine"
     dense: tuple[tuple[str, Path], ...] = ()
     state_weights: Path | None = None
     include_prompt: bool = True
@@ -80,7 +79,7 @@ class Layout:
     truncate_dim: int | None = None
 
     def truncated(self, dimension: int) -> int | None:
-        """``truncate_dim``, where vectors of ``dimension`` are longer."""
+        """``truncate_dim``, or None if vectors of ``dimension`` are not longer."""
         return self.truncate_dim if self.truncate_dim and self.truncate_dim < dimension else None
 
     @property
@@ -89,12 +88,12 @@ class Layout:
         return self.own_tokenizer or self.transformer
 
     def load_weights(self) -> Tensors:
-        """The transformer's weights, with the adapter merged into them where there is one.
+        """The transformer's weights, with the adapter merged if there is one.
 
         Raises:
-            CheckpointError: missing or damaged; its subclasses for an adapter that is not supported, and for
-                files that would run code.
-            DependencyMissingError: a pickle, and torch is not installed.
+            CheckpointError: a file is missing or damaged. Subclasses: the adapter is not supported, or a file
+                would run code.
+            DependencyMissingError: torch, which reads pickles, is not installed.
         """
         tensors = load_tensors(self.transformer)
         if self.adapter is None:
@@ -103,77 +102,82 @@ class Layout:
         return merge_adapter(tensors, self.adapter, str(config.get("model_type")))
 
 
-def read_layout(
+def read_sentence_config(
     folder: Path, pooling: Pooling | None = None, route: str | None = None, hub: HubName = DEFAULT_HUB
-) -> Layout:
-    """Read the layout of the checkpoint in ``folder``.
+) -> SentenceConfig:
+    """Read the files around the weights of the checkpoint in ``folder``.
 
     Args:
-        folder: the checkpoint's.
-        pooling: overrides what the checkpoint says, with a warning.
-        route: which of a Router's routes to follow.
-        hub: where to look for the base model of an adapter.
+        folder: the checkpoint's folder.
+        pooling: overrides the checkpoint's pooling, with a warning.
+        route: the route to follow in a Router.
+        hub: the hub of an adapter's base model.
 
     Raises:
         CheckpointError: a file is missing or broken.
-        OptionError: a route that the checkpoint does not have.
-        UnsupportedModelError: a module or pooling that is not known, named in the message.
-        UntrustedCheckpointError: a module path that leads out of the folder.
+        OptionError: the checkpoint does not have the route.
+        UnsupportedModelError: a module or pooling is not supported; the message names it.
+        UntrustedCheckpointError: the path of a module leads out of the folder.
     """
     pooling = None if pooling is None else pooling_spec(pooling).name
     refuse_folder_above(folder)
     if (folder / "modules.json").exists():
-        layout = _sentence_transformers(folder, pooling, route)
-        if is_adapter(layout.transformer):
-            layout = _adapted(layout, layout.transformer, _base_of(layout.transformer, hub))
+        sentence_config = _sentence_transformers(folder, pooling, route)
+        if is_adapter(sentence_config.transformer):
+            sentence_config = _adapted(
+                sentence_config, sentence_config.transformer, _base_of(sentence_config.transformer, hub)
+            )
     elif route is not None:
-        raise OptionError(f"--route {route}: the model has no modules.json, and so no routes.")
+        raise OptionError(f"--route {route}: the model has no modules.json and no routes.")
     elif is_adapter(folder):
-        layout = _adapter_alone(folder, pooling, hub)
+        sentence_config = _adapter_alone(folder, pooling, hub)
     else:
-        layout = _plain(folder, pooling)
-    if pooling is not None and layout.kind != "transformers":
-        logger.warning("Pooling %r given by hand; it overrides what the checkpoint says.", pooling)
-    return layout
+        sentence_config = _plain(folder, pooling)
+    if pooling is not None and sentence_config.kind != "transformers":
+        logger.warning("Pooling %r overrides the checkpoint's pooling.", pooling)
+    return sentence_config
 
 
 def _base_of(adapter: Path, hub: HubName) -> Path:
     if has_weights(adapter):
         raise CheckpointError(
-            f"{adapter}: has weights and an adapter_config.json, so that it is not clear whether the adapter "
-            "is merged into them; remove one of the two."
+            f"{adapter}: there are weights and an adapter_config.json, and it is unclear whether the adapter "
+            "is merged; remove one of the two."
         )
     return fetch_base(adapter, hub)
 
 
-def _adapted(layout: Layout, adapter: Path, transformer: Path) -> Layout:
-    """``layout`` with the weights in ``transformer`` changed by those in ``adapter``."""
+def _adapted(sentence_config: SentenceConfig, adapter: Path, transformer: Path) -> SentenceConfig:
+    """``sentence_config`` with the weights of ``transformer``, changed by ``adapter``."""
     own = adapter if has_tokenizer(adapter) else None
-    return dataclasses.replace(layout, transformer=transformer, adapter=adapter, own_tokenizer=own)
+    return dataclasses.replace(sentence_config, transformer=transformer, adapter=adapter, own_tokenizer=own)
 
 
-def _adapter_alone(folder: Path, override: Pooling | None, hub: HubName) -> Layout:
-    """An adapter as PEFT saves it, of the encoder alone: the rest is its base model's."""
-    base = read_layout(_base_of(folder, hub), override, hub=hub)
+def _adapter_alone(folder: Path, override: Pooling | None, hub: HubName) -> SentenceConfig:
+    """An adapter as PEFT saves it, for the encoder only. All other settings are the base model's."""
+    base = read_sentence_config(_base_of(folder, hub), override, hub=hub)
     if override is None and base.kind != "transformers":
         logger.warning(
-            "%s: an adapter without modules.json; pooling (%s) and all else are taken from its base model.",
+            "%s: an adapter without modules.json; the pooling (%s) and all other settings are the base "
+            "model's.",
             folder,
             base.pooling,
         )
     return dataclasses.replace(_adapted(base, folder, base.transformer), kind="transformers")
 
 
-def _plain(folder: Path, override: Pooling | None) -> Layout:
+def _plain(folder: Path, override: Pooling | None) -> SentenceConfig:
     config = read_object(folder / "config.json", required=True)
     if override is None:
         _check_plain(folder, config)
     key = next((key for key in _UNIEM_KEYS if key in config), None)
     if key is None:
         if override is None:
-            logger.warning("%s: nothing says how to pool; taking the mean. Set it with --pooling.", folder)
+            logger.warning("%s: no pooling is given; taking the mean. Set it with --pooling.", folder)
         given = override is not None
-        return Layout("transformers", folder, override or "mean", normalize=False, pooling_given=given)
+        return SentenceConfig(
+            "transformers", folder, override or "mean", normalize=False, pooling_given=given
+        )
     found = str(config[key])
     if override is None and found not in UNIEM_POOLINGS:
         raise UnsupportedModelError(
@@ -181,28 +185,28 @@ def _plain(folder: Path, override: Pooling | None) -> Layout:
             f"known: {', '.join(UNIEM_POOLINGS)}."
         )
     pooling = override or pooling_spec(found).name
-    return Layout("uniem", folder, pooling, normalize=False, pooling_given=override is not None)
+    return SentenceConfig("uniem", folder, pooling, normalize=False, pooling_given=override is not None)
 
 
 def _check_plain(folder: Path, config: dict[str, Any]) -> None:
-    """Check that nothing but the pooling is missing of an embedding model."""
+    """Check that the folder is an embedding model that only lacks the pooling."""
     named = config.get("architectures")
     heads = [name for name in named if str(name).endswith(_HEADS)] if isinstance(named, list) else []
     if heads:
         raise UnsupportedModelError(
-            f"{folder / 'config.json'}: {heads[0]} gives scores or labels, and no vectors of texts. If you "
-            "want its encoder, say how to pool with --pooling."
+            f"{folder / 'config.json'}: {heads[0]} computes scores or labels, not vectors of texts. To "
+            "export its encoder, set --pooling."
         )
     left = [name for name in ("1_Pooling", "config_sentence_transformers.json") if (folder / name).exists()]
     if left:
         raise CheckpointError(
-            f"{folder}: has {left[0]} and no modules.json, so that a part of the model may be missing; copy "
-            "or download it again, or say how to pool with --pooling."
+            f"{folder}: there is {left[0]} but no modules.json, so a part of the model may be missing; copy "
+            "or download it again, or set --pooling."
         )
 
 
 def _top_config(folder: Path) -> dict[str, Any]:
-    """The settings of the whole model; what is not named here, sentence-transformers does not read."""
+    """The settings of the whole model, as far as sentence-transformers reads them."""
     file = folder / "config_sentence_transformers.json"
     config = read_object(file)
     kind = config.get("model_type", _MODEL_TYPE)
@@ -210,11 +214,11 @@ def _top_config(folder: Path) -> dict[str, Any]:
         raise UnsupportedModelError(f"{file}: model_type {kind!r} is not supported; {_MODEL_TYPE!r} is.")
     kept = config.get("truncate_dim")
     if kept is not None and (type(kept) is not int or kept < 1):
-        raise CheckpointError(f"{file}: truncate_dim {kept!r} must be a number of dimensions, or null.")
+        raise CheckpointError(f"{file}: truncate_dim {kept!r} must be a number of dimensions or null.")
     return config
 
 
-def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> Layout:
+def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> SentenceConfig:
     top = _top_config(folder)
     listed = _modules(folder)
     modules = follow_route(folder, listed, route)
@@ -231,12 +235,12 @@ def _sentence_transformers(folder: Path, override: Pooling | None, route: str | 
     pooling_folder = dict(modules).get("Pooling")
     if override is None and pooling_folder is None:
         raise UnsupportedModelError(
-            f"{folder / 'modules.json'}: there is no Pooling module, so that sentence-transformers gives no "
-            "vectors of texts; say how to pool with --pooling."
+            f"{folder / 'modules.json'}: there is no Pooling module, so sentence-transformers computes no "
+            "vectors of texts; set --pooling."
         )
     pooling = override or read_pooling(pooling_folder or folder)
     include_prompt = pooling_folder is None or read_include_prompt(pooling_folder)
-    return Layout(
+    return SentenceConfig(
         kind="sentence-transformers",
         transformer=transformer,
         pooling=pooling,
@@ -249,7 +253,7 @@ def _sentence_transformers(folder: Path, override: Pooling | None, route: str | 
         truncate_dim=top.get("truncate_dim"),
         dense=head,
         state_weights=dict(modules).get("WeightedLayerPooling"),
-        include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler sees the first token only
+        include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler uses the first token only
         pooling_given=override is not None,
         route=read_route(listed, route),
     )
@@ -261,7 +265,7 @@ def _modules(folder: Path) -> list[ModuleEntry]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise CheckpointError(f"{file}: a list of modules was expected.")
     modules = []
-    for entry in entries:  # in this order, whatever their idx says: sentence-transformers does not read it
+    for entry in entries:  # sentence-transformers ignores idx
         kind, path = str(entry.get("type", "")), str(entry.get("path", ""))
         if entry.get("kwargs"):
             raise UnsupportedModelError(
@@ -273,7 +277,7 @@ def _modules(folder: Path) -> list[ModuleEntry]:
 
 def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
     prompts = config.get("prompts") or {}
-    if isinstance(prompts, dict):  # null is what sentence-transformers has before a prompt is set: none
+    if isinstance(prompts, dict):  # sentence-transformers writes null for a prompt that is not set
         prompts = {prompt: "" if text is None else text for prompt, text in prompts.items()}
     if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
         raise CheckpointError(
@@ -287,11 +291,12 @@ def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
     return dict(sorted(prompts.items()))
 
 
-def _similarity(folder: Path, config: dict[str, Any]) -> str:
+def _similarity(folder: Path, config: dict[str, Any]) -> Similarity:
     name = config.get("similarity_fn_name") or "cosine"
-    if name not in SIMILARITIES:
+    known: Similarity | None = next((each for each in get_args(Similarity) if each == name), None)
+    if known is None:
         raise UnsupportedModelError(
             f"{folder / 'config_sentence_transformers.json'}: similarity_fn_name {name!r} is not supported; "
             f"known: {', '.join(SIMILARITIES)}."
         )
-    return str(name)
+    return known

@@ -1,4 +1,4 @@
-"""From what the user typed, a folder or a hub id, to a local folder."""
+"""Finding the folder of a checkpoint: a local one, or one downloaded from a hub."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a checkpoint lies, and where it came from.
+    """The folder of a checkpoint and where it comes from.
 
-    ``hub`` and ``revision`` are None for a folder of the user's. ``revision`` is the commit where the hub
-    tells it, as the Hugging Face hub does, else the branch, tag or commit that was asked for.
+    ``hub`` and ``revision`` are None for a local folder. ``revision`` is the commit if the hub tells it, as
+    the Hugging Face hub does, else the requested branch, tag or commit.
     """
 
     folder: Path
@@ -29,20 +29,22 @@ class Origin:
 
 
 def fetch(checkpoint: str, revision: str | None = None, hub: HubName = DEFAULT_HUB) -> Origin:
-    """Find the folder of ``checkpoint``; download it from ``hub`` when it is an id.
+    """Find the folder of ``checkpoint``, or download it from ``hub`` if it is a hub id.
 
     Raises:
-        CheckpointError: neither a folder nor a hub id that can be downloaded.
-        DependencyMissingError: the hub's client library is needed and not installed.
-        OptionError: a revision of a folder.
+        CheckpointError: it is neither a folder nor a hub id that can be downloaded.
+        DependencyMissingError: the hub's client library is not installed.
+        OptionError: a revision was given for a folder.
     """
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
         if revision is not None:
-            raise OptionError(f"--revision {revision}: {checkpoint} is a folder; revisions are a hub's.")
+            raise OptionError(
+                f"--revision {revision}: {checkpoint} is a local folder; only hub ids have revisions."
+            )
         return Origin(folder)
     if folder.exists():
-        raise CheckpointError(f"{checkpoint}: a file; give the folder that holds config.json.")
+        raise CheckpointError(f"{checkpoint}: this is a file; give the folder that contains config.json.")
     if not _HUB_ID.fullmatch(checkpoint):
         raise CheckpointError(f"{checkpoint}: no such folder, and not a hub id such as moka-ai/m3e-base.")
     snapshot = hub_of(hub).snapshot(checkpoint, revision)
@@ -50,6 +52,6 @@ def fetch(checkpoint: str, revision: str | None = None, hub: HubName = DEFAULT_H
 
 
 def source_name(checkpoint: str, folder: Path) -> str:
-    """What a manifest calls ``checkpoint``, found in ``folder``: its id, or the folder's name alone."""
+    """The manifest's name of ``checkpoint``: its hub id, or the name of ``folder`` without its path."""
     is_folder = Path(checkpoint).expanduser() == folder  # however it is written: ./name, name/
     return shown(folder.resolve().name if is_folder else checkpoint)

@@ -1,4 +1,4 @@
-"""Which tokens a tokenizer sets apart, and for what: read from the files as transformers reads them."""
+"""The special tokens of a tokenizer and their roles, read as transformers reads them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 SpecialTokens = dict[str, AddedToken]
-"""Tokens by their part: ``cls_token``, ``sep_token``, ``pad_token``, ``unk_token``, ``mask_token`` …"""
+"""Tokens by role: ``cls_token``, ``sep_token``, ``pad_token``, ``unk_token``, ``mask_token`` …"""
 
 BERT_TOKENS = {
     "unk_token": "[UNK]",
@@ -54,19 +54,20 @@ ROBERTA_TOKENS = {
 """The defaults of RobertaTokenizer, XLMRobertaTokenizer and CamembertTokenizer."""
 
 MPNET_TOKENS = {**ROBERTA_TOKENS, "unk_token": "[UNK]"}
-"""The defaults of MPNetTokenizer, whose vocabulary has BERT's tokens too."""
+"""The defaults of MPNetTokenizer. Its vocabulary also has BERT's tokens."""
 
 
 def read_special_tokens(folder: Path, settings: dict[str, Any], defaults: dict[str, str]) -> SpecialTokens:
-    """The tokens with a part to play.
+    """The special tokens by role.
 
     Args:
-        folder: where special_tokens_map.json may be; ``added_tokens_decoder`` in the settings outranks it.
+        folder: the folder of special_tokens_map.json, which is only read if ``settings`` has no
+            ``added_tokens_decoder``.
         settings: the content of tokenizer_config.json.
-        defaults: what the tokenizer's class takes where nothing is said.
+        defaults: the defaults of the tokenizer's class.
 
     Raises:
-        CheckpointError: a file is not a JSON object, or a token is not described as one.
+        CheckpointError: a file is not a JSON object, or the description of a token is not valid.
     """
     said: dict[str, Any] = {**defaults, **{key: settings[key] for key in ROBERTA_TOKENS if key in settings}}
     if "added_tokens_decoder" not in settings:
@@ -78,10 +79,10 @@ def read_special_tokens(folder: Path, settings: dict[str, Any], defaults: dict[s
 
 
 def add_tokens(tokenizer: Tokenizer, folder: Path, settings: dict[str, Any], named: SpecialTokens) -> None:
-    """Let ``tokenizer`` find the checkpoint's own tokens in a text before anything else.
+    """Add the checkpoint's special tokens and the tokens that a trainer added to ``tokenizer``.
 
-    Tokens that a trainer added get the ids after the vocabulary, in their order. Of the others only those of
-    the vocabulary count: the model has no embeddings for more.
+    Added tokens get the ids after the vocabulary, in their order. Special tokens outside the vocabulary are
+    ignored: the model has no embeddings for them.
     """
     tokenizer.add_tokens([*_described(settings), *_legacy(folder, settings, named)])
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
@@ -93,7 +94,7 @@ def add_tokens(tokenizer: Tokenizer, folder: Path, settings: dict[str, Any], nam
 
 
 def add_missing(tokenizer: Tokenizer, named: SpecialTokens) -> None:
-    """Let ``tokenizer`` find in a text those of ``named`` that are in its vocabulary alone."""
+    """Add those of ``named`` to ``tokenizer`` that are in its vocabulary but are not added tokens."""
     known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     missing = [token for token in named.values() if token.content in vocabulary.keys() - known]
@@ -101,7 +102,7 @@ def add_missing(tokenizer: Tokenizer, named: SpecialTokens) -> None:
 
 
 def _described(settings: dict[str, Any]) -> list[AddedToken]:
-    """``added_tokens_decoder``: ids to tokens, complete since transformers 4.34."""
+    """The tokens of ``added_tokens_decoder``, which is complete since transformers 4.34."""
     found = settings.get("added_tokens_decoder") or {}
     try:
         return [AddedToken(**found[key]) for key in sorted(found, key=int)]
@@ -110,7 +111,7 @@ def _described(settings: dict[str, Any]) -> list[AddedToken]:
 
 
 def _legacy(folder: Path, settings: dict[str, Any], named: SpecialTokens) -> list[AddedToken]:
-    """``added_tokens.json``: tokens to ids, which older versions wrote."""
+    """The tokens of ``added_tokens.json``, which older versions wrote."""
     if "added_tokens_decoder" in settings:
         return []
     found = read_object(folder / "added_tokens.json")
@@ -126,7 +127,7 @@ def _legacy(folder: Path, settings: dict[str, Any], named: SpecialTokens) -> lis
 def _token(value: Any) -> AddedToken:
     content = value.get("content") if isinstance(value, dict) else value
     if not isinstance(content, str):
-        raise CheckpointError(f"{value!r} stands where a special token was expected.")
+        raise CheckpointError(f"{value!r} is not a special token.")
     flags = value if isinstance(value, dict) else {}
     known = ("single_word", "lstrip", "rstrip", "normalized")
     return AddedToken(content, special=True, **{key: bool(flags[key]) for key in known if key in flags})

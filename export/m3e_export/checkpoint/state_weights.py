@@ -1,4 +1,4 @@
-"""WeightedLayerPooling of sentence-transformers: a weighted mean of the states of all layers is pooled."""
+"""sentence-transformers' WeightedLayerPooling, which pools a weighted mean of all layers' states."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ Array = npt.NDArray[np.float32]
 def read_state_weights(
     folder: Path | None, config: Mapping[str, Any], layers: int, pooling: str
 ) -> Array | None:
-    """The share of each state in what is pooled, float32 ``[layers + 1]``; the first is the embeddings'.
+    """The weights of the states of the embeddings and each layer, float32 ``[layers + 1]``.
 
     Args:
-        folder: of the WeightedLayerPooling module, or None where there is none.
-        config: the transformer's config.json.
-        layers: how many it has.
+        folder: the folder of the WeightedLayerPooling module, or None.
+        config: the content of the transformer's config.json.
+        layers: the number of layers.
         pooling: the name of the pooling that follows.
 
     Returns:
-        None where the states of the last layer alone are pooled.
+        None if only the states of the last layer are pooled.
 
     Raises:
-        CheckpointError: a missing or broken file, or weights that do not fit the layers or whose sum is zero.
-        UnsupportedModelError: a pooling that takes other states than the last.
+        CheckpointError: a file is missing or broken, or the weights are not valid.
+        UnsupportedModelError: the pooling uses other states than the last.
     """
     if folder is None:
         return None
     if not config.get("output_hidden_states"):
         logger.warning(
-            "%s: has no effect, as in sentence-transformers: config.json has no output_hidden_states.",
+            "%s: ignored, as in sentence-transformers, because config.json has no output_hidden_states.",
             folder,
         )
         return None
@@ -58,7 +58,7 @@ def read_state_weights(
 def _shares(folder: Path, layers: int) -> Array:
     file = folder / "config.json"
     settings = read_object(file, required=True)
-    start, counted = settings.get("layer_start", 4), settings.get("num_hidden_layers", 12)  # its defaults
+    start, counted = settings.get("layer_start", 4), settings.get("num_hidden_layers", 12)  # the defaults
     if not isinstance(start, int) or isinstance(start, bool) or not 0 <= start <= layers:
         raise CheckpointError(f"{file}: layer_start is {start!r}; an integer from 0 to {layers} is expected.")
     if counted != layers:

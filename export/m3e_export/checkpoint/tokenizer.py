@@ -1,4 +1,4 @@
-"""The checkpoint's tokenizer as one ``tokenizer.json``, with the settings that transformers would apply."""
+"""Loading the checkpoint's tokenizer with the settings that transformers applies."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ __all__ = [
     "tokenizer_length",
 ]
 
-_UNSET_LENGTH = 1_000_000  # transformers writes 1e30 when no maximum was ever set
+_UNSET_LENGTH = 1_000_000  # transformers writes 1e30 if there is no maximum
 
 _ALIKE = {"DistilBertTokenizer": BERT, "ErnieTokenizer": BERT, "BertTokenizerLegacy": BERT}
-# Classes that take tokenizer.json as it is.
+# Classes that use tokenizer.json unchanged.
 _GENERIC = ("PreTrainedTokenizer", "TokenizersBackend")
 _FILES = {
     ALBERT: ("spiece.model",),
@@ -67,31 +67,31 @@ _OF_MODEL = {
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether ``folder`` holds the files of a tokenizer."""
+    """Whether ``folder`` contains the files of a tokenizer."""
     names = {"tokenizer.json", *(name for files in _FILES.values() for name in files)}
     return any((folder / name).is_file() for name in names)
 
 
 def load_tokenizer(folder: Path, model_type: str = "bert", lower_case: bool = False) -> Tokenizer:
-    """Load ``tokenizer.json``, or build the tokenizer from the vocabulary files that its class has.
+    """Load ``tokenizer.json``, or build the tokenizer from the vocabulary files of its class.
 
     Args:
-        folder: where the files are.
-        model_type: the model's family, whose tokenizer it is where tokenizer_config.json names none.
-        lower_case: lower-case before anything else, as ``do_lower_case`` in sentence_bert_config.json asks;
-            special tokens written out in a text stay as they are.
+        folder: the folder of the files.
+        model_type: the model's family, which decides the class if tokenizer_config.json does not.
+        lower_case: lower-case texts first, as ``do_lower_case`` in sentence_bert_config.json does. Special
+            tokens in a text do not change.
 
     Raises:
-        CheckpointError: the files are not there, or cannot be read.
-        DependencyMissingError: a SentencePiece model, and what converts it is not installed.
-        UnsupportedModelError: no tokenizer.json, and a class that is not known.
+        CheckpointError: a file is missing or unreadable.
+        DependencyMissingError: the packages that convert a SentencePiece model are not installed.
+        UnsupportedModelError: there is no tokenizer.json, and the class is not supported.
     """
     settings = read_object(folder / "tokenizer_config.json")
     try:
         tokenizer = _load(folder, settings, model_type)
     except (CheckpointError, DependencyMissingError):
         raise
-    except Exception as error:  # the libraries raise a bare Exception
+    except Exception as error:  # the libraries raise bare Exceptions
         raise CheckpointError(f"{folder}: its tokenizer cannot be read ({error}).") from error
     if lower_case:
         own = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
@@ -118,8 +118,8 @@ def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
     check_settings(folder / "tokenizer_config.json", settings, None)
     if kind not in _FILES:
         raise UnsupportedModelError(
-            f"{folder}: has no tokenizer.json, and a {kind} is not built from its vocabulary; "
-            f"known: {', '.join(_FILES)}."
+            f"{folder}: no tokenizer.json, and {kind} cannot be built from its vocabulary; "
+            f"supported: {', '.join(_FILES)}."
         )
     files = _FILES[kind]
     if not all((folder / name).is_file() for name in files):
@@ -134,9 +134,9 @@ def _load(folder: Path, settings: dict[str, Any], model_type: str) -> Tokenizer:
 
 
 def only_bert_vocabulary(folder: Path, model_type: str) -> bool:
-    """Whether these are the files of a Chinese ALBERT, which has BERT's vocabulary and does not say so.
+    """Whether ``folder`` has the files of a Chinese ALBERT, which uses BERT's vocabulary without saying so.
 
-    transformers takes AlbertTokenizer then, and gives it no vocabulary at all.
+    transformers then creates an AlbertTokenizer without a vocabulary.
     """
     if model_type != "albert" or _class(read_object(folder / "tokenizer_config.json")) is not None:
         return False
@@ -145,7 +145,7 @@ def only_bert_vocabulary(folder: Path, model_type: str) -> bool:
 
 
 def _class(settings: dict[str, Any]) -> str | None:
-    """The tokenizer's class, fast or slow, under the name of those that do the same."""
+    """The tokenizer's class without the suffix Fast. Equivalent classes have one name."""
     name = settings.get("tokenizer_class")
     if not isinstance(name, str):
         return None
@@ -154,13 +154,13 @@ def _class(settings: dict[str, Any]) -> str | None:
 
 
 def _kind(settings: dict[str, Any], model_type: str) -> str:
-    """The class, or that of the model's family where none is named or a general one."""
+    """The class, or that of the model's family if the settings name none or a generic one."""
     named = _class(settings)
     return _OF_MODEL.get(model_type, BERT) if named in (None, *_GENERIC) else str(named)
 
 
 def special_token_names(folder: Path, tokenizer: Tokenizer, model_type: str = "bert") -> dict[str, str]:
-    """The special tokens by their part, such as ``cls_token``, of those that ``tokenizer`` has."""
+    """The special tokens of ``tokenizer`` by role, such as ``cls_token``."""
     settings = read_object(folder / "tokenizer_config.json")
     named = read_special_tokens(folder, settings, _default_tokens(tokenizer, _kind(settings, model_type)))
     return {
@@ -179,7 +179,7 @@ def _default_tokens(tokenizer: Tokenizer, kind: str) -> dict[str, str]:
 
 
 def tokenizer_length(folder: Path) -> int | None:
-    """``model_max_length`` of ``tokenizer_config.json``, unless it is the "never set" of transformers."""
+    """``model_max_length`` of ``tokenizer_config.json``, or None if it is not set."""
     length = read_object(folder / "tokenizer_config.json").get("model_max_length")
     if isinstance(length, (int, float)) and not isinstance(length, bool) and 0 < length < _UNSET_LENGTH:
         return int(length)

@@ -1,8 +1,8 @@
-"""What transformers' tokenizer classes build themselves, whatever ``tokenizer.json`` says.
+"""The parts of a tokenizer that transformers' classes build themselves instead of reading tokenizer.json.
 
-Since version 5 a class takes the vocabulary and the added tokens of the file, and builds all else from its
-own code and tokenizer_config.json: see ``models/*/tokenization_*.py`` of transformers 5. A general class
-takes the file as it is.
+Since version 5, a class reads the vocabulary and the added tokens from the file, and builds the rest from its
+code and tokenizer_config.json: see ``models/*/tokenization_*.py`` of transformers 5. A generic class uses the
+file unchanged.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ XLM_ROBERTA, CAMEMBERT = "XLMRobertaTokenizer", "CamembertTokenizer"
 Content = dict[str, Any]
 Settings = Mapping[str, Any]
 
-_SPACE = "▁"  # SentencePiece's mark of a word's beginning
+_SPACE = "▁"  # SentencePiece's mark at the beginning of a word
 
 
 def check_settings(file: Path, settings: Settings, truncation: Any) -> None:
-    """Check that nothing in tokenizer_config.json asks for what is not supported here.
+    """Check that all settings of tokenizer_config.json are supported.
 
     Args:
         file: its path, for the message.
         settings: its content.
-        truncation: what tokenizer.json says of truncation.
+        truncation: the key ``truncation`` of tokenizer.json.
 
     Raises:
-        UnsupportedModelError: something does, by name.
+        UnsupportedModelError: a setting is not supported; the message names it.
     """
     side = settings.get("truncation_side") or (truncation or {}).get("direction", "right")
     if str(side).lower() != "right":
@@ -47,16 +47,16 @@ def check_settings(file: Path, settings: Settings, truncation: Any) -> None:
 
 
 def rebuilt(content: Content, kind: str, settings: Settings, named: SpecialTokens) -> Content:
-    """The content of tokenizer.json as the class called ``kind`` makes it; as it is for an unknown class.
+    """The content of tokenizer.json as the class ``kind`` builds it; unchanged for an unknown class.
 
     Args:
-        content: of tokenizer.json.
+        content: the content of tokenizer.json.
         kind: the class.
         settings: the content of tokenizer_config.json.
-        named: the special tokens by their part.
+        named: the special tokens by role.
 
     Raises:
-        CheckpointError: a special token that the vocabulary lacks.
+        CheckpointError: the vocabulary lacks a special token.
     """
     expected, build = _BUILD.get(kind, ("", _as_it_is))
     if content["model"].get("type") != expected:
@@ -65,7 +65,7 @@ def rebuilt(content: Content, kind: str, settings: Settings, named: SpecialToken
     for part in ("normalizer", "pre_tokenizer"):
         if _kinds(content.get(part)) != _kinds(made.get(part)):
             logger.warning(
-                "tokenizer.json: its %s (%s) is not used: a %s in transformers has %s.",
+                "tokenizer.json: the %s (%s) is not used, because a %s of transformers has %s.",
                 part, _words(content.get(part)), kind, _words(made.get(part)),
             )  # fmt: skip
     return made
@@ -160,14 +160,14 @@ def _words_of_sentencepiece(settings: Settings) -> Content:
 
 
 def _precompiled(content: Content) -> list[Content]:
-    """The file's own table of characters, the first one if there are several."""
+    """The first table of characters in the file, if there is one."""
     return [step for step in _steps(content.get("normalizer")) if step.get("type") == "Precompiled"][:1]
 
 
 def _template(
     content: Content, named: SpecialTokens, first: str, last: str, doubled: bool = False
 ) -> Content:
-    """Special tokens around a text, and around two; ``doubled``: two of the last stand between those."""
+    """The special tokens around one text and around two. ``doubled``: two end tokens separate them."""
     start, end = named[first].content, named[last].content
     before, after = ({"SpecialToken": {"id": token, "type_id": 0}} for token in (start, end))
     second = 0 if doubled else 1

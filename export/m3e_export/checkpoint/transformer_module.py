@@ -1,7 +1,7 @@
-"""The settings of sentence-transformers' Transformer module: each is honoured, or refused by name.
+"""The settings of sentence-transformers' Transformer module. Each is applied or rejected by name.
 
-What sentence-transformers 6.2 reads from a checkpoint is in ``base/modules/transformer.py``, ``load_config``
-and ``_load_init_kwargs``.
+sentence-transformers 6.2 reads them in ``base/modules/transformer.py``, ``load_config`` and
+``_load_init_kwargs``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from m3e_export.errors import CheckpointError, UnsupportedModelError
 __all__ = ["SHORTEST", "TransformerSettings", "read_transformer_settings"]
 
 SHORTEST = 3
-"""Tokens that a model must take at least: ``[CLS]``, one of the text, ``[SEP]``."""
+"""The smallest maximum length, in tokens: ``[CLS]``, one token of the text, ``[SEP]``."""
 
-# The first of these that is there and not empty counts.
+# The first one that exists and is not empty is used.
 _FILES = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -32,7 +32,7 @@ _OLD_NAMES = {
 }
 
 _TEXT = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
-# What each setting may be here; other values would give other vectors.
+# The supported values of each setting. Others would change vectors.
 _ALLOWED: dict[str, tuple[Any, ...]] = {
     "transformer_task": ("feature-extraction",),
     "modality_config": (_TEXT,),
@@ -45,15 +45,15 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "tokenizer_name_or_path": (None,),
 }
 _HONOURED = ("max_seq_length", "do_lower_case", "processor_kwargs", "model_kwargs")
-_WITHOUT_EFFECT = ("unpad_inputs",)  # another way to compute the same
+_WITHOUT_EFFECT = ("unpad_inputs",)  # computes the same in another way
 
-# How the original computes, and in what precision: the exported model has settings of its own for both.
+# How the original computes, and in which precision. They do not apply to the exported model.
 _MODEL_KWARGS = ("attn_implementation", "torch_dtype", "dtype", "low_cpu_mem_usage", "use_safetensors")
 
 
 @dataclass(frozen=True)
 class TransformerSettings:
-    """The longest input in tokens, where it is said, and whether texts are lower-cased first."""
+    """The longest input in tokens, or None, and whether texts are lower-cased first."""
 
     max_seq_length: int | None = None
     lower_case: bool = False
@@ -63,15 +63,15 @@ def read_transformer_settings(folder: Path) -> TransformerSettings:
     """Read the settings of the Transformer module in ``folder``.
 
     Raises:
-        CheckpointError: a broken file, or a length that is none.
-        UnsupportedModelError: a setting that would change vectors and is not supported, by name.
+        CheckpointError: a file is broken, or the length is not valid.
+        UnsupportedModelError: a setting would change vectors and is not supported; the message names it.
     """
     file, config = _config(folder)
     config = {_OLD_NAMES.get(key, key): value for key, value in config.items()}
     if config.get("transformer_task") == "sequence-classification":
         raise UnsupportedModelError(
-            f"{file}: transformer_task 'sequence-classification' is that of a CrossEncoder, which scores "
-            "pairs of texts and gives no vectors."
+            f"{file}: transformer_task 'sequence-classification' belongs to a CrossEncoder, which scores "
+            "pairs of texts instead of computing vectors."
         )
     for key, value in config.items():
         _check(file, key, value)
@@ -96,20 +96,20 @@ def _check(file: Path, key: str, value: object) -> None:
     if key in _HONOURED or key in _WITHOUT_EFFECT:
         return
     if key not in _ALLOWED:
-        raise UnsupportedModelError(f"{file}: the setting {key!r} is not known.")
+        raise UnsupportedModelError(f"{file}: the setting {key!r} is not supported.")
     if value not in _ALLOWED[key]:
         allowed = json.dumps(_ALLOWED[key][0])
         raise UnsupportedModelError(
-            f"{file}: {key} {json.dumps(value)} is not supported; without it, or with {allowed}, it would be."
+            f"{file}: {key} {json.dumps(value)} is not supported; remove it, or set it to {allowed}."
         )
 
 
 def _settings_of(file: Path, config: Mapping[str, Any], key: str, known: tuple[str, ...]) -> dict[str, Any]:
-    """The dictionary under ``key``, which has no other keys than those known."""
+    """The dictionary ``config[key]``, whose keys must be in ``known``."""
     settings = config.get(key) or {}
     if not isinstance(settings, dict):
         raise CheckpointError(f"{file}: {key} must map names to values.")
-    settings.pop("trust_remote_code", None)  # never obeyed, by sentence-transformers either
+    settings.pop("trust_remote_code", None)  # ignored, as in sentence-transformers
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise UnsupportedModelError(f"{file}: {key} {', '.join(unknown)} is not supported.")

@@ -1,4 +1,4 @@
-"""Tokenizers of checkpoints without tokenizer.json, built from the vocabulary as transformers builds them."""
+"""Building tokenizers from vocabulary files, as transformers does, if there is no tokenizer.json."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ __all__ = ["byte_level_bpe", "unigram", "wordpiece"]
 
 
 def wordpiece(folder: Path, settings: dict[str, Any], defaults: dict[str, str]) -> Tokenizer:
-    """BERT's or MPNet's tokenizer from ``vocab.txt``, as ``settings``, the tokenizer_config.json, ask for it.
+    """BERT's or MPNet's tokenizer from ``vocab.txt``.
 
-    ``defaults`` are the special tokens that its class takes where nothing is said.
+    ``settings`` is the content of tokenizer_config.json. ``defaults`` are the default special tokens of the
+    class.
 
     Raises:
-        CheckpointError: an empty or ambiguous vocabulary, or one without the special tokens.
+        CheckpointError: the vocabulary is empty or ambiguous, or lacks special tokens.
     """
     named = read_special_tokens(folder, settings, defaults)
     vocabulary = _read_lines(folder / "vocab.txt")
@@ -53,8 +54,8 @@ def byte_level_bpe(folder: Path, settings: dict[str, Any]) -> Tokenizer:
     """RoBERTa's tokenizer from ``vocab.json`` and ``merges.txt``.
 
     Raises:
-        CheckpointError: a vocabulary without the special tokens.
-        Exception: the library's, for files that are not what their names say.
+        CheckpointError: the vocabulary lacks special tokens.
+        Exception: the library's errors for invalid files.
     """
     named = read_special_tokens(folder, settings, ROBERTA_TOKENS)
     tokenizer = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
@@ -71,18 +72,18 @@ def byte_level_bpe(folder: Path, settings: dict[str, Any]) -> Tokenizer:
 
 
 def unigram(folder: Path, file: str, tokenizer_class: str) -> Tokenizer:
-    """The SentencePiece model ``file`` in ``folder``, converted by the class of transformers named.
+    """The SentencePiece model ``file`` in ``folder``, converted by a class of transformers.
 
     Raises:
         DependencyMissingError: transformers, sentencepiece or protobuf is not installed.
-        Exception: one of theirs, for a file that is not such a model.
+        Exception: the libraries' errors for an invalid file.
     """
     try:
         for package in ("sentencepiece", "google.protobuf", "transformers"):
             importlib.import_module(package)
     except ImportError as error:
         raise DependencyMissingError(
-            f"{folder}: has {file} and no tokenizer.json; converting it needs "
+            f"{folder}: there is {file} but no tokenizer.json; converting it needs "
             "`pip install 'm3e-runtime[torch]' sentencepiece protobuf`."
         ) from error
     transformers = importlib.import_module("transformers")

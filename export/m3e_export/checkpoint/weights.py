@@ -1,4 +1,4 @@
-"""Reading weight files: safetensors with numpy alone, pickles only through torch's safe loader."""
+"""Reading weight files: safetensors with numpy, pickles with torch's safe loader only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PICKLE = "pytorch_model.bin"
 _NAMES = (_SAFETENSORS, _PICKLE)
 _BUFFER_DTYPES = ("I64", "I32", "BOOL")
 _PARAMETERS = ("weight", "bias", "gamma", "beta")
-"""How the names of tensors end that an encoder computes with."""
+"""The last parts of the names of parameters."""
 
 _TORCH_DTYPES = {
     "torch.float64": "F64",
@@ -44,22 +44,23 @@ _HEADER_LIMIT = 100 * 1024 * 1024  # the limit of the safetensors format
 
 @dataclass(frozen=True)
 class Tensors:
-    """Floating-point tensors of a checkpoint by name, as float32, and the SHA-256 over the weight files."""
+    """The floating-point tensors of a checkpoint as float32 by name, and the SHA-256 of the weight files."""
 
     arrays: dict[str, npt.NDArray[np.float32]]
     sha256: str
 
 
 def load_tensors(folder: Path) -> Tensors:
-    """Load the weights in ``folder``: safetensors first, then pickles; sharded or not.
+    """Load the weights in ``folder``: safetensors or else pickles, in one file or in shards.
 
-    Buffers of int32, int64 and bool such as ``position_ids`` are left out: no encoder computes with them.
+    Buffers of int32, int64 and bool, such as ``position_ids``, are left out: encoders do not compute with
+    them.
 
     Raises:
-        CheckpointError: no weights, or damaged ones.
-        UnsupportedModelError: a tensor of another dtype, as of quantized weights; the message names both.
-        UntrustedCheckpointError: a pickle with anything but tensors, or a shard outside the folder.
-        DependencyMissingError: a pickle, and torch is not installed.
+        CheckpointError: the weights are missing or damaged.
+        UnsupportedModelError: a tensor has another dtype, such as that of quantized weights.
+        UntrustedCheckpointError: a pickle contains other things than tensors, or a shard lies outside.
+        DependencyMissingError: torch, which reads pickles, is not installed.
     """
     files = _weight_files(folder)
     arrays: dict[str, npt.NDArray[np.float32]] = {}
@@ -72,12 +73,12 @@ def load_tensors(folder: Path) -> Tensors:
 
 
 def read_tensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    """The floating-point tensors of one file, a pickle unless it is called ``.safetensors``.
+    """The floating-point tensors of one file, which is a pickle unless its suffix is ``.safetensors``.
 
     Raises:
-        CheckpointError: damaged.
-        UntrustedCheckpointError: a pickle with anything but tensors.
-        DependencyMissingError: a pickle, and torch is not installed.
+        CheckpointError: the file is damaged.
+        UntrustedCheckpointError: a pickle contains other things than tensors.
+        DependencyMissingError: torch, which reads pickles, is not installed.
     """
     return _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
 
@@ -91,12 +92,12 @@ def _digest(file: Path) -> bytes:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether ``folder`` holds what :func:`load_tensors` looks for."""
+    """Whether ``folder`` contains weights that :func:`load_tensors` finds."""
     return any((folder / name).is_file() for name in (*_NAMES, *(f"{name}.index.json" for name in _NAMES)))
 
 
 def graph_files(folder: Path) -> list[Path]:
-    """Where other exporters put their ONNX graph in ``folder``."""
+    """The paths in ``folder`` that other exporters write their ONNX graph to."""
     return [folder / "model.onnx", folder / "onnx" / "model.onnx"]
 
 
@@ -111,14 +112,14 @@ def _weight_files(folder: Path) -> list[Path]:
     others = [file.name for pattern in _OTHER_FORMATS for file in sorted(folder.glob(pattern))]
     hint = f"{', '.join(others)} cannot be read." if others else "is this a checkpoint folder?"
     if graph is not None:
-        hint = f"but {graph.relative_to(folder)}: to make a bundle of it, add --exporter given."
+        hint = f"there is {graph.relative_to(folder)}: add --exporter given to make a bundle of it."
     raise CheckpointError(f"{folder}: no {' or '.join(_NAMES)} (or their .index.json); {hint}")
 
 
 def _shards(folder: Path, index: Path) -> list[Path]:
     weight_map = read_object(index, required=True).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
-        raise CheckpointError(f"{index}: has no weight_map from tensor names to files.")
+        raise CheckpointError(f"{index}: no weight_map from tensor names to files.")
     names = sorted(set(weight_map.values()))
     for name in names:
         if name != Path(name).name or name.startswith(".") or "\\" in name:
@@ -131,7 +132,7 @@ def _shards(folder: Path, index: Path) -> list[Path]:
 
 
 def _read_safetensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    """Validate with the reference library, then view each tensor in the mapped file."""
+    """Validate the file with the safetensors library, then map it and view each tensor."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -152,13 +153,13 @@ def _read_safetensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]
 
 
 def _dtype(file: Path, name: str, dtype: str, floats: dict[str, Any]) -> Any:
-    """Numpy's type for a tensor; None for a buffer, which is left out."""
+    """The numpy type of a tensor; None for a buffer, which is left out."""
     if dtype in floats:
         return floats[dtype]
     if dtype not in _BUFFER_DTYPES or (dtype != "BOOL" and name.rsplit(".", 1)[-1] in _PARAMETERS):
         raise UnsupportedModelError(
-            f"{file}: {name} is of dtype {dtype}, which is not supported; {', '.join(floats)} are; "
-            "export the checkpoint as it was before it was quantized."
+            f"{file}: {name} has dtype {dtype}; supported are {', '.join(floats)}. Export the checkpoint as "
+            "it was before it was quantized."
         )
     return None
 
@@ -181,15 +182,15 @@ def _read_pickle(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
         import torch
     except ImportError as error:
         raise DependencyMissingError(
-            f"{file.name} is a pickle, which only torch's safe loader may read: "
+            f"{file.name} is a pickle, which is only read by torch's safe loader: "
             "`pip install 'm3e-runtime[torch]'`, or save the checkpoint as safetensors."
         ) from error
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and runtime errors share no base class
+    except Exception as error:  # errors of pickle, zip and torch share no base class
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UntrustedCheckpointError(
-            f"{file}: not a plain pickle of tensors, so it is not loaded ({reason})."
+            f"{file}: not a plain pickle of tensors; it is not loaded ({reason})."
         ) from error
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise CheckpointError(f"{file}: not a state dict (tensor names to tensors).")

@@ -1,4 +1,4 @@
-"""What goes into the matrices of a graph: seen by running it with their inputs as outputs."""
+"""Sampling the inputs of a graph's matrices: the graph runs with these inputs as outputs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["sample_inputs"]
 def sample_inputs(
     model: ir.Model, token_ids: Sequence[TokenIds], tick: Callable[[int], object]
 ) -> dict[str, InputSample]:
-    """Inputs of every matrix by name, those of all its products together; one text at a time.
+    """The inputs of every matrix by name, over all its products, from one text at a time.
 
-    ``tick`` is told of every text done.
+    ``tick`` is called with 1 after each text.
     """
     import onnxruntime
 

@@ -1,24 +1,24 @@
-"""The export through another exporter's graph: checkpoint in, judged bundle out."""
+"""The export through torch.onnx or Optimum: load the checkpoint, get a graph, write the artifacts."""
 
 from __future__ import annotations
 
 import importlib.util
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
+from m3e_export.bundle_writer import prepared_folder, write_bundle
+from m3e_export.candidates import Written, first_passing
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.source import fetch
-from m3e_export.errors import BelowGateError, OptionError
-from m3e_export.fidelity import Comparison, Gate
+from m3e_export.errors import OptionError
+from m3e_export.gate import Gate
 from m3e_export.generic.calibration import sample_inputs
-from m3e_export.generic.checkpoint import ForeignFiles
+from m3e_export.generic.checkpoint import GenericCheckpointFiles
 from m3e_export.generic.int8 import int8_mixes
 from m3e_export.generic.interface import (
     check_interface,
@@ -27,7 +27,7 @@ from m3e_export.generic.interface import (
     settle_outputs,
     states_of,
 )
-from m3e_export.generic.judge import GraphRun, judge
+from m3e_export.generic.judge import GraphRun, judge_run
 from m3e_export.generic.matrices import find_matrices, normalized
 from m3e_export.generic.onnx_folder import from_onnx_folder
 from m3e_export.generic.optimum_graph import check_optimum, optimum_graph
@@ -35,39 +35,37 @@ from m3e_export.generic.options import check_options
 from m3e_export.generic.precision import quantize_embeddings, quantize_products, store_half
 from m3e_export.generic.torch_graph import check_torch, torch_graph
 from m3e_export.graph import save_model
-from m3e_export.manifest import complete_manifest
-from m3e_export.oracle import ask, original
+from m3e_export.oracle import make_gate, original
 from m3e_export.precision.half import LARGEST_HALF
 from m3e_export.precision.int8 import QuantizedLinear
 from m3e_export.precision.plan import PrecisionPlan
-from m3e_export.record import Candidate, ExportRecord
+from m3e_export.record import ExportRecord
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_export.texts import built_in, read_texts
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import DependencyMissingError
-from m3e_runtime.manifest import Artifact, Fidelity
+from m3e_runtime.manifest import Artifact, Precision
 from m3e_runtime.progress import progress_bar
 
-__all__ = ["export_foreign"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["export_generic"]
 
 _CHECKS: dict[str, Callable[[], None]] = {"torch": check_torch, "optimum": check_optimum}
 _GRAPHS: dict[str, Callable[[Any, str], ir.Model]] = {"torch": torch_graph, "optimum": optimum_graph}
+_REMEDY = "Try a higher precision, or --gate off to write the bundle anyway."
 
 
-def export_foreign(request: ExportRequest, record: ExportRecord) -> Bundle:
-    """Export a checkpoint through ``request.exporter``, which is not our own; return the opened bundle.
+def export_generic(request: ExportRequest, record: ExportRecord) -> Bundle:
+    """Export a checkpoint through torch.onnx, Optimum or a given graph; return the opened bundle.
 
     Args:
         request: what to export.
-        record: is told what the gate finds, for a report.
+        record: collects every candidate and its verdict.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, is not supported or not trusted.
-        BelowGateError: an artifact is not faithful enough. Nothing is left behind.
-        DependencyMissingError: a package is missing, or ONNX Runtime, which judges.
-        OptionError: an option's value cannot be used, or the option not with this exporter.
+        BelowGateError: an artifact does not pass the gate. Nothing is written.
+        DependencyMissingError: a package is missing; ONNX Runtime is always needed.
+        OptionError: an option is not valid with this exporter.
     """
     check_options(request)
     if request.exporter == "given":
@@ -87,23 +85,23 @@ def export_foreign(request: ExportRequest, record: ExportRecord) -> Bundle:
     with prepared_folder(request.output, request.force) as folder:
         checkpoint, model, gate = _load(request)
         record.begin(checkpoint, gate)
-        artifacts = tuple(_Artifacts(request, checkpoint, model, gate, folder, record).write_all())
-        write_manifest(folder, complete_manifest(checkpoint, gate, artifacts, folder))
+        artifacts = tuple(_ArtifactWriter(request, checkpoint, model, gate, folder, record).write_all())
+        write_bundle(folder, checkpoint, gate, artifacts)
     return Bundle.open(request.output)
 
 
 def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
-    """The checkpoint, its graph, which gives states, and the gate with the original's vectors."""
+    """The checkpoint, its graph, which outputs states, and the gate."""
     from m3e_export.oracle.transformers_model import load_fast_tokenizer, load_model
 
     origin = fetch(request.checkpoint, request.revision, request.hub)
-    files = ForeignFiles.read(
+    files = GenericCheckpointFiles.read(
         request.checkpoint, origin, request.pooling, request.max_length, request.route, request.hub
     )
-    refuse_quantized(files.layout.transformer / "config.json", files.config)
-    tensors = files.layout.load_weights()
+    refuse_quantized(files.sentence_config.transformer / "config.json", files.config)
+    tensors = files.sentence_config.load_weights()
     encoder = load_model(files.config, tensors.arrays)
-    tokenizer = load_fast_tokenizer(files.layout, files.model_type)
+    tokenizer = load_fast_tokenizer(files.sentence_config, files.model_type)
     with progress_bar(1, "graph", f"Exporting through {request.exporter}", delay=0) as bar:
         model = normalized(_GRAPHS[request.exporter](encoder, files.model_type))
         bar.update()
@@ -112,11 +110,11 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
     checkpoint = files.checkpoint(tokenizer, tensors.sha256, hidden=files.width(states))
     settle_inputs(model)
     oracle = original(checkpoint, request.max_length, encoder)
-    return checkpoint, model, ask(oracle, files.layout, request.gate)
+    return checkpoint, model, make_gate(oracle, files.sentence_config, request.gate)
 
 
-class _Artifacts:
-    """Writes the graph in each precision that was asked for, and lets the gate judge the written file."""
+class _ArtifactWriter:
+    """Writes the graph in each precision of the request, through the gate."""
 
     def __init__(
         self,
@@ -128,42 +126,49 @@ class _Artifacts:
         record: ExportRecord,
     ) -> None:
         self._request = request
-        self._record = record
         self._checkpoint = checkpoint
         self._model = model
         self._gate = gate
         self._folder = folder
+        self._record = record
         self._token_ids = checkpoint.text_tokenizer().encode_batch(gate.texts)
         self._matrices = find_matrices(model.graph)
 
     def write_all(self) -> Iterator[Artifact]:
-        """The most precise ones first; the first one is ``onnx/model.onnx``, which other tools look for."""
+        """Write and yield the artifacts, the most precise first.
+
+        The first is ``onnx/model.onnx``, which other tools look for.
+        """
         (self._folder / "onnx").mkdir()
         precisions = [each for each in PRECISIONS if each in self._request.precisions]
         for place, precision in enumerate(precisions):
             name = f"model_{precision}_{self._request.exporter}.onnx" if place else "model.onnx"
             yield self._write(precision, self._folder / "onnx" / name)
 
-    def _write(self, precision: str, file: Path) -> Artifact:
-        problems: list[str] = []
-        label = f"{precision} {self._request.exporter}"
-        for quantized in self._mixes(precision):
-            files = save_model(self._in(precision, quantized), file)
-            run = GraphRun(file, self._token_ids, f"Judging {label}")
-            comparison, problems = judge(self._gate, run, precision)
-            self._keep(precision, quantized, files, problems, comparison)
-            if problems and self._gate.enforced:
-                logger.info("%s with %d matrices in int8: %s", label, len(quantized), "; ".join(problems))
-                continue
-            if problems:
-                logger.warning("%s is below the gate: %s.", label, "; ".join(problems))
-            return self._artifact(precision, quantized, files, comparison.fidelity)
-        raise BelowGateError(
-            f"{label} is below the gate: {'; '.join(problems)}. Nothing was written. Try a higher precision, "
-            "or --gate off to write it anyway."
+    def _write(self, precision: Precision, file: Path) -> Artifact:
+        passed = first_passing(self._candidates(precision, file), self._gate, self._record, _REMEDY)
+        return passed.artifact(
+            self._folder, passed.files, file_format="onnx", requires=requirements(self._model)
         )
 
-    def _in(self, precision: str, quantized: Mapping[str, QuantizedLinear]) -> ir.Model:
+    def _candidates(self, precision: Precision, file: Path) -> Iterator[Written]:
+        """Write and judge the graph with one mix of formats after the other."""
+        names = [matrix.linear.name for matrix in self._matrices]
+        for quantized in self._mixes(precision):
+            files = save_model(self._stored(precision, quantized), file)
+            run = GraphRun(file, self._token_ids, f"Judging {precision} {self._request.exporter}")
+            yield Written.judged(
+                precision,
+                self._request.exporter,
+                "standard",
+                self._plan(precision, quantized),
+                names,
+                files,
+                judge_run(self._gate, run, precision),
+            )
+
+    def _stored(self, precision: Precision, quantized: Mapping[str, QuantizedLinear]) -> ir.Model:
+        """A copy of the graph with its weights in ``precision``."""
         model = self._model.clone()
         if precision == "int8":
             quantize_products(model, quantized)
@@ -173,8 +178,8 @@ class _Artifacts:
         settle_outputs(model, self._checkpoint)
         return model
 
-    def _mixes(self, precision: str) -> Iterator[dict[str, QuantizedLinear]]:
-        """Matrices to quantize, until the gate passes."""
+    def _mixes(self, precision: Precision) -> Iterator[dict[str, QuantizedLinear]]:
+        """Matrices to quantize, the most first."""
         if precision != "int8":
             yield {}
             return
@@ -189,61 +194,8 @@ class _Artifacts:
         with progress_bar(len(self._matrices), "matrix", "Rounding") as bar:
             yield from int8_mixes(self._matrices, samples, bar.update)
 
-    def _keep(
-        self,
-        precision: str,
-        quantized: Mapping[str, QuantizedLinear],
-        files: Sequence[Path],
-        problems: Sequence[str],
-        comparison: Comparison,
-    ) -> None:
-        mix, kept = self._formats(precision, quantized)
-        candidate = Candidate(
-            f"{precision}-{self._request.exporter}",
-            precision,
-            self._request.exporter,
-            "standard",
-            sum(file.stat().st_size for file in files),
-            mix,
-            kept,
-            tuple(problems),
-            comparison,
-        )
-        self._record.candidates.append(candidate)
-
-    def _artifact(
-        self,
-        precision: Any,
-        quantized: Mapping[str, QuantizedLinear],
-        files: Sequence[Path],
-        measured: Fidelity,
-    ) -> Artifact:
-        mix, kept = self._formats(precision, quantized)
-        return Artifact(
-            name=f"{precision}-{self._request.exporter}",
-            format="onnx",
-            dialect="standard",
-            precision=precision,
-            target=self._request.exporter,
-            batch_invariant=False,
-            requires=requirements(self._model),
-            files=tuple(entry_of(self._folder, file) for file in files),
-            fidelity=measured,
-            mix=mix,
-            kept=kept,
-        )
-
-    def _formats(
-        self, precision: str, quantized: Mapping[str, QuantizedLinear]
-    ) -> tuple[dict[str, int], tuple[str, ...]]:
-        """The artifact's ``mix`` and ``kept``."""
-        names = [matrix.linear.name for matrix in self._matrices]
-        plan = self._plan(precision, quantized)
-        lowest = {"fp32": names, "fp16": set(names) - plan.wide, "int8": quantized}[precision]
-        return plan.mix(names), tuple(name for name in names if name not in lowest)
-
-    def _plan(self, precision: str, quantized: Mapping[str, QuantizedLinear]) -> PrecisionPlan:
-        """What :func:`store_half` has made of the matrices."""
+    def _plan(self, precision: Precision, quantized: Mapping[str, QuantizedLinear]) -> PrecisionPlan:
+        """The plan that :func:`store_half` and :func:`quantize_products` follow."""
         if precision == "fp32":
             return PrecisionPlan()
         matrices = [matrix.linear for matrix in self._matrices]

@@ -1,4 +1,4 @@
-"""From a graph to mixes of int8 and fp16, cheapest first."""
+"""The int8 search for a graph: mixes of int8 and fp16, the smallest first."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _STRENGTHS = (None, 0.5, 0.6, 0.7)  # None is no smoothing
 def int8_mixes(
     matrices: list[Matrix], samples: Mapping[str, InputSample], tick: Callable[[int], object]
 ) -> Iterator[dict[str, QuantizedLinear]]:
-    """Which matrices to quantize, by name, and how: all at first, the most sensitive ones leaving first.
+    """The quantized matrices by name: first all, then without the most sensitive ones.
 
-    Sensitivity is the relative output error of a matrix on its sampled inputs, which chooses how strongly to
-    smooth it, too. ``tick`` is told of every matrix that has been rounded.
+    The sensitivity of a matrix is its relative output error on the sampled inputs. The same error chooses its
+    smoothing. ``tick`` is called with 1 after each matrix.
     """
     ranked = []
     for matrix in matrices:
@@ -37,7 +37,7 @@ def int8_mixes(
 
 
 def _rounded(matrix: Matrix, sample: InputSample) -> tuple[float, QuantizedLinear]:
-    """The error, and the matrix, each weight rounded to make up for those before it."""
+    """The error and the quantized matrix. The rounding of each weight compensates for those before it."""
     linear, shift = matrix.linear, matrix.shift
 
     def error(quantized: QuantizedLinear) -> float:

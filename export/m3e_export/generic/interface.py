@@ -1,7 +1,7 @@
-"""Giving a graph the interface of a bundle.
+"""Giving a graph the inputs and outputs of a bundle.
 
-Its inputs are ``input_ids`` and ``attention_mask`` then, int64 ``[batch, length]``, and it gives
-``sentence_embedding``, float32 ``[batch, dimension]``, and ``last_hidden_state`` where it had that.
+The inputs are ``input_ids`` and ``attention_mask``, int64 ``[batch, length]``. The outputs are
+``sentence_embedding``, float32 ``[batch, dimension]``, and ``last_hidden_state`` if the graph had it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
+from typing_extensions import override
 
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.pooling import pooling_spec
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 OLDEST_OPSET = 13
-"""The first one where ReduceSum and Unsqueeze take their axes as inputs."""
+"""The first opset in which ReduceSum and Unsqueeze take their axes as inputs."""
 
 SENTENCE = "sentence_embedding"
 _STATES = ("last_hidden_state", "token_embeddings")
@@ -40,45 +41,46 @@ _TYPES = "token_type_ids"
 
 
 def opset_of(model: ir.Model) -> int:
-    """Version of ONNX's own operators; 0 where the graph names none."""
+    """The version of the standard ONNX operators; 0 if the graph imports none."""
     return max(model.opset_imports.get(domain, 0) for domain in ("", "ai.onnx"))
 
 
 def requirements(model: ir.Model) -> dict[str, str]:
-    """What the manifest asks of the engine."""
+    """What the engine must provide, for the manifest."""
     return {"onnxruntime": "1.23", "opset": str(opset_of(model))}
 
 
 def states_of(graph: ir.Graph) -> ir.Value | None:
-    """The output with the states of all tokens, if there is one."""
+    """The output with the states of all tokens, or None."""
     outputs = {str(value.name): value for value in graph.outputs}
     return next((outputs[name] for name in _STATES if name in outputs), None)
 
 
 def check_interface(graph: ir.Graph, where: str) -> None:
-    """See that inputs and outputs can be settled.
+    """Check the inputs and outputs.
 
     Raises:
-        UnsupportedModelError: other inputs or outputs; the message starts with ``where``.
+        UnsupportedModelError: they are not supported; the message begins with ``where``.
     """
     inputs = _inputs(graph)
     if not set(_NEEDED) <= inputs.keys() <= {*_NEEDED, _TYPES}:
         raise UnsupportedModelError(
-            f"{where}: takes {', '.join(inputs)}; {', '.join(_NEEDED)} and perhaps {_TYPES} are expected."
+            f"{where}: its inputs are {', '.join(inputs)}; expected {', '.join(_NEEDED)} and optionally "
+            f"{_TYPES}."
         )
     if any(value.dtype != ir.DataType.INT64 for value in inputs.values()):
         raise UnsupportedModelError(f"{where}: its inputs are not int64.")
     outputs = [str(value.name) for value in graph.outputs]
     if SENTENCE not in outputs and states_of(graph) is None:
         raise UnsupportedModelError(
-            f"{where}: gives {', '.join(outputs)}; {SENTENCE} or {' or '.join(_STATES)} is expected."
+            f"{where}: its outputs are {', '.join(outputs)}; expected {SENTENCE} or {' or '.join(_STATES)}."
         )
 
 
 def settle_inputs(model: ir.Model) -> None:
-    """Leave ids and mask as the inputs of ``model``, which :func:`check_interface` has passed.
+    """Reduce the inputs of ``model`` to ids and mask. Token types become zeros.
 
-    Token types become zeros: one text is all there is.
+    :func:`check_interface` must have passed.
     """
     graph = model.graph
     inputs = _inputs(graph)
@@ -95,7 +97,7 @@ def settle_inputs(model: ir.Model) -> None:
 
 
 def settle_outputs(model: ir.Model, checkpoint: BaseCheckpoint) -> None:
-    """Let ``model``, whose inputs are settled, give vectors; what is added computes in float32."""
+    """Make ``model`` output sentence vectors. Added operators compute in float32."""
     graph, builder = model.graph, GraphBuilder(opset_of(model))
     sentence = next((value for value in graph.outputs if value.name == SENTENCE), None)
     states = states_of(graph)
@@ -103,10 +105,10 @@ def settle_outputs(model: ir.Model, checkpoint: BaseCheckpoint) -> None:
     if states is not None:
         states = _float32(builder, states)
     if sentence is None:
-        assert states is not None  # noqa: S101 - check_interface has seen to it
+        assert states is not None  # noqa: S101 - check_interface guarantees it
         texts = _GivenTexts(builder, _inputs(graph))
-        pooled = reduce_states(texts, pooling_spec(checkpoint.layout.pooling).reductions, states)
-        sentence = finish(builder, pooled, checkpoint.dense, checkpoint.layout.normalize)
+        pooled = reduce_states(texts, pooling_spec(checkpoint.sentence_config.pooling).reductions, states)
+        sentence = finish(builder, pooled, checkpoint.dense, checkpoint.sentence_config.normalize)
     else:
         sentence = _float32(builder, sentence)
     graph.outputs.clear()
@@ -118,7 +120,7 @@ def settle_outputs(model: ir.Model, checkpoint: BaseCheckpoint) -> None:
 
 
 def _free_names(graph: ir.Graph) -> None:
-    """Rename what the graph gives: the names are needed for what it will give."""
+    """Rename the outputs, to free their names for the new outputs."""
     taken = {value.name for node in graph for value in node.outputs}
     for value in graph.outputs:
         while value.name in taken:
@@ -130,20 +132,20 @@ def _inputs(graph: ir.Graph) -> dict[str, ir.Value]:
 
 
 class _GivenTexts(PaddedTexts):
-    """The inputs that a graph has already."""
+    """The existing inputs of a graph."""
 
     def __init__(self, builder: GraphBuilder, given: Mapping[str, ir.Value]) -> None:
         self._given = given
         super().__init__(builder)
 
+    @override
     def input(self, name: str, dtype: ir.DataType) -> ir.Value:
-        """See :class:`m3e_export.graph.texts.Texts`."""
         del dtype
         return self._given[name]
 
 
 def _float32(builder: GraphBuilder, value: ir.Value) -> ir.Value:
-    """A new value: the output's own may be what other nodes take."""
+    """A new value in float32: other nodes may use the output itself."""
     return builder.op("Cast", value, to=ir.DataType.FLOAT)
 
 
@@ -154,7 +156,7 @@ def _output(value: ir.Value, name: str, shape: list[str | int]) -> ir.Value:
 
 
 def _forget_sizes(graph: ir.Graph) -> None:
-    """The exporter's names of sizes that vary: they are not those of the inputs any more."""
+    """Remove the exporter's names of variable sizes, which no longer match those of the inputs."""
     outputs = set(graph.outputs)
     for node in graph:
         for value in node.outputs:

@@ -1,53 +1,55 @@
-"""The gate for graphs of others: a text alone, and a text in a batch, where padding must not show."""
+"""The gate for graphs from elsewhere: texts alone, and in batches, where padding must not matter."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export import fidelity
-from m3e_export.errors import BelowGateError, CheckpointError
-from m3e_export.fidelity import Comparison, Gate
+from m3e_export.errors import CheckpointError
+from m3e_export.gate import Gate, Verdict, judge
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
+from m3e_runtime.manifest import Precision
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["ITSELF", "GraphRun", "judge"]
+__all__ = ["ITSELF", "GraphRun", "judge_run"]
 
 ITSELF = "the given graph"
-"""The oracle's name where no weights lie beside the graph: its own vectors, of one text at a time."""
+"""The oracle's name if there are no weights beside the graph: the graph's vectors of single texts."""
 
-_TOGETHER = 4  # texts of unequal length in a batch
+_TOGETHER = 4  # texts in a batch
+_IN_BATCHES = "in batches, where padding shows"
 
 Vectors = npt.NDArray[np.float32]
 
 
 class GraphRun:
-    """What a graph, just written, gives for texts: float32 ``[n, dimension]``, alone and in batches."""
+    """A graph's vectors of texts, float32 ``[n, dimension]``: of each alone, and of batches."""
 
     def __init__(self, file: Path, token_ids: Sequence[TokenIds], label: str) -> None:
-        """Run all texts both ways.
+        """Run all texts in both ways.
 
         Raises:
-            CheckpointError: it fails on a batch, named in the message.
+            CheckpointError: the graph fails; the message names the batch.
         """
         self._engine = OnnxRuntimeCpu(file, available_threads())
         self._file = file
         with progress_bar(2 * len(token_ids), "text", label) as bar:
             singles = [[at] for at in range(len(token_ids))]
-            self.alone = self._vectors(token_ids, singles, bar)
-            self.together = self._vectors(token_ids, _batches(token_ids), bar)
+            self.alone = self._vectors(token_ids, singles, bar.update)
+            self.together = self._vectors(token_ids, _batches(token_ids), bar.update)
 
-    def _vectors(self, token_ids: Sequence[TokenIds], batches: list[list[int]], bar: Any) -> Vectors:
+    def _vectors(
+        self, token_ids: Sequence[TokenIds], batches: list[list[int]], tick: Callable[[int], object]
+    ) -> Vectors:
         rows: dict[int, Vectors] = {}
         for batch in batches:
             rows.update(zip(batch, self._run([token_ids[at] for at in batch]), strict=True))
-            bar.update(len(batch))
+            tick(len(batch))
         return np.stack([rows[at] for at in range(len(token_ids))])
 
     def _run(self, token_ids: list[TokenIds]) -> Vectors:
@@ -61,25 +63,19 @@ class GraphRun:
 
 
 def _batches(token_ids: Sequence[TokenIds]) -> list[list[int]]:
-    """Short texts with long ones, so that every batch has padding."""
+    """Batches of short and long texts, so that each has padding."""
     order = sorted(range(len(token_ids)), key=lambda at: len(token_ids[at]))
     count = -(-len(order) // _TOGETHER)
     return [order[start::count] for start in range(count)]
 
 
-def judge(gate: Gate, run: GraphRun, precision: str) -> tuple[Comparison, list[str]]:
-    """The worse of what is measured alone and in batches, and in words what is below its threshold.
-
-    Raises:
-        BelowGateError: the vectors are not finite, which no gate lets through.
-    """
-    for vectors, how in ((run.alone, "alone"), (run.together, "in batches, where padding shows")):
-        if not np.isfinite(vectors).all():
-            raise BelowGateError(
-                f"{precision} is below the gate: of texts {how} its vectors are not finite numbers, as where "
-                "half precision overflows. Nothing was written. Try fp32."
-            )
-    compared = [fidelity.compare(gate, vectors, precision) for vectors in (run.alone, run.together)]
-    alone, together = (fidelity.failures(each.fidelity) for each in compared)
-    problems = alone or [f"{problem} in batches, where padding shows" for problem in together]
-    return min(compared, key=lambda each: each.fidelity.min_cosine), problems
+def judge_run(gate: Gate, run: GraphRun, precision: Precision) -> Verdict:
+    """The worse of two verdicts: on the texts alone, and on the texts in batches."""
+    alone, together = (judge(gate, vectors, precision) for vectors in (run.alone, run.together))
+    if alone.comparison is None:
+        return alone
+    in_batches = tuple(f"{problem} {_IN_BATCHES}" for problem in together.problems)
+    if together.comparison is None:
+        return Verdict(None, in_batches)
+    worse = min(alone.comparison, together.comparison, key=lambda each: each.fidelity.min_cosine)
+    return Verdict(worse, alone.problems or in_batches)

@@ -1,4 +1,4 @@
-"""Finding the constant matrices of a graph, and the products with them."""
+"""Finding the constant matrices of a graph and their products."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["Matrix", "find_matrices", "normalized"]
 
 @dataclass(frozen=True)
 class Matrix:
-    """A constant matrix, and the nodes that multiply states with it: several where layers share weights.
+    """A constant matrix and the nodes that multiply by it: several if layers share weights.
 
-    The bias of ``linear`` is zero: what is added after the product is left alone.
+    The bias of ``linear`` is zero: additions after the product stay in the graph.
     """
 
     linear: Linear
@@ -28,17 +28,17 @@ class Matrix:
 
     @property
     def shift(self) -> float | None:
-        """Constant that leaves no input negative, where all come from activations; None elsewhere."""
+        """The constant that makes all inputs non-negative, if they come from activations; else None."""
         activations = [_activation_before(node) for node in self.nodes]
         shifts = [SHIFTS[activation] for activation in activations if activation is not None]
         return max(shifts) if len(shifts) == len(activations) else None
 
 
 def normalized(model: ir.Model) -> ir.Model:
-    """``model``, where every weight is an initializer now, and equal ones are one."""
+    """``model`` with every weight as an initializer, and equal weights merged."""
     LiftConstantsToInitializersPass()(model)
     for value in model.graph.initializers.values():
-        if value.const_value is not None:  # a view, where an exporter has folded a transposition
+        if value.const_value is not None:  # a view, if an exporter has folded a transposition
             array = np.asarray(value.const_value.numpy(), order="C")
             value.const_value = ir.tensor(array, name=value.name)
     DeduplicateHashedInitializersPass(size_limit=1 << 40)(model)
@@ -46,9 +46,9 @@ def normalized(model: ir.Model) -> ir.Model:
 
 
 def find_matrices(graph: ir.Graph) -> list[Matrix]:
-    """The matrices in the order of their first product, each under a name of its own.
+    """The matrices in the order of their first product, with unique names.
 
-    Products of constants alone are left out: they are computed once, when the graph is loaded.
+    Products of constants are left out: they are computed once, when the graph is loaded.
     """
     nodes: dict[tuple[ir.Value, bool], list[ir.Node]] = {}
     for node in _depending_on_inputs(graph):
@@ -66,7 +66,7 @@ def find_matrices(graph: ir.Graph) -> list[Matrix]:
 
 
 def _linear(name: str, weight: ir.Value, turned: bool) -> Linear:
-    assert weight.const_value is not None  # noqa: S101 - _weight_of has seen to it
+    assert weight.const_value is not None  # noqa: S101 - _weight_of guarantees it
     array = weight.const_value.numpy()
     array = np.ascontiguousarray(array.T) if turned else array
     return Linear(name, array, np.zeros(array.shape[1], np.float32))
@@ -81,7 +81,7 @@ def _depending_on_inputs(graph: ir.Graph) -> Iterator[ir.Node]:
 
 
 def _weight_of(node: ir.Node) -> ir.Value | None:
-    """The constant float32 matrix that ``node`` multiplies with from the right."""
+    """The constant float32 matrix on the right of the product ``node``, or None."""
     if node.domain or node.op_type not in ("MatMul", "Gemm"):
         return None
     scaled = any(_attribute(node, name, 1.0) != 1.0 for name in ("alpha", "beta"))
@@ -95,7 +95,7 @@ def _weight_of(node: ir.Node) -> ir.Value | None:
 
 
 def _activation_before(node: ir.Node) -> Activation | None:
-    """What has computed the input of ``node``."""
+    """The activation that computes the input of ``node``, or None."""
     before = node.inputs[0].producer() if node.inputs[0] is not None else None
     if before is None or before.op_type not in ("Gelu", "Relu"):
         return None
@@ -111,5 +111,5 @@ def _attribute(node: ir.Node, name: str, default: float) -> float:
 
 
 def _name_of(node: ir.Node) -> str:
-    """Of its module; Optimum's nodes are called ``/encoder/layer.0/output/dense/MatMul``."""
+    """The name of the node's module. Optimum's nodes are called ``/encoder/layer.0/output/dense/MatMul``."""
     return str(node.name).strip("/").removesuffix(f"/{node.op_type}").replace("/", ".")

@@ -1,6 +1,6 @@
-"""A bundle around an ONNX graph that lies in a folder, as Optimum or sentence-transformers leave it.
+"""A bundle of an ONNX graph in a folder, as Optimum or sentence-transformers write it.
 
-The graph stays as it is, except for what a bundle asks for: see :mod:`m3e_export.generic.interface`.
+Only the graph's inputs and outputs change: see :mod:`m3e_export.generic.interface`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
-from m3e_export.bundle_writer import entry_of, prepared_folder, write_manifest
+from m3e_export.bundle_writer import prepared_folder, write_bundle
+from m3e_export.candidates import Written, first_passing
 from m3e_export.checkpoint import BaseCheckpoint, load_checkpoint
 from m3e_export.checkpoint.jsonfile import refuse_pointer
 from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.source import Origin
 from m3e_export.checkpoint.tokenizer import load_tokenizer
 from m3e_export.checkpoint.weights import graph_files, has_weights
-from m3e_export.errors import BelowGateError, CheckpointError, UnsupportedModelError
-from m3e_export.fidelity import Gate
-from m3e_export.generic.checkpoint import ForeignFiles
+from m3e_export.errors import CheckpointError, UnsupportedModelError
+from m3e_export.gate import Gate
+from m3e_export.generic.checkpoint import GenericCheckpointFiles
 from m3e_export.generic.interface import (
     OLDEST_OPSET,
     SENTENCE,
@@ -34,15 +35,17 @@ from m3e_export.generic.interface import (
     settle_outputs,
     states_of,
 )
-from m3e_export.generic.judge import ITSELF, GraphRun, judge
+from m3e_export.generic.judge import ITSELF, GraphRun, judge_run
 from m3e_export.graph import save_model
 from m3e_export.graph.builder import MICROSOFT
-from m3e_export.manifest import complete_manifest
-from m3e_export.oracle import Oracle, ask, load_oracle, original
-from m3e_export.record import Candidate, ExportRecord
+from m3e_export.oracle import Oracle, load_oracle, make_gate, original
+from m3e_export.precision.plan import PrecisionPlan
+from m3e_export.record import ExportRecord
+from m3e_export.request import ExportRequest
+from m3e_export.targets.base import DialectName
 from m3e_export.texts import gate_texts
 from m3e_runtime.bundle import Bundle, sha256_of
-from m3e_runtime.manifest import Artifact, FileEntry
+from m3e_runtime.manifest import Precision
 
 __all__ = ["from_onnx_folder"]
 
@@ -50,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 _STANDARD = {"", "ai.onnx"}
 _TARGET = "given"
+_REMEDY = "Use --gate off to write the bundle anyway."
 
 
 def from_onnx_folder(
@@ -63,29 +67,29 @@ def from_onnx_folder(
     force: bool = False,
     record: ExportRecord | None = None,
 ) -> Bundle:
-    """Make a bundle of the ONNX graph in ``folder``; return it opened.
+    """Make a bundle of the ONNX graph in ``folder``; return the opened bundle.
 
-    The graph gives ``sentence_embedding``, or ``last_hidden_state``, which is then pooled as the files beside
-    it say. It is judged by the gate against the original model where its weights lie in the folder too, else
-    against itself: a batch has to give the vectors that its texts have alone.
+    The graph outputs ``sentence_embedding``, or ``last_hidden_state``, which is then pooled as the files
+    beside it say. The gate compares it with the original model if the folder has its weights, else with
+    itself: a text must have the same vector in a batch as alone.
 
     Args:
-        folder: holds config.json, the tokenizer and the graph.
-        output: folder of the bundle.
+        folder: the folder of config.json, the tokenizer and the graph.
+        output: the bundle's folder.
         file: the graph, relative to ``folder``; by default ``model.onnx`` or ``onnx/model.onnx``.
-        pooling: its name, in place of what the folder says.
+        pooling: overrides the folder's pooling.
         max_length: lowers the longest input, in tokens.
         gate: ``default``, ``off``, or a file of texts.
-        force: replace the bundle that ``output`` holds.
-        record: is told what the gate finds, for a report.
+        force: replace an existing bundle.
+        record: collects the candidate and its verdict.
 
     Raises:
-        BelowGateError: the graph is not faithful enough. Nothing is left behind.
-        CheckpointError: a file is missing or broken, or the graph has other inputs or outputs.
-        OptionError: an option's value cannot be used.
+        BelowGateError: the graph does not pass the gate. Nothing is written.
+        CheckpointError: a file is missing or broken, or the graph's inputs or outputs are not supported.
+        OptionError: the value of an option is not valid.
     """
     folder = Path(folder)
-    files = ForeignFiles.read(str(folder), Origin(folder), pooling, max_length)
+    files = GenericCheckpointFiles.read(str(folder), Origin(folder), pooling, max_length)
     source = _find(folder, file)
     model = _load(source)
     check_interface(model.graph, str(source))
@@ -97,13 +101,15 @@ def from_onnx_folder(
         written = _save(model, work / "onnx" / "model.onnx")
         run = GraphRun(written[0], token_ids, "Judging the given graph")
         opened = _gate(files, checkpoint, run, gate)
-        if record is not None:
-            record.begin(checkpoint, opened)
-        entries = [entry_of(work, each) for each in written]
-        artifact = _artifact(model, checkpoint, opened, run, entries, record)
-        # Elsewhere, Dense modules are files of their own, which are not asked for where the graph has them.
-        loadable = states_of(model.graph) is not None and len(checkpoint.dense) == len(files.layout.dense)
-        write_manifest(work, complete_manifest(checkpoint, opened, (artifact,), work, loadable))
+        record = record or ExportRecord(ExportRequest(str(folder), Path(output), exporter="given"))
+        record.begin(checkpoint, opened)
+        passed = first_passing([_judged(model, opened, run, written)], opened, record, _REMEDY)
+        artifact = passed.artifact(work, written, file_format="onnx", requires=requirements(model))
+        # If the graph computes the Dense modules itself, their weights are not read, and cannot be written.
+        companions = states_of(model.graph) is not None and len(checkpoint.dense) == len(
+            files.sentence_config.dense
+        )
+        write_bundle(work, checkpoint, opened, (artifact,), companions=companions)
     return Bundle.open(output)
 
 
@@ -111,24 +117,25 @@ def _find(folder: Path, file: str | None) -> Path:
     candidates = graph_files(folder) if file is None else [folder / file]
     found = next((each for each in candidates if each.is_file()), None)
     if found is None:
-        raise CheckpointError(f"{' and '.join(map(str, candidates))}: no such graph; name it with --graph.")
+        raise CheckpointError(f"{' and '.join(map(str, candidates))}: no graph found; name it with --graph.")
     return found
 
 
 def _load(file: Path) -> ir.Model:
-    for each in (file, *file.parent.glob(f"{file.name}*data")):  # weights outside the graph
+    for each in (file, *file.parent.glob(f"{file.name}*data")):  # external weights
         refuse_pointer(each)
     try:
-        # onnx refuses weights outside the graph's folder.
+        # onnx refuses external weights outside the graph's folder.
         model: ir.Model = ir.from_proto(onnx.load(str(file)))
-    except Exception as error:  # protobuf's, the checker's and the system's have no common base
+    except Exception as error:  # errors of protobuf, the checker and the system share no base class
         raise CheckpointError(f"{file}: cannot be read as an ONNX graph ({error}).") from error
     unknown = _domains(model.graph) - {*_STANDARD, MICROSOFT}
     if unknown:
-        raise UnsupportedModelError(f"{file}: has operators of {', '.join(sorted(unknown))}, not known here.")
+        raise UnsupportedModelError(f"{file}: operators of {', '.join(sorted(unknown))} are not supported.")
     if opset_of(model) < OLDEST_OPSET:
         raise UnsupportedModelError(
-            f"{file}: opset {opset_of(model)}, at least {OLDEST_OPSET} is needed; export it again."
+            f"{file}: opset {opset_of(model)} is too old; export the graph again with opset {OLDEST_OPSET} "
+            "or newer."
         )
     RemoveInitializersFromInputsPass()(model)
     return model
@@ -138,8 +145,10 @@ def _domains(graph: ir.Graph) -> set[str]:
     return {node.domain for node in graph}
 
 
-def _checkpoint(files: ForeignFiles, graph: ir.Graph, file: Path) -> BaseCheckpoint:
-    tokenizer = load_tokenizer(files.layout.tokenizer, files.model_type, files.layout.lower_case)
+def _checkpoint(files: GenericCheckpointFiles, graph: ir.Graph, file: Path) -> BaseCheckpoint:
+    tokenizer = load_tokenizer(
+        files.sentence_config.tokenizer, files.model_type, files.sentence_config.lower_case
+    )
     digest, states = sha256_of(file), states_of(graph)
     sentence = next((value for value in graph.outputs if value.name == SENTENCE), None)
     if sentence is None:
@@ -159,75 +168,42 @@ def _save(model: ir.Model, file: Path) -> list[Path]:
     return files
 
 
-def _gate(files: ForeignFiles, checkpoint: BaseCheckpoint, run: GraphRun, gate: str) -> Gate:
-    """With the original's vectors where it can be had, else with the graph's own, of one text at a time."""
-    if not has_weights(files.layout.transformer):
-        logger.warning("%s: no weights lie beside the graph; it is judged against itself.", files.folder)
+def _gate(files: GenericCheckpointFiles, checkpoint: BaseCheckpoint, run: GraphRun, gate: str) -> Gate:
+    """The gate with the original's vectors, or else with the graph's own vectors of single texts."""
+    if not has_weights(files.sentence_config.transformer):
+        logger.warning("%s: no weights beside the graph; it is compared with itself.", files.folder)
     else:
         try:
-            return ask(_original(files, checkpoint), files.layout, gate)
+            return make_gate(_original(files, checkpoint), files.sentence_config, gate)
         except UnsupportedModelError as error:
-            logger.warning("The graph is judged against itself: %s", error)
-    reference = run.alone[:, : files.layout.truncate_dim]
-    return Gate(gate_texts(gate), ITSELF, reference, enforced=gate != "off")
+            logger.warning("The graph is compared with itself: %s", error)
+    vectors = run.alone[:, : files.sentence_config.truncate_dim]
+    return Gate(gate_texts(gate), ITSELF, vectors, enforced=gate != "off")
 
 
-def _original(files: ForeignFiles, checkpoint: BaseCheckpoint) -> Oracle:
-    """Of a family that we know, or else PyTorch's where it is installed."""
+def _original(files: GenericCheckpointFiles, checkpoint: BaseCheckpoint) -> Oracle:
+    """The oracle: for any family if PyTorch is installed, else for the built-in families."""
     options: dict[str, Any] = {"pooling": files.pooling, "max_length": files.max_length}
     try:
         return load_oracle(load_checkpoint(str(files.folder), **options), max_length=files.max_length)
     except UnsupportedModelError:
         if any(importlib.util.find_spec(package) is None for package in ("torch", "transformers")):
             raise
-    refuse_quantized(files.layout.transformer / "config.json", files.config)
+    refuse_quantized(files.sentence_config.transformer / "config.json", files.config)
     hidden = files.width(None)
     known = files.checkpoint(checkpoint.tokenizer, checkpoint.weights_sha256, hidden=hidden)
     return original(known, files.max_length)
 
 
-def _artifact(
-    model: ir.Model,
-    checkpoint: BaseCheckpoint,
-    gate: Gate,
-    run: GraphRun,
-    files: list[FileEntry],
-    record: ExportRecord | None,
-) -> Artifact:
-    """The manifest's entry.
-
-    Raises:
-        BelowGateError: too far away.
-    """
+def _judged(model: ir.Model, gate: Gate, run: GraphRun, files: list[Path]) -> Written:
     precision = _precision(model.graph)
-    dialect: Any = "onnxruntime" if _domains(model.graph) - _STANDARD else "standard"
-    comparison, problems = judge(gate, run, precision)
-    name, size = f"{precision}-{_TARGET}", sum(file.size for file in files)
-    if record is not None:
-        record.candidates.append(
-            Candidate(name, precision, _TARGET, dialect, size, {}, (), tuple(problems), comparison)
-        )
-    if problems and gate.enforced:
-        raise BelowGateError(
-            f"{checkpoint.source}: the graph is below the gate: {'; '.join(problems)}. Nothing was written."
-        )
-    if problems:
-        logger.warning("%s: the graph is below the gate: %s.", checkpoint.source, "; ".join(problems))
-    return Artifact(
-        name=name,
-        format="onnx",
-        dialect=dialect,
-        precision=precision,
-        target=_TARGET,
-        batch_invariant=False,
-        requires=requirements(model),
-        files=tuple(files),
-        fidelity=comparison.fidelity,
-    )
+    dialect: DialectName = "onnxruntime" if _domains(model.graph) - _STANDARD else "standard"
+    verdict = judge_run(gate, run, precision)
+    return Written.judged(precision, _TARGET, dialect, PrecisionPlan(), (), files, verdict)
 
 
-def _precision(graph: ir.Graph) -> Any:
-    """Of the matrices: the narrowest type that any has, for that decides what the gate can ask."""
+def _precision(graph: ir.Graph) -> Precision:
+    """The narrowest type of a matrix: it decides which thresholds the gate applies."""
     tensors = [value.const_value for value in graph.initializers.values() if value.const_value is not None]
     types = {tensor.dtype for tensor in tensors if len(tensor.shape) > 1}
     if types & {ir.DataType.INT8, ir.DataType.UINT8}:

@@ -1,4 +1,4 @@
-"""A graph by Optimum: of the families that it has a configuration for."""
+"""Graphs by Optimum, for the families that it supports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["check_optimum", "optimum_graph"]
 
 
 def check_optimum() -> None:
-    """Find out early whether :func:`optimum_graph` can run.
+    """Check early that :func:`optimum_graph` can run.
 
     Raises:
         DependencyMissingError: Optimum's exporter is missing.
@@ -27,16 +27,16 @@ def check_optimum() -> None:
     found = importlib.util.find_spec("optimum")
     if found is None or importlib.util.find_spec("optimum.exporters.onnx") is None:
         raise DependencyMissingError(
-            "--exporter optimum needs Optimum's exporter, in an environment of its own: "
+            "--exporter optimum needs Optimum's exporter, in a separate environment: "
             "`pip install 'm3e-runtime[cpu,export,optimum]'`."
         )
 
 
 def optimum_graph(model: Any, model_type: str) -> ir.Model:
-    """Let Optimum export ``model``, of transformers, as a feature extractor.
+    """Export ``model``, of transformers, as a feature extractor with Optimum.
 
     Raises:
-        UnsupportedModelError: Optimum cannot; the message holds its own words.
+        UnsupportedModelError: Optimum fails; the message quotes it.
     """
     from optimum.exporters.onnx import onnx_export_from_model
 
@@ -44,13 +44,13 @@ def optimum_graph(model: Any, model_type: str) -> ir.Model:
         try:
             with quiet():
                 onnx_export_from_model(
-                    copy.deepcopy(model),  # whose configuration it changes
+                    copy.deepcopy(model),  # Optimum changes its configuration
                     folder,
                     task="feature-extraction",
                     opset=OPSET,
                     do_validation=False,
                 )
-        except Exception as error:  # Optimum raises whatever the model's code does
+        except Exception as error:  # the model's code may raise anything
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UnsupportedModelError(
                 f"model_type {model_type!r}: Optimum cannot export it: {lines[0]}"

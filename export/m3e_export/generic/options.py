@@ -1,4 +1,4 @@
-"""Options that make no sense with another exporter: refused, never ignored."""
+"""Rejecting options that the other exporters do not support."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _FLAGS = {
     "graph": "--graph",
     "route": "--route",
 }
-_ONE_GRAPH = "it gives one graph, for ONNX Runtime on a CPU"
-_AS_IT_IS = "the graph stays as it is"
+_ONE_GRAPH = "it writes one graph, for ONNX Runtime on a CPU"
+_AS_IT_IS = "the graph does not change"
 _WRITTEN = {"targets": _ONE_GRAPH, "engine": _ONE_GRAPH, "graph": "it writes the graph itself"}
 _REASONS: dict[str, dict[str, str]] = {
     "torch": _WRITTEN,
@@ -31,19 +31,19 @@ _REASONS: dict[str, dict[str, str]] = {
         "engine": _ONE_GRAPH,
         "precisions": _AS_IT_IS,
         "calibration": _AS_IT_IS,
-        "oracle": "the weights beside the graph judge it, or else it itself",
-        "revision": "the graph is in a folder",
-        "hub": "the graph is in a folder",
+        "oracle": "the graph is compared with the weights beside it, or with itself",
+        "revision": "the graph is in a local folder",
+        "hub": "the graph is in a local folder",
         "route": _AS_IT_IS,
     },
 }
 
 
 def check_options(request: ExportRequest) -> None:
-    """See that every option that was given is of use with ``request.exporter``, which is not our own.
+    """Check that ``request.exporter``, torch, optimum or given, supports every option of ``request``.
 
     Raises:
-        OptionError: one is not; the message says why.
+        OptionError: an option is not supported; the message says why.
     """
     silent = ExportRequest(request.checkpoint, request.output)
     given = dataclasses.asdict(request)
@@ -52,8 +52,8 @@ def check_options(request: ExportRequest) -> None:
             raise OptionError(f"{_FLAGS[name]} is not for --exporter {request.exporter}: {reason}.")
     if request.oracle == "numpy":
         raise OptionError(
-            f"--oracle numpy is not for --exporter {request.exporter}: it knows the families of our own "
-            "exporter only; PyTorch judges the others."
+            f"--oracle numpy is not for --exporter {request.exporter}: it supports the "
+            "built-in families only; use PyTorch for the others."
         )
     if request.calibration is not None and "int8" not in request.precisions:
         raise OptionError("--calibration is for --precision int8.")

@@ -1,6 +1,6 @@
-"""Storing the weights of a finished graph in fewer bits.
+"""Storing the weights of a finished graph in fp16 and int8.
 
-The passes change the graph in place. Arithmetic stays in float32, but for the integer products.
+The functions change the graph in place. Arithmetic stays in float32, except for integer products.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["quantize_embeddings", "quantize_products", "store_half"]
 
 
 def store_half(model: ir.Model) -> None:
-    """Store matrices, and weights of more dimensions, in half precision, and widen them where they are used.
+    """Store weights of two or more dimensions in half precision, and widen them where they are used.
 
-    Of a table, the rows in use are widened. What half precision cannot hold stays as it is, and so do
-    vectors, such as scales, that stand in more dimensions than one.
+    Only the used rows of a table are widened. Weights beyond the range of half precision stay float32, and so
+    do vectors, whatever their number of dimensions.
     """
     graph, builder = model.graph, GraphBuilder(opset_of(model))
     for value in list(graph.initializers.values()):
@@ -44,7 +44,7 @@ def store_half(model: ir.Model) -> None:
 
 
 def _widen_after(builder: GraphBuilder, value: ir.Value, half: ir.Value) -> None:
-    """Let all users of ``value`` take ``half``."""
+    """Replace ``value`` by ``half`` for all its users."""
     lookups = [use.node for use in value.uses() if _is_lookup(use.node) and use.idx == 0]
     for node in lookups:
         rows = builder.op("Gather", half, node.inputs[1], axis=0)
@@ -54,7 +54,7 @@ def _widen_after(builder: GraphBuilder, value: ir.Value, half: ir.Value) -> None
 
 
 def quantize_embeddings(model: ir.Model) -> None:
-    """Store the tables that ``input_ids`` look up in 8 bits, with a scale for each row."""
+    """Store the tables that ``input_ids`` index in int8, with a scale per row."""
     graph, builder = model.graph, GraphBuilder(opset_of(model))
     ids = next(value for value in graph.inputs if value.name == "input_ids")
     for node in [use.node for use in ids.uses() if _is_lookup(use.node) and use.idx == 1]:
@@ -67,7 +67,7 @@ def quantize_embeddings(model: ir.Model) -> None:
 
 
 def quantize_products(model: ir.Model, quantized: Mapping[str, QuantizedLinear]) -> None:
-    """Multiply in integers with the matrices called so by :func:`find_matrices`."""
+    """Replace products by integer products. The names are those of :func:`find_matrices`."""
     builder = GraphBuilder(opset_of(model))
     for matrix in find_matrices(model.graph):
         if matrix.linear.name in quantized:
@@ -80,7 +80,7 @@ def _quantize(builder: GraphBuilder, matrix: Matrix, linear: QuantizedLinear) ->
     inputs, outputs = linear.codes.shape
     for node in matrix.nodes:
         x = node.inputs[0]
-        # Other nodes have other rows, so nothing is shared between them.
+        # Nodes have different rows, so they share nothing.
         products = RowwiseProducts(builder, functools.partial(integer_product, builder))
         flat = products(op("Reshape", x, const([-1, inputs], np.int64)), linear)
         flat = op("Add", flat, builder.weight(f"{linear.name}.bias", linear.bias))
@@ -92,7 +92,7 @@ def _quantize(builder: GraphBuilder, matrix: Matrix, linear: QuantizedLinear) ->
 
 
 def _replace(node: ir.Node, result: ir.Value) -> None:
-    """Let ``result`` stand for what ``node`` gives, as an output of the graph too."""
+    """Replace the output of ``node`` by ``result``, also as an output of the graph."""
     old = node.outputs[0]
     if old.is_graph_output():
         result.name, result.shape, result.type = old.name, old.shape, old.type
@@ -101,7 +101,7 @@ def _replace(node: ir.Node, result: ir.Value) -> None:
 
 
 def _is_lookup(node: ir.Node) -> bool:
-    """Whether it takes rows of its first input."""
+    """Whether ``node`` gathers rows of its first input."""
     axis = node.attributes.get("axis")
     return node.op_type == "Gather" and not node.domain and (axis is None or axis.value == 0)
 

@@ -1,4 +1,4 @@
-"""A graph by torch.onnx: of any model that PyTorch can trace."""
+"""Graphs by torch.onnx, for every model that PyTorch can trace."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from m3e_export.quiet import quiet
 __all__ = ["check_torch", "torch_graph"]
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
-_TEXTS, _LENGTH = 2, 8  # of the example: both more than 1, which torch.export would take for fixed
+_TEXTS, _LENGTH = 2, 8  # of the example; torch.export would take 1 for a fixed size
 
 
 def check_torch() -> None:
-    """Find out early whether :func:`torch_graph` can run.
+    """Check early that :func:`torch_graph` can run.
 
     Raises:
         DependencyMissingError: a package is missing.
@@ -35,14 +35,14 @@ def check_torch() -> None:
 
 
 def torch_graph(model: Any, model_type: str) -> ir.Model:
-    """Trace ``model``, of transformers, with any number of texts of any length.
+    """Trace ``model``, of transformers, for batches of any size and length.
 
     Returns:
-        A graph from ``input_ids`` and ``attention_mask`` to ``last_hidden_state``. Nodes that multiply with
-        a weight are named after their module.
+        A graph from ``input_ids`` and ``attention_mask`` to ``last_hidden_state``. Products with a weight are
+        named after their module.
 
     Raises:
-        UnsupportedModelError: torch.onnx cannot; the message holds its own words.
+        UnsupportedModelError: torch.onnx fails; the message quotes it.
     """
     import torch
 
@@ -62,18 +62,18 @@ def torch_graph(model: Any, model_type: str) -> ir.Model:
                 dynamo=True,
                 verbose=False,
             )
-    except Exception as error:  # torch's exporters raise whatever the model's code does
+    except Exception as error:  # the model's code may raise anything
         raise UnsupportedModelError(
             f"model_type {model_type!r}: torch.onnx {torch.__version__} cannot export it: {_cause(error)}"
         ) from error
     graph: ir.Model = program.model
     _name_products(graph.graph)
-    ClearMetadataAndDocStringPass()(graph)  # it holds this machine's paths
+    ClearMetadataAndDocStringPass()(graph)  # it contains paths of this machine
     return graph
 
 
 def _states_alone(torch: Any, model: Any) -> Any:
-    """``model`` with two tensors in and one out."""
+    """``model`` with two tensors as inputs and one as output."""
 
     class StatesAlone(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -88,13 +88,13 @@ def _states_alone(torch: Any, model: Any) -> Any:
 
 
 def _name_products(graph: ir.Graph) -> None:
-    """Name products with a weight after the module that they are in, as ``encoder.layer.0.output.dense``."""
+    """Name products with a weight after their module, such as ``encoder.layer.0.output.dense``."""
     seen: Counter[str] = Counter()
     for node in graph:
         scopes = node.metadata_props.get(_SCOPES)
         if scopes is None or not any(value is not None and value.is_initializer() for value in node.inputs):
             continue
-        modules = ast.literal_eval(scopes)[:-1]  # the last is the operation
+        modules = ast.literal_eval(scopes)[:-1]  # the last one is the operation
         if node.op_type in ("MatMul", "Gemm") and modules:
             module = str(modules[-1]).removeprefix("model.")
             seen[module] += 1
@@ -102,7 +102,7 @@ def _name_products(graph: ir.Graph) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """The first line of what went wrong at the bottom: above it the exporter describes its own steps."""
+    """The first line of the innermost error. The outer ones describe the exporter's steps."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()

@@ -1,4 +1,4 @@
-"""A small layer over onnx-ir for writing graphs: operators return values, constants are shared."""
+"""A small layer over onnx-ir: operators return values, and equal constants are shared."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _IR_VERSIONS = {20: 10, 23: 11}
 
 
 class GraphBuilder:
-    """Collects nodes and initializers of one graph, new (:meth:`finish`) or given (:meth:`append_to`)."""
+    """The nodes and initializers of a new graph (:meth:`finish`) or an existing one (:meth:`append_to`)."""
 
     def __init__(self, opset: int = OPSET) -> None:
-        """``opset`` is that of a graph which there is already; a new one gets its own when it is closed."""
+        """``opset`` is that of the existing graph. A new graph gets its opset in :meth:`finish`."""
         self._opset = opset
         self._tape = tape.Tape()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._weights: dict[str, ir.Value] = {}
 
     def op(self, op_type: str, *inputs: ir.Value | None, domain: str = "", **attributes: Any) -> ir.Value:
-        """Append a node with one output. Optional inputs at the end that are None are left out."""
+        """Append a node with one output. Trailing inputs that are None are left out."""
         while inputs and inputs[-1] is None:
             inputs = inputs[:-1]
         return self._tape.op(op_type, inputs, attributes, domain=domain)
@@ -42,19 +42,19 @@ class GraphBuilder:
         return list(self._tape.op_multi_out(op_type, inputs, attributes, domain=domain, num_outputs=outputs))
 
     def reduce(self, op_type: str, x: ir.Value, axis: int, keepdims: bool) -> ir.Value:
-        """A reduction over one axis: an input for ReduceSum, and since opset 18 for the others too."""
+        """A reduction over one axis. It is an input of ReduceSum, and since opset 18 of all others."""
         if op_type != "ReduceSum" and self._opset < _AXES_AS_INPUTS:
             return self.op(op_type, x, axes=[axis], keepdims=int(keepdims))
         return self.op(op_type, x, self.constant([axis], np.int64), keepdims=int(keepdims))
 
     def weight(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
-        """A named initializer, added once: layers that share weights ask for it again."""
+        """A named initializer. It is added once, also if layers share it."""
         if name not in self._weights:
             self._weights[name] = self._tape.initializer(ir.tensor(np.ascontiguousarray(array), name=name))
         return self._weights[name]
 
     def constant(self, value: Any, dtype: Any) -> ir.Value:
-        """A small constant; equal ones are stored once."""
+        """A small constant. Equal constants are stored once."""
         array = np.asarray(value, dtype=dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
@@ -63,13 +63,13 @@ class GraphBuilder:
         return self._constants[key]
 
     def operators(self) -> Counter[str]:
-        """How often each operator has been appended so far."""
+        """The number of nodes of each operator so far."""
         return Counter(node.op_type for node in self._tape.nodes)
 
     def finish(
         self, name: str, inputs: list[ir.Value], outputs: list[ir.Value], producer: str, opset: int = OPSET
     ) -> ir.Model:
-        """Close the graph."""
+        """Build the model."""
         nodes = list(self._tape.nodes)
         for index, node in enumerate(nodes):
             node.name = f"{node.op_type}_{index}"
@@ -85,7 +85,7 @@ class GraphBuilder:
         return ir.Model(graph, ir_version=_IR_VERSIONS[opset], producer_name=producer)
 
     def append_to(self, graph: ir.Graph) -> None:
-        """Add what was collected to ``graph``, under names that it does not have yet, and put it in order."""
+        """Add the nodes and initializers to ``graph`` under unused names, and sort its nodes."""
         nodes, initializers = list(self._tape.nodes), list(self._tape.initializers)
         taken = {value.name for value in (*graph.inputs, *graph.initializers.values())}
         taken |= {value.name for node in graph for value in node.outputs}
@@ -103,7 +103,7 @@ class GraphBuilder:
 
 
 def _free(name: str, taken: set[str | None]) -> str:
-    """``name`` or the first of name_1, name_2 … that is not ``taken``; now it is."""
+    """Take the first of name, name_1, name_2 … that is not in ``taken``."""
     names = (f"{name}_{number}" if number else name for number in itertools.count())
     found = next(each for each in names if each not in taken)
     taken.add(found)

@@ -1,4 +1,4 @@
-"""Looking up rows of the word embeddings. Only the rows in use are widened to float32."""
+"""Looking up word embeddings. Only the rows in use are widened to float32."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from m3e_export.graph.builder import GraphBuilder
-from m3e_export.precision.plan import EmbeddingFormat
+from m3e_export.precision.embeddings import EmbeddingFormat
 
 __all__ = ["look_up"]
 

@@ -1,9 +1,9 @@
-"""The one definition of the encoder graph; a dialect decides which operators spell it.
+"""The definition of the encoder graph. A dialect decides which operators spell it.
 
-Inside, the hidden state is flat, ``[tokens, hidden]``: only attention and pooling look at texts. The inputs
-are those of the dialect's :mod:`m3e_export.graph.texts`. Outputs: ``sentence_embedding`` float32
-``[texts, dimension]`` and, where the dialect gives the states too and the last alone are pooled,
-``last_hidden_state`` float32 ``[batch, length, hidden]``.
+The hidden state is flat, ``[tokens, hidden]``: only attention and pooling distinguish texts. The inputs are
+those of the dialect's :mod:`m3e_export.graph.texts`. The outputs are ``sentence_embedding``, float32
+``[texts, dimension]``, and, in most dialects and if the last states alone are pooled, ``last_hidden_state``,
+float32 ``[batch, length, hidden]``.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ __all__ = ["GraphOptions", "build_model"]
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """What goes behind the last layer.
+    """What follows the last layer.
 
-    ``pooling`` is a name; ``dense`` are the layers after it, the encoder's pooler among them. Without
-    ``include_prompt`` the graph takes ``prompt_length``, how many tokens of each text are not pooled.
-    ``state_weights``, float32 ``[layers + 1]``, is the share of each state in what is pooled, the embeddings'
-    first; None where the last states alone are pooled.
+    ``pooling`` is a name. ``dense`` are the layers after it, including the encoder's pooler. Without
+    ``include_prompt``, the graph has the input ``prompt_length``, the number of tokens of each text that are
+    not pooled. ``state_weights``, float32 ``[layers + 1]``, are the weights of the states of the embeddings
+    and each layer in the pooled states; None pools the last states only.
     """
 
     pooling: str
@@ -55,12 +55,11 @@ def build_model(
 ) -> ir.Model:
     """Write the graph.
 
-    Ensures:
-        one attention per layer, one normalization per residual, every matrix of the plan in use
-        (:meth:`Dialect.ensure` raises AssertionError otherwise). Each matrix is stored once.
+    :meth:`Dialect.ensure` checks that there is one attention per layer, one normalization per residual, and
+    an integer product for every quantized matrix. Each matrix is stored once.
 
     Raises:
-        UnsupportedModelError: a pooling that is not known, or one that the dialect cannot do.
+        UnsupportedModelError: the pooling is not supported in the dialect.
     """
     pooling = pooling_spec(options.pooling)
     builder = GraphBuilder()
@@ -106,7 +105,7 @@ def _layer(dialect: Dialect, layer: LayerWeights, hidden: ir.Value, mask: ir.Val
 def _embed(
     builder: GraphBuilder, dialect: Dialect, weights: EncoderWeights, plan: PrecisionPlan
 ) -> tuple[ir.Value, ir.Value]:
-    """Rows of the word embeddings, always float32, and what goes into the first layer, flat."""
+    """The word embeddings in float32, and the flat input of the first layer."""
     width, texts = weights.word_embeddings.shape[1], dialect.texts
     dialect.settle(("word_embeddings", "position_embeddings", "embedding_projection"))
     words = look_up(builder, plan.embeddings, "word_embeddings", weights.word_embeddings, texts.input_ids)
@@ -126,7 +125,7 @@ def _embed(
 def _mixed(
     dialect: Dialect, states: Sequence[tuple[ir.Value, Any]], shares: npt.NDArray[np.float32]
 ) -> ir.Value:
-    """The sum of flat ``states``, which come with their dtypes, each times its share; float32."""
+    """The weighted sum of the flat ``states``, which come with their dtypes; float32."""
     op, const = dialect.builder.op, dialect.builder.constant
     terms = [
         op("Mul", dialect.to_float32(*state), const(share, np.float32))
@@ -139,7 +138,7 @@ def _mixed(
 def _pool(
     dialect: Dialect, states: ir.Value, early: Mapping[str, tuple[ir.Value, Any]], pooling: PoolingSpec
 ) -> ir.Value:
-    """One vector of each text, float32 ``[texts, width]``; ``early`` has values and their dtypes."""
+    """The pooled vectors, float32 ``[texts, width]``; ``early`` has states and their dtypes."""
     builder, texts = dialect.builder, dialect.texts
     pooled = reduce_states(texts, pooling.reductions, states)
     if pooling.early is None:

@@ -1,6 +1,6 @@
-"""What comes behind the last layer: pooling, modules such as Dense, normalization.
+"""What follows the last layer: pooling, modules such as Dense, normalization.
 
-Always in float32: it is small and decides much.
+It is always computed in float32: it is small and matters much.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MIN_NORM = 1e-12  # torch.nn.functional.normalize's eps
 
 
 def reduce_states(texts: Texts, reductions: Sequence[Reduction], states: ir.Value) -> ir.Value:
-    """The reductions of ``states`` side by side, float32 ``[texts, width]``."""
+    """The concatenated reductions of ``states``, float32 ``[texts, width]``."""
     parts = [texts.reduce(reduction, states) for reduction in reductions]
     return parts[0] if len(parts) == 1 else texts.builder.op("Concat", *parts, axis=1)
 
@@ -30,7 +30,7 @@ def reduce_states(texts: Texts, reductions: Sequence[Reduction], states: ir.Valu
 def finish(
     builder: GraphBuilder, sentence: ir.Value, layers: Sequence[HeadLayer], normalize: bool
 ) -> ir.Value:
-    """The layers after the pooling, and normalization where asked for."""
+    """Apply the layers after the pooling, and normalize if required."""
     for index, layer in enumerate(layers):
         sentence = _layer(builder, sentence, layer, f"dense.{index}")
     return _unit_length(builder, sentence) if normalize else sentence
@@ -51,7 +51,7 @@ def _layer(builder: GraphBuilder, sentence: ir.Value, layer: HeadLayer, name: st
 
 
 def _layer_norm(builder: GraphBuilder, x: ir.Value, layer: LayerNorm, name: str) -> ir.Value:
-    """In small operators: graphs from elsewhere may have an opset before that of LayerNormalization, 17."""
+    """LayerNorm in basic operators: given graphs may have an opset below 17, LayerNormalization's."""
     centred = builder.op("Sub", x, builder.reduce("ReduceMean", x, 1, keepdims=True))
     variance = builder.reduce("ReduceMean", builder.op("Mul", centred, centred), 1, keepdims=True)
     raised = builder.op("Add", variance, builder.constant(LAYER_NORM_EPS, np.float32))
@@ -74,7 +74,7 @@ _OPERATORS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
 
 
 def _gelu(builder: GraphBuilder, x: ir.Value) -> ir.Value:
-    """By Erf: graphs from elsewhere may have an opset before Gelu's, which is 20."""
+    """GELU by Erf: given graphs may have an opset below 20, Gelu's."""
     scaled = builder.op("Mul", x, builder.constant(math.sqrt(0.5), np.float32))
     above = builder.op("Add", builder.op("Erf", scaled), builder.constant(1.0, np.float32))
     return builder.op("Mul", builder.op("Mul", x, above), builder.constant(0.5, np.float32))

@@ -1,4 +1,4 @@
-"""Writing a model to disk: one file while protobuf can hold it, external weights beyond."""
+"""Writing a model to disk: one file, or external weights beyond the limit of protobuf."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import onnx_ir as ir
 
 __all__ = ["save_model"]
 
-_PROTOBUF_LIMIT = 1_800_000_000  # protobuf's own is 2 GiB; the rest leaves room for the graph
+_PROTOBUF_LIMIT = 1_800_000_000  # protobuf's limit is 2 GiB; this leaves room for the nodes
 
 
 def save_model(model: ir.Model, path: Path) -> list[Path]:
-    """Save ``model`` at ``path``; return the files written, the model itself first."""
+    """Save ``model`` to ``path``; return the files, the model first."""
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     if size <= _PROTOBUF_LIMIT:
         ir.save(model, path)

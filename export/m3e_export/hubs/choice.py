@@ -1,4 +1,4 @@
-"""The hubs by name. A hub's client is imported only when that hub is asked for."""
+"""The hubs by name. The client of a hub is imported on use."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ DEFAULT_HUB: HubName = "huggingface"
 
 
 def hub_of(name: HubName) -> Hub:
-    """The hub called ``name``, ready to download from.
+    """The hub ``name``.
 
     Raises:
         DependencyMissingError: its client library is not installed.
-        OptionError: there is no hub of that name.
+        OptionError: there is no such hub.
     """
     if name == "huggingface":
         from m3e_export.hubs.huggingface import HuggingFace

@@ -1,4 +1,4 @@
-"""What every hub does: download a checkpoint, or find it in the cache while the hub cannot be reached."""
+"""The interface of a hub: download a checkpoint, or use the cache if the hub cannot be reached."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A checkpoint in a hub's cache: its folder, and its revision, a commit where that is known."""
+    """A checkpoint in the cache of a hub: its folder and its revision, a commit if that is known."""
 
     folder: Path
     revision: str
@@ -35,17 +35,17 @@ class Hub(ABC):
     @property
     @abstractmethod
     def address(self) -> str:
-        """Where the client looks for the hub; a mirror's address where one is set."""
+        """The address of the hub, or of the mirror in use."""
 
     def snapshot(self, hub_id: str, revision: str | None) -> Snapshot:
-        """Download the checkpoint ``hub_id``, only the files that an export needs.
+        """Download the files of ``hub_id`` that an export needs.
 
-        While the hub cannot be reached, the copy in the cache is used, with a warning.
+        If the hub cannot be reached, the copy in the cache is used, with a warning.
 
         Raises:
-            CheckpointAccessError: it is gated, or the token is refused.
-            CheckpointNotFoundError: the hub does not have it, or does not have that revision.
-            HubUnreachableError: no answer, and no copy in the cache.
+            CheckpointAccessError: the checkpoint is gated, or the token is rejected.
+            CheckpointNotFoundError: the hub does not have the checkpoint or the revision.
+            HubUnreachableError: the hub cannot be reached, and the cache has no copy.
             CheckpointError: the download failed for another reason.
         """
         try:
@@ -57,20 +57,20 @@ class Hub(ABC):
             cached = self._cached(hub_id, revision) if isinstance(told, HubUnreachableError) else None
             if cached is None:
                 raise told from error
-            logger.warning("%s: the copy in the cache is used; %s.", hub_id, self._no_answer(error))
+            logger.warning("%s: using the copy in the cache, because %s.", hub_id, self._no_answer(error))
             return cached
 
     @abstractmethod
     def _download(self, hub_id: str, revision: str | None) -> Snapshot:
-        """Download; errors are the client's own."""
+        """Download the checkpoint. Errors are those of the client."""
 
     @abstractmethod
     def _cached(self, hub_id: str, revision: str | None) -> Snapshot | None:
-        """What the cache has; no request is made."""
+        """The copy in the cache, or None. It makes no request."""
 
     @abstractmethod
     def _told(self, hub_id: str, revision: str | None, error: Exception) -> CheckpointError:
-        """The client's ``error`` as one of ours."""
+        """The CheckpointError for an ``error`` of the client."""
 
     def _unreachable(self, hub_id: str, error: Exception) -> HubUnreachableError:
         return HubUnreachableError(
@@ -88,12 +88,12 @@ class Hub(ABC):
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what ``error`` says."""
+    """The first line of the message of ``error``."""
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
 
 
 def _root(error: BaseException) -> BaseException:
-    """What the network said first: clients wrap it in errors that repeat the whole request."""
+    """The innermost error. Clients wrap it in errors that repeat the whole request."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return error

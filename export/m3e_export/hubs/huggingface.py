@@ -1,4 +1,4 @@
-"""The Hugging Face hub, or the mirror that ``HF_ENDPOINT`` names, through huggingface-hub."""
+"""The Hugging Face hub, or the mirror in ``HF_ENDPOINT``, through huggingface-hub."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from m3e_export.hubs.wanted import DATA, IGNORED, check_paths, patterns
 
 __all__ = ["HuggingFace"]
 
-# Of HTTP. 429: the client sends too many requests.
+# Status codes of HTTP.
 _UNAUTHORIZED, _FORBIDDEN, _TOO_MANY, _SERVER_ERRORS = 401, 403, 429, 500
 _TRANSPORTS = {"httpcore", "httpx", "httpx2", "requests", "urllib3"}
-"""Packages whose errors are the network's; which one huggingface-hub uses depends on its version."""
+"""Packages whose errors are network errors. Versions of huggingface-hub use different ones."""
 
 
 class HuggingFace(Hub):
-    """huggingface-hub reads ``HF_ENDPOINT``, ``HF_HOME``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` itself."""
+    """The Hugging Face hub.
+
+    Its client reads ``HF_ENDPOINT``, ``HF_HOME``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE``.
+    """
 
     title: ClassVar[str] = "the Hugging Face hub"
     others: ClassVar[str] = "a mirror (HF_ENDPOINT=<address of the mirror>), another hub (--hub modelscope)"
@@ -47,7 +50,7 @@ class HuggingFace(Hub):
 
     @property
     def address(self) -> str:
-        """The hub's, or that of the mirror."""
+        """The address of the hub, or of the mirror."""
         return str(self._client.constants.ENDPOINT)
 
     def _download(self, hub_id: str, revision: str | None) -> Snapshot:
@@ -62,7 +65,7 @@ class HuggingFace(Hub):
 
     def _cached(self, hub_id: str, revision: str | None) -> Snapshot | None:
         try:
-            # With patterns: the client refuses a snapshot that lacks files which were never asked for.
+            # The patterns are necessary: the client rejects a snapshot that lacks other files.
             folder = self._client.snapshot_download(
                 hub_id,
                 revision=revision,
@@ -96,7 +99,7 @@ class HuggingFace(Hub):
         return self._unreachable(hub_id, error) if _is_outage(error, status) else self._failed(hub_id, error)
 
     def _hidden(self) -> str:
-        """The hub gives one answer for a name that does not exist and for a private one."""
+        """A hint: the hub gives the same answer for private and for missing repositories."""
         if self._client.get_token():
             return "Check the name; or it is private, and the account of this token may not see it."
         return "Check the name; or it is private, so log in with `hf auth login` or set HF_TOKEN."
@@ -104,7 +107,7 @@ class HuggingFace(Hub):
 
 @contextmanager
 def _logged_once() -> Iterator[None]:
-    """Keep the client's messages from the root logger: the client prints them itself."""
+    """Do not pass the client's messages to the root logger: the client prints them itself."""
     log = logging.getLogger("huggingface_hub")
     before = log.propagate
     log.propagate = before and not log.handlers
@@ -115,12 +118,12 @@ def _logged_once() -> Iterator[None]:
 
 
 def _snapshot(folder: str) -> Snapshot:
-    """The cache names each snapshot's folder by its commit."""
+    """The snapshot in ``folder``, whose name is the commit."""
     return Snapshot(Path(folder), Path(folder).name)
 
 
 def _is_outage(error: Exception, status: int | None) -> bool:
-    """Whether a copy in the cache may stand in: no answer, or one that says "later"."""
+    """Whether the cache may be used: the hub does not answer, or asks to retry later."""
     if status is not None:
         return status == _TOO_MANY or status >= _SERVER_ERRORS
     from huggingface_hub.utils import LocalEntryNotFoundError

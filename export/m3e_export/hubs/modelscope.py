@@ -1,4 +1,4 @@
-"""ModelScope through modelscope-hub, its client library, which the package modelscope is built on too."""
+"""ModelScope through its client library modelscope-hub, which the package modelscope uses too."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _DEFAULT_REVISION = "master"
 
 
 class ModelScope(Hub):
-    """ModelScope's hub. Its client reads the address, the cache and the token from the environment.
+    """ModelScope's hub.
 
-    The variables are ``MODELSCOPE_ENDPOINT``, ``MODELSCOPE_CACHE`` and ``MODELSCOPE_API_TOKEN``.
+    Its client reads ``MODELSCOPE_ENDPOINT``, ``MODELSCOPE_CACHE`` and ``MODELSCOPE_API_TOKEN``.
     """
 
     title: ClassVar[str] = "ModelScope"
@@ -50,7 +50,7 @@ class ModelScope(Hub):
 
     @property
     def address(self) -> str:
-        """The hub's, or the one that is set."""
+        """The address of the hub, or the one in MODELSCOPE_ENDPOINT."""
         return str(self._config.endpoint)
 
     def _download(self, hub_id: str, revision: str | None) -> Snapshot:
@@ -65,7 +65,7 @@ class ModelScope(Hub):
             hub_id,
             _MODEL,
             revision=revision,
-            # The files of the listing that was checked: without it, the client would ask for another one.
+            # The checked listing: without it, the client requests another one.
             file_list=[{"Path": each.path, "Sha256": each.sha256, "Size": each.size} for each in wanted],
         )
         _refuse_stale(folder, names, allowed)
@@ -84,8 +84,8 @@ class ModelScope(Hub):
         if isinstance(error, known.NotExistError):
             name = f"{hub_id} at revision {revision!r}" if revision else hub_id
             return CheckpointNotFoundError(
-                f"{name}: {where} does not show it. Check the name: the owner may be another one than on the "
-                "Hugging Face hub. Or it is private: set MODELSCOPE_API_TOKEN."
+                f"{name}: {where} does not show it. Check the name: the owner may differ from the one on the "
+                "Hugging Face hub. If it is private, set MODELSCOPE_API_TOKEN."
             )
         if isinstance(error, (known.AuthenticationError, known.PermissionDeniedError)):
             return CheckpointAccessError(
@@ -98,21 +98,21 @@ class ModelScope(Hub):
 
 
 def _first_failure(error: Any) -> Exception:
-    """What became of the first file that failed, where ``error`` is about several."""
+    """The error of the first failed file, if ``error`` is about several files."""
     failed: dict[str, Exception] = getattr(error, "failed_files", {})
     return next(iter(failed.values()), error)
 
 
 def _refuse_stale(folder: Path, names: Sequence[str], allowed: Sequence[str]) -> None:
-    """Refuse a folder with files that the hub no longer lists.
+    """Reject a folder with files that the hub no longer lists.
 
-    ModelScope's cache has one folder for a branch and never removes a file from it: weights of an earlier
-    state of the branch would be taken for today's.
+    The cache of ModelScope has one folder per branch and never removes a file, so old weights could be taken
+    for current ones.
     """
     found = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     stale = sorted(name for name in found if is_wanted(name, allowed) and name not in names)
     if stale:
         raise CheckpointError(
-            f"{folder}: {', '.join(stale)} are of an earlier state of the repository; remove the folder, and "
-            "it is downloaded again."
+            f"{folder}: {', '.join(stale)} are from an earlier state of the repository; remove the folder to "
+            "download it again."
         )

@@ -15,6 +15,6 @@ def add_hub_option(parser: argparse.ArgumentParser) -> None:
         "--hub",
         choices=HUB_NAMES,
         default=DEFAULT_HUB,
-        help="the hub of a hub id; a mirror of the Hugging Face hub is set by the environment variable "
-        f"HF_ENDPOINT (default: {DEFAULT_HUB})",
+        help="the hub to download from; set HF_ENDPOINT to use a mirror of the Hugging Face hub "
+        f"(default: {DEFAULT_HUB})",
     )

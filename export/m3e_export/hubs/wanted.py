@@ -1,4 +1,4 @@
-"""Which files of a repository an export needs: data only, never code."""
+"""The files of a repository that an export needs: data, never code."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ IGNORED = ["onnx/*", "openvino/*"]
 
 
 def patterns(names: Iterable[str]) -> list[str]:
-    """Patterns of the files to download from a repository that holds ``names``.
+    """Patterns of the files to download from a repository with the files ``names``.
 
-    Pickles are among them only where there are no safetensors.
+    Pickles are included only if there are no safetensors.
     """
     safe = any(name.endswith(".safetensors") and "/" not in name for name in names)
     return DATA if safe else DATA + _PICKLES
@@ -31,10 +31,10 @@ def is_wanted(name: str, allowed: Sequence[str]) -> bool:
 
 
 def check_paths(hub_id: str, names: Iterable[str]) -> None:
-    """Check that every file of a listing would be written inside the repository's own folder.
+    """Check that all files of a listing stay inside the repository's folder.
 
     Raises:
-        UntrustedCheckpointError: a path leads out of it.
+        UntrustedCheckpointError: a path leads out of the folder.
     """
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))

@@ -1,4 +1,4 @@
-"""Weights for the native CPU engine: one safetensors file, packed the way its kernels read it."""
+"""Weights for the native CPU engine: a safetensors file, packed as its kernels read it."""
 
 from m3e_export.native.writer import save_native
 

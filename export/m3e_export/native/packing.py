@@ -1,8 +1,8 @@
-"""Matrices in panels of sixteen output channels, as the native kernels read them from memory.
+"""Packing matrices into panels of sixteen output channels, as the native kernels read them.
 
-A panel of int8 holds, for every four inputs, the four weights of channel 0, then those of channel 1, and so
-on: 64 bytes, one step of a four-way dot product on every instruction set (and a row of an AMX tile).
-A panel of floats holds the sixteen weights of input 0, then those of input 1.
+An int8 panel has, for every four inputs, the four weights of channel 0, then those of channel 1, and so on.
+These 64 bytes are one step of a four-way dot product on every instruction set, and a row of an AMX tile. A
+float panel has the sixteen weights of input 0, then those of input 1, and so on.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def pack_floats(weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def pad_outputs(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The last axis padded with zeros to a multiple of 16."""
+    """``values`` with the last axis padded with zeros to a multiple of 16."""
     missing = _round_up(values.shape[-1], PANEL) - values.shape[-1]
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
 

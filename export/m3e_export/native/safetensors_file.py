@@ -1,7 +1,7 @@
-"""Writing safetensors with every tensor on a cache line.
+"""Writing safetensors files with tensors aligned to cache lines.
 
-The library's writer orders tensors by name and aligns to 8 bytes; the kernels read the file in place, and a
-vector that straddles two cache lines costs two reads. Format:
+The library's writer orders tensors by name and aligns them to 8 bytes. The kernels read the file in place,
+and a vector across two cache lines costs two reads. Format:
 https://github.com/huggingface/safetensors#format.
 """
 
@@ -25,9 +25,9 @@ _DTYPES = {"int8": "I8", "float16": "F16", "float32": "F32"}
 def write_safetensors(
     path: Path, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]
 ) -> None:
-    """Write ``tensors``; the same content gives the same bytes.
+    """Write ``tensors``. Equal contents give equal bytes.
 
-    Tensors whose size is a multiple of a cache line come first, so that all of those are aligned to it.
+    Tensors whose size is a multiple of a cache line come first, so that they are all aligned.
     """
     ordered = sorted(tensors, key=lambda name: tensors[name].nbytes % _LINE != 0)
     header: dict[str, Any] = {"__metadata__": dict(metadata)}

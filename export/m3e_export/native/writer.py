@@ -1,4 +1,4 @@
-"""The native artifact: names, shapes and metadata as ``runtime/native/src/weights.cpp`` expects them."""
+"""Writing the native artifact with the names, shapes and metadata of ``runtime/native/src/weights.cpp``."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def save_native(
     dense: Sequence[HeadLayer] = (),
     state_weights: npt.NDArray[np.float32] | None = None,
 ) -> list[Path]:
-    """Write the weights as ``plan`` says; return the files written.
+    """Write the weights in the formats of ``plan``; return the files.
 
-    Norms, biases (of scores too) and layers after the pooling (``dense``, the encoder's pooler among them)
-    stay float32, whatever the plan: they are small and decide much. ``state_weights``, float32
-    ``[layers + 1]``, is the share of each state in what is pooled.
+    Norms, biases and the layers after the pooling (``dense``, including the encoder's pooler) are always
+    float32: they are small and matter much. ``state_weights``, float32 ``[layers + 1]``, are the weights of
+    the states of the embeddings and each layer in the pooled states.
     """
     metadata = {
         "format": "m3e-native",
@@ -76,19 +76,19 @@ def save_native(
 
 
 def _pooling(name: str) -> str:
-    """The engine knows no pooler: it is a dense layer on the first token."""
+    """The pooling's name in the metadata. The encoder's pooler is a dense layer there."""
     spec = pooling_spec(name)
     return "+".join(spec.reductions) if spec.pooler else spec.name
 
 
 def _layer_weights(weights: EncoderWeights) -> Iterator[int]:
-    """The number of the stored layer that each layer uses."""
+    """The index of the stored layer that each layer uses."""
     numbers = {id(layer): number for number, layer in enumerate(weights.stored_layers())}
     return (numbers[id(layer)] for layer in weights.layers)
 
 
 def _kind(layer: HeadLayer) -> str:
-    """What the metadata calls ``layer``: a linear one by its activation."""
+    """The name of ``layer`` in the metadata: of a linear layer, its activation."""
     if isinstance(layer, Dense):
         return layer.activation
     return "layer_norm" if isinstance(layer, LayerNorm) else "unit_length"
@@ -136,7 +136,7 @@ def _linear(linear: Linear, plan: PrecisionPlan) -> Tensors:
 
 
 def _quantized(linear: QuantizedLinear) -> Tensors:
-    """``sums`` is what a row's smallest value is multiplied by: see ``Int8Matrix`` in the kernels."""
+    """``sums`` are the factors on a row's smallest value: see ``Int8Matrix`` in the kernels."""
     sums = linear.codes.sum(axis=0, dtype=np.int64) * linear.scales
     yield linear.name, pack_codes(linear.codes)
     yield f"{linear.name}.scales", pad_outputs(linear.scales)

@@ -1,4 +1,4 @@
-"""Which oracle judges: PyTorch's model when it can be had."""
+"""Choosing the oracle: PyTorch's model, if PyTorch is installed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OracleName = Literal["auto", "torch", "numpy"]
 
 
 class Oracle(Protocol):
-    """The original model. ``name`` goes into the manifest."""
+    """The original model. The manifest records its ``name``."""
 
     name: str
 
@@ -32,19 +32,19 @@ class Oracle(Protocol):
     ) -> npt.NDArray[np.float32]:
         """Vectors of ``texts``, float32 ``[n, dimension]``, with ``prompt`` before each.
 
-        ``tick`` is told of every text done.
+        ``tick`` is called with 1 after each text.
         """
         ...
 
 
 def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: int | None = None) -> Oracle:
-    """The oracle for ``checkpoint``: ``auto`` takes the original libraries where they are installed.
+    """The oracle for ``checkpoint``. ``auto`` uses PyTorch and transformers if they are installed.
 
-    ``max_length`` is the longest input that the user asks for in place of the checkpoint's own.
+    ``max_length`` replaces the checkpoint's longest input.
 
     Raises:
         CheckpointError: the original library cannot load the checkpoint.
-        DependencyMissingError: torch is asked for and not installed.
+        DependencyMissingError: ``name`` is ``torch``, and torch is not installed.
     """
     installed = _has("torch", "transformers")
     if name == "torch" and not installed:
@@ -53,16 +53,16 @@ def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: i
 
 
 def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: Any = None) -> Oracle:
-    """The original model in PyTorch: sentence-transformers' where the checkpoint is one of its own.
+    """The original model in PyTorch, loaded by sentence-transformers if it saved the checkpoint.
 
-    Otherwise it is transformers' model, and the pooling is that of uniem, or the one that the user has given.
-    So it is with an adapter, which sentence-transformers loads only beside a PEFT as new as it asks for, and
-    with BERT's vocabulary in an ALBERT, of which AutoTokenizer makes a tokenizer of five tokens.
+    Other checkpoints are loaded by transformers and pooled here: those of uniem, and those with a pooling
+    given by the user. So are adapters, for which sentence-transformers needs a recent PEFT, and an ALBERT
+    with BERT's vocabulary, from which AutoTokenizer makes a tokenizer of five tokens.
 
     Args:
         checkpoint: what to load.
         max_length: as for :func:`load_oracle`.
-        model: transformers' model, where it has been loaded before.
+        model: transformers' model, if it is loaded already.
 
     Raises:
         CheckpointError: the original library cannot load the checkpoint.
@@ -73,19 +73,21 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
         oracle = SentenceTransformersOracle(checkpoint, max_length)
         if oracle.has_weights:
             return oracle
-        logger.warning("sentence-transformers does not find these weights; transformers' model judges.")
+        logger.warning(
+            "sentence-transformers does not find these weights; transformers' model is the oracle."
+        )
     from m3e_export.oracle.torch_oracle import TorchOracle
 
     return TorchOracle(checkpoint, model)
 
 
 def _is_sentence_transformers_own(checkpoint: BaseCheckpoint) -> bool:
-    layout = checkpoint.layout
+    sentence_config = checkpoint.sentence_config
     return (
-        layout.kind == "sentence-transformers"
-        and not layout.pooling_given
-        and layout.adapter is None
-        and not only_bert_vocabulary(layout.tokenizer, checkpoint.model_type)
+        sentence_config.kind == "sentence-transformers"
+        and not sentence_config.pooling_given
+        and sentence_config.adapter is None
+        and not only_bert_vocabulary(sentence_config.tokenizer, checkpoint.model_type)
     )
 
 

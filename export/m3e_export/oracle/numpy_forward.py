@@ -1,7 +1,7 @@
 """A plain float32 forward pass of the encoder in numpy, one text at a time, no padding.
 
-It judges artifacts where torch is not installed, and shows calibration the inputs of every matrix.
-The tests hold it against PyTorch.
+It is the oracle if torch is not installed, and it records the inputs of every matrix for calibration. The
+tests compare it with PyTorch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class NumpyForward:
     """The encoder without pooling."""
 
     def __init__(self, spec: EncoderSpec, weights: EncoderWeights, observe: Observer | None = None) -> None:
-        """``observe`` is called with every matrix and its input ``[length, inputs]``."""
+        """``observe`` is called with each matrix and its input, ``[length, inputs]``."""
         self._spec = spec
         self._weights = weights
         self._observe = observe
@@ -39,7 +39,7 @@ class NumpyForward:
         return self._weights.word_embeddings[token_ids]
 
     def states(self, token_ids: npt.NDArray[np.int32]) -> list[Array]:
-        """What goes into the first layer, then what leaves each, as ``hidden_states`` in transformers."""
+        """The input of the first layer and the output of each, as ``hidden_states`` in transformers."""
         weights = self._weights
         x = self.words(token_ids) + weights.position_embeddings[self._positions(token_ids)]
         x = self._norm(weights.embedding_norm, x)
@@ -105,7 +105,7 @@ def relu(x: Array) -> Array:
 
 
 def silu(x: Array) -> Array:
-    """``torch.nn.functional.silu``: x times the logistic function, by tanh, which does not overflow."""
+    """``torch.nn.functional.silu``: x times the logistic function, by tanh, which cannot overflow."""
     return _times_logistic(x, x)
 
 
@@ -144,7 +144,7 @@ def _normal_cdf(x: Array) -> Array:
     """Φ by cubic Hermite interpolation; numpy has no erf. The error is below 1e-12."""
     values, slopes = _cdf_table()
     position = (np.clip(x.astype(np.float64), -_REACH, _REACH) + _REACH) * (_STEPS / (2 * _REACH))
-    index = np.fmin(position, _STEPS - 1).astype(np.int64)  # fmin: NaN has no index, and stays NaN below
+    index = np.fmin(position, _STEPS - 1).astype(np.int64)  # fmin: NaN has no index; it stays NaN below
     t = position - index
     left, right = values[index], values[index + 1]
     rise = right - left

@@ -1,4 +1,4 @@
-"""The oracle without torch: our numpy forward pass with pooling and normalization."""
+"""The oracle without torch: the numpy forward pass with pooling and normalization."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NumpyOracle:
     name = "numpy float32"
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._layout = checkpoint.layout
+        self._sentence_config = checkpoint.sentence_config
         self._dense = checkpoint.dense
         self._state_weights = checkpoint.state_weights
         self._tokenizer = checkpoint.text_tokenizer()
@@ -30,16 +30,16 @@ class NumpyOracle:
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
     ) -> npt.NDArray[np.float32]:
-        """See :class:`m3e_export.oracle.choice.Oracle`."""
-        left_out = 0 if self._layout.include_prompt else self._tokenizer.prompt_length(prompt)
+        """Vectors of ``texts``, float32 ``[n, dimension]``, with ``prompt`` before each."""
+        left_out = 0 if self._sentence_config.include_prompt else self._tokenizer.prompt_length(prompt)
         vectors = []
         for ids in self._tokenizer.encode_batch([prompt + text for text in texts]):
             words, states = self._forward.words(ids), self._forward.states(ids)
             vectors.append(
                 sentence_vector(
-                    self._layout.pooling, self._dense, words, states, left_out, self._state_weights
+                    self._sentence_config.pooling, self._dense, words, states, left_out, self._state_weights
                 )
             )
             tick(1)
         stacked = np.stack(vectors)
-        return normalize(stacked) if self._layout.normalize else stacked
+        return normalize(stacked) if self._sentence_config.normalize else stacked

@@ -1,4 +1,4 @@
-"""From the states of one text to its vector, as every oracle computes it."""
+"""Pooling of one text's states, and the layers after it, for every oracle but sentence-transformers."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def sentence_vector(
     """Pool one text, without padding, and apply the layers after the pooling.
 
     Args:
-        pooling: its name.
-        dense: layers after it.
+        pooling: the name of the pooling.
+        dense: the layers after it.
         words: rows of the word embeddings, float32 ``[length, embedding_size]``.
-        states: what goes into the first layer, then what leaves each, float32 ``[length, hidden]``.
-        prompt_length: first tokens that are not pooled.
-        state_weights: the share of each of ``states`` in what is pooled; None where it is the last alone.
+        states: the input of the first layer and the output of each, float32 ``[length, hidden]``.
+        prompt_length: number of tokens at the start that are not pooled.
+        state_weights: weight of each of ``states`` in the pooled states; None pools the last only.
 
     Returns:
         float32 ``[dimension]``, not normalized.
@@ -61,7 +61,7 @@ def _applied(layer: HeadLayer, vector: Array) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
-    """The logistic function; by tanh, which does not overflow."""
+    """The logistic function, computed by tanh, which cannot overflow."""
     half = np.float32(0.5)
     values: Array = half + half * np.tanh(half * x)
     return values
@@ -78,9 +78,9 @@ _ACTIVATIONS: dict[DenseActivation, Callable[[Array], Array]] = {
 
 
 def _reduced(reduction: Reduction, states: Array, start: int) -> Array:
-    """One vector of the states from ``start`` on; of none, what sentence-transformers gives.
+    """One vector of the states from ``start`` on.
 
-    Only its ``max`` is minus infinity then, where this is zero.
+    Without any, the result is that of sentence-transformers, but zero for ``max`` instead of minus infinity.
     """
     if start < len(states):
         return _REDUCE[reduction](states[start:], start)

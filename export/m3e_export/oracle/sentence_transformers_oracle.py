@@ -1,6 +1,7 @@
-"""The oracle that is the original library: sentence-transformers loads the checkpoint's folder itself.
+"""The oracle that loads the checkpoint's folder with sentence-transformers.
 
-Nothing that we have read of the folder reaches it. So a file or a setting that we misunderstand shows.
+It uses nothing that this package has read from the folder, so the gate finds a file or setting that this
+package misreads.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class SentenceTransformersOracle:
     """Float32 sentence vectors of ``SentenceTransformer(folder)``, one text at a time, without padding."""
 
     def __init__(self, checkpoint: BaseCheckpoint, max_length: int | None = None) -> None:
-        """``max_length`` is what the user asks for in place of the checkpoint's own longest input.
+        """Load the checkpoint. ``max_length`` replaces its longest input.
 
         Raises:
             CheckpointError: sentence-transformers cannot load the folder.
@@ -36,7 +37,7 @@ class SentenceTransformersOracle:
 
         self.name = f"sentence-transformers {sentence_transformers.__version__} / torch {torch.__version__}"
         self._folder = checkpoint.folder
-        self._layout = checkpoint.layout
+        self._sentence_config = checkpoint.sentence_config
         try:
             with quiet(), readable_folder(checkpoint.folder) as readable:
                 self._model = sentence_transformers.SentenceTransformer(
@@ -46,36 +47,37 @@ class SentenceTransformersOracle:
                     local_files_only=True,
                     model_kwargs={"dtype": torch.float32},
                 )
-        except Exception as error:  # every module checks its files in its own way
+        except Exception as error:  # each module raises its own errors
             raise CheckpointError(
                 f"{checkpoint.folder}: sentence-transformers {sentence_transformers.__version__} cannot load "
-                f"it: {str(error).strip() or type(error).__name__} (--oracle numpy judges without it.)"
+                f"it: {str(error).strip() or type(error).__name__} (--oracle numpy does without it.)"
             ) from error
         self._model.float()
-        self._task = task_of_route(self._model, self._layout.route)
-        self._model.default_prompt_name = None  # the gate says what is before its texts
+        self._task = task_of_route(self._model, self._sentence_config.route)
+        self._model.default_prompt_name = None  # the gate has its own prompt
         longest = min(self._model.max_seq_length or math.inf, _longest(checkpoint))
         if max_length is not None or longest < math.inf:
             self._model.max_seq_length = max_length or int(longest)
 
     @property
     def has_weights(self) -> bool:
-        """Whether it has found the checkpoint's tensors, which a trainer may have saved under other names.
+        """Whether sentence-transformers found the checkpoint's tensors.
 
-        sentence-transformers takes random ones in their place, and says so in its logs alone.
+        A trainer may have saved them under other names. sentence-transformers then uses random ones, and only
+        logs it.
         """
         first = self._model[0]
-        if self._layout.route is not None and first in _routers(self._model):
-            first = first.sub_modules[self._layout.route.name][0]
+        if self._sentence_config.route is not None and first in _routers(self._model):
+            first = first.sub_modules[self._sentence_config.route.name][0]
         model = first.auto_model
         names, base = model.state_dict().keys(), f"{model.base_model_prefix}."
-        tensors = self._layout.load_weights().arrays
+        tensors = self._sentence_config.load_weights().arrays
         return any(name in names or name.removeprefix(base) in names for name in tensors)
 
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
     ) -> npt.NDArray[np.float32]:
-        """See :class:`m3e_export.oracle.choice.Oracle`."""
+        """Vectors of ``texts``, float32 ``[n, dimension]``, with ``prompt`` before each."""
         vectors = []
         for text in texts:
             vectors.append(self._encode_one(text, prompt))
@@ -87,18 +89,18 @@ class SentenceTransformersOracle:
             vector: npt.NDArray[np.float32] = self._model.encode(
                 text, prompt=prompt or None, show_progress_bar=False, convert_to_numpy=True, **self._task
             )
-        except Exception as error:  # whatever the model's code raises, as beyond the end of its tables
+        except Exception as error:  # the model's code may raise anything, such as an index beyond a table
             raise CheckpointError(
                 f"{self._folder}: the original model fails on a text of {len(text)} characters: {error}"
             ) from error
-        # Where a prompt is the whole text, the maximum over no token is minus infinity there, and here zero.
+        # If the prompt is the whole text, sentence-transformers' maximum is minus infinity; here it is zero.
         return np.where(np.isneginf(vector), np.float32(0), vector)
 
 
 def task_of_route(model: Any, route: Route | None) -> dict[str, str]:
-    """What ``encode`` of sentence-transformers' ``model`` is given so that texts go through ``route``."""
+    """Arguments of ``model.encode`` in sentence-transformers that select ``route``."""
     for router in _routers(model):
-        router.route_mappings = {}  # so that the task is the route's name
+        router.route_mappings = {}  # a task is then the name of a route
     return {} if route is None else {"task": route.name}
 
 
@@ -107,8 +109,8 @@ def _routers(model: Any) -> list[Any]:
 
 
 def _longest(checkpoint: BaseCheckpoint) -> float:
-    """Tokens that the position table allows, where that is known: the original fails beyond, and never cuts.
+    """Tokens that the position table allows, if that is known: the original model fails on longer texts.
 
-    RoBERTa's says two more than there are, which is sentence-transformers' limit where nothing else is said.
+    Without another limit, sentence-transformers takes RoBERTa's table size, which is two too many.
     """
     return checkpoint.spec.max_positions if isinstance(checkpoint, Checkpoint) else math.inf

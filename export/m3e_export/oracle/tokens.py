@@ -1,4 +1,4 @@
-"""Whether the exported tokenizer gives the ids of transformers'."""
+"""Comparing the token ids of the exported tokenizer with those of transformers."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _SHOWN, _QUOTED = 8, 40
 
 
 def check_tokens(checkpoint: BaseCheckpoint, texts: Sequence[str], may_quote: bool) -> None:
-    """Compare the ids of ``texts`` and of :data:`LOOK_ALIKES`, where transformers is installed.
+    """Compare the token ids of ``texts`` and of :data:`LOOK_ALIKES`, if transformers is installed.
 
     Args:
-        checkpoint: whose tokenizer it is.
-        texts: those of the gate.
-        may_quote: whether an error may say which tokens differ: not of a user's texts.
+        checkpoint: holds the exported tokenizer.
+        texts: the gate's texts.
+        may_quote: whether an error may quote them. Texts of users are never quoted.
 
     Raises:
-        CheckpointError: some differ.
+        CheckpointError: token ids differ.
     """
     if importlib.util.find_spec("transformers") is None:
         return
-    theirs = load_tokenizer(checkpoint.layout, checkpoint.model_type)
+    theirs = load_tokenizer(checkpoint.sentence_config, checkpoint.model_type)
     ours = checkpoint.text_tokenizer()
     every = [*LOOK_ALIKES, *texts]
     for number, (text, found) in enumerate(zip(every, ours.encode_batch(every), strict=True)):
@@ -50,6 +50,6 @@ def _difference(text: str, found: list[int], expected: list[int], tokenizer: Any
         shown = " of {!r}: {} here, {} there".format(text[:_QUOTED], *words)
     return (
         f"the tokens differ from those of transformers' {type(tokenizer).__name__}, from token {place} on"
-        f"{shown}. A file of the tokenizer says something that the export does not understand; save the "
-        "tokenizer again with transformers, or export with `--oracle numpy` to take it as it is."
+        f"{shown}. A setting of the tokenizer is not supported; save the tokenizer again with transformers, "
+        "or use `--oracle numpy` to skip this check."
     )

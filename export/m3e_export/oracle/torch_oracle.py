@@ -1,4 +1,4 @@
-"""The oracle in PyTorch: transformers' own model and tokenizer, fed with the checkpoint's tensors."""
+"""The oracle in PyTorch: transformers' model and tokenizer with the checkpoint's tensors."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ __all__ = ["TorchOracle"]
 
 
 class TorchOracle:
-    """Float32 sentence vectors of the family's model in transformers, one text at a time, without padding."""
+    """Float32 sentence vectors from the model in transformers, one text at a time, without padding."""
 
     def __init__(self, checkpoint: BaseCheckpoint, model: Any = None) -> None:
-        """``model`` is that of :func:`load_model` where it has been loaded before."""
+        """``model`` is the result of :func:`load_model`, if it is loaded already."""
         import torch
         import transformers
 
         self.name = f"torch {torch.__version__} / transformers {transformers.__version__}"
         self._torch = torch
-        self._layout = checkpoint.layout
+        self._sentence_config = checkpoint.sentence_config
         self._dense = checkpoint.dense
         self._state_weights = checkpoint.state_weights
         self._max_length = checkpoint.max_length
-        self._tokenizer = load_tokenizer(checkpoint.layout, checkpoint.model_type)
-        self._model = model or load_model(checkpoint.config, checkpoint.layout.load_weights().arrays)
+        self._tokenizer = load_tokenizer(checkpoint.sentence_config, checkpoint.model_type)
+        self._model = model or load_model(checkpoint.config, checkpoint.sentence_config.load_weights().arrays)
 
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
     ) -> npt.NDArray[np.float32]:
-        """See :class:`m3e_export.oracle.choice.Oracle`."""
-        left_out = 0 if self._layout.include_prompt else self._prompt_length(prompt)
+        """Vectors of ``texts``, float32 ``[n, dimension]``, with ``prompt`` before each."""
+        left_out = 0 if self._sentence_config.include_prompt else self._prompt_length(prompt)
         vectors = []
         for text in texts:
             vectors.append(self._encode_one(prompt + text, left_out))
@@ -46,7 +46,7 @@ class TorchOracle:
         return np.stack(vectors)
 
     def _prompt_length(self, prompt: str) -> int:
-        """As sentence-transformers counts: without a special token at the end."""
+        """Tokens of ``prompt`` as sentence-transformers counts them, without a special token at the end."""
         if not prompt:
             return 0
         ids = self._tokenizer(prompt, truncation=True, max_length=self._max_length)["input_ids"]
@@ -59,14 +59,19 @@ class TorchOracle:
             with self._torch.inference_mode():
                 words = self._model.get_input_embeddings()(ids)
                 found = self._model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-        except Exception as error:  # whatever the model's code raises, as beyond the end of its tables
+        except Exception as error:  # the model's code may raise anything, such as an index beyond a table
             raise CheckpointError(
                 f"the original model fails on a text of {ids.shape[1]} tokens: {error}"
             ) from error
-        # Some models normalize once more behind the last of their hidden_states.
+        # Some models normalize again after the last of their hidden_states.
         states = [*found.hidden_states[:-1], found.last_hidden_state]
         arrays = [each[0].numpy() for each in states]
         vector = sentence_vector(
-            self._layout.pooling, self._dense, words[0].numpy(), arrays, left_out, self._state_weights
+            self._sentence_config.pooling,
+            self._dense,
+            words[0].numpy(),
+            arrays,
+            left_out,
+            self._state_weights,
         )
-        return normalize(vector[None])[0] if self._layout.normalize else vector
+        return normalize(vector[None])[0] if self._sentence_config.normalize else vector

@@ -1,6 +1,6 @@
-"""A checkpoint's model and tokenizer in transformers: its classes, fed with the checkpoint's tensors.
+"""A checkpoint's model and tokenizer in transformers, with the checkpoint's tensors.
 
-Whatever model_type transformers knows by itself can be loaded. Code that a checkpoint brings is never run.
+Every model_type of transformers can be loaded. Code in a checkpoint is never run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, normalizers
 
 from m3e_export.checkpoint.jsonfile import refuse_pointer
 from m3e_export.checkpoint.readable import readable_folder
-from m3e_export.checkpoint.sentence_config import Layout
+from m3e_export.checkpoint.sentence_config import SentenceConfig
 from m3e_export.checkpoint.tokenizer import only_bert_vocabulary
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 from m3e_export.quiet import quiet
@@ -29,10 +29,10 @@ def load_model(config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.f
 
     Args:
         config: the content of config.json.
-        tensors: the checkpoint's, whatever its trainer put before their names.
+        tensors: the checkpoint's. Their names may have any prefix.
 
     Raises:
-        CheckpointError: a tensor is missing, or not of the shape that the config says.
+        CheckpointError: a tensor is missing, or its shape differs from config.json.
         UnsupportedModelError: transformers does not know the model_type.
     """
     import torch
@@ -42,9 +42,9 @@ def load_model(config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.f
     model_type = str(settings.pop("model_type", None))
     try:
         known = transformers.AutoConfig.for_model(model_type, **settings)
-        with torch.device("meta"):  # sizes alone: what class it is, and the names of its tensors
+        with torch.device("meta"):  # without data: only the class and the names of its tensors
             empty = transformers.AutoModel.from_config(known, trust_remote_code=False)
-    except Exception as error:  # every class checks its config in its own way
+    except Exception as error:  # each class raises its own errors
         raise UnsupportedModelError(
             f"config.json: transformers {transformers.__version__} makes no model of model_type "
             f"{model_type!r}: {_reason(error)}"
@@ -52,7 +52,7 @@ def load_model(config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.f
     own = _without_prefix(tensors, empty.state_dict(), empty.base_model_prefix)
     state = {name: torch.from_numpy(tensor.copy()) for name, tensor in own.items()}
     try:
-        with quiet():  # what is missing is an error below
+        with quiet():  # missing tensors raise an error below
             model, found = type(empty).from_pretrained(
                 None,
                 config=known,
@@ -61,7 +61,7 @@ def load_model(config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.f
                 ignore_mismatched_sizes=True,
                 dtype=torch.float32,
             )
-    except Exception as error:  # whatever a conversion finds wrong
+    except Exception as error:  # a conversion may raise anything
         raise CheckpointError(f"the weights do not fit a {model_type!r} model: {_reason(error)}") from error
     if found["mismatched_keys"]:
         name, shape, expected = min(found["mismatched_keys"])
@@ -72,44 +72,44 @@ def load_model(config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.f
     return model.float().eval()
 
 
-def load_tokenizer(layout: Layout, model_type: str) -> Any:
-    """The tokenizer as AutoTokenizer gives it, or BERT's where only its vocabulary is there.
+def load_tokenizer(sentence_config: SentenceConfig, model_type: str) -> Any:
+    """The tokenizer that AutoTokenizer loads, or BERT's if there is only its vocabulary.
 
     Raises:
-        CheckpointError: its files are missing or broken.
+        CheckpointError: a file is missing or broken.
     """
     import transformers
 
-    folder = layout.tokenizer
+    folder = sentence_config.tokenizer
     for pattern in ("*.json", "*.txt", "*.model"):
         for file in folder.glob(pattern):
             refuse_pointer(file)
-    bert = only_bert_vocabulary(layout.tokenizer, model_type)
+    bert = only_bert_vocabulary(sentence_config.tokenizer, model_type)
     loader = transformers.BertTokenizerFast if bert else transformers.AutoTokenizer
     try:
         with readable_folder(folder) as readable:
             tokenizer = loader.from_pretrained(str(readable), local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # many kinds, all meaning the folder's tokenizer is not usable
+    except Exception as error:  # many kinds of errors
         raise CheckpointError(f"{folder}: transformers cannot load its tokenizer ({error}).") from error
-    if layout.lower_case:  # as sentence-transformers applies do_lower_case
+    if sentence_config.lower_case:  # as sentence-transformers applies do_lower_case
         backend = tokenizer.backend_tokenizer
         backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), backend.normalizer])
     return tokenizer
 
 
-def load_fast_tokenizer(layout: Layout, model_type: str) -> Tokenizer:
-    """What computes in :func:`load_tokenizer`'s tokenizer, without padding and truncation.
+def load_fast_tokenizer(sentence_config: SentenceConfig, model_type: str) -> Tokenizer:
+    """The tokenizer of :func:`load_tokenizer` as a ``tokenizers.Tokenizer`` without padding and truncation.
 
     Raises:
-        CheckpointError: its files are missing or broken.
-        UnsupportedModelError: it is written in Python alone.
+        CheckpointError: a file is missing or broken.
+        UnsupportedModelError: the tokenizer is pure Python.
     """
-    loaded = load_tokenizer(layout, model_type)
+    loaded = load_tokenizer(sentence_config, model_type)
     backend = getattr(loaded, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise UnsupportedModelError(
-            f"{layout.tokenizer}: its tokenizer, {type(loaded).__name__}, has no tokenizer.json, and "
-            "transformers makes none."
+            f"{sentence_config.tokenizer}: its tokenizer, {type(loaded).__name__}, has no tokenizer.json, "
+            "and transformers makes none."
         )
     copy = Tokenizer.from_str(backend.to_str())
     copy.no_padding()
@@ -120,7 +120,7 @@ def load_fast_tokenizer(layout: Layout, model_type: str) -> Tokenizer:
 def _without_prefix(
     tensors: Mapping[str, npt.NDArray[np.float32]], names: Mapping[str, Any], base: str
 ) -> Mapping[str, npt.NDArray[np.float32]]:
-    """The tensors under the names that transformers looks for: ``names``, alone or after ``base``."""
+    """``tensors`` under the names that transformers expects: ``names``, maybe with the prefix ``base``."""
     if any(name in names or name.removeprefix(f"{base}.") in names for name in tensors):
         return tensors
     prefixes = [found[: -len(name)] for name in names for found in tensors if found.endswith(f".{name}")]

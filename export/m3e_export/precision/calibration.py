@@ -1,4 +1,4 @@
-"""What the original model does on the calibration texts: its vectors, and the inputs of every matrix."""
+"""Running the original model on the calibration texts, to sample the inputs of every matrix."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from m3e_runtime.tokenization import TokenIds
 __all__ = ["Calibration", "InputSample", "calibrate"]
 
 _ROWS = 384
-"""Token vectors kept for each matrix: enough to rank matrices, small beside the model."""
+"""Rows kept for each matrix: enough to rank the matrices, and small compared with the model."""
 
 _PER_TEXT = 8
 
@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float32]
 
 
 class InputSample:
-    """Inputs of one matrix: some rows, and of all rows each channel's largest value, mean and covariances."""
+    """The inputs of one matrix: a sample of rows, and over all rows the maxima, means and covariances."""
 
     def __init__(self, inputs: int) -> None:
         self.largest: Array = np.zeros(inputs, dtype=np.float32)
@@ -35,7 +35,7 @@ class InputSample:
         self._products: Array = np.zeros((inputs, inputs), dtype=np.float32)
 
     def add(self, x: Array, random: np.random.Generator) -> None:
-        """Take note of ``x`` (``[length, inputs]``)."""
+        """Add the rows of ``x``, ``[length, inputs]``."""
         np.maximum(self.largest, np.abs(x).max(axis=0), out=self.largest)
         self._count += len(x)
         self._sum += x.sum(axis=0)
@@ -44,9 +44,10 @@ class InputSample:
         self._rows.append(x[chosen])
 
     def rows(self) -> Array:
-        """A sample of rows spread over the texts; float32 ``[rows, inputs]``.
+        """A sample of rows, float32 ``[rows, inputs]``.
 
-        And over the layers that share the matrix: a whole step could land on the same layer in every text.
+        It is spread over the texts, and over layers that share the matrix. A constant step
+        could hit the same layer in every text.
         """
         rows = np.concatenate(self._rows)
         chosen: Array = rows[np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int)]
@@ -66,7 +67,7 @@ class InputSample:
 
 @dataclass
 class Calibration:
-    """Token ids of the texts, the original's sentence vectors (float32 ``[n, d]``), inputs by matrix name."""
+    """Token ids of the texts, their vectors by the original, float32 ``[n, d]``, and the inputs by matrix."""
 
     token_ids: list[TokenIds]
     vectors: Array
@@ -74,7 +75,7 @@ class Calibration:
 
 
 def calibrate(checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int], object]) -> Calibration:
-    """Run ``texts`` through the numpy forward pass; ``tick`` is told of every text done."""
+    """Run ``texts`` through the numpy forward pass; ``tick`` is called with 1 after each."""
     random = np.random.default_rng(0)  # the same texts give the same bundle
     samples: dict[str, InputSample] = {}
 
@@ -88,7 +89,7 @@ def calibrate(checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int]
         states = forward.states(ids)
         vectors.append(
             sentence_vector(
-                checkpoint.layout.pooling,
+                checkpoint.sentence_config.pooling,
                 checkpoint.dense,
                 forward.words(ids),
                 states,

@@ -1,4 +1,4 @@
-"""What half precision cannot hold: numbers beyond 65504 become infinite, and vectors NaN."""
+"""Finding what fp16 cannot hold: numbers beyond 65504 become infinite, and vectors NaN."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ LARGEST_HALF = float(np.finfo(np.float16).max)
 WORDS, POSITIONS, PROJECTION = "word_embeddings", "position_embeddings", "embedding_projection"
 
 _ROOM = LARGEST_HALF / 2
-"""Largest activation that may be in half precision: other texts than those looked at go further, and the
-residual is added."""
+"""The largest activation allowed in fp16: other texts may have larger ones, and the residual is added."""
 
 Array = npt.NDArray[np.float32]
 
 
 def widened(plan: PrecisionPlan, names: frozenset[str]) -> PrecisionPlan:
-    """``plan`` with ``names`` in float32; what is stored in int8 stays so, and is computed in float32."""
+    """``plan`` with ``names`` in float32. int8 matrices stay int8, and are computed with in float32."""
     floats = isinstance(plan.embeddings, FloatEmbeddings)
     table = FloatEmbeddings() if floats and WORDS in names else plan.embeddings
     wide = plan.wide | (names if floats else names - {WORDS})
@@ -51,9 +50,9 @@ def _stored(weights: EncoderWeights) -> Iterator[tuple[str, Array]]:
 def overflowing(
     checkpoint: Checkpoint, token_ids: Sequence[TokenIds], tick: Callable[[int], object]
 ) -> frozenset[str]:
-    """The matrices and tables whose inputs or outputs half precision cannot hold on some of these texts.
+    """The matrices and tables whose inputs or outputs overflow in half precision on one of these texts.
 
-    ``tick`` is told of every text done.
+    ``tick`` is called with 1 after each text.
     """
     watching = _Watching(checkpoint)
     for ids in token_ids:
@@ -63,7 +62,7 @@ def overflowing(
 
 
 class _Watching(NumpyForward):
-    """The encoder in float32, which takes note of what would overflow."""
+    """The encoder in float32; it records what would overflow in fp16."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint.spec, checkpoint.weights)
@@ -78,7 +77,7 @@ class _Watching(NumpyForward):
         after += [layer.output.name for layer in weights.layers]
         before = [layer.qkv.name for layer in weights.layers]
         for place, states in enumerate(self.states(ids)):
-            if _is_large(states):  # between two layers, both of which are to hold it
+            if _is_large(states):  # between two layers: both need float32
                 self.found.update(after[place : place + 1] + before[place : place + 1])
 
     def _linear(self, linear: Linear, x: Array) -> Array:
@@ -88,7 +87,7 @@ class _Watching(NumpyForward):
         return y
 
     def _scores_are_large(self, qkv: Array) -> bool:
-        """By the lengths of queries and keys, which bound their products."""
+        """Whether scores may overflow, bounded by the lengths of queries and keys."""
         spec = self._spec
         parts = qkv.reshape(len(qkv), 3, spec.heads, spec.head_size)
         query, key = (np.linalg.norm(parts[:, part], axis=-1).max(axis=0) for part in (0, 1))

@@ -1,13 +1,14 @@
-"""Int8 matrices that are exact on every processor, rounded to keep what comes out of them.
+"""Matrices in int8 with the same results on every processor.
 
-x86 without VNNI multiplies unsigned activations with signed weights and adds the products in 16 bits, with
-saturation in pairs (``vpmaddubsw``): 255 · 127 · 2 does not fit, sums are clipped silently and the ranking
-suffers. The usual cure gives up one bit of every weight. Here the scale of each output channel is chosen so
-that no sum can exceed the 16 bits: activations are not negative, so a sum is largest when only the weights
-of one sign count, and ``255 · Σ ≤ 32767`` over those of each sign is enough. Large weights of one sign seldom
-stand side by side: for MiniLM this costs a third of a bit in pairs, and two thirds in fours, which the native
-engine adds in 16 bits to save every second widening. The same file gives the same integers with and without
-VNNI.
+x86 without VNNI multiplies unsigned activations by signed weights and adds pairs of products in 16 bits with
+saturation (``vpmaddubsw``). 255 · 127 · 2 exceeds 16 bits: sums are clipped silently, and the ranking
+suffers. The usual remedy is to use 7 bits for every weight. Here the scale of each output channel is large
+enough that no sum can exceed 16 bits. Activations are not negative, so it suffices that ``255 · Σ ≤ 32767``
+holds for the weights of each sign. Large weights of one sign are seldom adjacent: for MiniLM this costs a
+third of a bit in pairs. It costs two thirds in fours, which the native engine adds in 16 bits to widen half
+as often. The same file gives the same integers with and without VNNI.
+
+:mod:`rounding` holds the rounding itself.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from m3e_export.precision.rounding import SUM_LIMIT, error_feedback, round_in_or
 
 __all__ = ["InputStatistics", "QuantizedLinear", "quantize_linear"]
 
-_SMALLEST = np.float32(1e-30)  # the scale of a column of zeros: any would do, this keeps it finite
+_SMALLEST = np.float32(1e-30)  # the scale of a column of zeros
 
 Array = npt.NDArray[np.float32]
 
@@ -31,11 +32,11 @@ Array = npt.NDArray[np.float32]
 class QuantizedLinear:
     """A matrix in int8.
 
-    ``weight ≈ codes · scales`` with codes int8 ``[inputs, outputs]`` and scales float32 ``[outputs]``,
-    for inputs that had ``shift`` added, which leaves none below zero (None: nothing, and both signs), and
-    were then multiplied by ``smoothing`` (float32 ``[inputs]``, None for ones); ``bias`` is corrected for
-    the shift, and for the mean of the rounding errors.
-    ``input_scale`` is the scale of the inputs' codes where all rows share one, else None.
+    ``weight ≈ codes · scales``, with codes int8 ``[inputs, outputs]`` and scales float32 ``[outputs]``.
+    ``shift`` is added to the inputs so that none is negative; None adds nothing and allows both signs. The
+    inputs are then multiplied by ``smoothing``, float32 ``[inputs]``; None stands for ones. ``bias`` is
+    corrected for the shift and for the mean of the rounding errors. ``input_scale`` is the scale of the
+    inputs' codes if all rows share one, else None.
     """
 
     name: str
@@ -49,10 +50,10 @@ class QuantizedLinear:
 
 @dataclass(frozen=True)
 class InputStatistics:
-    """What the inputs of a matrix are like.
+    """Statistics of the inputs of a matrix.
 
-    ``mean`` float32 ``[inputs]`` and ``covariance`` float32 ``[inputs, inputs]`` before shift and smoothing;
-    ``noise`` the mean square error of their own codes, after both.
+    ``mean``, float32 ``[inputs]``, and ``covariance``, float32 ``[inputs, inputs]``, are those before shift
+    and smoothing. ``noise`` is the mean square error of the inputs' codes after both.
     """
 
     mean: Array
@@ -67,15 +68,15 @@ def quantize_linear(
     together: int = 2,
     statistics: InputStatistics | None = None,
 ) -> QuantizedLinear:
-    """Quantize the weights of ``linear`` per output channel, without any 16-bit sum that can saturate.
+    """Quantize ``linear`` with a scale per output channel, such that no 16-bit sum can saturate.
 
     Args:
         linear: the float matrix.
         smoothing: factors on the inputs, ``[inputs]``; the weights are divided by them.
         shift: constant added to the inputs before smoothing, so that none is negative.
-        together: how many products the engine adds in 16 bits, 2 or 4; 1: it adds them in 32.
-        statistics: of the inputs. With them each weight is rounded to make up for those before it, else to
-            the nearest code.
+        together: number of products that the engine adds in 16 bits, 2 or 4; 1 if it adds in 32.
+        statistics: of the inputs. With them, the rounding of each weight compensates for those before it;
+            without, each weight is rounded to the nearest code.
     """
     factors = np.ones(len(linear.weight), np.float32) if smoothing is None else smoothing
     weight = linear.weight / factors[:, None]

@@ -1,37 +1,28 @@
-"""How each weight is stored and computed with."""
+"""The format of every weight, and the arithmetic between them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from m3e_export.precision.embeddings import FloatEmbeddings
+from m3e_export.precision.embeddings import EmbeddingFormat, FloatEmbeddings
 from m3e_export.precision.int8 import QuantizedLinear
+from m3e_runtime.manifest import Precision
 
-__all__ = ["EmbeddingFormat", "PrecisionPlan"]
-
-
-class EmbeddingFormat(Protocol):
-    """A way to store the word embeddings."""
-
-    def tensors(self, name: str, table: npt.NDArray[np.float32]) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """What is stored of ``table``, ``[vocabulary, hidden]``: itself, and ``NAME.scales`` of int8."""
-        ...
+__all__ = ["PrecisionPlan"]
 
 
 @dataclass(frozen=True)
 class PrecisionPlan:
-    """Formats of all weights.
+    """The formats of all weights.
 
-    ``storage`` is the dtype of float matrices in the file, ``compute`` that of the arithmetic between
-    them; ``quantized`` maps the names of matrices to their int8 form, all others stay float.
-    ``wide`` names matrices and tables that half precision cannot hold: they are stored in float32, and what
-    is computed with them, a whole layer at a time, is computed in float32.
+    ``storage`` is the dtype of float matrices in the file, ``compute`` that of the arithmetic. ``quantized``
+    maps names of matrices to their int8 form; all others stay float. ``wide`` names matrices and tables that
+    half precision cannot hold: they are stored in float32, and their layers are computed in float32.
     """
 
     storage: Any = np.float32
@@ -48,6 +39,12 @@ class PrecisionPlan:
     def compute_of(self, names: Iterable[str]) -> Any:
         """The dtype of the arithmetic between the matrices and tables ``names``."""
         return np.float32 if self.wide.intersection(names) else self.compute
+
+    def kept(self, precision: Precision, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the matrices ``names`` that are stored above ``precision``, for the manifest."""
+        if precision == "int8":
+            return tuple(name for name in names if name not in self.quantized)
+        return tuple(name for name in names if name in self.wide)
 
     def mix(self, names: Iterable[str]) -> dict[str, int]:
         """Number of the matrices ``names`` in each format, for the manifest."""

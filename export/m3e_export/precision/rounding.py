@@ -1,10 +1,10 @@
-"""Rounding a matrix to 8-bit codes, input by input.
+"""Rounding a matrix to 8-bit codes, input by input. :func:`round_in_order` does it.
 
-Rounding to the nearest code keeps the weights, not the products. The inputs of a matrix are correlated, so an
-error in the weights of one input can be made up for in those of the next ones: GPTQ
-(https://arxiv.org/abs/2210.17323), here in the equivalent form of LDLQ, which needs one Cholesky
-decomposition and no inverse (QuIP, https://arxiv.org/abs/2307.13304, equations 2 and 3). A weight that a
-limit keeps from its nearest code is made up for in the same way.
+Rounding to the nearest code minimizes the error of the weights, not that of the products. The inputs of a
+matrix are correlated, so later inputs can compensate for the rounding error of earlier ones. This is GPTQ
+(https://arxiv.org/abs/2210.17323) in the equivalent form LDLQ, which needs one Cholesky decomposition and no
+inverse (QuIP, https://arxiv.org/abs/2307.13304, equations 2 and 3). A weight that a limit keeps from its
+nearest code is compensated for in the same way.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy.typing as npt
 __all__ = ["SUM_LIMIT", "error_feedback", "round_in_order", "shared_sums", "signed_sums"]
 
 SUM_LIMIT = 32767 // 255
-"""Largest sum of the weight codes of one sign that share a 16-bit sum with codes up to 255: 128."""
+"""The largest sum of weight codes of one sign in a 16-bit sum with activation codes up to 255: 128."""
 
-_DAMPING = 0.01  # of the mean variance, added to each: GPTQ's own value
-_BLOCK = 64  # inputs between two large products; any number gives the same sums in another order
+_DAMPING = 0.01  # of the mean variance, added to each variance; GPTQ's value
+_BLOCK = 64  # inputs per large product; it only affects speed
 
 Array = npt.NDArray[np.float32]
 
 
 def shared_sums(inputs: int, together: int) -> npt.NDArray[np.intp]:
-    """For each input the number of the 16-bit sum that its products go to, ``[inputs]``.
+    """The number of the 16-bit sum that each input's products are added to, ``[inputs]``.
 
-    In pairs: inputs 2k and 2k + 1. In fours: of every eight inputs 0, 1, 4, 5 and 2, 3, 6, 7, since an engine
-    adds two vectors in which each 32 bits hold four inputs. Alone: no input shares its sum.
+    With two together, inputs 2k and 2k + 1 share a sum. With four, of every eight inputs 0, 1, 4, 5 and
+    2, 3, 6, 7 do: the engine adds two vectors in which each 32 bits hold four inputs. With one, none do.
     """
     k = np.arange(inputs)
     return {1: k, 2: k // 2, 4: k // 8 * 2 + k % 4 // 2}[together]
@@ -45,11 +45,11 @@ def signed_sums(weight: Array, sums: npt.NDArray[np.intp]) -> Array:
 
 
 def error_feedback(covariance: Array, noise: float) -> Array:
-    """How much of the error in each earlier input to add to each input, float32 ``[inputs, inputs]``.
+    """The share of each earlier input's error that is added to each input, float32 ``[inputs, inputs]``.
 
     Args:
         covariance: of the inputs, ``[inputs, inputs]``.
-        noise: mean square of what the rounding of the inputs themselves adds to each.
+        noise: mean square error of the rounding of the inputs.
     """
     damped = covariance.astype(np.float64)
     damped[np.diag_indices_from(damped)] += noise + _DAMPING * np.trace(damped) / len(damped) + 1e-12
@@ -60,9 +60,10 @@ def error_feedback(covariance: Array, noise: float) -> Array:
 
 
 def round_in_order(weight: Array, sums: npt.NDArray[np.intp], feedback: Array | None) -> npt.NDArray[np.int8]:
-    """Codes of ``weight`` (``[inputs, outputs]``, in units of the scales), int8 of the same shape.
+    """Round ``weight``, ``[inputs, outputs]`` in units of the scales, to int8 codes of the same shape.
 
-    The codes of one sign that share a sum add to :data:`SUM_LIMIT` at most.
+    The codes of one sign in a 16-bit sum add up to :data:`SUM_LIMIT` at most. ``feedback`` is that of
+    :func:`error_feedback`; None rounds to the nearest code.
     """
     if feedback is None:
         return _round_to_nearest(weight, sums)

@@ -1,4 +1,4 @@
-"""From a precision's name to plans, cheapest first, until one passes the gate."""
+"""The search for an int8 plan: how strongly to smooth, and which matrices to leave in float."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _STRENGTHS: dict[str, tuple[Strength, ...]] = {
     "intermediate": (0.5, 0.4, 0.6, 0.7),
     "output": (0.5, None, 0.4, 0.6),
 }
-"""Smoothing strengths to try for each kind of matrix, the best known start first; None is no smoothing."""
+"""Smoothing strengths to try for each kind of matrix. The first is the start; None is no smoothing."""
 
 
 def float_plan(precision: str, half_arithmetic: bool = False) -> PrecisionPlan:
-    """fp32, or fp16 weights: widened for the arithmetic, unless the target computes in fp16 itself."""
+    """The plan of fp32 or fp16. Without ``half_arithmetic``, fp16 weights are computed with in float32."""
     if precision == "fp32":
         return PrecisionPlan()
     compute = np.float16 if half_arithmetic else np.float32
@@ -54,10 +54,10 @@ def float_plan(precision: str, half_arithmetic: bool = False) -> PrecisionPlan:
 
 @dataclass(frozen=True)
 class Int8Rules:
-    """What a target does in int8.
+    """What int8 means for a target.
 
-    ``activations`` says how it quantizes the inputs of a matrix, ``kinds`` which kinds of matrices gain from
-    int8, and ``floats`` what is done with everything else.
+    ``activations`` is how it quantizes the inputs of a matrix. ``kinds`` are the kinds of matrices that gain
+    from int8. ``floats`` is the plan of everything else.
     """
 
     activations: ActivationCodes
@@ -68,12 +68,12 @@ class Int8Rules:
 
 
 class Int8Search:
-    """Finds how to quantize a checkpoint: how strongly to smooth, and which matrices to leave out."""
+    """The search for one checkpoint and one target."""
 
     def __init__(
         self, checkpoint: Checkpoint, calibration: Calibration, rules: Int8Rules, run: RunPlan
     ) -> None:
-        """``run`` builds a plan, runs it on token ids, and returns sentence vectors ``[n, d]``."""
+        """``run`` computes the sentence vectors, ``[n, d]``, of token ids with a plan."""
         self._rules = rules
         self._strengths = {kind: _STRENGTHS[kind] for kind in rules.kinds}
         self._activation = checkpoint.spec.activation
@@ -85,15 +85,15 @@ class Int8Search:
 
     @property
     def steps(self) -> int:
-        """Trials of smoothing strengths, and matrices to round, before the first plan comes."""
+        """The number of steps before the first plan: trials of smoothing strengths, and matrices to round."""
         trials = 1 + sum(len(strengths) - 1 for strengths in self._strengths.values())
         return trials + len(self._linears)
 
     def plans(self, tick: Callable[[int], object]) -> Iterator[PrecisionPlan]:
-        """Plans from all matrices in int8 to none, the most sensitive ones leaving first.
+        """Plans from all matrices in int8 to none. The most sensitive matrices leave first.
 
-        Sensitivity is the relative output error of the matrix on its sampled inputs. ``tick`` is told of
-        each of the :attr:`steps`.
+        The sensitivity of a matrix is its relative output error on the sampled inputs. ``tick`` is called
+        with 1 after each of the :attr:`steps`.
         """
         strengths = self._best_strengths(tick)
         chosen = []
@@ -108,9 +108,9 @@ class Int8Search:
             yield self._plan({linear.name: quantized for linear, quantized in left})
 
     def _best_strengths(self, tick: Callable[[int], object]) -> dict[str, Strength]:
-        """One pass of coordinate descent over the kinds of matrices, by the error of the whole model.
+        """The strengths with the lowest error of the whole model, by one pass of coordinate descent.
 
-        The error of a single matrix is a poor guide: what matters is how it moves the sentence vector.
+        The error of a single matrix says little about the sentence vector.
         """
         best = {kind: strengths[0] for kind, strengths in self._strengths.items()}
         lowest = self._error(best)
@@ -154,9 +154,9 @@ class Int8Search:
 
 
 def fewer_and_fewer(ranked: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """``ranked`` without its first 0, 1, 2, 4, 8 … items, and at last without any.
+    """``ranked`` without its first 0, 1, 2, 4, 8 … items, and finally without all.
 
-    As matrices that leave int8: few builds, and at most twice as many left out as needed.
+    So few candidates are built, and at most twice as many matrices leave int8 as necessary.
     """
     out = 0
     while out < len(ranked):

@@ -1,4 +1,4 @@
-"""Moving outliers from activations into weights.
+"""Smoothing: moving outliers from activations into weights.
 
 Smoothing multiplies input channel j by ``wⱼ^(1−α) / aⱼ^α`` (a: largest activation, w: largest weight of
 the channel) and divides the weights by it: SmoothQuant, https://arxiv.org/abs/2211.10438, equation 4.
@@ -33,10 +33,10 @@ def smoothing_factors(weight: Array, largest: Array, strength: float) -> Array:
 
 
 def fold_into_value(qkv: QuantizedLinear, output: QuantizedLinear) -> tuple[QuantizedLinear, QuantizedLinear]:
-    """Smooth the input of the attention output for free.
+    """Move the smoothing of the attention output's input into the scales of the value.
 
-    The context is a weighted mean of value vectors, so factors on it are factors on the value's columns,
-    and those have a scale each already.
+    The context is a weighted mean of value vectors, so factors on the context are factors on the columns of
+    the value, which have a scale each already.
     """
     if output.smoothing is None:
         return qkv, output
@@ -60,14 +60,14 @@ def relative_error(
 def input_statistics(
     activations: ActivationCodes, sample: InputSample, smoothing: Array | None, shift: float | None
 ) -> InputStatistics:
-    """What rounding the weights of a matrix needs to know of its inputs."""
+    """The statistics of a matrix's inputs, for the rounding of its weights."""
     x = _prepared(sample.rows(), smoothing, shift)
     noise = np.square(activations.rounded(x, shift) - x).mean()
     return InputStatistics(sample.mean(), sample.covariance(), float(noise))
 
 
 def _simulate(linear: QuantizedLinear, activations: ActivationCodes, rows: Array) -> Array:
-    """What the integer product gives for ``rows`` (``[n, inputs]``), float32 ``[n, outputs]``."""
+    """The integer product of ``rows``, ``[n, inputs]``; float32 ``[n, outputs]``."""
     x = _prepared(rows, linear.smoothing, linear.shift)
     product: Array = activations.rounded(x, linear.shift) @ linear.codes.astype(np.float32)
     return product * linear.scales + linear.bias

@@ -1,1 +1,1 @@
-"""Reports as one HTML file: no scripts, nothing from elsewhere, light and dark, fit to print."""
+"""Reports as a single HTML file without scripts and external resources."""

@@ -1,11 +1,11 @@
-"""One artifact of an export: its cosines, its matrices, and the texts that it moves most."""
+"""The section of a report about one artifact: cosines, matrices, and the texts that change most."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from m3e_export.fidelity import Comparison, Neighbour, WorstText
+from m3e_export.gate import Comparison, Neighbour, WorstText
 from m3e_export.record import Candidate
 from m3e_export.report.fidelity_table import verdict
 from m3e_export.report.histogram import cosine_histogram
@@ -19,7 +19,7 @@ _LIMITS = {"min_cosine": "lowest", "p1_cosine": "p1", "mean_cosine": "mean"}
 
 
 def limits(fidelity: Fidelity) -> dict[str, tuple[float, bool]]:
-    """The thresholds that are cosines, by the names of their measures, and whether each is met."""
+    """The thresholds of cosines by the name of the measure, and whether each is met."""
     return {
         words: (limit, getattr(fidelity, name) >= limit)
         for name, words in _LIMITS.items()
@@ -28,12 +28,12 @@ def limits(fidelity: Fidelity) -> dict[str, tuple[float, bool]]:
 
 
 def artifact_card(trials: Sequence[Candidate], texts: Sequence[str], first: int) -> Markup:
-    """A section about the last of an artifact's trials.
+    """A section about an artifact.
 
     Args:
-        trials: the candidates that the gate has judged; all but the last one have failed.
-        texts: those of the gate.
-        first: where the histogram's scale begins.
+        trials: the artifact's candidates. All but the last have failed.
+        texts: the gate's texts.
+        first: the start of the histogram's scale.
     """
     last = trials[-1]
     parts = [*_reasons(last), *_trials(trials)]
@@ -50,7 +50,7 @@ def _reasons(candidate: Candidate) -> list[Markup]:
 
 
 def _trials(trials: Sequence[Candidate]) -> list[Markup]:
-    """What was tried before; nothing is said of a single trial."""
+    """The list of candidates, unless there is only one."""
     if len(trials) == 1:
         return []
     lines = [
@@ -68,7 +68,7 @@ def _cosines(comparison: Comparison, first: int) -> Markup:
 
 
 def _beside(candidate: Candidate) -> Markup:
-    """Neighbours and matrices."""
+    """The column beside the histogram: neighbours and matrices."""
     parts = [element("h3", "Ten nearest neighbours"), shares(_neighbours_kept(candidate.comparison))]
     if candidate.mix:
         mix = {name: candidate.mix[name] for name in sorted(candidate.mix, key=_bits)}
@@ -140,14 +140,14 @@ def _moved(artifact: str, worst: WorstText, texts: Sequence[str]) -> Markup:
 
 
 def _order(neighbours: Sequence[Neighbour]) -> dict[int, int]:
-    """Text → place."""
+    """The place of each text."""
     return {each.text: place for place, each in enumerate(neighbours)}
 
 
 def _list(
     name: str, neighbours: Sequence[Neighbour], other: dict[int, int], missing: str, texts: Sequence[str]
 ) -> Markup:
-    """One side of the comparison; ``other`` is the order on the other side, ``missing`` what is not there."""
+    """One side of the comparison. ``other`` is the other side's order; ``missing`` marks others."""
     items = []
     for place, each in enumerate(neighbours):
         moved = other.get(each.text)

@@ -1,4 +1,4 @@
-"""Differences from zero as bars to the left and to the right."""
+"""A chart of differences from zero."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WIDTH, _LABELS, _FIGURES = 760, 210, 60
 _BAR, _GAP, _TOP = 13, 9, 4
 _COLOURS = 6
 _LEAST = 0.5
-"""The scale goes at least so far, in points: smaller differences are to look small."""
+"""The minimum range of the scale, in points, so that small differences look small."""
 
 
 def difference_chart(rows: Sequence[tuple[str, Mapping[str, float]]], names: Sequence[str]) -> Markup:

@@ -1,4 +1,4 @@
-"""An export with its report."""
+"""Writing the report of an export."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def reported(request: ExportRequest, file: Path | None) -> Iterator[ExportRecord]:
-    """A record for the export in the block, which becomes a report in ``file``; None: there is no report.
+    """Yield the record for the export in the block, and write its report to ``file``, unless that is None.
 
-    A gate that refuses is reported as well, and its error stays what it is.
+    The report is also written if the gate raises a BelowGateError, which is raised again.
 
     Raises:
-        OptionError: ``file`` is no name for a report.
-        OutputError: it cannot be written. The bundle is complete then.
+        OptionError: ``file`` is not a valid name of a report.
+        OutputError: the report cannot be written. The bundle is complete.
     """
     if file is not None:
         check_report(file, request.output)
@@ -53,7 +53,7 @@ def _report(record: ExportRecord, file: Path) -> None:
 
 
 def _report_failure(record: ExportRecord, file: Path, error: BelowGateError) -> None:
-    """The gate's error matters more than one of writing about it."""
+    """Write the report of a failed export. An error of writing is only logged."""
     try:
         write_report(file, export_page(record, None, error=error))
     except OutputError as unwritten:

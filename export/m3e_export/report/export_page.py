@@ -1,11 +1,11 @@
-"""The report of an export: what was exported, and how closely each artifact follows the original."""
+"""The page of an export: the checkpoint, and each artifact compared with the original."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from m3e_export.errors import BelowGateError
-from m3e_export.fidelity import Gate
+from m3e_export.gate import Gate
 from m3e_export.record import Candidate, CheckpointFacts, ExportRecord
 from m3e_export.report.artifact_card import artifact_card, limits
 from m3e_export.report.fidelity_table import fidelity_table
@@ -19,11 +19,11 @@ from m3e_runtime.bundle import Bundle
 __all__ = ["export_page"]
 
 _TERMS = {
-    "cosine": "Of the original's vector and the artifact's vector of the same text; 1 is the same direction.",
+    "cosine": "Of a text's two vectors, the original's and the artifact's; 1 is the same direction.",
     "p1": "The cosine that 99 of 100 texts reach.",
     "ten nearest": "The share of the ten nearest neighbours, among the texts of the gate, that stay.",
     "rank corr.": "Spearman's rank correlation of the similarities of all pairs of texts.",
-    "≥": "What the gate asks for, where it asks for this measure. Below it, an artifact is not written.",
+    "≥": "The gate's threshold. An artifact below it is not written.",
 }
 
 
@@ -36,10 +36,10 @@ def export_page(
     """The report as an HTML document.
 
     Args:
-        record: what the export has found.
-        bundle: what it has written; None where the gate has refused.
-        latencies: of the bundle's artifacts.
-        error: why the gate has refused.
+        record: the record of the export.
+        bundle: the bundle; None if an artifact did not pass the gate.
+        latencies: the latencies of the artifacts.
+        error: the gate's error.
     """
     found = record.by_artifact()
     last = [trials[-1] for trials in found.values()]
@@ -58,7 +58,7 @@ def export_page(
 
 
 def _all_cosines(candidates: Sequence[Candidate]) -> Iterator[float]:
-    """What the histograms have to have room for: thresholds too."""
+    """The values that the histograms must show: lowest cosines and thresholds."""
     for candidate in candidates:
         if candidate.comparison is not None:
             yield from (limit for limit, _ in limits(candidate.comparison.fidelity).values())

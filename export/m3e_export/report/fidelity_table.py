@@ -1,4 +1,4 @@
-"""All artifacts of an export in one table, each measure with the threshold that it was held to."""
+"""The table of all artifacts of an export: each measure with its threshold."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEASURES = {
 
 
 def fidelity_table(candidates: Sequence[Candidate], bundle: Bundle | None) -> Markup:
-    """A row for each artifact; the sizes are those of the bundle where there is one."""
+    """A row for each artifact. The sizes are those of the bundle, if there is one."""
     sizes = {each.artifact: each.size for each in candidates}
     if bundle is not None:
         for artifact in bundle.manifest.artifacts:
@@ -32,7 +32,7 @@ def fidelity_table(candidates: Sequence[Candidate], bundle: Bundle | None) -> Ma
 
 
 def verdict(candidate: Candidate) -> Markup:
-    """Whether the gate lets it through."""
+    """A badge: whether the candidate passes the gate."""
     return badge("bad", "below") if candidate.problems else badge("good", "passes")
 
 
@@ -51,7 +51,7 @@ def _measures(candidate: Candidate) -> list[Markup]:
 
 
 def _measure(fidelity: Fidelity, name: str) -> Markup:
-    """The figure, and below it the threshold; a failure is told by a sign and by colour."""
+    """The figure and its threshold. A sign and a colour mark a failure."""
     value, limit = getattr(fidelity, name), getattr(fidelity.thresholds, name, 0.0)
     digits = 4 if name in ("overlap_at_10", "spearman") else 6
     failed = not value >= limit

@@ -1,4 +1,4 @@
-"""The file that a report is written to."""
+"""The file of a report."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ __all__ = ["check_report", "write_report"]
 
 
 def check_report(file: Path, bundle: Path | None = None) -> None:
-    """Find out, before what takes long, whether a report can be written to ``file``.
+    """Check early that a report can be written to ``file``.
 
     Args:
-        file: as ``--report`` gives it.
-        bundle: the folder that is being written, whose files are not ours to add to.
+        file: the value of ``--report``.
+        bundle: the bundle's folder, which must not contain the report.
 
     Raises:
-        OptionError: it is no name of an HTML file, is a folder, or lies in the bundle.
-        OutputError: it cannot be written there.
+        OptionError: ``file`` is not an HTML file, is a folder, or is in the bundle.
+        OutputError: the folder is not writable.
     """
     if file.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"--report {file}: give a name that ends in .html.")
     if file.is_dir():
-        raise OptionError(f"--report {file}: a folder; give a file.")
+        raise OptionError(f"--report {file}: this is a folder; give a file.")
     if bundle is not None and bundle.resolve() in file.resolve().parents:
-        raise OptionError(f"--report {file}: lies in the bundle's folder; choose a place outside.")
+        raise OptionError(f"--report {file}: is in the bundle's folder; choose another folder.")
     check_writable(file.parent, f"--report {file}")
 
 
 def write_report(file: Path, content: str) -> None:
-    """Write ``content`` to ``file``: whole, or not at all. Folders that are missing are made.
+    """Write ``content`` to ``file`` completely or not at all. Missing folders are created.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     try:
         with made_folder(file.parent), atomic_file(file) as stream:

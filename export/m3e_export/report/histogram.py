@@ -1,4 +1,4 @@
-"""Cosines as a histogram on a scale that tells 0.999 from 0.9999."""
+"""A histogram of cosines on a logarithmic scale, which separates 0.999 from 0.9999."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from m3e_export.report.markup import Markup, element
 __all__ = ["cosine_histogram", "lowest_decade"]
 
 _LAST = 7
-"""Vectors in float32 do not tell a cosine of 1 - 10⁻⁷ from 1: that far the scale goes."""
+"""The last decade of the scale: float32 vectors do not distinguish 1 - 10⁻⁷ from 1."""
 _BINS = 8  # of each decade
 _WIDTH, _LEFT, _RIGHT = 560, 34, 12
 _TOP, _HEIGHT, _LINE = 46, 120, 13
@@ -22,7 +22,7 @@ Cosines = npt.NDArray[np.float64]
 
 
 def lowest_decade(cosines: Iterable[float]) -> int:
-    """Where a scale for all ``cosines`` begins: at 1 - 10⁻ⁿ for the n returned."""
+    """The n such that a scale for all ``cosines`` begins at 1 - 10⁻ⁿ."""
     return min(4, math.floor(_place(min(cosines, default=1.0))))
 
 
@@ -31,11 +31,11 @@ def cosine_histogram(cosines: Cosines, limits: Mapping[str, tuple[float, bool]],
 
     Args:
         cosines: float64 ``[n]``.
-        limits: name of a measure → its threshold, and whether it is met.
-        first: the decade that the scale begins with, see :func:`lowest_decade`.
+        limits: the threshold of each measure, and whether it is met.
+        first: the first decade of the scale, see :func:`lowest_decade`.
     """
     places = np.clip([_place(cosine) for cosine in cosines], first, _LAST)
-    # What cannot be told from 1 has a bin of its own at the right end.
+    # The last bin is for cosines that cannot be distinguished from 1.
     bins = (_LAST - first) * _BINS + 1
     counts = np.bincount(((places - first) * _BINS).astype(int), minlength=bins)
     width = (_WIDTH - _LEFT - _RIGHT) / bins
@@ -53,7 +53,7 @@ def cosine_histogram(cosines: Cosines, limits: Mapping[str, tuple[float, bool]],
 
 
 def _place(cosine: float) -> float:
-    """Decades from the cosine to 1: 3 for 0.999."""
+    """The place of a cosine on the scale: 3 for 0.999."""
     return -math.log10(min(1.0, max(1 - cosine, 10.0**-_LAST)))
 
 
@@ -61,7 +61,7 @@ def _bar(place: int, count: int, most: int, width: float, first: int) -> Markup:
     height = max(2.0, _HEIGHT * count / most)
     words = f"{_label(first + place / _BINS)} to {_label(first + (place + 1) / _BINS)}"
     if first + place / _BINS >= _LAST:
-        words = "not to be told from 1"
+        words = "equal to 1 in float32"
     return element(
         "rect",
         element("title", f"{words}: {count} texts"),
@@ -87,7 +87,7 @@ def _axes(first: int, most: int, width: float) -> list[Markup]:
 
 
 def _limits(limits: Mapping[str, tuple[float, bool]], width: float, first: int) -> list[Markup]:
-    """A dashed line and its name for each; the names one above the other, for lines may be close."""
+    """A dashed line and a name for each. The names are stacked, because lines may be close."""
     drawn = []
     for row, (name, (limit, met)) in enumerate(limits.items()):
         x = _LEFT + (min(max(_place(limit), first), _LAST) - first) * _BINS * width

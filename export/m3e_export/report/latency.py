@@ -1,4 +1,4 @@
-"""A quick look at how long each artifact of a bundle takes for a text on this machine."""
+"""The latency of each artifact of a bundle on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from m3e_runtime.tokenization import TextTokenizer
 __all__ = ["RUNS", "Latency", "Timing", "measure_latencies", "processor_name"]
 
 RUNS = 15
-"""The median of so many is taken, after a few that are not counted."""
+"""The number of runs of which the median is taken, after a warm-up."""
 _WARM_UP = 3
 _SHORT = "How do I change the card linked to my account?"
 _LONG = 128
@@ -30,7 +30,7 @@ _WORDS = ("how", "do", "I", "change", "the", "card", "of", "my", "account", "如
 
 @dataclass(frozen=True)
 class Timing:
-    """The tokens of a text, and the milliseconds that it takes alone, its tokenizing included."""
+    """The number of tokens of a text, and the milliseconds that encoding it alone takes."""
 
     tokens: int
     milliseconds: float
@@ -38,7 +38,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Latency:
-    """Of a short and a long text in one artifact; or ``reason``, why it has not been measured."""
+    """The latency of a short and a long text in one artifact, or the ``reason`` why there is none."""
 
     artifact: str
     engine: str = ""
@@ -48,7 +48,7 @@ class Latency:
 
 
 def measure_latencies(bundle: Bundle) -> list[Latency]:
-    """Time every artifact of ``bundle`` that can run here, one model in memory at a time."""
+    """Measure every artifact of ``bundle`` that can run here, one after the other."""
     artifacts = bundle.manifest.artifacts
     with progress_bar(2 * (RUNS + _WARM_UP) * len(artifacts), "run", "Latency") as bar:
         return [_latency(bundle, artifact, bar.update) for artifact in artifacts]
@@ -62,7 +62,7 @@ def _latency(bundle: Bundle, artifact: Artifact, tick: Callable[[], object]) -> 
         with closing(Encoder.load(bundle.path, artifact=artifact.name)) as encoder:
             timings = tuple(_timings(encoder, tick))
             info = encoder.info
-    except M3EError as error:  # the bundle is written: a report without a figure is better than none
+    except M3EError as error:  # the bundle is written; the report goes on without this figure
         return Latency(artifact.name, reason=str(error))
     engine = " ".join(filter(None, [info["engine"], info["instruction_set"]]))
     return Latency(artifact.name, engine, info["threads"], timings)
@@ -80,9 +80,9 @@ def _timings(encoder: Encoder, tick: Callable[[], object]) -> Iterator[Timing]:
 
 
 def _long_text(tokenizer: TextTokenizer) -> str:
-    """Words one after the other, of 128 tokens or a few less; of fewer where the model takes fewer."""
+    """A text of about 128 tokens, or the model's maximum if that is less."""
     text = _WORDS[0]
-    for place in range(1, _LONG + len(_WORDS)):  # a word has a token at least
+    for place in range(1, _LONG + len(_WORDS)):  # a word has at least one token
         longer = f"{text} {_WORDS[place % len(_WORDS)]}"
         if len(tokenizer.encode(longer)) <= _LONG:
             text = longer
@@ -90,7 +90,7 @@ def _long_text(tokenizer: TextTokenizer) -> str:
 
 
 def processor_name() -> str:
-    """The processor's name as Linux tells it, or what Python knows of it."""
+    """The processor's name from Linux, or else from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

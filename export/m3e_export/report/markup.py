@@ -1,4 +1,4 @@
-"""HTML whose texts cannot become markup: what is not :class:`Markup` is escaped."""
+"""Building HTML safely: everything that is not :class:`Markup` is escaped."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _EMPTY = {"br", "meta"}
 _MOST = 160
 _JOINER = "\u200d"  # holds emoji together
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Categories of Unicode that are not seen, or turn the direction of the text after them."""
+"""Unicode categories of invisible characters, and of those that change the direction of text."""
 
 
 class Markup(str):
-    """Text that is HTML already. What is made of it by ``+`` or an f-string is a ``str``, and not trusted."""
+    """Text that is HTML. The result of ``+`` or of an f-string is a plain ``str``, which is escaped."""
 
     __slots__ = ()
 
 
 def element(name: str, /, *children: str | None, **attributes: str | int | float | None) -> Markup:
-    """``<name …>children</name>``; children and values of attributes are escaped.
+    """``<name …>children</name>``, with children and values of attributes escaped.
 
-    A child or an attribute of None is left out. ``class_`` stands for ``class`` and ``_`` for ``-``.
+    A child or an attribute that is None is left out. ``class_`` stands for ``class``, and ``_`` for ``-``.
     """
     given = [
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
@@ -36,12 +36,12 @@ def element(name: str, /, *children: str | None, **attributes: str | int | float
 
 
 def joined(children: Iterable[str | None]) -> Markup:
-    """The children one after the other, those that are not markup escaped."""
+    """The concatenated children; those that are not markup are escaped."""
     return Markup("".join(_escaped(child) for child in children if child is not None))
 
 
 def visible(text: str, most: int = _MOST) -> Markup:
-    """A text of a user in a direction of its own, cut after ``most`` characters, with controls as escapes."""
+    """A user's text, isolated in its direction, cut after ``most`` characters, and with controls escaped."""
     if not text.strip():
         return element("i", "(empty)" if not text else "(only white space)", class_="quiet")
     cut = text if len(text) <= most else f"{text[:most]}…"
@@ -53,7 +53,7 @@ def _escaped(child: str) -> str:
 
 
 def _encodable(character: str) -> str:
-    """NUL, which is no character of HTML, and lone surrogates, which UTF-8 has no bytes for, as escapes."""
+    """Escape NUL, which HTML does not allow, and lone surrogates, which UTF-8 cannot encode."""
     return _escape(character) if character == "\0" or "\ud800" <= character <= "\udfff" else character
 
 

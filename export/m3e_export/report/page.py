@@ -1,4 +1,4 @@
-"""The document around a report."""
+"""The HTML document of a report."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from m3e_export.report.markup import Markup, element, joined
 __all__ = ["page"]
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""A browser runs no script and fetches nothing, even should a text become markup by mistake."""
+"""The browser runs no script and fetches nothing, even if a text became markup by mistake."""
 
 
 def page(title: str, sections: Sequence[Markup]) -> str:
-    """A whole document; ``title`` is for the browser's tab."""
+    """The document. ``title`` is the title of the browser's tab."""
     head = element(
         "head",
         element("meta", charset="utf-8"),

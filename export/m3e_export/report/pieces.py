@@ -1,4 +1,4 @@
-"""What the reports are put together from: badges, facts, tables, bars."""
+"""The parts of reports: badges, facts, tables, bars."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["badge", "bar", "facts", "megabytes", "section", "shares", "table"]
 
 
 def badge(kind: str, words: str) -> Markup:
-    """A word of state; ``kind`` is good, bad or warn. Its sign says the same as its colour."""
+    """A state; ``kind`` is good, bad or warn. Sign and colour say the same."""
     sign = {"good": "✓", "bad": "✗", "warn": "!"}[kind]
     return element("span", f"{sign} {words}", class_=f"badge {kind}")
 
 
 def facts(given: Mapping[str, str | None]) -> Markup:
-    """Names and values in columns; what is None is left out."""
+    """Names and values in columns. Values that are None are left out."""
     pairs = [
         element("div", element("dt", name), element("dd", value))
         for name, value in given.items()
@@ -26,14 +26,14 @@ def facts(given: Mapping[str, str | None]) -> Markup:
 
 
 def section(heading: str, *children: str | None, mark: str | None = None, id_: str | None = None) -> Markup:
-    """A part of the page with a heading of its own, and a mark beside it."""
+    """A section of the page with a heading, and a mark beside it."""
     return element(
         "section", element("h2", heading, " " if mark else None, mark), *children, id_=id_, class_="card"
     )
 
 
 def table(heading: Sequence[str], body: Iterable[Sequence[str]], words: int = 1) -> Markup:
-    """Cells in columns, of which the first ``words`` are words and the others numbers."""
+    """A table. The first ``words`` columns are words and the others numbers."""
     rows = [
         element(
             "tr", *(_cell("td" if place else "th", cell, place >= words) for place, cell in enumerate(row))
@@ -42,7 +42,7 @@ def table(heading: Sequence[str], body: Iterable[Sequence[str]], words: int = 1)
     ]
     head = element("tr", *(_cell("th", cell, place >= words) for place, cell in enumerate(heading)))
     whole = element("table", element("thead", head), element("tbody", *rows))
-    # Wide tables scroll by themselves; the page does not.
+    # Wide tables scroll, not the page.
     return element("div", whole, class_="wide", tabindex=0)
 
 
@@ -53,13 +53,13 @@ def _cell(name: str, content: str, number: bool) -> Markup:
 
 
 def bar(value: float, largest: float) -> Markup:
-    """``value`` as a part of ``largest``."""
+    """A bar for ``value``; the full width is ``largest``."""
     share = 100 * value / largest if largest > 0 else 0
     return element("span", element("span", style=f"width:{share:.1f}%"), class_="bar", aria_hidden="true")
 
 
 def shares(parts: Mapping[str, int]) -> Markup:
-    """Counts as one bar of several parts, with words for each below; the first part is the good one."""
+    """Counts as the parts of one bar, with a legend. The first part is the good one."""
     total = sum(parts.values())
     pieces = [
         element("span", class_=f"share s{place}", style=f"flex-grow:{count}", title=f"{name}: {count}")

@@ -1,4 +1,4 @@
-"""What the export needs to know of a target."""
+"""The interface of a target."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ DialectName = Literal["onnxruntime", "standard", "tensorrt"]
 
 
 class Target(ABC):
-    """One form of a model.
+    """An engine that artifacts are written for.
 
-    ``requires`` is what the manifest will ask of the engine; ``half_arithmetic`` says whether fp16 means
-    arithmetic in fp16 too, and not only weights; ``int8`` what it does in int8; ``judged`` whether
-    :meth:`load` runs the artifact itself or the graph that it is made from; ``layout`` how the artifact's
-    inputs hold texts; ``has_twin`` whether something else is judged in the artifact's place;
-    ``leaves_out_prompts`` whether it can serve a checkpoint that does not pool the tokens of prompts.
+    ``requires`` is what the engine must provide, for the manifest. ``half_arithmetic`` says whether fp16
+    means arithmetic in fp16, and not only storage. ``int8`` is what int8 means for it. ``judged`` says
+    whether :meth:`load` runs the artifact or the graph that it is built from, ``layout`` how the inputs hold
+    a batch, ``has_twin`` whether a twin is judged instead of the artifact, and ``leaves_out_prompts`` whether
+    it supports checkpoints that do not pool prompts.
     """
 
     format: Literal["onnx", "native", "tensorrt"]
@@ -42,49 +42,49 @@ class Target(ABC):
 
     @abstractmethod
     def path(self, folder: Path, name: str, first: bool) -> Path:
-        """Where the artifact ``name`` goes; ``first`` of its format in the bundle."""
+        """The path of the artifact ``name``. ``first``: it is the first of its format in the bundle."""
 
     @abstractmethod
     def save(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
-        """Write the artifact; return its files, the entry point first."""
+        """Write the artifact; return its files, the model first."""
 
     def save_twin(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
-        """Write what :meth:`load` can run here: the artifact, or what computes the same without a GPU."""
+        """Write the twin: what :meth:`load` can run here and computes the same without a GPU."""
         return self.save(checkpoint, plan, path)
 
     @abstractmethod
     def load(self, path: Path, threads: int) -> Backend:
-        """Open the artifact, or its twin, in the engine that judges it.
+        """Open the artifact or its twin, for the gate.
 
         Raises:
-            EngineMissingError: that engine is not installed.
+            EngineMissingError: the engine is not installed.
         """
 
     def check_precision(self, precision: str) -> None:
-        """Find out early whether this target is of use in ``precision``.
+        """Check early that the target supports ``precision``.
 
         Raises:
-            OptionError: it is not; the message says what to take instead.
+            OptionError: it does not; the message names an alternative.
         """
         del precision
 
     def specialize(self, checkpoint: Checkpoint, precision: str, options: EngineOptions) -> Target:
-        """The target itself, or the form of it that suits the checkpoint best."""
+        """The target itself, or a variant that suits the checkpoint better."""
         del checkpoint, precision, options
         return self
 
     def check(self, options: EngineOptions) -> None:
-        """Find out early what would stop :meth:`build`.
+        """Check early that :meth:`build` can run.
 
         Raises:
             EngineMissingError: a package or a GPU is missing.
-            OptionError: an option that this target does not know.
+            OptionError: the target does not support an option.
         """
         if options != EngineOptions():
-            raise OptionError("options of an engine are for --target tensorrt and tensorrt-rtx only.")
+            raise OptionError("options of engines are for --target tensorrt and tensorrt-rtx only.")
 
     def build(self, files: Sequence[Path], options: EngineOptions) -> tuple[list[Path], dict[str, str]]:
-        """What remains to be made of ``files`` once they have passed the gate.
+        """Build the artifact from ``files`` after they have passed the gate.
 
         Returns:
             The files of the artifact, and what it requires.

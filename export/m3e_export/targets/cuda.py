@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from typing_extensions import override
+
 from m3e_export.graph.dialects import (
     Dialect,
 )
@@ -22,14 +24,14 @@ class CudaTarget(OnnxTarget):
         super().__init__("onnxruntime", dialect, half_arithmetic=True)
 
     def path(self, folder: Path, name: str, first: bool) -> Path:
-        """Apart from graphs for any device, which other tools look for."""
+        """A separate folder: other tools look for graphs that run anywhere."""
         del first
         return folder / "gpu" / f"model_{name}.onnx"
 
+    @override
     def check_precision(self, precision: str) -> None:
-        """See :class:`Target`."""
         if precision == "int8":
             raise OptionError(
-                "int8 on ONNX Runtime CUDA is slower than fp16, since its integer operators run on the CPU: "
-                "use --precision fp16, or int8 with --target tensorrt or tensorrt-rtx."
+                "int8 with ONNX Runtime on CUDA is slower than fp16, because integer operators run on the "
+                "CPU: use --precision fp16, or --target tensorrt or tensorrt-rtx."
             )

@@ -1,8 +1,10 @@
-"""Weights for the engine of this package."""
+"""The target ``native``: weights for the C++ engine of m3e-runtime."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from typing_extensions import override
 
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.native import save_native
@@ -29,25 +31,25 @@ class NativeTarget(Target):
         self.requires = {"native": FORMAT_VERSION}
         self.int8 = Int8Rules(RangeCodes())
 
+    @override
     def path(self, folder: Path, name: str, first: bool) -> Path:
-        """See :class:`Target`."""
         del first
         return folder / "native" / f"model_{name}.safetensors"
 
+    @override
     def save(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
-        """See :class:`Target`."""
-        layout = checkpoint.layout
+        sentence_config = checkpoint.sentence_config
         return save_native(
             checkpoint.spec,
             checkpoint.weights,
             plan,
-            layout.pooling,
-            layout.normalize,
+            sentence_config.pooling,
+            sentence_config.normalize,
             path,
             checkpoint.dense,
             checkpoint.state_weights,
         )
 
+    @override
     def load(self, path: Path, threads: int) -> Backend:
-        """See :class:`Target`."""
         return NativeCpu(path, threads)

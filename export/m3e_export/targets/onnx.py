@@ -1,9 +1,11 @@
-"""Graphs for ONNX Runtime on a CPU, and for any engine that takes ONNX."""
+"""The targets ``cpu`` and ``portable``: graphs for ONNX Runtime on a CPU, and for any engine."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+
+from typing_extensions import override
 
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.graph import GraphOptions, build_model, save_model
@@ -22,7 +24,7 @@ __all__ = ["OnnxTarget"]
 
 
 class OnnxTarget(Target):
-    """A graph in one of the dialects, run by ONNX Runtime."""
+    """A graph in one of the dialects, for ONNX Runtime."""
 
     format: Literal["onnx", "native", "tensorrt"] = "onnx"
     batch_invariant = False
@@ -30,7 +32,7 @@ class OnnxTarget(Target):
     def __init__(self, name: DialectName, dialect: type[Dialect], half_arithmetic: bool) -> None:
         self.dialect = name
         self.layout = dialect.texts_type.layout
-        self.has_twin = dialect.reference is not None
+        self.has_twin = dialect.twin is not None
         self.leaves_out_prompts = dialect.leaves_out_prompts
         self.half_arithmetic = half_arithmetic
         self.requires = {"onnxruntime": "1.23", "opset": "20"}
@@ -38,20 +40,20 @@ class OnnxTarget(Target):
         self._dialect = dialect
 
     def path(self, folder: Path, name: str, first: bool) -> Path:
-        """The first one is ``onnx/model.onnx``, which sentence-transformers and Optimum look for."""
+        """The first is ``onnx/model.onnx``, which sentence-transformers and Optimum look for."""
         return folder / "onnx" / ("model.onnx" if first else f"model_{name}.onnx")
 
+    @override
     def save(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
-        """See :class:`Target`."""
         return _save_graph(checkpoint, plan, self._dialect, path)
 
+    @override
     def save_twin(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
-        """See :class:`Target`."""
-        return _save_graph(checkpoint, plan, self._dialect.reference or self._dialect, path)
+        return _save_graph(checkpoint, plan, self._dialect.twin or self._dialect, path)
 
+    @override
     def load(self, path: Path, threads: int) -> Backend:
-        """See :class:`Target`."""
-        # The judge rounds no sizes up, so that the longest text of the model does not matter.
+        # The gate rounds no sizes up, so the maximum length does not matter.
         layout = PackedLayout(max_length=1) if self.layout == "packed" else None
         return OnnxRuntimeCpu(path, threads, layout=layout)
 
@@ -59,8 +61,12 @@ class OnnxTarget(Target):
 def _save_graph(
     checkpoint: Checkpoint, plan: PrecisionPlan, dialect: type[Dialect], path: Path
 ) -> list[Path]:
-    layout = checkpoint.layout
+    sentence_config = checkpoint.sentence_config
     options = GraphOptions(
-        layout.pooling, layout.normalize, checkpoint.dense, layout.include_prompt, checkpoint.state_weights
+        sentence_config.pooling,
+        sentence_config.normalize,
+        checkpoint.dense,
+        sentence_config.include_prompt,
+        checkpoint.state_weights,
     )
     return save_model(build_model(checkpoint.spec, checkpoint.weights, plan, dialect, options), path)

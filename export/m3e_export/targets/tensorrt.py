@@ -1,10 +1,12 @@
-"""Engines of TensorRT."""
+"""The targets ``tensorrt`` and ``tensorrt-rtx``: engines, with the graphs that they are built from."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+
+from typing_extensions import override
 
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.checkpoint.pooling import pooling_spec
@@ -25,14 +27,14 @@ __all__ = ["TensorRtTarget"]
 logger = logging.getLogger(__name__)
 
 _AMPERE = "8.0"
-"""The oldest compute capability that a hardware-compatible engine runs on."""
+"""The lowest compute capability of a hardware-compatible engine."""
 
 
 class TensorRtTarget(OnnxTarget):
-    """An engine of TensorRT, and the graph that it is built from.
+    """An engine of TensorRT and the graph that it is built from.
 
-    The gate judges the graph, on ONNX Runtime: an engine runs on the GPU that it is for only. TensorRT does
-    not give the same bytes twice.
+    The gate runs the graph in ONNX Runtime, because an engine runs on its own kind of GPU only. Two builds of
+    an engine differ in their bytes.
     """
 
     format = "tensorrt"
@@ -40,36 +42,36 @@ class TensorRtTarget(OnnxTarget):
 
     def __init__(self, package: str, dialect: type[Dialect] = TensorRtDialect) -> None:
         super().__init__("tensorrt", dialect, half_arithmetic=True)
-        self.requires = {}  # known when the engine has been built
-        # TensorRT cuts the product that gives query, key and value in three, and then multiplies floats.
+        self.requires = {}  # known after the build
+        # TensorRT splits the product of query, key and value, and then multiplies floats.
         gaining = ("intermediate", "output", "attention_output")
         self.int8 = Int8Rules(StaticCodes(), gaining, float_plan("fp16", half_arithmetic=True))
         self._package = package
 
+    @override
     def path(self, folder: Path, name: str, first: bool) -> Path:
-        """See :class:`Target`."""
         del first
         return folder / "tensorrt" / f"model_{name}.onnx"
 
+    @override
     def check(self, options: EngineOptions) -> None:
-        """See :class:`Target`."""
         choose_capabilities(find_package(self._package), options.compute_capabilities)
 
     def specialize(self, checkpoint: Checkpoint, precision: str, options: EngineOptions) -> Target:
-        """For packed texts where TensorRT has a kernel: no padding is computed then."""
+        """The variant for packed batches, without padding, if TensorRT has a kernel for it."""
         reason = self._why_not_packed(checkpoint, precision, options)
         if reason is None:
             return TensorRtTarget(self._package, TensorRtPackedDialect)
-        logger.info("%s %s: texts are padded, not packed: %s.", precision, self._package, reason)
+        logger.info("%s %s: batches are padded, not packed: %s.", precision, self._package, reason)
         return self
 
     def _why_not_packed(self, checkpoint: Checkpoint, precision: str, options: EngineOptions) -> str | None:
         if precision == "fp32":
-            return "packed attention is for fp16"
-        if "max" in pooling_spec(checkpoint.layout.pooling).reductions:
-            return "the pooling 'max' is for padded texts"
+            return "packed attention needs fp16"
+        if "max" in pooling_spec(checkpoint.sentence_config.pooling).reductions:
+            return "the pooling 'max' needs padded batches"
         if checkpoint.weights.relative_bias is not None:
-            return "relative positions are for padded texts"
+            return "relative positions need padded batches"
         package, spec = find_package(self._package), checkpoint.spec
         capabilities = choose_capabilities(package, options.compute_capabilities)
         return why_not_packed(package, spec.heads, spec.head_size, capabilities)

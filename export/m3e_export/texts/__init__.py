@@ -1,4 +1,4 @@
-"""Texts to judge and to calibrate on: the built-in ones, or the user's file."""
+"""The texts of the gate and of calibration: built-in ones, or those of a file."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ LOOK_ALIKES = (
         "a\r\nb",
     ),
 )
-"""Texts with special tokens written out, and with what normalizers treat each in its own way."""
+"""Texts that contain special tokens, or characters that normalizers treat differently."""
 
 
 def built_in(name: str) -> tuple[str, ...]:
-    """The packaged texts ``gate`` (256) or ``calibration`` (128): Chinese, English and mixed."""
+    """The built-in texts ``gate`` (256) or ``calibration`` (128): Chinese, English and mixed."""
     return _parse_lines(
         resources.files(__package__).joinpath(f"{name}.jsonl").read_text(encoding="utf-8"), name
     )
 
 
 def gate_texts(gate: str) -> tuple[str, ...]:
-    """The texts of a gate as ``--gate`` takes it: ``default``, ``off``, or a file.
+    """The texts of the gate: ``default``, ``off``, or a file, as in ``--gate``.
 
     Raises:
-        CheckpointError: as :func:`read_texts`.
+        CheckpointError: see :func:`read_texts`.
     """
     return built_in("gate") if gate in ("default", "off") else read_texts(Path(gate))
 
 
 def read_texts(file: Path) -> tuple[str, ...]:
-    """Texts of a user's file: JSON Lines with a ``text`` field (``.jsonl``), otherwise one text a line.
+    """The texts of a file: JSON Lines with a ``text`` field (``.jsonl``), else one text per line.
 
     Raises:
-        CheckpointError: unreadable, or fewer than twenty different texts.
+        CheckpointError: the file is unreadable, or has fewer than twenty different texts.
     """
     refuse_pointer(file)
     try:
-        content = file.read_text(encoding="utf-8-sig")  # editors of Windows write a byte order mark
+        content = file.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{file}: cannot be read as UTF-8 text ({error}).") from error
     if file.suffix == ".jsonl":
@@ -64,15 +64,13 @@ def read_texts(file: Path) -> tuple[str, ...]:
         texts = tuple(line.strip() for line in content.splitlines() if line.strip())
     unique = tuple(dict.fromkeys(texts))
     if len(unique) < _FEWEST:
-        raise CheckpointError(
-            f"{file}: {len(unique)} different texts; at least {_FEWEST} are needed to judge."
-        )
+        raise CheckpointError(f"{file}: {len(unique)} different texts; at least {_FEWEST} are needed.")
     return unique
 
 
 def _parse_lines(content: str, name: str) -> tuple[str, ...]:
     texts = []
-    for number, line in enumerate(content.split("\n"), start=1):  # a JSON string may hold other line ends
+    for number, line in enumerate(content.split("\n"), start=1):  # JSON may contain other separators
         if not line.strip():
             continue
         try:

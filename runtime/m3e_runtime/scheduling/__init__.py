@@ -1,4 +1,9 @@
-"""Many asynchronous callers, one engine: who is computed next, with whom, and who has to come back later."""
+"""Asynchronous encoding: many callers share one engine.
+
+:mod:`~m3e_runtime.scheduling.admission` rejects requests when too much is waiting,
+:mod:`~m3e_runtime.scheduling.queue` decides whose texts the engine computes next, and
+:mod:`~m3e_runtime.scheduling.pace` how many of them at once.
+"""
 
 from m3e_runtime.scheduling.async_encoder import AsyncEncoder
 from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, RunReport

@@ -1,4 +1,4 @@
-"""The encoder for asyncio: many callers at once, each answered as soon as the engine can."""
+"""The encoder for asyncio, which computes the texts of many callers together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from m3e_runtime.containers import as_list
 from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import ClosedError, EngineRunError, M3EError, OptionError, OverloadedError
+from m3e_runtime.errors import ClosedError, EngineRunError, M3EError, OptionError
 from m3e_runtime.outputs import OutputOptions, OutputPrecision
 from m3e_runtime.scheduling.admission import Admission
 from m3e_runtime.scheduling.engine_thread import EngineThread, Outcome
@@ -27,18 +27,15 @@ from m3e_runtime.tokenization import TokenIds
 __all__ = ["AsyncEncoder"]
 
 RUN_SECONDS = 0.05
-"""How long one run of the engine may take at most, about. Whoever comes meanwhile waits for its end."""
+"""Approximate maximum duration of one run of the engine. New requests wait for its end."""
 
 INLINE_CHARACTERS = 512
-"""Texts of up to this many characters together are tokenized at once: a few hundred microseconds at most,
-where another thread costs a hundred before it starts."""
+"""Texts of up to this many characters in total are tokenized in the event loop. That takes a few hundred
+microseconds at most; handing over to another thread costs a hundred."""
 
-MOST_CHARACTERS = 1 << 24
-"""Characters of all texts that are being tokenized or wait for it; one call may have more if it is alone."""
-
-_INLINE_VALUES = 1 << 16  # vectors of this many values are normalized at once, for the same reason
+_INLINE_VALUES = 1 << 16  # vectors of up to this many values are normalized in the event loop, too
 _WARM_UP_RUNS = 3
-_HELPERS = 2  # threads for long texts: one of megabytes does not hold up all others
+_HELPER_THREADS = 2  # for long texts: one text of megabytes does not block all others
 
 _T = TypeVar("_T")
 
@@ -46,17 +43,18 @@ _T = TypeVar("_T")
 class AsyncEncoder:
     """Encodes for many asyncio tasks with one engine.
 
-    Texts of all callers are computed together: an idle engine takes what there is at once, part of it
-    where that is much (see :mod:`m3e_runtime.scheduling.pace`), and what comes meanwhile waits. Short texts
-    and small requests come first, and nothing waits for ever (see :mod:`m3e_runtime.scheduling.queue`). A
-    caller that is cancelled takes its texts out of the queue. Vectors are those of :meth:`Encoder.encode`,
-    to the last bit where ``Encoder.info["batch_invariant"]``.
+    The texts of all callers are batched. An idle engine starts at once with the waiting texts, or with a
+    part of them if there are many (see :mod:`m3e_runtime.scheduling.pace`). Texts that arrive meanwhile wait.
+    Short texts and small requests are computed first, and nothing starves (see
+    :mod:`m3e_runtime.scheduling.queue`). Cancelling a call removes its texts from the queue. The vectors are
+    those of :meth:`Encoder.encode`, bit for bit if ``Encoder.info["batch_invariant"]``.
 
-    It belongs to the event loop in which it is first used. The encoder may be used beside it, and stays open.
+    It belongs to the event loop in which it is first used. The encoder can be used beside it. Closing it does
+    not close the encoder.
 
     Args:
-        encoder: the bundle.
-        limits: what may wait before callers are refused.
+        encoder: the encoder to use.
+        limits: limits of the queue. Calls beyond them are rejected.
         run_seconds: see :data:`RUN_SECONDS`.
         on_run: called in the event loop after each run of the engine.
 
@@ -78,16 +76,14 @@ class AsyncEncoder:
             raise OptionError(f"run_seconds={run_seconds!r} is not a number of seconds above 0.")
         self.encoder = encoder
         self.limits = limits or QueueLimits()
-        self._tokenizing = 0
-        self._characters = 0
         self._on_run = on_run
         self._pace = Pace(run_seconds, encoder.info["threads"], encoder.token_budget)
         self._admission = Admission(self.limits, self._pace)
         self._engine = EngineThread(encoder, self._pace, self._deliver)
-        self._helpers = ThreadPoolExecutor(_HELPERS, thread_name_prefix="m3e-tokenizer")
+        self._helpers = ThreadPoolExecutor(_HELPER_THREADS, thread_name_prefix="m3e-tokenizer")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._end = weakref.finalize(self, self._engine.end)  # when the process ends, too
+        self._close_engine = weakref.finalize(self, self._engine.close)  # also at the end of the process
 
     def __repr__(self) -> str:
         return f"<AsyncEncoder of {self.encoder!r}, {self.waiting_texts} texts waiting>"
@@ -95,7 +91,7 @@ class AsyncEncoder:
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             "an AsyncEncoder belongs to the event loop of its process and cannot be pickled or copied; "
-            "pass its `encoder`, which can, and make another."
+            "pass its `encoder` instead, and make another AsyncEncoder there."
         )
 
     async def __aenter__(self) -> AsyncEncoder:
@@ -107,7 +103,7 @@ class AsyncEncoder:
 
     @property
     def alive(self) -> bool:
-        """Whether the engine's thread runs; it starts with the first use."""
+        """Whether the engine's thread runs. It starts at the first use."""
         return self._engine.alive
 
     @property
@@ -117,7 +113,7 @@ class AsyncEncoder:
 
     @property
     def waiting_texts(self) -> int:
-        """Texts that were let in and are not computed yet."""
+        """Admitted texts that are not computed yet."""
         return self._admission.texts
 
     @property
@@ -126,7 +122,7 @@ class AsyncEncoder:
         return self._admission.tokens
 
     async def warm_up(self) -> None:
-        """Encode until the speed of the engine is known: the first runs take longer than others."""
+        """Encode until the speed of the engine is measured. The first runs take longer than others."""
         await self.encode("")
         longest = self.encoder.tokenizer.encode("a " * self.encoder.max_seq_length)
         count = math.ceil(self._pace.full_run / len(longest))
@@ -154,17 +150,17 @@ class AsyncEncoder:
             normalize_embeddings: see ``prompt_name``.
             truncate_dim: see ``prompt_name``.
             ranges: see ``prompt_name``.
-            priority: ``"query"``, for which somebody waits, or ``"document"``, which lets queries pass.
+            priority: ``"query"``, or ``"document"`` for texts that queries may overtake.
 
         Returns:
             ``[dimension]`` for a string, ``[n, dimension]`` for a sequence, in the order given.
 
         Raises:
-            OverloadedError: too much is waiting; ``retry_after`` says when to come again.
-            InvalidTextError: something else than a string, or a lone surrogate.
+            OverloadedError: too much is waiting. ``retry_after`` says after how many seconds to try again.
+            InvalidTextError: a text is not a string, or has a lone surrogate.
             OptionError: an unknown precision, prompt or priority, or a size out of range.
             EngineRunError: the engine failed.
-            ClosedError: it was closed.
+            ClosedError: it is closed.
         """
         prefix = self.encoder.prefix(prompt_name, prompt)
         options = self.encoder.output_options(truncate_dim, normalize_embeddings, precision, ranges)
@@ -184,53 +180,42 @@ class AsyncEncoder:
         truncate: bool = True,
         keep_end: bool = False,
     ) -> list[TokenIds]:
-        """Token ids of each text: at once for few characters, else in another thread.
+        """Token ids of each text. Many characters are tokenized in another thread.
 
         Args:
-            texts: what to tokenize.
+            texts: the texts, with prompts.
             priority: as in :meth:`encode`.
-            truncate: cut texts that are too long, and do not refuse them.
-            keep_end: of texts that are cut, keep the last tokens.
+            truncate: truncate long texts instead of raising an error.
+            keep_end: keep the last tokens of truncated texts instead of the first.
 
         Raises:
-            OverloadedError: as :meth:`encode`, before any work was done.
-            InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
-            TextTooLongError: one of them would be cut, and ``truncate`` is false.
+            OverloadedError: as :meth:`encode`, before any work is done.
+            InvalidTextError: a text is not a string, or has a lone surrogate.
+            TextTooLongError: a text is too long, and ``truncate`` is false.
         """
         texts = as_list(texts)
         tokenizer = self.encoder.tokenizer
         with self.tokenizing(texts, priority):
             if keep_end and truncate:
-                return await self.apart(lambda: tokenizer.encode_tails(texts))
+                return await self.in_thread(lambda: tokenizer.encode_tails(texts))
             if sum(map(len, texts)) > INLINE_CHARACTERS:
-                return await self.apart(lambda: tokenizer.encode_batch(texts, truncate))
+                return await self.in_thread(lambda: tokenizer.encode_batch(texts, truncate))
             if len(texts) == 1:
                 return [tokenizer.encode(texts[0], truncate)]
             return tokenizer.encode_batch(texts, truncate)
 
     @contextmanager
     def tokenizing(self, texts: Sequence[str], priority: Priority) -> Iterator[None]:
-        """Let ``texts`` count as waiting while they are tokenized.
+        """Admit texts to tokenization. They count as waiting within the block.
 
         Raises:
             OverloadedError: too much is waiting.
             OptionError: an unknown priority.
-            ClosedError: it was closed.
+            ClosedError: it is closed.
         """
         self._start()
-        self._admit(len(texts), 0, priority)
-        characters = sum(map(len, texts))
-        if self._characters and self._characters + characters > MOST_CHARACTERS:
-            reason = f"{self._characters} characters are being tokenized already; try again later."
-            raise OverloadedError(reason, retry_after=1.0)
-        counted, _ = self._admission.counted(len(texts), 0)
-        self._tokenizing += counted
-        self._characters += characters
-        try:
+        with self._admission.tokenizing(texts, priority):
             yield
-        finally:
-            self._tokenizing -= counted
-            self._characters -= characters
 
     async def encode_tokens(
         self,
@@ -239,31 +224,31 @@ class AsyncEncoder:
         prompt: str = "",
         seconds: float = math.inf,
     ) -> Encoded:
-        """Vectors of texts that :meth:`tokenize` was given.
+        """Vectors of texts from their token ids, as :meth:`tokenize` returns them.
 
         Args:
-            token_ids: of each text.
+            token_ids: the token ids of each text.
             priority: as in :meth:`encode`.
-            prompt: what was before each of the texts.
-            seconds: that the caller waits at most. What cannot be done in them is refused before it begins.
+            prompt: the prompt at the start of each text.
+            seconds: the caller's timeout. A request that would take longer is rejected before it starts.
 
         Raises:
             BatchTooLargeError: it takes longer than ``seconds``, even if nothing else is waiting.
-            OverloadedError: too much is waiting, or too much to be done in ``seconds``.
+            OverloadedError: too much is waiting, or too much to finish in ``seconds``.
             OptionError: an unknown priority.
             EngineRunError: the engine failed.
-            ClosedError: it was closed.
+            ClosedError: it is closed.
         """
         loop = self._start()
         tokens = sum(map(len, token_ids))
-        self._admit(len(token_ids), tokens, priority)
+        self._admission.check_queue(len(token_ids), tokens, priority)
         self._admission.check_time(len(token_ids), tokens, seconds)
         if not token_ids:
             return Encoded(np.empty((0, self.encoder.full_dimension), dtype=np.float32), 0.0)
-        left_out = self.encoder.prompt_lengths([prompt]) or [0]
+        (prompt_length,) = self.encoder.prompt_lengths([prompt]) or [0]
         arrival = time.perf_counter()
-        request = Request(token_ids, tokens, priority, arrival, loop.create_future(), left_out[0], seconds)
-        self._admission.enter(request)
+        request = Request(token_ids, tokens, priority, arrival, loop.create_future(), prompt_length, seconds)
+        self._admission.add(request)
         self._engine.submit(request)
         try:
             return await request.future
@@ -271,29 +256,29 @@ class AsyncEncoder:
             self._release(request)
 
     async def finish(self, encoded: Encoded, options: OutputOptions) -> npt.NDArray[Any]:
-        """Truncate, normalize and quantize as :meth:`Encoder.encode` does; many vectors in another thread."""
+        """Truncate, normalize and quantize as :meth:`Encoder.encode` does, in another thread if large."""
         vectors = encoded.vectors
         if vectors.size > _INLINE_VALUES:
-            return await self.apart(lambda: options.apply(vectors))
+            return await self.in_thread(lambda: options.apply(vectors))
         return options.apply(vectors)
 
     async def close(self) -> None:
-        """Answer whoever waits, then stop; nobody is let in any more."""
+        """Reject new calls, finish those that wait, and stop the engine's thread."""
         if self._closed:
             return
         self._closed = True
         if self._loop is not None:
-            await self._loop.run_in_executor(None, self._end)
+            await self._loop.run_in_executor(None, self._close_engine)
         self._helpers.shutdown(wait=False)
 
-    async def apart(self, work: Callable[[], _T]) -> _T:
-        """Do ``work`` in one of the threads for long texts, and so beside the event loop."""
+    async def in_thread(self, work: Callable[[], _T]) -> _T:
+        """Run ``work`` in a helper thread and return its result."""
         return await self._start().run_in_executor(self._helpers, work)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
         if self._closed:
-            raise ClosedError("the encoder was closed; make another.")
+            raise ClosedError("the encoder is closed; make another.")
         if self._loop is None:
             self._loop = loop
             self._engine.start()
@@ -303,37 +288,35 @@ class AsyncEncoder:
             raise EngineRunError("the engine's thread has ended; restart the process.")
         return loop
 
-    def _admit(self, texts: int, tokens: int, priority: Priority) -> None:
-        self._admission.check_room(texts, tokens, priority, self._tokenizing)
-
     def _deliver(self, outcome: Outcome) -> None:
-        """In the engine's thread: one hop to the loop for all texts of a run."""
+        """Pass the outcome of a run from the engine's thread to the event loop, in one call for all texts."""
         assert self._loop is not None  # noqa: S101 - the thread starts with it
-        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._settle, outcome)
+        with suppress(RuntimeError):  # the loop is closed: no caller is left
+            self._loop.call_soon_threadsafe(self._resolve, outcome)
 
-    def _settle(self, outcome: Outcome) -> None:
-        for request, index in outcome.pack.places:
+    def _resolve(self, outcome: Outcome) -> None:
+        """Resolve the futures of requests that the run completed."""
+        for request, index in outcome.run.texts:
             if request.abandoned or request.future.done():
                 continue
             if outcome.error is not None:
-                request.future.set_exception(_told(outcome.error))
+                request.future.set_exception(_copy_of(outcome.error))
                 self._release(request)
                 continue
-            self._admission.computed(request, len(request.token_ids[index]))
+            self._admission.text_computed(request, len(request.token_ids[index]))
             if not request.outstanding_texts and request.vectors is not None:
                 request.future.set_result(Encoded(request.vectors, request.started - request.arrival))
         if outcome.report is not None and self._on_run is not None:
             self._on_run(outcome.report)
 
     def _release(self, request: Request) -> None:
-        """What is still outstanding is not wanted any more."""
+        """Drop the outstanding texts of a request."""
         request.abandoned = True
-        self._admission.leave(request)
+        self._admission.remove(request)
 
 
-def _told(error: Exception) -> Exception:
-    """An error of its own for each caller: raising adds to its traceback."""
+def _copy_of(error: Exception) -> Exception:
+    """A copy of the error for each caller, because raising an error changes its traceback."""
     if isinstance(error, M3EError):
         return type(error)(str(error))
     return EngineRunError(f"the engine failed: {error}")

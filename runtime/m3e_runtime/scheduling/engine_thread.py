@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.scheduling.pace import Pace
-from m3e_runtime.scheduling.queue import FairQueue, Pack
+from m3e_runtime.scheduling.queue import FairQueue, Run
 from m3e_runtime.scheduling.request import Request, RunReport
 
 __all__ = ["EngineThread", "Outcome"]
@@ -24,22 +24,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a pack: ``report`` where it was computed, else ``error``."""
+    """The outcome of a run: ``report`` if it was computed, else ``error``."""
 
-    pack: Pack
+    run: Run
     report: RunReport | None = None
     error: Exception | None = None
 
 
 class EngineThread:
-    """Takes what waits as soon as it is idle, so that packs form only while it is busy.
+    """Starts the next run as soon as the engine is idle, so texts are batched only while it is busy.
 
-    Nothing but the inbox is shared with other threads, and nothing is locked.
+    The inbox is all that is shared with other threads. There are no locks.
 
     Args:
-        encoder: what computes.
-        pace: how much at once.
-        deliver: called in this thread with what became of each pack.
+        encoder: computes the vectors.
+        pace: chooses the size of runs.
+        deliver: called in this thread with the outcome of each run.
     """
 
     def __init__(self, encoder: Encoder, pace: Pace, deliver: Callable[[Outcome], None]) -> None:
@@ -48,7 +48,7 @@ class EngineThread:
         self._deliver = deliver
         self._inbox: SimpleQueue[Request | None] = SimpleQueue()
         self._queue = FairQueue()
-        self._thread = threading.Thread(target=self._work, name="m3e-engine", daemon=True)
+        self._thread = threading.Thread(target=self._main, name="m3e-engine", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -56,30 +56,30 @@ class EngineThread:
 
     @property
     def alive(self) -> bool:
-        """Whether it takes requests."""
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     def submit(self, request: Request) -> None:
-        """Hand over a request with at least one text; from any thread."""
+        """Add a request with at least one text. Thread-safe."""
         self._inbox.put(request)
 
-    def end(self) -> None:
-        """Wait until what was submitted is computed and the thread has ended; from any other thread."""
+    def close(self) -> None:
+        """Compute what was submitted, then end the thread. Blocks; for other threads only."""
         if self.alive:
             self._inbox.put(None)
             self._thread.join()
 
-    def _work(self) -> None:
+    def _main(self) -> None:
         open_ = True
         while open_ or self._queue:
-            open_ = self._collect(wait=not self._queue) and open_
+            open_ = self._receive(wait=not self._queue) and open_
             budget, speed = self.pace.budget(self._queue.tokens), self.pace.tokens_per_second
-            pack = self._queue.take(budget, speed, time.perf_counter())
-            if pack.places:
-                self._deliver(self._run(pack))
+            run = self._queue.take(budget, speed, time.perf_counter())
+            if run.texts:
+                self._deliver(self._execute(run))
 
-    def _collect(self, wait: bool) -> bool:
-        """Take in what was submitted; false once that is the end."""
+    def _receive(self, wait: bool) -> bool:
+        """Move submitted requests to the queue. Returns False once the thread is to end."""
         try:
             request = self._inbox.get(block=wait)
             while request is not None:
@@ -89,24 +89,24 @@ class EngineThread:
             return True
         return False
 
-    def _run(self, pack: Pack) -> Outcome:
+    def _execute(self, run: Run) -> Outcome:
         start = time.perf_counter()
         try:
-            computed = self._compute(pack, start)
-        except Exception as error:  # whatever it is, the callers are told and the others go on
-            logger.error("a run of %d texts failed: %s", len(pack.places), type(error).__name__)
-            return Outcome(pack, error=error)
+            computed = self._compute(run, start)
+        except Exception as error:  # the callers get any error, and the thread goes on
+            logger.error("a run of %d texts failed: %s", len(run.texts), type(error).__name__)
+            return Outcome(run, error=error)
         seconds = time.perf_counter() - start
-        self.pace.ran(pack.tokens, seconds)
-        return Outcome(pack, RunReport(len(pack.places), pack.tokens, computed, seconds))
+        self.pace.record(run.tokens, seconds)
+        return Outcome(run, RunReport(len(run.texts), run.tokens, computed, seconds))
 
-    def _compute(self, pack: Pack, now: float) -> int:
-        """Write the vectors of the texts into their requests; returns the tokens computed for that."""
+    def _compute(self, run: Run, now: float) -> int:
+        """Write the vectors of the texts into their requests. Returns the computed tokens, with padding."""
         computed = 0
-        for batch, vectors in self._encoder.run(pack.token_ids(), None, pack.prompt_lengths()):
+        for batch, vectors in self._encoder.run(run.token_ids(), None, run.prompt_lengths()):
             computed += batch.tokens
             for position, vector in zip(batch.indices.tolist(), vectors, strict=True):
-                request, index = pack.places[position]
+                request, index = run.texts[position]
                 _store(request, index, vector, now)
         return computed
 

@@ -1,64 +1,65 @@
-"""How fast the engine is, and so how much it is given at once."""
+"""The measured speed of the engine, and the token budget of its next run."""
 
 from __future__ import annotations
 
 __all__ = ["Pace"]
 
-_FIRST_GUESS = 10_000.0  # tokens a second, until something has been computed
-_SHARE_OF_THE_LAST = 0.1
-_LEAST_TOKENS = 256
-"""For each thread. A pack of fewer reads the weights too often for its arithmetic."""
+_INITIAL_SPEED = 10_000.0  # tokens per second, before the first measurement
+_WEIGHT_OF_LAST_RUN = 0.1
+_MIN_TOKENS = 256
+"""For each thread. A run with fewer tokens reads the weights too often for its arithmetic."""
 
-_FULL = 0.5  # of these tokens, from which on the speed of a run says what a large request will take
+_FULL = 0.5  # a run with this share of the minimum budget is large enough to predict large requests
 
 _SHARE_OF_WAITING = 1 / 3
-"""Part of what waits that a run takes. After a burst of arrivals the first of them are answered before the
-last are computed, which cuts the tail of the latencies; at saturation much waits, and runs are long, which
-costs least."""
+"""Share of the waiting tokens that a run takes. After a burst of arrivals, the first are answered before the
+last are computed, which cuts the tail latency. At saturation much is waiting, so runs are long, which is
+most efficient."""
 
-_SHORTEST_SECONDS = 0.01
-"""What waits is not divided into shorter runs: each costs some fraction of a millisecond beside its
-arithmetic."""
+_MIN_SECONDS = 0.01
+"""Waiting tokens are not divided into shorter runs: each has an overhead of a fraction of a millisecond."""
 
 
 class Pace:
-    """Measures runs of the engine.
+    """Measures the engine's speed and chooses the size of its runs.
 
     Args:
-        seconds: about how long a run may take at most: whoever comes meanwhile has to wait for its end.
-        threads: of the engine.
-        most: most tokens of a run.
+        seconds: approximate maximum duration of a run. Requests that arrive meanwhile wait for its end.
+        threads: threads of the engine.
+        max_tokens: maximum number of tokens in a run.
     """
 
-    def __init__(self, seconds: float, threads: int, most: int) -> None:
-        self.tokens_per_second = _FIRST_GUESS
-        self._longest = seconds
-        self._shortest = min(_SHORTEST_SECONDS, seconds)
-        self._least = min(_LEAST_TOKENS * threads, most)
-        self._most = most
+    def __init__(self, seconds: float, threads: int, max_tokens: int) -> None:
+        self.tokens_per_second = _INITIAL_SPEED
+        self._max_seconds = seconds
+        self._min_seconds = min(_MIN_SECONDS, seconds)
+        self._min_tokens = min(_MIN_TOKENS * threads, max_tokens)
+        self._max_tokens = max_tokens
         self._full_runs = 0
 
     @property
     def measured(self) -> bool:
-        """Whether the speed is more than a guess."""
+        """Whether the speed is measured, not assumed."""
         return self._full_runs > 0
 
     @property
     def full_run(self) -> int:
-        """Tokens of a run that is long enough to measure the speed."""
-        return self._least
+        """Tokens of a run that is large enough to measure the speed."""
+        return self._min_tokens
 
     def budget(self, waiting: int) -> int:
-        """Tokens of the next run, when ``waiting`` tokens wait for it."""
-        shortest, longest = (self.tokens_per_second * limit for limit in (self._shortest, self._longest))
+        """Tokens of the next run if ``waiting`` tokens are waiting."""
+        shortest, longest = (
+            self.tokens_per_second * limit for limit in (self._min_seconds, self._max_seconds)
+        )
         wanted = max(shortest, min(longest, waiting * _SHARE_OF_WAITING))
-        return max(self._least, min(self._most, int(wanted)))
+        return max(self._min_tokens, min(self._max_tokens, int(wanted)))
 
-    def ran(self, tokens: int, seconds: float) -> None:
-        """A run of ``tokens`` tokens took so long."""
-        # Large runs count for more: the few tokens of a small one say little about a full one.
-        share = _SHARE_OF_THE_LAST * min(1.0, tokens / self._least)
-        if tokens >= _FULL * self._least:  # the first of them replace the guess by their mean
+    def record(self, tokens: int, seconds: float) -> None:
+        """Update the speed by a run of ``tokens`` tokens that took ``seconds``."""
+        # The speed of a small run says little about a full one, so it has less weight.
+        weight = _WEIGHT_OF_LAST_RUN * min(1.0, tokens / self._min_tokens)
+        if tokens >= _FULL * self._min_tokens:  # the mean of the first full runs replaces the initial speed
             self._full_runs += 1
-            share = max(share, 1 / self._full_runs)
-        self.tokens_per_second += share * (tokens / max(seconds, 1e-9) - self.tokens_per_second)
+            weight = max(weight, 1 / self._full_runs)
+        self.tokens_per_second += weight * (tokens / max(seconds, 1e-9) - self.tokens_per_second)

@@ -1,15 +1,16 @@
-"""Who is next.
+"""The order in which texts are computed.
 
-Each text has a due time: when it would be done if its request had the engine to itself from its arrival on,
-its shorter texts first. The earliest due time goes first. So a short text passes a long one, the few texts
-of one caller pass the many of another, and since the due time of the next text never changes while later
-arrivals have later ones, nothing waits for ever. This is the virtual finish time of fair queueing (Demers,
-Keshav and Shenker 1989), with real arrival times. A document is due
+Each text has a due time: the time at which it would finish if its request had the engine to itself from its
+arrival on, shortest texts first. The text with the earliest due time is next. A short text therefore passes
+a long one, and the few texts of one caller pass the many texts of another. Nothing starves: the due time of
+a request's next text never changes, and later arrivals have later ones. This is the virtual finish time of
+fair queueing (Demers, Keshav and Shenker 1989), with real arrival times. A document is due
 :data:`~m3e_runtime.scheduling.request.DOCUMENT_HANDICAP` later than a query.
 
-A large request that has fallen behind, because others were computed meanwhile or the engine became slower,
-must not catch up at the cost of all who come. So after each piece, of
-:data:`~m3e_runtime.scheduling.request.PIECE_SECONDS`, its next texts are due as if they came now.
+A large request can fall behind, because other requests were computed meanwhile or the engine became slower.
+It must not catch up at the cost of new requests. Its texts are therefore taken in pieces of
+:data:`~m3e_runtime.scheduling.request.PIECE_SECONDS`. After each piece, the next texts are due as if they
+arrived now.
 """
 
 from __future__ import annotations
@@ -21,33 +22,33 @@ from dataclasses import dataclass, field
 from m3e_runtime.scheduling.request import Request
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["FairQueue", "Pack"]
+__all__ = ["FairQueue", "Run"]
 
 
 @dataclass
-class Pack:
-    """Texts that are computed together, the longest first, and where each comes from."""
+class Run:
+    """The texts of one run of the engine, as pairs of a request and the text's index in it."""
 
-    places: list[tuple[Request, int]] = field(default_factory=list)
+    texts: list[tuple[Request, int]] = field(default_factory=list)
     tokens: int = 0
 
     def token_ids(self) -> list[TokenIds]:
-        """The ids of the texts; brings the texts into this order first."""
-        # Threads that take one text after the other finish together when the short ones come last.
-        self.places.sort(key=lambda place: -len(place[0].token_ids[place[1]]))
-        return [request.token_ids[index] for request, index in self.places]
+        """Sort the texts, longest first, and return their token ids."""
+        # Threads that each take the next text finish together if the short ones come last.
+        self.texts.sort(key=lambda text: -len(text[0].token_ids[text[1]]))
+        return [request.token_ids[index] for request, index in self.texts]
 
     def prompt_lengths(self) -> list[int] | None:
-        """Tokens at the start of each text that are not pooled, in the order of the texts; None: all are."""
-        lengths = [request.prompt_length for request, _ in self.places]
+        """Leading tokens of each text that are excluded from pooling; None if there are none."""
+        lengths = [request.prompt_length for request, _ in self.texts]
         return lengths if any(lengths) else None
 
 
 class FairQueue:
-    """Requests in the order of their next texts. For one thread.
+    """Waiting requests, ordered by the due time of their next text. For one thread.
 
     Attributes:
-        tokens: of all texts that wait, those of an abandoned request until it would be its turn.
+        tokens: tokens of all waiting texts. An abandoned request counts until its next text is due.
     """
 
     def __init__(self) -> None:
@@ -59,19 +60,19 @@ class FairQueue:
         return bool(self._heap)
 
     def add(self, request: Request, tokens_per_second: float) -> None:
-        """Let ``request`` wait; ``tokens_per_second`` is the engine's present speed."""
+        """Add ``request``. ``tokens_per_second`` is the present speed of the engine."""
         self._added += 1
         self.tokens += request.tokens
         heapq.heappush(self._heap, (_due(request, tokens_per_second), self._added, request))
 
-    def take(self, budget: int, tokens_per_second: float, now: float = -math.inf) -> Pack:
-        """Take the texts that are due first, up to ``budget`` tokens; at least one, if any waits.
+    def take(self, budget: int, tokens_per_second: float, now: float = -math.inf) -> Run:
+        """Remove and return the texts that are due first, up to ``budget`` tokens, but at least one.
 
-        ``now`` is the time of the clock that arrivals are measured by.
+        ``now`` is a time of the same clock as the arrivals of requests.
 
-        Requests that were abandoned leave the queue here.
+        Abandoned requests are removed here.
         """
-        pack = Pack()
+        run = Run()
         heap = self._heap
         while heap:
             _, number, request = heap[0]
@@ -81,17 +82,17 @@ class FairQueue:
                 continue
             index = request.order[request.taken]
             length = len(request.token_ids[index])
-            if pack.places and pack.tokens + length > budget:
+            if run.texts and run.tokens + length > budget:
                 break
-            pack.places.append((request, index))
-            pack.tokens += length
+            run.texts.append((request, index))
+            run.tokens += length
             request.advance(length, tokens_per_second, now)
             if request.taken == len(request.order):
                 heapq.heappop(heap)
             else:
                 heapq.heapreplace(heap, (_due(request, tokens_per_second), number, request))
-        self.tokens -= pack.tokens
-        return pack
+        self.tokens -= run.tokens
+        return run
 
 
 def _due(request: Request, tokens_per_second: float) -> float:

@@ -1,4 +1,4 @@
-"""What waits in the queue, and what is told of it afterwards."""
+"""Requests in the queue, its limits, and the results."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ Priority = Literal["query", "document"]
 PRIORITIES: tuple[str, ...] = get_args(Priority)
 
 PIECE_SECONDS = 0.1
-"""Of the engine's time, that a late request takes before the queries that came meanwhile have their turn."""
+"""Engine time that a late request takes before newer queries have their turn."""
 
 DOCUMENT_HANDICAP = 1.0
-"""Seconds: a document lets pass the queries that come up to this much later. Then it is its turn."""
+"""Queries that arrive up to this many seconds after a document are computed before it."""
 
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """What may wait, with what is being computed.
+    """Limits of the texts and tokens that wait or are being computed.
 
-    ``document_share`` is the part that documents may fill, so that a flood of them leaves room for queries.
-    A large request takes a part of the room only (see :mod:`m3e_runtime.scheduling.admission`).
+    Documents may fill ``document_share`` of the limits, so that a flood of documents leaves room for queries.
+    A large request does not count in full (see :mod:`m3e_runtime.scheduling.admission`).
     """
 
     texts: int = 8192
@@ -52,14 +52,12 @@ class QueueLimits:
         whole_number("texts", self.texts, 1)
         whole_number("tokens", self.tokens, 1)
         if not isinstance(self.document_share, (int, float)) or not 0 < self.document_share <= 1:
-            raise OptionError(
-                f"document_share={self.document_share!r} is not a share above 0, and 1 at most."
-            )
+            raise OptionError(f"document_share={self.document_share!r}: it must be above 0 and at most 1.")
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Vectors, float32 ``[n, dimension]``, and the seconds that passed before the first text was computed."""
+    """Vectors, float32 ``[n, dimension]``, and the seconds in the queue until their first run."""
 
     vectors: npt.NDArray[np.float32]
     queue_seconds: float
@@ -67,7 +65,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run of the engine; ``computed_tokens`` counts padding too."""
+    """One run of the engine. ``computed_tokens`` includes padding."""
 
     texts: int
     tokens: int
@@ -76,10 +74,10 @@ class RunReport:
 
 
 class Request:
-    """Texts that one caller waits for.
+    """The texts of one call.
 
-    The thread of the event loop reads and writes ``future`` and what is ``outstanding``; the rest belongs to
-    the engine's thread once the request was handed over. ``abandoned`` goes from false to true only.
+    The event loop's thread owns ``future``, ``outstanding_texts`` and ``outstanding_tokens``. The engine's
+    thread owns the rest once the request is submitted. ``abandoned`` changes from false to true only.
     """
 
     __slots__ = (
@@ -118,9 +116,9 @@ class Request:
         self.arrival = arrival
         self.deadline = arrival + seconds
         self.handicap = DOCUMENT_HANDICAP if priority == "document" else 0.0
-        # The shortest first, as among requests.
+        # Shortest first, as among requests.
         self.order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
-        self.base = arrival  # of the piece that is being taken: when it came, or could have come
+        self.base = arrival  # start of the current piece: its arrival, or a later time if it is late
         self.piece_tokens = 0
         self.taken = 0
         self.taken_tokens = 0
@@ -132,7 +130,7 @@ class Request:
         self.future = future
 
     def advance(self, length: int, tokens_per_second: float, now: float) -> None:
-        """The next text, of ``length`` tokens, was taken."""
+        """Count the next text, of ``length`` tokens, as taken."""
         self.taken += 1
         self.taken_tokens += length
         self.piece_tokens += length

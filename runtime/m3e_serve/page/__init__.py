@@ -1,4 +1,4 @@
-"""The page at ``/`` and its files. They fetch this service's answers and nothing else."""
+"""The page at ``/`` and its files. The page fetches from this service only."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from m3e_serve.endpoint import Answer, Call
 from m3e_serve.errors import ApiError
+from m3e_serve.requests.call import Call
+from m3e_serve.requests.response import Response
 
 __all__ = ["index", "page_file"]
 
@@ -24,7 +25,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class _PageFile:
-    """A file as it is sent."""
+    """A file of the page, with its response headers."""
 
     content: bytes
     content_type: bytes
@@ -32,33 +33,33 @@ class _PageFile:
     headers: list[tuple[bytes, bytes]]
 
 
-async def index(call: Call) -> Answer:
-    """Answer ``GET /``."""
-    return _answer(_FILES[_INDEX], call)
+async def index(call: Call) -> Response:
+    """Respond to ``GET /``."""
+    return _response(_FILES[_INDEX], call)
 
 
-async def page_file(call: Call) -> Answer:
-    """Answer ``GET /page/{name}``: a file that the page names.
+async def page_file(call: Call) -> Response:
+    """Respond to ``GET /page/{name}``: a file that the page refers to.
 
     Raises:
-        ApiError: 404, there is none of that name.
+        ApiError: 404, there is no such file.
     """
     name = call.path["name"]
     if name == _INDEX or name not in _FILES:
-        raise ApiError(404, "There is nothing under this path.", "not_found")
-    return _answer(_FILES[name], call)
+        raise ApiError(404, "The path does not exist.", "not_found")
+    return _response(_FILES[name], call)
 
 
-def _answer(file: _PageFile, call: Call) -> Answer:
+def _response(file: _PageFile, call: Call) -> Response:
     if _is_current(file, call.headers):
-        return Answer(b"", status=304, content_type=file.content_type, headers=file.headers)
-    return Answer(file.content, content_type=file.content_type, headers=file.headers)
+        return Response(b"", status=304, content_type=file.content_type, headers=file.headers)
+    return Response(file.content, content_type=file.content_type, headers=file.headers)
 
 
 def _is_current(file: _PageFile, headers: Mapping[bytes, bytes]) -> bool:
-    """Whether the browser that sends these request headers has ``file`` already.
+    """Whether a client with these request headers has the current ``file``.
 
-    Tags are compared weakly, as RFC 9110 (13.1.2) has it: a proxy that compresses makes them weak.
+    The comparison of tags is weak (RFC 9110, section 13.1.2), because proxies that compress make them weak.
     """
     known = [tag.strip().removeprefix(b"W/") for tag in headers.get(b"if-none-match", b"").split(b",")]
     return file.etag in known or b"*" in known
@@ -73,7 +74,7 @@ def _page_file(name: str, content: bytes) -> _PageFile:
     etag = b'"%b"' % hashlib.sha256(content).hexdigest()[:32].encode()
     headers = [
         (b"etag", etag),
-        (b"cache-control", b"no-cache"),  # keep it, but ask whether it is current
+        (b"cache-control", b"no-cache"),  # cache it, but revalidate it each time
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
     ]
@@ -83,7 +84,7 @@ def _page_file(name: str, content: bytes) -> _PageFile:
 
 
 def _policy(index: bytes) -> bytes:
-    """The files beside ``index``, its one inline script, and this service's answers; nothing else."""
+    """Allows the page's files, its one inline script, and requests to this service. Nothing else."""
     (script,) = re.findall(rb"<script>(.*?)</script>", index, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script).digest())
     return b"; ".join(

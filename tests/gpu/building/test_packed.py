@@ -75,7 +75,7 @@ def test_the_parser_takes_the_real_checkpoint_with_one_attention_a_layer(rtx, mi
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_all_but_attention_becomes_an_engine(rtx, tiny, precision, tmp_path):
     """The twin has attention in operators that TensorRT does have kernels for."""
-    twin, plan = TensorRtPackedDialect.reference, plan_of(tiny, precision)
+    twin, plan = TensorRtPackedDialect.twin, plan_of(tiny, precision)
     graph = save_graph(tiny, plan, twin, tmp_path / "model.onnx")
     options = EngineOptions(default_profiles(tiny.max_length, "packed"), compute_capabilities=("8.9",))
     built = build_engine(rtx, graph, options)
@@ -120,7 +120,7 @@ def test_the_graph_and_its_twin_give_the_padded_graphs_vectors(tiny, batch, prec
         for name, dialect in (
             ("padded", TensorRtDialect),
             ("packed", TensorRtPackedDialect),
-            ("twin", TensorRtPackedDialect.reference),
+            ("twin", TensorRtPackedDialect.twin),
         )
     )
     expected = OnnxRuntimeCpu(padded, 1).run(token_ids)

@@ -37,7 +37,7 @@ def test_tokens_are_counted_without_a_loop(rtx, roberta, dialect, tmp_path):
     assert not {"TRIP_LIMIT", "RECURRENCE", "LOOP_OUTPUT"} & set(kinds)
 
 
-@pytest.mark.parametrize("dialect", [TensorRtDialect, TensorRtPackedDialect.reference])
+@pytest.mark.parametrize("dialect", [TensorRtDialect, TensorRtPackedDialect.twin])
 def test_the_graph_becomes_an_engine(rtx, roberta, dialect, tmp_path):
     graph = save_graph(roberta, dialect, tmp_path / "model.onnx")
     profiles = default_profiles(roberta.max_length, dialect.texts_type.layout)

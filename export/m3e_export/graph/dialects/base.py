@@ -1,4 +1,4 @@
-"""What every dialect shares: matrix products in each precision, and the contract of the finished graph."""
+"""What all dialects share: matrix products in each precision, and checks of the finished graph."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from m3e_export.precision.plan import PrecisionPlan
 __all__ = ["LOGISTIC_FACTORS", "MASKED", "Dialect"]
 
 LOGISTIC_FACTORS: dict[Activation, float] = {"quick_gelu": 1.702, "silu": 1.0}
-"""Activations that are x times the logistic function of so many x."""
+"""Activations ``x · σ(f · x)``, by their factor f."""
 
 MASKED = -10000.0
-"""Added to the scores of padding. Finite in fp16, and exp() of it is exactly zero beside any real score."""
+"""Added to the scores of padding. It is finite in fp16, and its exp() is zero beside any real score."""
 
 
 class Dialect(abc.ABC):
-    """Operators of one encoder graph. Flat tensors are ``[tokens, …]``, padding included."""
+    """The operators of one encoder graph. Flat tensors are ``[tokens, …]``, including padding."""
 
     texts_type: ClassVar[type[Texts]] = PaddedTexts
-    """How the inputs hold the texts."""
+    """The layout of the inputs."""
 
-    reference: ClassVar[type[Dialect] | None] = None
-    """The same graph without operators that run on a GPU only; None where there are none of them."""
+    twin: ClassVar[type[Dialect] | None] = None
+    """The dialect of the same graph without operators that need a GPU; None if this one has none."""
 
     gives_states: ClassVar[bool] = True
-    """Whether the states of all tokens are an output too, as other tools expect of a graph."""
+    """Whether the states of all tokens are an output, which other tools expect."""
 
     leaves_out_prompts: ClassVar[bool] = True
-    """Whether the pooling can do without the tokens of prompts. Engines for a GPU are not told of these."""
+    """Whether the pooling can leave out prompts. Graphs for a GPU have no input for it."""
 
     fused_attention: str
-    """Operator that stands once for each layer's attention."""
+    """The operator that occurs once in each layer's attention."""
 
     fused_norm = "LayerNormalization"
-    """Operator that stands for each of a layer's two normalizations."""
+    """The operator of each of a layer's two normalizations."""
 
     activations: ClassVar[Mapping[Activation, str]] = {
         "gelu": "Gelu",
@@ -57,10 +57,10 @@ class Dialect(abc.ABC):
         "relu": "Relu",
         "silu": "Sigmoid",
     }
-    """Operator that stands once for each layer's activation."""
+    """The operator that occurs once in each layer's activation."""
 
     integer_operators: tuple[str, ...] = ("MatMulIntegerToFloat", "MatMulInteger")
-    """Operators of which one stands for each product with a quantized matrix."""
+    """Each product with a quantized matrix has one of these operators."""
 
     opset: int = OPSET
 
@@ -73,8 +73,8 @@ class Dialect(abc.ABC):
     ) -> None:
         """``relative_bias`` is that of the encoder's weights.
 
-        ``compute`` is the dtype of the arithmetic at the place where the graph is being written: the plan's,
-        or float32 where matrices are that half precision cannot hold.
+        The attribute ``compute`` is the dtype of the arithmetic of the part being written: the plan's, or
+        float32 for matrices that half precision cannot hold.
         """
         self.builder = builder
         self.spec = spec
@@ -91,18 +91,18 @@ class Dialect(abc.ABC):
         """Do not pool the tokens of prompts: see :meth:`PaddedTexts.leave_out_prompts`.
 
         Raises:
-            UnsupportedModelError: this dialect cannot.
+            UnsupportedModelError: the dialect does not support it.
         """
         if not self.leaves_out_prompts or not isinstance(self.texts, PaddedTexts):
             raise UnsupportedModelError(f"include_prompt=false is not supported in {type(self).__name__}.")
         self.texts.leave_out_prompts()
 
     def settle(self, names: Iterable[str]) -> None:
-        """Choose the arithmetic of what comes next, where the matrices and tables ``names`` are used."""
+        """Choose the arithmetic of the next part, which uses the matrices and tables ``names``."""
         self.compute = self.plan.compute_of(names)
 
     def enter(self, x: ir.Value, names: Iterable[str]) -> ir.Value:
-        """:meth:`settle`, and ``x``, from before, in the type of that arithmetic."""
+        """Call :meth:`settle`, and convert ``x`` to the new arithmetic."""
         before = self.compute
         self.settle(names)
         return x if self.compute == before else self.builder.op("Cast", x, to=self._type)
@@ -113,16 +113,16 @@ class Dialect(abc.ABC):
 
     @property
     def mask(self) -> ir.Value:
-        """:meth:`attention_mask`, made once for each arithmetic."""
+        """The result of :meth:`attention_mask`, computed once for each arithmetic."""
         if self._type.name not in self._masks:
             self._masks[self._type.name] = self.attention_mask()
         return self._masks[self._type.name]
 
     @property
     def score_bias(self) -> ir.Value | None:
-        """What every layer adds to the scaled scores, ``[1, heads, queries, keys]``, or None for nothing.
+        """The bias of the scaled scores in every layer, ``[1, heads, queries, keys]``, or None.
 
-        In the type of the arithmetic; made once for each, and the same for every text.
+        It has the dtype of the arithmetic, and is the same for every text.
         """
         if self.relative_bias is None:
             return None
@@ -139,19 +139,19 @@ class Dialect(abc.ABC):
         return op("Unsqueeze", op("Gather", table, columns, axis=1), const([0], np.int64))
 
     def compared_places(self) -> ir.Value:
-        """The places of queries, and of keys, in the scores, int64 ``[queries]``."""
+        """The places of queries and keys in the scores, int64 ``[queries]``."""
         return self.texts.token_places()
 
     @abc.abstractmethod
     def attention_mask(self) -> ir.Value:
-        """What :meth:`attention` needs to know of the texts, the same for every layer."""
+        """The mask or lengths for :meth:`attention`, the same in every layer."""
 
     @abc.abstractmethod
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
         """Self-attention of flat ``qkv + bias``; returns the flat context ``[tokens, hidden]``."""
 
     def project(self, x: ir.Value, qkv: Linear) -> tuple[ir.Value, ir.Value]:
-        """Query, key and value for :meth:`attention`, and their bias."""
+        """The product of query, key and value for :meth:`attention`, and its bias."""
         return self.linear(x, qkv)
 
     def integer_product(self, codes: ir.Value, linear: QuantizedLinear, zero_point: ir.Value) -> ir.Value:
@@ -165,27 +165,27 @@ class Dialect(abc.ABC):
             query: ``[…, tokens, head_size]``.
             key: transposed, ``[…, head_size, tokens]``.
             value: ``[…, tokens, head_size]``.
-            mask: float32, added to the scores. These and the softmax are in float32: fp16 could overflow.
+            mask: float32, added to the scores. Scores and softmax are float32: fp16 could overflow.
         """
         op = self.builder.op
         scores = self.to_float32(op("MatMul", self.scaled(query), key))
         return op("MatMul", self.to_compute(op("Softmax", op("Add", scores, mask), axis=-1)), value)
 
     def scaled(self, query: ir.Value) -> ir.Value:
-        """The query times attention's scale: before the product, which keeps fp16 scores small."""
+        """The scaled query. Scaling before the product keeps fp16 scores small."""
         scale = self.builder.constant(1 / math.sqrt(self.spec.head_size), self.compute)
         return self.builder.op("Mul", query, scale)
 
     def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
         """Normalize ``x + bias + residual``.
 
-        Three operators: ONNX Runtime's fused SkipLayerNormalization takes three times as long on a CPU
+        These are three operators: ONNX Runtime's fused SkipLayerNormalization is three times slower on a CPU
         (measured with 1.32: 1.9 ms against 0.6 ms for 1024 rows of 768, two threads).
         """
         return self.norm(self.builder.op("Add", self.builder.op("Add", x, bias), residual), norm)
 
     def activate(self, x: ir.Value, bias: ir.Value) -> ir.Value:
-        """The activation of ``x + bias``. Gelu, since opset 20, is not slower than the fused BiasGelu."""
+        """The activation of ``x + bias``. Gelu of opset 20 is as fast as the fused BiasGelu."""
         added, activation = self.builder.op("Add", x, bias), self.spec.activation
         if activation == "relu":
             return self.builder.op("Relu", added)
@@ -208,7 +208,7 @@ class Dialect(abc.ABC):
         )
 
     def linear(self, x: ir.Value, linear: Linear) -> tuple[ir.Value, ir.Value]:
-        """``x @ weight`` and the bias that is still to be added: fused operators take it for free."""
+        """``x @ weight``, and the bias to be added: fused operators add it at no cost."""
         quantized = self.plan.quantized.get(linear.name)
         if quantized is None:
             weight = self.parameter(f"{linear.name}.weight", linear.weight)
@@ -217,7 +217,7 @@ class Dialect(abc.ABC):
         return self._quantized_product(x, quantized), bias
 
     def parameter(self, name: str, array: np.ndarray) -> ir.Value:
-        """A float weight, stored as the plan says and computed with as the plan says."""
+        """A float weight in the storage of the plan, converted to the arithmetic."""
         key = name, self._type.name
         if key not in self._parameters:
             self._parameters[key] = self._parameter(name, array)
@@ -231,18 +231,18 @@ class Dialect(abc.ABC):
         return stored if storage == self.compute else self.builder.op("Cast", stored, to=self._type)
 
     def to_compute(self, x: ir.Value) -> ir.Value:
-        """From float32 to the arithmetic here."""
+        """Convert from float32 to the arithmetic."""
         return self.builder.op("Cast", x, to=ir.DataType.FLOAT16) if self.compute == np.float16 else x
 
     def to_float32(self, x: ir.Value, compute: Any = None) -> ir.Value:
-        """From the arithmetic here, or from ``compute``, to float32."""
+        """Convert from the arithmetic, or from ``compute``, to float32."""
         compute = self.compute if compute is None else compute
         return self.builder.op("Cast", x, to=ir.DataType.FLOAT) if compute == np.float16 else x
 
     def ensure(self, counts: Counter[str], weights: EncoderWeights) -> None:
-        """Assert that the graph is what it should be: no layer lost its fused operators.
+        """Assert that every layer has its operators.
 
-        ``counts`` are the operators up to the pooling: what follows may have any.
+        ``counts`` are the operators up to the pooling; those after it are not checked.
         """
         layers, activation = self.spec.layers, self.activations[self.spec.activation]
         expected = Counter({self.fused_attention: layers, activation: layers, "LayerNormalization": 1})

@@ -1,4 +1,4 @@
-"""ONNX Runtime's fused operators on CUDA, where each kernel less is time saved."""
+"""ONNX Runtime's fused operators on CUDA, where fewer kernels save time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
+from typing_extensions import override
 
 from m3e_export.architectures import Activation, Linear, Norm
 from m3e_export.graph.builder import MICROSOFT
@@ -15,11 +16,11 @@ from m3e_export.graph.dialects.base import LOGISTIC_FACTORS, Dialect
 from m3e_export.graph.dialects.onnxruntime import OnnxRuntimeDialect
 from m3e_export.graph.dialects.packed import PackedDialect
 
-__all__ = ["CudaDialect", "CudaPackedDialect", "CudaPackedReference"]
+__all__ = ["CudaDialect", "CudaPackedDialect", "CudaPackedTwin"]
 
 
 class CudaOperators(Dialect):
-    """What graphs for CUDA share. ONNX Runtime has these operators for a CPU too."""
+    """What graphs for CUDA share. ONNX Runtime also has these operators on a CPU."""
 
     gives_states = False
     leaves_out_prompts = False
@@ -33,7 +34,7 @@ class CudaOperators(Dialect):
     }
 
     def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
-        """One kernel. It adds up in float32 since ONNX Runtime 1.28, and before that in its strict mode."""
+        """One kernel. It sums in float32 since ONNX Runtime 1.28, and before in its strict mode."""
         return self.builder.op(
             "SkipLayerNormalization",
             x,
@@ -46,7 +47,7 @@ class CudaOperators(Dialect):
         )
 
     def activate(self, x: ir.Value, bias: ir.Value) -> ir.Value:
-        """One kernel, beside that for the bias in the activations that do not take it; none for ReLU."""
+        """One kernel, and another for the bias if the activation does not add it. ReLU is not fused."""
         if self.spec.activation == "relu":
             return super().activate(x, bias)
         if self.spec.activation in LOGISTIC_FACTORS:
@@ -56,22 +57,22 @@ class CudaOperators(Dialect):
 
 
 class CudaDialect(CudaOperators, OnnxRuntimeDialect):
-    """For padded texts."""
+    """For padded batches."""
 
     def attention_mask(self) -> ir.Value:
-        """The number of tokens of each text, int32 ``[batch]``; for fp16 also where padded rows start.
+        """The number of tokens of each text, int32 ``[batch]``; for fp16 also the starts of padded rows.
 
-        A mask of every token would rule out all fused kernels. With the starts, queries' and then keys',
-        int32 ``[3 · batch + 2]``, it is the one form that takes the memory-efficient kernel, which all GPUs
-        have. Where that kernel does not apply, others would read the starts as padding on the left; beside
-        biases of scores it applies to some lengths only.
+        A mask of all tokens would exclude all fused kernels. With the starts of queries and of keys, int32
+        ``[3 · batch + 2]``, ONNX Runtime chooses the memory-efficient kernel, which all GPUs have. The starts
+        are only given where that kernel applies: other kernels read them as left padding. With biases of
+        scores it applies to some lengths only.
         """
         builder, texts = self.builder, self.texts
         axis = builder.constant([1], np.int64)
         counts = builder.op("Cast", builder.op("Squeeze", texts.counts, axis), to=ir.DataType.INT32)
         if self.compute != np.float16 or self.spec.head_size % 8 or self.relative_bias is not None:
             return counts
-        # Range, for what else is computed from shapes would be computed on the CPU and copied.
+        # Range: other computations with shapes would run on the CPU and be copied.
         end = builder.op("Add", builder.op("Size", texts.input_ids), builder.constant(1, np.int64))
         step = builder.op("Squeeze", texts.length, builder.constant([0], np.int64))
         starts = builder.op("Range", builder.constant(0, np.int64), end, step)
@@ -79,17 +80,17 @@ class CudaDialect(CudaOperators, OnnxRuntimeDialect):
         return builder.op("Concat", counts, starts, starts, axis=0)
 
 
-class CudaPackedReference(CudaOperators, PackedDialect):
+class CudaPackedTwin(CudaOperators, PackedDialect):
     """The packed graph with attention in standard operators."""
 
     def project(self, x: ir.Value, qkv: Linear) -> tuple[ir.Value, ir.Value]:
-        """Query, key and value of each head side by side, as kernels read them; the bias as it was."""
+        """Query, key and value of each head side by side, for the kernels. The bias keeps its order."""
         spec = self.spec
         by_head = qkv.weight.reshape(-1, 3, spec.heads, spec.head_size).swapaxes(1, 2)
         return self.linear(x, dataclasses.replace(qkv, weight=by_head.reshape(qkv.weight.shape)))
 
+    @override
     def heads(self, qkv: ir.Value, bias: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
-        """See :class:`PackedDialect`."""
         op, const, spec = self.builder.op, self.builder.constant, self.spec
         parts = op("Reshape", bias, const([3, spec.heads, spec.head_size], np.int64))
         added = op("Add", self.by_head(qkv), op("Transpose", parts, perm=[1, 0, 2]))
@@ -102,23 +103,23 @@ class CudaPackedReference(CudaOperators, PackedDialect):
         return self.builder.op("Reshape", qkv, shape)
 
 
-class CudaPackedDialect(CudaPackedReference):
-    """For packed texts."""
+class CudaPackedDialect(CudaPackedTwin):
+    """For packed batches."""
 
-    reference = CudaPackedReference
+    twin = CudaPackedTwin
     fused_attention = "PackedMultiHeadAttention"
 
     def compared_places(self) -> ir.Value:
-        """The operator pads scores; padding may go on past the last position that there is."""
+        """The places, at most the last position: the operator pads the scores."""
         last = self.builder.constant(self.spec.max_positions - 1, np.int64)
         return self.builder.op("Min", self.texts.padded_places(), last)
 
     def attention_mask(self) -> ir.Value:
-        """Where each text starts and the last ends."""
+        """The starts of the texts and the end of the last."""
         return self.texts.cumulative_lengths
 
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
-        """The operator adds the bias while it brings heads into the order of its kernel."""
+        """The operator adds the bias while it reorders the heads for its kernel."""
         return self.builder.op(
             "PackedMultiHeadAttention",
             self.by_head(qkv),

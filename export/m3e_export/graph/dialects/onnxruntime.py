@@ -1,4 +1,4 @@
-"""ONNX Runtime's fused operators where they are faster: attention, and the integer product with scales."""
+"""ONNX Runtime's fused operators, where they are faster: attention and scaled integer products."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class OnnxRuntimeDialect(Dialect):
         return builder.op("Reshape", context, builder.constant([-1, hidden], np.int64))
 
     def integer_product(self, codes: ir.Value, linear: QuantizedLinear, zero_point: ir.Value) -> ir.Value:
-        """One operator; the weights are packed once when the session is made."""
+        """One operator. Its weights are packed when the session is created."""
         return self.builder.op(
             "MatMulIntegerToFloat",
             codes,

@@ -1,9 +1,10 @@
-"""Attention among texts that lie end to end, in standard operators."""
+"""Attention for packed batches in standard operators."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+from typing_extensions import override
 
 from m3e_export.graph.dialects.base import MASKED, Dialect
 from m3e_export.graph.texts import PackedTexts
@@ -12,10 +13,10 @@ __all__ = ["PackedDialect"]
 
 
 class PackedDialect(Dialect):
-    """Every token looks at all tokens of the batch, those of other texts hidden by a mask.
+    """Every token attends to all tokens of the batch, and a mask hides those of other texts.
 
-    This says what packed attention means and runs anywhere, but its work grows with the square of all
-    tokens: it judges, and dialects for a GPU put one operator in its place.
+    This defines packed attention and runs anywhere, but its cost grows with the square of all tokens. The
+    gate runs it; dialects for a GPU replace it by one operator.
     """
 
     texts_type = PackedTexts
@@ -25,9 +26,9 @@ class PackedDialect(Dialect):
     fused_attention = "Softmax"
 
     def attention_mask(self) -> ir.Value:
-        """0 between tokens of one text and a large negative between others, float32 ``[tokens, tokens]``.
+        """0 between tokens of one text, a large negative number between others, float32 ``[tokens, tokens]``.
 
-        With biases of scores added once for all layers, ``[heads, tokens, tokens]``.
+        With biases of scores, which are added here for all layers, ``[heads, tokens, tokens]``.
         """
         builder, membership = self.builder, self.texts.membership
         together = builder.op("MatMul", builder.op("Transpose", membership, perm=[1, 0]), membership)
@@ -38,8 +39,8 @@ class PackedDialect(Dialect):
         biases = builder.op("Squeeze", self.score_bias, builder.constant([0], np.int64))
         return builder.op("Add", mask, self.to_float32(biases))
 
+    @override
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
-        """See :class:`Dialect`."""
         builder = self.builder
         query, key, value = self.heads(qkv, bias)
         context = self.plain_attention(
@@ -60,5 +61,5 @@ class PackedDialect(Dialect):
         return query, key, value
 
     def join(self, context: ir.Value) -> ir.Value:
-        """From ``[tokens, heads, head_size]`` to the flat context."""
+        """The flat context of ``[tokens, heads, head_size]``."""
         return self.builder.op("Reshape", context, self.builder.constant([-1, self.spec.hidden], np.int64))

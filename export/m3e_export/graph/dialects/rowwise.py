@@ -1,4 +1,4 @@
-"""Integer products whose activations are quantized row by row."""
+"""Integer products with a scale for each row of the activations."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ IntegerProduct = Callable[[ir.Value, QuantizedLinear, ir.Value], ir.Value]
 
 
 class RowwiseProducts:
-    """Writes one product after the other; all have the same rows.
+    """Writes products that all have the same rows.
 
-    A scale for each row keeps a text's result independent of the texts beside it.
+    With a scale for each row, a text's result does not depend on the other texts of the batch.
     """
 
     def __init__(self, builder: GraphBuilder, product: IntegerProduct) -> None:
-        """``product`` multiplies: codes, matrix and the codes' zero point to float32."""
+        """``product`` multiplies codes by a matrix, given the codes' zero point; the result is float32."""
         self._builder = builder
         self._product = product
         self._zeros: dict[int, ir.Value] = {}
 
     def __call__(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:
-        """Quantize each row of ``x`` by its own range, multiply in integers, scale back; without the bias."""
+        """Quantize each row of ``x`` by its range, multiply in integers and scale back, without the bias."""
         op, const = self._builder.op, self._builder.constant
         if linear.shift:  # ReLU's is zero
             x = op("Add", x, const(linear.shift, np.float32))
@@ -47,7 +47,7 @@ class RowwiseProducts:
         return op("Mul", self._product(codes, linear, const(zero, np.uint8)), scale)
 
     def _zero_points(self, rows: ir.Value, zero: int) -> ir.Value:
-        """``zero`` for every row, uint8 like ``rows``; made once."""
+        """``zero`` for every row, uint8 in the shape of ``rows``; created once."""
         if zero not in self._zeros:
             value = ir.tensor(np.array([zero], np.uint8))
             shape = self._builder.op("Shape", rows)

@@ -1,9 +1,10 @@
-"""Operators of the ONNX standard only, for any runtime."""
+"""Standard ONNX operators only, for any runtime."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+from typing_extensions import override
 
 from m3e_export.graph.dialects.base import MASKED, Dialect
 from m3e_export.graph.texts import PaddedTexts
@@ -18,9 +19,9 @@ class StandardDialect(Dialect):
     fused_attention = "Softmax"
 
     def attention_mask(self) -> ir.Value:
-        """0 for tokens and a large negative for padding, float32 ``[batch, 1, 1, length]``.
+        """0 for tokens, a large negative number for padding, float32 ``[batch, 1, 1, length]``.
 
-        With biases of scores added once for all layers, ``[batch, heads, length, length]``.
+        With biases of scores, which are added here for all layers, ``[batch, heads, length, length]``.
         """
         builder = self.builder
         kept = builder.op("Cast", self.texts.mask, to=ir.DataType.FLOAT)
@@ -31,8 +32,8 @@ class StandardDialect(Dialect):
             return mask
         return builder.op("Add", mask, self.to_float32(self.score_bias))
 
+    @override
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
-        """See :class:`Dialect`."""
         builder, spec = self.builder, self.spec
         added = builder.op("Add", qkv, bias)
         split = builder.op("Reshape", added, self.texts.split(3, spec.heads, spec.head_size))

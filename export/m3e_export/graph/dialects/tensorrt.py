@@ -1,4 +1,4 @@
-"""What TensorRT's parser likes: the standard's Attention operator, and int8 as explicit quantization."""
+"""Graphs for TensorRT's parser: the standard operator Attention, and int8 as explicit quantization."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from m3e_export.graph.dialects.packed import PackedDialect
 from m3e_export.graph.dialects.standard import StandardDialect
 from m3e_export.precision.int8 import QuantizedLinear
 
-__all__ = ["TensorRtDialect", "TensorRtPackedDialect", "TensorRtPackedReference"]
+__all__ = ["TensorRtDialect", "TensorRtPackedDialect", "TensorRtPackedTwin"]
 
 
 class ExplicitQuantization(Dialect):
-    """What graphs for TensorRT share: int8 with scales that are known before, and nothing but sentences."""
+    """What graphs for TensorRT share: int8 with static scales, and sentence vectors as the only output."""
 
     gives_states = False
     leaves_out_prompts = False
@@ -24,7 +24,7 @@ class ExplicitQuantization(Dialect):
     opset = 23  # the first with Attention
 
     def linear(self, x: ir.Value, linear: Linear) -> tuple[ir.Value, ir.Value]:
-        """Int8 as Q/DQ around a product of floats, which TensorRT turns into a product of integers."""
+        """Int8 as Q/DQ around a float product, which TensorRT converts to an integer product."""
         quantized = self.plan.quantized.get(linear.name)
         if quantized is None:
             return super().linear(x, linear)
@@ -33,7 +33,7 @@ class ExplicitQuantization(Dialect):
     def _quantized_product(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:
         builder = self.builder
         if linear.input_scale is None or linear.shift is not None:
-            raise AssertionError(f"{linear.name}: TensorRT needs a scale that is known before, and no shift")
+            raise AssertionError(f"{linear.name}: TensorRT needs a static scale and no shift")
         if linear.smoothing is not None:
             x = builder.op("Mul", x, self.parameter(f"{linear.name}.smoothing", linear.smoothing))
         scale = builder.constant(linear.input_scale, self.compute)
@@ -49,20 +49,20 @@ class ExplicitQuantization(Dialect):
 
 
 class TensorRtDialect(ExplicitQuantization, StandardDialect):
-    """For TensorRT. Standard operators only, so any runtime that knows opset 23 gives the same vectors."""
+    """For TensorRT. All operators are standard: any runtime with opset 23 gives the same vectors."""
 
     fused_attention = "Attention"
 
     def attention_mask(self) -> ir.Value:
-        """Added to the scores, in the type of the arithmetic: ``[batch, 1 or heads, length, length]``."""
+        """The mask in the dtype of the arithmetic, ``[batch, 1 or heads, length, length]``."""
         one, texts = self.builder.constant([1], np.int64), self.texts
         sizes = self.builder.op("Concat", texts.batch, one, texts.length, texts.length, axis=0)
         return self.builder.op("Expand", self.to_compute(super().attention_mask()), sizes)
 
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
-        """One operator that TensorRT has a fused kernel for.
+        """One operator, for which TensorRT has a fused kernel.
 
-        It refuses the attribute that asks for softmax in float32, and does it all the same.
+        TensorRT rejects the attribute for a float32 softmax, but computes it in float32.
         """
         builder, spec = self.builder, self.spec
         added = builder.op("Add", qkv, bias)
@@ -77,38 +77,39 @@ class TensorRtDialect(ExplicitQuantization, StandardDialect):
         return builder.op("Reshape", joined, builder.constant([-1, spec.hidden], np.int64))
 
 
-class TensorRtPackedReference(ExplicitQuantization, PackedDialect):
+class TensorRtPackedTwin(ExplicitQuantization, PackedDialect):
     """The packed graph with attention in standard operators."""
 
 
-class TensorRtPackedDialect(TensorRtPackedReference):
-    """For packed texts, where TensorRT has a kernel (:mod:`m3e_runtime.gpu.tensorrt.packed`)."""
+class TensorRtPackedDialect(TensorRtPackedTwin):
+    """For packed batches, if TensorRT has a kernel (:mod:`m3e_runtime.gpu.tensorrt.packed`)."""
 
-    reference = TensorRtPackedReference
+    twin = TensorRtPackedTwin
     fused_attention = "TRT_Attention"
 
     def attention_mask(self) -> ir.Value:
-        """Where each text starts and the last ends.
+        """The starts of the texts and the end of the last.
 
         Raises:
-            UnsupportedModelError: scores have biases, which the operator does not take.
+            UnsupportedModelError: the scores have biases, which the operator does not support.
         """
         if self.relative_bias is not None:
             raise UnsupportedModelError(
-                "relative positions are not supported in packed texts for TensorRT; use --target cuda-packed."
+                "relative positions are not supported in packed batches for TensorRT; use --target "
+                "cuda-packed."
             )
         return self.texts.cumulative_lengths
 
     def attention(self, qkv: ir.Value, bias: ir.Value, mask: ir.Value) -> ir.Value:
-        """TensorRT's own operator, which leaves scaling to us.
+        """TensorRT's operator, which does not scale the query.
 
         Raises:
-            UnsupportedModelError: the layer is in float32, which the operator does not take.
+            UnsupportedModelError: the layer is in float32, which the operator does not support.
         """
         if self.compute == np.float32 and self.plan.compute != np.float32:
             raise UnsupportedModelError(
-                f"{', '.join(sorted(self.plan.wide))}: beyond half precision, which packed attention in "
-                "TensorRT computes in; use --precision fp32, or --target cuda."
+                f"{', '.join(sorted(self.plan.wide))}: beyond half precision, which packed attention "
+                "in TensorRT needs; use --precision fp32 or --target cuda."
             )
         query, key, value = self.heads(qkv, bias)
         context = self.builder.op(
@@ -118,7 +119,7 @@ class TensorRtPackedDialect(TensorRtPackedReference):
             value,
             None,
             mask,
-            self.builder.op("Identity", mask),  # given one tensor twice, TensorRT's parser crashes
+            self.builder.op("Identity", mask),  # TensorRT's parser crashes if both are one tensor
             domain="trt",
             query_form="packed_nhd",
             kv_form="packed_nhd",

@@ -1,0 +1,50 @@
+"""The gate with the oracle's vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from m3e_export.checkpoint.sentence_config import SentenceConfig
+from m3e_export.errors import CheckpointError
+from m3e_export.gate import Gate
+from m3e_export.oracle.choice import Oracle
+from m3e_export.texts import gate_texts
+from m3e_runtime.progress import progress_bar
+
+__all__ = ["make_gate"]
+
+_PROMPT = "Represent the sentence: "
+
+
+def make_gate(oracle: Oracle, sentence_config: SentenceConfig, gate: str) -> Gate:
+    """Run ``oracle`` on the texts of the gate.
+
+    Args:
+        oracle: the original model.
+        sentence_config: of the checkpoint: its prompts and its dimensions.
+        gate: ``default``, ``off``, or a file of texts, as ``--gate`` takes it.
+
+    Raises:
+        CheckpointError: the file cannot be read or has too few texts, or the oracle overflows.
+    """
+    texts, prompt = gate_texts(gate), _prompt_to_judge(sentence_config)
+    # Overflow raises an error below, instead of numpy's warnings.
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with quiet, progress_bar(len(texts), "text", f"Original model ({oracle.name.split()[0]})") as bar:
+        vectors = oracle.encode(texts, bar.update, prompt)
+    if not np.isfinite(vectors).all():
+        first = int((~np.isfinite(vectors).all(axis=1)).argmax())
+        raise CheckpointError(
+            f"the original model gives vectors that are not finite, first for text {first + 1} of the gate; "
+            "its weights are damaged, or it overflows in float32."
+        )
+    vectors = vectors[:, : sentence_config.truncate_dim]  # sentence-transformers cuts its own already
+    return Gate(texts, oracle.name, vectors, enforced=gate != "off", prompt=prompt)
+
+
+def _prompt_to_judge(sentence_config: SentenceConfig) -> str:
+    """A prompt to compare with, if the pooling leaves prompts out: the checkpoint's own, if it has one."""
+    if sentence_config.include_prompt:
+        return ""
+    preferred = sentence_config.prompts.get(sentence_config.default_prompt_name or "", "")
+    return preferred or next(filter(None, sentence_config.prompts.values()), _PROMPT)

@@ -1,0 +1,141 @@
+"""Writing every artifact of a request: each precision for each target, through the gate."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from m3e_export.candidates import Written, first_passing
+from m3e_export.checkpoint import Checkpoint
+from m3e_export.gate import Gate, judge
+from m3e_export.own.plans import Plans
+from m3e_export.own.vectors import Vectors, artifact_vectors, twin_vectors
+from m3e_export.precision.plan import PrecisionPlan
+from m3e_export.record import ExportRecord
+from m3e_export.request import PRECISIONS, ExportRequest
+from m3e_export.targets import TARGETS, Target, default_targets
+from m3e_runtime.gpu.tensorrt import EngineOptions, default_profiles
+from m3e_runtime.manifest import Artifact, Precision
+from m3e_runtime.tokenization import TokenIds
+
+__all__ = ["ArtifactWriter"]
+
+logger = logging.getLogger(__name__)
+
+_REMEDY = (
+    "Try a higher precision, your own texts (--calibration FILE), or --gate off to write the bundle anyway."
+)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """An artifact of the request: its precision, its target and where its model goes."""
+
+    precision: Precision
+    target_name: str
+    target: Target
+    file: Path
+
+    @property
+    def label(self) -> str:
+        return f"{self.precision} {self.target_name}"
+
+
+class ArtifactWriter:
+    """Writes the artifacts of one request."""
+
+    def __init__(
+        self,
+        request: ExportRequest,
+        checkpoint: Checkpoint,
+        gate: Gate,
+        folder: Path,
+        record: ExportRecord,
+    ) -> None:
+        self._request = request
+        self._checkpoint = checkpoint
+        self._gate = gate
+        self._folder = folder
+        self._record = record
+        self._matrices = tuple(linear.name for linear in checkpoint.weights.linears())
+        tokenizer = checkpoint.text_tokenizer()
+        self._token_ids = tokenizer.encode_batch([gate.prompt + text for text in gate.texts])
+        self._prompt_length = tokenizer.prompt_length(gate.prompt)
+        self._plans = Plans(checkpoint, self._token_ids, request.calibration, self._twin_vectors)
+
+    def write_all(self) -> Iterator[Artifact]:
+        """Write and yield the artifacts, the most precise ones first.
+
+        Raises:
+            BelowGateError: an artifact does not pass the gate.
+        """
+        formats: set[str] = set()
+        for precision, name in self._names():
+            target = TARGETS[name].specialize(self._checkpoint, precision, self._request.engine)
+            file = target.path(self._folder, f"{precision}_{name}", target.format not in formats)
+            file.parent.mkdir(exist_ok=True)
+            formats.add(target.format)
+            yield self._write(_Wanted(precision, name, target, file))
+
+    def _names(self) -> Iterator[tuple[Precision, str]]:
+        precisions = [each for each in PRECISIONS if each in self._request.precisions]
+        wanted = self._request.targets or default_targets()
+        return itertools.product(precisions, [name for name in TARGETS if name in wanted])
+
+    def _write(self, wanted: _Wanted) -> Artifact:
+        passed = first_passing(self._candidates(wanted), self._gate, self._record, _REMEDY)
+        _warn_of_float32(passed.plan, wanted.label)
+        target = wanted.target
+        files, requires = target.build(passed.files, self._engine_options(target))
+        return passed.artifact(
+            self._folder,
+            files,
+            file_format=target.format,
+            requires=requires,
+            batch_invariant=target.batch_invariant,
+            layout=target.layout,
+        )
+
+    def _candidates(self, wanted: _Wanted) -> Iterator[Written]:
+        """Write and judge the artifact in one plan after the other, each in the place of the one before."""
+        target = wanted.target
+        for plan in self._plans.of(wanted.precision, target, wanted.target_name):
+            files = target.save(self._checkpoint, plan, wanted.file)
+            vectors = self._vectors(wanted, plan)
+            yield Written.judged(
+                wanted.precision,
+                wanted.target_name,
+                target.dialect,
+                plan,
+                self._matrices,
+                files,
+                judge(self._gate, vectors, wanted.precision, target.judged),
+            )
+
+    def _vectors(self, wanted: _Wanted, plan: PrecisionPlan) -> Vectors:
+        label = f"Judging {wanted.label}"
+        if wanted.target.has_twin:
+            return self._twin_vectors(wanted.target, plan, self._token_ids, label)
+        return artifact_vectors(wanted.target, wanted.file, self._token_ids, label, self._prompt_length)
+
+    def _twin_vectors(
+        self, target: Target, plan: PrecisionPlan, token_ids: Sequence[TokenIds], label: str | None = None
+    ) -> Vectors:
+        return twin_vectors(target, self._checkpoint, plan, self._folder, token_ids, label)
+
+    def _engine_options(self, target: Target) -> EngineOptions:
+        options = self._request.engine
+        if options.profiles:
+            return options
+        profiles = default_profiles(self._checkpoint.max_length, target.layout)
+        return dataclasses.replace(options, profiles=profiles)
+
+
+def _warn_of_float32(plan: PrecisionPlan, label: str) -> None:
+    names = ", ".join(sorted(plan.wide - plan.quantized.keys()))
+    if names:
+        logger.warning("%s: beyond half precision, and kept in float32: %s.", label, names)

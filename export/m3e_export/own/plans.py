@@ -1,0 +1,73 @@
+"""The precision plans to try for an artifact: one for fp32 and fp16, the int8 search's for int8."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from m3e_export.checkpoint import Checkpoint
+from m3e_export.own.half_range import HalfRange
+from m3e_export.own.vectors import Vectors
+from m3e_export.precision.calibration import Calibration, calibrate
+from m3e_export.precision.plan import PrecisionPlan
+from m3e_export.precision.search import Int8Search, float_plan
+from m3e_export.targets import Target
+from m3e_export.texts import built_in, read_texts
+from m3e_runtime.manifest import Precision
+from m3e_runtime.progress import progress_bar
+from m3e_runtime.tokenization import TokenIds
+
+__all__ = ["Plans"]
+
+
+class Plans:
+    """Makes plans for one checkpoint. Calibration runs once, and only for int8."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        token_ids: Sequence[TokenIds],
+        calibration: Path | None,
+        run: Callable[[Target, PrecisionPlan, Sequence[TokenIds]], Vectors],
+    ) -> None:
+        """Keep what the plans depend on.
+
+        Args:
+            checkpoint: the model.
+            token_ids: of the gate's texts, to find overflow with.
+            calibration: a file of texts; None for the built-in ones.
+            run: computes the vectors of token ids with a plan, as a target would.
+        """
+        self._checkpoint = checkpoint
+        self._half_range = HalfRange(checkpoint, token_ids)
+        self._calibration_file = calibration
+        self._run = run
+
+    def of(self, precision: Precision, target: Target, target_name: str) -> Iterator[PrecisionPlan]:
+        """Plans for ``target``, the smallest first. ``target_name`` is for the progress bar."""
+        if precision == "int8":
+            yield from self._int8(target, target_name)
+        else:
+            yield self._half_range.fitted(float_plan(precision, half_arithmetic=target.half_arithmetic))
+
+    def _int8(self, target: Target, target_name: str) -> Iterator[PrecisionPlan]:
+        def run(plan: PrecisionPlan, token_ids: Sequence[TokenIds]) -> Vectors:
+            # fp16 arithmetic is several times slower on a CPU, and does not change the choice.
+            plan = self._half_range.fitted(dataclasses.replace(plan, compute=np.float32))
+            return self._run(target, plan, token_ids)
+
+        search = Int8Search(self._checkpoint, self._calibration, target.int8, run)
+        with progress_bar(search.steps, "step", f"Searching int8 {target_name}") as bar:
+            for plan in search.plans(bar.update):
+                yield self._half_range.fitted(plan)
+
+    @functools.cached_property
+    def _calibration(self) -> Calibration:
+        given = self._calibration_file
+        texts = built_in("calibration") if given is None else read_texts(given)
+        with progress_bar(len(texts), "text", "Calibrating") as bar:
+            return calibrate(self._checkpoint, texts, bar.update)

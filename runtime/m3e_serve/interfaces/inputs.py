@@ -1,0 +1,65 @@
+"""The inputs of a request: texts or token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from m3e_serve.errors import ApiError
+
+__all__ = ["Inputs", "RawInputs", "read_inputs"]
+
+RawInputs = str | list[str | int | list[int]]
+"""A text, a list of texts, the token ids of a text, or a list of token ids."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Either ``texts`` or ``token_ids``. The other is empty."""
+
+    texts: list[str]
+    token_ids: Sequence[Sequence[int]]
+
+    @property
+    def count(self) -> int:
+        """Number of inputs."""
+        return len(self.texts) or len(self.token_ids)
+
+
+def read_inputs(given: RawInputs, field: str, max_inputs: int) -> Inputs:
+    """Distinguish texts from token ids. There is at least one input.
+
+    Args:
+        given: the value of ``field``.
+        field: name of the field, for error messages.
+        max_inputs: maximum number of inputs.
+
+    Raises:
+        ApiError: there is no input, there are too many, or texts and token ids are mixed.
+    """
+    if not isinstance(given, list):
+        return Inputs([given], [])
+    if not given:
+        message = f"`{field}` is empty; send a text or a list of texts."
+        raise ApiError(400, message, "invalid_value", field, "Empty")
+    inputs = _texts_or_ids(given, field)
+    if inputs.count > max_inputs:
+        message = f"`{field}` has {inputs.count} inputs; at most {max_inputs} are allowed."
+        raise ApiError(400, message, "invalid_value", field, tei_status=413)
+    return inputs
+
+
+def _texts_or_ids(given: list[str | int | list[int]], field: str) -> Inputs:
+    texts = [each for each in given if isinstance(each, str)]
+    if len(texts) == len(given):
+        return Inputs(texts, [])
+    numbers = [each for each in given if isinstance(each, int)]
+    if len(numbers) == len(given):
+        return Inputs([], [numbers])
+    lists = [each for each in given if isinstance(each, list)]
+    if len(lists) == len(given):
+        return Inputs([], lists)
+    kind = type(given[0])
+    index = next(index for index, each in enumerate(given) if type(each) is not kind)
+    message = f"`{field}` mixes texts and token ids: {field}[{index}] is of another type than {field}[0]."
+    raise ApiError(400, message, "invalid_value", field, tei_status=422)
