@@ -213,7 +213,7 @@ def test_layers_take_the_groups_that_transformers_gives_them(layers, groups, inn
 
 
 def test_words_are_not_added_to_states_of_another_width(folder):
-    with pytest.raises(UnsupportedModelError, match=r"32 and 64 numbers; .*--pooling"):
+    with pytest.raises(UnsupportedModelError, match=r"32 and 64; .*--pooling"):
         load_checkpoint(str(folder), pooling="embedding_last_mean")
 
 

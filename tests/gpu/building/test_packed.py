@@ -239,7 +239,7 @@ def test_relative_positions_are_padded_with_a_kernel_too(rtx, tmp_path, kernel, 
     (artifact,) = bundle.manifest.artifacts
     assert artifact.layout == "padded"
     assert artifact.fidelity.min_cosine > 0.9995
-    assert "relative positions are for padded texts" in caplog.text
+    assert "relative positions need padded batches" in caplog.text
     checkpoint = load_checkpoint(str(folder))
     with pytest.raises(UnsupportedModelError, match="--target cuda-packed"):
         save_graph(checkpoint, plan_of(checkpoint, "fp16"), TensorRtPackedDialect, tmp_path / "model.onnx")
