@@ -1,6 +1,6 @@
-"""Entry points of the commands, which import almost nothing.
+"""Entry points of the commands. This module imports almost nothing.
 
-A command takes up to a second to import. Ctrl-C in that time ends it as it does later.
+Importing a command takes up to a second. Ctrl-C during that time ends it without a traceback.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Vectors of tokens, beside those of texts."""
+"""Vectors of tokens."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class EncodedText:
 def split_states(states: States, token_ids: Sequence[TokenIds]) -> list[States]:
     """The states of each text, float32 ``[length, hidden]``, from those of all, ``[tokens, hidden]``.
 
-    They are copies: a caller that keeps one does not keep the batch.
+    They are copies, so that keeping one does not keep the memory of the batch.
     """
     bounds = accumulate(map(len, token_ids), initial=0)
     return [states[begin:end].copy() for begin, end in pairwise(bounds)]

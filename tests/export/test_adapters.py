@@ -244,10 +244,10 @@ def test_dora_as_peft_saves_it_is_refused(base, tmp_path):
     ("settings", "named"),
     [
         ({"base_model_name_or_path": None}, "base_model_name_or_path is None"),
-        ({"base_model_name_or_path": "/nowhere/at/all"}, "the model that the adapter was trained on"),
+        ({"base_model_name_or_path": "/nowhere/at/all"}, "the adapter's base model"),
         ({"r": 0}, "r is 0"),
         ({"r": "8"}, "r is '8'"),
-        ({"r": 5}, "a rank of 5"),
+        ({"r": 5}, "expected rank 5"),
         ({"lora_alpha": "8"}, "lora_alpha"),
         ({"lora_alpha": float("inf")}, "lora_alpha"),
     ],
@@ -265,10 +265,10 @@ NAME = f"base_model.model.{QUERY}.lora_A.weight"
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({NAME: None}, "lacks one of its matrices"),
+        ({NAME: None}, "lacks its matrix A or B"),
         ({NAME: np.zeros((8, 63), np.float32)}, "changes"),
-        ({NAME: np.zeros((7, 64), np.float32)}, "a rank of 8"),
-        ({NAME: np.zeros(8, np.float32)}, "a rank of 8"),
+        ({NAME: np.zeros((7, 64), np.float32)}, "expected rank 8"),
+        ({NAME: np.zeros(8, np.float32)}, "expected rank 8"),
         ({NAME: np.full((8, 64), np.nan, np.float32)}, "NaN"),
         ({"encoder.weight": np.zeros(3, np.float32)}, "encoder.weight"),
         (

@@ -390,7 +390,7 @@ def test_a_trainers_output_folder_names_the_checkpoints_below(tmp_path, refused)
 def test_weights_of_a_dtype_that_is_not_read_are_refused_by_name(dtype, name, checkpoint, refused):
     rewrite_tensors(checkpoint, **{QUERY: np.zeros((64, 64), dtype)})
     message = refused(checkpoint, UnsupportedModelError)
-    assert f"{QUERY.replace('__', '.')} is of dtype {name}" in message
+    assert f"{QUERY.replace('__', '.')} has dtype {name}" in message
 
 
 def test_weights_in_8_bit_floats_are_refused_by_name(checkpoint, refused):
@@ -406,7 +406,7 @@ def test_a_pickle_of_a_dtype_that_is_not_read_is_refused_by_name(checkpoint, ref
     (checkpoint / "model.safetensors").unlink()
     state = {WORDS: torch.zeros(2, 2).to(torch.float8_e4m3fn)}
     torch.save(state, checkpoint / "pytorch_model.bin")
-    assert f"{WORDS} is of dtype torch.float8_e4m3fn" in refused(checkpoint, UnsupportedModelError)
+    assert f"{WORDS} has dtype torch.float8_e4m3fn" in refused(checkpoint, UnsupportedModelError)
 
 
 def test_buffers_of_integers_are_left_out(checkpoint, tmp_path):

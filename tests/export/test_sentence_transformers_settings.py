@@ -307,7 +307,7 @@ def test_the_encoder_of_a_classifier_can_be_asked_for(tiny_checkpoint, tmp_path)
 
 def test_half_a_folder_is_refused(model):
     (model / "modules.json").unlink()
-    with pytest.raises(CheckpointError, match=r"1_Pooling and no modules\.json"):
+    with pytest.raises(CheckpointError, match=r"1_Pooling but no modules\.json"):
         load_checkpoint(str(model))
 
 

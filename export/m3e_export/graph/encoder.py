@@ -84,7 +84,7 @@ def build_model(
     outputs = [sentence]
     width = dimension_of(options.pooling, spec.hidden, options.dense)
     _output(sentence, "sentence_embedding", ["batch", width])
-    if dialect.gives_states and options.state_weights is None:  # the last states are not what is pooled then
+    if dialect.gives_states and options.state_weights is None:  # else other states are pooled
         _output(states, "last_hidden_state", ["batch", "length", spec.hidden])
         outputs.append(states)
     model = builder.finish(f"{spec.model_type}-encoder", texts.inputs, outputs, "m3e-export", dialect.opset)

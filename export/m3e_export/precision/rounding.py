@@ -83,7 +83,7 @@ def round_in_order(weight: Array, sums: npt.NDArray[np.intp], feedback: Array | 
 
 
 def _round_to_nearest(weight: Array, sums: npt.NDArray[np.intp]) -> npt.NDArray[np.int8]:
-    """As :func:`round_in_order`: the first input of every sum, then the second of every sum, and so on."""
+    """Round without feedback: first one input of every sum, then the second, and so on."""
     codes = np.zeros(weight.shape, np.int8)
     room = _Room(sums, weight.shape[1])
     order = np.argsort(sums, kind="stable")
@@ -95,14 +95,14 @@ def _round_to_nearest(weight: Array, sums: npt.NDArray[np.intp]) -> npt.NDArray[
 
 
 class _Room:
-    """What is left of each sum's limit, for the codes of each sign."""
+    """The remainder of each sum's limit, for the codes of each sign."""
 
     def __init__(self, sums: npt.NDArray[np.intp], outputs: int) -> None:
         self._positive: Array = np.full((sums.max() + 1, outputs), SUM_LIMIT, np.float32)
         self._negative = self._positive.copy()
 
     def take(self, wanted: Array, of: npt.NDArray[np.intp]) -> Array:
-        """The nearest codes to ``wanted`` that there is room for in the sums ``of``; the room is taken."""
+        """The nearest codes to ``wanted`` within the limits of the sums ``of``, which are reduced."""
         lowest, highest = -np.minimum(self._negative[of], 127), np.minimum(self._positive[of], 127)
         rounded: Array = np.clip(np.rint(wanted), lowest, highest)
         self._positive[of] -= np.maximum(rounded, 0)

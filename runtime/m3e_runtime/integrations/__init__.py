@@ -1,5 +1,5 @@
 """Adapters that put a bundle behind the interface of another framework, one module for each.
 
-Nothing is imported here: a framework is needed only by who imports its module. All of them load the bundle
-from its path, which is what they write into a configuration; no weights are ever copied or pickled.
+Nothing is imported here: only the module of a framework needs it. All adapters load the bundle from its path,
+which is what they write into a configuration. They never copy or pickle weights.
 """

@@ -1,7 +1,7 @@
 """Chroma: a bundle as ``EmbeddingFunction``. Needs the extra ``chroma``.
 
-Importing this module registers the function as ``m3e``, so that Chroma can make it again from what it has
-stored with a collection.
+Importing this module registers the function as ``m3e``, so that Chroma can restore it from the configuration
+of a collection.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _CHANGES_VECTORS = (
 
 @register_embedding_function
 class M3EEmbeddingFunction(EmbeddingFunction[Documents]):  # type: ignore[misc]
-    """Encodes documents, and queries as such, with the bundle in a folder.
+    """Encodes documents and queries with the bundle in a folder.
 
-    The bundle is loaded when it is first needed: Chroma makes functions only to look at their settings too.
-    A collection stores which weights its vectors are from, and the function that Chroma makes again from that
-    refuses a bundle of others. Get a collection without ``embedding_function=``, then: of a function that is
-    given there, Chroma compares the name only.
+    The bundle is loaded at first use: Chroma also creates functions just to read their settings. A collection
+    stores the hash of the weights behind its vectors, and the restored function rejects a bundle with other
+    weights. So get a collection without ``embedding_function=``: Chroma only compares the name of a function
+    that is passed there.
 
     Args:
         bundle: the bundle's folder.
-        weights_sha256: of the weights that the bundle must have been made from; None: any.
+        weights_sha256: hash of the weights that the bundle must come from; None: any.
         options: those of :class:`m3e_runtime.integrations.embedder.EmbedderOptions`.
 
     Example:
@@ -72,7 +72,7 @@ class M3EEmbeddingFunction(EmbeddingFunction[Documents]):  # type: ignore[misc]
         return list(self._embedder.queries(input))
 
     def default_space(self) -> str:
-        """The bundle's own similarity, or the nearest that Chroma has."""
+        """The bundle's similarity, or the closest one in Chroma."""
         return _SPACES[self._embedder.encoder.bundle.manifest.similarity]
 
     @staticmethod
@@ -86,25 +86,25 @@ class M3EEmbeddingFunction(EmbeddingFunction[Documents]):  # type: ignore[misc]
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> M3EEmbeddingFunction:
-        """The function that a collection has stored."""
+        """Restore the function of a collection."""
         return M3EEmbeddingFunction(**config)
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
-        """Refuse options that are not known.
+        """Reject unknown options.
 
         Raises:
-            TypeError: there is one.
+            TypeError: an option is unknown.
         """
         M3EEmbeddingFunction(**config)
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Refuse changes after which the vectors of a collection would no longer fit together.
+        """Reject changes that would make the vectors of a collection incompatible.
 
-        A bundle may move, and run on another device.
+        The bundle's path and device may change.
 
         Raises:
-            ValueError: there is one.
+            ValueError: another option changes.
         """
         changed = [name for name in _CHANGES_VECTORS if old_config.get(name) != new_config.get(name)]
         weights = [config.get("weights_sha256") for config in (old_config, new_config)]
@@ -117,10 +117,10 @@ class M3EEmbeddingFunction(EmbeddingFunction[Documents]):  # type: ignore[misc]
 
     @property
     def _embedder(self) -> TextEmbedder:
-        """The embedder, once its bundle is known to be the right one.
+        """The embedder, after a check of its bundle.
 
         Raises:
-            BundleError: it was made from other weights.
+            BundleError: the bundle comes from other weights.
         """
         now = self._unchecked.encoder.bundle.manifest.source
         if self._weights not in (None, now.weights_sha256):

@@ -1,4 +1,4 @@
-"""What the adapters share: a bundle's path with options, and texts encoded as queries or as documents."""
+"""The base of the adapters: a bundle's path with options, and the encoding of queries and documents."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _NUMBERS = ("threads", "batch_size", "truncate_dim")
 
 
 class EmbedderOptions(TypedDict, total=False):
-    """What can be chosen beside the bundle; the names are those of ``Encoder.load`` and ``Encoder.encode``.
+    """The options beside the bundle, with the names of ``Encoder.load`` and ``Encoder.encode``.
 
-    ``query_prompt_name`` and ``document_prompt_name`` take a prompt of the bundle, ``query_prompt`` and
-    ``document_prompt`` one given directly, where ``""`` means none. Without either it is the bundle's own
-    prompt of that use, if it has one, else its default prompt.
+    ``query_prompt_name`` and ``document_prompt_name`` name a prompt of the bundle. ``query_prompt`` and
+    ``document_prompt`` are prompts themselves; ``""`` is none. By default the bundle's prompt for queries or
+    documents is used, if it has one, else its default prompt.
     """
 
     device: str
@@ -47,18 +47,18 @@ DEFAULTS: dict[str, Any] = dict.fromkeys(EmbedderOptions.__annotations__) | {
     "device": "auto",
     "normalize_embeddings": False,
 }
-"""Of every option; None where the bundle or the encoder decides."""
+"""The default of each option. None leaves the choice to the bundle or the encoder."""
 
 
 class TextEmbedder:
-    """A bundle that is loaded when it is first needed, and once.
+    """A bundle that is loaded once, at first use.
 
-    Copies share the loaded bundle. A pickle holds the path and the options only, so that another process
-    loads the bundle for itself.
+    Copies share the loaded bundle. A pickle holds the path and the options; unpickling loads the bundle
+    again.
 
     Raises:
-        TypeError: an option that is not known.
-        OptionError: one of another type.
+        TypeError: an option is unknown.
+        OptionError: an option has the wrong type.
     """
 
     def __init__(self, bundle: str | os.PathLike[str], **options: Unpack[EmbedderOptions]) -> None:
@@ -69,12 +69,12 @@ class TextEmbedder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The path, as ``bundle``, and every option: what makes an equal embedder."""
+        """The path, as ``bundle``, and every option: the arguments of an equal embedder."""
         return {"bundle": self._bundle, **self._options}
 
     @property
     def encoder(self) -> Encoder:
-        """The bundle's encoder, loaded now if it was not yet.
+        """The bundle's encoder, loaded at first use.
 
         Raises:
             M3EError: as :meth:`Encoder.load`.
@@ -137,11 +137,11 @@ class TextEmbedder:
 
 
 def _checked(options: EmbedderOptions) -> EmbedderOptions:
-    """All options, as plain values that JSON holds.
+    """All options, as values that JSON can hold.
 
     Raises:
-        TypeError: one that is not known.
-        OptionError: one of another type.
+        TypeError: an option is unknown.
+        OptionError: an option has the wrong type.
     """
     unknown = sorted(options.keys() - DEFAULTS.keys())
     if unknown:
@@ -155,7 +155,7 @@ def _checked(options: EmbedderOptions) -> EmbedderOptions:
 
 
 def absolute(bundle: str | os.PathLike[str]) -> str:
-    """The bundle's path as a configuration stores it: it may be read in another working folder.
+    """The bundle's absolute path: a configuration may be read in another working folder.
 
     Raises:
         OptionError: not a path.

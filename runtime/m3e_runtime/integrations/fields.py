@@ -12,11 +12,11 @@ from m3e_runtime.integrations.embedder import DEFAULTS, EmbedderOptions, TextEmb
 __all__ = ["EmbedderFields"]
 
 _FIXED = Field(frozen=True)
-"""The bundle is loaded by then: a change would go unheard."""
+"""The bundle is loaded already: a change would have no effect."""
 
 
 class _BundleField(BaseModel):  # type: ignore[misc]
-    """Loads the bundle when it is made, so that a wrong path or option is told at once."""
+    """Loads the bundle at construction, so that a wrong path or option fails at once."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -47,7 +47,7 @@ class M3ETextEmbedder:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> M3ETextEmbedder:
-        """The embedder that a pipeline has stored."""
+        """Restore the embedder of a pipeline."""
         embedder: M3ETextEmbedder = default_from_dict(cls, data)
         return embedder
 
@@ -81,7 +81,7 @@ class M3EDocumentEmbedder:
 
     @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]
     def run(self, documents: list[Document]) -> dict[str, Any]:
-        """Return ``documents`` with their vectors; those that were given stay as they are."""
+        """Return copies of ``documents`` with their vectors."""
         if not isinstance(documents, list) or not all(isinstance(each, Document) for each in documents):
             raise TypeError("M3EDocumentEmbedder takes a list of Document; for a string use M3ETextEmbedder.")
         vectors = self._embedder.documents([self._text(document) for document in documents]).tolist()
@@ -100,7 +100,7 @@ class M3EDocumentEmbedder:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> M3EDocumentEmbedder:
-        """The embedder that a pipeline has stored."""
+        """Restore the embedder of a pipeline."""
         embedder: M3EDocumentEmbedder = default_from_dict(cls, data)
         return embedder
 

@@ -34,7 +34,7 @@ def hf_tokenizer(encoder: Encoder) -> Any:
 
 
 def _special_tokens(bundle: Bundle) -> dict[str, str]:
-    """The tokens that the bundle's configuration names; where it has none, only their ids are known."""
+    """The special tokens that the bundle's configuration names. Without one only their ids are known."""
     entry = next((entry for entry in bundle.manifest.files if entry.path == _CONFIG), None)
     if entry is None:
         return {}

@@ -19,8 +19,8 @@ __all__ = ["M3EEmbedding"]
 class M3EEmbedding(EmbedderFields, BaseEmbedding):  # type: ignore[misc]
     """Embeddings of a bundle; the fields are :class:`m3e_runtime.integrations.embedder.EmbedderOptions`.
 
-    ``embed_batch_size`` is how many texts LlamaIndex hands over at once; ``batch_size`` how many of them
-    run together.
+    ``embed_batch_size`` is the number of texts in a call from LlamaIndex, ``batch_size`` the number in a
+    batch of the engine.
 
     Example:
         >>> from llama_index.core import Document, VectorStoreIndex
@@ -30,7 +30,7 @@ class M3EEmbedding(EmbedderFields, BaseEmbedding):  # type: ignore[misc]
         ... )
     """
 
-    # The more texts are sorted together, the less padding there is; ten, the default, is for paid services.
+    # Sorting more texts together means less padding. The default of ten is meant for paid services.
     embed_batch_size: int = Field(default=512, gt=0, le=2048)
 
     def model_post_init(self, context: Any, /) -> None:
@@ -55,7 +55,7 @@ class M3EEmbedding(EmbedderFields, BaseEmbedding):  # type: ignore[misc]
         vectors: list[list[float]] = self._embedder.documents(texts).tolist()
         return vectors
 
-    # LlamaIndex would encode in the event loop, and text by text.
+    # LlamaIndex itself would encode in the event loop, one text at a time.
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return await asyncio.to_thread(self._get_query_embedding, query)

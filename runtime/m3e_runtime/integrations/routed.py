@@ -1,4 +1,4 @@
-"""Several bundles behind the interface of one sentence-transformers model with a Router."""
+"""Several bundles as one sentence-transformers model with a Router."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["RoutedSentenceTransformer"]
 
 
 class RoutedSentenceTransformer:
-    """Bundles of a model's routes, of which the task chooses one.
+    """The bundles of a model's routes. The task of a text selects one.
 
     ``m3e-export --route NAME`` makes one bundle of each route.
 
     Args:
         routes: folders of bundles by the name of their route, which is that of the task.
-        default_route: the one for texts without a task; by default there is none, and a task is needed.
+        default_route: the route of texts without a task; by default a task is required.
         options: as for :class:`SentenceTransformer`, for every bundle.
 
     Raises:

@@ -67,12 +67,13 @@ Vectors = npt.NDArray[np.float32]
 
 
 class SentenceTransformer:
-    """What ``sentence_transformers.SentenceTransformer`` offers for encoding. It is not a subclass of it.
+    """The encoding interface of ``sentence_transformers.SentenceTransformer``. It is not a subclass.
 
-    Different on purpose: ``similarity`` gives numpy arrays unless it is given tensors, ``device`` is a
-    string, no texts give an array of shape ``[0, dimension]``, and ``float16`` is one more precision.
+    Deliberate differences: ``similarity`` returns numpy arrays unless it gets tensors, ``device`` is a
+    string, an empty list returns an array of shape ``[0, dimension]``, and ``float16`` is an additional
+    precision.
 
-    A pickle holds the bundle's path and the options; copies share the engine.
+    A pickle holds the bundle's path and the options. Copies share the engine.
 
     Args:
         model_name_or_path: folder of a bundle, or one that has a single bundle in it.
@@ -88,7 +89,7 @@ class SentenceTransformer:
     Raises:
         M3EError: as :meth:`Encoder.load`.
         OptionError: an unknown similarity or default prompt.
-        TypeError: an argument that sentence-transformers has not, or ``modules``, which is for new models.
+        TypeError: an argument that sentence-transformers does not have, or ``modules``, which creates models.
 
     Example:
         >>> model = SentenceTransformer("m3e-base-int8")
@@ -153,19 +154,19 @@ class SentenceTransformer:
                 sentence-transformers before 6, which works too.
             prompt_name: name of the prompt that is put before each text; every model has ``query`` and
                 ``document``, which may be empty.
-            prompt: a prompt given directly, or one for each text; wins over ``prompt_name``.
-            batch_size: most texts in one run of the engine. sentence-transformers' own 32 would only slow it
-                down: by default the engine's token budget alone limits it.
-            show_progress_bar: by default shown on a terminal when it takes longer than a moment.
+            prompt: a prompt, or one for each text; it takes precedence over ``prompt_name``.
+            batch_size: most texts in a batch of the engine. By default only the token budget limits it: the
+                32 of sentence-transformers would slow it down.
+            show_progress_bar: by default on a terminal, for calls that take longer than a moment.
             output_value: ``"sentence_embedding"``; ``"token_embeddings"``, the vector of each token; or None,
                 everything about a text. The last two give tensors of float32, never normalized, and need
                 torch; :meth:`Encoder.encode_tokens` gives arrays.
             precision: ``float32``, ``int8``, ``uint8``, ``binary`` or ``ubinary``, and ``float16``.
-            convert_to_numpy: give one array; else a list of tensors.
-            convert_to_tensor: give one tensor, on the CPU; wins over ``convert_to_numpy``.
+            convert_to_numpy: return one array; else a list of tensors.
+            convert_to_tensor: return one tensor, on the CPU; it takes precedence over ``convert_to_numpy``.
             device: only the one that the model is on.
             normalize_embeddings: scale each vector to unit length.
-            truncate_dim: keep only this many leading dimensions; wins over the model's.
+            truncate_dim: number of leading dimensions to keep; it takes precedence over the model's.
             pool: not offered.
             chunk_size: of no use without a pool.
             sentences: the older name of ``inputs``.
@@ -181,10 +182,10 @@ class SentenceTransformer:
             sentence-transformers do where several texts are encoded.
 
         Raises:
-            InvalidTextError: something else than a string, or a lone surrogate.
-            OptionError: a value that cannot be used.
+            InvalidTextError: not a string, or a lone surrogate.
+            OptionError: a value is invalid.
             DependencyMissingError: ``output_value`` needs torch, which is not installed.
-            TypeError: no texts, or given under both names.
+            TypeError: there are no texts, or they are passed under both names.
         """
         del chunk_size
         self._check_task(task)
@@ -263,12 +264,12 @@ class SentenceTransformer:
         return self.encode(inputs, prompt_name, prompt, *args, **kwargs)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Similarity of each vector with each other: ``[n, m]``, a tensor if one of them is."""
+        """Similarity of all pairs of vectors: ``[n, m]``, a tensor if an argument is one."""
         a, b = outputs.comparable(_array(embeddings1), _array(embeddings2))
         return _like(outputs.similarity(a, b, self._similarity), embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Similarity of vectors in the same place: ``[n]``, a tensor if one of them is."""
+        """Similarity of the vectors in the same row: ``[n]``, a tensor if an argument is one."""
         a, b = outputs.comparable(_array(embeddings1), _array(embeddings2))
         if len(a) != len(b):
             raise OptionError(f"{len(a)} and {len(b)} vectors are not pairs; use similarity().")
@@ -356,10 +357,10 @@ class SentenceTransformer:
     truncate_sentence_embeddings = truncate_embeddings
 
     def set_pooling_include_prompt(self, include_prompt: bool) -> None:
-        """Nothing, where the bundle pools prompts as asked for: that was decided when it was exported.
+        """Check that the bundle pools prompts in this way, which is fixed at export.
 
         Raises:
-            OptionError: it does not.
+            OptionError: it pools them otherwise.
         """
         if include_prompt != self._encoder.info["include_prompt"]:
             raise OptionError(
@@ -408,7 +409,7 @@ class SentenceTransformer:
         check_task(route, task)
 
     def _prefix(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
-        """An empty text where there is none, so that the bundle's own default does not come in."""
+        """An empty string for None, so that the bundle's default prompt is not used."""
         if prompt is not None:
             return prompt
         name = prompt_name if prompt_name is not None else self.default_prompt_name
@@ -431,7 +432,7 @@ def _check_output_value(value: Any, precision: Any) -> None:
 
 
 def _checked_prompts(prompts: Any) -> dict[str, str]:
-    """``prompts`` without those that are None, as they are in sentence-transformers where nobody gave one."""
+    """``prompts`` without those that are None, which sentence-transformers has for missing ones."""
     if not isinstance(prompts or {}, Mapping):
         raise OptionError(f"prompts={prompts!r} is {type(prompts).__name__}, not a dictionary of strings.")
     given = {name: prompt for name, prompt in dict(prompts or {}).items() if prompt is not None}
@@ -441,7 +442,7 @@ def _checked_prompts(prompts: Any) -> dict[str, str]:
 
 
 def _strings(inputs: Any) -> Any:
-    """The texts of dictionaries, one or several; what is none stays as it is."""
+    """The texts of one or several dictionaries. Other values are returned unchanged."""
     if isinstance(inputs, str):
         return inputs
     if isinstance(inputs, Mapping):
@@ -467,7 +468,7 @@ def _warn_of(ignored: dict[str, Any]) -> None:
 
 
 def _find_bundle(folder: Path) -> Path:
-    """``folder`` if it is a bundle, else the only one directly in it."""
+    """``folder`` if it is a bundle, else the only bundle directly in it."""
     if (folder / MANIFEST_NAME).is_file() or not folder.is_dir():
         return folder
     inside = sorted(file.parent for file in folder.glob(f"*/{MANIFEST_NAME}"))
@@ -491,7 +492,7 @@ def _converted(vectors: npt.NDArray[Any], to_numpy: bool, to_tensor: bool) -> An
 
 
 def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")  # where it was never imported there are no tensors
+    torch = sys.modules.get("torch")  # if torch was never imported, there are no tensors
     if torch is None:
         return False
     return isinstance(value[0] if isinstance(value, list) and value else value, torch.Tensor)

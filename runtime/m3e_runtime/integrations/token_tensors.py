@@ -1,4 +1,4 @@
-"""What sentence-transformers gives for ``output_value=None``, and torch for it."""
+"""The result of sentence-transformers for ``output_value=None``."""
 
 from __future__ import annotations
 

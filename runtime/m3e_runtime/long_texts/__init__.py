@@ -1,7 +1,8 @@
-"""Long texts: tokenizing costs what truncation keeps, not what was sent.
+"""Long texts: the cost of tokenizing depends on the tokens that truncation keeps, not on the text's length.
 
-A tokenizer reads a whole text before it truncates, in about 500 bytes of memory a character. A model keeps a
-few hundred tokens. So a long text is cut by characters first, where the kept ids provably stay the same.
+A tokenizer reads a whole text before it truncates, and takes about 500 bytes of memory for a character. A
+model keeps a few hundred tokens. So a long text is first cut by characters, at a place where the kept ids
+provably stay the same.
 """
 
 from m3e_runtime.long_texts.shortener import Shortener

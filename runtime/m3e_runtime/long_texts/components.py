@@ -1,4 +1,4 @@
-"""The steps of a tokenizer, as its own description names them."""
+"""The steps of a tokenizer, read from its ``tokenizer.json``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pre_tokenizer_steps(tokenizer: Tokenizer) -> list[Step]:
 
 
 def is_bert(tokenizer: Tokenizer) -> bool:
-    """Whether it normalizes and divides as BERT's does, which judges each character by itself."""
+    """Whether it normalizes and splits as BERT's does, one character at a time."""
     steps = (*normalizer_steps(tokenizer), *pre_tokenizer_steps(tokenizer))
     return [step["type"] for step in steps] == ["BertNormalizer", "BertPreTokenizer"]
 

@@ -1,8 +1,8 @@
-"""Runs of characters that give no more tokens however long they are.
+"""Runs of characters whose number of tokens does not grow with their length.
 
-White space that is dropped, words that WordPiece gives up as unknown, and characters at the end of a word
-that Unigram does not know. Millions of such characters give few tokens, so that they are shortened before the
-tokenizer reads them.
+These are white space that is dropped, words that WordPiece gives up as unknown, and characters at the end
+of a word that Unigram does not know. Millions of such characters give few tokens. They are shortened before
+the tokenizer reads them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KEPT = 1024
 """Characters that stay of a word, more than WordPiece's ``max_input_chars_per_word`` (100)."""
 
 _BLOCK = 8 * _KEPT
-"""Characters that are searched at a time; the search holds the interpreter's lock."""
+"""Characters in one search, which holds the global interpreter lock."""
 
 # What may be inside a word: not white space, ideographs, or the punctuation of Latin and Chinese texts.
 _INSIDE = (
@@ -45,7 +45,7 @@ class _Kind(Enum):
 
 
 class RunReader:
-    """Reads texts with the long runs in them shortened."""
+    """Shortens the long runs in texts."""
 
     def __init__(self, tokenizer: Tokenizer, splits: Splits) -> None:
         self._tokenizer = tokenizer

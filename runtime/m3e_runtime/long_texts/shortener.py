@@ -1,4 +1,4 @@
-"""A beginning of a text that has all the tokens which truncation keeps."""
+"""Finds a prefix of a text with all the tokens that truncation keeps."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _CHARACTERS_PER_TOKEN = 16
 Chinese has 1 to 2 characters a token, English 4 to 5."""
 
 _GROWTH = 4
-"""A beginning that has too few tokens is made so many times longer."""
+"""Factor by which a prefix with too few tokens grows."""
 
 
 class Shortener:
-    """Cuts texts before they are tokenized.
+    """Shortens texts before they are tokenized.
 
     Args:
         tokenizer: truncates at ``max_length``.
@@ -63,7 +63,7 @@ class Shortener:
         return beginning if is_certain and self._overflows(beginning) else None
 
     def _overflows(self, text: str) -> bool:
-        # The batch function, since that one gives the interpreter's lock away.
+        # Only the batch function releases the global interpreter lock.
         with under_way():
             return bool(self._tokenizer.encode_batch_fast([text])[0].overflowing)
 

@@ -32,7 +32,7 @@ _BEFORE_A_SPACE = (
     r"[\U0001F300-\U0001FAFF]",
 )
 _SEARCHED = 1 << 12
-"""Characters in which a place is looked for, with the interpreter's lock held."""
+"""Characters in one search for a place, which holds the global interpreter lock."""
 
 
 class Splits:

@@ -12,7 +12,7 @@ from m3e_runtime.under_way import under_way
 __all__ = ["Tails"]
 
 _LONGEST = 1 << 17
-"""Most characters at a text's end that are tokenized. Tokenizing takes some 500 bytes for each."""
+"""Most characters at the end of a text that are tokenized, at some 500 bytes of memory for each."""
 
 _GROWTH = 4
 

@@ -147,9 +147,7 @@ def _check_context_length(options: dict[str, Any] | None, model: ServedModel) ->
     length = (options or {}).get("num_ctx")
     max_length = model.encoder.max_seq_length
     if length is not None and not (isinstance(length, int) and length >= max_length):
-        reason = (
-            f"options.num_ctx: texts are truncated at the model's {max_length} tokens; leave it out."
-        )
+        reason = f"options.num_ctx: texts are truncated at the model's {max_length} tokens; leave it out."
         raise ApiError(400, reason)
 
 
