@@ -184,7 +184,7 @@ class SentenceTransformer:
         Raises:
             InvalidTextError: not a string, or a lone surrogate.
             OptionError: a value is invalid.
-            DependencyMissingError: ``output_value`` needs torch, which is not installed.
+            DependencyMissingError: the result has tensors, and torch is not installed.
             TypeError: there are no texts, or they are passed under both names.
         """
         del chunk_size
