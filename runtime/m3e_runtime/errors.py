@@ -128,3 +128,6 @@ class BatchTooLargeError(M3EError, ValueError):
 
 class ClosedError(M3EError):
     """The encoder is closed."""
+
+    def __init__(self, message: str = "the encoder is closed; load the bundle again.") -> None:
+        super().__init__(message)

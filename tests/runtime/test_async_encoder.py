@@ -234,11 +234,11 @@ def test_a_request_that_exceeds_its_time_is_rejected_with_a_size_that_fits(held)
             token_ids = await service.tokenize(["a", LONG] * 50)
             tokens = sum(map(len, token_ids))
             with pytest.raises(BatchTooLargeError, match=r"send at most (\d+) such texts") as refused:
-                await service.encode_tokens(token_ids, "document", seconds=tokens / speed / 2)
+                await service.encode_token_ids(token_ids, "document", seconds=tokens / speed / 2)
             fitting = int(re.search(r"at most (\d+)", str(refused.value))[1])
             assert 25 <= fitting < 50
             assert len(held.runs) == runs
-            await service.encode_tokens(token_ids, "document", seconds=60 + 2 * tokens / speed)
+            await service.encode_token_ids(token_ids, "document", seconds=60 + 2 * tokens / speed)
             assert service.waiting_tokens == 0
 
     asyncio.run(main())
@@ -255,12 +255,12 @@ def test_a_large_request_that_others_would_delay_too_long_is_rejected(held):
             held.busy.clear()
             token_ids = [np.full(held.encoder.max_seq_length, 5, dtype=np.int32)] * 200
             alone = sum(map(len, token_ids)) / service.tokens_per_second
-            first = asyncio.ensure_future(service.encode_tokens(token_ids, seconds=1.5 * alone))
+            first = asyncio.ensure_future(service.encode_token_ids(token_ids, seconds=1.5 * alone))
             await asyncio.sleep(0)
             for seconds in (1.5 * alone, 100 * alone):
                 with pytest.raises(OverloadedError, match="in time"):
-                    await service.encode_tokens(token_ids, seconds=seconds)
-            query = asyncio.ensure_future(service.encode_tokens(token_ids[:1], seconds=1.5 * alone))
+                    await service.encode_token_ids(token_ids, seconds=seconds)
+            query = asyncio.ensure_future(service.encode_token_ids(token_ids[:1], seconds=1.5 * alone))
             await asyncio.sleep(0)
             held.free.set()
             await asyncio.gather(first, query)

@@ -16,7 +16,7 @@ class Closed:
     """Replaces an engine that is closed."""
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise ClosedError("this encoder is closed; load the bundle again.")
+        raise ClosedError
 
 
 def return_free_memory() -> None:

@@ -118,7 +118,7 @@ class OnnxRuntimeGpu:
         try:
             running = self._thread.submit(self._run, token_ids, size)
         except RuntimeError as error:  # its thread has ended
-            raise ClosedError("the encoder was closed; load it again.") from error
+            raise ClosedError from error
         return running.result()
 
     def close(self) -> None:

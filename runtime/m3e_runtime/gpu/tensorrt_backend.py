@@ -131,7 +131,7 @@ class TensorRtGpu:
 
     def _ensure_open(self) -> None:
         if self._closed:
-            raise ClosedError("the encoder was closed; load it again.")
+            raise ClosedError
 
     def close(self) -> None:
         """Free the GPU's memory when the runs in progress have ended. Further runs fail."""

@@ -127,7 +127,7 @@ class AsyncEncoder:
         longest = self.encoder.tokenizer.encode("a " * self.encoder.max_seq_length)
         count = math.ceil(self._pace.full_run / len(longest))
         for _ in range(_WARM_UP_RUNS):
-            await self.encode_tokens([longest] * count)
+            await self.encode_token_ids([longest] * count)
 
     async def encode(
         self,
@@ -166,7 +166,7 @@ class AsyncEncoder:
         options = self.encoder.output_options(truncate_dim, normalize_embeddings, precision, ranges)
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
         token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
-        encoded = await self.encode_tokens(token_ids, priority, prefix)
+        encoded = await self.encode_token_ids(token_ids, priority, prefix)
         vectors = await self.finish(encoded, options)
         if isinstance(sentences, str):
             only: npt.NDArray[Any] = vectors[0]
@@ -217,7 +217,7 @@ class AsyncEncoder:
         with self._admission.tokenizing(texts, priority):
             yield
 
-    async def encode_tokens(
+    async def encode_token_ids(
         self,
         token_ids: Sequence[TokenIds],
         priority: Priority = "query",

@@ -171,7 +171,7 @@ class ServedModel:
         tokenize_seconds: float,
         prompt: str = "",
     ) -> Embedded:
-        encoded = await self.scheduler.encode_tokens(token_ids, priority, prompt, self._timeout)
+        encoded = await self.scheduler.encode_token_ids(token_ids, priority, prompt, self._timeout)
         self._metrics.record_request(tokenize_seconds, encoded)
         options = self.encoder.output_options(dimensions, normalize)
         vectors = await self.scheduler.finish(encoded, options)

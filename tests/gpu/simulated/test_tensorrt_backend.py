@@ -156,7 +156,7 @@ def test_a_closed_encoder_says_so_and_can_be_closed_again(make_bundle, texts):
     encoder.close()
     assert engine._engine is None
     for content in (texts[0], texts):
-        with pytest.raises(ClosedError, match="was closed"):
+        with pytest.raises(ClosedError, match="is closed"):
             encoder.encode(content)
 
 
@@ -176,7 +176,7 @@ def test_closing_waits_for_the_runs_under_way_and_wakes_those_who_wait(make_bund
         assert np.abs(waiting.result() - expected[0]).max() < 1e-5
     else:
         assert isinstance(problem, ClosedError)
-        assert "was closed" in str(problem)
+        assert "is closed" in str(problem)
 
 
 def test_a_forked_process_is_told_to_load_its_own(make_bundle, texts):
