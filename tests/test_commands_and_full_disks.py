@@ -12,8 +12,8 @@ from commands import COMMANDS
 from m3e_corpora import cli as encode
 from m3e_eval import cli as evaluation_cli
 from m3e_eval import report
-from m3e_export import bundle_writer, quickstart
 from m3e_export import cli as export_cli
+from m3e_export import companions, quickstart
 from m3e_export.bundle_writer import prepared_folder
 from m3e_export.checkpoint.pooling import Dense
 from m3e_export.errors import OutputError
@@ -103,7 +103,7 @@ def test_a_dense_module_on_a_full_disk_is_exit_1(out, monkeypatch):
     monkeypatch.setattr(type(out), "write_bytes", full)
     layer = Dense(np.zeros((2, 2), np.float32), np.zeros(2, np.float32), "tanh")
     with pytest.raises(OutputError, match="No space left"), prepared_folder(out / "bundle", False) as work:
-        bundle_writer._write_layer(work, layer)
+        companions._write_layer(work, layer)
     assert os.listdir(out) == []
 
 

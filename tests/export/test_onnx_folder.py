@@ -224,7 +224,7 @@ def test_a_pooling_of_more_than_the_last_states_is_refused(folder, tmp_path, poo
 def test_the_command(folder, tmp_path, monkeypatch, capsys, expected):
     monkeypatch.chdir(tmp_path)
     assert main(["given", "-o", "out"]) == 4
-    assert "but model.onnx: to make a bundle of it, add --exporter given" in capsys.readouterr().err
+    assert "there is model.onnx: add --exporter given to make a bundle of it" in capsys.readouterr().err
     assert main(["given", "--exporter", "given", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["bundle"], result["artifacts"][0]["name"]) == ("given-onnx", "fp32-given")
