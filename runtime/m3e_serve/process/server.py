@@ -165,7 +165,7 @@ class Server(uvicorn.Server):
 
 def _accept_all(listening: socket.socket) -> Iterator[socket.socket]:
     listening.setblocking(False)
-    with suppress(BlockingIOError):
+    with suppress(OSError):  # nobody is waiting, or the process has no file descriptor left
         while True:
             connection, _ = listening.accept()
             connection.setblocking(False)

@@ -6,6 +6,7 @@ import ctypes
 import socket
 import struct
 import sys
+from contextlib import suppress
 
 __all__ = ["drop_new_connections"]
 
@@ -29,10 +30,11 @@ def drop_new_connections(listening: socket.socket) -> None:
     A client that connects between the last ``accept`` and ``close`` would be reset. If its SYN is dropped, it
     sends the SYN again a second later and gets "connection refused", which clients handle.
 
-    Does nothing on other systems than Linux, and for Unix sockets.
+    Does nothing on other systems than Linux, for Unix sockets, and where a sandbox forbids such filters.
     """
     if sys.platform != "linux" or listening.family not in (socket.AF_INET, socket.AF_INET6):
         return
     code = b"".join(struct.pack("HBBI", *each) for each in (_LOAD_FLAGS, _IS_SYN, _DROP, _KEEP))
     program = _Program(len(code) // 8, code)
-    listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))
+    with suppress(OSError):
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))
