@@ -166,12 +166,17 @@ def test_errors_of_onnx_runtime_come_through(tiny_bundle):
         backend.run([np.full(100, 1_000_000, np.int32)] * 8)
 
 
+def heed_interrupts():
+    """A background job of a shell has them ignored, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="this system sends no SIGINT")
 def test_an_interrupted_command_ends_soon(tiny_bundle, tmp_path, artifact):
     (tmp_path / "texts.txt").write_text("".join(f"{i} {'word ' * 400}\n" for i in range(100_000)))
     command = [sys.executable, "-m", "m3e_corpora.cli", tiny_bundle, tmp_path / "texts.txt",
                "-o", tmp_path / "vectors.npy", "--artifact", artifact]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts) as running:
         time.sleep(4)
         running.send_signal(signal.SIGINT)
         _, complaint = running.communicate(timeout=60)  # to the end it would take minutes
