@@ -58,8 +58,9 @@ def test_truncation_at_the_left_keeps_the_end(http, encoder, direction):
     assert vectors_of(http.post("/similarity", json=body)) == pytest.approx(1)
 
 
-def test_an_unknown_truncation_direction_is_rejected(http):
-    error = error_of(http.post("/embed", json={"inputs": "a", "truncation_direction": "Up"}), 422)
+@pytest.mark.parametrize("inputs", ["a", ["a"], [[101, 102]]])
+def test_an_unknown_truncation_direction_is_rejected(http, inputs):
+    error = error_of(http.post("/embed", json={"inputs": inputs, "truncation_direction": "Up"}), 422)
     assert "truncation_direction='Up'" in error["error"]
     assert "left" in error["error"]
     error = error_of(http.post("/embed", json={"inputs": "a" * 200_000, "truncation_direction": "Left"}), 413)

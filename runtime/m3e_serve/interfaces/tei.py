@@ -115,6 +115,7 @@ class Embed:
         model, prompt = choose_prompt(model, prompt_name=request.prompt_name)
         priority = call.priority(inputs.count)
         normalize, dimensions = request.normalize, request.dimensions
+        keep_end = _keeps_end(request.truncation_direction)  # checked beside token ids, too
         if not inputs.token_ids:
             truncate = settings.truncate if request.truncate is None else request.truncate
             return await model.embed(
@@ -124,7 +125,7 @@ class Embed:
                 normalize=normalize,
                 dimensions=dimensions,
                 prompt=prompt,
-                keep_end=_keeps_end(request.truncation_direction),
+                keep_end=keep_end,
             )
         if request.prompt_name is not None and (prompt or not model.routes):
             reason = "prompt_name is for texts; prepend the prompt's token ids to those in `inputs`."
