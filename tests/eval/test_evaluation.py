@@ -191,7 +191,7 @@ def test_the_m3e_suite_on_local_data(two_precisions, m3e_data, capsys):
     assert main(arguments) == 0
     table = capsys.readouterr().out
     assert "ada-002*" in table
-    assert "published numbers only" in table
+    assert "published scores only" in table
     assert main([*arguments, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     rows = {(row["task"], row["metric"]): row for row in printed["rows"]}
