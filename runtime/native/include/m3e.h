@@ -1,17 +1,20 @@
 /* m3e: sentence vectors on a CPU, from C.
  *
- * Load a bundle's native artifact, a .safetensors file of weights, and encode token ids to vectors:
+ * Open a bundle, the folder that m3e-export writes, and turn texts into vectors:
  *
- *     m3e_encoder *encoder;
+ *     m3e_model *model;
  *     char message[M3E_MESSAGE_SIZE];
- *     if (m3e_load("model_int8.safetensors", NULL, &encoder, message) != M3E_OK) { ... }
- *     float *vectors = malloc(texts * m3e_dimension(encoder) * sizeof(float));
- *     if (m3e_encode(encoder, ids, offsets, texts, vectors, message) != M3E_OK) { ... }
- *     m3e_free(encoder);
+ *     if (m3e_open("m3e-small-int8", NULL, &model, message) != M3E_OK) { ... }
+ *     float *vectors = malloc(count * m3e_vector_size(model, NULL));
+ *     if (m3e_embed(model, texts, lengths, count, NULL, vectors, NULL, message) != M3E_OK) { ... }
+ *     m3e_close(model);
  *
- * Several threads may use one encoder at once. A text gives the same bytes alone, in any batch and
+ * The two halves can be used alone: m3e_tokenizer turns texts into token ids, m3e_encoder turns
+ * token ids into vectors.
+ *
+ * Several threads may use one object at once. A text gives the same bytes alone, in any batch and
  * with any number of threads. No function throws, exits or prints. After fork() the child can use
- * its parent's encoder.
+ * its parent's objects.
  *
  * The file of weights stays mapped from m3e_load to m3e_free. Do not write to it while it is
  * mapped: if the file becomes shorter, the system ends the process with SIGBUS, and no library can
@@ -35,7 +38,7 @@ extern "C" {
 #endif
 
 /* Incremented when a declaration below changes. New functions do not change it. */
-#define M3E_ABI_VERSION 1
+#define M3E_ABI_VERSION 2
 
 #define M3E_MESSAGE_SIZE 512
 
@@ -49,13 +52,23 @@ typedef enum m3e_status {
   M3E_ERROR_FORMAT = 3, /* The file is damaged, or this version does not know its format. */
   M3E_ERROR_MEMORY = 4,
   M3E_ERROR_INTERNAL = 5,
-  M3E_STOPPED = 6 /* The caller's m3e_stop returned nonzero. */
+  M3E_STOPPED = 6, /* The caller's m3e_stop returned nonzero. */
+  /* The file asks for something that this library does not implement. The message names it. */
+  M3E_ERROR_UNSUPPORTED = 7,
+  M3E_ERROR_INTEGRITY = 8 /* A file of the bundle differs from the manifest. */
 } m3e_status;
 
+/* How to load. Start from M3E_OPTIONS. Later versions add fields at the end; `size` tells which
+ * fields the caller knows. */
 typedef struct m3e_options {
+  size_t size;                 /* sizeof(m3e_options) */
   int32_t threads;             /* Most threads that one call uses; 0 means 1. */
   const char *instruction_set; /* A name from m3e_instruction_sets; NULL means the fastest. */
+  const char *artifact;        /* m3e_open: an artifact's name; NULL means the fastest. */
+  int32_t skip_verification;   /* m3e_open: nonzero does not compare SHA-256 sums. */
 } m3e_options;
+
+#define M3E_OPTIONS {sizeof(m3e_options), 0, NULL, NULL, 0}
 
 M3E_API uint32_t m3e_abi_version(void);
 
@@ -112,6 +125,106 @@ M3E_API const char *m3e_instruction_set(const m3e_encoder *encoder);
 
 /* Unmaps the weights and frees all memory. No call with `encoder` may run. NULL is allowed. */
 M3E_API void m3e_free(m3e_encoder *encoder);
+
+/* --- Tokenizers: texts to token ids ------------------------------------------------------- */
+
+typedef struct m3e_tokenizer m3e_tokenizer;
+
+/* Token ids of several texts, filled by m3e_tokenize. Text i has ids[offsets[i]] …
+ * ids[offsets[i + 1] - 1]; cut[i] tokens of it were cut off. Free with m3e_tokens_free. */
+typedef struct m3e_tokens {
+  size_t texts;
+  int32_t *ids;
+  int64_t *offsets; /* texts + 1 entries */
+  int64_t *cut;     /* texts entries */
+} m3e_tokens;
+
+/* Load a tokenizer.json. Its own truncation and padding are ignored. M3E_ERROR_UNSUPPORTED names a
+ * component that this library does not have. */
+M3E_API m3e_status m3e_tokenizer_load(const char *path, const m3e_options *options,
+                                      m3e_tokenizer **tokenizer, char *message);
+
+/* m3e_tokenizer_load from memory, which can be freed afterwards. */
+M3E_API m3e_status m3e_tokenizer_parse(const char *json, size_t bytes, const m3e_options *options,
+                                       m3e_tokenizer **tokenizer, char *message);
+
+/* Tokenize `count` texts in UTF-8. Text i has lengths[i] bytes and may hold zero bytes. A text gets
+ * its special tokens and at most `most` tokens, counting them; 0 means no limit. On failure
+ * *tokens is empty, and freeing it is allowed. */
+M3E_API m3e_status m3e_tokenize(const m3e_tokenizer *tokenizer, const char *const *texts,
+                                const size_t *lengths, size_t count, int32_t most,
+                                m3e_tokens *tokens, char *message);
+
+/* m3e_tokenize for one text, without allocating: `ids` has room for `most` ids, at least one.
+ * Writes how many it wrote to *count, and how many tokens were cut off to *cut if that is not NULL
+ * (which takes longer, as the whole text is read). */
+M3E_API m3e_status m3e_tokenize_one(const m3e_tokenizer *tokenizer, const char *text, size_t length,
+                                    int32_t most, int32_t *ids, int32_t *count, int64_t *cut,
+                                    char *message);
+
+M3E_API void m3e_tokens_free(m3e_tokens *tokens);                   /* NULL is allowed. */
+M3E_API void m3e_tokenizer_free(m3e_tokenizer *tokenizer);          /* NULL is allowed. */
+M3E_API int32_t m3e_special_tokens(const m3e_tokenizer *tokenizer); /* that one text gets */
+
+/* --- Models: texts to vectors ------------------------------------------------------------- */
+
+typedef struct m3e_model m3e_model;
+
+typedef enum m3e_output {
+  M3E_FLOAT32 = 0,
+  M3E_FLOAT16 = 1,
+  M3E_INT8 = 2,  /* needs ranges */
+  M3E_UINT8 = 3, /* needs ranges */
+  M3E_BINARY =
+      4, /* one bit a dimension, eight to a byte, the first in the highest bit, minus 128 */
+  M3E_UBINARY = 5 /* M3E_BINARY without the subtraction */
+} m3e_output;
+
+/* What m3e_embed does around the engine, in the order of the fields. Start from M3E_EMBEDDING. */
+typedef struct m3e_embedding {
+  size_t size;             /* sizeof(m3e_embedding) */
+  const char *prompt_name; /* A prompt of the bundle; NULL means its default. */
+  const char *prompt;      /* UTF-8, before each text; takes precedence over prompt_name. */
+  int32_t truncate_dim;    /* Leading dimensions to keep; 0 means the bundle's default. */
+  int32_t normalize;       /* Nonzero scales each vector to unit length. */
+  m3e_output output;
+  const float *ranges; /* [2, dimension]: minimum and maximum of each dimension, for 8 bits */
+  m3e_stop stop;       /* See m3e_encode_stoppable. */
+  void *context;
+} m3e_embedding;
+
+#define M3E_EMBEDDING {sizeof(m3e_embedding), NULL, NULL, 0, 0, M3E_FLOAT32, NULL, NULL, NULL}
+
+/* Open the bundle in folder `path`, in UTF-8. Reads manifest.json, picks the native artifact that
+ * is fastest on this processor (int8, then fp16, then fp32), compares the SHA-256 sums of the files
+ * that it uses, and loads tokenizer and weights. */
+M3E_API m3e_status m3e_open(const char *path, const m3e_options *options, m3e_model **model,
+                            char *message);
+M3E_API void m3e_close(m3e_model *model); /* NULL is allowed. */
+
+/* Bytes of one vector as `embedding` asks for it; NULL means M3E_EMBEDDING. 0 if it asks for what
+ * m3e_embed refuses. */
+M3E_API size_t m3e_vector_size(const m3e_model *model, const m3e_embedding *embedding);
+
+/* Encode `count` texts; see m3e_tokenize for `texts` and `lengths`. Writes `count` vectors of
+ * m3e_vector_size bytes each. `cut` may be NULL; else it gets the number of tokens that were cut
+ * off each text. */
+M3E_API m3e_status m3e_embed(m3e_model *model, const char *const *texts, const size_t *lengths,
+                             size_t count, const m3e_embedding *embedding, void *vectors,
+                             int64_t *cut, char *message);
+
+/* The halves of a model, which belong to it. */
+M3E_API m3e_encoder *m3e_model_encoder(const m3e_model *model);
+M3E_API const m3e_tokenizer *m3e_model_tokenizer(const m3e_model *model);
+
+M3E_API int32_t m3e_model_dimension(const m3e_model *model); /* default length of a vector */
+M3E_API int32_t
+m3e_model_max_tokens(const m3e_model *model); /* of one text, as the manifest says */
+M3E_API const char *m3e_model_artifact(const m3e_model *model); /* the artifact's name */
+
+/* Encode the bundle's golden texts and compare them with its golden vectors. Writes the least
+ * cosine. */
+M3E_API m3e_status m3e_model_check(m3e_model *model, float *least_cosine, char *message);
 
 #ifdef __cplusplus
 }

@@ -81,8 +81,9 @@ class NativeEncoder {
  public:
   NativeEncoder(nb::handle file, int threads, const std::string& instruction_set) {
     const std::string path = file_name(file);
-    const m3e_options options = {threads,
-                                 instruction_set.empty() ? nullptr : instruction_set.c_str()};
+    m3e_options options = M3E_OPTIONS;
+    options.threads = threads;
+    options.instruction_set = instruction_set.empty() ? nullptr : instruction_set.c_str();
     char message[M3E_MESSAGE_SIZE] = "";
     m3e_status status;
     {

@@ -26,6 +26,10 @@ m3e_status status_of(m3e::ErrorKind kind) {
       return M3E_ERROR_FORMAT;
     case m3e::ErrorKind::stopped:
       return M3E_STOPPED;
+    case m3e::ErrorKind::unsupported:
+      return M3E_ERROR_UNSUPPORTED;
+    case m3e::ErrorKind::integrity:
+      return M3E_ERROR_INTEGRITY;
   }
   return M3E_ERROR_INTERNAL;
 }
@@ -77,7 +81,7 @@ m3e_status m3e_load(const char* path, const m3e_options* options, m3e_encoder** 
   return guarded(message, [&] {
     require(path, "path");
     require(encoder, "encoder");
-    const m3e_options chosen = options ? *options : m3e_options{0, nullptr};
+    const m3e_options chosen = options ? *options : m3e_options M3E_OPTIONS;
     *encoder = new m3e_encoder{
         m3e::Engine(path, chosen.threads ? chosen.threads : 1, chosen.instruction_set)};
   });

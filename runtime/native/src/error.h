@@ -5,7 +5,7 @@
 
 namespace m3e {
 
-enum class ErrorKind { argument, file, format, stopped };
+enum class ErrorKind { argument, file, format, stopped, unsupported, integrity };
 
 class Error : public std::runtime_error {
  public:

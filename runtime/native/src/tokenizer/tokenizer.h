@@ -1,0 +1,34 @@
+// A tokenizer.json: from text to token ids, exactly as the crate `tokenizers` computes them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace m3e {
+
+class Tokenizer {
+ public:
+  // Reads the content of a tokenizer.json. Its own truncation and padding are ignored. Throws
+  // Error(unsupported) that names what it asks for beyond what is implemented, and Error(format) if
+  // it is damaged.
+  explicit Tokenizer(std::string_view json);
+  ~Tokenizer();
+
+  // Appends the ids of `text` with special tokens to `ids`, at most `most` of them (0: no limit),
+  // truncated at the right, special tokens kept. Returns the number of tokens that were cut off,
+  // or, if `count` is false, only whether any were (0 or 1), which saves reading the rest. Throws
+  // Error(argument) if `text` is not UTF-8. Several threads may call it at once.
+  int64_t encode(std::string_view text, int64_t most, bool count, std::vector<int32_t>& ids) const;
+
+  int32_t special_tokens() const;   // that one text gets
+  int64_t vocabulary_size() const;  // largest id + 1
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace m3e
