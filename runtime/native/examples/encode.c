@@ -23,7 +23,8 @@ int main(int argc, char **argv) {
     return 2;
   }
   char message[M3E_MESSAGE_SIZE];
-  const m3e_options options = {2, NULL};
+  m3e_options options = M3E_OPTIONS;
+  options.threads = 2;
   m3e_encoder *encoder;
   if (m3e_load(argv[1], &options, &encoder, message) != M3E_OK) {
     fprintf(stderr, "%s\n", message);
