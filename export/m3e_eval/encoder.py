@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from m3e_eval.errors import DependencyMissingError
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.source import fetch
@@ -20,6 +19,7 @@ from m3e_export.oracle.sentence_transformers_oracle import task_of_route
 from m3e_runtime import outputs
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.extras import extra_packages
 from m3e_runtime.prompts import DOCUMENT_PROMPTS
 
 __all__ = ["REFERENCE", "ArtifactEncoder", "TextEncoder", "load_reference"]
@@ -155,13 +155,9 @@ def load_reference(
         CheckpointError: the checkpoint cannot be loaded, or its dimension differs from the bundle's.
         DependencyMissingError: PyTorch or sentence-transformers is not installed.
     """
-    try:
+    with extra_packages("--reference", "eval", "sentence_transformers", "torch"):
         import sentence_transformers  # noqa: F401
         import torch
-    except ImportError as error:
-        raise DependencyMissingError(
-            f"--reference needs `pip install 'm3e-runtime[eval]'` ({error})."
-        ) from error
     if threads is not None:
         torch.set_num_threads(threads)
     folder = fetch(checkpoint, hub=hub).folder

@@ -16,13 +16,14 @@ import numpy as np
 
 from m3e_eval import golden, published
 from m3e_eval.encoder import ArtifactEncoder, TextEncoder, load_reference
-from m3e_eval.errors import DataError, DependencyMissingError
+from m3e_eval.errors import DataError
 from m3e_eval.golden import Check
 from m3e_eval.published import Published
 from m3e_eval.request import EvaluationRequest
 from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
+from m3e_runtime.extras import extra_packages
 from m3e_runtime.file_names import shown
 from m3e_runtime.progress import progress_bar
 
@@ -280,13 +281,9 @@ def _plan(request: EvaluationRequest) -> list[Any]:
 
 
 def _import_mteb() -> Any:
-    try:
+    with extra_packages("evaluating", "eval", "datasets", "mteb"):
         import datasets
         import mteb
-    except ImportError as error:
-        raise DependencyMissingError(
-            f"evaluating needs `pip install 'm3e-runtime[eval]'` ({error})."
-        ) from error
     logging.getLogger("mteb").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     return mteb

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from m3e_runtime.errors import DependencyMissingError
+from m3e_runtime.extras import extra_packages
 
 __all__ = ["import_arrow"]
 
@@ -20,10 +20,6 @@ def import_arrow(purpose: str, module: str = "") -> Any:
     Raises:
         DependencyMissingError: pyarrow is not installed.
     """
-    try:
+    hint = "Text, JSON Lines, CSV and .npy files do not need it."
+    with extra_packages(purpose, "parquet", "pyarrow", hint=hint):
         return importlib.import_module(f"pyarrow.{module}" if module else "pyarrow")
-    except ImportError as error:
-        raise DependencyMissingError(
-            f"{purpose} needs pyarrow: `pip install 'm3e-runtime[parquet]'`. Text, JSON Lines, CSV and .npy "
-            "files do not need it."
-        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from m3e_runtime.errors import DependencyMissingError
+from m3e_runtime.extras import extra_packages
 
 __all__ = ["DEFAULT_INDEX", "import_faiss"]
 
@@ -18,9 +18,5 @@ def import_faiss() -> Any:
     Raises:
         DependencyMissingError: it is not installed.
     """
-    try:
+    with extra_packages("an output of .faiss", "faiss", "faiss", hint="An output of .npy does not need it."):
         return importlib.import_module("faiss")
-    except ImportError as error:
-        raise DependencyMissingError(
-            "an output of .faiss needs FAISS: `pip install 'm3e-runtime[faiss]'`. An output of .npy does not."
-        ) from error

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import m3e_runtime
 from m3e_corpora.encoding.partitions import encoded_windows, write_window
 from m3e_corpora.encoding.progress import Progress
+from m3e_corpora.errors import ResumeError
 from m3e_corpora.executors.base import Executor
 from m3e_corpora.executors.faiss_index import check_index, write_index
 from m3e_corpora.executors.local import LocalExecutor
@@ -26,7 +27,7 @@ from m3e_corpora.job.partition import partition_inputs
 from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.job.summary import Summary, summarize
 from m3e_corpora.outputs.sinks import make_sink
-from m3e_runtime.errors import OptionError, OutputError, ResumeError
+from m3e_runtime.errors import OptionError, OutputError
 from m3e_runtime.standard_output import discard
 
 __all__ = ["encode_corpus"]

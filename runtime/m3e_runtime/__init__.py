@@ -52,6 +52,8 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import the module of a public name."""
+    if name == "errors":
+        return import_module(f"{__name__}.errors")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)

@@ -22,9 +22,7 @@ __all__ = [
     "OptionError",
     "OutputError",
     "OverloadedError",
-    "ResumeError",
     "TextTooLongError",
-    "UnreadableInputError",
 ]
 
 
@@ -52,12 +50,6 @@ class TextTooLongError(M3EError, ValueError):
     exit_code = 4
 
 
-class UnreadableInputError(M3EError):
-    """An input file is missing, unreadable, or not in its format."""
-
-    exit_code = 4
-
-
 class OutputError(M3EError):
     """An output cannot be written: no permission, no such folder, no space. No partial file is left."""
 
@@ -67,10 +59,6 @@ class OutputError(M3EError):
     def of(cls, name: Path | str, error: OSError) -> OutputError:
         """The error for the output ``name``, with the system's reason."""
         return cls(f"{name}: cannot be written ({error.strerror or error}).")
-
-
-class ResumeError(OptionError):
-    """An unfinished output belongs to another command or other input, or another process is writing it."""
 
 
 class BundleError(M3EError):

@@ -32,7 +32,7 @@ from m3e_serve.settings import ServeSettings
 
 __all__ = ["create_app", "load_service"]
 
-_TEI_ROUTES = ("/embed", "/similarity", "/tokenize", "/info", "/invocations", "/")
+_TEI_ROUTES = ("/embed", "/similarity", "/tokenize", "/info", "/")
 
 
 def load_service(settings: ServeSettings) -> Service:

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from m3e_runtime.command_line import run
-from m3e_runtime.errors import DependencyMissingError, OptionError
+from m3e_runtime.errors import OptionError
+from m3e_runtime.extras import extra_packages
 from m3e_runtime.file_names import shown
 from m3e_runtime.scheduling import QueueLimits
 from m3e_runtime.threads import available_threads
@@ -192,9 +193,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _command(options: argparse.Namespace) -> int:
-    _check_installed(_PACKAGES, "serve")
+    _check_installed("m3e-serve", "serve", _PACKAGES)
     if options.otel:
-        _check_installed(_TRACING_PACKAGES, "otel")
+        _check_installed("--otel", "otel", _TRACING_PACKAGES)
     settings = _settings(options)
     from m3e_serve.app import load_service
     from m3e_serve.monitoring.logs import configure_logging
@@ -217,14 +218,10 @@ def _command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_installed(packages: Sequence[str], extra: str) -> None:
-    for name in packages:
-        try:
+def _check_installed(purpose: str, extra: str, packages: Sequence[str]) -> None:
+    with extra_packages(purpose, extra, *(name.partition(".")[0] for name in packages)):
+        for name in packages:
             importlib.import_module(name)
-        except ImportError as error:
-            raise DependencyMissingError(
-                f"{name} is missing: `pip install 'm3e-runtime[{extra}]'`."
-            ) from error
 
 
 def _settings(options: argparse.Namespace) -> ServeSettings:

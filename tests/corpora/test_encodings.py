@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from corpus_files import read_json_lines, write_parquet
-from m3e_runtime.errors import InvalidTextError, OptionError, ResumeError
+from m3e_corpora.errors import ResumeError
+from m3e_runtime.errors import InvalidTextError, OptionError
 
 # Second bytes among ASCII (0x5C, 0x7C, digits) and characters of four bytes.
 TEXTS = ["你好，世界", "丂乗亅乗|\\", 'a "b" 誠 c', "龥㐀𠀀€", "", "最后"] * 3

@@ -10,9 +10,10 @@ import pytest
 
 from corpus_files import files_of, read_json_lines, write_csv, write_json_lines, write_parquet, write_text
 from m3e_corpora import CorpusRequest
+from m3e_corpora.errors import ResumeError, UnreadableInputError
 from m3e_corpora.executors.worker import Outcome, PartitionWorker, WorkerSpec
 from m3e_corpora.job.stored import from_json, to_json
-from m3e_runtime.errors import OptionError, ResumeError, UnreadableInputError
+from m3e_runtime.errors import OptionError
 
 WRITERS = {
     "part-0.parquet": lambda file, texts: write_parquet(file, {"text": texts}),

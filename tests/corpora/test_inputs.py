@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus_files import read_json_lines, read_vectors, write_csv, write_json_lines, write_parquet, write_text
+from m3e_corpora.errors import UnreadableInputError
 from m3e_runtime import Encoder
-from m3e_runtime.errors import OptionError, UnreadableInputError
+from m3e_runtime.errors import OptionError
 
 ODD = [
     'quotes " and ""',

@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus_files import read_json_lines, write_json_lines, write_parquet
-from m3e_runtime.errors import InvalidTextError, UnreadableInputError
+from m3e_corpora.errors import UnreadableInputError
+from m3e_runtime.errors import InvalidTextError
 
 ROWS = [
     {"doc": {"body": "one", "size": {"n": 1}}, "meta": {"id": 7, "x": "y"}},

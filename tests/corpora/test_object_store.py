@@ -7,7 +7,8 @@ import pytest
 from pyarrow import fs
 
 from corpus_files import files_of, write_json_lines, write_parquet, write_text
-from m3e_runtime.errors import M3EError, UnreadableInputError
+from m3e_corpora.errors import UnreadableInputError
+from m3e_runtime.errors import M3EError
 
 server = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")
 

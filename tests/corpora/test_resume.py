@@ -12,11 +12,12 @@ import pytest
 
 from corpus_files import files_of, write_json_lines, write_text
 from m3e_corpora.cli import main
+from m3e_corpora.errors import ResumeError, UnreadableInputError
 from m3e_corpora.executors import merge
 from m3e_corpora.job import folder as job_folder
 from m3e_corpora.job.lock import locked
 from m3e_runtime import Encoder
-from m3e_runtime.errors import OptionError, ResumeError, UnreadableInputError
+from m3e_runtime.errors import OptionError
 
 OUTPUTS = ["v/", "v.npy", "v.jsonl", "v.parquet"]
 PARTITION = 600  # bytes: some thirty partitions

@@ -15,7 +15,8 @@ from m3e_export.checkpoint.special_tokens import (
     add_tokens,
     read_special_tokens,
 )
-from m3e_export.errors import CheckpointError, DependencyMissingError
+from m3e_export.errors import CheckpointError
+from m3e_runtime.extras import extra_packages
 
 __all__ = ["byte_level_bpe", "unigram", "wordpiece"]
 
@@ -78,14 +79,11 @@ def unigram(folder: Path, file: str, tokenizer_class: str) -> Tokenizer:
         DependencyMissingError: transformers, sentencepiece or protobuf is not installed.
         Exception: the libraries' errors for an invalid file.
     """
-    try:
+    purpose = f"{folder}: there is {file} but no tokenizer.json; converting it"
+    hint = "It needs `pip install sentencepiece protobuf`, too."
+    with extra_packages(purpose, "torch", "sentencepiece", "google", "transformers", hint=hint):
         for package in ("sentencepiece", "google.protobuf", "transformers"):
             importlib.import_module(package)
-    except ImportError as error:
-        raise DependencyMissingError(
-            f"{folder}: there is {file} but no tokenizer.json; converting it needs "
-            "`pip install 'm3e-runtime[torch]' sentencepiece protobuf`."
-        ) from error
     transformers = importlib.import_module("transformers")
     with readable_folder(folder) as readable:
         converted = getattr(transformers, f"{tokenizer_class}Fast").from_pretrained(

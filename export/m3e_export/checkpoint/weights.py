@@ -15,10 +15,10 @@ import numpy.typing as npt
 from m3e_export.checkpoint.jsonfile import read_object, refuse_pointer
 from m3e_export.errors import (
     CheckpointError,
-    DependencyMissingError,
     UnsupportedModelError,
     UntrustedCheckpointError,
 )
+from m3e_runtime.extras import extra_packages
 
 __all__ = ["Tensors", "graph_files", "has_weights", "load_tensors", "read_tensors"]
 
@@ -178,13 +178,9 @@ def _safetensors_header(file: Path) -> tuple[dict[str, Any], int]:
 
 
 def _read_pickle(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    try:
+    purpose = f"{file.name} is a pickle; reading it safely"
+    with extra_packages(purpose, "torch", "torch", hint="Or save the checkpoint as safetensors."):
         import torch
-    except ImportError as error:
-        raise DependencyMissingError(
-            f"{file.name} is a pickle, which is only read by torch's safe loader: "
-            "`pip install 'm3e-runtime[torch]'`, or save the checkpoint as safetensors."
-        ) from error
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # errors of pickle, zip and torch share no base class

@@ -12,10 +12,10 @@ from m3e_export.errors import (
     CheckpointAccessError,
     CheckpointError,
     CheckpointNotFoundError,
-    DependencyMissingError,
 )
 from m3e_export.hubs.hub import Hub, Snapshot, reason
 from m3e_export.hubs.wanted import DATA, IGNORED, check_paths, patterns
+from m3e_runtime.extras import extra_packages
 
 __all__ = ["HuggingFace"]
 
@@ -40,12 +40,8 @@ class HuggingFace(Hub):
         Raises:
             DependencyMissingError: huggingface-hub is not installed.
         """
-        try:
+        with extra_packages("downloading from the Hugging Face hub", "export", "huggingface_hub"):
             import huggingface_hub
-        except ImportError as error:
-            raise DependencyMissingError(
-                "downloading from the Hugging Face hub needs `pip install 'm3e-runtime[export]'`."
-            ) from error
         self._client = huggingface_hub
 
     @property

@@ -10,10 +10,10 @@ from m3e_export.errors import (
     CheckpointAccessError,
     CheckpointError,
     CheckpointNotFoundError,
-    DependencyMissingError,
 )
 from m3e_export.hubs.hub import Hub, Snapshot, reason
 from m3e_export.hubs.wanted import check_paths, is_wanted, patterns
+from m3e_runtime.extras import extra_packages
 
 __all__ = ["ModelScope"]
 
@@ -38,12 +38,8 @@ class ModelScope(Hub):
         Raises:
             DependencyMissingError: modelscope-hub is not installed.
         """
-        try:
+        with extra_packages("--hub modelscope", "export,modelscope", "modelscope_hub"):
             import modelscope_hub
-        except ImportError as error:
-            raise DependencyMissingError(
-                "--hub modelscope needs `pip install 'm3e-runtime[export,modelscope]'`."
-            ) from error
         self._errors = modelscope_hub.errors
         self._config = modelscope_hub.get_default_config()
         self._api = modelscope_hub.HubApi(config=self._config)

@@ -15,8 +15,9 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from m3e_corpora.arrow import import_arrow
+from m3e_corpora.errors import UnreadableInputError
 from m3e_runtime import git_lfs
-from m3e_runtime.errors import OptionError, UnreadableInputError
+from m3e_runtime.errors import OptionError
 from m3e_runtime.file_names import shown
 
 __all__ = ["FORMATS", "STANDARD_INPUT", "InputFile", "find_inputs", "is_uri", "open_input"]

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from m3e_corpora.arrow import import_arrow
+from m3e_corpora.errors import UnreadableInputError
 from m3e_corpora.inputs.find import InputFile, is_uri
-from m3e_runtime.errors import UnreadableInputError
 from m3e_runtime.file_names import shown
 
 __all__ = ["FolderType", "FolderValue", "folder_field", "folder_types", "folder_values"]

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from m3e_corpora.errors import ResumeError
 from m3e_corpora.inputs.rows import BadRow
 from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.differences import differences
@@ -19,7 +20,7 @@ from m3e_corpora.job.lock import locked
 from m3e_corpora.job.partition import Partitioning
 from m3e_corpora.job.stored import from_json, to_json
 from m3e_runtime.atomic_file import TEMPORARY_PREFIX, atomic_file
-from m3e_runtime.errors import OutputError, ResumeError
+from m3e_runtime.errors import OutputError
 
 __all__ = ["JobFolder", "PartRecord", "forget_job", "is_free", "lock_folder", "remove_job"]
 

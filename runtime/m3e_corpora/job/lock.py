@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from m3e_runtime.errors import ResumeError
+from m3e_corpora.errors import ResumeError
 
 try:
     import fcntl

@@ -27,7 +27,7 @@ void test_case(const Kernels& kernels, const AttentionCase& each) {
   }
   Buffer<float> scratch;
   scratch.reserve(static_cast<size_t>(attention_scratch(length, head_size)));
-  // No longer than they may be read: past their end is for the sanitizer to find.
+  // Exactly as long as the kernels may read, so that the sanitizer finds a read past the end.
   std::vector<float> biases(static_cast<size_t>(2 * length - 1));
   for (float& value : biases) value = bias * normal();
   for (int head = 0; head < heads; ++head) {
@@ -62,7 +62,7 @@ void test_case(const Kernels& kernels, const AttentionCase& each) {
           largest = std::max(largest, std::abs(value));
         }
         // The score's own rounding is magnified by the exponential.
-        // 12 bits in place of 24, and errors that do not add up
+        // 12 bits in place of 24, and rounding errors do not accumulate.
         const double codes = rounded ? 300 : 1;
         const double rounding = 2e-6 + 1e-6 * spread * spread * std::sqrt(head_size) + 5e-7 * bias;
         const double tolerance = codes * largest * rounding;
@@ -74,8 +74,7 @@ void test_case(const Kernels& kernels, const AttentionCase& each) {
   }
 }
 
-// One key that takes most of the weight, and many that share the rest: none of them may be
-// forgotten.
+// One key takes most of the weight, and many keys share the rest. All of them count.
 void test_sink(const Kernels& kernels, bool rounded, float gap) {
   const int length = 512, head_size = 16;
   FloatGrid qkv = floats(length, 3 * head_size), out = floats(length, head_size);

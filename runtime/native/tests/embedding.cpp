@@ -11,7 +11,7 @@ void test_width(const Kernels& kernels, int hidden) {
   Buffer<float> table, positions, scales;
   Buffer<int8_t> codes;
   Buffer<uint16_t> halves;
-  // Exactly as long as the tables are: reading past their end is for the sanitizer to find.
+  // Exactly as long as the tables, so that the sanitizer finds a read past the end.
   const size_t size = static_cast<size_t>(words * hidden);
   table.reserve(size);
   codes.reserve(size);

@@ -64,7 +64,7 @@ void test_shape(const Kernels& kernels, int rows, int inputs, int outputs, bool 
   }
 }
 
-// Every size of x that an activation may meet, through a matrix that is the number one.
+// Activations at every magnitude of x. The matrix is the number one.
 void test_activation(const Kernels& kernels, Activation activation) {
   const int rows = 4096;
   Buffer<float> one, bias;

@@ -10,7 +10,7 @@
 namespace m3e {
 namespace {
 
-// What weights of each sign may still add to a 16-bit sum with codes of 255.
+// What weights of each sign can still add to a 16-bit sum before it overflows with codes of 255.
 struct SumRoom {
   int positive = 128, negative = 128;
   int take(int code) {
@@ -40,8 +40,8 @@ struct Weights8 {
       int sum = 0;
       std::vector<SumRoom> room(static_cast<size_t>(inputs / 8 + 1) * 2);
       for (int k = 0; k < inputs; ++k) {
-        // Inputs k, k + 1, k + 4, k + 5 of eight share a 16-bit sum; a quarter each, and at last
-        // all that is left.
+        // Inputs k, k + 1, k + 4 and k + 5 of eight share a 16-bit sum. Each gets a quarter of the
+        // room, and the last one all that is left.
         SumRoom& left = room[static_cast<size_t>(k / 8 * 2 + k % 4 / 2)];
         const bool last = k % 8 == 5 || k % 8 == 7;
         const float drawn = uniform(-1, 1) * static_cast<float>(last ? 127 : 64);
@@ -67,7 +67,7 @@ void test_shape(const Kernels& kernels, int rows, int inputs, int outputs, bool 
     for (int k = 0; k < inputs; ++k) {
       x.grid.at(r, k) = extreme ? 255 : static_cast<uint8_t>(uniform(0, 255.99f));
     }
-    // What stands behind the inputs must not matter.
+    // Bytes after the inputs must not change the result.
     for (int k = inputs; k < round_up(inputs, kInputsAlign); ++k) x.grid.at(r, k) = 77;
   }
   FloatGrid out = floats(rows, outputs), before = floats(rows, outputs);
@@ -86,9 +86,9 @@ void test_shape(const Kernels& kernels, int rows, int inputs, int outputs, bool 
       }
       const double product = scale * w.scales.data()[n] * static_cast<double>(total);
       double expected = product + minimum * w.sums.data()[n] + w.bias.data()[n];
-      // One unit in the integer sum must show, rounding in float must not. Where only signed codes
-      // multiply, the codes are lowered by 128 and the minimum is raised to match: a larger sum to
-      // round.
+      // The tolerance is below one unit of the integer sum and above the rounding of floats.
+      // Where only signed codes multiply, the codes are lowered by 128 and the minimum is raised to
+      // match, which gives a larger sum to round.
       const double lowest = std::abs(minimum) + 128 * scale;
       double tolerance = 3e-6 * (std::abs(product) + lowest * std::abs(w.sums.data()[n]) + 1);
       if (residual) expected += before.at(r, n);

@@ -1,5 +1,4 @@
-// What the tests of all kernels share. No framework: a failed check prints what it was, and the
-// program ends with 1.
+// Shared by the tests of all kernels. A failed check prints itself and ends the program with 1.
 #pragma once
 
 #include <algorithm>

@@ -26,7 +26,7 @@ void test_shape(const Kernels& kernels, int rows, int hidden, const std::string&
       variance += (before.at(r, c) - mean) * (before.at(r, c) - mean);
     }
     variance /= hidden;
-    // Equal values: what is left is rounding, which epsilon does not hide; it only has to stay
+    // Equal values leave only rounding errors, which may exceed epsilon. The result has to be
     // finite.
     const bool flat = variance < 1e-6 * mean * mean;
     for (int c = 0; c < hidden; ++c) {

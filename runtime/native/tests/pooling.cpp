@@ -37,7 +37,7 @@ void test_width(const Kernels& kernels, int hidden) {
   }
 }
 
-// Not of an instruction set: plain loops, against sums in double precision.
+// Pooling is plain loops for every instruction set. Compares them with sums in double precision.
 void test_reductions(int hidden, int length, int begin) {
   FloatGrid x = floats(length, hidden);
   fill(x, "normal");

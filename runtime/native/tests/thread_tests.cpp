@@ -1,5 +1,5 @@
-// Many callers, encoders that come and go, teams of several sizes: every text must get the bytes
-// that it gets alone. Meant for the thread sanitizer.
+// Many callers share encoders of several numbers of threads, which are loaded and freed meanwhile.
+// Every text must get the bytes that it gets alone. Run it under the thread sanitizer.
 //
 //   thread_tests ARTIFACT
 #include <cstdio>
@@ -60,11 +60,11 @@ std::vector<float> encode(m3e_encoder* encoder, const Texts& texts) {
   return vectors;
 }
 
-// Calls of every kind end early when they are asked to, and leave the encoder as it was.
+// Every kind of call stops when asked, and the encoder works as before.
 void stop_early(m3e_encoder* encoder, const std::vector<int>& lengths) {
   const auto always = [](void*) { return 1; };
   std::vector<int> more = lengths;
-  for (;;) {  // until it takes long enough to be asked
+  for (;;) {  // until the call takes long enough to call `stop`
     const Texts texts = make_texts(more, m3e_vocabulary_size(encoder), 0);
     std::vector<float> vectors(texts.count() * static_cast<size_t>(m3e_dimension(encoder)));
     char message[M3E_MESSAGE_SIZE];
@@ -87,7 +87,7 @@ int main(int count, char** arguments) {
   const char* path = arguments[1];
   const Encoder reference = load(path, 1), shared = load(path, 3);
   const int vocabulary = m3e_vocabulary_size(reference.get());
-  // One short text, a team's worth, and enough for packs side by side.
+  // One short text, texts for one team, and enough texts for packs side by side.
   const std::vector<std::vector<int>> kinds = {
       {5}, {60, 90}, {200, 12, 7, 180, 90, 3, 150, 60, 40, 31}};
   std::vector<Texts> texts;

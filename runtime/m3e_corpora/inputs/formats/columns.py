@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from m3e_corpora.errors import UnreadableInputError
 from m3e_corpora.inputs.columns import Columns
 from m3e_corpora.inputs.find import InputFile
 from m3e_corpora.inputs.folder_columns import folder_values
-from m3e_runtime.errors import UnreadableInputError
 
 __all__ = ["check_columns"]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from m3e_corpora.arrow import import_arrow
+from m3e_corpora.errors import UnreadableInputError
 from m3e_corpora.inputs.columns import Columns
 from m3e_corpora.inputs.find import STANDARD_INPUT, InputFile, open_input
 from m3e_corpora.inputs.folder_columns import FolderValue, folder_field, folder_values
@@ -19,7 +20,6 @@ from m3e_corpora.inputs.formats.lines import TOO_LONG, LineNumbers, RawLine, rea
 from m3e_corpora.inputs.formats.rows import group_rows
 from m3e_corpora.inputs.rows import ROW_LIMIT, ParsedRow, PayloadBuilder, Rows
 from m3e_corpora.inputs.slice import Slice
-from m3e_runtime.errors import UnreadableInputError
 
 __all__ = ["CsvFormat"]
 

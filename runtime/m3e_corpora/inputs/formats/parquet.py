@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from m3e_corpora.arrow import import_arrow
+from m3e_corpora.errors import UnreadableInputError
 from m3e_corpora.inputs.columns import Columns
 from m3e_corpora.inputs.find import STANDARD_INPUT, InputFile, open_input
 from m3e_corpora.inputs.folder_columns import folder_field, folder_values
@@ -16,7 +17,7 @@ from m3e_corpora.inputs.formats.lines import TOO_LONG
 from m3e_corpora.inputs.nested import column_at, dotted_names, field_at
 from m3e_corpora.inputs.rows import READ_BYTES, READ_ROWS, ROW_LIMIT, BadRow, PayloadBuilder, Rows
 from m3e_corpora.inputs.slice import Slice
-from m3e_runtime.errors import OptionError, UnreadableInputError
+from m3e_runtime.errors import OptionError
 
 __all__ = ["ParquetFormat"]
 

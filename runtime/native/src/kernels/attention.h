@@ -126,7 +126,7 @@ inline void mix_values(const AttentionJob& job, const float* values, const float
 //   keys    columns · head_size
 //   values  length · head_size rounded up to 16
 //   scores  kFloatTileRows · columns
-void attention(const AttentionJob& job) {
+inline void attention(const AttentionJob& job) {
   const int columns = round_up(job.length, 16);
   float* keys = job.scratch;
   float* values = keys + static_cast<int64_t>(columns) * job.head_size;

@@ -5,17 +5,19 @@
 
 namespace m3e {
 
-extern const Kernels kernels_portable;
+// Each is compiled for its instruction set, and called only where the processor has that.
+using MakeKernels = const Kernels&();
+MakeKernels kernels_portable;
 #if defined(__x86_64__)
-extern const Kernels kernels_avx2, kernels_avxvnni, kernels_avx512, kernels_avx512vnni, kernels_amx;
+MakeKernels kernels_avx2, kernels_avxvnni, kernels_avx512, kernels_avx512vnni, kernels_amx;
 #elif defined(__aarch64__)
-extern const Kernels kernels_neon, kernels_neon_dot, kernels_neon_i8mm;
+MakeKernels kernels_neon, kernels_neon_dot, kernels_neon_i8mm;
 #endif
 
 namespace {
 
 struct Choice {
-  const Kernels* kernels;
+  MakeKernels* kernels;
   bool supported;
 };
 
@@ -26,18 +28,18 @@ void each_supported(Visit visit) {
   (void)cpu;
   const Choice choices[] = {
 #if defined(__x86_64__)
-      {&kernels_amx, cpu.amx},         {&kernels_avx512vnni, cpu.avx512vnni},
-      {&kernels_avxvnni, cpu.avxvnni}, {&kernels_avx512, cpu.avx512},
-      {&kernels_avx2, cpu.avx2},
+      {kernels_amx, cpu.amx},         {kernels_avx512vnni, cpu.avx512vnni},
+      {kernels_avxvnni, cpu.avxvnni}, {kernels_avx512, cpu.avx512},
+      {kernels_avx2, cpu.avx2},
 #elif defined(__aarch64__)
-      {&kernels_neon_i8mm, cpu.neon_i8mm},
-      {&kernels_neon_dot, cpu.neon_dot},
-      {&kernels_neon, cpu.neon},
+      {kernels_neon_i8mm, cpu.neon_i8mm},
+      {kernels_neon_dot, cpu.neon_dot},
+      {kernels_neon, cpu.neon},
 #endif
-      {&kernels_portable, true},
+      {kernels_portable, true},
   };
   for (const Choice& choice : choices) {
-    if (choice.supported && visit(*choice.kernels)) return;
+    if (choice.supported && visit(choice.kernels())) return;
   }
 }
 

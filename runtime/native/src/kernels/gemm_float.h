@@ -122,8 +122,8 @@ inline void gemm_float_as(const FloatProduct<Weights>& product, Range rows, Rang
   }
 }
 
-void gemm_float(const float* x, int stride, const FloatMatrix& w, const Epilogue& to, Range rows,
-                Range panels) {
+inline void gemm_float(const float* x, int stride, const FloatMatrix& w, const Epilogue& to,
+                       Range rows, Range panels) {
   if (w.panels) {
     gemm_float_as<float>({x, stride, w, w.panels, to}, rows, panels);
   } else {

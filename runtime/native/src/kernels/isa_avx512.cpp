@@ -5,12 +5,14 @@
 
 namespace m3e {
 
-extern const Kernels kernels_avx512;
-constexpr Kernels kernels_avx512 = [] {
-  Kernels table = shared_kernels("avx512");
-  table.gemm_int8 = gemm_int8;
-  table.attention_rounded = attention;
-  return table;
-}();
+const Kernels& kernels_avx512() {
+  static const Kernels made = [] {
+    Kernels table = shared_kernels("avx512");
+    table.gemm_int8 = gemm_int8;
+    table.attention_rounded = attention;
+    return table;
+  }();
+  return made;
+}
 
 }  // namespace m3e

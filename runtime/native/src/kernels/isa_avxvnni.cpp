@@ -2,16 +2,20 @@
 // The instruction set comes first: the headers below are written in its terms.
 #include "attention_int16.h"
 #include "gemm_int8.h"
-#include "shared_kernels.h"
 
 namespace m3e {
 
-extern const Kernels kernels_avxvnni;
-constexpr Kernels kernels_avxvnni = [] {
-  Kernels table = shared_kernels("avxvnni");
-  table.gemm_int8 = gemm_int8;
-  table.attention_rounded = attention_int16;
-  return table;
-}();
+const Kernels& kernels_avx2();
+
+const Kernels& kernels_avxvnni() {
+  static const Kernels made = [] {
+    Kernels table = kernels_avx2();  // its products of floats are the same
+    table.name = "avxvnni";
+    table.gemm_int8 = gemm_int8;
+    table.attention_rounded = attention_int16;
+    return table;
+  }();
+  return made;
+}
 
 }  // namespace m3e

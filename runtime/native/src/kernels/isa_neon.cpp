@@ -5,12 +5,14 @@
 
 namespace m3e {
 
-extern const Kernels kernels_neon;
-constexpr Kernels kernels_neon = [] {
-  Kernels table = shared_kernels("neon");
-  table.gemm_int8 = gemm_int8;
-  table.attention_rounded = attention;
-  return table;
-}();
+const Kernels& kernels_neon() {
+  static const Kernels made = [] {
+    Kernels table = shared_kernels("neon");
+    table.gemm_int8 = gemm_int8;
+    table.attention_rounded = attention;
+    return table;
+  }();
+  return made;
+}
 
 }  // namespace m3e

@@ -1,16 +1,19 @@
 #include "dot_neon.h"
 // The instruction set comes first: the headers below are written in its terms.
 #include "gemm_int8.h"
-#include "shared_kernels.h"
 
 namespace m3e {
 
-extern const Kernels kernels_neon_dot;
-constexpr Kernels kernels_neon_dot = [] {
-  Kernels table = shared_kernels("neon_dot");
-  table.gemm_int8 = gemm_int8;
-  table.attention_rounded = attention;
-  return table;
-}();
+const Kernels& kernels_neon();
+
+const Kernels& kernels_neon_dot() {
+  static const Kernels made = [] {
+    Kernels table = kernels_neon();  // its products of floats are the same
+    table.name = "neon_dot";
+    table.gemm_int8 = gemm_int8;
+    return table;
+  }();
+  return made;
+}
 
 }  // namespace m3e

@@ -5,12 +5,14 @@
 
 namespace m3e {
 
-extern const Kernels kernels_portable;
-constexpr Kernels kernels_portable = [] {
-  Kernels table = shared_kernels("portable");
-  table.gemm_int8 = gemm_int8;
-  table.attention_rounded = attention;
-  return table;
-}();
+const Kernels& kernels_portable() {
+  static const Kernels made = [] {
+    Kernels table = shared_kernels("portable");
+    table.gemm_int8 = gemm_int8;
+    table.attention_rounded = attention;
+    return table;
+  }();
+  return made;
+}
 
 }  // namespace m3e

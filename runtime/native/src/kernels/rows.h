@@ -51,8 +51,8 @@ inline Floats position_vector(const EmbeddingTable& table, int64_t position, int
   return load_row_end(table.half_positions + at, lanes, load_half);
 }
 
-void embed(const EmbeddingTable& table, const int32_t* ids, const int32_t* positions, int hidden,
-           float* out, int stride, Range rows) {
+inline void embed(const EmbeddingTable& table, const int32_t* ids, const int32_t* positions,
+                  int hidden, float* out, int stride, Range rows) {
   for (int row = rows.begin; row < rows.end; ++row) {
     float* to = out + static_cast<int64_t>(row) * stride;
     for_columns(hidden, [&](int column, int lanes) {
@@ -63,7 +63,7 @@ void embed(const EmbeddingTable& table, const int32_t* ids, const int32_t* posit
   }
 }
 
-void layer_norm(const NormWeights& norm, int hidden, float* x, int stride, Range rows) {
+inline void layer_norm(const NormWeights& norm, int hidden, float* x, int stride, Range rows) {
   const float per_column = 1.0f / static_cast<float>(hidden);
   for (int row = rows.begin; row < rows.end; ++row) {
     float* values = x + static_cast<int64_t>(row) * stride;
@@ -95,8 +95,8 @@ inline Floats smoothed(const float* x, const float* smoothing, int column, int l
 
 // Codes 0 … 255 span exactly the smallest to the largest value of the row. A row of equal values
 // has scale 0.
-void quantize(const float* x, int stride, int columns, const float* smoothing,
-              const QuantizedRows& to, Range rows) {
+inline void quantize(const float* x, int stride, int columns, const float* smoothing,
+                     const QuantizedRows& to, Range rows) {
   for (int row = rows.begin; row < rows.end; ++row) {
     const float* values = x + static_cast<int64_t>(row) * stride;
     Floats low = smoothed(values, smoothing, 0, columns < 16 ? columns : 16), high = low;
@@ -118,8 +118,8 @@ void quantize(const float* x, int stride, int columns, const float* smoothing,
 }
 
 // sentence-transformers' pooling; the smallest length is torch.nn.functional.normalize's 1e-12.
-void pool(const float* x, int stride, int hidden, int length, bool first, bool normalize,
-          float* out) {
+inline void pool(const float* x, int stride, int hidden, int length, bool first, bool normalize,
+                 float* out) {
   const int rows = first ? 1 : length;
   const Floats count = splat(static_cast<float>(rows));
   Floats squares = zero();
