@@ -5,17 +5,27 @@
 namespace m3e {
 namespace {
 
+constexpr size_t kHead = 8;
+
 struct Key {
-  uint64_t head;  // the first eight bytes, most significant first
+  uint64_t head;  // eight bytes of the piece, the first most significant
   uint32_t index;
 };
 
-uint64_t head_of(std::string_view piece) {
+// The bytes of `piece` from `begin` on, zeros behind its end.
+uint64_t head_of(std::string_view piece, size_t begin) {
   uint64_t head = 0;
-  for (size_t i = 0; i < 8; ++i) {
+  for (size_t i = begin; i < begin + kHead; ++i) {
     head = head << 8 | (i < piece.size() ? static_cast<uint8_t>(piece[i]) : 0);
   }
   return head;
+}
+
+size_t shared_length(std::string_view one, std::string_view other) {
+  const size_t most = std::min(one.size(), other.size());
+  size_t length = 0;
+  while (length < most && one[length] == other[length]) ++length;
+  return length;
 }
 
 // Orders by the byte at `shift`, and keeps the order of equals.
@@ -51,11 +61,10 @@ struct PieceTrie::Builder {
       const std::string_view piece = pieces[i];
       if (piece.size() < prefix.size() || piece.substr(0, prefix.size()) != prefix) continue;
       if (piece.size() == prefix.size() && !prefix.empty()) continue;
-      keys.push_back({head_of(piece.substr(prefix.size())), static_cast<uint32_t>(i)});
+      keys.push_back({head_of(piece, prefix.size()), static_cast<uint32_t>(i)});
     }
   }
 
-  // Of equal pieces the last remains.
   void sort() {
     sort_by_head(keys);
     for (auto begin = keys.begin(); begin != keys.end();) {
@@ -64,16 +73,33 @@ struct PieceTrie::Builder {
       if (end - begin > 1) sort_alike(begin, end);
       begin = end;
     }
+  }
+
+  // Orders keys whose heads are equal by what follows, and then as they came.
+  void sort_alike(std::vector<Key>::iterator begin, std::vector<Key>::iterator end) {
+    for (auto key = begin; key != end; ++key) key->head = head_of(text(*key), kHead);
+    std::sort(begin, end, [&](const Key& left, const Key& right) {
+      if (left.head != right.head) return left.head < right.head;
+      const int order = text(left).compare(text(right));
+      return order ? order < 0 : left.index < right.index;
+    });
+  }
+
+  // Of equal pieces the last remains.
+  void list() {
     sorted.reserve(keys.size());
-    indices.reserve(keys.size());
+    shared.reserve(keys.size());
+    std::string_view before;
     for (const Key& key : keys) {
       const std::string_view piece = text(key);
-      if (!sorted.empty() && sorted.back() == piece) {
-        indices.back() = key.index;
+      const size_t length = shared_length(before, piece);
+      if (!sorted.empty() && length == before.size() && length == piece.size()) {
+        sorted.back().index = key.index;
         continue;
       }
-      sorted.push_back(piece);
-      indices.push_back(key.index);
+      sorted.push_back({piece, key.index});
+      shared.push_back(static_cast<uint32_t>(length));
+      before = piece;
     }
   }
 
@@ -81,17 +107,10 @@ struct PieceTrie::Builder {
     return (*trie.pieces_)[key.index].substr(trie.prefix_);
   }
 
-  void sort_alike(std::vector<Key>::iterator begin, std::vector<Key>::iterator end) {
-    std::sort(begin, end, [&](const Key& left, const Key& right) {
-      const int order = text(left).compare(text(right));
-      return order ? order < 0 : left.index < right.index;
-    });
-  }
-
   // Level by level: the nodes of a level have seen as many bytes, `depth`.
   void build() {
     auto all = Span{0, static_cast<uint32_t>(sorted.size())};
-    if (!sorted.empty() && sorted[0].empty()) trie.empty_ = indices[all.begin++];
+    if (!sorted.empty() && sorted[0].text.empty()) trie.empty_ = sorted[all.begin++].index;
     add_node(0, kNone, all);
     size_t node = 0;
     for (size_t depth = 0; node < spans.size(); ++depth) {
@@ -111,28 +130,32 @@ struct PieceTrie::Builder {
     trie.nodes_[node].children = static_cast<uint32_t>(spans.size());
     const Span span = spans[node];
     for (uint32_t begin = span.begin; begin < span.end;) {
-      const char label = sorted[begin][depth];
+      const char label = sorted[begin].text[depth];
       uint32_t end = begin + 1;
-      while (end < span.end && sorted[end][depth] == label) ++end;
+      while (end < span.end && shared[end] > depth) ++end;
       add_child(static_cast<uint8_t>(label), depth + 1, {begin, end});
       begin = end;
     }
   }
 
   void add_child(uint8_t label, size_t depth, Span span) {
-    const bool is_piece = sorted[span.begin].size() == depth;
+    const bool is_piece = sorted[span.begin].text.size() == depth;
     const bool is_leaf = span.end - span.begin == 1;
     uint32_t value = kNone;
-    if (is_piece) value = indices[span.begin++];
-    if (is_leaf && !is_piece) value = indices[span.begin++] | kTail;
+    if (is_piece) value = sorted[span.begin++].index;
+    if (is_leaf && !is_piece) value = sorted[span.begin++].index | kTail;
     add_node(label, value, span);
   }
 
   PieceTrie& trie;
+  struct Piece {
+    std::string_view text;
+    uint32_t index;
+  };
   std::vector<Key> keys;
-  std::vector<std::string_view> sorted;
-  std::vector<uint32_t> indices;  // of `sorted`, in the table
-  std::vector<Span> spans;        // by node
+  std::vector<Piece> sorted;
+  std::vector<uint32_t> shared;  // how many bytes each begins with like the one before it
+  std::vector<Span> spans;       // by node
 };
 
 PieceTrie::PieceTrie(const PieceTable& pieces, std::string_view prefix)
@@ -140,8 +163,10 @@ PieceTrie::PieceTrie(const PieceTable& pieces, std::string_view prefix)
   Builder builder(*this);
   builder.collect(prefix);
   builder.sort();
+  builder.list();
   size_ = builder.sorted.size();
   builder.build();
+  labels_.resize(labels_.size() + 8);
   nodes_.shrink_to_fit();
   labels_.shrink_to_fit();
 }
