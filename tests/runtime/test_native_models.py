@@ -111,7 +111,7 @@ def test_a_long_piece(native: Callable[[Any], NativeModel], model: dict[str, Any
     expect_same_ids(native(model), model, [word])
 
 
-ACCEPTED = {
+ACCEPTED: dict[str, Any] = {
     "the last of equal members": json.dumps(WORD_LEVEL)[:-1] + ',"vocab":{"[UNK]":3}}',
     "the last of equal tokens": '{"type":"WordLevel","unk_token":"u","vocab":{"u":1,"a":2,"a":3}}',
     "escapes": '{"type":"WordLevel","unk_token":"\\u0075","vocab":{"\\ud83d\\ude00":2,"\\n\\u0000\\/":3}}',
@@ -144,7 +144,7 @@ def test_what_the_crate_accepts(native: Callable[[Any], NativeModel], name: str)
     expect_same_ids(native(ACCEPTED[name]), ACCEPTED[name], words)
 
 
-REFUSED = {
+REFUSED: dict[str, Any] = {
     "not an object": "[]",
     "nothing": "",
     "something behind": json.dumps(WORD_LEVEL) + "x",
