@@ -1,0 +1,19 @@
+#include "tokenizer/model.h"
+
+#include "error.h"
+#include "tokenizer/model_json.h"
+#include "tokenizer/models.h"
+
+namespace m3e {
+
+std::unique_ptr<TokenModel> read_model(std::string_view text) {
+  ModelJson json(text);
+  const std::string type = json.type();
+  if (type == "BPE") return make_bpe(json);
+  if (type == "Unigram") return make_unigram(json);
+  if (type == "WordLevel") return make_word_level(json);
+  if (type == "WordPiece") return make_word_piece(json);
+  throw Error(ErrorKind::unsupported, "the tokenizer's model \"" + type + "\" is not supported");
+}
+
+}  // namespace m3e
