@@ -100,8 +100,14 @@ SEQUENCES = {
     "clip": Sequence([NFC(), Replace(Regex(r"\s+"), " "), Lowercase()]),
     "deberta": Sequence([Lowercase(), Replace(Regex(r"\s{2,}|[\n\r\t]"), " "), NFC(), Strip(False, True)]),
     "seamless": Sequence(
-        [Replace(Regex(r"[\n\r\t]"), " "), NFKC(), Strip(False, True), Replace(Regex(" +▁"), "▁")]
-        + [Replace(Regex("^▁+$"), ""), Replace(Regex(" {2,}"), "▁")]
+        [
+            Replace(Regex(r"[\n\r\t]"), " "),
+            NFKC(),
+            Strip(False, True),
+            Replace(Regex(" +▁"), "▁"),
+            Replace(Regex("^▁+$"), ""),
+            Replace(Regex(" {2,}"), "▁"),
+        ]
     ),
     "nested": Sequence([Sequence([NFD(), StripAccents()]), Sequence([]), Sequence([NFC(), Prepend("ab")])]),
     "bert twice": Sequence([BertNormalizer(), Nmt(), NFKC(), BertNormalizer(lowercase=False)]),
@@ -134,7 +140,7 @@ def pools() -> list[list[str]]:
     jamos = [
         chr(code) for code in [*range(0x1100, 0x1200, 5), *range(0xA960, 0xA97D, 7), 0xD7B0, 0xD7CB, 0x16D63]
     ]
-    emoji = list("🙂❤©®👩👧\u200d\u200d\ufe0f\u20e3🏽🇩🇪🇷🏴") + ["\U000e0067", "\U000e007f"]
+    emoji = list("🙂❤©®👩👧\u200d\u200d\ufe0f\u20e3🏽🇩🇪🇷🏴\U000e0067\U000e007f")
     indic = [chr(code) for code in range(0x900, 0xE00)] + ["\u0300", "\u0600", "\u200c", "\u200d"]
     texts = [
         "ab",
