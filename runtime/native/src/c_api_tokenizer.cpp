@@ -11,7 +11,6 @@ using m3e::require;
 
 namespace {
 
-constexpr size_t kLargestFile = size_t{1} << 30;
 constexpr int32_t kMostThreads = 1024;
 
 m3e_tokenizer* make_tokenizer(std::string_view json, const m3e_options* options) {
@@ -83,7 +82,9 @@ m3e_status m3e_tokenizer_load(const char* path, const m3e_options* options,
     require(path, "path");
     require(tokenizer, "tokenizer");
     try {
-      *tokenizer = make_tokenizer(m3e::read_file(path, kLargestFile), options);
+      const m3e::MappedFile file(path);
+      const auto* json = reinterpret_cast<const char*>(file.data());
+      *tokenizer = make_tokenizer({json, file.size()}, options);
     } catch (const m3e::Error& error) {
       if (error.kind == m3e::ErrorKind::argument || error.kind == m3e::ErrorKind::file) throw;
       throw m3e::Error(error.kind, std::string(path) + ": " + error.what());

@@ -6,7 +6,7 @@
 #include "added_tokens.h"
 #include "error.h"
 #include "json.h"
-#include "json_members.h"
+#include "json_text.h"
 #include "model.h"
 #include "normalizer.h"
 #include "post_processor.h"
@@ -18,7 +18,7 @@ namespace {
 
 // The members of the file that matter to the ids of a text.
 struct Document {
-  std::string_view model;
+  std::unique_ptr<TokenModel> model;
   Json added_tokens, normalizer, pre_tokenizer, post_processor;
 };
 
@@ -28,12 +28,7 @@ void check_version(const Json& version) {
               "tokenizer.json has version \"" + version.string() + "\", not \"1.0\"");
 }
 
-void read_member(const std::string& name, std::string_view text, Document& to) {
-  if (name == "model") {
-    to.model = text;
-    return;
-  }
-  Json value = Json::parse(text);
+void read_member(const std::string& name, Json value, Document& to) {
   if (name == "version") {
     check_version(value);
   } else if (name == "added_tokens") {
@@ -49,17 +44,26 @@ void read_member(const std::string& name, std::string_view text, Document& to) {
   }
 }
 
-Document read_document(std::string_view json) {
+Document read_document(std::string_view text) {
   Document document;
-  for (const auto& [name, text] : json_members(json)) read_member(name, text, document);
-  if (document.model.empty()) refuse("tokenizer.json has no model");
+  JsonText json(text);
+  json.object([&](std::string_view key) {
+    const std::string name(key);
+    if (name == "model") {
+      document.model = read_model(json);
+    } else {
+      read_member(name, Json::parse(json.skip()), document);
+    }
+  });
+  json.end();
+  if (!document.model) refuse("tokenizer.json has no model");
   return document;
 }
 
 }  // namespace
 
 struct Tokenizer::Parts {
-  explicit Parts(const Document& document);
+  explicit Parts(Document document);
 
   // Appends the ids of `text` without special tokens, at least `most` if it has as many.
   void encode(std::string_view text, size_t most, std::vector<int32_t>& ids) const;
@@ -77,7 +81,7 @@ struct Tokenizer::Parts {
                          std::vector<int32_t>& ids) const;
 };
 
-Tokenizer::Parts::Parts(const Document& document) : model(read_model(document.model)) {
+Tokenizer::Parts::Parts(Document document) : model(std::move(document.model)) {
   if (!document.normalizer.is_null()) normalizer = read_normalizer(document.normalizer);
   if (!document.pre_tokenizer.is_null()) {
     pre_tokenizer = read_pre_tokenizer(document.pre_tokenizer);
