@@ -9,6 +9,7 @@
 #include "engine.h"
 #include "error.h"
 #include "m3e.h"
+#include "thread_pool.h"
 #include "tokenizer/tokenizer.h"
 
 struct m3e_encoder {
@@ -18,6 +19,7 @@ struct m3e_encoder {
 struct m3e_tokenizer {
   m3e::Tokenizer tokenizer;
   int32_t threads;
+  mutable m3e::ThreadPool pool{threads};
 };
 
 namespace m3e {

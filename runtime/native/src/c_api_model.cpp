@@ -83,7 +83,7 @@ m3e_status m3e_embed(m3e_model* model, const char* const* texts, const size_t* l
     check_texts(texts, lengths, count);
     require(vectors, "vectors");
     m3e::Stop stop(asked.stop, asked.context);
-    model->model.embed({texts, lengths, count, prompt}, output, vectors, cut, stop);
+    model->model.embed({{texts, lengths, count}, prompt}, output, vectors, cut, stop);
   });
 }
 

@@ -112,21 +112,20 @@ std::string Model::prompt(const m3e_embedding& embedding) const {
   return choose_prompt(bundle_.manifest(), embedding.prompt_name, embedding.prompt);
 }
 
-void Model::embed(const Texts& texts, const OutputOptions& output, void* vectors, int64_t* cut,
+void Model::embed(const PromptedTexts& given, const OutputOptions& output, void* vectors, int64_t* cut,
                   Stop& stop) const {
   const int32_t full = bundle_.manifest().dimension;
   const bool in_place = output.is_identity(full);
   const size_t most = in_place ? kMostWindowTexts
                                : std::max<size_t>(1, kMostWindowFloats / static_cast<size_t>(full));
   const bool pools_prompts = bundle_.manifest().include_prompt;
-  const int64_t prompt_length = pools_prompts ? 0 : reader_->prompt_length(texts.prompt);
+  const int64_t prompt_length = pools_prompts ? 0 : reader_->prompt_length(given.prompt);
   std::vector<float> engine_vectors;
   std::vector<int64_t> prompts;
-  TokenWindow tokens;
   auto* result = static_cast<uint8_t*>(vectors);
-  for (size_t begin = 0, count; begin < texts.count; begin += count) {
-    count = reader_->window(texts, begin, std::min(most, kMostWindowTexts));
-    reader_->read(texts, begin, count, cut, stop, tokens);
+  for (size_t begin = 0, count; begin < given.texts.count; begin += count) {
+    count = reader_->window(given, begin, std::min(most, kMostWindowTexts));
+    const TokenWindow tokens = reader_->read(given, begin, count, cut);
     if (!in_place) engine_vectors.resize(count * static_cast<size_t>(full));
     float* rows = in_place ? reinterpret_cast<float*>(result) : engine_vectors.data();
     prompts.assign(count, prompt_length);
@@ -151,7 +150,7 @@ float Model::least_golden_cosine() const {
   output.dimension = bundle_.manifest().output_dimension;
   std::vector<float> found(golden.vectors.size());
   Stop never(nullptr, nullptr);
-  embed({data.data(), lengths.data(), data.size(), golden.prompt}, output, found.data(), nullptr,
+  embed({{data.data(), lengths.data(), data.size()}, golden.prompt}, output, found.data(), nullptr,
         never);
   double least = 1;
   for (size_t row = 0; row < data.size(); ++row) {

@@ -7,6 +7,7 @@
 #include "bundle.h"
 #include "c_api.h"
 #include "outputs.h"
+#include "stop.h"
 #include "texts.h"
 
 namespace m3e {
@@ -25,9 +26,9 @@ class Model {
   OutputOptions output_options(const m3e_embedding& embedding) const;
   std::string prompt(const m3e_embedding& embedding) const;
 
-  // Writes texts.count × output.vector_bytes() bytes to `vectors`. See TextReader::read for `cut`.
+  // Writes output.vector_bytes() bytes for each text to `vectors`. See TextReader::read for `cut`.
   // Several threads may call it at once.
-  void embed(const Texts& texts, const OutputOptions& output, void* vectors, int64_t* cut,
+  void embed(const PromptedTexts& given, const OutputOptions& output, void* vectors, int64_t* cut,
              Stop& stop) const;
 
   // The least cosine between the golden vectors and those that the model gives.
