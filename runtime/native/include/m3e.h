@@ -99,6 +99,10 @@ M3E_API m3e_status m3e_encode_prompted(m3e_encoder *encoder, const int32_t *ids,
 /* Returns nonzero to stop the call. */
 typedef int (*m3e_stop)(void *context);
 
+/* An m3e_stop for languages that cannot pass functions: `flag` points to an int32_t. Another thread
+ * sets it to a nonzero value to stop the call. */
+M3E_API int m3e_stop_if_set(void *flag);
+
 /* m3e_encode_prompted that the caller can stop. It calls `stop` with `context` in the calling
  * thread about ten times a second, and returns M3E_STOPPED soon after `stop` returns nonzero. A
  * call that takes less than a tenth of a second does not call `stop`. `prompt_lengths` and `stop`
