@@ -25,6 +25,7 @@ class Tokenizer {
 
   int32_t special_tokens() const;   // that one text gets
   int64_t vocabulary_size() const;  // largest id + 1
+  bool is_special(int32_t id) const;  // whether it is an added token that is marked as special
 
  private:
   struct Parts;
