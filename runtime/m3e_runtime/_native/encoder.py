@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime._native.library import Message, Options, address_of, c_string, check, function
+from m3e_runtime._native.library import Loaded, Message, Options, address_of, c_string, check, function
 from m3e_runtime.under_way import interruptible
 
 __all__ = ["NativeEncoder", "Stop"]
@@ -52,7 +52,7 @@ class Stop(Array[c_int32]):  # an array is passed faster than the address of a n
         self[0] = 1
 
 
-class NativeEncoder:
+class NativeEncoder(Loaded):
     """Weights loaded for one instruction set and a number of threads.
 
     Raises:
@@ -69,18 +69,16 @@ class NativeEncoder:
         options = Options(threads, c_string(instruction_set.encode()) or None)
         encoder, message = c_void_p(), Message()
         check(_load(c_string(os.fsencode(path)), byref(options), byref(encoder), message), message)
-        self._encoder = encoder.value
-        self.dimension: int = _dimension(self._encoder)
-        self.hidden_size: int = _hidden_size(self._encoder)
-        self.max_tokens: int = _max_tokens(self._encoder)
-        self.vocabulary_size: int = _vocabulary_size(self._encoder)
-        self.threads: int = _threads(self._encoder)
-        self.instruction_set: str = _instruction_set(self._encoder).decode()
-
-    _encoder: int | None = None  # until it is loaded
+        self.address = encoder.value
+        self.dimension: int = _dimension(self.address)
+        self.hidden_size: int = _hidden_size(self.address)
+        self.max_tokens: int = _max_tokens(self.address)
+        self.vocabulary_size: int = _vocabulary_size(self.address)
+        self.threads: int = _threads(self.address)
+        self.instruction_set: str = _instruction_set(self.address).decode()
 
     def __del__(self, free: Any = _free) -> None:
-        free(self._encoder)
+        free(self.address)
 
     def encode(
         self,
@@ -134,9 +132,9 @@ class NativeEncoder:
 
     def _call(self, tokens: int, stop: Stop, function: Callable[..., int], *arguments: Any) -> int:
         if tokens <= INTERRUPTIBLE_TOKENS:
-            return function(self._encoder, *arguments)
+            return function(self.address, *arguments)
         # The call keeps `self`, so that the encoder lives until it ends.
-        return interruptible(lambda: function(self._encoder, *arguments), stop.set)
+        return interruptible(lambda: function(self.address, *arguments), stop.set)
 
 
 def _prompts(lengths: npt.NDArray[np.int64], texts: int) -> bytes:

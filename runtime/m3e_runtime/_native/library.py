@@ -6,6 +6,7 @@ import os
 from ctypes import (
     CDLL,
     Array,
+    PyDLL,
     Structure,
     c_char,
     c_char_p,
@@ -16,11 +17,12 @@ from ctypes import (
     cast,
     sizeof,
 )
-from typing import Any
+from typing import Any, NoReturn
 
 from m3e_runtime.engine_files import library_file
 
 __all__ = [
+    "Loaded",
     "Message",
     "Options",
     "UnsupportedError",
@@ -50,6 +52,15 @@ _EXCEPTIONS: dict[int, type[Exception]] = {
     7: UnsupportedError,
 }
 """Of each m3e_status; those that are not here give a ValueError."""
+
+
+class Loaded:
+    """Something that the library has loaded. It is freed with this object, so there must not be two."""
+
+    address: int | None = None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} cannot be copied or pickled")
 
 
 class Options(Structure):
@@ -85,22 +96,24 @@ def _load() -> CDLL:
 
 
 _library = _load()
+_holding_lock = PyDLL(_library._name, handle=_library._handle)
 
 
-def function(name: str, result: Any, *arguments: Any) -> Any:
-    """The function ``name`` of the library, declared. A call of it releases the global interpreter lock.
+def function(name: str, result: Any, *arguments: Any, releases_lock: bool = True) -> Any:
+    """The function ``name`` of the library, declared.
 
     Args:
         name: as in ``m3e.h``.
         result: type of the result from ``ctypes``; None for ``void``.
         arguments: types of the arguments. ``c_void_p`` takes bytes, an array of ``ctypes``, an address or
             None, and is the fastest for each.
+        releases_lock: whether a call releases the global interpreter lock.
 
     Raises:
         ImportError: the library does not have it.
     """
     try:
-        found = _library[name]
+        found = (_library if releases_lock else _holding_lock)[name]
     except AttributeError as error:
         raise ImportError(f"the engine's shared library is of another version: {error}") from error
     found.restype, found.argtypes = result, arguments

@@ -159,6 +159,12 @@ M3E_API m3e_status m3e_tokenize(const m3e_tokenizer *tokenizer, const char *cons
                                 const size_t *lengths, size_t count, int32_t most,
                                 m3e_tokens *tokens, char *message);
 
+/* m3e_tokenize that does not count: cut[i] is 1 if tokens of text i were cut off, and 0 if not. The
+ * end of a long text is not tokenized. */
+M3E_API m3e_status m3e_tokenize_marked(const m3e_tokenizer *tokenizer, const char *const *texts,
+                                       const size_t *lengths, size_t count, int32_t most,
+                                       m3e_tokens *tokens, char *message);
+
 /* m3e_tokenize for one text, without allocating: `ids` has room for `most` ids, at least one.
  * Writes how many it wrote to *count, and how many tokens were cut off to *cut if that is not NULL
  * (which takes longer, as the whole text is read). */
@@ -169,6 +175,7 @@ M3E_API m3e_status m3e_tokenize_one(const m3e_tokenizer *tokenizer, const char *
 M3E_API void m3e_tokens_free(m3e_tokens *tokens);                   /* NULL is allowed. */
 M3E_API void m3e_tokenizer_free(m3e_tokenizer *tokenizer);          /* NULL is allowed. */
 M3E_API int32_t m3e_special_tokens(const m3e_tokenizer *tokenizer); /* that one text gets */
+M3E_API int32_t m3e_tokenizer_vocabulary_size(const m3e_tokenizer *tokenizer); /* largest id + 1 */
 
 /* --- Models: texts to vectors ------------------------------------------------------------- */
 
