@@ -38,7 +38,7 @@ void tokenize_text(const Tokenizer& tokenizer, const Utf8Texts& texts, size_t te
     const std::string_view view(texts.data[text], texts.lengths[text]);
     run.cut.push_back(tokenizer.encode(view, most, count, run.ids));
   } catch (const Error& error) {
-    throw Error(error.kind, "text " + std::to_string(text) + ": " + error.what());
+    throw Error(error.kind, "text " + std::to_string(texts.first + text) + ": " + error.what());
   }
   run.lengths.push_back(run.ids.size() - before);
 }

@@ -14,6 +14,7 @@ struct Utf8Texts {
   const char* const* data;
   const size_t* lengths;
   size_t count;
+  size_t first = 0;  // number of the first one, for messages
 };
 
 // Ids of consecutive texts.
