@@ -1,13 +1,6 @@
 #include "safetensors.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
 #include "error.h"
 #include "json_reader.h"
@@ -40,30 +33,7 @@ size_t bytes_of(const Tensor& tensor, const std::string& name) {
   return bytes;
 }
 
-[[noreturn]] void cannot(const std::string& what, const std::string& path) {
-  throw Error(ErrorKind::file, "cannot " + what + " " + path + ": " + std::strerror(errno));
-}
-
 }  // namespace
-
-MappedFile::MappedFile(const std::string& path) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) cannot("open", path);
-  struct stat status;
-  if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
-    close(file);
-    throw Error(ErrorKind::file, path + " is not a regular file");
-  }
-  size_ = static_cast<size_t>(status.st_size);
-  void* mapped = size_ ? mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0) : nullptr;
-  close(file);
-  if (mapped == MAP_FAILED) cannot("map", path);
-  data_ = static_cast<const uint8_t*>(mapped);
-}
-
-MappedFile::~MappedFile() {
-  if (data_) munmap(const_cast<uint8_t*>(data_), size_);
-}
 
 SafeTensors::SafeTensors(const std::string& path) : file_(path) {
   if (file_.size() < kLengthBytes) refuse("the file is too short for a safetensors header");

@@ -8,23 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "file.h"
+
 namespace m3e {
-
-// A whole file, read-only.
-class MappedFile {
- public:
-  explicit MappedFile(const std::string& path);
-  ~MappedFile();
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-
-  const uint8_t* data() const { return data_; }
-  size_t size() const { return size_; }
-
- private:
-  const uint8_t* data_ = nullptr;
-  size_t size_ = 0;
-};
 
 struct Tensor {
   std::string type;  // safetensors' name: F32, F16, I8 …

@@ -32,7 +32,8 @@ struct Texts {
 }
 
 Encoder load(const char* path, int threads) {
-  const m3e_options options = {threads, nullptr};
+  m3e_options options = M3E_OPTIONS;
+  options.threads = threads;
   char message[M3E_MESSAGE_SIZE];
   m3e_encoder* encoder = nullptr;
   if (m3e_load(path, &options, &encoder, message) != M3E_OK) fail(message);

@@ -1,12 +1,27 @@
 #include "tokenizer/model.h"
 
 #include "error.h"
+#include "json_text.h"
 #include "tokenizer/model_json.h"
 #include "tokenizer/models.h"
 
 namespace m3e {
 
+namespace {
+
+// The crate allows 127 levels, and the model is within the tokenizer.
+constexpr int kDeepest = 126;
+
+}  // namespace
+
 std::unique_ptr<TokenModel> read_model(std::string_view text) {
+  JsonText json(text, kDeepest);
+  std::unique_ptr<TokenModel> model = read_model(json);
+  json.end();
+  return model;
+}
+
+std::unique_ptr<TokenModel> read_model(JsonText& text) {
   ModelJson json(text);
   const std::string type = json.type();
   if (type == "BPE") return make_bpe(json);

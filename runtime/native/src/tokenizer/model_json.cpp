@@ -5,9 +5,6 @@
 namespace m3e {
 namespace {
 
-// The crate allows 127 levels, and the model is within the tokenizer.
-constexpr int kDeepest = 126;
-
 uint64_t read_natural(std::string_view text, const char* name) {
   const JsonNumber number = JsonText(text).number();
   if (!number.natural) refuse(std::string("\"") + name + "\" of the model is no whole number");
@@ -22,8 +19,7 @@ size_t ModelJson::index_of(std::string_view name) {
   return index;
 }
 
-ModelJson::ModelJson(std::string_view text) {
-  JsonText json(text, kDeepest);
+ModelJson::ModelJson(JsonText& json) {
   json.object([&](std::string_view name) {
     const size_t index = index_of(name);
     if (name == "vocab") {
@@ -36,7 +32,6 @@ ModelJson::ModelJson(std::string_view text) {
       texts_[index] = json.skip();
     }
   });
-  json.end();
 }
 
 std::string_view ModelJson::text(const char* name) const { return texts_[index_of(name)]; }

@@ -12,8 +12,8 @@ namespace m3e {
 
 class ModelJson {
  public:
-  // The last member of a name counts. `json` must outlive this.
-  explicit ModelJson(std::string_view json);
+  // Reads the object that comes next. The last member of a name counts. The text must outlive this.
+  explicit ModelJson(JsonText& json);
 
   // "BPE", "Unigram", "WordLevel" or "WordPiece"; where the type is missing, as files of old
   // versions have it, told by the other members.
