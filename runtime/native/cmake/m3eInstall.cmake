@@ -48,5 +48,8 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/m3e.pc DESTINATION ${lib_dir}/pkgconfi
 
 if(NOT M3E_WHEEL)
   install(TARGETS m3e_static ARCHIVE DESTINATION ${lib_dir})
+  if(TARGET m3e_command)
+    install(TARGETS m3e_command RUNTIME DESTINATION ${bin_dir})
+  endif()
   install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/m3e)
 endif()

@@ -104,6 +104,10 @@ M3E_API m3e_status m3e_encode_prompted(m3e_encoder *encoder, const int32_t *ids,
 /* Returns nonzero to stop the call. */
 typedef int (*m3e_stop)(void *context);
 
+/* An m3e_stop for languages that cannot pass functions: `flag` points to an int32_t. Another thread
+ * sets it to a nonzero value to stop the call. */
+M3E_API int m3e_stop_if_set(void *flag);
+
 /* m3e_encode_prompted that the caller can stop. It calls `stop` with `context` in the calling
  * thread about ten times a second, and returns M3E_STOPPED soon after `stop` returns nonzero. A
  * call that takes less than a tenth of a second does not call `stop`. `prompt_lengths` and `stop`
@@ -160,6 +164,12 @@ M3E_API m3e_status m3e_tokenize(const m3e_tokenizer *tokenizer, const char *cons
                                 const size_t *lengths, size_t count, int32_t most,
                                 m3e_tokens *tokens, char *message);
 
+/* m3e_tokenize that does not count: cut[i] is 1 if tokens of text i were cut off, and 0 if not. The
+ * end of a long text is not tokenized. */
+M3E_API m3e_status m3e_tokenize_marked(const m3e_tokenizer *tokenizer, const char *const *texts,
+                                       const size_t *lengths, size_t count, int32_t most,
+                                       m3e_tokens *tokens, char *message);
+
 /* m3e_tokenize for one text, without allocating: `ids` has room for `most` ids, at least one.
  * Writes how many it wrote to *count, and how many tokens were cut off to *cut if that is not NULL
  * (which takes longer, as the whole text is read). */
@@ -170,22 +180,25 @@ M3E_API m3e_status m3e_tokenize_one(const m3e_tokenizer *tokenizer, const char *
 M3E_API void m3e_tokens_free(m3e_tokens *tokens);                   /* NULL is allowed. */
 M3E_API void m3e_tokenizer_free(m3e_tokenizer *tokenizer);          /* NULL is allowed. */
 M3E_API int32_t m3e_special_tokens(const m3e_tokenizer *tokenizer); /* that one text gets */
+M3E_API int32_t m3e_tokenizer_vocabulary_size(const m3e_tokenizer *tokenizer); /* largest id + 1 */
 
 /* --- Models: texts to vectors ------------------------------------------------------------- */
 
 typedef struct m3e_model m3e_model;
 
+/* How m3e_embed stores a vector. Each output equals what the Python package gives for the same
+ * artifact, bit for bit. */
 typedef enum m3e_output {
   M3E_FLOAT32 = 0,
-  M3E_FLOAT16 = 1,
-  M3E_INT8 = 2,  /* needs ranges */
-  M3E_UINT8 = 3, /* needs ranges */
-  M3E_BINARY =
-      4, /* one bit a dimension, eight to a byte, the first in the highest bit, minus 128 */
-  M3E_UBINARY = 5 /* M3E_BINARY without the subtraction */
+  M3E_FLOAT16 = 1, /* IEEE 754 halves, ties to even */
+  M3E_INT8 = 2,    /* M3E_UINT8 minus 128 */
+  M3E_UINT8 = 3,   /* one of 256 steps between minimum and maximum; needs `ranges` */
+  M3E_BINARY = 4,  /* M3E_UBINARY minus 128 */
+  M3E_UBINARY = 5  /* a bit for each dimension, set if the value is positive; eight to a byte, the
+                    * first in the highest bit */
 } m3e_output;
 
-/* What m3e_embed does around the engine, in the order of the fields. Start from M3E_EMBEDDING. */
+/* What m3e_embed does around the engine, in the order of the members. Start from M3E_EMBEDDING. */
 typedef struct m3e_embedding {
   size_t size;             /* sizeof(m3e_embedding) */
   const char *prompt_name; /* A prompt of the bundle; NULL means its default. */
@@ -193,43 +206,79 @@ typedef struct m3e_embedding {
   int32_t truncate_dim;    /* Leading dimensions to keep; 0 means the bundle's default. */
   int32_t normalize;       /* Nonzero scales each vector to unit length. */
   m3e_output output;
-  const float *ranges; /* [2, dimension]: minimum and maximum of each dimension, for 8 bits */
-  m3e_stop stop;       /* See m3e_encode_stoppable. */
+  /* float32 [2, dimensions that are kept]: the minimum of each dimension over many texts like
+   * these, then the maximum of each. For M3E_INT8 and M3E_UINT8. */
+  const float *ranges;
+  m3e_stop stop; /* See m3e_encode_stoppable. */
   void *context;
 } m3e_embedding;
 
 #define M3E_EMBEDDING {sizeof(m3e_embedding), NULL, NULL, 0, 0, M3E_FLOAT32, NULL, NULL, NULL}
 
-/* Open the bundle in folder `path`, in UTF-8. Reads manifest.json, picks the native artifact that
- * is fastest on this processor (int8, then fp16, then fp32), compares the SHA-256 sums of the files
- * that it uses, and loads tokenizer and weights. */
+/* Open the bundle in folder `path`, in UTF-8. Reads manifest.json, chooses the native artifact that
+ * is fastest on a CPU (int8, then fp32, then fp16) or options->artifact, compares the SHA-256 sums
+ * of the files that it uses, and loads tokenizer and weights. `options` may be NULL. *model is NULL
+ * on failure:
+ *   M3E_ERROR_FILE         there is no such folder, or no manifest.json in it
+ *   M3E_ERROR_FORMAT       the manifest, the tokenizer or the weights are not valid
+ *   M3E_ERROR_INTEGRITY    a file is missing or differs from the manifest, or the manifest names a
+ *                          file outside the folder
+ *   M3E_ERROR_UNSUPPORTED  no artifact is native, or the tokenizer has an unknown component
+ *   M3E_ERROR_ARGUMENT     there is no such artifact, or an option is out of range */
 M3E_API m3e_status m3e_open(const char *path, const m3e_options *options, m3e_model **model,
                             char *message);
-M3E_API void m3e_close(m3e_model *model); /* NULL is allowed. */
 
-/* Bytes of one vector as `embedding` asks for it; NULL means M3E_EMBEDDING. 0 if it asks for what
- * m3e_embed refuses. */
+/* Frees the model and its halves. No call with `model` may run. NULL is allowed. */
+M3E_API void m3e_close(m3e_model *model);
+
+/* Bytes of one vector as `embedding` asks for it; NULL means M3E_EMBEDDING. 0 if truncate_dim or
+ * output is out of range. */
 M3E_API size_t m3e_vector_size(const m3e_model *model, const m3e_embedding *embedding);
 
-/* Encode `count` texts; see m3e_tokenize for `texts` and `lengths`. Writes `count` vectors of
- * m3e_vector_size bytes each. `cut` may be NULL; else it gets the number of tokens that were cut
- * off each text. */
+/* Encode `count` texts; see m3e_tokenize for `texts` and `lengths`. Longer texts than the model
+ * takes are cut at the right. Writes `count` vectors of m3e_vector_size bytes each, one behind the
+ * other. `cut` is NULL, or gets the number of tokens that were cut off each text. The memory that a
+ * call needs does not grow with `count`. On failure the content of `vectors` and `cut` is
+ * undefined. */
 M3E_API m3e_status m3e_embed(m3e_model *model, const char *const *texts, const size_t *lengths,
                              size_t count, const m3e_embedding *embedding, void *vectors,
                              int64_t *cut, char *message);
 
-/* The halves of a model, which belong to it. */
+/* The halves of a model, which m3e_close frees. */
 M3E_API m3e_encoder *m3e_model_encoder(const m3e_model *model);
 M3E_API const m3e_tokenizer *m3e_model_tokenizer(const m3e_model *model);
 
-M3E_API int32_t m3e_model_dimension(const m3e_model *model); /* default length of a vector */
-M3E_API int32_t
-m3e_model_max_tokens(const m3e_model *model); /* of one text, as the manifest says */
-M3E_API const char *m3e_model_artifact(const m3e_model *model); /* the artifact's name */
+/* Default length of a vector. */
+M3E_API int32_t m3e_model_dimension(const m3e_model *model);
+/* Most tokens of a text, with its special tokens, as the manifest says. */
+M3E_API int32_t m3e_model_max_tokens(const m3e_model *model);
+/* Name of the artifact. */
+M3E_API const char *m3e_model_artifact(const m3e_model *model);
 
-/* Encode the bundle's golden texts and compare them with its golden vectors. Writes the least
- * cosine. */
+/* Encode the bundle's golden texts and compare the vectors with its golden vectors. Writes the least
+ * cosine, unless `least_cosine` is NULL. M3E_ERROR_INTEGRITY if that is lower than what the export
+ * measured, with an allowance for the rounding of other processors. */
 M3E_API m3e_status m3e_model_check(m3e_model *model, float *least_cosine, char *message);
+
+/* Similarity of each of `a_count` float32 vectors with each of `b_count`, by the bundle's function:
+ * cosine, dot product, or negated euclidean or manhattan distance. Writes a_count × b_count floats,
+ * row by row. */
+M3E_API m3e_status m3e_similarity(const m3e_model *model, const float *a, size_t a_count,
+                                  const float *b, size_t b_count, int32_t dimension, float *scores,
+                                  char *message);
+
+/* --- Bundles without loading a model ------------------------------------------------------ */
+
+/* Describe the bundle in folder `path` as a JSON object that ends with a zero byte: its source,
+ * sizes, prompts and artifacts. Reads manifest.json only. Free it with m3e_string_free. Later
+ * versions add members. */
+M3E_API m3e_status m3e_bundle_info(const char *path, char **json, char *message);
+M3E_API void m3e_string_free(char *string); /* NULL is allowed. */
+
+/* Compare the files of the bundle in folder `path` with their sizes and SHA-256 sums in its
+ * manifest: all of them if `artifact` is NULL, else those of one artifact and those that belong to
+ * none. M3E_ERROR_INTEGRITY names the first that differs. */
+M3E_API m3e_status m3e_bundle_verify(const char *path, const char *artifact, char *message);
 
 #ifdef __cplusplus
 }

@@ -1,66 +1,39 @@
+#include "c_api.h"
+
 #include <cstdio>
 #include <new>
-#include <string>
 
-#include "engine.h"
-#include "error.h"
-#include "m3e.h"
-
-struct m3e_encoder {
-  m3e::Engine engine;
-};
-
+namespace m3e {
 namespace {
 
-void report(char* message, const char* what) {
+constexpr size_t kLargestStructure = 4096;
+
+m3e_status report(m3e_status status, const char* what, char* message) {
   if (message) std::snprintf(message, M3E_MESSAGE_SIZE, "%s", what);
+  return status;
 }
 
-m3e_status status_of(m3e::ErrorKind kind) {
+m3e_status status_of(ErrorKind kind) {
   switch (kind) {
-    case m3e::ErrorKind::argument:
+    case ErrorKind::argument:
       return M3E_ERROR_ARGUMENT;
-    case m3e::ErrorKind::file:
+    case ErrorKind::file:
       return M3E_ERROR_FILE;
-    case m3e::ErrorKind::format:
+    case ErrorKind::format:
       return M3E_ERROR_FORMAT;
-    case m3e::ErrorKind::stopped:
+    case ErrorKind::stopped:
       return M3E_STOPPED;
-    case m3e::ErrorKind::unsupported:
+    case ErrorKind::unsupported:
       return M3E_ERROR_UNSUPPORTED;
-    case m3e::ErrorKind::integrity:
+    case ErrorKind::integrity:
       return M3E_ERROR_INTEGRITY;
   }
   return M3E_ERROR_INTERNAL;
 }
 
-// No exception may cross into C.
-template <class Body>
-m3e_status guarded(char* message, Body body) {
-  try {
-    body();
-    return M3E_OK;
-  } catch (const m3e::Error& error) {
-    report(message, error.what());
-    return status_of(error.kind);
-  } catch (const std::bad_alloc&) {
-    report(message, "not enough memory");
-    return M3E_ERROR_MEMORY;
-  } catch (const std::exception& error) {
-    report(message, error.what());
-  } catch (...) {
-    report(message, "unknown error");
-  }
-  return M3E_ERROR_INTERNAL;
-}
-
-void require(bool given, const char* what) {
-  if (!given) throw m3e::Error(m3e::ErrorKind::argument, std::string(what) + " is NULL");
-}
-
 std::string all_instruction_sets() {
   const char* names[16];
-  const int count = m3e::supported_kernels(names, 16);
+  const int count = supported_kernels(names, 16);
   std::string all;
   for (int i = 0; i < count; ++i) all += std::string(i ? " " : "") + names[i];
   return all;
@@ -68,10 +41,54 @@ std::string all_instruction_sets() {
 
 }  // namespace
 
+m3e_status report_exception(char* message) {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return report(status_of(error.kind), error.what(), message);
+  } catch (const std::bad_alloc&) {
+    return report(M3E_ERROR_MEMORY, "not enough memory", message);
+  } catch (const std::exception& error) {
+    return report(M3E_ERROR_INTERNAL, error.what(), message);
+  } catch (...) {
+    return report(M3E_ERROR_INTERNAL, "unknown error", message);
+  }
+}
+
+void require(bool given, const char* what) {
+  if (!given) throw Error(ErrorKind::argument, std::string(what) + " is NULL");
+}
+
+void read_sized(const void* given, void* structure, size_t known, size_t alignment,
+                const char* name) {
+  if (!given) return;
+  size_t size;
+  std::memcpy(&size, given, sizeof size);
+  if (size < sizeof size || size > kLargestStructure || size % alignment) {
+    throw Error(ErrorKind::argument, std::string(name) + ".size is " + std::to_string(size) +
+                                         "; start from the macro that sets it");
+  }
+  const auto* bytes = static_cast<const unsigned char*>(given);
+  for (size_t at = known; at < size; ++at) {
+    if (bytes[at]) {
+      throw Error(ErrorKind::argument,
+                  std::string(name) +
+                      " asks for something that this library does not know; it is "
+                      "older than its caller");
+    }
+  }
+  std::memcpy(structure, given, size < known ? size : known);
+}
+
+}  // namespace m3e
+
+using m3e::guarded;
+using m3e::require;
+
 uint32_t m3e_abi_version(void) { return M3E_ABI_VERSION; }
 
 const char* m3e_instruction_sets(void) {
-  static const std::string all = all_instruction_sets();
+  static const std::string all = m3e::all_instruction_sets();
   return all.c_str();
 }
 
@@ -81,9 +98,8 @@ m3e_status m3e_load(const char* path, const m3e_options* options, m3e_encoder** 
   return guarded(message, [&] {
     require(path, "path");
     require(encoder, "encoder");
-    const m3e_options chosen = options ? *options : m3e_options M3E_OPTIONS;
-    *encoder = new m3e_encoder{
-        m3e::Engine(path, chosen.threads ? chosen.threads : 1, chosen.instruction_set)};
+    const m3e_options chosen = m3e::read_options(options);
+    *encoder = new m3e_encoder{m3e::Engine(path, chosen.threads, chosen.instruction_set)};
   });
 }
 
@@ -118,6 +134,9 @@ m3e_status encode(m3e_encoder* encoder, const int32_t* ids, const int64_t* offse
 
 }  // namespace
 
+// Volatile, as another thread writes it: whichever language that is, it has no std::atomic here.
+int m3e_stop_if_set(void* flag) { return *static_cast<const volatile int32_t*>(flag) != 0; }
+
 m3e_status m3e_encode_stoppable(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
                                 const int64_t* prompt_lengths, size_t texts, float* vectors,
                                 m3e_stop stop, void* context, char* message) {
@@ -128,10 +147,8 @@ m3e_status m3e_encode_stoppable(m3e_encoder* encoder, const int32_t* ids, const 
 m3e_status m3e_encode_tokens(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
                              const int64_t* prompt_lengths, size_t texts, float* vectors,
                              float* states, m3e_stop stop, void* context, char* message) {
-  if (!states && texts) {
-    report(message, "states is NULL");
-    return M3E_ERROR_ARGUMENT;
-  }
+  const m3e_status given = guarded(message, [&] { require(states || !texts, "states"); });
+  if (given != M3E_OK) return given;
   return encode(encoder, ids, offsets, prompt_lengths, texts, {vectors, states}, stop, context,
                 message);
 }

@@ -151,8 +151,19 @@ class JsonParser {
     const std::string number(text_.substr(begin, at_ - begin));
     char* end = nullptr;
     const double value = std::strtod(number.c_str(), &end);
-    if (number.empty() || *end || !std::isfinite(value)) fail("a value expected");
+    if (!is_number(number) || *end || !std::isfinite(value)) fail("a value expected");
     return value;
+  }
+
+  // Whether it begins as JSON's grammar says, which is stricter than strtod.
+  static bool is_number(const std::string& number) {
+    const auto digit = [&](size_t at) {
+      return at < number.size() && number[at] >= '0' && number[at] <= '9';
+    };
+    const size_t first = !number.empty() && number[0] == '-' ? 1 : 0;
+    const size_t point = number.find('.');
+    const bool leading_zero = digit(first) && number[first] == '0' && digit(first + 1);
+    return digit(first) && !leading_zero && (point == std::string::npos || digit(point + 1));
   }
 
   void expect_word(std::string_view word) {

@@ -11,6 +11,8 @@
 
 namespace m3e {
 
+class JsonText;
+
 class TokenModel {
  public:
   virtual ~TokenModel() = default;
@@ -24,5 +26,8 @@ class TokenModel {
 // Reads the member "model" of a tokenizer.json, given as JSON text: its vocabulary is too large for
 // Json. Errors as read_normalizer.
 std::unique_ptr<TokenModel> read_model(std::string_view json);
+
+// The same for the value that comes next in `json`.
+std::unique_ptr<TokenModel> read_model(JsonText& json);
 
 }  // namespace m3e

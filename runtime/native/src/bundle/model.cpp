@@ -1,0 +1,169 @@
+#include "model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+
+#include "choice.h"
+#include "error.h"
+#include "file.h"
+#include "prompts.h"
+
+namespace m3e {
+namespace {
+
+constexpr size_t kMostWindowTexts = 4096;
+constexpr size_t kMostWindowFloats = 1 << 20;  // of vectors that are not yet in the output's form
+constexpr int kMostThreads = 1024;
+
+int checked_threads(int32_t threads) {
+  if (threads >= 1 && threads <= kMostThreads) return threads;
+  throw Error(ErrorKind::argument, std::to_string(threads) + " threads: from 1 to " +
+                                       std::to_string(kMostThreads) + " are possible");
+}
+
+// Calls both, at the same time if there are two threads. Throws what the first one throws, or else
+// the second one.
+template <class First, class Second>
+void both(ThreadPool& pool, int threads, First first, Second second) {
+  std::exception_ptr errors[2];
+  const auto call = [&](int which) {
+    try {
+      which == 0 ? first() : second();
+    } catch (...) {
+      errors[which] = std::current_exception();
+    }
+  };
+  pool.run(std::min(threads, 2), [&](Team& team, int rank) {
+    for (int which = rank; which < 2; which += team.size()) call(which);
+  });
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+}
+
+double cosine(const float* a, const float* b, int32_t dimension) {
+  double ab = 0, aa = 0, bb = 0;
+  for (int32_t i = 0; i < dimension; ++i) {
+    const double x = a[i], y = b[i];
+    ab += x * y, aa += x * x, bb += y * y;
+  }
+  return ab / std::max(std::sqrt(aa) * std::sqrt(bb), 1e-12);
+}
+
+}  // namespace
+
+Model::Model(const std::string& path, const m3e_options& options)
+    : bundle_(path),
+      artifact_(choose_artifact(bundle_, options.artifact)),
+      pool_(checked_threads(options.threads)) {
+  load(options);
+}
+
+void Model::load(const m3e_options& options) {
+  const bool verify = !options.skip_verification;
+  // Hashing the weights takes as long as everything else together.
+  both(
+      pool_, options.threads,
+      [&] {
+        if (verify) bundle_.verify(artifact_);
+      },
+      [&] { load_tokenizer(verify, options.threads); });
+  const std::string weights = bundle_.resolve(artifact_.files[0]);
+  try {
+    encoder_.reset(new m3e_encoder{Engine(weights, options.threads, options.instruction_set)});
+  } catch (const Error& error) {
+    throw Error(error.kind, weights + ": " + error.what());
+  }
+  const int32_t given = encoder_->engine.sizes().dimension;
+  if (given != bundle_.manifest().dimension) {
+    refuse(weights + ": gives " + std::to_string(given) + " dimensions, the manifest says " +
+           std::to_string(bundle_.manifest().dimension) + "; export the bundle again");
+  }
+}
+
+void Model::load_tokenizer(bool verify, int32_t threads) {
+  const FileEntry& entry = bundle_.manifest().tokenizer;
+  if (verify) bundle_.verify(entry);
+  const std::string path = bundle_.resolve(entry);
+  const MappedFile json(path);
+  const std::string_view content(reinterpret_cast<const char*>(json.data()), json.size());
+  try {
+    tokenizer_.reset(new m3e_tokenizer{Tokenizer(content), threads});
+  } catch (const Error& error) {
+    throw Error(error.kind, path + ": " + error.what());
+  }
+  reader_ = std::make_unique<TextReader>(tokenizer_->tokenizer, bundle_.manifest().max_length,
+                                         pool_, threads);
+}
+
+OutputOptions Model::output_options(const m3e_embedding& embedding) const {
+  const Manifest& manifest = bundle_.manifest();
+  const int32_t kept =
+      embedding.truncate_dim ? embedding.truncate_dim : manifest.output_dimension;
+  if (kept < 1 || kept > manifest.dimension) {
+    throw Error(ErrorKind::argument, "truncate_dim is " + std::to_string(kept) + ", not from 1 to " +
+                                         std::to_string(manifest.dimension));
+  }
+  return {kept, embedding.normalize != 0, embedding.output, embedding.ranges};
+}
+
+std::string Model::prompt(const m3e_embedding& embedding) const {
+  return choose_prompt(bundle_.manifest(), embedding.prompt_name, embedding.prompt);
+}
+
+void Model::embed(const PromptedTexts& given, const OutputOptions& output, void* vectors, int64_t* cut,
+                  Stop& stop) const {
+  const int32_t full = bundle_.manifest().dimension;
+  const bool in_place = output.is_identity(full);
+  const size_t most = in_place ? kMostWindowTexts
+                               : std::max<size_t>(1, kMostWindowFloats / static_cast<size_t>(full));
+  const bool pools_prompts = bundle_.manifest().include_prompt;
+  const int64_t prompt_length = pools_prompts ? 0 : reader_->prompt_length(given.prompt);
+  std::vector<float> engine_vectors;
+  std::vector<int64_t> prompts;
+  auto* result = static_cast<uint8_t*>(vectors);
+  for (size_t begin = 0, count; begin < given.texts.count; begin += count) {
+    count = reader_->window(given, begin, std::min(most, kMostWindowTexts));
+    const TokenWindow tokens = reader_->read(given, begin, count, cut);
+    if (!in_place) engine_vectors.resize(count * static_cast<size_t>(full));
+    float* rows = in_place ? reinterpret_cast<float*>(result) : engine_vectors.data();
+    prompts.assign(count, prompt_length);
+    encoder_->engine.encode(tokens.ids.data(), tokens.offsets.data(),
+                            pools_prompts ? nullptr : prompts.data(), static_cast<int64_t>(count),
+                            {rows, nullptr}, stop);
+    for (size_t i = 0; i < count; ++i, result += output.vector_bytes()) {
+      output.apply(rows + i * static_cast<size_t>(full), result);
+    }
+  }
+}
+
+float Model::least_golden_cosine() const {
+  const Golden& golden = bundle_.manifest().golden;
+  std::vector<const char*> data;
+  std::vector<size_t> lengths;
+  for (const std::string& text : golden.texts) {
+    data.push_back(text.data());
+    lengths.push_back(text.size());
+  }
+  OutputOptions output;
+  output.dimension = bundle_.manifest().output_dimension;
+  std::vector<float> found(golden.vectors.size());
+  Stop never(nullptr, nullptr);
+  embed({{data.data(), lengths.data(), data.size()}, golden.prompt}, output, found.data(), nullptr,
+        never);
+  double least = 1;
+  for (size_t row = 0; row < data.size(); ++row) {
+    const size_t at = row * static_cast<size_t>(output.dimension);
+    const double one = cosine(&found[at], &golden.vectors[at], output.dimension);
+    least = one >= least ? least : one;  // also if it is not a number
+  }
+  return static_cast<float>(least);
+}
+
+double golden_floor(const Artifact& artifact) {
+  const double measured = artifact.fidelity.min_cosine;
+  return std::min(measured, 1.0) - std::max(1e-5, 0.25 * (1 - measured));
+}
+
+}  // namespace m3e

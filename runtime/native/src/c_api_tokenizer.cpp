@@ -1,0 +1,150 @@
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+
+#include "c_api.h"
+#include "file.h"
+#include "tokenizer/token_batch.h"
+
+using m3e::guarded;
+using m3e::require;
+
+namespace {
+
+constexpr int32_t kMostThreads = 1024;
+
+m3e_tokenizer* make_tokenizer(std::string_view json, const m3e_options* options) {
+  const int32_t threads = m3e::read_options(options).threads;
+  if (threads < 1 || threads > kMostThreads) {
+    throw m3e::Error(m3e::ErrorKind::argument, std::to_string(threads) + " threads: from 1 to " +
+                                                   std::to_string(kMostThreads) + " are possible");
+  }
+  return new m3e_tokenizer{m3e::Tokenizer(json), threads};
+}
+
+template <class Value>
+Value* allocate(size_t count) {
+  auto* values = static_cast<Value*>(std::malloc(std::max<size_t>(count, 1) * sizeof(Value)));
+  if (!values) throw std::bad_alloc();
+  return values;
+}
+
+void check_texts(const char* const* texts, const size_t* lengths, size_t count) {
+  if (count == 0) return;
+  require(texts, "texts");
+  require(lengths, "lengths");
+  for (size_t i = 0; i < count; ++i) require(texts[i] || lengths[i] == 0, "a text");
+}
+
+// Of `tokens`, which the caller frees in any case.
+void fill(const std::vector<m3e::TokenRun>& runs, size_t texts, m3e_tokens& tokens) {
+  size_t ids = 0;
+  for (const m3e::TokenRun& run : runs) ids += run.ids.size();
+  tokens.ids = allocate<int32_t>(ids);
+  tokens.offsets = allocate<int64_t>(texts + 1);
+  tokens.cut = allocate<int64_t>(texts);
+  tokens.texts = texts;
+  int32_t* id = tokens.ids;
+  int64_t* cut = tokens.cut;
+  int64_t* offset = tokens.offsets;
+  *offset = 0;
+  for (const m3e::TokenRun& run : runs) {
+    id = std::copy(run.ids.begin(), run.ids.end(), id);
+    cut = std::copy(run.cut.begin(), run.cut.end(), cut);
+    for (const size_t length : run.lengths) {
+      const int64_t begin = *offset++;
+      *offset = begin + static_cast<int64_t>(length);
+    }
+  }
+}
+
+m3e_status tokenize(const m3e_tokenizer* tokenizer, const m3e::Utf8Texts& texts, int32_t most,
+                    bool count, m3e_tokens* tokens, char* message) {
+  if (tokens) *tokens = {};
+  const m3e_status status = guarded(message, [&] {
+    require(tokenizer, "tokenizer");
+    require(tokens, "tokens");
+    check_texts(texts.data, texts.lengths, texts.count);
+    fill(m3e::tokenize_batch(tokenizer->tokenizer, tokenizer->pool, tokenizer->threads, texts, most,
+                             count),
+         texts.count, *tokens);
+  });
+  if (status != M3E_OK) m3e_tokens_free(tokens);
+  return status;
+}
+
+}  // namespace
+
+m3e_status m3e_tokenizer_load(const char* path, const m3e_options* options,
+                              m3e_tokenizer** tokenizer, char* message) {
+  if (tokenizer) *tokenizer = nullptr;
+  return guarded(message, [&] {
+    require(path, "path");
+    require(tokenizer, "tokenizer");
+    try {
+      const m3e::MappedFile file(path);
+      const auto* json = reinterpret_cast<const char*>(file.data());
+      *tokenizer = make_tokenizer({json, file.size()}, options);
+    } catch (const m3e::Error& error) {
+      if (error.kind == m3e::ErrorKind::argument || error.kind == m3e::ErrorKind::file) throw;
+      throw m3e::Error(error.kind, std::string(path) + ": " + error.what());
+    }
+  });
+}
+
+m3e_status m3e_tokenizer_parse(const char* json, size_t bytes, const m3e_options* options,
+                               m3e_tokenizer** tokenizer, char* message) {
+  if (tokenizer) *tokenizer = nullptr;
+  return guarded(message, [&] {
+    require(json, "json");
+    require(tokenizer, "tokenizer");
+    *tokenizer = make_tokenizer({json, bytes}, options);
+  });
+}
+
+m3e_status m3e_tokenize(const m3e_tokenizer* tokenizer, const char* const* texts,
+                        const size_t* lengths, size_t count, int32_t most, m3e_tokens* tokens,
+                        char* message) {
+  return tokenize(tokenizer, {texts, lengths, count}, most, true, tokens, message);
+}
+
+m3e_status m3e_tokenize_marked(const m3e_tokenizer* tokenizer, const char* const* texts,
+                               const size_t* lengths, size_t count, int32_t most,
+                               m3e_tokens* tokens, char* message) {
+  return tokenize(tokenizer, {texts, lengths, count}, most, false, tokens, message);
+}
+
+m3e_status m3e_tokenize_one(const m3e_tokenizer* tokenizer, const char* text, size_t length,
+                            int32_t most, int32_t* ids, int32_t* count, int64_t* cut,
+                            char* message) {
+  if (count) *count = 0;
+  return guarded(message, [&] {
+    require(tokenizer, "tokenizer");
+    require(text || length == 0, "text");
+    require(ids, "ids");
+    require(count, "count");
+    if (most < 1) throw m3e::Error(m3e::ErrorKind::argument, "most is below 1");
+    std::vector<int32_t> found;
+    const int64_t lost = tokenizer->tokenizer.encode({text, length}, most, cut != nullptr, found);
+    std::copy(found.begin(), found.end(), ids);
+    *count = static_cast<int32_t>(found.size());
+    if (cut) *cut = lost;
+  });
+}
+
+void m3e_tokens_free(m3e_tokens* tokens) {
+  if (!tokens) return;
+  std::free(tokens->ids);
+  std::free(tokens->offsets);
+  std::free(tokens->cut);
+  *tokens = {};
+}
+
+void m3e_tokenizer_free(m3e_tokenizer* tokenizer) { delete tokenizer; }
+
+int32_t m3e_special_tokens(const m3e_tokenizer* tokenizer) {
+  return tokenizer->tokenizer.special_tokens();
+}
+int32_t m3e_tokenizer_vocabulary_size(const m3e_tokenizer* tokenizer) {
+  return static_cast<int32_t>(tokenizer->tokenizer.vocabulary_size());
+}
