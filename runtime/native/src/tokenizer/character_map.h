@@ -1,0 +1,33 @@
+// The map of the normalizer Precompiled: SentencePiece's `precompiled_charsmap`, an array of Darts
+// (a trie) and the texts that its values point into.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace m3e {
+
+class CharacterMap {
+ public:
+  // Throws Error(format) if `blob` is damaged.
+  explicit CharacterMap(std::string_view blob);
+
+  // What the shortest prefix of `text` that the map has becomes; it stands for all of `text`.
+  // Throws Error(format) if the map points outside of itself.
+  std::optional<std::string_view> find(std::string_view text) const;
+
+ private:
+  uint32_t unit(size_t position) const;
+  std::string_view value(size_t begin) const;
+
+  std::vector<uint32_t> units_;
+  std::string texts_;  // each ends with NUL
+};
+
+// Decodes base64 as RFC 4648 wants it, with padding. Throws Error(format) otherwise.
+std::string decode_base64(std::string_view text);
+
+}  // namespace m3e
