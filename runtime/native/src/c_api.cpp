@@ -72,8 +72,9 @@ void read_sized(const void* given, void* structure, size_t known, size_t alignme
   for (size_t at = known; at < size; ++at) {
     if (bytes[at]) {
       throw Error(ErrorKind::argument,
-                  std::string(name) + " asks for something that this library does not know; it is "
-                                      "older than its caller");
+                  std::string(name) +
+                      " asks for something that this library does not know; it is "
+                      "older than its caller");
     }
   }
   std::memcpy(structure, given, size < known ? size : known);

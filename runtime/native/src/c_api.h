@@ -1,5 +1,5 @@
-// What the files of the C interface share: exceptions become codes, structures of other versions are
-// read by their size.
+// What the files of the C interface share: exceptions become codes, structures of other versions
+// are read by their size.
 #pragma once
 
 #include <cstddef>

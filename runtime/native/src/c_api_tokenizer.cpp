@@ -119,8 +119,7 @@ m3e_status m3e_tokenize_one(const m3e_tokenizer* tokenizer, const char* text, si
     require(count, "count");
     if (most < 1) throw m3e::Error(m3e::ErrorKind::argument, "most is below 1");
     std::vector<int32_t> found;
-    const int64_t lost =
-        tokenizer->tokenizer.encode({text, length}, most, cut != nullptr, found);
+    const int64_t lost = tokenizer->tokenizer.encode({text, length}, most, cut != nullptr, found);
     std::copy(found.begin(), found.end(), ids);
     *count = static_cast<int32_t>(found.size());
     if (cut) *cut = lost;

@@ -99,7 +99,8 @@ Described read_token(const Json& json) {
 // Gives out ids as the tokens are read.
 class Ids {
  public:
-  explicit Ids(const TokenModel& model) : model_(model), next_(static_cast<int32_t>(model.size())) {}
+  explicit Ids(const TokenModel& model)
+      : model_(model), next_(static_cast<int32_t>(model.size())) {}
 
   int32_t of(const std::string& content) {
     if (const auto given = given_.find(content); given != given_.end()) return given->second;

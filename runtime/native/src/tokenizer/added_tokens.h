@@ -52,8 +52,8 @@ struct AddedTokens {
   int32_t largest_id = -1;
 };
 
-// Reads the member "added_tokens" of a tokenizer.json. An id in the file counts for nothing: a token
-// has the id of the vocabulary, or else the next free one. `normalizer` may be null.
+// Reads the member "added_tokens" of a tokenizer.json. An id in the file counts for nothing: a
+// token has the id of the vocabulary, or else the next free one. `normalizer` may be null.
 AddedTokens read_added_tokens(const Json& described, const TokenModel& model,
                               const Normalizer* normalizer);
 

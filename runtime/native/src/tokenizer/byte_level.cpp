@@ -28,9 +28,9 @@ constexpr std::array<Encoded, 256> byte_characters() {
     if (code < 0x80) {
       all[byte] = {{static_cast<uint8_t>(code), 0}, 1};
     } else {
-      all[byte] = {{static_cast<uint8_t>(0xC0 | (code >> 6)),
-                    static_cast<uint8_t>(0x80 | (code & 0x3F))},
-                   2};
+      all[byte] = {
+          {static_cast<uint8_t>(0xC0 | (code >> 6)), static_cast<uint8_t>(0x80 | (code & 0x3F))},
+          2};
     }
   }
   return all;

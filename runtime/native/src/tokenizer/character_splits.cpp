@@ -67,17 +67,13 @@ void WhitespaceSplit::apply(Pieces& pieces) const {
 PunctuationSplit::PunctuationSplit(const Json& described)
     : behavior_(split_behavior(described.text("behavior", "Isolated"))) {}
 
-void PunctuationSplit::apply(Pieces& pieces) const {
-  split_at(pieces, behavior_, is_punctuation);
-}
+void PunctuationSplit::apply(Pieces& pieces) const { split_at(pieces, behavior_, is_punctuation); }
 
 DigitSplit::DigitSplit(const Json& described)
     : behavior_(described.at("individual_digits").boolean() ? SplitBehavior::isolated
                                                             : SplitBehavior::contiguous) {}
 
-void DigitSplit::apply(Pieces& pieces) const {
-  split_at(pieces, behavior_, unicode::is_numeric);
-}
+void DigitSplit::apply(Pieces& pieces) const { split_at(pieces, behavior_, unicode::is_numeric); }
 
 DelimiterSplit::DelimiterSplit(const Json& described)
     : delimiter_(read_character(described, "delimiter")) {}

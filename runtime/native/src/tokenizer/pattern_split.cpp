@@ -7,9 +7,9 @@ namespace {
 
 RegexMatch read_regex(const std::string& expression) {
   if (const RegexMatch found = find_regex(expression)) return found;
-  throw Error(ErrorKind::unsupported,
-              "the pre-tokenizer Split has a regular expression that is not implemented: " +
-                  expression);
+  throw Error(
+      ErrorKind::unsupported,
+      "the pre-tokenizer Split has a regular expression that is not implemented: " + expression);
 }
 
 void add(Spans& spans, size_t& unmatched, size_t begin, size_t end) {

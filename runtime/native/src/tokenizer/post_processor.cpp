@@ -43,7 +43,8 @@ SpecialTokens read_template(const Json& described) {
       unsupported("TemplateProcessing with a second text in its template for one");
     }
   }
-  if (texts != 1) unsupported("TemplateProcessing with other than one text in its template for one");
+  if (texts != 1)
+    unsupported("TemplateProcessing with other than one text in its template for one");
   return special;
 }
 

@@ -116,7 +116,8 @@ const char* match_cl100k(const char* at, const char* end, int most_numbers) {
   const char* second = behind;
   const bool has_second = second < end;
   const Kind second_kind = has_second ? next_kind(second) : Kind::space;
-  if (second_kind == Kind::letter && !is_line_break(*at)) return end_of_run(second, end, second_kind);
+  if (second_kind == Kind::letter && !is_line_break(*at))
+    return end_of_run(second, end, second_kind);
   if (kind == Kind::other || (*at == ' ' && second_kind == Kind::other)) {
     return skip_line_breaks(end_of_run(behind, end, Kind::other), end);
   }
@@ -171,6 +172,11 @@ RegexMatch find_regex(std::string_view expression) {
     if (known.expression == expression) return known.match;
   }
   return nullptr;
+}
+
+bool splits_before_spaces(std::string_view expression) {
+  const RegexMatch match = find_regex(expression);
+  return match == match_gpt2 || match == match_gpt4 || match == match_qwen2;
 }
 
 }  // namespace m3e

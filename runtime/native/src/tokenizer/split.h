@@ -39,8 +39,8 @@ void replace_by_parts(Pieces& pieces, Find find) {
     find(pieces.view(piece), spans);
     for (const Span& span : spans) {
       if (span.begin == span.end) continue;
-      parts.push_back({piece.begin + span.begin, piece.begin + span.end,
-                       piece.starts_text && span.begin == 0});
+      parts.push_back(
+          {piece.begin + span.begin, piece.begin + span.end, piece.starts_text && span.begin == 0});
     }
   }
   pieces.pieces = std::move(parts);

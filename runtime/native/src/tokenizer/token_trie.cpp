@@ -75,7 +75,8 @@ bool TokenTrie::longest_at(std::string_view text, size_t at, Found& found) const
 }
 
 size_t TokenTrie::next_start(std::string_view text, size_t from) const {
-  if (only_start_ >= 0) return std::min(text.find(static_cast<char>(only_start_), from), text.size());
+  if (only_start_ >= 0)
+    return std::min(text.find(static_cast<char>(only_start_), from), text.size());
   while (from < text.size() && !roots_[static_cast<uint8_t>(text[from])]) ++from;
   return from;
 }

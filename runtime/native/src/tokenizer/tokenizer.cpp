@@ -11,10 +11,16 @@
 #include "normalizer.h"
 #include "post_processor.h"
 #include "pre_tokenizer.h"
+#include "safe_cuts.h"
+#include "text_start.h"
 #include "unicode.h"
 
 namespace m3e {
 namespace {
+
+// A long text is normalized in parts of at least that, as far as it can be cut: it may be that the
+// tokens of its beginning are all that is wanted.
+constexpr size_t kPartBytes = 4096;
 
 // The members of the file that matter to the ids of a text.
 struct Document {
@@ -75,8 +81,12 @@ struct Tokenizer::Parts {
   SpecialTokens special;
 
  private:
+  SafeCuts cuts;
+
   void encode_raw(std::string_view text, bool starts_text, size_t most,
                   std::vector<int32_t>& ids) const;
+  void encode_part(std::string_view text, bool starts_text, size_t most,
+                   std::vector<int32_t>& ids) const;
   void encode_normalized(std::string_view text, bool starts_text, size_t most,
                          std::vector<int32_t>& ids) const;
 };
@@ -90,6 +100,10 @@ Tokenizer::Parts::Parts(Document document) : model(std::move(document.model)) {
   if (!document.added_tokens.is_null()) {
     added = read_added_tokens(document.added_tokens, *model, normalizer.get());
   }
+  if (added.normalized.empty()) {
+    cuts = SafeCuts(document.normalizer, normalizer.get(), document.pre_tokenizer);
+  }
+  check_text_start(document.normalizer, document.pre_tokenizer, !added.normalized.empty());
 }
 
 namespace {
@@ -123,12 +137,20 @@ void Tokenizer::Parts::encode(std::string_view text, size_t most, std::vector<in
 
 void Tokenizer::Parts::encode_raw(std::string_view text, bool starts_text, size_t most,
                                   std::vector<int32_t>& ids) const {
+  for (size_t begin = 0; begin < text.size() && ids.size() < most;) {
+    const size_t end = cuts.next(text, std::min(begin + kPartBytes, text.size()));
+    encode_part(text.substr(begin, end - begin), starts_text && begin == 0, most, ids);
+    begin = end;
+  }
+}
+
+void Tokenizer::Parts::encode_part(std::string_view text, bool starts_text, size_t most,
+                                   std::vector<int32_t>& ids) const {
   std::string normal(text);
   if (normalizer) normalizer->apply(normal);
-  encode_segments(added.normalized, normal, starts_text, most, ids,
-                  [&](std::string_view part, bool starts) {
-                    encode_normalized(part, starts, most, ids);
-                  });
+  encode_segments(
+      added.normalized, normal, starts_text, most, ids,
+      [&](std::string_view part, bool starts) { encode_normalized(part, starts, most, ids); });
 }
 
 void Tokenizer::Parts::encode_normalized(std::string_view text, bool starts_text, size_t most,
@@ -180,8 +202,8 @@ int64_t Tokenizer::encode(std::string_view text, int64_t most, bool count,
 int32_t Tokenizer::special_tokens() const { return static_cast<int32_t>(parts_->special.size()); }
 
 int64_t Tokenizer::vocabulary_size() const {
-  int64_t largest = std::max<int64_t>(static_cast<int64_t>(parts_->model->size()) - 1,
-                                      parts_->added.largest_id);
+  int64_t largest =
+      std::max<int64_t>(static_cast<int64_t>(parts_->model->size()) - 1, parts_->added.largest_id);
   for (const std::vector<int32_t>* ids : {&parts_->special.before, &parts_->special.after}) {
     for (const int32_t id : *ids) largest = std::max<int64_t>(largest, id);
   }

@@ -23,8 +23,8 @@ class Tokenizer {
   // Error(argument) if `text` is not UTF-8. Several threads may call it at once.
   int64_t encode(std::string_view text, int64_t most, bool count, std::vector<int32_t>& ids) const;
 
-  int32_t special_tokens() const;   // that one text gets
-  int64_t vocabulary_size() const;  // largest id + 1
+  int32_t special_tokens() const;     // that one text gets
+  int64_t vocabulary_size() const;    // largest id + 1
   bool is_special(int32_t id) const;  // whether it is an added token that is marked as special
 
  private:
