@@ -27,7 +27,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__GNUC__)
+/* On Windows, define M3E_STATIC before including this file to link the static library. */
+#if defined(_WIN32) && defined(M3E_BUILDING)
+#define M3E_API __declspec(dllexport)
+#elif defined(_WIN32) && !defined(M3E_STATIC)
+#define M3E_API __declspec(dllimport)
+#elif defined(__GNUC__) && !defined(_WIN32)
 #define M3E_API __attribute__((visibility("default")))
 #else
 #define M3E_API

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -18,16 +17,13 @@ class Buffer {
     swap(other);
     return *this;
   }
-  ~Buffer() { std::free(data_); }
+  ~Buffer() { free(); }
 
   void reserve(size_t count) {
     if (count <= count_) return;
-    constexpr size_t kLine = 64;
     const size_t bytes = (count * sizeof(Value) + kLine - 1) / kLine * kLine;
-    std::free(data_);  // before allocating, to keep the peak of memory low
-    count_ = 0;
-    data_ = static_cast<Value*>(std::aligned_alloc(kLine, bytes));
-    if (!data_) throw std::bad_alloc();
+    free();  // before allocating, to keep the peak of memory low
+    data_ = static_cast<Value*>(::operator new(bytes, std::align_val_t(kLine)));
     std::memset(data_, 0, bytes);
     count_ = count;
   }
@@ -36,6 +32,14 @@ class Buffer {
   size_t bytes() const { return count_ * sizeof(Value); }
 
  private:
+  static constexpr size_t kLine = 64;
+
+  void free() {
+    ::operator delete(data_, std::align_val_t(kLine));
+    data_ = nullptr;
+    count_ = 0;
+  }
+
   void swap(Buffer& other) {
     std::swap(data_, other.data_);
     std::swap(count_, other.count_);

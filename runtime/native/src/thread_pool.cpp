@@ -1,6 +1,12 @@
 #include "thread_pool.h"
 
+#if !defined(_WIN32)
 #include <pthread.h>
+#include <signal.h>
+#endif
+#if defined(__APPLE__)
+#include <dlfcn.h>
+#endif
 
 #include <chrono>
 #include <condition_variable>
@@ -24,7 +30,7 @@ constexpr int kSpinsBetweenLooks = 64;
 inline void relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) || (defined(__ARM_ARCH) && __ARM_ARCH >= 7)
   __asm__ volatile("yield");
 #endif
 }
@@ -113,9 +119,32 @@ struct Workers {
   int users = 0;
 };
 
+#if defined(_WIN32)
+struct BlockedSignals {};
+#else
+// While it exists, this thread, and those that it starts, get no signal but those of its own
+// faults. Signals are for the threads of the program, which expects them.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) {
+      sigdelset(&blocked, fault);
+    }
+    pthread_sigmask(SIG_SETMASK, &blocked, &before_);
+  }
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+#endif
+
 // Returns false if the system allows no more threads; calls use fewer then.
 bool add_worker(std::vector<std::unique_ptr<Worker>>& list) {
   try {
+    [[maybe_unused]] const BlockedSignals blocked;
     list.push_back(std::make_unique<Worker>());
     return true;
   } catch (const std::system_error&) {
@@ -123,17 +152,39 @@ bool add_worker(std::vector<std::unique_ptr<Worker>>& list) {
   }
 }
 
-// The lock is held across fork(), so that it is free and the list is consistent in the child.
+Workers& workers();
+
+#if defined(_WIN32)
+void survive_fork() {}
+#else
+#if defined(__APPLE__)
+// macOS keeps the handlers of fork() of a library that was unloaded, and calls them.
+void stay_loaded() {
+  Dl_info library;
+  if (dladdr(reinterpret_cast<void*>(&stay_loaded), &library)) {
+    dlopen(library.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+  }
+}
+#else
+void stay_loaded() {}
+#endif
+
+// The lock is held across fork(), so that it is free and the list is consistent in the child. There
+// the threads do not exist: they are forgotten, without touching their locks.
+void survive_fork() {
+  stay_loaded();
+  pthread_atfork([] { workers().lock.lock(); }, [] { workers().lock.unlock(); },
+                 [] {
+                   for (auto& worker : workers().list) (void)worker.release();
+                   workers().list.clear();
+                   workers().lock.unlock();
+                 });
+}
+#endif
+
 Workers& workers() {
   static Workers* const all = [] {
-    pthread_atfork([] { workers().lock.lock(); }, [] { workers().lock.unlock(); },
-                   [] {
-                     // The threads exist in the parent only: forget them, without touching their
-                     // locks.
-                     for (auto& worker : workers().list) (void)worker.release();
-                     workers().list.clear();
-                     workers().lock.unlock();
-                   });
+    survive_fork();
     return new Workers;  // never destroyed: a worker may wait during exit()
   }();
   return *all;

@@ -5,12 +5,12 @@
 
 namespace m3e {
 
+// The build writes instruction_sets.inc: M3E_SET(name) for each set that the compiler knows,
+// fastest first, without "portable".
 extern const Kernels kernels_portable;
-#if defined(__x86_64__)
-extern const Kernels kernels_avx2, kernels_avxvnni, kernels_avx512, kernels_avx512vnni, kernels_amx;
-#elif defined(__aarch64__)
-extern const Kernels kernels_neon, kernels_neon_dot, kernels_neon_i8mm;
-#endif
+#define M3E_SET(name) extern const Kernels kernels_##name;
+#include "instruction_sets.inc"
+#undef M3E_SET
 
 namespace {
 
@@ -25,15 +25,9 @@ void each_supported(Visit visit) {
   const Processor& cpu = processor();
   (void)cpu;
   const Choice choices[] = {
-#if defined(__x86_64__)
-      {&kernels_amx, cpu.amx},         {&kernels_avx512vnni, cpu.avx512vnni},
-      {&kernels_avxvnni, cpu.avxvnni}, {&kernels_avx512, cpu.avx512},
-      {&kernels_avx2, cpu.avx2},
-#elif defined(__aarch64__)
-      {&kernels_neon_i8mm, cpu.neon_i8mm},
-      {&kernels_neon_dot, cpu.neon_dot},
-      {&kernels_neon, cpu.neon},
-#endif
+#define M3E_SET(name) {&kernels_##name, cpu.name},
+#include "instruction_sets.inc"
+#undef M3E_SET
       {&kernels_portable, true},
   };
   for (const Choice& choice : choices) {

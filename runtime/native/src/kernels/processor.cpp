@@ -15,6 +15,10 @@
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
 #endif
+#if defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#endif
 
 namespace m3e {
 namespace {
@@ -75,6 +79,11 @@ Processor ask() {
   };
   found.neon_dot = has("hw.optional.arm.FEAT_DotProd");
   found.neon_i8mm = found.neon_dot && has("hw.optional.arm.FEAT_I8MM");
+#elif defined(_WIN32)
+  // winnt.h of the Windows SDK. Those for i8mm came later; earlier systems answer no.
+  constexpr DWORD kDot = 43, kI8mm = 66;  // PF_ARM_V82_DP_…, PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE
+  found.neon_dot = IsProcessorFeaturePresent(kDot) != 0;
+  found.neon_i8mm = found.neon_dot && IsProcessorFeaturePresent(kI8mm) != 0;
 #endif
   return found;
 }
