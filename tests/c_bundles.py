@@ -1,4 +1,4 @@
-"""Bundles through the C interface, as a program in another language uses it: ctypes over the installed library."""
+"""Bundles through the C interface, as another language uses it: ctypes over the installed library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ import numpy.typing as npt
 
 from m3e_runtime.backends.native import c_interface_folder
 
-__all__ = ["ARGUMENT", "FILE", "FORMAT", "INTEGRITY", "STOPPED", "UNSUPPORTED", "CBundleError", "CModel", "STOP"]
+__all__ = [
+    "ARGUMENT",
+    "FILE",
+    "FORMAT",
+    "INTEGRITY",
+    "STOP",
+    "STOPPED",
+    "UNSUPPORTED",
+    "CBundleError",
+    "CModel",
+]
 
 ARGUMENT, FILE, FORMAT, STOPPED, UNSUPPORTED, INTEGRITY = 1, 2, 3, 6, 7, 8
 """Codes of m3e_status."""
@@ -165,10 +175,8 @@ class CModel:
     def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """``m3e_similarity``."""
         scores = np.empty((len(a), len(b)), np.float32)
-        checked(
-            self.library.m3e_similarity, self.handle, a.ctypes.data, len(a), b.ctypes.data, len(b), a.shape[1],
-            scores.ctypes.data,
-        )  # fmt: skip
+        given = a.ctypes.data, len(a), b.ctypes.data, len(b), a.shape[1]
+        checked(self.library.m3e_similarity, self.handle, *given, scores.ctypes.data)
         return scores
 
 

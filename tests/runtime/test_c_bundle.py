@@ -12,12 +12,12 @@ import pytest
 
 import c_bundles
 from c_bundles import ARGUMENT, FILE, FORMAT, INTEGRITY, STOP, STOPPED, UNSUPPORTED, CBundleError, CModel
+from hostile_manifests import CHANGES
 from m3e_export import ExportRequest, export
 from m3e_runtime import Encoder
 from m3e_runtime.backends import native
 from m3e_runtime.bundle import sha256_of
 from m3e_runtime.outputs import OUTPUT_PRECISIONS
-from runtime.test_hostile_bundles import CHANGES
 from synthetic import read_json, update_json, write_json
 
 pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
@@ -94,7 +94,8 @@ def test_more_texts_than_a_window(tiny_bundle, texts):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"prompt_name": "web search"}, {"prompt": "请 "}, {"prompt": ""}, {"prompt_name": "document"}]
+    "options",
+    [{}, {"prompt_name": "web search"}, {"prompt": "请 "}, {"prompt": ""}, {"prompt_name": "document"}],
 )
 def test_prompts_are_those_of_python(prompted_bundle, texts, options):
     same(CModel(prompted_bundle), Encoder.load(prompted_bundle, artifact="int8-native"), texts, **options)
@@ -149,7 +150,8 @@ def test_a_text_that_is_not_utf8_is_named(tiny_bundle):
             c.encode(texts)
         assert caught.value.code == ARGUMENT
     zero = "a\x00b"
-    np.testing.assert_array_equal(c.encode([zero])[0], Encoder.load(tiny_bundle, artifact="int8-native").encode(zero))
+    python = Encoder.load(tiny_bundle, artifact="int8-native")
+    np.testing.assert_array_equal(c.encode([zero])[0], python.encode(zero))
 
 
 def test_no_texts_are_no_vectors_and_no_error(tiny_bundle):
@@ -262,20 +264,22 @@ def test_similarity_is_that_of_python(bundle, texts, function):
     np.testing.assert_allclose(c.similarity(a, b), python.similarity(a, b), rtol=1e-5, atol=2e-3)
 
 
-def test_the_fastest_artifact_that_is_native(minilm_bundle, bundle):
-    assert CModel(minilm_bundle).artifact == "int8-native"
-    for left in (["fp16-native", "fp32-native", "fp32-cpu"], ["fp16-native", "fp16-cpu"]):
-        path = shutil.copytree(minilm_bundle, bundle.parent / left[-1])
+@pytest.mark.parametrize(
+    "left",
+    [["int8-native", "int8-cpu"], ["fp16-native", "fp32-native", "fp32-cpu"], ["fp16-native", "fp16-cpu"]],
+)
+def test_the_fastest_artifact_that_is_native(minilm_bundle, tmp_path, left):
+    path = shutil.copytree(minilm_bundle, tmp_path / "bundle")
 
-        def keep(manifest, left=left):
-            manifest["artifacts"] = [each for each in manifest["artifacts"] if each["name"] in left]
-            for name in {file for file in (path / "native").iterdir()}:
-                kept = any(name.name in each["files"][0]["path"] for each in manifest["artifacts"])
-                name.unlink() if not kept else None
+    def keep(manifest):
+        manifest["artifacts"] = [each for each in manifest["artifacts"] if each["name"] in left]
+        kept = {file["path"] for each in manifest["artifacts"] for file in each["files"]}
+        for file in (path / "native").iterdir():
+            if f"native/{file.name}" not in kept:
+                file.unlink()
 
-        edit(path, keep)
-        python = Encoder.load(path, backend="native", device="cpu")
-        assert CModel(path).artifact == python.artifact.name
+    edit(path, keep)
+    assert CModel(path).artifact == Encoder.load(path, backend="native", device="cpu").artifact.name
 
 
 def test_an_artifact_that_is_not_there_or_does_not_run_here(bundle):
@@ -288,7 +292,7 @@ def test_an_artifact_that_is_not_there_or_does_not_run_here(bundle):
 def test_weights_of_another_version_do_not_run_here(bundle):
     def newer(manifest):
         for artifact in manifest["artifacts"]:
-            artifact["requires"] = {name: "99" for name in artifact["requires"]}
+            artifact["requires"] = dict.fromkeys(artifact["requires"], "99")
 
     edit(bundle, newer)
     refuse(UNSUPPORTED, bundle, "requires native 99")
@@ -368,11 +372,9 @@ def test_a_link_out_of_the_folder_is_refused(bundle, name):
 
 
 def test_a_link_within_the_folder_is_followed(bundle):
-    (bundle / "native" / "weights").mkdir()
-    edit(bundle, lambda manifest: manifest["artifacts"].remove(manifest["artifacts"][0]) or None)
     (bundle / "tokenizer.json").rename(bundle / "other.json")
     (bundle / "tokenizer.json").symlink_to("other.json")
-    assert CModel(bundle, "int8-native", verify=False).encode(["今天"]).shape == (1, 64)
+    assert CModel(bundle).encode(["今天"]).shape == (1, 64)
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "tokenizer.json"])
