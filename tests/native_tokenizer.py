@@ -10,7 +10,15 @@ from typing import Any
 
 import m3e_runtime
 
-__all__ = ["FORMAT", "UNSUPPORTED", "NativeTokenizer", "NativeTokenizerError", "Options", "library", "missing"]
+__all__ = [
+    "FORMAT",
+    "UNSUPPORTED",
+    "NativeTokenizer",
+    "NativeTokenizerError",
+    "Options",
+    "library",
+    "missing",
+]
 
 ARGUMENT, FILE, FORMAT, UNSUPPORTED = 1, 2, 3, 7
 _MESSAGE_SIZE = 512

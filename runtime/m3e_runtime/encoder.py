@@ -111,7 +111,7 @@ class Encoder:
         chosen, engine = open_best(bundle, device, artifact, backend, threads or available_threads(), verify)
         spec = bundle.manifest.tokenization
         file = bundle.verify(spec.file) if verify else bundle.resolve(spec.file)
-        tokenizer = TextTokenizer.from_file(file, spec.max_length)
+        tokenizer = TextTokenizer.from_file(file, spec.max_length, engine.threads)
         options = {
             "device": device,
             "artifact": artifact,
@@ -176,6 +176,7 @@ class Encoder:
             "why": self._choice.why,
             "instruction_set": self._backend.instruction_set,
             "native_engine": native.missing() or "available",
+            "tokenizer": self.tokenizer.info,
             "threads": self._backend.threads,
             "dimension": self.dimension,
             "max_seq_length": self.max_seq_length,

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Encoding, Tokenizer
 
 from m3e_runtime.errors import BundleError, InvalidTextError, TextTooLongError
-from m3e_runtime.long_texts import Shortener, Splits, Tails
-from m3e_runtime.under_way import under_way
+from m3e_runtime.tokenizers_package import PackageTokenizer
+
+try:
+    from m3e_runtime._native.tokenizer import NativeTokenizer
+except ImportError as error:
+    _import_error: ImportError | None = error
+else:
+    _import_error = None
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from m3e_runtime.long_texts import Splits, Tails
 
 __all__ = ["TextTokenizer"]
 
@@ -24,39 +35,86 @@ _PIECE_TEXTS = 1024
 _PIECE_CHARACTERS = 1 << 19
 """Limits of one call to the tokenizer. Signals wait for its end, some tenths of a second."""
 
+_LONG = 1 << 14
+_CHARACTERS_PER_TOKEN = 16
+"""The tokens of a text are not counted if it has more than so many characters for each token of the limit,
+and :data:`_LONG`. Chinese has 1 to 2 characters a token, English 4 to 5."""
+
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A fast tokenizer with the model's truncation. Safe to use from several threads."""
+    """A fast tokenizer with the model's truncation. Safe to use from several threads.
 
-    tokenizer: Tokenizer
-    max_length: int
+    Attributes:
+        info: which tokenizer it is: ``"native"``, or ``tokenizers`` with its version and the reason.
+    """
+
+    info: str
+    _fast: NativeTokenizer | PackageTokenizer
+    _load_package: Callable[[int], PackageTokenizer]  # the same one with a limit
 
     @staticmethod
-    def from_file(path: Path, max_length: int) -> TextTokenizer:
+    def from_file(path: Path, max_length: int, threads: int = 1, native: bool = True) -> TextTokenizer:
         """Load a ``tokenizer.json``.
+
+        Args:
+            path: the file. It stays mapped, because parts of it may be needed later.
+            max_length: tokens that truncation keeps, special ones included.
+            threads: most threads that the native tokenizer uses for a batch.
+            native: use the engine's tokenizer if it can read the file, else the package ``tokenizers``.
 
         Raises:
             BundleError: the file is not a tokenizer.
         """
+        content = _mapped(path)
+
+        def load(max_length: int) -> PackageTokenizer:
+            try:
+                return PackageTokenizer.parse(content[:], max_length)
+            except Exception as error:  # the library raises a bare Exception
+                raise _not_a_tokenizer(path, error) from error
+
+        if not native:
+            return _packaged(load(max_length), "asked for")
+        if _import_error is not None:
+            return _packaged(load(max_length), str(_import_error))
         try:
-            tokenizer = Tokenizer.from_buffer(path.read_bytes())  # Tokenizer.from_file takes UTF-8 names only
-        except Exception as error:  # the library raises a bare Exception
-            raise BundleError(f"{path}: not a tokenizer.json ({error}).") from error
-        return TextTokenizer.wrap(tokenizer, max_length)
+            return TextTokenizer("native", NativeTokenizer.parse(content, max_length, threads), load)
+        except ValueError as error:  # the package may know more
+            return _packaged(load(max_length), str(error))
 
     @staticmethod
     def wrap(tokenizer: Tokenizer, max_length: int) -> TextTokenizer:
         """Wrap ``tokenizer``. Its padding and truncation are replaced by the model's."""
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(max_length)
-        return TextTokenizer(tokenizer, max_length)
+        return _packaged(PackageTokenizer(tokenizer, max_length), "asked for")
+
+    @property
+    def max_length(self) -> int:
+        """Longest text in tokens, special tokens included."""
+        return self._fast.max_length
+
+    @property
+    def special_tokens(self) -> int:
+        """Number of special tokens that one text gets."""
+        return self._fast.special_tokens
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids."""
+        return self._fast.vocabulary_size
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The same tokenizer by the package ``tokenizers``. It is loaded on first use."""
+        if isinstance(self._fast, PackageTokenizer):
+            return self._fast.tokenizer
+        return self._load_package(self.max_length).tokenizer
 
     def limited(self, max_length: int) -> TextTokenizer:
         """A copy that truncates texts at ``max_length`` tokens."""
         if max_length == self.max_length:
             return self
-        return TextTokenizer.wrap(deepcopy(self.tokenizer), max_length)
+        return replace(self, _fast=self._fast.limited(max_length))
 
     def encode(self, text: str, truncate: bool = True) -> TokenIds:
         """Token ids of one text with special tokens, int32 ``[length]``, length ≤ ``max_length``.
@@ -67,13 +125,12 @@ class TextTokenizer:
             InvalidTextError: not a string, or a lone surrogate in it.
             TextTooLongError: it is too long, and ``truncate`` is false.
         """
-        try:
-            encoding = self.tokenizer.encode(self._shortener.shorten(text))
-        except TypeError as error:
-            raise _explain([text]) from error
         if not truncate:
-            self._check_lengths([text], [encoding])
-        return np.array(encoding.ids, dtype=np.int32)
+            return self.encode_batch([text], truncate)[0]
+        try:
+            return self._fast.encode(text)
+        except (TypeError, UnicodeEncodeError) as error:
+            raise _explain([text]) from error
 
     def prompt_length(self, prompt: str) -> int:
         """Number of tokens of ``prompt`` at the start of a text, with the special tokens before it.
@@ -103,16 +160,16 @@ class TextTokenizer:
 
     @cached_property
     def _tails(self) -> Tails:
-        return Tails(self.tokenizer, self.splits, self.max_length, self._shortener.longest)
+        from m3e_runtime.long_texts import Tails
+
+        return Tails(self.tokenizer, self.splits, self.max_length, self._longest)
 
     @cached_property
     def splits(self) -> Splits:
         """The places where a text can be split before it is tokenized."""
-        return Splits(self.tokenizer)
+        from m3e_runtime.long_texts import Splits
 
-    @cached_property
-    def _shortener(self) -> Shortener:
-        return Shortener(self.tokenizer, self.max_length)
+        return Splits(self.tokenizer)
 
     @cached_property
     def _special_ids(self) -> frozenset[int]:
@@ -126,10 +183,14 @@ class TextTokenizer:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
             TextTooLongError: one of them is too long, and ``truncate`` is false.
         """
-        encodings = self._encodings(texts)
-        if not truncate:
-            self._check_lengths(texts, encodings)
-        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        ids, cut = self.encode_batch_marked(texts)
+        if not truncate and any(cut):
+            index = cut.index(True)
+            raise TextTooLongError(
+                f"text {index} has {self._length(texts[index])} tokens, and the model takes "
+                f"{self.max_length}; shorten it, or let it be truncated."
+            )
+        return ids
 
     def encode_in_pieces(self, texts: list[str]) -> list[TokenIds]:
         """As :meth:`encode_batch`, in calls of bounded size, between which signal handlers run."""
@@ -140,33 +201,41 @@ class TextTokenizer:
 
     def encode_batch_marked(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
         """As :meth:`encode_batch`, and for each text whether it was truncated."""
-        encodings = self._encodings(texts)
-        ids = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
-        return ids, [bool(encoding.overflowing) for encoding in encodings]
-
-    @under_way()
-    def _encodings(self, texts: Sequence[str]) -> list[Encoding]:
         try:
-            encodings: list[Encoding] = self.tokenizer.encode_batch_fast(self._shortened(texts))
-        except TypeError as error:
+            return self._fast.encode_batch(texts)
+        except (TypeError, UnicodeEncodeError) as error:
             raise _explain(texts) from error
-        return encodings
 
-    def _shortened(self, texts: Sequence[str]) -> Sequence[str]:
-        if max(map(len, texts), default=0) <= self._shortener.longest:
-            return texts
-        return [self._shortener.shorten(text) if isinstance(text, str) else text for text in texts]
+    def _length(self, text: str) -> str:
+        """How many tokens a text has that is too long."""
+        if len(text) > self._longest:
+            return f"at least {self.max_length + 1}"
+        return str(self._fast.count(text))
 
-    def _check_lengths(self, texts: Sequence[str], encodings: Sequence[Encoding]) -> None:
-        for index, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
-            if rest := encoding.overflowing:  # in pieces, each with special tokens of its own
-                special = self.tokenizer.num_special_tokens_to_add(is_pair=False)
-                length = len(encoding.ids) + sum(len(piece.ids) - special for piece in rest)
-                at_least = "at least " if len(text) > self._shortener.longest else ""
-                raise TextTooLongError(
-                    f"text {index} has {at_least}{length} tokens, and the model takes {self.max_length}; "
-                    "shorten it, or let it be truncated."
-                )
+    @property
+    def _longest(self) -> int:
+        return max(_LONG, _CHARACTERS_PER_TOKEN * self.max_length)
+
+
+def _packaged(tokenizer: PackageTokenizer, reason: str) -> TextTokenizer:
+    return TextTokenizer(f"{tokenizer.name}: {reason}", tokenizer, tokenizer.limited)
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    """The content of a file, which stays the same if the file is deleted or replaced.
+
+    Raises:
+        BundleError: the file is empty, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError) as error:
+        raise _not_a_tokenizer(path, error) from error
+
+
+def _not_a_tokenizer(path: Path, error: Exception) -> BundleError:
+    return BundleError(f"{path}: not a tokenizer.json ({error}).")
 
 
 def _explain(texts: Sequence[object]) -> InvalidTextError:

@@ -11,9 +11,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Container, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["interruptible", "stop_calls", "under_way"]
 
@@ -21,6 +23,9 @@ LONGEST_WAIT = 10.0
 """Seconds that the exit waits for calls that do not stop. A driver may hang."""
 
 _LOOKS_APART = 0.001  # seconds
+
+_INTERRUPTS_APART = 0.05
+"""Seconds until a wait on Windows notices Ctrl-C."""
 
 _T = TypeVar("_T")
 _Call = tuple[int, Callable[[], None]]  # the thread, and what makes the call return early
@@ -72,18 +77,36 @@ def interruptible(work: Callable[[], _T], stop: Callable[[], None]) -> _T:
     """
     if threading.current_thread() is not threading.main_thread() or _ended_by is not None:
         return work()
+    from concurrent.futures import Future  # here, because it imports `logging`, which is slow
+
     result: Future[_T] = Future()
     helper = threading.Thread(target=_settle, args=(result, work), name="m3e-run", daemon=True)
     try:
-        helper.start()
-    except RuntimeError:  # the system grants no more threads, or the interpreter exits
-        return work()
-    try:
-        return result.result()
-    finally:
+        started = _start(helper)
+        return _result_of(result) if started else work()
+    finally:  # a handler may raise while the helper starts, too
         if not result.done():
             stop()
-            helper.join()
+            with suppress(RuntimeError):  # it has not started
+                helper.join()
+
+
+def _start(helper: threading.Thread) -> bool:
+    try:
+        helper.start()
+    except RuntimeError:  # the system grants no more threads, or the interpreter exits
+        return False
+    return True
+
+
+def _result_of(future: Future[_T]) -> _T:
+    """Wait for a result. On Windows a wait without a limit cannot be interrupted."""
+    if os.name == "nt":
+        from concurrent.futures import wait
+
+        while not wait([future], _INTERRUPTS_APART).done:
+            pass
+    return future.result()
 
 
 def _is_over() -> bool:

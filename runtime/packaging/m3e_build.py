@@ -2,7 +2,8 @@
 
 The variable ``M3E_NATIVE`` decides:
 
-- unset or ``auto``: the engine is built where there is a C++ compiler. A build that fails is an error.
+- unset or ``auto``: the engine is built where there is a C++ compiler. A build that fails is an error. The
+  wheel is good for every Python on this platform (``py3-none-PLATFORM``).
 - ``on``: the engine is built, and without a compiler that is an error too.
 - ``off``: the engine is left out. The wheel is good for every machine (``py3-none-any``).
 
@@ -91,7 +92,7 @@ def _with_mode(config_settings: Settings) -> Settings:
     if _builds_engine():
         return config_settings
     for_this_platform = "false" if _mode() == "off" else "true"
-    pure = {"wheel.cmake": "false", "wheel.platlib": for_this_platform, "wheel.py-api": "py3"}
+    pure = {"wheel.cmake": "false", "wheel.platlib": for_this_platform}
     return {**(config_settings or {}), **pure}
 
 
@@ -109,8 +110,6 @@ def _mode() -> str:
 
 def _has_compiler() -> bool:
     """Whether CMake would find a C++ compiler, or was told of one, which may not work."""
-    if sys.platform == "win32":  # the engine needs POSIX
-        return False
     if _is_told_of_compiler(os.environ):
         return True
     if sys.platform == "darwin":  # /usr/bin/c++ is always there; without the tools it only offers them

@@ -26,7 +26,7 @@ def instruction_sets() -> list[str]:
 
 def take_engine_away(monkeypatch):
     monkeypatch.setattr(native, "_import_error", ImportError("no module"))
-    monkeypatch.setattr(native, "find_spec", lambda name: None)
+    monkeypatch.setattr(native, "library_file", lambda: None)
 
 
 def artifact_file(bundle, precision):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ import numpy.typing as npt
 
 import m3e_runtime
 from m3e_runtime.backends.unloading import Closed, return_free_memory
+from m3e_runtime.engine_files import library_file
 from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.token_embeddings import split_states
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import under_way
 
 try:
-    import m3e_runtime._native as _native
+    from m3e_runtime import _native
 except ImportError as error:
     _import_error: ImportError | None = error
 else:
@@ -27,7 +27,6 @@ else:
 
 __all__ = ["NativeCpu", "c_interface_folder", "left_out", "missing"]
 
-_MODULE = "m3e_runtime._native"
 _REINSTALL = (
     "`pip install --force-reinstall --no-deps --no-cache-dir m3e-runtime` (or the folder or archive in place "
     "of its name)"
@@ -38,9 +37,7 @@ def missing() -> str | None:
     """The reason why the native engine cannot be used and how to get it, or None."""
     if _import_error is None:
         return None
-    if sys.platform == "win32":
-        return "the native engine does not run on Windows."
-    if find_spec(_MODULE) is not None:
+    if library_file() is not None:
         return f"the native engine cannot be loaded ({_import_error}); build it here: {_REINSTALL}."
     if left_out():
         return f"the native engine was not built, as M3E_NATIVE=off asked: unset it, then {_REINSTALL}."
@@ -51,9 +48,7 @@ def missing() -> str | None:
 
 
 def left_out() -> bool:
-    """Whether the engine is absent by intent: on Windows, and after ``M3E_NATIVE=off``."""
-    if sys.platform == "win32":
-        return True
+    """Whether the engine is absent by intent, after ``M3E_NATIVE=off``."""
     # Imported here because it imports zipfile and email, which the encoder does not need.
     from importlib.metadata import PackageNotFoundError, distribution
 
@@ -70,9 +65,9 @@ def c_interface_folder() -> Path:
     Raises:
         EngineMissingError: the engine was not built.
     """
-    if reason := missing():
-        raise EngineMissingError(reason)
-    return Path(_native.__file__).parent / "engine"
+    if (reason := missing()) or (file := library_file()) is None:
+        raise EngineMissingError(reason or "")
+    return file.parents[1]
 
 
 class NativeCpu:
@@ -135,12 +130,11 @@ class NativeCpu:
         prompt_lengths: Sequence[int] | None,
         states: npt.NDArray[np.float32] | None,
     ) -> npt.NDArray[np.float32]:
-        offsets = np.zeros(len(token_ids) + 1, dtype=np.int64)
-        np.cumsum([len(ids) for ids in token_ids], out=offsets[1:])
+        offsets = np.array([0, *accumulate(map(len, token_ids))], dtype=np.int64)
         flat = token_ids[0] if len(token_ids) == 1 else np.concatenate(token_ids)
         vectors = np.empty((len(token_ids), self._engine.dimension), dtype=np.float32)
         prompts = None if prompt_lengths is None else np.array(prompt_lengths, dtype=np.int64)
         stop = _native.Stop()
-        with under_way(stop.set):  # the engine checks for signals itself
+        with under_way(stop.set):  # signals end the call of the engine by themselves
             self._engine.encode(np.ascontiguousarray(flat), offsets, vectors, prompts, stop, states)
         return vectors

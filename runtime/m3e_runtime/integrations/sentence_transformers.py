@@ -302,7 +302,7 @@ class SentenceTransformer:
     @max_seq_length.setter
     def max_seq_length(self, value: int) -> None:
         tokenizer = self._encoder.tokenizer
-        least = tokenizer.tokenizer.num_special_tokens_to_add(False) + 1
+        least = tokenizer.special_tokens + 1
         value = whole_number("max_seq_length", value, least, self._longest)
         self._encoder = copy(self._encoder)  # copies of this model stay as they are
         self._encoder.tokenizer = tokenizer.limited(value)

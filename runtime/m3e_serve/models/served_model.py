@@ -58,7 +58,7 @@ class ServedModel:
         self.encoder = encoder
         self.routes: Mapping[str, ServedModel] = {}
         self.created = int((encoder.bundle.path / MANIFEST_NAME).stat().st_mtime)
-        self.vocabulary = encoder.tokenizer.tokenizer.get_vocab_size(with_added_tokens=True)
+        self.vocabulary = encoder.tokenizer.vocabulary_size
         self._metrics = metrics.of_model(label or name)
         self._timeout = settings.request_timeout
         self.scheduler = AsyncEncoder(

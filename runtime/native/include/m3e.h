@@ -104,6 +104,10 @@ M3E_API m3e_status m3e_encode_prompted(m3e_encoder *encoder, const int32_t *ids,
 /* Returns nonzero to stop the call. */
 typedef int (*m3e_stop)(void *context);
 
+/* An m3e_stop for languages that cannot pass functions: `flag` points to an int32_t. Another thread
+ * sets it to a nonzero value to stop the call. */
+M3E_API int m3e_stop_if_set(void *flag);
+
 /* m3e_encode_prompted that the caller can stop. It calls `stop` with `context` in the calling
  * thread about ten times a second, and returns M3E_STOPPED soon after `stop` returns nonzero. A
  * call that takes less than a tenth of a second does not call `stop`. `prompt_lengths` and `stop`
@@ -160,6 +164,12 @@ M3E_API m3e_status m3e_tokenize(const m3e_tokenizer *tokenizer, const char *cons
                                 const size_t *lengths, size_t count, int32_t most,
                                 m3e_tokens *tokens, char *message);
 
+/* m3e_tokenize that does not count: cut[i] is 1 if tokens of text i were cut off, and 0 if not. The
+ * end of a long text is not tokenized. */
+M3E_API m3e_status m3e_tokenize_marked(const m3e_tokenizer *tokenizer, const char *const *texts,
+                                       const size_t *lengths, size_t count, int32_t most,
+                                       m3e_tokens *tokens, char *message);
+
 /* m3e_tokenize for one text, without allocating: `ids` has room for `most` ids, at least one.
  * Writes how many it wrote to *count, and how many tokens were cut off to *cut if that is not NULL
  * (which takes longer, as the whole text is read). */
@@ -170,6 +180,7 @@ M3E_API m3e_status m3e_tokenize_one(const m3e_tokenizer *tokenizer, const char *
 M3E_API void m3e_tokens_free(m3e_tokens *tokens);                   /* NULL is allowed. */
 M3E_API void m3e_tokenizer_free(m3e_tokenizer *tokenizer);          /* NULL is allowed. */
 M3E_API int32_t m3e_special_tokens(const m3e_tokenizer *tokenizer); /* that one text gets */
+M3E_API int32_t m3e_tokenizer_vocabulary_size(const m3e_tokenizer *tokenizer); /* largest id + 1 */
 
 /* --- Models: texts to vectors ------------------------------------------------------------- */
 

@@ -134,6 +134,9 @@ m3e_status encode(m3e_encoder* encoder, const int32_t* ids, const int64_t* offse
 
 }  // namespace
 
+// Volatile, as another thread writes it: whichever language that is, it has no std::atomic here.
+int m3e_stop_if_set(void* flag) { return *static_cast<const volatile int32_t*>(flag) != 0; }
+
 m3e_status m3e_encode_stoppable(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
                                 const int64_t* prompt_lengths, size_t texts, float* vectors,
                                 m3e_stop stop, void* context, char* message) {

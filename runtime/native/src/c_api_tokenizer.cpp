@@ -108,6 +108,12 @@ m3e_status m3e_tokenize(const m3e_tokenizer* tokenizer, const char* const* texts
   return tokenize(tokenizer, {texts, lengths, count}, most, true, tokens, message);
 }
 
+m3e_status m3e_tokenize_marked(const m3e_tokenizer* tokenizer, const char* const* texts,
+                               const size_t* lengths, size_t count, int32_t most,
+                               m3e_tokens* tokens, char* message) {
+  return tokenize(tokenizer, {texts, lengths, count}, most, false, tokens, message);
+}
+
 m3e_status m3e_tokenize_one(const m3e_tokenizer* tokenizer, const char* text, size_t length,
                             int32_t most, int32_t* ids, int32_t* count, int64_t* cut,
                             char* message) {
@@ -138,4 +144,7 @@ void m3e_tokenizer_free(m3e_tokenizer* tokenizer) { delete tokenizer; }
 
 int32_t m3e_special_tokens(const m3e_tokenizer* tokenizer) {
   return tokenizer->tokenizer.special_tokens();
+}
+int32_t m3e_tokenizer_vocabulary_size(const m3e_tokenizer* tokenizer) {
+  return static_cast<int32_t>(tokenizer->tokenizer.vocabulary_size());
 }

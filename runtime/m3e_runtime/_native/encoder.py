@@ -1,0 +1,162 @@
+"""``m3e_encoder``: token ids to vectors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from ctypes import Array, byref, c_char, c_char_p, c_int32, c_size_t, c_void_p
+from struct import Struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from m3e_runtime._native.library import Loaded, Message, Options, address_of, c_string, check, function
+from m3e_runtime.under_way import interruptible
+
+__all__ = ["NativeEncoder", "Stop"]
+
+INTERRUPTIBLE_TOKENS = 256
+"""Longer calls in the main thread compute in another one, so that signal handlers run meanwhile. The largest
+models take some tenths of a second for so many tokens; starting a thread takes less than 0.1 ms."""
+
+_load = function("m3e_load", c_int32, c_char_p, c_void_p, c_void_p, c_void_p)
+_free = function("m3e_free", None, c_void_p)
+_INPUTS = (c_void_p, c_void_p, c_void_p, c_void_p, c_size_t)  # encoder, ids, offsets, prompt lengths, texts
+_STOP = (c_void_p, c_void_p, c_void_p)  # stop, context, message
+_encode = function("m3e_encode_stoppable", c_int32, *_INPUTS, c_void_p, *_STOP)
+_encode_tokens = function("m3e_encode_tokens", c_int32, *_INPUTS, c_void_p, c_void_p, *_STOP)
+_stop_if_set = address_of("m3e_stop_if_set")
+
+_dimension = function("m3e_dimension", c_int32, c_void_p)
+_hidden_size = function("m3e_hidden_size", c_int32, c_void_p)
+_max_tokens = function("m3e_max_tokens", c_int32, c_void_p)
+_vocabulary_size = function("m3e_vocabulary_size", c_int32, c_void_p)
+_threads = function("m3e_threads", c_int32, c_void_p)
+_instruction_set = function("m3e_instruction_set", c_char_p, c_void_p)
+
+_INT32, _INT64, _FLOAT32 = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float32)
+_int64_at = Struct("=q").unpack_from
+_memory_of: Any = (c_char * 0).from_buffer
+"""The memory of a writable array, for a call. This is twice as fast as ``array.ctypes.data``."""
+
+
+class Stop(Array[c_int32]):  # an array is passed faster than the address of a number
+    """Lets another thread end a call. The engine looks at it about ten times a second."""
+
+    _type_ = c_int32
+    _length_ = 1
+
+    def set(self) -> None:
+        """Let the call return soon."""
+        self[0] = 1
+
+
+class NativeEncoder(Loaded):
+    """Weights loaded for one instruction set and a number of threads.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is damaged, or an argument cannot be used.
+        TypeError: an argument of another type. Nothing is converted.
+    """
+
+    def __init__(
+        self, path: str | bytes | os.PathLike[str], threads: int = 1, instruction_set: str = ""
+    ) -> None:
+        if type(threads) is not int or threads.bit_length() > 31:
+            raise TypeError("threads must be a 32-bit int")
+        options = Options(threads, c_string(instruction_set.encode()) or None)
+        encoder, message = c_void_p(), Message()
+        check(_load(c_string(os.fsencode(path)), byref(options), byref(encoder), message), message)
+        self.address = encoder.value
+        self.dimension: int = _dimension(self.address)
+        self.hidden_size: int = _hidden_size(self.address)
+        self.max_tokens: int = _max_tokens(self.address)
+        self.vocabulary_size: int = _vocabulary_size(self.address)
+        self.threads: int = _threads(self.address)
+        self.instruction_set: str = _instruction_set(self.address).decode()
+
+    def __del__(self, free: Any = _free) -> None:
+        free(self.address)
+
+    def encode(
+        self,
+        ids: npt.NDArray[np.int32],
+        offsets: npt.NDArray[np.int64],
+        vectors: npt.NDArray[np.float32],
+        prompt_lengths: npt.NDArray[np.int64] | None = None,
+        stop: Stop | None = None,
+        states: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """Encode a flat run of ids. A signal handler that raises ends the call.
+
+        Args:
+            ids: int32 ``[tokens]``; like all arrays contiguous.
+            offsets: int64 ``[texts + 1]``; text i has ``ids[offsets[i]:offsets[i + 1]]``.
+            vectors: takes the result, float32 ``[texts, dimension]``.
+            prompt_lengths: number of tokens at the start of each text that the pooling excludes, int64
+                ``[texts]``.
+            stop: ends the call.
+            states: takes the last hidden state of each token, float32 ``[tokens, hidden_size]``.
+
+        Raises:
+            ValueError: arrays that do not fit together, or a token id that is not in the vocabulary.
+            TypeError: an array of another type, shape or order. Nothing is converted.
+            RuntimeError: ``stop`` was set.
+        """
+        # Copies: other threads cannot change them after the checks.
+        id_bytes = _copy(ids, _INT32, "ids must be a contiguous int32 array [tokens]")
+        offset_bytes = _copy(offsets, _INT64, "offsets must be a contiguous int64 array [texts + 1]")
+        memory = _memory(vectors, "vectors must be a contiguous, writable float32 array [texts, dimension]")
+        tokens, texts = len(id_bytes) // 4, len(offset_bytes) // 8 - 1
+        if vectors.shape != (texts, self.dimension):
+            raise ValueError("vectors must be [texts, dimension] and offsets [texts + 1]")
+        if _int64_at(offset_bytes, 8 * texts)[0] != tokens:
+            raise ValueError("the last offset must be the number of token ids")
+        prompts = None if prompt_lengths is None else _prompts(prompt_lengths, texts)
+        inputs = id_bytes, offset_bytes, prompts, texts, memory
+        stop, message = Stop() if stop is None else stop, Message()
+        if states is None:
+            status = self._call(tokens, stop, _encode, *inputs, _stop_if_set, stop, message)
+        else:
+            written = self._states(states, tokens)
+            status = self._call(tokens, stop, _encode_tokens, *inputs, written, _stop_if_set, stop, message)
+        check(status, message)
+
+    def _states(self, states: npt.NDArray[np.float32], tokens: int) -> Any:
+        memory = _memory(states, "states must be a contiguous, writable float32 array [tokens, hidden]")
+        if states.shape != (tokens, self.hidden_size):
+            raise ValueError("states must be [tokens, hidden]")
+        return memory
+
+    def _call(self, tokens: int, stop: Stop, function: Callable[..., int], *arguments: Any) -> int:
+        if tokens <= INTERRUPTIBLE_TOKENS:
+            return function(self.address, *arguments)
+        # The call keeps `self`, so that the encoder lives until it ends.
+        return interruptible(lambda: function(self.address, *arguments), stop.set)
+
+
+def _prompts(lengths: npt.NDArray[np.int64], texts: int) -> bytes:
+    prompts = _copy(lengths, _INT64, "prompt_lengths must be a contiguous int64 array [texts]")
+    if len(prompts) != 8 * texts:
+        raise ValueError("prompt_lengths must be [texts]")
+    return prompts
+
+
+def _copy(array: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -> bytes:
+    if (
+        isinstance(array, np.ndarray)
+        and array.dtype == dtype
+        and array.ndim == 1
+        and array.flags.c_contiguous
+    ):
+        return array.tobytes()
+    raise TypeError(what)
+
+
+def _memory(array: npt.NDArray[np.float32], what: str) -> Any:
+    # `carray`: aligned, writable and contiguous.
+    if isinstance(array, np.ndarray) and array.dtype == _FLOAT32 and array.ndim == 2 and array.flags.carray:
+        return _memory_of(array)
+    raise TypeError(what)
