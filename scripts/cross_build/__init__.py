@@ -1,0 +1,1 @@
+"""Wheels and C archives for every platform, built on one Linux machine."""
