@@ -164,7 +164,7 @@ def test_lines_of_a_pipe_are_answered_as_they_come(command, tiny_bundle, python)
 
 
 def test_what_was_cut_off(m3e, tiny_bundle):
-    output = m3e("embed", tiny_bundle, "--cut", stdin="word\n" + "word " * 600)
+    output = m3e("embed", tiny_bundle, "--cut", stdin="the\n" + "the " * 600)
     assert [json.loads(line)["cut"] for line in output.splitlines()] == [0, 90]
 
 
