@@ -255,9 +255,9 @@ M3E_API int32_t m3e_model_max_tokens(const m3e_model *model);
 /* Name of the artifact. */
 M3E_API const char *m3e_model_artifact(const m3e_model *model);
 
-/* Encode the bundle's golden texts and compare the vectors with its golden vectors. Writes the least
- * cosine, unless `least_cosine` is NULL. M3E_ERROR_INTEGRITY if that is lower than what the export
- * measured, with an allowance for the rounding of other processors. */
+/* Encode the bundle's golden texts and compare the vectors with its golden vectors. Writes the
+ * least cosine, unless `least_cosine` is NULL. M3E_ERROR_INTEGRITY if that is lower than what the
+ * export measured, with an allowance for the rounding of other processors. */
 M3E_API m3e_status m3e_model_check(m3e_model *model, float *least_cosine, char *message);
 
 /* Similarity of each of `a_count` float32 vectors with each of `b_count`, by the bundle's function:
