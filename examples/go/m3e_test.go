@@ -121,7 +121,7 @@ func bundle(t *testing.T) string {
 	t.Helper()
 	folder := os.Getenv("M3E_BUNDLE")
 	if folder == "" {
-		t.Skip("M3E_BUNDLE does not name a bundle")
+		t.Fatal("M3E_BUNDLE names no bundle")
 	}
 	return folder
 }
