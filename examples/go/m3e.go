@@ -15,7 +15,7 @@ import (
 
 // Options says how to open a bundle. The zero value is what most programs want.
 type Options struct {
-	Threads          int    // Most threads that one call uses; 0 means 1.
+	Threads          int32  // Most threads that one call uses; 0 means 1.
 	Artifact         string // An artifact of the bundle; empty means the fastest on this processor.
 	SkipVerification bool   // Do not compare SHA-256 sums.
 }
@@ -24,7 +24,7 @@ type Options struct {
 type EncodeOptions struct {
 	PromptName  string  // A prompt of the bundle.
 	Prompt      *string // Text before each text; takes precedence over PromptName.
-	TruncateDim int     // Leading dimensions to keep.
+	TruncateDim int32   // Leading dimensions to keep.
 	Normalize   bool    // Scale each vector to unit length.
 }
 

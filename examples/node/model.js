@@ -31,7 +31,7 @@ export class Model {
     const [handles, message] = [[null], messageBuffer()];
     const options = {
       size: koffi.sizeof(library.Options),
-      threads,
+      threads: int32(threads),
       instruction_set: null,
       artifact: withoutZeroByte(artifact),
       skip_verification: verify ? 0 : 1,
@@ -98,7 +98,7 @@ function toEmbedding({ promptName, prompt, truncateDim = 0, normalize = false })
     size: koffi.sizeof(library.Embedding),
     prompt_name: withoutZeroByte(promptName),
     prompt: withoutZeroByte(prompt),
-    truncate_dim: truncateDim,
+    truncate_dim: int32(truncateDim),
     normalize: normalize ? 1 : 0,
     output: 0,
     ranges: null,
@@ -125,6 +125,11 @@ function embed(handle, { encoded, lengths, values, cut, message }, embedding) {
 function utf8(text) {
   if (typeof text !== "string") throw new TypeError("texts must be strings");
   return Buffer.from(text);
+}
+
+function int32(number) {
+  if (number !== (number | 0)) throw new RangeError(`${number} is not an integer of 32 bits`);
+  return number;
 }
 
 function rows(values, count, dimension) {

@@ -72,6 +72,8 @@ test("errors", async () => {
   const unknown = model.encode(["text"], { promptName: "no such prompt" });
   await assert.rejects(unknown, failsWith("M3E_ERROR_ARGUMENT"));
   await assert.rejects(model.encode([1]), TypeError);
+  await assert.rejects(model.encode(["text"], { truncateDim: 2 ** 32 }), RangeError);
+  await assert.rejects(model.encode(["text"], { truncateDim: -1 }), failsWith("M3E_ERROR_ARGUMENT"));
 });
 
 function failsWith(code) {
