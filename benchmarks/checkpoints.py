@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-__all__ = ["REHEARSAL", "SHAPES", "make_checkpoint", "sizes_of"]
+__all__ = ["REHEARSAL", "SHAPES", "make_checkpoint", "random_tensors", "sizes_of"]
 
 SHAPES = {
     "m3e-small": {"layers": 4, "hidden": 512, "heads": 8, "intermediate": 2048},
@@ -36,7 +36,7 @@ def make_checkpoint(folder: Path, shape: str, deviation: float = 0.05) -> Path:
     sizes = sizes_of(shape)
     _configs(folder, sizes)
     _tokenizer(folder)
-    save_file(_tensors(sizes, deviation), str(folder / "model.safetensors"))
+    save_file(random_tensors(sizes, deviation), str(folder / "model.safetensors"))
     return folder
 
 
@@ -94,7 +94,14 @@ def _tokenizer(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _tensors(sizes: dict[str, int], deviation: float) -> dict[str, np.ndarray]:
+def random_tensors(
+    sizes: dict[str, int],
+    deviation: float,
+    vocabulary: int = VOCABULARY,
+    positions: int = 512,
+    types: int = 2,
+) -> dict[str, np.ndarray]:
+    """The weights of a BERT of these sizes, with their names in transformers."""
     random = np.random.default_rng(0)
     hidden, wide = sizes["hidden"], sizes["intermediate"]
     tensors: dict[str, np.ndarray] = {}
@@ -110,7 +117,7 @@ def _tensors(sizes: dict[str, int], deviation: float) -> dict[str, np.ndarray]:
         tensors[f"{name}.weight"] = np.ones(hidden, np.float32)
         tensors[f"{name}.bias"] = np.zeros(hidden, np.float32)
 
-    for name, rows in (("word", VOCABULARY), ("position", 512), ("token_type", 2)):
+    for name, rows in (("word", vocabulary), ("position", positions), ("token_type", types)):
         normal(f"embeddings.{name}_embeddings.weight", rows, hidden)
     norm("embeddings.LayerNorm")
     for index in range(sizes["layers"]):
