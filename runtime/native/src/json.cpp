@@ -1,9 +1,9 @@
 #include "json.h"
 
 #include <cmath>
-#include <cstdlib>
 
 #include "error.h"
+#include "json_text.h"
 #include "tokenizer/unicode.h"
 
 namespace m3e {
@@ -142,28 +142,13 @@ class JsonParser {
     return value;
   }
 
+  // Not strtod, which follows the locale.
   double parse_number() {
-    const size_t begin = at_;
-    while (at_ < text_.size() &&
-           std::string_view("+-.0123456789eE").find(text_[at_]) != std::string_view::npos) {
-      ++at_;
-    }
-    const std::string number(text_.substr(begin, at_ - begin));
-    char* end = nullptr;
-    const double value = std::strtod(number.c_str(), &end);
-    if (!is_number(number) || *end || !std::isfinite(value)) fail("a value expected");
-    return value;
-  }
-
-  // Whether it begins as JSON's grammar says, which is stricter than strtod.
-  static bool is_number(const std::string& number) {
-    const auto digit = [&](size_t at) {
-      return at < number.size() && number[at] >= '0' && number[at] <= '9';
-    };
-    const size_t first = !number.empty() && number[0] == '-' ? 1 : 0;
-    const size_t point = number.find('.');
-    const bool leading_zero = digit(first) && number[first] == '0' && digit(first + 1);
-    return digit(first) && !leading_zero && (point == std::string::npos || digit(point + 1));
+    const char* at = text_.data() + at_;
+    JsonNumber number;
+    if (!read_json_number(at, text_.data() + text_.size(), number)) fail("a value expected");
+    at_ = static_cast<size_t>(at - text_.data());
+    return number.value;
   }
 
   void expect_word(std::string_view word) {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "error.h"
+#include "json_text.h"
 
 namespace m3e {
 namespace {
@@ -22,6 +23,17 @@ int number(const std::string& key, const std::string& text, int smallest, int la
            std::to_string(smallest) + " to " + std::to_string(largest));
   }
   return static_cast<int>(value);
+}
+
+// Not by strtof, which follows the locale.
+float epsilon(const std::string& text) {
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  JsonNumber number;
+  if (!read_json_number(at, end, number) || at != end || !(number.value >= 0)) {
+    refuse("the metadata says norm_eps = '" + text + "'");
+  }
+  return static_cast<float>(number.value);
 }
 
 int bounded(const SafeTensors& file, const std::string& key, int largest) {
@@ -100,12 +112,7 @@ void Weights::read_metadata() {
   }
   normalize = choice(file_, "normalize", "false", "true");
   activation = activation_named(file_.metadata("activation"));
-  const std::string& text = file_.metadata("norm_eps");
-  char* end = nullptr;
-  epsilon_ = std::strtof(text.c_str(), &end);
-  if (text.empty() || *end || !(epsilon_ >= 0) || !std::isfinite(epsilon_)) {
-    refuse("the metadata says norm_eps = '" + text + "'");
-  }
+  epsilon_ = epsilon(file_.metadata("norm_eps"));
 }
 
 void Weights::read_embeddings() {
