@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from families import (
+    corpus,
     pieces_of,
     train_unigram,
     write_albert,
@@ -20,7 +22,15 @@ from families import (
 from m3e_export.checkpoint.tokenizer import load_tokenizer
 from synthetic import update_json, write_json
 
-__all__ = ["ALBERT", "KINDS", "WORDPIECE", "make_kind", "make_wordpiece", "sentencepiece_model"]
+__all__ = [
+    "ALBERT",
+    "KINDS",
+    "NEED_SENTENCEPIECE",
+    "WORDPIECE",
+    "make_kind",
+    "make_wordpiece",
+    "sentencepiece_model",
+]
 
 WORDPIECE = {
     "cased": {"lower_case": False},
@@ -68,6 +78,25 @@ def sentencepiece_model(folder: Path) -> Path:
     return folder
 
 
+def xlm_roberta_with_characters(folder: Path) -> Path:
+    """XLM-RoBERTa's model as SentencePiece trains it, with its table of characters."""
+    from sentencepiece import SentencePieceTrainer
+
+    model = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=corpus(),
+        model_writer=model,
+        vocab_size=1500,
+        character_coverage=1.0,
+        normalization_rule_name="nmt_nfkc",
+        minloglevel=2,
+    )
+    folder.mkdir(exist_ok=True)
+    (folder / "sentencepiece.bpe.model").write_bytes(model.getvalue())
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"})
+    return folder
+
+
 def _kinds() -> dict[str, tuple[str, Callable[[Path], Path]]]:
     """By row of the table: the model's type, and what makes its folder."""
     kinds: dict[str, tuple[str, Callable[[Path], Path]]] = {}
@@ -102,12 +131,18 @@ def _kinds() -> dict[str, tuple[str, Callable[[Path], Path]]]:
             lambda folder, settings=settings: write_albert(folder, **settings),
         )
     kinds["Unigram, XLMRobertaTokenizer, sentencepiece.bpe.model"] = ("xlm-roberta", sentencepiece_model)
+    kinds["Unigram, XLMRobertaTokenizer, with its table of characters"] = (
+        "xlm-roberta",
+        xlm_roberta_with_characters,
+    )
     return kinds
 
 
 _KINDS = _kinds()
 KINDS = tuple(_KINDS)
-"""Their names: the rows of the table that need no real checkpoint."""
+"""Their names: the rows of the table that need no real checkpoint, and one that SentencePiece trains."""
+
+NEED_SENTENCEPIECE = tuple(kind for kind in KINDS if "sentencepiece" in kind or "characters" in kind)
 
 
 def make_kind(name: str, folder: Path) -> Tokenizer:

@@ -16,7 +16,7 @@ import native_tokenizer
 from native_tokenizer import ARGUMENT, FILE, FORMAT, UNSUPPORTED, NativeTokenizer, NativeTokenizerError
 from strange_texts import generated
 from tokenizer_files import added_token, tokenizer_json, with_pieces_as_words, words
-from tokenizer_kinds import KINDS, make_kind
+from tokenizer_kinds import KINDS, NEED_SENTENCEPIECE, make_kind
 
 pytestmark = pytest.mark.skipif(
     native_tokenizer.missing() is not None, reason=str(native_tokenizer.missing())
@@ -64,11 +64,15 @@ def assert_same(content, texts):
         assert not different, f"{len(different)} of {len(texts)} differ, first {min(different, key=len)!r}"
 
 
+def content_of(kind, folder):
+    if kind in NEED_SENTENCEPIECE:
+        pytest.importorskip("sentencepiece", reason="converting needs sentencepiece, in no extra")
+    return make_kind(kind, folder / "model").to_str()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_the_matrix(kind, tmp_path, strings):
-    if ".model" in kind:
-        pytest.importorskip("sentencepiece", reason="converting needs sentencepiece, in no extra")
-    assert_same(make_kind(kind, tmp_path / "model").to_str(), strings)
+    assert_same(content_of(kind, tmp_path), strings)
 
 
 def test_the_real_tokenizer_of_minilm(minilm, strings):
@@ -332,9 +336,9 @@ def long_texts(strings):
     return [" ".join(strings[:600]), run, run.replace(" ", ""), "word " * 3000, "世界" * 3000, "x" * 20_000]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if "vocab" not in kind and ".model" not in kind])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "vocab" not in kind])
 def test_stopping_early_gives_the_beginning_of_the_whole(kind, tmp_path, strings):
-    content = make_kind(kind, tmp_path / "model").to_str()
+    content = content_of(kind, tmp_path)
     texts = long_texts(strings)
     native, crate = NativeTokenizer(content), reference(content)
     whole = crate_ids(crate, texts)
