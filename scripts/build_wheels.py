@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Build a Python wheel and a C archive for each platform, on one Linux machine.
 
-The compiler is zig, from the package `ziglang`. It is installed, with CMake and Ninja, into an environment of its
-own below the work folder; nothing else is needed but Python and a connection to a package index. What is built is
-kept there, and the next run compiles what has changed.
+The compiler is zig, from the package `ziglang`. It is installed, with CMake and Ninja, into an environment
+of its own below the work folder; nothing else is needed but Python and a connection to a package index. What
+is built is kept there, and the next run compiles what has changed.
 
-examples:
+To build:
   python scripts/build_wheels.py                           everything, into dist/
   python scripts/build_wheels.py --platform linux-x86_64   one platform
   python scripts/build_wheels.py --platform macos-arm64 --platform macos-x86_64 --output /tmp/macos

@@ -70,7 +70,8 @@ def check_library(file: Path, platform: Platform) -> None:
     """Compare a library with what its wheel promises.
 
     Raises:
-        Failure: it exports other names than ``m3e_*``, needs what not every system of the platform has, or is large.
+        Failure: it exports other names than ``m3e_*``, needs what some systems of the platform lack, or is
+            large.
     """
     complaints = _complaints(read_library(file), platform, file.stat().st_size)
     if complaints:

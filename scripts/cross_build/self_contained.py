@@ -16,10 +16,10 @@ _RUNTIME = ("libc++.a", "libc++abi.a", "libunwind.a", "libcompiler_rt.a")
 
 
 def _runtime(tools: Tools, folder: Path) -> list[Path]:
-    """zig's own libraries for this platform, as it names them to its linker."""
+    """The libraries that zig links, as it names them to its linker."""
     source = folder / "throws.cpp"
     source.write_text("int main() { throw 1; }\n")
-    words = [folder / "toolchain" / "c++", "-O2", "-v", source, "-o", folder / "throws"]
+    words: list[str | Path] = [folder / "toolchain" / "c++", "-O2", "-v", source, "-o", folder / "throws"]
     printed = run(words, folder / "log.txt", tools.variables)
     found = [Path(word) for word in re.split(r"[\s\"]+", printed) if Path(word).name in _RUNTIME]
     files = {file.name: Path.cwd() / file for file in found}
@@ -31,8 +31,8 @@ def _runtime(tools: Tools, folder: Path) -> list[Path]:
 def add_runtime(tools: Tools, platform: Platform, folder: Path, library: Path) -> None:
     """Put the C++ runtime into the static library.
 
-    On Linux the library becomes one object in which only ``m3e_*`` can be seen: it neither meets nor replaces a
-    program's own C++ runtime.
+    On Linux the library becomes one object in which only ``m3e_*`` can be seen: it neither meets nor
+    replaces a program's own C++ runtime.
 
     Raises:
         Failure: zig fails.
@@ -40,7 +40,7 @@ def add_runtime(tools: Tools, platform: Platform, folder: Path, library: Path) -
     runtime, log = _runtime(tools, folder), folder / "log.txt"
     if platform.is_elf:
         merged = folder / "m3e.o"
-        roots = ["--whole-archive", library, "--no-whole-archive", *runtime]
+        roots: list[str | Path] = ["--whole-archive", library, "--no-whole-archive", *runtime]
         run(
             [tools.zig, "ld.lld", "-r", "--force-group-allocation", "-o", merged, *roots],
             log,
@@ -62,27 +62,28 @@ def _append(tools: Tools, library: Path, runtime: list[Path], folder: Path) -> N
     Path(f"{library}.new").replace(library)
 
 
+def _stays(symbol: elf.Symbol, prefix: str) -> bool:
+    is_wanted = symbol.section == elf.SHN_UNDEF or symbol.name.startswith(prefix)
+    return symbol.binding != elf.STB_LOCAL and is_wanted
+
+
 def hide_all_but(data: bytes, prefix: str) -> bytes:
     """Make each symbol local that a relocatable ELF object defines and whose name starts otherwise."""
     changed = bytearray(data)
     file = elf.Elf(changed)
     (table,) = file.of_type(elf.SHT_SYMTAB)
     symbols = file.symbols(table)
-    kept = [
-        i for i, symbol in enumerate(symbols)
-        if symbol.binding != elf.STB_LOCAL and (symbol.section == elf.SHN_UNDEF or symbol.name.startswith(prefix))
-    ]  # fmt: skip
-    kept_too = set(kept)
-    local = [i for i in range(len(symbols)) if i not in kept_too]  # local symbols come first
+    kept = {i: symbol for i, symbol in enumerate(symbols) if _stays(symbol, prefix)}
+    order = [i for i in range(len(symbols)) if i not in kept] + list(kept)  # local symbols come first
     at = table.offset
-    for i in local + kept:
+    for i in order:
         raw = bytearray(symbols[i].raw)
-        if i not in kept_too:
+        if i not in kept:
             raw[4 if file.wide else 12] &= 0x0F
         changed[at : at + len(raw)] = raw
         at += len(raw)
-    struct.pack_into("<I", changed, table.at + (44 if file.wide else 28), len(local))  # sh_info
-    _renumber(changed, file, {old: new for new, old in enumerate(local + kept)})
+    struct.pack_into("<I", changed, table.at + (44 if file.wide else 28), len(order) - len(kept))  # sh_info
+    _renumber(changed, file, {old: new for new, old in enumerate(order)})
     return bytes(changed)
 
 

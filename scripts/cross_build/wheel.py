@@ -1,5 +1,7 @@
-"""Wheels: the Python packages, built once, with the library of each platform
-(https://packaging.python.org/specifications/binary-distribution-format/)."""
+"""Wheels: the Python packages, built once, with the library of each platform.
+
+https://packaging.python.org/specifications/binary-distribution-format/
+"""
 
 from __future__ import annotations
 
