@@ -134,6 +134,9 @@ ACCEPTED: dict[str, Any] = {
     "no unk_id": changed(UNIGRAM, unk_id=None),
     "no piece": changed(UNIGRAM, unk_id=None, vocab=[]),
     "an empty piece": changed(UNIGRAM, vocab=[["", -1], ["a", -2]]),
+    "unknown characters that are a token together": changed(
+        UNIGRAM, vocab=[["u", 25], ["xc", 25], ["<0x78>", 30], ["<0x63>", 30]], byte_fallback=True
+    ),
     "huge scores": changed(UNIGRAM, vocab=[["u", -1e308], ["a", -1e308], ["ab", 1e308], ["b", 1e308]]),
 }
 
