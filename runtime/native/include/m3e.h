@@ -71,9 +71,10 @@ typedef struct m3e_options {
   const char *instruction_set; /* A name from m3e_instruction_sets; NULL means the fastest. */
   const char *artifact;        /* m3e_open: an artifact's name; NULL means the fastest. */
   int32_t skip_verification;   /* m3e_open: nonzero does not compare SHA-256 sums. */
+  int32_t reserved;            /* 0; without it, a later member would lie in padding. */
 } m3e_options;
 
-#define M3E_OPTIONS {sizeof(m3e_options), 0, NULL, NULL, 0}
+#define M3E_OPTIONS {sizeof(m3e_options), 0, NULL, NULL, 0, 0}
 
 M3E_API uint32_t m3e_abi_version(void);
 
