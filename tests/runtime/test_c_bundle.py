@@ -191,6 +191,12 @@ def test_structures_are_read_by_their_size(tiny_bundle):
     assert CModel(tiny_bundle, options=newer).artifact == "int8-native"
     newer.unknown = 1
     refuse(ARGUMENT, tiny_bundle, "older than its caller", options=newer)
+    refuse(ARGUMENT, tiny_bundle, "reserved", options=c_bundles.Options(whole, 1, None, None, 0, 1))
+
+
+def test_a_long_message_ends_with_a_whole_character(tmp_path):
+    for length in range(480, 500):
+        refuse(FILE, tmp_path / ("x" * (length % 5) + "句" * 80) / ("量" * 80))
 
 
 def test_the_size_of_a_vector_is_zero_for_what_is_refused(tiny_bundle):
