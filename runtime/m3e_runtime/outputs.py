@@ -6,7 +6,6 @@ stored indexes are interchangeable.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -25,8 +24,6 @@ __all__ = [
     "quantize_embeddings",
     "similarity",
 ]
-
-logger = logging.getLogger(__name__)
 
 OutputPrecision = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
 OUTPUT_PRECISIONS: tuple[str, ...] = get_args(OutputPrecision)
@@ -125,7 +122,9 @@ def _own_ranges(vectors: Vectors, precision: str) -> Vectors:
             "maximum of each dimension over many texts like it."
         )
     if len(vectors) < FEW_FOR_RANGES:
-        logger.warning(
+        import logging  # here, because it is seldom needed and slow to import
+
+        logging.getLogger(__name__).warning(
             "%s codes are scaled to the ranges of %d vectors; pass ranges of more.", precision, len(vectors)
         )
     return np.stack([vectors.min(axis=0), vectors.max(axis=0)])

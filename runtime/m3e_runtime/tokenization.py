@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.errors import BundleError, InvalidTextError, TextTooLongError
+from m3e_runtime.text_lengths import longest_whole
 from m3e_runtime.tokenizers_package import PackageTokenizer
 
 try:
@@ -34,11 +35,6 @@ TokenIds = npt.NDArray[np.int32]
 _PIECE_TEXTS = 1024
 _PIECE_CHARACTERS = 1 << 19
 """Limits of one call to the tokenizer. Signals wait for its end, some tenths of a second."""
-
-_LONG = 1 << 14
-_CHARACTERS_PER_TOKEN = 16
-"""The tokens of a text are not counted if it has more than so many characters for each token of the limit,
-and :data:`_LONG`. Chinese has 1 to 2 characters a token, English 4 to 5."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +63,11 @@ class TextTokenizer:
             BundleError: the file is not a tokenizer.
         """
         content = _mapped(path)
-
-        def load(max_length: int) -> PackageTokenizer:
-            try:
-                return PackageTokenizer.parse(content[:], max_length)
-            except Exception as error:  # the library raises a bare Exception
-                raise _not_a_tokenizer(path, error) from error
-
-        if not native:
-            return _packaged(load(max_length), "asked for")
-        if _import_error is not None:
-            return _packaged(load(max_length), str(_import_error))
-        try:
-            return TextTokenizer("native", NativeTokenizer.parse(content, max_length, threads), load)
-        except ValueError as error:  # the package may know more
-            return _packaged(load(max_length), str(error))
+        load_package = partial(_load_package, path, content)
+        fast = _load_native(content, max_length, threads) if native else "asked for"
+        if isinstance(fast, str):
+            return _packaged(load_package(max_length), fast)
+        return TextTokenizer("native", fast, load_package)
 
     @staticmethod
     def wrap(tokenizer: Tokenizer, max_length: int) -> TextTokenizer:
@@ -162,7 +148,7 @@ class TextTokenizer:
     def _tails(self) -> Tails:
         from m3e_runtime.long_texts import Tails
 
-        return Tails(self.tokenizer, self.splits, self.max_length, self._longest)
+        return Tails(self.tokenizer, self.splits, self.max_length, longest_whole(self.max_length))
 
     @cached_property
     def splits(self) -> Splits:
@@ -208,13 +194,26 @@ class TextTokenizer:
 
     def _length(self, text: str) -> str:
         """How many tokens a text has that is too long."""
-        if len(text) > self._longest:
+        if len(text) > longest_whole(self.max_length):
             return f"at least {self.max_length + 1}"
         return str(self._fast.count(text))
 
-    @property
-    def _longest(self) -> int:
-        return max(_LONG, _CHARACTERS_PER_TOKEN * self.max_length)
+
+def _load_native(content: mmap.mmap, max_length: int, threads: int) -> NativeTokenizer | str:
+    """The engine's tokenizer, or why it cannot be used."""
+    if _import_error is not None:
+        return str(_import_error)
+    try:
+        return NativeTokenizer.parse(content, max_length, threads)
+    except ValueError as error:  # the package may know more
+        return str(error)
+
+
+def _load_package(path: Path, content: mmap.mmap, max_length: int) -> PackageTokenizer:
+    try:
+        return PackageTokenizer.parse(content[:], max_length)
+    except Exception as error:  # the library raises a bare Exception
+        raise _not_a_tokenizer(path, error) from error
 
 
 def _packaged(tokenizer: PackageTokenizer, reason: str) -> TextTokenizer:

@@ -11,9 +11,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Container, Iterator
-from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["interruptible", "stop_calls", "under_way"]
 
@@ -75,6 +77,8 @@ def interruptible(work: Callable[[], _T], stop: Callable[[], None]) -> _T:
     """
     if threading.current_thread() is not threading.main_thread() or _ended_by is not None:
         return work()
+    from concurrent.futures import Future  # here, because it imports `logging`, which is slow
+
     result: Future[_T] = Future()
     helper = threading.Thread(target=_settle, args=(result, work), name="m3e-run", daemon=True)
     try:
@@ -97,8 +101,11 @@ def _start(helper: threading.Thread) -> bool:
 
 def _result_of(future: Future[_T]) -> _T:
     """Wait for a result. On Windows a wait without a limit cannot be interrupted."""
-    while os.name == "nt" and not wait([future], _INTERRUPTS_APART).done:
-        pass
+    if os.name == "nt":
+        from concurrent.futures import wait
+
+        while not wait([future], _INTERRUPTS_APART).done:
+            pass
     return future.result()
 
 

@@ -1,6 +1,10 @@
 """The binding of the native engine: arrays are used as they are, or refused."""
 
+import copy
 import os
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -103,6 +107,8 @@ def test_paths_are_what_the_system_takes(file):
         NativeEncoder(5)
     with pytest.raises(ValueError, match="null"):
         NativeEncoder("a\0b")
+    with pytest.raises(ValueError, match="null"):
+        NativeEncoder(file, 1, "portable\0")
 
 
 def test_a_call_can_be_stopped_by_another_thread(engine):
@@ -122,3 +128,58 @@ def test_a_call_can_be_stopped_by_another_thread(engine):
         texts *= 2
     engine.encode(ids[:256], offsets[:2], vectors[:1])
     assert np.isfinite(vectors[0]).all()
+
+
+def test_arrays_that_do_not_fit_together_are_refused(engine, arrays):
+    for name, wrong in (
+        ("ids", arrays["ids"][:4]),
+        ("ids", np.append(arrays["ids"], np.int32(7))),
+        ("offsets", arrays["offsets"][:2]),
+        ("offsets", np.array([], np.int64)),
+        ("offsets", np.array([0, 3, 2**40], np.int64)),
+        ("offsets", np.array([0, 6, 5], np.int64)),
+        ("offsets", np.array([-1, 3, 5], np.int64)),
+        ("vectors", np.zeros((3, 64), np.float32)),
+        ("vectors", np.zeros((2, 63), np.float32)),
+        ("prompt_lengths", np.array([1], np.int64)),
+        ("prompt_lengths", np.array([1, 1, 1], np.int64)),
+    ):
+        with pytest.raises(ValueError, match=r"must be|offsets|tokens"):
+            engine.encode(**{**arrays, name: wrong})
+
+
+def test_no_texts_are_encoded_to_nothing(engine):
+    engine.encode(np.array([], np.int32), np.array([0], np.int64), np.empty((0, 64), np.float32))
+
+
+def test_an_engine_is_not_copied(engine):
+    for duplicate in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="NativeEncoder cannot be copied or pickled"):
+            duplicate(engine)
+
+
+_OTHER_LIBRARY = """
+import _ctypes, m3e_runtime.engine_files
+from pathlib import Path
+m3e_runtime.engine_files.library_file = lambda: Path(_ctypes.__file__)
+"""
+_OLDER_LIBRARY = """
+import ctypes
+found = ctypes.CDLL.__getitem__
+def get(library, name):
+    if name == "m3e_stop_if_set":
+        raise AttributeError(f"undefined symbol: {name}")
+    return found(library, name)
+ctypes.CDLL.__getitem__ = get
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "lacks"), [(_OTHER_LIBRARY, "m3e_abi_version"), (_OLDER_LIBRARY, "m3e_stop_if_set")]
+)
+def test_a_library_that_does_not_fit_is_not_used(before, lacks):
+    script = before + "from m3e_runtime.backends import native\nprint(native.missing())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith("the native engine cannot be loaded (")
+    assert lacks in done.stdout

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
-import tempfile
 from pathlib import Path
 
 from m3e_runtime.backends import native
@@ -15,12 +13,9 @@ from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import BundleError, EngineBuildError, EngineMissingError, EngineRunError
-from m3e_runtime.gpu.batch_shapes import layout_for
 from m3e_runtime.gpu.driver import Gpu
 
 __all__ = ["load_backend", "open_best"]
-
-logger = logging.getLogger(__name__)
 
 
 def open_best(
@@ -56,7 +51,13 @@ def _warn_without_native(bundle: Bundle, choice: Choice) -> None:
 
 @functools.cache
 def _warn_once(message: str) -> None:
-    logger.warning("%s", message)
+    _warn("%s", message)
+
+
+def _warn(message: str, *arguments: object) -> None:
+    import logging  # here, because it is seldom needed and slow to import
+
+    logging.getLogger(__name__).warning(message, *arguments)
 
 
 def load_backend(bundle: Bundle, choice: Choice, threads: int, verify: bool) -> Backend:
@@ -83,6 +84,7 @@ def load_backend(bundle: Bundle, choice: Choice, threads: int, verify: bool) -> 
 
 
 def _tensorrt(bundle: Bundle, choice: Choice, gpu: Gpu) -> Backend:
+    from m3e_runtime.gpu.batch_shapes import layout_for
     from m3e_runtime.gpu.cuda import CudaContext
     from m3e_runtime.gpu.tensorrt.engine import Engine
     from m3e_runtime.gpu.tensorrt.plans import find_plan, kernel_cache, package_for
@@ -104,6 +106,7 @@ def _tensorrt(bundle: Bundle, choice: Choice, gpu: Gpu) -> Backend:
 
 def _onnxruntime(bundle: Bundle, choice: Choice, gpu: Gpu, model: Path) -> Backend:
     from m3e_runtime.cache import cache_folder
+    from m3e_runtime.gpu.batch_shapes import layout_for
     from m3e_runtime.gpu.onnxruntime_backend import OnnxRuntimeGpu
     from m3e_runtime.gpu.tensorrt.options import default_profiles
 
@@ -129,6 +132,8 @@ def _writable(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        logger.warning("%s cannot be made: %s.", folder, error.strerror)
+        import tempfile
+
+        _warn("%s cannot be made: %s.", folder, error.strerror)
         return Path(tempfile.mkdtemp(prefix="m3e-"))
     return folder

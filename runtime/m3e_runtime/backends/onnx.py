@@ -7,16 +7,18 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
-from m3e_runtime.gpu.batch_shapes import Layout
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import interruptible, under_way
+
+if TYPE_CHECKING:
+    from m3e_runtime.gpu.batch_shapes import Layout
 
 __all__ = ["OnnxRuntimeCpu", "missing"]
 

@@ -9,14 +9,10 @@ from tokenizers import Tokenizer
 from m3e_runtime.long_texts.last_word import LastWord
 from m3e_runtime.long_texts.runs import RunReader
 from m3e_runtime.long_texts.splits import Splits
+from m3e_runtime.text_lengths import longest_whole
 from m3e_runtime.under_way import under_way
 
 __all__ = ["Shortener"]
-
-_LEAST = 1 << 14
-_CHARACTERS_PER_TOKEN = 16
-"""A text is long when it has more than so many characters for each token that is kept, and :data:`_LEAST`.
-Chinese has 1 to 2 characters a token, English 4 to 5."""
 
 _GROWTH = 4
 """Factor by which a prefix with too few tokens grows."""
@@ -32,7 +28,7 @@ class Shortener:
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, longest: int | None = None) -> None:
-        self.longest = longest or max(_LEAST, _CHARACTERS_PER_TOKEN * max_length)
+        self.longest = longest or longest_whole(max_length)
         self._tokenizer = tokenizer
         self._most_tokens = max_length - tokenizer.num_special_tokens_to_add(is_pair=False)
 

@@ -15,7 +15,6 @@ from m3e_runtime.manifest import MANIFEST_NAME
 from m3e_runtime.scheduling import AsyncEncoder, Priority
 from m3e_runtime.tokenization import TokenIds
 from m3e_serve.errors import ApiError
-from m3e_serve.models.token_lists import check_parts, token_lists
 from m3e_serve.monitoring.metrics import Metrics
 from m3e_serve.settings import ServeSettings
 
@@ -155,6 +154,9 @@ class ServedModel:
             M3EError: as :meth:`m3e_runtime.AsyncEncoder.tokenize`, before the first piece.
             ApiError: 413, a text cannot be split, before the first piece.
         """
+        # Imported here because it imports the package `tokenizers`, which embeddings do not need.
+        from m3e_serve.models.token_lists import check_parts, token_lists
+
         scheduler, tokenizer = self.scheduler, self.encoder.tokenizer
         with scheduler.tokenizing(texts, priority):
             await scheduler.in_thread(lambda: check_parts(tokenizer.splits, texts))
