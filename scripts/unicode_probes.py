@@ -1,21 +1,26 @@
 """What the installed package `tokenizers` holds to be true of each Unicode character.
 
 Its crates carry several versions of Unicode: Rust's standard library, `unicode-normalization-alignments`,
-`unicode_categories`, `unicode-segmentation`, `regex` and Oniguruma. Each probe asks the package itself, so it is right
-whatever the versions are. Probes join characters with line feeds, which no neighbour changes.
+`unicode_categories`, `unicode-segmentation`, `regex` and Oniguruma. Each probe asks the package itself, so it
+is right whatever the versions are. Most join characters with line feeds, which keep them apart.
 """
 
 import struct
 import unicodedata
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
 HANGUL = [chr(code) for code in range(0xAC00, 0xD7A4)]  # syllables: composed by arithmetic, not by table
 
-# The lowest and the highest class above 0, and all: what Unicode's stability policy fixes.
+# Of the lowest and of the highest combining class above 0: Unicode's stability policy fixes them.
 _OVERLAY, _IOTA_SUBSCRIPT = "\u0334", "\u0345"
+
+
+class UnforeseenError(Exception):
+    """The package does what the engine's tables have no place for."""
 
 
 def _mapped(normalizer: normalizers.Normalizer, texts: list[str]) -> list[str]:
@@ -53,8 +58,9 @@ def _split_away(pre_tokenizer: pre_tokenizers.PreTokenizer) -> set[str]:
 
 
 def _rust_word() -> set[str]:
-    """`\\w` of the crate `regex`."""
-    whitespace, words = pre_tokenizers.Whitespace(), set()
+    r"""`\w` of the crate `regex`."""
+    whitespace = pre_tokenizers.Whitespace()
+    words: set[str] = set()
     for piece, _ in whitespace.pre_tokenize_str("".join(CHARACTERS)):
         if len(whitespace.pre_tokenize_str("a" + piece[0])) == 1:
             words.update(piece)
@@ -62,7 +68,7 @@ def _rust_word() -> set[str]:
 
 
 def _other() -> set[str]:
-    """Categories C*: what BertNormalizer removes, but for U+FFFD, and the three that it holds to be spaces."""
+    """Categories C*: what BertNormalizer removes but for U+FFFD, and three that it takes for spaces."""
     clean = normalizers.BertNormalizer(True, False, False, False)
     changed = set(CHARACTERS) - set(clean.normalize_str("".join(CHARACTERS)))
     removed = {c for c in changed if not clean.normalize_str(c)}
@@ -100,15 +106,17 @@ def _compositions(canonical: dict[str, str]) -> dict[str, str]:
         if c in HANGUL or nfc.normalize_str(c) != c:
             continue
         pair = nfc.normalize_str(parts[:-1]) + parts[-1]
-        assert len(pair) == 2 and nfc.normalize_str(pair) == c, hex(ord(c))
+        if len(pair) != 2 or nfc.normalize_str(pair) != c:
+            raise UnforeseenError(f"U+{ord(c):04X} is composed, but not of two characters")
         composed[pair] = c
     return composed
 
 
 def _grapheme_counter() -> Callable[[list[str]], list[int]]:
-    """A function that counts units in texts: a grapheme cluster of less than 6 bytes, or a character of a longer one.
+    """A function that counts what `Precompiled` looks up in each text.
 
-    `Precompiled` looks up just these. The map here turns each text that begins with any byte but a line feed into X.
+    These are grapheme clusters of less than 6 bytes, and the characters of longer ones. The map here turns
+    all of them into X but those that begin with a line feed.
     """
     units = [256 << 10] + [
         0
@@ -124,11 +132,11 @@ GRAPHEMES = ["other", "control", "extend", "zwj", "spacing_mark", "prepend", "pi
 GRAPHEMES += ["hangul_l", "hangul_v", "hangul_t", "hangul_lv", "hangul_lvt"]
 
 
-def _grapheme_classes() -> dict[str, dict[str, bool]]:
+def _grapheme_classes() -> dict[str, set[str]]:
     """Classes of grapheme clusters as far as they matter to `Precompiled`: see _grapheme_counter.
 
-    In the probes, U+00A9 is a pictograph, U+0300 is an extending character of two bytes, U+0915 a consonant and
-    U+094D the sign that links it to the next. U+0300 makes a cluster before it short or long.
+    In the probes, U+00A9 is a pictograph, U+0915 a consonant, and U+094D the sign that links it to the next.
+    U+0300 extends what is before it by two bytes: both count 1 as a cluster, and 2 as part of a longer one.
     """
     count = _grapheme_counter()
     probed = CHARACTERS[0x7F:]
@@ -171,14 +179,15 @@ def _grapheme_classes() -> dict[str, dict[str, bool]]:
     }
 
 
-def probe() -> dict[str, dict[str, str] | dict[str, int] | set[str]]:
+def probe() -> dict[str, Any]:
     """All that the engine's tables hold, by name: sets of characters, and what characters become."""
     canonical = _changes(normalizers.NFD())
     compatible = _changes(normalizers.NFKD())
     lowercase = _changes(normalizers.Lowercase())
     compositions = _compositions(canonical)
     whitespace = _split_away(pre_tokenizers.WhitespaceSplit())
-    assert whitespace == _matching(r"\s")
+    if whitespace != _matching(r"\s"):
+        raise UnforeseenError(r"\s and char::is_whitespace differ")
     # Whether a text of one form may have this character anywhere needs no look at its neighbours.
     classes = _combining_classes()
     jamos = {chr(code) for code in [*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)]}

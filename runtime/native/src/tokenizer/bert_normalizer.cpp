@@ -1,6 +1,3 @@
-#include <algorithm>
-#include <optional>
-
 #include "normalizers.h"
 
 namespace m3e {
@@ -15,10 +12,7 @@ bool is_chinese(char32_t c) {
          (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
 }
 
-bool is_bert_space(char32_t c) {
-  return c == '\t' || c == '\n' || c == '\r' || unicode::is_whitespace(c);
-}
-
+// What clean_text removes. A tab and the ends of lines are control characters, but spaces to BERT.
 bool is_removed(char32_t c) {
   if (c == '\t' || c == '\n' || c == '\r') return false;
   return c == 0xFFFD || unicode::is_other(c);
@@ -48,26 +42,32 @@ class BertNormalizer : public Normalizer {
 
  private:
   void clean(std::string& text) const {
-    rewrite(text, [this](char32_t c, std::string& out) {
-      if (clean_ && is_removed(c)) return;
-      if (space_chinese_ && is_chinese(c)) {
-        out += ' ';
-        unicode::append(out, c);
-        out += ' ';
-      } else {
-        unicode::append(out, clean_ && is_bert_space(c) ? U' ' : c);
-      }
-    });
+    const auto spaced = [this](char32_t c) { return space_chinese_ && is_chinese(c); };
+    const auto cleaned = [this](char32_t c) {
+      return clean_ && c != ' ' && (c == 0xFFFD || unicode::has(c, kCleaned));
+    };
+    unicode::rewrite(
+        text, [&](char32_t c) { return cleaned(c) || spaced(c); },
+        [&](char32_t c, std::string& out) {
+          if (cleaned(c)) {
+            if (!is_removed(c)) out += ' ';
+          } else {
+            out += ' ';
+            unicode::append(out, c);
+            out += ' ';
+          }
+        });
   }
 
   static void strip_accents(std::string& text) {
     if (unicode::is_ascii(text)) return;
     unicode::to_nfd(text);
-    rewrite(text, [](char32_t c, std::string& out) {
-      if (!unicode::is_mark_nonspacing(c)) unicode::append(out, c);
-    });
+    unicode::remove_if(text, unicode::is_mark_nonspacing);
   }
 
+  // All control characters are in kOther, so what is not removed is a space.
+  static constexpr auto kCleaned =
+      static_cast<unicode::Flag>(unicode::kOther | unicode::kWhitespace);
   const bool clean_;
   const bool space_chinese_;
   const bool lowercase_;

@@ -1,4 +1,4 @@
-#include "unicode.h"
+#include "rewrite.h"
 
 namespace m3e::unicode {
 namespace {
@@ -31,12 +31,9 @@ void to_lowercase(std::string& text) {
     for (char& byte : text) byte = to_lowercase(byte);
     return;
   }
-  std::string lower;
-  lower.reserve(text.size() + text.size() / 8);
-  for (const char *at = text.data(), *end = at + text.size(); at < end;) {
-    append_lowercase(lower, next(at));
-  }
-  text.swap(lower);
+  rewrite(
+      text, [](char32_t character) { return has(character, kCased); },
+      [](char32_t character, std::string& lower) { append_lowercase(lower, character); });
 }
 
 }  // namespace m3e::unicode

@@ -142,6 +142,7 @@ class Normalization {
       const char* const from = form_.composes ? settled : begin;
       const char* until = at;
       while (until = at, at < end && is_doubtful(next(at))) continue;
+      if (normalized_.empty()) normalized_.reserve(text_.size() + text_.size() / 2);
       normalized_.append(copied, from);
       append_form(from, until);
       at = copied = settled = until;

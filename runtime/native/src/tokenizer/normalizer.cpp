@@ -1,5 +1,7 @@
 #include "normalizer.h"
 
+#include <vector>
+
 #include "error.h"
 #include "normalizers.h"
 
@@ -18,10 +20,7 @@ class Plain : public Normalizer {
 };
 
 void strip_accents(std::string& text) {
-  if (unicode::is_ascii(text)) return;
-  rewrite(text, [](char32_t c, std::string& out) {
-    if (!unicode::is_combining_mark(c)) unicode::append(out, c);
-  });
+  if (!unicode::is_ascii(text)) unicode::remove_if(text, unicode::is_combining_mark);
 }
 
 // SentencePiece's rules nmt: control characters go, and what is or looks like a space becomes one.
@@ -37,9 +36,8 @@ bool nmt_blanks(char32_t c) {
 }
 
 void nmt(std::string& text) {
-  rewrite(text, [](char32_t c, std::string& out) {
-    if (!nmt_removes(c)) unicode::append(out, nmt_blanks(c) ? U' ' : c);
-  });
+  unicode::remove_if(text, nmt_removes);
+  unicode::rewrite(text, nmt_blanks, [](char32_t, std::string& out) { out += ' '; });
 }
 
 // GPT-2's alphabet of bytes: a printable one of Latin-1 is itself, the others follow from U+0100.

@@ -3,10 +3,9 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "normalizer.h"
-#include "unicode.h"
+#include "rewrite.h"
 
 namespace m3e {
 
@@ -19,16 +18,5 @@ NormalizerPtr read_replace(const Json& described);
 // Throws Error(format) if a text of `before` bytes has become one of `after` that no writing system
 // explains: a tokenizer.json may multiply a text again and again.
 void check_growth(size_t before, size_t after);
-
-// Rewrites `text`: calls put(character, out) for each character, which appends to `out`.
-template <class Put>
-void rewrite(std::string& text, Put put) {
-  std::string out;
-  out.reserve(text.size() + text.size() / 4);
-  for (const char *at = text.data(), *end = at + text.size(); at < end;) {
-    put(unicode::next(at), out);
-  }
-  text.swap(out);
-}
 
 }  // namespace m3e

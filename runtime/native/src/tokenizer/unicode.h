@@ -13,7 +13,17 @@ bool is_utf8(std::string_view text);
 bool is_ascii(std::string_view text);
 
 // Decodes the character at `at`, in valid UTF-8, and moves `at` behind it.
-char32_t next(const char*& at);
+inline char32_t next(const char*& at) {
+  const auto byte = [&] { return static_cast<unsigned char>(*at++); };
+  const auto rest = [&] { return static_cast<char32_t>(byte() & 0x3F); };
+  const char32_t first = byte();
+  if (first < 0x80) return first;
+  const char32_t second = rest();
+  if (first < 0xE0) return (first & 0x1F) << 6 | second;
+  const char32_t third = rest();
+  if (first < 0xF0) return (first & 0x0F) << 12 | second << 6 | third;
+  return (first & 0x07) << 18 | second << 12 | third << 6 | rest();
+}
 void append(std::string& to, char32_t character);
 
 // As Rust's standard library has them (char::is_whitespace, is_control, is_numeric, to_lowercase).

@@ -38,26 +38,6 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-char32_t next(const char*& at) {
-  const auto byte = [&] { return static_cast<uint8_t>(*at++); };
-  const char32_t first = byte();
-  if (first < 0x80) return first;
-  const auto rest = [&] { return static_cast<char32_t>(byte() & 0x3F); };
-  if (first < 0xE0) {
-    const char32_t high = (first & 0x1F) << 6;
-    return high | rest();
-  }
-  if (first < 0xF0) {
-    char32_t code = (first & 0x0F) << 12;
-    code |= rest() << 6;
-    return code | rest();
-  }
-  char32_t code = (first & 0x07) << 18;
-  code |= rest() << 12;
-  code |= rest() << 6;
-  return code | rest();
-}
-
 void append(std::string& to, char32_t code) {
   const auto put = [&](char32_t byte) { to.push_back(static_cast<char>(byte)); };
   const auto rest = [&](int shift) { put(0x80 | ((code >> shift) & 0x3F)); };
