@@ -1,4 +1,4 @@
-"""The engine's models of a tokenizer, alone: a small library compiled for the tests, called through ctypes."""
+"""The engine's models of a tokenizer alone: a library compiled for the tests, called through ctypes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-__all__ = ["NativeModel", "NativeModelError", "build", "compiler", "crate", "tokenizer_json"]
+__all__ = [
+    "NativeModel",
+    "NativeModelError",
+    "build",
+    "compiler",
+    "crate",
+    "crate_accepts",
+    "read_number",
+    "tokenizer_json",
+]
 
 _NATIVE = Path(__file__).parents[1] / "runtime" / "native"
 _SOURCES = (
@@ -45,13 +54,16 @@ def build(folder: Path) -> ctypes.CDLL:
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     text, size, model = ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p
-    library.model_open.argtypes, library.model_open.restype = [text, size, text, size], model
+    library.model_open.argtypes = [text, size, ctypes.POINTER(model), text, size]
+    library.model_open.restype = ctypes.c_int64
     library.model_close.argtypes, library.model_close.restype = [model], None
     library.model_size.argtypes, library.model_size.restype = [model], ctypes.c_int64
     library.model_id.argtypes, library.model_id.restype = [model, text, size], ctypes.c_int64
     ids = ctypes.POINTER(ctypes.c_int32)
     library.model_tokenize.argtypes = [model, text, size, size, ids, size, text, size]
     library.model_tokenize.restype = ctypes.c_int64
+    library.number_read.argtypes = [text, size, ctypes.POINTER(ctypes.c_double)]
+    library.number_read.restype = ctypes.c_bool
     return library
 
 
@@ -74,12 +86,10 @@ class NativeModel:
         text = model if isinstance(model, str | bytes) else json.dumps(model)
         encoded = text.encode() if isinstance(text, str) else text
         message = ctypes.create_string_buffer(500)
-        kind = ctypes.c_int64()
-        self._library = library
-        self._model = library.model_open(encoded, len(encoded), message, len(message))
-        if not self._model:
-            raise NativeModelError("unsupported" if b"not supported" in message.value else "format", message.value)
-        del kind
+        self._library, self._model = library, ctypes.c_void_p()
+        status = library.model_open(encoded, len(encoded), self._model, message, len(message))
+        if status < 0:
+            raise NativeModelError(_KINDS[-1 - status], message.value)
 
     def __del__(self) -> None:
         self._library.model_close(self._model)
@@ -105,6 +115,13 @@ class NativeModel:
         return list(ids[:count])
 
 
+def read_number(library: ctypes.CDLL, text: str) -> float | None:
+    """What the engine reads from ``text``; ``None`` if that is no number of JSON."""
+    value = ctypes.c_double()
+    found = library.number_read(text.encode(), len(text), value)
+    return value.value if found else None
+
+
 def tokenizer_json(model: Mapping[str, Any] | str) -> str:
     """A tokenizer.json that has nothing but a model."""
     text = model if isinstance(model, str) else json.dumps(model)
@@ -114,3 +131,14 @@ def tokenizer_json(model: Mapping[str, Any] | str) -> str:
 def crate(model: Mapping[str, Any] | str) -> Tokenizer:
     """The same in the package tokenizers."""
     return Tokenizer.from_str(tokenizer_json(model))
+
+
+def crate_accepts(model: Mapping[str, Any] | str) -> bool:
+    """Whether the package reads it; some damage makes it panic, which pyo3 raises past ``Exception``."""
+    try:
+        crate(model)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return False
+    return True

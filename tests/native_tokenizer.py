@@ -8,9 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import m3e_runtime
+from m3e_runtime.engine_files import library_file
 
-__all__ = ["FORMAT", "UNSUPPORTED", "NativeTokenizer", "NativeTokenizerError", "Options", "library", "missing"]
+__all__ = [
+    "FORMAT",
+    "UNSUPPORTED",
+    "NativeTokenizer",
+    "NativeTokenizerError",
+    "Options",
+    "library",
+    "missing",
+]
 
 ARGUMENT, FILE, FORMAT, UNSUPPORTED = 1, 2, 3, 7
 _MESSAGE_SIZE = 512
@@ -57,9 +65,8 @@ class NativeTokenizerError(ValueError):
 
 def _path() -> Path | None:
     """``M3E_LIBRARY``, or the library that is installed with the package."""
-    if named := os.environ.get("M3E_LIBRARY"):
-        return Path(named)
-    return next((Path(m3e_runtime.__file__).parent / "engine" / "lib").glob("libm3e.*"), None)
+    named = os.environ.get("M3E_LIBRARY")
+    return Path(named) if named else library_file()
 
 
 def missing() -> str | None:

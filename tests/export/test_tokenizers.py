@@ -6,13 +6,12 @@ import io
 import shutil
 import sys
 import unicodedata
+from functools import partial
 
 import pytest
 
 from families import (
     corpus,
-    pieces_of,
-    train_unigram,
     write_albert,
     write_byte_level_bpe,
     write_mpnet_wordpiece,
@@ -24,6 +23,7 @@ from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names,
 from m3e_export.errors import DependencyMissingError
 from strange_texts import COUNT, generated
 from synthetic import update_json, write_json
+from tokenizer_kinds import ALBERT, WORDPIECE, make_wordpiece, sentencepiece_model
 
 
 @pytest.fixture(scope="module")
@@ -80,23 +80,9 @@ def agrees_with(number, ties):
     return lambda written: int(written) == number or max(int(written), number) <= ties
 
 
-WORDPIECE = {
-    "cased": {"lower_case": False},
-    "lower-cased": {"lower_case": True},
-    "lower-cased, accents kept": {"lower_case": True, "strip_accents": False},
-    "cased, accents stripped": {"lower_case": False, "strip_accents": True},
-    "Chinese not split": {"lower_case": True, "tokenize_chinese_chars": False},
-}
-
-
 @pytest.fixture
 def wordpiece(tmp_path):
-    def make(kind, lower_case, write=write_wordpiece, **settings):
-        folder = write(tmp_path / "model", kind, lower_case=lower_case)
-        update_json(folder / "tokenizer_config.json", **settings)
-        return folder
-
-    return make
+    return partial(make_wordpiece, tmp_path / "model")
 
 
 @pytest.mark.parametrize("options", WORDPIECE)
@@ -166,14 +152,6 @@ def test_unigram(name, model_type, tmp_path, same_ids):
     same_ids(f"Unigram, {name}, tokenizer.json", write_unigram(tmp_path, name), model_type, ties=5)
 
 
-ALBERT = {
-    "uncased": {},
-    "cased": {"do_lower_case": False},
-    "accents kept": {"keep_accents": True},
-    "cased, accents kept": {"do_lower_case": False, "keep_accents": True},
-}
-
-
 @pytest.mark.parametrize("options", ALBERT)
 def test_unigram_of_albert(options, tmp_path, same_ids):
     """The settings win over the file, which is that of an uncased model."""
@@ -200,26 +178,8 @@ def test_unigram_of_a_class_that_takes_tokenizer_json_as_it_is(tmp_path, same_id
     same_ids(f"Unigram, {name}, tokenizer.json", write_unigram(tmp_path, name), "xlm-roberta")
 
 
-def sentencepiece_model(folder):
-    """XLM-RoBERTa's form of the Unigram model: <unk>, <s>, </s> first, no <pad>, no <mask>."""
-    pytest.importorskip("sentencepiece", reason="converting needs sentencepiece, in no extra")
-    from transformers.convert_slow_tokenizer import import_protobuf
-
-    protobuf = import_protobuf()
-    model = protobuf.ModelProto()
-    for piece, kind in (("<unk>", 2), ("<s>", 3), ("</s>", 3)):
-        model.pieces.add(piece=piece, score=0.0, type=kind)
-    for piece, score in pieces_of(train_unigram())[5:]:
-        model.pieces.add(piece=piece, score=score, type=1)
-    model.trainer_spec.model_type = 1
-    model.trainer_spec.unk_id = 0
-    folder.mkdir(exist_ok=True)
-    (folder / "sentencepiece.bpe.model").write_bytes(model.SerializeToString())
-    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"})
-    return folder
-
-
 def test_a_sentencepiece_model_is_converted_where_the_packages_are_installed(tmp_path, same_ids):
+    pytest.importorskip("sentencepiece", reason="converting needs sentencepiece, in no extra")
     folder = sentencepiece_model(tmp_path / "model")
     same_ids("Unigram, XLMRobertaTokenizer, sentencepiece.bpe.model", folder, "xlm-roberta")
 

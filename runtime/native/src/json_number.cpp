@@ -71,19 +71,25 @@ class NumberReader {
     return true;
   }
 
-  // Appends the digit at hand unless it would overflow.
-  bool append_digit() {
+  // Appends digits to the significand, up to one that would overflow, and returns how many.
+  int64_t append_digits() {
     constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
-    const auto digit = static_cast<uint64_t>(*at_ - '0');
-    if (significand_ > kMost / 10) return false;
-    if (significand_ == kMost / 10 && digit > kMost % 10) return false;
-    significand_ = significand_ * 10 + digit;
-    return true;
+    const char* at = at_;
+    uint64_t value = significand_;
+    for (; at < end_ && *at >= '0' && *at <= '9'; ++at) {
+      const auto digit = static_cast<uint64_t>(*at - '0');
+      if (value >= kMost / 10 && (value > kMost / 10 || digit > kMost % 10)) break;
+      value = value * 10 + digit;
+    }
+    const int64_t count = at - at_;
+    at_ = at;
+    significand_ = value;
+    return count;
   }
 
   bool read_whole() {
     if (accept('0')) return !is_digit();
-    while (is_digit() && append_digit()) ++at_;
+    append_digits();
     for (; is_digit(); ++at_) ++exponent_;
     return true;
   }
@@ -91,7 +97,7 @@ class NumberReader {
   // Digits that do not fit are dropped.
   bool read_fraction() {
     if (!is_digit()) return false;
-    for (; is_digit() && append_digit(); ++at_) --exponent_;
+    exponent_ -= append_digits();
     while (is_digit()) ++at_;
     return true;
   }

@@ -15,7 +15,9 @@ void JsonText::fail(const char* why) const {
 }
 
 void JsonText::skip_spaces() {
-  while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t')) ++at_;
+  const char* at = at_;
+  while (at < end_ && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) ++at;
+  at_ = at;
 }
 
 char JsonText::peek() {
@@ -68,8 +70,10 @@ JsonNumber JsonText::number() {
 std::string_view JsonText::string() {
   if (peek() != '"') fail("a string expected");
   const char* const begin = ++at_;
+  const char* at = begin;
   unsigned char bits = 0;
-  while (at_ < end_ && !ends_plain(*at_)) bits |= static_cast<unsigned char>(*at_++);
+  while (at < end_ && !ends_plain(*at)) bits |= static_cast<unsigned char>(*at++);
+  at_ = at;
   if (at_ < end_ && *at_ == '\\') return escaped_string(begin);
   if (next() != '"') fail("a control character in a string");
   const std::string_view found(begin, static_cast<size_t>(at_ - 1 - begin));

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "error.h"
+#include "json_text.h"
 #include "tokenizer/model.h"
 
 namespace {
@@ -21,13 +22,13 @@ int64_t guarded(char* message, size_t room, Do run) {
 
 extern "C" {
 
-m3e::TokenModel* model_open(const char* json, size_t size, char* message, size_t room) {
-  m3e::TokenModel* model = nullptr;
-  guarded(message, room, [&] {
-    model = m3e::read_model({json, size}).release();
+// 0, or below 0: the error.
+int64_t model_open(const char* json, size_t size, m3e::TokenModel** model, char* message,
+                   size_t room) {
+  return guarded(message, room, [&] {
+    *model = m3e::read_model({json, size}).release();
     return 0;
   });
-  return model;
 }
 
 void model_close(m3e::TokenModel* model) { delete model; }
@@ -36,6 +37,15 @@ int64_t model_size(const m3e::TokenModel* model) { return static_cast<int64_t>(m
 
 int64_t model_id(const m3e::TokenModel* model, const char* token, size_t size) {
   return model->id_of({token, size}).value_or(-1);
+}
+
+// Whether all of `text` is a number.
+bool number_read(const char* text, size_t size, double* value) {
+  m3e::JsonNumber number;
+  const char* at = text;
+  if (!m3e::read_json_number(at, text + size, number) || at != text + size) return false;
+  *value = number.value;
+  return true;
 }
 
 // The number of ids, of which `ids` gets up to `room_for_ids`; below 0: the error.

@@ -26,12 +26,12 @@ const char* last_character(std::string_view text) {
 bool ends_with_word(std::string_view text) {
   if (text.empty()) return false;
   const char* last = last_character(text);
-  return unicode::regex_is_word(unicode::next(last));
+  return unicode::is_word(unicode::next(last));
 }
 
 bool starts_with_word(std::string_view text) {
   const char* first = text.data();
-  return !text.empty() && unicode::regex_is_word(unicode::next(first));
+  return !text.empty() && unicode::is_word(unicode::next(first));
 }
 
 size_t without_spaces_at_end(std::string_view text) {

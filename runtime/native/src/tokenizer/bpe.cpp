@@ -2,6 +2,7 @@
 #include "tokenizer/bpe_merges.h"
 #include "tokenizer/bpe_word.h"
 #include "tokenizer/byte_tokens.h"
+#include "tokenizer/known_words.h"
 #include "tokenizer/models.h"
 #include "tokenizer/token_ids.h"
 
@@ -30,7 +31,8 @@ class Bpe : public TokenModel {
         has_bytes_(json.flag_or_null("byte_fallback")),
         ignores_merges_(json.flag_or_null("ignore_merges")),
         bytes_([&](std::string_view token) { return tokens_.find(token); }),
-        merges_(json.text("merges"), tokens_, prefix_) {
+        merges_(json.text("merges"), tokens_, prefix_),
+        known_words_(tokens_.pieces().size()) {
     if (unknown_) unknown_id_ = tokens_.find(*unknown_);
     require_no_dropout(json);
   }
@@ -40,9 +42,17 @@ class Bpe : public TokenModel {
     if (ignores_merges_) {
       if (const std::optional<int32_t> id = tokens_.find(piece)) return ids.push_back(*id);
     }
+    std::string scratch;
+    const uint32_t whole = tokens_.trie().find(decorated(piece, true, true, scratch));
+    if (whole != PieceTrie::kNone && known_words_.stays_whole(whole)) {
+      return ids.push_back(tokens_.id(whole));
+    }
     BpeWord word;
     split(piece, word);
     word.merge(merges_);
+    if (whole != PieceTrie::kNone && known_words_.is_untried(whole)) {
+      known_words_.remember(whole, word.is_one(tokens_.id(whole)));
+    }
     word.append_to(ids, most);
   }
 
@@ -99,6 +109,7 @@ class Bpe : public TokenModel {
   bool ignores_merges_;
   ByteTokens bytes_;
   BpeMerges merges_;
+  mutable KnownWords known_words_;
 };
 
 }  // namespace

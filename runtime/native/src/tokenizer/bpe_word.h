@@ -13,6 +13,9 @@ class BpeWord {
  public:
   void add(int32_t id);
   void merge(const BpeMerges& merges);
+  bool is_one(int32_t id) {  // after merging
+    return !tokens_.empty() && tokens_[0].after == kNowhere && tokens_[0].id == id;
+  }
   void append_to(std::vector<int32_t>& ids, size_t most);
 
  private:

@@ -56,7 +56,7 @@ void BertSplit::apply(Pieces& pieces) const {
 void WordSplit::apply(Pieces& pieces) const {
   constexpr int kDropped = 0, kWord = 1, kOther = 2, kNone = -1;
   split_runs(pieces, kNone, [](char32_t c) {
-    return unicode::regex_is_word(c) ? kWord : unicode::regex_is_space(c) ? kDropped : kOther;
+    return unicode::is_word(c) ? kWord : unicode::regex_is_space(c) ? kDropped : kOther;
   });
 }
 

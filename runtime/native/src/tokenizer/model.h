@@ -17,7 +17,8 @@ class TokenModel {
  public:
   virtual ~TokenModel() = default;
   // Appends the ids of `piece`, valid UTF-8. Several threads may call it at once. Stops early when
-  // `ids` has `most` entries or more; what it appended up to there is unchanged by stopping.
+  // `ids` has `most` entries or more; what it appended up to there is unchanged by stopping. Throws
+  // Error(format) if the piece needs an unknown token that the vocabulary lacks.
   virtual void tokenize(std::string_view piece, size_t most, std::vector<int32_t>& ids) const = 0;
   virtual std::optional<int32_t> id_of(std::string_view token) const = 0;
   virtual size_t size() const = 0;  // entries of the vocabulary

@@ -29,6 +29,7 @@ void Vocabulary::read(JsonText& json) {
   } else {
     read_ids(json);
   }
+  if (pieces.size() > kLargestId) refuse("a vocabulary of more than 2^31 tokens");
   pieces.finish();
   ids.shrink_to_fit();
   scores.shrink_to_fit();
@@ -51,7 +52,6 @@ void Vocabulary::read_scores(JsonText& json) {
     scores.push_back(json.number().value);
     json.expect(']');
   });
-  if (pieces.size() > kLargestId) refuse("a vocabulary of more than 2^31 tokens");
 }
 
 }  // namespace m3e
