@@ -36,7 +36,7 @@ NEEDS = re.compile(
     r"(a GPU|a hub|a cluster|an installation|minutes|a build of minutes|a checkpoint of that family"
     r"|the extra (?P<extra>[\w-]+)|the package [\w-]+)"
 )
-OTHER_PROGRAMS = {"cat", "cc", "cmake", "curl", "head", "ln", "mv"}
+OTHER_PROGRAMS = {"cat", "cc", "cmake", "curl", "head", "ln", "m3e", "mv"}
 OTHER_OPTIONS = {
     "--inplace",
     "--http2",
@@ -175,7 +175,7 @@ def place(tmp_path, tiny_checkpoint, tiny_bundle):
     for name in ("questions.txt", "corpus.txt"):
         (folder / name).write_text("如何更换花呗绑定银行卡\nhow do I change my card\n", encoding="utf-8")
     (folder / "keys.txt").write_text("secret\n", encoding="utf-8")
-    shutil.copy(ROOT / "runtime" / "native" / "examples" / "encode.c", folder)
+    shutil.copy(ROOT / "examples" / "c" / "embed.c", folder)
     return folder
 
 

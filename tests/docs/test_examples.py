@@ -77,7 +77,8 @@ def test_c(tiny_bundle, tiny_encoder, tmp_path):
             pytest.skip(f"needs {program}")
     if native.missing():
         pytest.skip(str(native.missing()))
-    program = tmp_path / "encode"
-    run("make", "-C", EXAMPLES / "c", f"OUT={program}", f"PYTHON={sys.executable}")
+    run("make", "-C", EXAMPLES / "c", f"OUT={tmp_path}", f"PYTHON={sys.executable}")
     (weights,) = (tiny_bundle / "native").glob("*int8*.safetensors")
-    assert f"{tiny_encoder.dimension} dimensions, cosine" in run(program, weights)
+    assert f"{tiny_encoder.dimension} dimensions, cosine" in run(tmp_path / "encode", weights)
+    shown = run(tmp_path / "embed", tiny_bundle, "今天天气很好", "天气不错", "model text")
+    assert [line.partition("  ")[2] for line in shown.splitlines()] == ["天气不错", "model text"]

@@ -44,6 +44,9 @@ class Arguments {
   std::vector<std::string> rest_;
 };
 
+// The arguments of main() in UTF-8, without the program's name.
+std::vector<std::string> utf8_arguments(int argc, char** argv);
+
 std::string help_of(const Usage& usage);
 
 }  // namespace m3e_cli

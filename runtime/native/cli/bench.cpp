@@ -103,13 +103,14 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 Command bench_command() {
-  return {{"bench", "BUNDLE",
-           "Measure how long a short text takes, and how many tokens of many texts are encoded in a\n"
-           "second. Writes a JSON object.",
-           join({{"--seconds", "N", "time of each measurement (default: 3)"}}, kModelOptions),
-           kExamples, 1, 1},
-          run,
-          "speed on this machine"};
+  return {
+      {"bench", "BUNDLE",
+       "Measure how long a short text takes, and how many tokens of many texts are encoded in a\n"
+       "second. Writes a JSON object.",
+       join({{"--seconds", "N", "time of each measurement (default: 3)"}}, kModelOptions),
+       kExamples, 1, 1},
+      run,
+      "speed on this machine"};
 }
 
 }  // namespace m3e_cli

@@ -72,9 +72,12 @@ std::string as_lines(const std::string& bundle, const std::vector<Result>& resul
   std::string lines = bundle + ": hashes match\n";
   for (const Result& each : results) {
     char cosine[64];
-    std::snprintf(cosine, sizeof cosine, "ok, least cosine %.6f", static_cast<double>(each.least_cosine));
+    std::snprintf(cosine, sizeof cosine, "ok, least cosine %.6f",
+                  static_cast<double>(each.least_cosine));
     lines += each.name + ": " +
-             (each.passed ? cosine : each.ran ? "FAILED, " + each.message : "not run, it " + each.message) +
+             (each.passed ? cosine
+              : each.ran  ? "FAILED, " + each.message
+                          : "not run, it " + each.message) +
              "\n";
   }
   return lines;
@@ -95,13 +98,16 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 Command check_command() {
-  return {{"check", "BUNDLE",
+  return {{"check",
+           "BUNDLE",
            "Compare every file with its SHA-256 in the manifest, and the vectors of every native\n"
            "artifact with the golden vectors. Fails if one differs, or if none can be run.",
            {{"--artifact", "NAME", "check this artifact and its files only"},
             {"--threads", "N", "threads of the engine (default: all processors)"},
             {"--json", nullptr, "print a JSON object"}},
-           kExamples, 1, 1},
+           kExamples,
+           1,
+           1},
           run,
           "hashes and golden vectors"};
 }

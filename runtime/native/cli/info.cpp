@@ -31,19 +31,21 @@ std::string prompt_lines(const m3e::Json& info) {
   for (const auto& [name, text] : info.at("prompts").object()) {
     lines += line("  " + name, "'" + text.string() + "'");
   }
-  return lines.empty() ? "" : "prompts:\n" + lines + line("default", info.text("default_prompt_name", "none"));
+  return lines.empty()
+             ? ""
+             : "prompts:\n" + lines + line("default", info.text("default_prompt_name", "none"));
 }
 
 std::string described(const m3e::Json& info) {
   const auto number = [&](const char* name) { return std::to_string(info.at(name).integer()); };
-  std::string lines = line("source", info.at("source").string()) +
-                      line("licence", info.at("licence").string()) +
-                      line("dimensions", number("dimension")) +
-                      line("most tokens", number("max_tokens")) +
-                      line("pooling", info.at("pooling").string()) +
-                      line("similarity", info.at("similarity").string());
+  std::string lines =
+      line("source", info.at("source").string()) + line("licence", info.at("licence").string()) +
+      line("dimensions", number("dimension")) + line("most tokens", number("max_tokens")) +
+      line("pooling", info.at("pooling").string()) +
+      line("similarity", info.at("similarity").string());
   if (info.find("route")) lines += line("route", info.text("route", ""));
-  lines += prompt_lines(info) + line("runs here", info.text("artifact", "nothing")) + "artifacts:\n";
+  lines +=
+      prompt_lines(info) + line("runs here", info.text("artifact", "nothing")) + "artifacts:\n";
   for (const m3e::Json& each : info.at("artifacts").array()) lines += artifact_line(each);
   return lines + line("processor", m3e_instruction_sets());
 }
@@ -57,8 +59,13 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 Command info_command() {
-  return {{"info", "BUNDLE", "Describe a bundle: source, sizes, prompts, artifacts. Reads its manifest only.",
-           {{"--json", nullptr, "print a JSON object"}}, kExamples, 1, 1},
+  return {{"info",
+           "BUNDLE",
+           "Describe a bundle: source, sizes, prompts, artifacts. Reads its manifest only.",
+           {{"--json", nullptr, "print a JSON object"}},
+           kExamples,
+           1,
+           1},
           run,
           "what a bundle is"};
 }

@@ -21,6 +21,7 @@ namespace {
 
 constexpr size_t kBlock = 1 << 20;
 constexpr size_t kLongestLine = 64u << 20;
+constexpr size_t kMostLines = 1024;  // their vectors are in memory together
 
 m3e::OpenFile open_input(const std::string& path) {
   try {
@@ -68,14 +69,10 @@ size_t Lines::read() {
 bool Lines::next(std::vector<std::string>& lines) {
   lines.clear();
   first_number_ = read_lines_ + 1;
-  while (lines.empty() && !ended_) {
-    if (read() == 0) {
-      ended_ = true;
-      if (!pending_.empty()) add(lines, 0, pending_.size());
-    } else {
-      split(lines);
-    }
-    if (pending_.size() > kLongestLine) {
+  for (split(lines); lines.empty() && !ended_; split(lines)) {
+    ended_ = read() == 0;
+    if (ended_ && !pending_.empty()) pending_ += '\n';  // the last line may have no end
+    if (pending_.size() > kLongestLine + kBlock) {
       throw Failure(name_ + ": line " + std::to_string(read_lines_ + 1) + " is longer than " +
                     std::to_string(kLongestLine) + " bytes");
     }
@@ -85,7 +82,7 @@ bool Lines::next(std::vector<std::string>& lines) {
 
 void Lines::split(std::vector<std::string>& lines) {
   size_t begin = 0;
-  for (;;) {
+  while (lines.size() < kMostLines) {
     const size_t end = pending_.find('\n', begin);
     if (end == std::string::npos) break;
     add(lines, begin, end);

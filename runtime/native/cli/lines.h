@@ -15,8 +15,8 @@ class Lines {
   // `path` is a file in UTF-8, or "-" for standard input.
   explicit Lines(const std::string& path);
 
-  // Replaces `lines` by the next lines, as many as one read gives, without their ends. False at the
-  // end of the input. A pipe's lines come as soon as they are written.
+  // Replaces `lines` by the next lines without their ends, as many as have been read, up to a
+  // limit. False at the end of the input. A pipe's lines come as soon as they are written.
   bool next(std::vector<std::string>& lines);
 
   // Number of the first of the lines that next() gave, from 1 on.
@@ -31,7 +31,7 @@ class Lines {
   std::string name_;
   m3e::OpenFile file_;
   int descriptor_ = 0;
-  std::string pending_;  // what is not yet a whole line, and then the block
+  std::string pending_;  // what was read and not yet given
   int64_t read_lines_ = 0, first_number_ = 1;
   bool ended_ = false;
 };

@@ -83,5 +83,5 @@ int main(int argc, char** argv) {
 #if defined(SIGPIPE)
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is seen where it is written to
 #endif
-  return m3e_cli::guarded(std::vector<std::string>(argv + 1, argv + argc));
+  return m3e_cli::guarded(m3e_cli::utf8_arguments(argc, argv));
 }

@@ -23,7 +23,7 @@ constexpr int kSignals[] = {SIGINT, SIGTERM};
 char unfinished[4096];  // the file that a signal removes
 
 extern "C" void remove_unfinished(int signal_number) {
-  std::remove(unfinished);
+  m3e::remove_file(unfinished);
   std::signal(signal_number, SIG_DFL);
   std::raise(signal_number);
 }
@@ -62,7 +62,7 @@ Output::Output(const std::string& path) : path_(path) {
 Output::~Output() {
   if (!file_) return;
   file_.reset();
-  std::remove(temporary_.c_str());
+  m3e::remove_file(temporary_.c_str());
 }
 
 void Output::fail() const {
@@ -90,16 +90,13 @@ void Output::finish() {
   if (!file_) return;
   if (std::fclose(file_.release()) != 0) {
     const int reason = errno;
-    std::remove(temporary_.c_str());
+    m3e::remove_file(temporary_.c_str());
     errno = reason;
     fail();
   }
-#if defined(_WIN32)
-  std::remove(path_.c_str());  // rename() does not replace a file there
-#endif
-  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
+  if (!m3e::rename_file(temporary_, path_)) {
     const int reason = errno;
-    std::remove(temporary_.c_str());
+    m3e::remove_file(temporary_.c_str());
     errno = reason;
     fail();
   }

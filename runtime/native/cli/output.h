@@ -11,8 +11,8 @@ namespace m3e_cli {
 
 class Output {
  public:
-  // `path` is a file in UTF-8; empty means standard output. A file is written under a temporary name
-  // beside it, which finish() renames. SIGINT and SIGTERM remove it.
+  // `path` is a file in UTF-8; empty means standard output. A file is written under a temporary
+  // name beside it, which finish() renames. SIGINT and SIGTERM remove it.
   explicit Output(const std::string& path);
   ~Output();
   Output(const Output&) = delete;

@@ -56,16 +56,17 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 Command tokenize_command() {
-  return {{"tokenize", "BUNDLE [FILE]",
-           "Write the token ids of each line of FILE, or of standard input, as JSON Lines. No prompt\n"
-           "is added.",
-           join({{"--field", "NAME", "read JSON Lines and tokenize this field"},
-                 {"--most", "N", "tokens of a text (default: the model's limit; 0: no limit)"},
-                 {"--out", "FILE", "write to FILE, whole or not at all (default: standard output)"}},
-                kModelOptions),
-           kExamples, 1, 2},
-          run,
-          "texts to token ids"};
+  return {
+      {"tokenize", "BUNDLE [FILE]",
+       "Write the token ids of each line of FILE, or of standard input, as JSON Lines. No prompt\n"
+       "is added.",
+       join({{"--field", "NAME", "read JSON Lines and tokenize this field"},
+             {"--most", "N", "tokens of a text (default: the model's limit; 0: no limit)"},
+             {"--out", "FILE", "write to FILE, whole or not at all (default: standard output)"}},
+            kModelOptions),
+       kExamples, 1, 2},
+      run,
+      "texts to token ids"};
 }
 
 }  // namespace m3e_cli

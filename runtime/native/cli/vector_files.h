@@ -1,12 +1,12 @@
 // Vectors in files: JSON Lines, npy, raw.
 #pragma once
 
+#include <m3e.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <m3e.h>
 
 #include "output.h"
 
@@ -14,7 +14,7 @@ namespace m3e_cli {
 
 // The form of a vector's values.
 struct Precision {
-  const char* name;   // "float32"
+  const char* name;  // "float32"
   m3e_output output;
   const char* dtype;  // numpy's name, for npy
   size_t bytes;       // of a value

@@ -71,9 +71,10 @@ typedef struct m3e_options {
   const char *instruction_set; /* A name from m3e_instruction_sets; NULL means the fastest. */
   const char *artifact;        /* m3e_open: an artifact's name; NULL means the fastest. */
   int32_t skip_verification;   /* m3e_open: nonzero does not compare SHA-256 sums. */
+  int32_t reserved;            /* 0; without it, a later member would lie in padding. */
 } m3e_options;
 
-#define M3E_OPTIONS {sizeof(m3e_options), 0, NULL, NULL, 0}
+#define M3E_OPTIONS {sizeof(m3e_options), 0, NULL, NULL, 0, 0}
 
 M3E_API uint32_t m3e_abi_version(void);
 
@@ -255,9 +256,9 @@ M3E_API int32_t m3e_model_max_tokens(const m3e_model *model);
 /* Name of the artifact. */
 M3E_API const char *m3e_model_artifact(const m3e_model *model);
 
-/* Encode the bundle's golden texts and compare the vectors with its golden vectors. Writes the least
- * cosine, unless `least_cosine` is NULL. M3E_ERROR_INTEGRITY if that is lower than what the export
- * measured, with an allowance for the rounding of other processors. */
+/* Encode the bundle's golden texts and compare the vectors with its golden vectors. Writes the
+ * least cosine, unless `least_cosine` is NULL. M3E_ERROR_INTEGRITY if that is lower than what the
+ * export measured, with an allowance for the rounding of other processors. */
 M3E_API m3e_status m3e_model_check(m3e_model *model, float *least_cosine, char *message);
 
 /* Similarity of each of `a_count` float32 vectors with each of `b_count`, by the bundle's function:

@@ -1,6 +1,6 @@
 #include "c_api.h"
 
-#include <cstdio>
+#include <cstring>
 #include <new>
 
 namespace m3e {
@@ -8,8 +8,18 @@ namespace {
 
 constexpr size_t kLargestStructure = 4096;
 
+// Whether a byte of UTF-8 is not the first one of a character.
+bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
+
 m3e_status report(m3e_status status, const char* what, char* message) {
-  if (message) std::snprintf(message, M3E_MESSAGE_SIZE, "%s", what);
+  if (!message) return status;
+  size_t length = std::strlen(what);
+  if (length >= M3E_MESSAGE_SIZE) {
+    length = M3E_MESSAGE_SIZE - 1;
+    while (length && is_continuation(what[length])) --length;  // no half of a character
+  }
+  std::memcpy(message, what, length);
+  message[length] = '\0';
   return status;
 }
 

@@ -49,6 +49,7 @@ void read_sized(const void* given, void* structure, size_t known, size_t alignme
 inline m3e_options read_options(const m3e_options* given) {
   m3e_options options = M3E_OPTIONS;
   read_sized(given, &options, sizeof options, alignof(m3e_options), "m3e_options");
+  if (options.reserved) throw Error(ErrorKind::argument, "m3e_options.reserved is not 0");
   if (!options.threads) options.threads = 1;
   return options;
 }

@@ -41,6 +41,12 @@ std::string read_file(const std::string& path, size_t most);
 bool is_file(const std::string& path);    // a regular file, or a link to one
 bool is_folder(const std::string& path);  // or a link to one
 
+// Renames a file and replaces what has the new name. False if that is not possible.
+bool rename_file(const std::string& from, const std::string& to);
+
+// Removes a file. A signal handler may call it. False if that is not possible.
+bool remove_file(const char* path);
+
 std::string join_path(const std::string& folder, const std::string& name);
 
 // What lies in `folder` and in the folders below it, without folders: paths relative to `folder`

@@ -90,6 +90,12 @@ OpenFile open_file(const std::string& path, const char* mode) {
 bool is_file(const std::string& path) { return is_kind(path, S_IFREG); }
 bool is_folder(const std::string& path) { return is_kind(path, S_IFDIR); }
 
+bool rename_file(const std::string& from, const std::string& to) {
+  return std::rename(from.c_str(), to.c_str()) == 0;
+}
+
+bool remove_file(const char* path) { return unlink(path) == 0; }
+
 std::vector<std::string> list_files(const std::string& folder) {
   std::vector<std::string> files;
   list(folder, "", files);

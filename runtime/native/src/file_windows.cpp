@@ -141,6 +141,12 @@ bool is_folder(const std::string& path) {
   return found != INVALID_FILE_ATTRIBUTES && (found & FILE_ATTRIBUTE_DIRECTORY);
 }
 
+bool rename_file(const std::string& from, const std::string& to) {
+  return MoveFileExW(wide(from).c_str(), wide(to).c_str(), MOVEFILE_REPLACE_EXISTING) != 0;
+}
+
+bool remove_file(const char* path) { return DeleteFileW(wide(path).c_str()) != 0; }
+
 std::vector<std::string> list_files(const std::string& folder) {
   std::vector<std::string> files;
   list(folder, "", files);

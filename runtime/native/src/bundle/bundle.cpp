@@ -48,8 +48,7 @@ bool stays_inside(const std::string& path, const std::vector<std::string>& names
 #else
   constexpr std::string_view kForbidden("\\\0", 2);
 #endif
-  return !names.empty() && path[0] != '/' &&
-         path.find_first_of(kForbidden) == std::string::npos &&
+  return !names.empty() && path[0] != '/' && path.find_first_of(kForbidden) == std::string::npos &&
          std::find(names.begin(), names.end(), "..") == names.end();
 }
 
@@ -63,13 +62,16 @@ bool exists(const std::string& path) { return is_file(path) || is_folder(path); 
 
 std::string read_manifest(const std::string& folder) {
   if (!is_folder(folder)) {
-    throw Error(ErrorKind::file, folder + ": no such folder. Make a bundle with `m3e-export "
-                                          "CHECKPOINT -o " + folder + "`");
+    throw Error(ErrorKind::file, folder +
+                                     ": no such folder. Make a bundle with `m3e-export "
+                                     "CHECKPOINT -o " +
+                                     folder + "`");
   }
   const std::string file = join_path(folder, kManifest);
   if (!is_file(file)) {
-    throw Error(ErrorKind::file, folder + ": not a bundle, it has no manifest.json. If it is a "
-                                          "checkpoint, export it first: `m3e-export " +
+    throw Error(ErrorKind::file, folder +
+                                     ": not a bundle, it has no manifest.json. If it is a "
+                                     "checkpoint, export it first: `m3e-export " +
                                      folder + " -o BUNDLE`");
   }
   std::string content = read_file(file, kManifestLimit);

@@ -11,8 +11,8 @@ namespace m3e {
 class Bundle {
  public:
   // Reads the manifest of the bundle in folder `path`, in UTF-8, and no other file. Throws
-  // Error(file) if there is none, Error(format) if it is not valid, and Error(integrity) if it names
-  // a file outside the folder.
+  // Error(file) if there is none, Error(format) if it is not valid, and Error(integrity) if it
+  // names a file outside the folder.
   explicit Bundle(const std::string& path);
 
   const std::string& path() const { return path_; }
@@ -25,8 +25,8 @@ class Bundle {
   // Throws Error(integrity) if the file is missing, or differs in size or SHA-256.
   void verify(const FileEntry& entry) const;
 
-  // Verifies every file of `artifact`. Throws Error(integrity) also if the folder of its entry point
-  // holds a file that is not listed.
+  // Verifies every file of `artifact`. Throws Error(integrity) also if the folder of its entry
+  // point holds a file that is not listed.
   void verify(const Artifact& artifact) const;
 
  private:

@@ -47,9 +47,9 @@ const Artifact& find(const Bundle& bundle, const std::string& name) {
   for (const Artifact* each : considered) {
     reasons += (reasons.empty() ? "" : "; ") + each->name + " " + why_not_here(*each);
   }
-  throw Error(ErrorKind::unsupported,
-              bundle.path() + ": this library runs none of its artifacts: " + reasons +
-                  ". Export the checkpoint with `--target native`");
+  throw Error(ErrorKind::unsupported, bundle.path() +
+                                          ": this library runs none of its artifacts: " + reasons +
+                                          ". Export the checkpoint with `--target native`");
 }
 
 }  // namespace

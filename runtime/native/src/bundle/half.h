@@ -13,7 +13,7 @@ inline uint16_t half_of(float value) {
   const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
   bits &= 0x7FFFFFFF;
   if (bits > 0x7F800000) return static_cast<uint16_t>(sign | 0x7E00 | (bits >> 13 & 0x3FF));  // NaN
-  if (bits >= 0x47800000) return sign | 0x7C00;                                               // 2^16
+  if (bits >= 0x47800000) return sign | 0x7C00;  // 2^16
   uint32_t kept = (bits >> 13) - (112 << 10), rest = bits & 0x1FFF, half_way = 0x1000;
   if (bits < 0x38800000) {  // below 2^-14: no implicit bit, fewer bits the smaller it is
     const uint32_t shift = 126 - (bits >> 23);

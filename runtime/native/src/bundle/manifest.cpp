@@ -183,8 +183,8 @@ void read_artifacts(Fields& fields, Manifest& manifest) {
 void check_version(const Json& json) {
   if (!json.is_object()) refuse("it is not a JSON object");
   const Json* version = json.find("schema_version");
-  const bool known = version && version->kind() == Json::Kind::number &&
-                     version->number() == kSchemaVersion;
+  const bool known =
+      version && version->kind() == Json::Kind::number && version->number() == kSchemaVersion;
   if (!known) {
     refuse(
         "this library reads schema version 1, and the manifest has another schema version. Upgrade "

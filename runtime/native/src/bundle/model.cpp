@@ -99,11 +99,10 @@ void Model::load_tokenizer(bool verify, int32_t threads) {
 
 OutputOptions Model::output_options(const m3e_embedding& embedding) const {
   const Manifest& manifest = bundle_.manifest();
-  const int32_t kept =
-      embedding.truncate_dim ? embedding.truncate_dim : manifest.output_dimension;
+  const int32_t kept = embedding.truncate_dim ? embedding.truncate_dim : manifest.output_dimension;
   if (kept < 1 || kept > manifest.dimension) {
-    throw Error(ErrorKind::argument, "truncate_dim is " + std::to_string(kept) + ", not from 1 to " +
-                                         std::to_string(manifest.dimension));
+    throw Error(ErrorKind::argument, "truncate_dim is " + std::to_string(kept) +
+                                         ", not from 1 to " + std::to_string(manifest.dimension));
   }
   return {kept, embedding.normalize != 0, embedding.output, embedding.ranges};
 }
@@ -112,8 +111,8 @@ std::string Model::prompt(const m3e_embedding& embedding) const {
   return choose_prompt(bundle_.manifest(), embedding.prompt_name, embedding.prompt);
 }
 
-void Model::embed(const PromptedTexts& given, const OutputOptions& output, void* vectors, int64_t* cut,
-                  Stop& stop) const {
+void Model::embed(const PromptedTexts& given, const OutputOptions& output, void* vectors,
+                  int64_t* cut, Stop& stop) const {
   const int32_t full = bundle_.manifest().dimension;
   const bool in_place = output.is_identity(full);
   const size_t most = in_place ? kMostWindowTexts

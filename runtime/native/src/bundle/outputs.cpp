@@ -33,8 +33,8 @@ float pairwise_sum(Value value, size_t begin, size_t count) {
   for (; i + 8 <= count; i += 8) {
     for (size_t k = 0; k < 8; ++k) sums[k] += value(begin + i + k);
   }
-  float sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
-              ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+  float sum =
+      ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
   for (; i < count; ++i) sum += value(begin + i);
   return sum;
 }

@@ -28,8 +28,8 @@ std::string named_prompt(const std::map<std::string, std::string>& prompts,
   if (is_everywhere(name)) return "";
   std::string known;
   for (const auto& [each, text] : prompts) known += (known.empty() ? "" : ", ") + each;
-  wrong("prompt_name '" + name + "' is not in the bundle; it has: " +
-        (known.empty() ? "none" : known));
+  wrong("prompt_name '" + name +
+        "' is not in the bundle; it has: " + (known.empty() ? "none" : known));
 }
 
 }  // namespace

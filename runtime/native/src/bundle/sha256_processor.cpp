@@ -18,7 +18,7 @@ namespace {
 
 // The instructions keep the state as the words (a, b, e, f) and (c, d, g, h), highest first.
 __attribute__((target("sha,sse4.1,ssse3"))) void blocks_sha_ni(uint32_t state[8],
-                                                              const uint8_t* data, size_t blocks) {
+                                                               const uint8_t* data, size_t blocks) {
   const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
   auto* words = reinterpret_cast<__m128i*>(state);
   const __m128i badc = _mm_shuffle_epi32(_mm_loadu_si128(words), 0xB1);

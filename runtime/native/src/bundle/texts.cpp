@@ -24,8 +24,7 @@ std::vector<std::string> prompted(const PromptedTexts& given, size_t begin, size
 
 size_t TextReader::window(const PromptedTexts& given, size_t begin, size_t most) const {
   const size_t longest = static_cast<size_t>(max_length_) * kBytesPerToken;
-  const size_t room =
-      std::max(kLeastWindow, static_cast<size_t>(threads_) * kWindowPerThread);
+  const size_t room = std::max(kLeastWindow, static_cast<size_t>(threads_) * kWindowPerThread);
   size_t bytes = 0, count = 0;
   while (count < most && begin + count < given.texts.count && bytes < room) {
     const size_t length = given.prompt.size() + given.texts.lengths[begin + count];

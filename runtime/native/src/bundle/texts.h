@@ -31,12 +31,12 @@ class TextReader {
   // Number of texts from `begin` on that are tokenized together, at most `most`.
   size_t window(const PromptedTexts& given, size_t begin, size_t most) const;
 
-  // Tokenizes `count` texts from `begin` on. If `cut` is not null, cut[begin + i] becomes the number
-  // of tokens that were cut off. Throws Error(argument) that names a text that is not UTF-8.
+  // Tokenizes `count` texts from `begin` on. If `cut` is not null, cut[begin + i] becomes the
+  // number of tokens that were cut off. Throws Error(argument) that names a text that is not UTF-8.
   TokenWindow read(const PromptedTexts& given, size_t begin, size_t count, int64_t* cut) const;
 
-  // Number of tokens of `prompt` at the start of a text: those of the prompt alone, without a special
-  // token at its end.
+  // Number of tokens of `prompt` at the start of a text: those of the prompt alone, without a
+  // special token at its end.
   int64_t prompt_length(const std::string& prompt) const;
 
  private:
