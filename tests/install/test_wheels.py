@@ -121,7 +121,7 @@ def test_an_archive_has_one_folder(installed, tmp_path, suffix):
     file = write_archive(installed, tmp_path / f"m3e-1.2-some{suffix}", [Entry("LICENSE", b"licence")])
     shutil.unpack_archive(file, tmp_path / "unpacked")
     root = tmp_path / "unpacked" / "m3e-1.2-some"
-    assert (root / "licenses/LICENSE").read_bytes() == b"licence"
+    assert (root / "share/licenses/m3e/LICENSE").read_bytes() == b"licence"
     assert (root / "m3e_runtime/engine/lib/libm3e.so").read_bytes() == b"library"
     assert suffix == ".zip" or (root / "m3e_runtime/engine/lib/libm3e.so.2").is_symlink()
 
