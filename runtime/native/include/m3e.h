@@ -16,7 +16,7 @@
  * with any number of threads. No function throws, exits or prints. After fork() the child can use
  * its parent's objects.
  *
- * The file of weights stays mapped from m3e_load to m3e_free. Do not write to it while it is
+ * The file of weights stays mapped until m3e_close or m3e_free. Do not write to it while it is
  * mapped: if the file becomes shorter, the system ends the process with SIGBUS, and no library can
  * prevent that. To replace the weights, write a new file and rename it, or delete the old file
  * first. Both leave the mapped file intact.
@@ -82,7 +82,7 @@ M3E_API uint32_t m3e_abi_version(void);
  */
 M3E_API const char *m3e_instruction_sets(void);
 
-/* `path` is passed to open(). `options` may be NULL. `message` has room for M3E_MESSAGE_SIZE bytes,
+/* `path` is in UTF-8. `options` may be NULL. `message` has room for M3E_MESSAGE_SIZE bytes,
  * or is NULL. It is written only on failure, and *encoder is NULL then. */
 M3E_API m3e_status m3e_load(const char *path, const m3e_options *options, m3e_encoder **encoder,
                             char *message);
@@ -238,9 +238,9 @@ M3E_API size_t m3e_vector_size(const m3e_model *model, const m3e_embedding *embe
 
 /* Encode `count` texts; see m3e_tokenize for `texts` and `lengths`. Longer texts than the model
  * takes are cut at the right. Writes `count` vectors of m3e_vector_size bytes each, one behind the
- * other. `cut` is NULL, or gets the number of tokens that were cut off each text. The memory that a
- * call needs does not grow with `count`. On failure the content of `vectors` and `cut` is
- * undefined. */
+ * other; for M3E_FLOAT32, `vectors` is aligned for floats. `cut` is NULL, or gets the number of
+ * tokens that were cut off each text. The memory that a call needs does not grow with `count`. On
+ * failure the content of `vectors` and `cut` is undefined. */
 M3E_API m3e_status m3e_embed(m3e_model *model, const char *const *texts, const size_t *lengths,
                              size_t count, const m3e_embedding *embedding, void *vectors,
                              int64_t *cut, char *message);
