@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +74,9 @@ class TextTokenizer:
     def wrap(tokenizer: Tokenizer, max_length: int) -> TextTokenizer:
         """Wrap ``tokenizer``. Its padding and truncation are replaced by the model's."""
         return _packaged(PackageTokenizer(tokenizer, max_length), "asked for")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TextTokenizer:
+        return replace(self, _fast=deepcopy(self._fast, memo))  # the mapped file cannot be copied
 
     @property
     def max_length(self) -> int:
