@@ -19,7 +19,7 @@ from cross_build.binaries import read_library
 from cross_build.files import Entry
 from cross_build.platforms import PLATFORMS, find_platforms
 from cross_build.self_contained import hide_all_but
-from cross_build.wheel import write_wheel
+from cross_build.wheel import library_in_wheel, write_wheel
 from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
@@ -171,8 +171,7 @@ def wheel(request):
 def unpacked_library(wheel, folder):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
-    (library,) = (folder / "m3e_runtime/engine/lib").glob("*m3e.[sd]*")
-    return library
+    return library_in_wheel(folder)
 
 
 def is_for_this_machine(wheel):
