@@ -39,8 +39,7 @@ def build_engine(tools: Tools, platform: Platform) -> Installed:
 
     def install(to: Path, *options: str) -> None:
         cmake("-S", SOURCE, "-B", build, "-G", "Ninja", f"-DCMAKE_TOOLCHAIN_FILE={toolchain}",
-              "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_INSTALL_LIBDIR=lib",
-              "-DM3E_OWN_NEW=ON", *options)  # fmt: skip
+              "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_INSTALL_LIBDIR=lib", *options)  # fmt: skip
         cmake("--build", build)
         shutil.rmtree(to, ignore_errors=True)
         cmake("--install", build, "--prefix", to)

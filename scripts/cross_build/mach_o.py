@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 MAGIC = b"\xcf\xfa\xed\xfe"
 
-_OF_THE_LINKER = {"__dso_handle", "_mh_dylib_header"}
-"""Zig's linker lists these two, which are the library's own addresses, whatever is to be exported."""
+_OF_THE_LINKER = ("__dso_handle", "_mh_dylib_header", "_Zn", "_Zd")
+"""How names begin that zig's linker exports, whatever is to be exported: the library's own addresses, and
+operator new and delete, which are weak."""
 _LC_LOAD_DYLIB, _LC_DYLD_INFO, _LC_EXPORTS_TRIE = 0xC, 0x80000022, 0x80000033
 
 
@@ -59,4 +60,4 @@ def exports_and_needs(data: bytes) -> tuple[set[str], set[str]]:
             exports |= _exports(data[start : start + size]) if size else set()
         elif kind == _LC_LOAD_DYLIB:
             needs.add(_string(data, at + struct.unpack_from("<I", data, at + 8)[0]))
-    return exports - _OF_THE_LINKER, needs
+    return {name for name in exports if not name.startswith(_OF_THE_LINKER)}, needs
