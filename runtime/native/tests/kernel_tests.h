@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the tests of all kernels share. No framework: a failed check prints what it was, and the
 // program ends with 1.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Many callers, encoders that come and go, teams of several sizes: every text must get the bytes
 // that it gets alone. Meant for the thread sanitizer.
 //
