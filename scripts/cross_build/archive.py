@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import io
 import tarfile
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from cross_build.files import DATE, FIXED_TIME, Entry, entries_below
+from cross_build.files import FIXED_TIME, Entry, entries_below, write_zip
 
 
 def write_archive(folder: Path, file: Path, licences: Iterable[Entry]) -> Path:
     """Pack what CMake installed into ``folder``, with the licences; returns ``file``."""
     root = file.name.removesuffix(".zip").removesuffix(".tar.gz")
     entries = [*entries_below(folder, f"{root}/")]
-    entries += [Entry(f"{root}/licenses/{entry.name}", entry.content) for entry in licences]
+    known = {entry.name for entry in entries}
+    texts = [Entry(f"{root}/share/licenses/m3e/{entry.name}", entry.content) for entry in licences]
+    entries += [entry for entry in texts if entry.name not in known]
     unfinished = file.with_name(file.name + ".unfinished")
-    (_write_zip if file.suffix == ".zip" else _write_tar)(unfinished, entries)
+    (write_zip if file.suffix == ".zip" else _write_tar)(unfinished, entries)
     return unfinished.replace(file)
-
-
-def _write_zip(file: Path, entries: list[Entry]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for entry in entries:
-            archive.writestr(zipfile.ZipInfo(entry.name, DATE), entry.content, zipfile.ZIP_DEFLATED)
 
 
 def _write_tar(file: Path, entries: list[Entry]) -> None:

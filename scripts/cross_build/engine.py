@@ -45,7 +45,7 @@ def build_engine(tools: Tools, platform: Platform) -> Installed:
         cmake("--install", build, "--prefix", to)
 
     install(installed.wheel, "-DM3E_WHEEL=ON", "-DM3E_CLI=OFF")
-    # "none": add_runtime puts it into the library. macOS has it in the system.
+    # What programs need beside the static library: nothing where add_runtime follows; macOS has its own.
     runtime = "c++" if platform.system == "Darwin" else ""
     install(installed.archive, "-DM3E_WHEEL=OFF", "-DM3E_CLI=ON", f"-DM3E_CXX_RUNTIME={runtime}")
     if platform.system != "Darwin":

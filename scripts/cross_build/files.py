@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-DATE = (2020, 1, 1, 0, 0, 0)
-"""Of every file in a zip archive."""
 FIXED_TIME = 1577836800
-"""The same in seconds since 1970."""
+"""Of every file in an archive: the first second of 2020."""
+_DATE = (2020, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,12 @@ def entries_below(folder: Path, prefix: str = "") -> Iterator[Entry]:
             yield Entry(name, link=os.readlink(file))
         elif file.is_file():
             yield Entry(name, file.read_bytes())
+
+
+def write_zip(file: Path, entries: list[Entry]) -> None:
+    """Write a zip archive of ``entries``, none of which is a link."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for entry in entries:
+            info = zipfile.ZipInfo(entry.name, _DATE)
+            info.external_attr = (stat.S_IFREG | entry.mode) << 16
+            archive.writestr(info, entry.content, zipfile.ZIP_DEFLATED, compresslevel=9)

@@ -15,13 +15,11 @@ def licences(tools: Tools, platform: Platform, own: Path) -> Iterator[Entry]:
     zig = tools.zig.parent
     yield Entry("LICENSE", own.read_bytes())
     yield Entry("zig.txt", (zig / "LICENSE").read_bytes())  # compiler_rt
-    if platform.system == "Darwin":  # the system's own C++ runtime and C library
-        return
     yield Entry("libcxx.txt", (zig / "lib/libcxx/LICENSE.TXT").read_bytes())
     yield Entry("libunwind.txt", (zig / "lib/libunwind/LICENSE.TXT").read_bytes())
     if platform.system == "Windows":
         yield Entry("mingw-w64.txt", (zig / "lib/libc/mingw/COPYING").read_bytes())
-    elif platform.glibc:
+    elif platform.glibc:  # its startup code
         yield Entry("glibc.txt", (zig / "lib/libc/glibc/LICENSES").read_bytes())
-    else:
+    elif platform.is_elf:
         yield Entry("musl.txt", (zig / "lib/libc/musl/COPYRIGHT").read_bytes())

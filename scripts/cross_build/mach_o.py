@@ -1,4 +1,4 @@
-"""Libraries of macOS for one processor of 64 bits (<mach-o/loader.h> and <mach-o/nlist.h>)."""
+"""Libraries of macOS for one processor of 64 bits (<mach-o/loader.h>)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 MAGIC = b"\xcf\xfa\xed\xfe"
 
-_LC_SYMTAB, _LC_LOAD_DYLIB = 0x2, 0xC
-_N_EXTERNAL, _N_PRIVATE, _N_TYPE = 0x01, 0x10, 0x0E
+_OF_THE_LINKER = ("__dso_handle", "_mh_dylib_header", "_Zn", "_Zd")
+"""How names begin that zig's linker exports, whatever is to be exported: the library's own addresses, and
+operator new and delete, which are weak."""
+_LC_LOAD_DYLIB, _LC_DYLD_INFO, _LC_EXPORTS_TRIE = 0xC, 0x80000022, 0x80000033
 
 
 def _string(data: bytes, start: int) -> str:
@@ -25,13 +27,27 @@ def _commands(data: bytes) -> Iterator[tuple[int, int]]:
         at += size
 
 
-def _exports(data: bytes, at: int) -> set[str]:
-    symbols, count, names = struct.unpack_from("<3I", data, at + 8)
-    found = set()
-    for i in range(count):
-        name, kind = struct.unpack_from("<IB", data, symbols + 16 * i)
-        if kind & _N_EXTERNAL and kind & _N_TYPE and not kind & _N_PRIVATE:
-            found.add(_string(data, names + name).removeprefix("_"))
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """An unsigned LEB128 number, and the place after it."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def _exports(trie: bytes, at: int = 0, name: str = "") -> set[str]:
+    """Names in a trie of exports, below a node."""
+    size, at = _number(trie, at)
+    found = {name.removeprefix("_")} if size else set()
+    at += size
+    children, at = trie[at], at + 1
+    for _ in range(children):
+        edge = _string(trie, at)
+        child, at = _number(trie, at + len(edge) + 1)
+        found |= _exports(trie, child, name + edge)
     return found
 
 
@@ -39,8 +55,9 @@ def exports_and_needs(data: bytes) -> tuple[set[str], set[str]]:
     """Names that a library exports, without the underscore of C, and libraries that it needs."""
     exports, needs = set(), set()
     for kind, at in _commands(data):
-        if kind == _LC_SYMTAB:
-            exports |= _exports(data, at)
+        if kind in (_LC_DYLD_INFO, _LC_EXPORTS_TRIE):
+            start, size = struct.unpack_from("<2I", data, at + (40 if kind == _LC_DYLD_INFO else 8))
+            exports |= _exports(data[start : start + size]) if size else set()
         elif kind == _LC_LOAD_DYLIB:
             needs.add(_string(data, at + struct.unpack_from("<I", data, at + 8)[0]))
-    return exports, needs
+    return {name for name in exports if not name.startswith(_OF_THE_LINKER)}, needs

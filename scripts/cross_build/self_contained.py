@@ -12,7 +12,7 @@ from cross_build.failure import Failure
 from cross_build.platforms import Platform
 from cross_build.tools import Tools
 
-_RUNTIME = ("libc++.a", "libc++abi.a", "libunwind.a", "libcompiler_rt.a")
+_RUNTIME = ("c++", "c++abi", "unwind", "compiler_rt")
 
 
 def _runtime(tools: Tools, folder: Path) -> list[Path]:
@@ -21,10 +21,10 @@ def _runtime(tools: Tools, folder: Path) -> list[Path]:
     source.write_text("int main() { throw 1; }\n")
     words: list[str | Path] = [folder / "toolchain" / "c++", "-O2", "-v", source, "-o", folder / "throws"]
     printed = run(words, folder / "log.txt", tools.variables)
-    found = [Path(word) for word in re.split(r"[\s\"]+", printed) if Path(word).name in _RUNTIME]
-    files = {file.name: Path.cwd() / file for file in found}
-    if set(files) != set(_RUNTIME):
-        raise Failure(f"zig links {sorted(files)}, not {sorted(_RUNTIME)}: another version than expected?")
+    libraries = [Path.cwd() / word for word in re.split(r"[\s\"]+", printed) if word.endswith((".a", ".lib"))]
+    files = {file.stem.removeprefix("lib"): file for file in libraries}
+    if not set(_RUNTIME) <= set(files):
+        raise Failure(f"zig links {sorted(files)}, without all of {_RUNTIME}: another version than expected?")
     return [files[name] for name in _RUNTIME]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cross_build.commands import run
 from cross_build.failure import Failure
-from cross_build.files import DATE, Entry, entries_below
+from cross_build.files import Entry, entries_below, write_zip
 from cross_build.platforms import Platform
 from cross_build.tools import Tools
 
@@ -79,7 +79,7 @@ def write_wheel(
     entries += [*entries_below(folder), *(entry for entry in added if entry.name not in known)]
     entries.append(_record(entries, f"{info}/RECORD"))
     unfinished = file.with_name(file.name + ".unfinished")
-    _write(unfinished, entries)
+    write_zip(unfinished, entries)
     return unfinished.replace(file)
 
 
@@ -101,11 +101,3 @@ def _record(entries: list[Entry], name: str) -> Entry:
         digest = base64.urlsafe_b64encode(hashlib.sha256(entry.content).digest()).decode().rstrip("=")
         lines.append(f"{entry.name},sha256={digest},{len(entry.content)}")
     return Entry(name, "\n".join([*lines, f"{name},,", ""]).encode())
-
-
-def _write(file: Path, entries: list[Entry]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for entry in entries:
-            info = zipfile.ZipInfo(entry.name, DATE)
-            info.external_attr = (0o100000 | entry.mode) << 16
-            archive.writestr(info, entry.content, zipfile.ZIP_DEFLATED, compresslevel=9)

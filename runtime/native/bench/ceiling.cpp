@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compiled once for each instruction set: M3E_SET is its name, M3E_DOT its header of dot products.
 #include "ceiling.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The most multiply-adds per second that an instruction set can reach: the ceilings of a roofline.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Measures where the time of a forward pass goes, and what the processor could reach.
 //
 //   roofline ARTIFACT INSTRUCTION_SET|- TOKENS [TOKENS …]

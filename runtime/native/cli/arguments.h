@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Command-line arguments: options by name, and what remains.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The commands of `m3e`. Each returns its exit code, or throws Failure.
 #pragma once
 

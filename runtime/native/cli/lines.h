@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lines of a file or of standard input, in blocks of bounded size.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // m3e: sentence vectors on a CPU, in one executable.
 #include <csignal>
 #include <cstdio>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A loaded bundle behind the C interface; errors become Failure.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Counts on standard error, for work on a terminal that takes longer than a moment.
 #pragma once
 

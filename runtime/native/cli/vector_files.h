@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Vectors in files: JSON Lines, npy, raw.
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Installs header, libraries, and what CMake and pkg-config need to find them. In a wheel all of it lies in the
 # package m3e_runtime, without the static library.
 include(GNUInstallDirs)

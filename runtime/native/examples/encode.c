@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Encodes two texts given as token ids, and prints their cosine similarity.
  *
  *     cc encode.c -I include -L lib -lm3e -lm -o encode && ./encode model_int8.safetensors

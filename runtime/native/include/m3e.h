@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* m3e: sentence vectors on a CPU, from C.
  *
  * Open a bundle, the folder that m3e-export writes, and turn texts into vectors:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the files of the C interface share: exceptions become codes, structures of other versions
 // are read by their size.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loaded weights, an instruction set and threads: encodes token ids to sentence vectors.
 #pragma once
 

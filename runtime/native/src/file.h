@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files by path, on every system. Paths are UTF-8, and '/' may separate their names on Windows,
 // too. What fails throws Error(file) with the path and the reason.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The forward pass of one pack of texts by one team of threads.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Numbers of JSON as the crate serde_json reads them: a whole number of 64 bits, times or divided
 // by a power of ten. That is not always the double next to what is written, but scores of a
 // vocabulary must tie where they tie in the crate `tokenizers`.

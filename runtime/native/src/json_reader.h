@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads the JSON of a safetensors header: objects, arrays, strings and non-negative integers.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Reads JSON text value by value, without a tree: for large members such as a vocabulary. It
 // accepts what the crate serde_json accepts, and reads numbers as that crate does, to the last bit.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Poolings beyond the mean and the first token, which the kernels implement.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A safetensors file (https://github.com/huggingface/safetensors#format), mapped into memory.
 // The file is not trusted: every offset, shape and name is checked before a tensor is returned.
 #pragma once

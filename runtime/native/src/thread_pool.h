@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Threads shared by all encoders of the process.
 #pragma once
 

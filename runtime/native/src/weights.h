@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The weights of an encoder, as views into a mapped file.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Files with names in any script, links, and what is no file.
 #include <cstdio>
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Every kernel of every instruction set that runs here, against plain loops in double precision, on
 // random and adversarial shapes and values.
 #include "kernel_tests.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shared by the tests of all kernels. A failed check prints itself and ends the program with 1.
 #pragma once
 

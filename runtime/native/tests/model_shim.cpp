@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A C interface to the models of a tokenizer.json, for tests alone.
 #include <cstring>
 

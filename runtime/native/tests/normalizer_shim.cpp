@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The normalizers as C functions, for the test that compares them with the package `tokenizers`.
 #include <cstring>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Signals are for the threads of the program: no worker takes one.
 #include <signal.h>
 #include <unistd.h>

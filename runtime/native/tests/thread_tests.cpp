@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Many callers share encoders of several numbers of threads, which are loaded and freed meanwhile.
 // Every text must get the bytes that it gets alone. Run it under the thread sanitizer.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loads the shared library, uses it, and unloads it, again and again: nothing may keep it in
 // memory.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A bundle on disk: its manifest, and the verification of its files. The reference is
 // m3e_runtime/bundle.py.
 #pragma once

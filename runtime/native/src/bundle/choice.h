@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Chooses the artifact of a bundle. The reference is m3e_runtime/backends/choice.py.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a bundle is, as JSON for people and programs.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Members of a JSON object, read by name. What nobody asks for is refused, and so is a name that is
 // there twice.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // manifest.json, the contract between the exporter and those who read a bundle. The reference is
 // m3e_runtime/manifest.py.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A loaded bundle: texts to vectors. The reference is m3e_runtime/encoder.py.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What happens to vectors after the engine: truncation, normalization, quantization, similarity.
 // The reference is m3e_runtime/outputs.py, bit for bit.
 #pragma once

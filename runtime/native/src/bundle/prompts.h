@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Prompts by name, as sentence-transformers finds them. The reference is m3e_runtime/prompts.py.
 #pragma once
 

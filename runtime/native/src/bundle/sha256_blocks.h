@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Compression of whole blocks of 64 bytes: the part of SHA-256 that processors have instructions
 // for.
 #pragma once

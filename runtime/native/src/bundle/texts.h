@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Texts of a caller, each with the same prompt before it, and their token ids.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Attention of one head: scores, softmax and the weighted mean of values, a few query rows at a
 // time.
 #pragma once

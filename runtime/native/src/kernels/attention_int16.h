@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Attention on 16-bit codes, where VNNI multiplies and adds two pairs of them in the time of one
 // float. For encoders whose other products are int8, with steps of 1/255. Values have steps of
 // 1/1023 of the largest in their column. A share below 1/65534 of the largest in its row becomes

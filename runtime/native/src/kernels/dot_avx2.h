@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Eight-way dot products with vpmaddubsw. Adds four products in 16 bits: those of inputs k, k + 1,
 // k + 4 and k + 5. That halves the conversions to 32 bits, the slow part without VNNI. The sums are
 // exact: the exporter limits the weights (255 · Σ ≤ 32767, see its precision/int8.py).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Eight-way dot products of 512 bits with vpmaddubsw: see dot_avx2.h.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Four-way dot products with the 256-bit vpdpbusd of AVX-VNNI.
 #pragma once
 

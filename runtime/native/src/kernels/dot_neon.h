@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Four-way dot products on Arm: usdot (i8mm), sdot (dotprod), or widening multiplications.
 // Without i8mm both operands must be signed, so 128 is subtracted from the codes and the row's
 // minimum is raised to match.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Functions of one variable, sixteen lanes at a time. Include a vec_*.h first.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Products of 8-bit rows with packed 8-bit matrices. Include a dot_*.h first, which defines:
 //
 // - kStepInputs: inputs of a step, 4 or 8. A panel consists of blocks of 16 columns × 4 inputs.

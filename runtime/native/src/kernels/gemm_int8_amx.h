@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Products with AMX: tiles of 16 rows × 64 inputs times 64 inputs × 16 columns. A panel of a packed
 // matrix is a sequence of such weight tiles. Reads rows of codes in groups of 16: the buffer must
 // be long enough.

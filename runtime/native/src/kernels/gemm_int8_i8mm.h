@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Products with smmla-type instructions: a 2 × 2 block of sums from two rows and two columns of 8
 // inputs. Twice the work of usdot for each instruction. Same interface as gemm_int8.h.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "dot_avx512vnni.h"
 // The instruction set comes first: the headers below are written in its terms.
 #include "attention_int16.h"

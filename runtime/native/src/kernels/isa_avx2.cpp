@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "dot_avx2.h"
 // The instruction set comes first: the headers below are written in its terms.
 #include "gemm_int8.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The arithmetic of an encoder: one table of functions for each instruction set.
 //
 // All matrices are row-major. Rows of floats have a stride that is a multiple of 16, and their

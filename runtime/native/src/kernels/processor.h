@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Instruction sets that the processor and the operating system support.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Operations on single rows: embedding, layer normalization, quantization, pooling.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The kernels that every instruction set has in the same form. Include a dot_*.h first.
 #pragma once
 

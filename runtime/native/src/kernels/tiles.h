@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Divides a product into tiles, and finishes a tile.
 #pragma once
 

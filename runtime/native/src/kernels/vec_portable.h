@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sixteen lanes in plain C++: correct everywhere, and simple enough for a compiler to vectorize.
 #pragma once
 

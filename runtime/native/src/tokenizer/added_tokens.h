@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tokens that are found in the text before the model sees it: special tokens, and words that
 // somebody added to the vocabulary.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "error.h"
 #include "tokenizer/bpe_merges.h"
 #include "tokenizer/bpe_word.h"

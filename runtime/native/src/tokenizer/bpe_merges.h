@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which pairs of tokens BPE merges, in which order, and into what.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A word while BPE merges its tokens.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The tokens "<0x00>" to "<0xFF>", which stand for the bytes of what a vocabulary lacks.
 #pragma once
 

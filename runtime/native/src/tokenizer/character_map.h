@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The map of the normalizer Precompiled: SentencePiece's `precompiled_charsmap`, an array of Darts
 // (a trie) and the texts that its values point into.
 #pragma once

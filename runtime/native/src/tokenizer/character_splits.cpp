@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "character_splits.h"
 
 #include "error.h"
@@ -47,14 +48,14 @@ void split_runs(Pieces& pieces, int alone, Kind kind) {
 }  // namespace
 
 void BertSplit::apply(Pieces& pieces) const {
-  constexpr int kDropped = 0, kWord = 1, kPunctuation = 2;
+  static constexpr int kDropped = 0, kWord = 1, kPunctuation = 2;
   split_runs(pieces, kPunctuation, [](char32_t c) {
     return is_space(c) ? kDropped : is_punctuation(c) ? kPunctuation : kWord;
   });
 }
 
 void WordSplit::apply(Pieces& pieces) const {
-  constexpr int kDropped = 0, kWord = 1, kOther = 2, kNone = -1;
+  static constexpr int kDropped = 0, kWord = 1, kOther = 2, kNone = -1;
   split_runs(pieces, kNone, [](char32_t c) {
     return unicode::is_word(c) ? kWord : unicode::regex_is_space(c) ? kDropped : kOther;
   });

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The steps of a part of a tokenizer.json, sequences within sequences included, in their order.
 #pragma once
 

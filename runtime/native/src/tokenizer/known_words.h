@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Remembers for which tokens BPE, given the token's text as a word, arrives at that one token. Most
 // words of a text are such tokens. Each is tried when a text has it first; threads may try it at
 // once, for they find the same.

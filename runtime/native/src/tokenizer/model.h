@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Models of a tokenizer.json: from a piece of text to token ids, as the crate `tokenizers` computes
 // them.
 #pragma once

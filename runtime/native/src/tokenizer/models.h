@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The models, each made from the members of "model". They take the vocabulary away.
 #pragma once
 

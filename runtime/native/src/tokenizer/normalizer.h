@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Normalizers of a tokenizer.json, as the crate `tokenizers` computes them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The normalizers, by what they read from a tokenizer.json. read_normalizer puts them together.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Many short texts in one block of memory, numbered as they come.
 #pragma once
 

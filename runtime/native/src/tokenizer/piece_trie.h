@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds which pieces of a table a text begins with, a byte at a time.
 #pragma once
 

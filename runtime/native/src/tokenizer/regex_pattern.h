@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The regular expressions of real tokenizers, written by hand.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Changes some characters of a text, and copies what is between them as it is.
 #pragma once
 

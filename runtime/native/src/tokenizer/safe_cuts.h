@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where a text can be cut so that its parts have the tokens of the whole: a long text of which few
 // tokens are wanted need not be normalized to its end.
 #pragma once

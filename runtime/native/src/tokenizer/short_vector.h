@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A vector that begins on the stack: words are short, and most need no memory of their own.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How pre-tokenizers split pieces: a pattern finds spans, a behavior says what becomes of them.
 #pragma once
 

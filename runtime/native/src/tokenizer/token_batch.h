@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Token ids of many texts, computed by several threads.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tokens with ids of their own, as every model but Unigram has them.
 #pragma once
 

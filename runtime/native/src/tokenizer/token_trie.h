@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Finds strings of a set in a text, the leftmost first, and of those the longest.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A tokenizer.json: from text to token ids, exactly as the crate `tokenizers` computes them.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Unicode, in the versions that the crate `tokenizers` and its dependencies use.
 #pragma once
 

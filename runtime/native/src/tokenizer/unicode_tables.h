@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What scripts/unicode_tables.py found out about each character; unicode.h has the functions to
 // ask.
 #pragma once

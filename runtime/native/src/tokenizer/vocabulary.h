@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The vocabulary of a model: its pieces, and their ids or, for Unigram, their scores.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "tokenizer/models.h"
 #include "tokenizer/token_ids.h"
 
