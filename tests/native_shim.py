@@ -18,10 +18,13 @@ class RefusedError(Exception):
         self.unsupported = unsupported
 
 
+_JSON = ("json", "json_number", "json_text")
+
+
 def build_normalizers(folder: Path, *options: str) -> ctypes.CDLL:
     """Compile the normalizers and load them."""
     target = folder / "normalizers.so"
-    sources = [NATIVE / "tests/normalizer_shim.cpp", NATIVE / "src/json.cpp"]
+    sources = [NATIVE / "tests/normalizer_shim.cpp", *(NATIVE / f"src/{name}.cpp" for name in _JSON)]
     sources += sorted((NATIVE / "src/tokenizer").glob("*.cpp"))
     flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", f"-I{NATIVE / 'src'}"]
     subprocess.run([COMPILER, *flags, *options, *map(str, sources), "-o", target], check=True)

@@ -33,6 +33,7 @@ class Options(ctypes.Structure):
         ("instruction_set", ctypes.c_char_p),
         ("artifact", ctypes.c_char_p),
         ("skip_verification", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
     ]
 
     @staticmethod

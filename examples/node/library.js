@@ -28,6 +28,7 @@ export const Options = koffi.struct("m3e_options", {
   instruction_set: "str",
   artifact: "str",
   skip_verification: "int32_t",
+  reserved: "int32_t",
 });
 export const Embedding = koffi.struct("m3e_embedding", {
   size: "size_t",

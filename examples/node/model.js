@@ -35,6 +35,7 @@ export class Model {
       instruction_set: null,
       artifact: withoutZeroByte(artifact),
       skip_verification: verify ? 0 : 1,
+      reserved: 0,
     };
     check(await library.open(withoutZeroByte(path), options, handles, message), message);
     return new Model(handles[0]);

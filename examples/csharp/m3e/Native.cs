@@ -18,6 +18,7 @@ namespace M3e
             public IntPtr InstructionSet;
             public IntPtr Artifact;
             public int SkipVerification;
+            public int Reserved;
         }
 
         [StructLayout(LayoutKind.Sequential)]

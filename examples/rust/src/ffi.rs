@@ -20,6 +20,7 @@ pub struct Options {
     pub instruction_set: *const c_char,
     pub artifact: *const c_char,
     pub skip_verification: i32,
+    pub reserved: i32,
 }
 
 #[repr(C)]

@@ -74,6 +74,7 @@ impl Model {
             instruction_set: null(),
             artifact: pointer(&artifact),
             skip_verification: options.skip_verification.into(),
+            reserved: 0,
         };
         let mut model = null_mut();
         check(|message| unsafe { ffi::m3e_open(path.as_ptr(), &options, &mut model, message) })?;

@@ -72,6 +72,7 @@ class Options(Structure):
         ("instruction_set", c_char_p),
         ("artifact", c_char_p),
         ("skip_verification", c_int32),
+        ("reserved", c_int32),
     )
 
     def __init__(self, threads: int, instruction_set: bytes | None = None) -> None:

@@ -28,7 +28,7 @@ final class Library {
           ADDRESS.withName("instruction_set"),
           ADDRESS.withName("artifact"),
           JAVA_INT.withName("skip_verification"),
-          MemoryLayout.paddingLayout(4));
+          JAVA_INT.withName("reserved"));
   static final StructLayout EMBEDDING =
       MemoryLayout.structLayout(
           JAVA_LONG.withName("size"),
