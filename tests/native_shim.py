@@ -18,14 +18,18 @@ class RefusedError(Exception):
         self.unsupported = unsupported
 
 
-_JSON = ("json", "json_number", "json_text")
+_SOURCES = (
+    *("json", "json_number", "json_text"),
+    *("tokenizer/bert_normalizer", "tokenizer/character_map", "tokenizer/graphemes", "tokenizer/lowercase"),
+    *("tokenizer/normal_forms", "tokenizer/normalizer", "tokenizer/precompiled", "tokenizer/replace"),
+    *("tokenizer/unicode_tables", "tokenizer/utf8"),
+)
 
 
 def build_normalizers(folder: Path, *options: str) -> ctypes.CDLL:
     """Compile the normalizers and load them."""
     target = folder / "normalizers.so"
-    sources = [NATIVE / "tests/normalizer_shim.cpp", *(NATIVE / f"src/{name}.cpp" for name in _JSON)]
-    sources += sorted((NATIVE / "src/tokenizer").glob("*.cpp"))
+    sources = [NATIVE / "tests/normalizer_shim.cpp", *(NATIVE / f"src/{name}.cpp" for name in _SOURCES)]
     flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", f"-I{NATIVE / 'src'}"]
     subprocess.run([COMPILER, *flags, *options, *map(str, sources), "-o", target], check=True)
     return load_normalizers(target)
