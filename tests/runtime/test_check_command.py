@@ -68,7 +68,7 @@ def test_what_has_to_run_and_cannot_is_exit_5(tiny_checkpoint, tmp_path, monkeyp
     request = ExportRequest(str(tiny_checkpoint), tmp_path / "bundle", targets=("native",), gate="off")
     path = export(request).path
     monkeypatch.setattr(native, "_import_error", ImportError("no module"))
-    monkeypatch.setattr(native, "find_spec", lambda name: None)
+    monkeypatch.setattr(native, "library_file", lambda: None)
     assert main([str(path)]) == 5
     assert "was not built" in capsys.readouterr().err
 

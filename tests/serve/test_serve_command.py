@@ -157,7 +157,7 @@ def test_an_address_in_use_is_an_error(bundle, running, capsys):
 
 def test_a_missing_extra_says_what_to_install(bundle, monkeypatch, capsys):
     def missing(name):
-        raise ImportError(name)
+        raise ModuleNotFoundError(name, name=name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
     assert main([str(bundle)]) == 5
