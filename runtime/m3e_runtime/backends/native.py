@@ -43,7 +43,7 @@ def missing() -> str | None:
         return f"the native engine was not built, as M3E_NATIVE=off asked: unset it, then {_REINSTALL}."
     return (
         "the native engine was not built, for no C++ compiler was found when m3e-runtime was installed: "
-        f"install one (g++ 11 or clang 12, or later), then {_REINSTALL}."
+        f"install one (g++ 10 or clang 10, or later), then {_REINSTALL}."
     )
 
 

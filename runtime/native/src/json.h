@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A JSON value in memory, for files of any content that are not trusted: nesting is limited, text
-// is checked to be UTF-8. Large members (a vocabulary) are better left as text: see json_reader.h.
+// is checked to be UTF-8. Large members (a vocabulary) are better left as text: see json_text.h.
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "error.h"
-#include "json_reader.h"
+#include "json_text.h"
 
 namespace m3e {
 namespace {
@@ -34,6 +34,15 @@ size_t bytes_of(const Tensor& tensor, const std::string& name) {
   return bytes;
 }
 
+// The largest whole number that every JSON reader represents exactly.
+constexpr uint64_t kMostWhole = uint64_t{1} << 53;
+
+int64_t whole_number(JsonText& json) {
+  const JsonNumber number = json.number();
+  if (!number.natural || number.whole > kMostWhole) refuse("the header has an impossible number");
+  return static_cast<int64_t>(number.whole);
+}
+
 }  // namespace
 
 SafeTensors::SafeTensors(const std::string& path) : file_(path) {
@@ -48,23 +57,27 @@ SafeTensors::SafeTensors(const std::string& path) : file_(path) {
   const size_t data_begin = kLengthBytes + static_cast<size_t>(length);
   const size_t data_size = file_.size() - data_begin;
   const char* text = reinterpret_cast<const char*>(file_.data()) + kLengthBytes;
-  JsonReader json(text, text + length);
-  json.object([&](const std::string& name) {
+  JsonText json(std::string_view(text, static_cast<size_t>(length)));
+  json.object([&](std::string_view read) {
+    const std::string name(read);  // the next string ends `read`
     if (name == kMetadata) {
-      json.object([&](const std::string& key) { metadata_[key] = json.string(); });
+      json.object([&](std::string_view key) {
+        std::string& value = metadata_[std::string(key)];
+        value = json.string();
+      });
       return;
     }
     Tensor tensor;
     std::vector<int64_t> offsets;
-    json.object([&](const std::string& key) {
+    json.object([&](std::string_view key) {
       if (key == "dtype") {
         tensor.type = json.string();
       } else if (key == "shape") {
-        json.array([&] { tensor.shape.push_back(json.integer()); });
+        json.array([&] { tensor.shape.push_back(whole_number(json)); });
       } else if (key == "data_offsets") {
-        json.array([&] { offsets.push_back(json.integer()); });
+        json.array([&] { offsets.push_back(whole_number(json)); });
       } else {
-        refuse("tensor '" + name + "' has an unknown property '" + key + "'");
+        refuse("tensor '" + name + "' has an unknown property '" + std::string(key) + "'");
       }
     });
     if (offsets.size() != 2 || offsets[0] > offsets[1] ||
