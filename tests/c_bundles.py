@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.backends.native import c_interface_folder
+from native_tokenizer import Options, library_path
 
 __all__ = [
     "ARGUMENT",
@@ -40,19 +40,6 @@ _OUTPUTS = {
 """In the order of m3e_output."""
 
 
-class Options(ctypes.Structure):
-    """``m3e_options``."""
-
-    _fields_ = [
-        ("size", ctypes.c_size_t),
-        ("threads", ctypes.c_int32),
-        ("instruction_set", ctypes.c_char_p),
-        ("artifact", ctypes.c_char_p),
-        ("skip_verification", ctypes.c_int32),
-        ("reserved", ctypes.c_int32),
-    ]
-
-
 class Embedding(ctypes.Structure):
     """``m3e_embedding``."""
 
@@ -79,7 +66,7 @@ class CBundleError(Exception):
 
 def load_library() -> Any:
     """The installed library, with the types of its functions."""
-    library = ctypes.CDLL(str(next((c_interface_folder() / "lib").glob("libm3e.*"))))
+    library = ctypes.CDLL(str(library_path()))
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     library.m3e_open.argtypes = [ctypes.c_char_p, *[pointer] * 3]
     library.m3e_close.argtypes = [pointer]
@@ -115,18 +102,18 @@ class CModel:
         verify: bool = True,
         options: Options | None = None,
     ) -> None:
-        self.library = load_library()
+        self.functions = load_library()
         name = artifact.encode() if artifact is not None else None
         asked = options or Options(ctypes.sizeof(Options), threads, None, name, not verify)
         self.handle = ctypes.c_void_p()
-        checked(self.library.m3e_open, str(path).encode(), ctypes.byref(asked), ctypes.byref(self.handle))
+        checked(self.functions.m3e_open, str(path).encode(), ctypes.byref(asked), ctypes.byref(self.handle))
 
     def __del__(self) -> None:
-        self.library.m3e_close(self.handle)
+        self.functions.m3e_close(self.handle)
 
     @property
     def artifact(self) -> str:
-        name: bytes = self.library.m3e_model_artifact(self.handle)
+        name: bytes = self.functions.m3e_model_artifact(self.handle)
         return name.decode()
 
     def encode(
@@ -159,10 +146,10 @@ class CModel:
         data = [text.encode() if isinstance(text, str) else text for text in texts]
         pointers = (ctypes.c_char_p * len(data))(*data)
         lengths = (ctypes.c_size_t * len(data))(*map(len, data))
-        size = self.library.m3e_vector_size(self.handle, ctypes.byref(asked))
+        size = self.functions.m3e_vector_size(self.handle, ctypes.byref(asked))
         vectors, cut = np.zeros((len(data), size), np.uint8), np.zeros(len(data), np.int64)
         checked(
-            self.library.m3e_embed, self.handle, pointers, lengths, len(data), ctypes.byref(asked),
+            self.functions.m3e_embed, self.handle, pointers, lengths, len(data), ctypes.byref(asked),
             vectors.ctypes.data, cut.ctypes.data,
         )  # fmt: skip
         return vectors.view(dtype or np.float32), cut
@@ -170,14 +157,14 @@ class CModel:
     def least_golden_cosine(self) -> float:
         """``m3e_model_check``."""
         least = ctypes.c_float()
-        checked(self.library.m3e_model_check, self.handle, ctypes.byref(least))
+        checked(self.functions.m3e_model_check, self.handle, ctypes.byref(least))
         return least.value
 
     def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """``m3e_similarity``."""
         scores = np.empty((len(a), len(b)), np.float32)
         given = a.ctypes.data, len(a), b.ctypes.data, len(b), a.shape[1]
-        checked(self.library.m3e_similarity, self.handle, *given, scores.ctypes.data)
+        checked(self.functions.m3e_similarity, self.handle, *given, scores.ctypes.data)
         return scores
 
 

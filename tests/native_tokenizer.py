@@ -17,6 +17,7 @@ __all__ = [
     "NativeTokenizerError",
     "Options",
     "library",
+    "library_path",
     "missing",
 ]
 
@@ -64,7 +65,7 @@ class NativeTokenizerError(ValueError):
         self.status = status
 
 
-def _path() -> Path | None:
+def library_path() -> Path | None:
     """``M3E_LIBRARY``, or the library that is installed with the package."""
     named = os.environ.get("M3E_LIBRARY")
     return Path(named) if named else library_file()
@@ -72,7 +73,7 @@ def _path() -> Path | None:
 
 def missing() -> str | None:
     """Why the tokenizer cannot be tested here; None if it can."""
-    path = _path()
+    path = library_path()
     if path is None:
         return "the engine was not built"
     return None if hasattr(ctypes.CDLL(str(path)), "m3e_tokenize") else "the engine is of an older version"
@@ -80,7 +81,7 @@ def missing() -> str | None:
 
 def library() -> ctypes.CDLL:
     """The library, with the types of the functions that texts go through."""
-    loaded = ctypes.CDLL(str(_path()))
+    loaded = ctypes.CDLL(str(library_path()))
     pointer, text, size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
     loaded.m3e_tokenizer_load.argtypes = [text, pointer, pointer, text]
     loaded.m3e_tokenizer_parse.argtypes = [text, size, pointer, pointer, text]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import c_bundles
+import native_tokenizer
 from c_bundles import ARGUMENT, FILE, FORMAT, INTEGRITY, STOP, STOPPED, UNSUPPORTED, CBundleError, CModel
 from hostile_manifests import CHANGES
 from m3e_runtime import Bundle, Encoder
@@ -128,7 +129,7 @@ def test_a_bundle_with_fewer_dimensions_by_default(bundle, texts):
     fewer = msgspec.structs.replace(manifest, truncate_dim=24, golden=golden)
     (bundle / "manifest.json").write_bytes(fewer.to_json())
     c, python = CModel(bundle), Encoder.load(bundle, artifact="int8-native")
-    assert python.dimension == c.library.m3e_model_dimension(c.handle) == 24
+    assert python.dimension == c.functions.m3e_model_dimension(c.handle) == 24
     same(c, python, texts)
     same(c, python, texts, truncate_dim=64)
     assert c.least_golden_cosine() > 0.9
@@ -136,7 +137,7 @@ def test_a_bundle_with_fewer_dimensions_by_default(bundle, texts):
 
 def test_what_was_cut_off_is_counted(tiny_bundle):
     c = CModel(tiny_bundle)
-    most = c.library.m3e_model_max_tokens(c.handle)
+    most = c.functions.m3e_model_max_tokens(c.handle)
     texts = ["the", "the " * (most - 2), "the " * (most - 1), "the " * 3 * most]
     cut = c.embed(texts, c_bundles.Embedding(ctypes.sizeof(c_bundles.Embedding)))[1]
     assert cut.tolist() == [0, 0, 1, 2 * most + 2]
@@ -176,22 +177,22 @@ def test_options_out_of_range_are_refused(tiny_bundle, options, reason):
 
 
 def test_structures_are_read_by_their_size(tiny_bundle):
-    whole = ctypes.sizeof(c_bundles.Options)
-    older = c_bundles.Options(16, 1, b"no such instruction set", b"no such artifact", 1)
+    whole = ctypes.sizeof(native_tokenizer.Options)
+    older = native_tokenizer.Options(16, 1, b"no such instruction set", b"no such artifact", 1)
     assert CModel(tiny_bundle, options=older).artifact == "int8-native"
     for size in (0, 1, 7, 12, 8192, 2**63):
-        options = c_bundles.Options(size, 1, None, None, 0)
+        options = native_tokenizer.Options(size, 1, None, None, 0)
         refuse(ARGUMENT, tiny_bundle, "m3e_options.size", options=options)
 
     class Newer(ctypes.Structure):
-        _fields_ = [("known", c_bundles.Options), ("unknown", ctypes.c_void_p)]
+        _fields_ = [("known", native_tokenizer.Options), ("unknown", ctypes.c_void_p)]
 
-    newer = Newer(c_bundles.Options(ctypes.sizeof(Newer), 1, None, None, 0), None)
+    newer = Newer(native_tokenizer.Options(ctypes.sizeof(Newer), 1, None, None, 0), None)
     assert newer.known.size > whole
     assert CModel(tiny_bundle, options=newer).artifact == "int8-native"
     newer.unknown = 1
     refuse(ARGUMENT, tiny_bundle, "older than its caller", options=newer)
-    refuse(ARGUMENT, tiny_bundle, "reserved", options=c_bundles.Options(whole, 1, None, None, 0, 1))
+    refuse(ARGUMENT, tiny_bundle, "reserved", options=native_tokenizer.Options(whole, 1, None, None, 0, 1))
 
 
 def test_a_long_message_ends_with_a_whole_character(tmp_path):
@@ -202,11 +203,11 @@ def test_a_long_message_ends_with_a_whole_character(tmp_path):
 def test_the_size_of_a_vector_is_zero_for_what_is_refused(tiny_bundle):
     c = CModel(tiny_bundle)
     asked = c_bundles.Embedding(ctypes.sizeof(c_bundles.Embedding))
-    assert c.library.m3e_vector_size(c.handle, None) == 256
+    assert c.functions.m3e_vector_size(c.handle, None) == 256
     for field, value in [("truncate_dim", 65), ("output", 6), ("output", -1), ("size", 3)]:
         wrong = c_bundles.Embedding.from_buffer_copy(asked)
         setattr(wrong, field, value)
-        assert c.library.m3e_vector_size(c.handle, ctypes.byref(wrong)) == 0
+        assert c.functions.m3e_vector_size(c.handle, ctypes.byref(wrong)) == 0
 
 
 def test_a_call_can_be_stopped(tiny_bundle):

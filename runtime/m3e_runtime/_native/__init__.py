@@ -5,6 +5,6 @@ be loaded here, or has another interface.
 """
 
 from m3e_runtime._native.encoder import NativeEncoder, Stop
-from m3e_runtime._native.library import instruction_sets
+from m3e_runtime._native.shared_library import instruction_sets
 
 __all__ = ["NativeEncoder", "Stop", "instruction_sets"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime._native.library import Loaded, Message, Options, address_of, c_string, check, function
+from m3e_runtime._native.shared_library import Loaded, Message, Options, address_of, c_string, check, function
 from m3e_runtime.under_way import interruptible
 
 __all__ = ["NativeEncoder", "Stop"]

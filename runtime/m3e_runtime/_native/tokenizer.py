@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime._native.library import Loaded, Message, Options, UnsupportedError, check, function
+from m3e_runtime._native.shared_library import Loaded, Message, Options, UnsupportedError, check, function
 from m3e_runtime.under_way import under_way
 
 __all__ = ["NativeTokenizer"]
