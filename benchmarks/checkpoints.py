@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-__all__ = ["REHEARSAL", "SHAPES", "make_checkpoint", "random_tensors", "sizes_of"]
+__all__ = ["REHEARSAL", "SHAPES", "make_checkpoint", "random_tensors", "sizes_of", "write_configs"]
 
 SHAPES = {
     "m3e-small": {"layers": 4, "hidden": 512, "heads": 8, "intermediate": 2048},
@@ -41,7 +41,7 @@ def make_checkpoint(folder: Path, shape: str, deviation: float = 0.05) -> Path:
 
 
 def _configs(folder: Path, sizes: dict[str, int]) -> None:
-    contents = {
+    contents: dict[str, object] = {
         "config.json": {
             "architectures": ["BertModel"],
             "model_type": "bert",
@@ -57,16 +57,6 @@ def _configs(folder: Path, sizes: dict[str, int]) -> None:
             "type_vocab_size": 2,
             "vocab_size": VOCABULARY,
         },
-        "modules.json": [
-            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-            {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-        ],
-        "1_Pooling/config.json": {
-            "word_embedding_dimension": sizes["hidden"],
-            "pooling_mode_mean_tokens": True,
-            "pooling_mode_cls_token": False,
-        },
-        "sentence_bert_config.json": {"max_seq_length": 512, "do_lower_case": False},
         "tokenizer_config.json": {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": False,
@@ -74,7 +64,24 @@ def _configs(folder: Path, sizes: dict[str, int]) -> None:
             **{f"{name.strip('[]').lower()}_token": name for name in _SPECIAL},
         },
     }
-    for name, content in contents.items():
+    write_configs(folder, contents, sizes["hidden"])
+
+
+def write_configs(folder: Path, contents: dict[str, object], hidden: int) -> None:
+    """Write ``contents`` as JSON files, and the configuration of a mean over at most 512 tokens."""
+    pooled = {
+        "modules.json": [
+            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        ],
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": hidden,
+            "pooling_mode_mean_tokens": True,
+            "pooling_mode_cls_token": False,
+        },
+        "sentence_bert_config.json": {"max_seq_length": 512, "do_lower_case": False},
+    }
+    for name, content in {**contents, **pooled}.items():
         file = folder / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(content), encoding="utf-8")

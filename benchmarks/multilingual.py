@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from benchmarks.checkpoints import random_tensors
+from benchmarks.checkpoints import random_tensors, write_configs
 
 __all__ = ["PIECES", "make_multilingual_checkpoint", "make_vocabulary"]
 
@@ -78,7 +77,7 @@ def _made_up_pieces() -> Iterator[str]:
 
 
 def _configs(folder: Path) -> None:
-    contents = {
+    contents: dict[str, object] = {
         "config.json": {
             "architectures": ["XLMRobertaModel"],
             "model_type": "xlm-roberta",
@@ -93,16 +92,6 @@ def _configs(folder: Path) -> None:
             "type_vocab_size": 1,
             "vocab_size": PIECES + 1,
         },
-        "modules.json": [
-            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-            {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-        ],
-        "1_Pooling/config.json": {
-            "word_embedding_dimension": _SIZES["hidden"],
-            "pooling_mode_mean_tokens": True,
-            "pooling_mode_cls_token": False,
-        },
-        "sentence_bert_config.json": {"max_seq_length": 512, "do_lower_case": False},
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": 512,
@@ -115,7 +104,4 @@ def _configs(folder: Path) -> None:
             "unk_token": "<unk>",
         },
     }
-    for name, content in contents.items():
-        file = folder / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(content), encoding="utf-8")
+    write_configs(folder, contents, _SIZES["hidden"])
