@@ -4,12 +4,11 @@ Three programs take turns: Python with :class:`m3e_runtime.Encoder`, the executa
 ``--m3e``), and Python that only loads the tokenizer with the package ``tokenizers``. Each encodes one text
 with an int8 bundle of m3e-small's shape, and of multilingual-e5-small's with XLM-RoBERTa's vocabulary. Files
 are in the page cache. Reported are medians: seconds until the first byte of output, and the largest resident
-memory.
+memory up to there.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -28,17 +27,19 @@ from benchmarks.multilingual import make_multilingual_checkpoint
 from benchmarks.workers import prepare
 
 _TEXT = "今天天气很好"
+_PIPE = 4096
+"""Bytes that a pipe holds: less than every program prints. So it still runs when its memory is read."""
 _ENCODER = """
 import sys
 from m3e_runtime import Encoder
 vector = Encoder.load(sys.argv[1], threads=1).encode(sys.argv[2])
-print(vector[0], flush=True)
+print(vector.tolist(), flush=True)
 """
 _TOKENIZERS = """
 import sys
 from tokenizers import Tokenizer
 ids = Tokenizer.from_file(sys.argv[1] + "/tokenizer.json").encode(sys.argv[2]).ids
-print(ids, flush=True)
+print(ids, " " * 8192, flush=True)
 """
 _SHAPES: dict[str, Callable[[Path], Path]] = {
     "m3e-small": lambda folder: make_checkpoint(folder, "m3e-small"),
@@ -89,19 +90,27 @@ def _measure(shape: str, bundle: Path, executable: Path | None, rounds: int) -> 
 def _start(command: list[str]) -> Start:
     """Run ``command`` with the text on stdin; the first byte of its output ends the time."""
     begin = time.perf_counter()
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pipesize=_PIPE
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(f"{_TEXT}\n".encode())
     process.stdin.close()
     first = process.stdout.read(1)
     seconds = time.perf_counter() - begin
+    resident = _largest_resident(process.pid) if first else 0
     process.stdout.read()
     process.stdout.close()
-    _, status, usage = os.wait4(process.pid, 0)
-    if not first or status:
+    if process.wait() or not first:
         raise SystemExit(f"{command[0]} failed")
-    return Start(seconds, usage.ru_maxrss * 1024)
+    return Start(seconds, resident)
+
+
+def _largest_resident(pid: int) -> int:
+    """Bytes. ``wait4`` would count this process too, of which the other one is a fork."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def _summary(starts: list[Start]) -> dict[str, Any]:
