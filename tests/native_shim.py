@@ -19,7 +19,7 @@ class RefusedError(Exception):
 
 
 _SOURCES = (
-    *("json", "json_number", "json_text"),
+    *("base64", "json", "json_number", "json_text"),
     *("tokenizer/bert_normalizer", "tokenizer/character_map", "tokenizer/graphemes", "tokenizer/lowercase"),
     *("tokenizer/normal_forms", "tokenizer/normalizer", "tokenizer/precompiled", "tokenizer/replace"),
     *("tokenizer/unicode_tables", "tokenizer/utf8"),

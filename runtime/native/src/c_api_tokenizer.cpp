@@ -12,14 +12,8 @@ using m3e::require;
 
 namespace {
 
-constexpr int32_t kMostThreads = 1024;
-
 m3e_tokenizer* make_tokenizer(std::string_view json, const m3e_options* options) {
-  const int32_t threads = m3e::read_options(options).threads;
-  if (threads < 1 || threads > kMostThreads) {
-    throw m3e::Error(m3e::ErrorKind::argument, std::to_string(threads) + " threads: from 1 to " +
-                                                   std::to_string(kMostThreads) + " are possible");
-  }
+  const int32_t threads = m3e::checked_threads(m3e::read_options(options).threads);
   return new m3e_tokenizer{m3e::Tokenizer(json), threads};
 }
 

@@ -9,7 +9,6 @@
 namespace m3e {
 namespace {
 
-constexpr int kMostThreads = 1024;
 // Tokens of a pack that one thread computes. Smaller packs read the weights too often; larger ones
 // need more memory and are no faster.
 constexpr int64_t kLeastTokens = 128;
@@ -26,12 +25,6 @@ const Kernels& kernels_called(const char* name) {
   for (int i = 0; i < count; ++i) known += std::string(i ? ", " : "") + names[i];
   throw Error(ErrorKind::argument,
               "instruction set '" + std::string(name) + "' does not run here; these do: " + known);
-}
-
-int checked(int threads) {
-  if (threads >= 1 && threads <= kMostThreads) return threads;
-  throw Error(ErrorKind::argument, std::to_string(threads) + " threads: from 1 to " +
-                                       std::to_string(kMostThreads) + " are possible");
 }
 
 // Groups consecutive texts into packs of about `tokens` tokens. Empty texts are in no pack; their
@@ -83,7 +76,7 @@ void end_if_stopped(const Stop& stop) {
 Engine::Engine(const std::string& path, int threads, const char* instruction_set)
     : weights_(path),
       kernels_(kernels_called(instruction_set)),
-      threads_(checked(threads)),
+      threads_(checked_threads(threads)),
       pool_(threads) {}
 
 void Engine::check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,

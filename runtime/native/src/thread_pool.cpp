@@ -13,9 +13,12 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
+
+#include "error.h"
 
 namespace m3e {
 namespace {
@@ -203,6 +206,12 @@ void Team::meet() {
     return;
   }
   wait_for([&] { return round_.load(std::memory_order_acquire) != round; });
+}
+
+int checked_threads(int threads) {
+  if (threads >= 1 && threads <= kMostThreads) return threads;
+  throw Error(ErrorKind::argument, std::to_string(threads) + " threads: from 1 to " +
+                                       std::to_string(kMostThreads) + " are possible");
 }
 
 ThreadPool::ThreadPool(int threads) : threads_(threads) {

@@ -10,6 +10,11 @@ namespace m3e {
 // A lock of the whole process that is free in a child of fork(). Hold it briefly.
 std::mutex& fork_safe_lock();
 
+constexpr int kMostThreads = 1024;
+
+// `threads`; throws Error(argument) if it is not from 1 to kMostThreads.
+int checked_threads(int threads);
+
 // The threads that work on one call. The caller has rank 0.
 class Team {
  public:

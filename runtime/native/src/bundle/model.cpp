@@ -15,13 +15,6 @@ namespace {
 
 constexpr size_t kMostWindowTexts = 4096;
 constexpr size_t kMostWindowFloats = 1 << 20;  // of vectors that are not yet in the output's form
-constexpr int kMostThreads = 1024;
-
-int checked_threads(int32_t threads) {
-  if (threads >= 1 && threads <= kMostThreads) return threads;
-  throw Error(ErrorKind::argument, std::to_string(threads) + " threads: from 1 to " +
-                                       std::to_string(kMostThreads) + " are possible");
-}
 
 // Calls both, at the same time if there are two threads. Throws what the first one throws, or else
 // the second one.

@@ -3,19 +3,14 @@
 // The instruction set comes first: the headers below are written in its terms.
 #include "attention_int16.h"
 #include "gemm_int8.h"
+#include "products.h"
 
 namespace m3e {
 
-const Kernels& kernels_avx2();
+const Kernels& kernels_avx2();  // whose kernels on floats this set shares
 
 const Kernels& kernels_avxvnni() {
-  static const Kernels made = [] {
-    Kernels table = kernels_avx2();  // its products of floats are the same
-    table.name = "avxvnni";
-    table.gemm_int8 = gemm_int8;
-    table.attention_rounded = attention_int16;
-    return table;
-  }();
+  static const Kernels made = with_products(kernels_avx2(), "avxvnni", gemm_int8, attention_int16);
   return made;
 }
 

@@ -2,17 +2,13 @@
 #include "dot_neon.h"
 // The instruction set comes first: the headers below are written in its terms.
 #include "gemm_int8.h"
+#include "products.h"
 #include "shared_kernels.h"
 
 namespace m3e {
 
 const Kernels& kernels_neon() {
-  static const Kernels made = [] {
-    Kernels table = shared_kernels("neon");
-    table.gemm_int8 = gemm_int8;
-    table.attention_rounded = attention;
-    return table;
-  }();
+  static const Kernels made = with_products(shared_kernels(), "neon", gemm_int8, attention);
   return made;
 }
 

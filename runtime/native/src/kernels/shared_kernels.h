@@ -9,10 +9,9 @@
 namespace m3e {
 namespace {
 
-// A table that lacks gemm_int8 and attention_rounded.
-constexpr Kernels shared_kernels(const char* name) {
+// A table that lacks its name, gemm_int8 and attention_rounded.
+constexpr Kernels shared_kernels() {
   Kernels table{};
-  table.name = name;
   table.embed = embed;
   table.layer_norm = layer_norm;
   table.quantize = quantize;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "character_map.h"
 
+#include "base64.h"
 #include "error.h"
 #include "unicode.h"
 
@@ -23,13 +24,6 @@ size_t offset_of(uint32_t unit) { return static_cast<size_t>(unit >> 10) << ((un
 bool has_label(uint32_t unit, uint8_t label) { return (unit & (1u << 31 | 0xFF)) == label; }
 
 bool starts_character(char byte) { return (byte & 0xC0) != 0x80; }
-
-int base64_digit(char c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
 
 }  // namespace
 
@@ -70,26 +64,10 @@ std::string_view CharacterMap::value(size_t begin) const {
   return texts_.c_str() + begin;  // up to NUL
 }
 
-std::string decode_base64(std::string_view text) {
-  size_t length = text.size();
-  while (length && text.size() - length < 2 && text[length - 1] == '=') --length;
-  if (text.size() % 4) refuse_map("it is not base64");
-  std::string bytes;
-  bytes.reserve(length / 4 * 3 + 2);
-  uint32_t bits = 0;
-  int held = 0;
-  for (const char c : text.substr(0, length)) {
-    const int digit = base64_digit(c);
-    if (digit < 0) refuse_map("it is not base64");
-    bits = bits << 6 | static_cast<uint32_t>(digit);
-    held += 6;
-    if (held < 8) continue;
-    held -= 8;
-    bytes.push_back(static_cast<char>(bits >> held));
-    bits &= (1u << held) - 1;
-  }
-  if (bits) refuse_map("it is not base64");
-  return bytes;
+CharacterMap CharacterMap::of_base64(std::string_view text) {
+  const std::optional<std::string> blob = base64_decode(text);
+  if (!blob) refuse_map("it is not base64");
+  return CharacterMap(*blob);
 }
 
 }  // namespace m3e

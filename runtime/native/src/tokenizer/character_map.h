@@ -15,6 +15,8 @@ class CharacterMap {
  public:
   // Throws Error(format) if `blob` is damaged.
   explicit CharacterMap(std::string_view blob);
+  // The same, of a blob in base64.
+  static CharacterMap of_base64(std::string_view text);
 
   // What the shortest prefix of `text` that the map has becomes; it stands for all of `text`.
   // Throws Error(format) if the map points outside of itself.
@@ -27,8 +29,5 @@ class CharacterMap {
   std::vector<uint32_t> units_;
   std::string texts_;  // each ends with NUL
 };
-
-// Decodes base64 as RFC 4648 wants it, with padding. Throws Error(format) otherwise.
-std::string decode_base64(std::string_view text);
 
 }  // namespace m3e

@@ -10,7 +10,7 @@ constexpr size_t kLongestLookedUp = 5;  // bytes of a grapheme cluster that is l
 class Precompiled : public Normalizer {
  public:
   explicit Precompiled(const Json& described)
-      : map_(decode_base64(described.at("precompiled_charsmap").string())) {
+      : map_(CharacterMap::of_base64(described.at("precompiled_charsmap").string())) {
     for (int byte = 0; byte < 128; ++byte) {
       const char c = static_cast<char>(byte);
       stays_[byte] = byte != '\r' && !map_.find(std::string_view(&c, 1));

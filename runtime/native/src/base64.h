@@ -8,7 +8,8 @@
 
 namespace m3e {
 
-// The bytes, or nothing if `text` has another character or ends too early.
+// The bytes, or nothing if `text` has another character, ends too early, or has bits beyond the
+// last byte.
 std::optional<std::string> base64_decode(std::string_view text);
 
 }  // namespace m3e

@@ -29,8 +29,10 @@ std::optional<std::string> base64_decode(std::string_view text) {
     count += 6;
     if (count < 8) continue;
     count -= 8;
-    bytes.push_back(static_cast<char>(bits >> count & 0xFF));
+    bytes.push_back(static_cast<char>(bits >> count));
+    bits &= (1u << count) - 1;
   }
+  if (bits) return std::nullopt;
   return bytes;
 }
 
