@@ -44,6 +44,8 @@ def run(
         options = parser.parse_args(argv)
     except SystemExit as stopped:  # --help, whose text is still in the buffer
         raise SystemExit(_flush(parser.prog) or stopped.code) from None
+    except OSError:  # --help cannot be written: argparse of Python 3.11.2 does not catch that
+        raise SystemExit(_flush(parser.prog)) from None
     logging.basicConfig(level=logging.WARNING, format=f"{parser.prog}: %(message)s", stream=sys.stderr)
     with _ending_signals():
         code = _guarded(command, parser.prog, options)

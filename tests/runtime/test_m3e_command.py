@@ -189,7 +189,13 @@ def test_a_closed_pipe_is_quiet(command, tiny_bundle):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_no_file(command, tiny_bundle, out, number):
     arguments = [command, "embed", tiny_bundle, "-o", out / "vectors.jsonl"]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        arguments,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        # A background job has SIGINT ignored, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         process.stdin.write("今天\n".encode())
         process.stdin.flush()
         deadline = time.monotonic() + 30
@@ -197,7 +203,7 @@ def test_a_signal_leaves_no_file(command, tiny_bundle, out, number):
             time.sleep(0.01)
         assert [each.suffix for each in out.iterdir()] == [".partial"]
         process.send_signal(number)
-        assert process.wait() == -number
+        assert process.wait(timeout=30) == -number
         process.stdin = None
     assert list(out.iterdir()) == []
 
