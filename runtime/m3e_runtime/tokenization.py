@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.errors import BundleError, InvalidTextError, TextTooLongError
+from m3e_runtime.errors import BundleError, DependencyMissingError, InvalidTextError, TextTooLongError
 from m3e_runtime.text_lengths import longest_whole
 from m3e_runtime.tokenizers_package import PackageTokenizer
 
@@ -62,13 +62,15 @@ class TextTokenizer:
 
         Raises:
             BundleError: the file is not a tokenizer.
+            DependencyMissingError: it needs the package ``tokenizers``, which is not installed.
         """
         content = _mapped(path)
-        load_package = partial(_load_package, path, content)
         fast = _load_native(content, max_length, threads) if native else "asked for"
         if isinstance(fast, str):
-            return _packaged(load_package(max_length), fast)
-        return TextTokenizer("native", fast, load_package)
+            purpose = f"the tokenizer {path}, in the package tokenizers ({fast}),"
+            return _packaged(_load_package(path, content, purpose, max_length), fast)
+        purpose = "tokens with their positions in the text"
+        return TextTokenizer("native", fast, partial(_load_package, path, content, purpose))
 
     @staticmethod
     def wrap(tokenizer: Tokenizer, max_length: int) -> TextTokenizer:
@@ -95,7 +97,11 @@ class TextTokenizer:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The same tokenizer by the package ``tokenizers``. It is loaded on first use."""
+        """The same tokenizer by the package ``tokenizers``. It is loaded on first use.
+
+        Raises:
+            DependencyMissingError: the package is not installed.
+        """
         if isinstance(self._fast, PackageTokenizer):
             return self._fast.tokenizer
         return self._load_package(self.max_length).tokenizer
@@ -134,7 +140,7 @@ class TextTokenizer:
         if not prompt:
             return 0
         ids = self.encode(prompt).tolist()
-        return len(ids) - sum(last in self._special_ids for last in ids[-1:])
+        return len(ids) - sum(last in self._fast.special_ids for last in ids[-1:])
 
     def encode_tails(self, texts: Sequence[str]) -> list[TokenIds]:
         """As :meth:`encode_batch`, but texts that are too long keep their last tokens.
@@ -142,6 +148,7 @@ class TextTokenizer:
         Raises:
             InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
             TextTooLongError: a text is too long to find the tokens of its end.
+            DependencyMissingError: the package ``tokenizers`` is not installed.
         """
         try:
             return [np.array(self._tails.ids(text), dtype=np.int32) for text in texts]
@@ -150,21 +157,18 @@ class TextTokenizer:
 
     @cached_property
     def _tails(self) -> Tails:
+        tokenizer = self.tokenizer  # first, because its package is an extra
         from m3e_runtime.long_texts import Tails
 
-        return Tails(self.tokenizer, self.splits, self.max_length, longest_whole(self.max_length))
+        return Tails(tokenizer, self.splits, self.max_length, longest_whole(self.max_length))
 
     @cached_property
     def splits(self) -> Splits:
         """The places where a text can be split before it is tokenized."""
+        tokenizer = self.tokenizer
         from m3e_runtime.long_texts import Splits
 
-        return Splits(self.tokenizer)
-
-    @cached_property
-    def _special_ids(self) -> frozenset[int]:
-        added = self.tokenizer.get_added_tokens_decoder()
-        return frozenset(index for index, token in added.items() if token.special)
+        return Splits(tokenizer)
 
     def encode_batch(self, texts: Sequence[str], truncate: bool = True) -> list[TokenIds]:
         """Token ids of each text. Releases the global interpreter lock and uses several threads.
@@ -213,9 +217,11 @@ def _load_native(content: mmap.mmap, max_length: int, threads: int) -> NativeTok
         return str(error)
 
 
-def _load_package(path: Path, content: mmap.mmap, max_length: int) -> PackageTokenizer:
+def _load_package(path: Path, content: mmap.mmap, purpose: str, max_length: int) -> PackageTokenizer:
     try:
-        return PackageTokenizer.parse(content[:], max_length)
+        return PackageTokenizer.parse(content[:], max_length, purpose)
+    except DependencyMissingError:
+        raise
     except Exception as error:  # the library raises a bare Exception
         raise _not_a_tokenizer(path, error) from error
 

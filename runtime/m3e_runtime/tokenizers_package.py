@@ -1,6 +1,6 @@
 """Tokenizing with the package ``tokenizers``: the reference, and for files that the engine does not read.
 
-The package is imported when it is needed, since that costs time and memory.
+The package is an extra. It is imported when it is needed, since that costs time and memory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.extras import extra_packages
 from m3e_runtime.under_way import under_way
 
 if TYPE_CHECKING:
@@ -39,13 +40,20 @@ class PackageTokenizer:
         self.special_tokens: int = tokenizer.num_special_tokens_to_add(is_pair=False)
 
     @staticmethod
-    def parse(json: bytes, max_length: int) -> PackageTokenizer:
+    def parse(json: bytes, max_length: int, purpose: str) -> PackageTokenizer:
         """Load the content of a ``tokenizer.json``.
 
+        Args:
+            json: the content.
+            max_length: tokens that truncation keeps, special ones included.
+            purpose: what needs the package, for the message if it is missing.
+
         Raises:
+            DependencyMissingError: the package is not installed.
             Exception: it is not a tokenizer; the package has no narrower type.
         """
-        from tokenizers import Tokenizer
+        with extra_packages(purpose, "tokenizers", "tokenizers"):
+            from tokenizers import Tokenizer
 
         return PackageTokenizer(Tokenizer.from_buffer(json), max_length)
 
@@ -61,6 +69,12 @@ class PackageTokenizer:
         """Number of token ids."""
         size: int = self.tokenizer.get_vocab_size(with_added_tokens=True)
         return size
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the tokens that the file marks as special."""
+        added = self.tokenizer.get_added_tokens_decoder()
+        return frozenset(index for index, token in added.items() if token.special)
 
     def limited(self, max_length: int) -> PackageTokenizer:
         """A copy with another limit."""

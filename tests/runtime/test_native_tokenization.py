@@ -270,8 +270,59 @@ def test_an_encoder_does_not_import_the_package(tiny_bundle):
         "import sys\n"
         "from m3e_runtime import Encoder\n"
         "encoder = Encoder.load(sys.argv[1])\n"
+        "encoder.tokenizer.prompt_length('query: ')\n"
         "encoder.encode('你好'), encoder.encode(['a', 'b' * 100_000]), encoder.info\n"
         "print({'tokenizers', 'm3e_runtime.long_texts'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tiny_bundle)], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_special_ids_are_those_of_the_reference(name, folders):
+    own, reference = both(folders[name])
+    for prompt in ("", "query: ", "query: [SEP]", "query</s>", "为这个句子生成表示："):
+        assert own.prompt_length(prompt) == reference.prompt_length(prompt)
+    assert own._fast.special_ids == reference._fast.special_ids
+
+
+def without_the_package(expression, file):
+    """The result, or the error, of an expression in a process where ``tokenizers`` is not installed."""
+    script = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'tokenizers': raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "from pathlib import Path\n"
+        "from m3e_runtime.errors import DependencyMissingError\n"
+        "from m3e_runtime.tokenization import TextTokenizer\n"
+        "try:\n"
+        "    tokenizer = TextTokenizer.from_file(Path(sys.argv[1]), 16)\n"
+        f"    print({expression})\n"
+        "except DependencyMissingError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(file)], capture_output=True, text=True)
+    assert not done.stderr
+    return done.stdout
+
+
+def test_the_package_is_not_needed_where_the_engine_reads_the_file(file):
+    ids = both(file.parent)[0].encode("hello").tolist()
+    assert without_the_package("tokenizer.encode('hello').tolist()", file) == f"{ids}\n"
+
+
+@pytest.mark.parametrize(
+    "expression", ["tokenizer.tokenizer", "tokenizer.splits", "tokenizer.encode_tails(['hello'])"]
+)
+def test_what_needs_the_package_says_so(expression, file):
+    assert "pip install 'm3e-runtime[tokenizers]'" in without_the_package(expression, file)
+
+
+def test_a_file_that_needs_the_package_says_so_and_why(file, tmp_path):
+    step = {"type": "Split", "pattern": {"Regex": "(?=[^a-z]{3})"}, "behavior": "Isolated", "invert": False}
+    message = without_the_package("tokenizer", changed(file, tmp_path, pre_tokenizer=step))
+    assert str(tmp_path) in message
+    assert "(?=[^a-z]{3})" in message
+    assert "pip install 'm3e-runtime[tokenizers]'" in message

@@ -16,9 +16,11 @@ from ctypes import (
     cast,
     string_at,
 )
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -57,10 +59,20 @@ class _Tokens(Structure):
         free(byref(self))
 
 
+class _AddedToken(msgspec.Struct):
+    id: int
+    special: bool = False
+
+
+class _AddedTokens(msgspec.Struct):
+    added_tokens: list[_AddedToken] = []
+
+
 class _LoadedTokenizer(Loaded):
     """An ``m3e_tokenizer``."""
 
     def __init__(self, json: mmap.mmap, threads: int) -> None:
+        self.json = json
         tokenizer, message = c_void_p(), Message()
         content = (c_char * len(json)).from_buffer(json)
         status = _parse(content, len(json), byref(Options(threads)), byref(tokenizer), message)
@@ -103,6 +115,12 @@ class NativeTokenizer:
             MemoryError: there is not enough memory.
         """
         return NativeTokenizer(_LoadedTokenizer(json, threads), max_length)
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the tokens that the file marks as special."""
+        added = msgspec.json.decode(self._loaded.json, type=_AddedTokens).added_tokens
+        return frozenset(token.id for token in added if token.special)
 
     def limited(self, max_length: int) -> NativeTokenizer:
         """This tokenizer with another limit."""
