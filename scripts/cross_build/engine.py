@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cross_build.commands import run
+from cross_build.operators import hidden_operators
 from cross_build.platforms import Platform
 from cross_build.self_contained import add_runtime
 from cross_build.tools import Tools, write_toolchain
@@ -33,13 +34,16 @@ def build_engine(tools: Tools, platform: Platform) -> Installed:
     installed = Installed(folder / "archive", folder / "wheel")
     build, log = folder / "build", folder / "log.txt"
     log.unlink(missing_ok=True)
+    operators = [hidden_operators(tools, folder)] if platform.system == "Darwin" else []
+    linked = "".join(f" '{file}'" for file in operators)
 
     def cmake(*words: str | Path) -> str:
         return run([tools.cmake, *words], log, tools.variables)
 
     def install(to: Path, *options: str) -> None:
         cmake("-S", SOURCE, "-B", build, "-G", "Ninja", f"-DCMAKE_TOOLCHAIN_FILE={toolchain}",
-              "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_INSTALL_LIBDIR=lib", *options)  # fmt: skip
+              "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_INSTALL_LIBDIR=lib",
+              f"-DCMAKE_SHARED_LINKER_FLAGS=-s{linked}", *options)  # fmt: skip
         cmake("--build", build)
         shutil.rmtree(to, ignore_errors=True)
         cmake("--install", build, "--prefix", to)

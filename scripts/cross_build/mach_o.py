@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 MAGIC = b"\xcf\xfa\xed\xfe"
 
-_OF_THE_LINKER = ("__dso_handle", "_mh_dylib_header", "_Zn", "_Zd")
-"""How names begin that zig's linker exports, whatever is to be exported: the library's own addresses, and
-operator new and delete, which are weak."""
+_OF_THE_LINKER = {"__dso_handle", "_mh_dylib_header"}
+"""Names of the library's own address, which zig's linker always exports."""
 _LC_LOAD_DYLIB, _LC_DYLD_INFO, _LC_EXPORTS_TRIE = 0xC, 0x80000022, 0x80000033
 
 
@@ -60,4 +59,4 @@ def exports_and_needs(data: bytes) -> tuple[set[str], set[str]]:
             exports |= _exports(data[start : start + size]) if size else set()
         elif kind == _LC_LOAD_DYLIB:
             needs.add(_string(data, at + struct.unpack_from("<I", data, at + 8)[0]))
-    return {name for name in exports if not name.startswith(_OF_THE_LINKER)}, needs
+    return exports - _OF_THE_LINKER, needs

@@ -74,7 +74,6 @@ def write_toolchain(tools: Tools, platform: Platform, folder: Path) -> Path:
         "CMAKE_INSTALL_NAME_DIR": "@rpath",
         "CMAKE_SYSTEM_NAME": platform.system,
         "CMAKE_SYSTEM_PROCESSOR": platform.processor,
-        "CMAKE_SHARED_LINKER_FLAGS_INIT": "-s",
         "CMAKE_EXE_LINKER_FLAGS_INIT": "-s",
     }
     file = folder / "toolchain.cmake"

@@ -26,7 +26,12 @@ from packaging.utils import parse_wheel_filename
 _EXAMPLE = Path(__file__).parents[2] / "runtime" / "native" / "examples" / "encode.c"
 _DIST = Path(os.environ.get("M3E_DIST", "/nowhere"))
 _WHEELS, _ARCHIVES = sorted(_DIST.glob("*.whl")), sorted(_DIST.glob("m3e-*.*"))
+_PYTHONS = os.environ.get("M3E_PYTHONS", sys.executable).split(os.pathsep)
+"""Interpreters that install the wheel of this machine and encode."""
 _GLIBC = {"manylinux_2_17_x86_64", "manylinux_2_17_aarch64"}
+
+_OF_INTERPRETERS = {"pip", "setuptools", "wheel", "cffi", "greenlet", "hpy", "readline"}
+"""Packages that a new environment holds; PyPy brings the last four."""
 
 needs_dist = pytest.mark.skipif(
     not _WHEELS, reason="M3E_DIST names no folder with wheels: see .ci/run wheels"
@@ -211,20 +216,40 @@ def test_wheels_of_linux_need_no_symbol_that_is_newer_than_their_tag(wheel, tmp_
     assert not {name for name in needed if "++" in name or "gcc" in name}
 
 
+_ENCODES = """
+import sys, threading
+import m3e_runtime
+
+encoder = m3e_runtime.Encoder.load(sys.argv[1])
+texts = ["a text", "another, longer text"] * 8
+alone = encoder.encode(texts).tobytes()
+vectors = []
+threads = [threading.Thread(target=lambda: vectors.append(encoder.encode(texts).tobytes())) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+is_free_threaded = "free-threading" in sys.version
+print(encoder.info["tokenizer"], vectors == [alone, alone])
+print(is_free_threaded and sys._is_gil_enabled())
+"""
+
+
 @needs_dist
-def test_the_wheel_of_this_machine_computes_the_golden_vectors_with_few_packages(wheel, tmp_path):
+@pytest.mark.parametrize("interpreter", _PYTHONS)
+def test_the_wheel_of_this_machine_computes_the_golden_vectors(wheel, tmp_path, interpreter):
     bundle = os.environ.get("M3E_BUNDLE")
     if not is_for_this_machine(wheel) or bundle is None:
         pytest.skip("a wheel for another machine" if bundle else "M3E_BUNDLE names no bundle")
-    run(sys.executable, "-m", "venv", tmp_path / "environment")
+    run(interpreter, "-m", "venv", tmp_path / "environment")
     python = tmp_path / "environment" / "bin" / "python"
     run(python, "-m", "pip", "install", "-q", wheel)
     listed = run(python, "-m", "pip", "list", "--format=freeze")
     installed = {line.partition("==")[0].lower() for line in listed.splitlines()}
-    assert installed - {"pip", "setuptools"} == {"m3e-runtime", "numpy", "msgspec", "platformdirs", "tqdm"}
+    assert installed - _OF_INTERPRETERS == {"m3e-runtime", "numpy", "msgspec", "platformdirs", "tqdm"}
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    script = "import sys, m3e_runtime as m; print(m.Encoder.load(sys.argv[1]).info['tokenizer'])"
-    assert run(python, "-c", script, bundle, env=environment, cwd=tmp_path) == "native\n"
+    # Two threads that encode at once get the same bytes, and free-threaded Python stays so.
+    assert run(python, "-c", _ENCODES, bundle, env=environment, cwd=tmp_path) == "native True\nFalse\n"
     shown = run(python.with_name("m3e-check"), bundle, env=environment, cwd=tmp_path)
     assert "int8-native: ok" in shown
 
