@@ -46,8 +46,12 @@ def export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
         _check_prompt(request, checkpoint)
         if request.oracle != "numpy":
             check_tokens(checkpoint, gate_texts(request.gate), request.gate in ("default", "off"))
-        oracle = load_oracle(checkpoint, request.oracle, request.max_length)
-        gate = make_gate(oracle, checkpoint.sentence_config, request.gate)
+        # The oracle is not kept: it has the weights a second time.
+        gate = make_gate(
+            load_oracle(checkpoint, request.oracle, request.max_length),
+            checkpoint.sentence_config,
+            request.gate,
+        )
         record.begin(checkpoint, gate)
         artifacts = tuple(ArtifactWriter(request, checkpoint, gate, folder, record).write_all())
         write_bundle(folder, checkpoint, gate, artifacts)

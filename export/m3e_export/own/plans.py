@@ -69,5 +69,5 @@ class Plans:
     def _calibration(self) -> Calibration:
         given = self._calibration_file
         texts = built_in("calibration") if given is None else read_texts(given)
-        with progress_bar(len(texts), "text", "Calibrating") as bar:
+        with progress_bar(self._checkpoint.spec.layers, "layer", "Calibrating") as bar:
             return calibrate(self._checkpoint, texts, bar.update)

@@ -51,12 +51,13 @@ def error_feedback(covariance: Array, noise: float) -> Array:
         covariance: of the inputs, ``[inputs, inputs]``.
         noise: mean square error of the rounding of the inputs.
     """
-    damped = covariance.astype(np.float64)
+    damped = covariance[::-1, ::-1].astype(np.float64)
     damped[np.diag_indices_from(damped)] += noise + _DAMPING * np.trace(damped) / len(damped) + 1e-12
     # H = U D Uᵀ with U upper unitriangular: a Cholesky decomposition from the last input to the first.
-    upper = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
-    unit: Array = np.triu(upper / np.diag(upper), 1).astype(np.float32)
-    return unit
+    lower = np.linalg.cholesky(damped)
+    lower /= np.diag(lower).copy()
+    np.fill_diagonal(lower, 0)
+    return np.ascontiguousarray(lower[::-1, ::-1], np.float32)
 
 
 def round_in_order(weight: Array, sums: npt.NDArray[np.intp], feedback: Array | None) -> npt.NDArray[np.int8]:
