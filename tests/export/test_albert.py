@@ -172,8 +172,8 @@ def test_int8_counts_a_matrix_once_and_leaves_the_projection_alone(folder, few_t
         assert artifact.kept == ("embedding_projection",)
 
 
-def test_calibration_sees_a_matrix_in_every_layer(checkpoint, texts):
-    sample = calibrate(checkpoint, texts, lambda done: None).samples["layer.0.qkv"]
+def test_calibration_sees_a_matrix_in_every_layer(checkpoint, texts, tmp_path):
+    sample = calibrate(checkpoint, texts, lambda done: None, tmp_path).samples["layer.0.qkv"]
     forward = NumpyForward(checkpoint.spec, checkpoint.weights)
     inputs = [state for ids in encoded(checkpoint, texts) for state in forward.states(ids)[:-1]]
     np.testing.assert_allclose(sample.mean(), np.concatenate(inputs).mean(axis=0), atol=1e-5)

@@ -6,12 +6,14 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_export.architectures import LayerWeights, Linear
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint.pooling import pooling_spec
 from m3e_export.oracle.numpy_forward import NumpyForward
 from m3e_export.oracle.numpy_oracle import pooled
 from m3e_export.parallel import parallel_map
@@ -24,7 +26,7 @@ __all__ = ["Calibration", "calibrate"]
 _TOKENS = 512
 """Tokens of a group of texts, which one thread computes."""
 
-_GROUPS = 8
+_GROUPS = 4
 """Groups whose inputs of one layer are in memory together."""
 
 Array = npt.NDArray[np.float32]
@@ -39,16 +41,26 @@ class Calibration:
     samples: dict[str, InputSample] = field(default_factory=dict)
 
 
-def calibrate(checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int], object]) -> Calibration:
-    """Run ``texts`` through the numpy forward pass; ``tick`` is called with 1 after each layer."""
+def calibrate(
+    checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int], object], folder: Path
+) -> Calibration:
+    """Run ``texts`` through the numpy forward pass; ``tick`` is called with 1 after each layer.
+
+    Temporary files in ``folder`` hold what is too large for memory.
+    """
     token_ids = checkpoint.text_tokenizer().encode_batch(texts)
     groups = _grouped(checkpoint, token_ids)
     samples: dict[str, InputSample] = {}
-    for layer in checkpoint.weights.layers:
+    layers = checkpoint.weights.layers
+    last_uses = {id(layer): place for place, layer in enumerate(layers)}
+    for place, layer in enumerate(layers):
         for start in range(0, len(groups), _GROUPS):
             some = groups[start : start + _GROUPS]
             seen = list(parallel_map(functools.partial(_Group.enter, layer=layer), some))
             _add(samples, layer, some, seen)
+        if last_uses[id(layer)] == place:
+            for linear in layer.linears():
+                samples[linear.name].products.store(folder)
         tick(1)
     vectors = np.empty((len(texts), checkpoint.dimension), np.float32)
     for group, found in zip(groups, parallel_map(_Group.vectors, groups), strict=True):
@@ -88,15 +100,15 @@ class _Group:
         self._seen: list[Array] = []
         self._forward = NumpyForward(checkpoint.spec, checkpoint.weights, self._observe)
         self._states = [self._forward.embedded(token_ids)]
+        self._seen.clear()  # a projection of embeddings stays in float
+        self._kept = _first_states(checkpoint)
 
     def enter(self, layer: LayerWeights) -> list[Array]:
         """Compute the next layer; return the inputs of its matrices, in the order of ``layer.linears()``."""
-        self._seen = []
         x = self._forward.layer(layer, self._states[-1], self._lengths)
-        # Without weights of states, the pooling takes the first two and the last.
-        kept = len(self._states) if self._checkpoint.state_weights is not None else 2
-        self._states[kept:] = [x]
-        return self._seen
+        self._states[self._kept :] = [x]
+        seen, self._seen = self._seen, []
+        return seen
 
     def _observe(self, linear: Linear, x: Array) -> None:
         del linear
@@ -110,6 +122,13 @@ class _Group:
     def vectors(self) -> Array:
         """The texts' vectors after the last layer, float32 ``[texts, dimension]``."""
         return pooled(self._checkpoint, self._forward, self._token_ids, self._states)
+
+
+def _first_states(checkpoint: Checkpoint) -> int:
+    """How many states the pooling takes besides the last: all, the first two or none."""
+    if checkpoint.state_weights is not None:
+        return checkpoint.spec.layers
+    return 0 if pooling_spec(checkpoint.sentence_config.pooling).early is None else 2
 
 
 def _add(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from itertools import combinations_with_replacement, pairwise
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -25,29 +28,46 @@ class ProductSums:
     def __init__(self, inputs: int) -> None:
         self._inputs = inputs
         bounds = [slice(begin, min(begin + _TILE, inputs)) for begin in range(0, inputs, _TILE)]
-        self._tiles = [
-            (rows, columns, np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32))
-            for rows, columns in combinations_with_replacement(bounds, 2)
-        ]
+        self._places = list(combinations_with_replacement(bounds, 2))
+        self._sums = [np.zeros((a.stop - a.start, b.stop - b.start), np.float32) for a, b in self._places]
+        self._file: IO[bytes] | None = None
 
     @property
     def tiles(self) -> range:
         """The numbers of the tiles."""
-        return range(len(self._tiles))
+        return range(len(self._places))
 
     def add(self, tile: int, blocks: Iterable[Array]) -> None:
         """Add the products of the rows of ``blocks``, each ``[rows, inputs]``, to one tile."""
-        rows, columns, total = self._tiles[tile]
+        rows, columns = self._places[tile]
         for x in blocks:
-            total += x[:, rows].T @ x[:, columns]
+            self._sums[tile] += x[:, rows].T @ x[:, columns]
+
+    def store(self, folder: Path) -> None:
+        """Move the sum to a temporary file in ``folder``, after the last :meth:`add`.
+
+        The sums of all matrices are as large as the weights. The file has no name, or goes with this object.
+        """
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as this object
+        for total in self._sums:
+            self._file.write(total.data)
+        self._sums = []
 
     def matrix(self) -> Array:
         """The sum, float32 ``[inputs, inputs]``."""
         whole = np.empty((self._inputs, self._inputs), np.float32)
-        for rows, columns, total in self._tiles:
+        for (rows, columns), total in zip(self._places, self._sums or self._stored(), strict=True):
             whole[columns, rows] = total.T
             whole[rows, columns] = total
         return whole
+
+    def _stored(self) -> Iterator[Array]:
+        assert self._file is not None  # noqa: S101 - there are sums otherwise
+        self._file.seek(0)
+        for a, b in self._places:
+            shape = a.stop - a.start, b.stop - b.start
+            content = self._file.read(4 * shape[0] * shape[1])
+            yield np.frombuffer(content, np.float32).reshape(shape)
 
 
 def rows_of_texts(texts: int) -> list[int]:

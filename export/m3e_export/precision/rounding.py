@@ -18,6 +18,7 @@ SUM_LIMIT = 32767 // 255
 """The largest sum of weight codes of one sign in a 16-bit sum with activation codes up to 255: 128."""
 
 _DAMPING = 0.01  # of the mean variance, added to each variance; GPTQ's value
+_PANEL = 128  # columns of a step of the decomposition
 _BLOCK = 64  # inputs per large product; it only affects speed
 
 Array = npt.NDArray[np.float32]
@@ -44,20 +45,35 @@ def signed_sums(weight: Array, sums: npt.NDArray[np.intp]) -> Array:
     return larger
 
 
-def error_feedback(covariance: Array, noise: float) -> Array:
+def error_feedback(covariance: Array, factors: Array, noise: float) -> Array:
     """The share of each earlier input's error that is added to each input, float32 ``[inputs, inputs]``.
 
     Args:
-        covariance: of the inputs, ``[inputs, inputs]``.
+        covariance: of the inputs before smoothing, ``[inputs, inputs]``.
+        factors: the smoothing, ``[inputs]``.
         noise: mean square error of the rounding of the inputs.
     """
     damped = covariance[::-1, ::-1].astype(np.float64)
+    damped *= factors[::-1]
+    damped *= factors[::-1, None]
     damped[np.diag_indices_from(damped)] += noise + _DAMPING * np.trace(damped) / len(damped) + 1e-12
     # H = U D Uᵀ with U upper unitriangular: a Cholesky decomposition from the last input to the first.
-    lower = np.linalg.cholesky(damped)
-    lower /= np.diag(lower).copy()
-    np.fill_diagonal(lower, 0)
-    return np.ascontiguousarray(lower[::-1, ::-1], np.float32)
+    _cholesky(damped)
+    damped /= np.diag(damped).copy()
+    np.fill_diagonal(damped, 0)
+    return np.ascontiguousarray(damped[::-1, ::-1], np.float32)
+
+
+def _cholesky(matrix: npt.NDArray[np.float64]) -> None:
+    """Replace ``matrix`` by its lower Cholesky factor. NumPy's function makes three copies of it."""
+    for begin in range(0, len(matrix), _PANEL):
+        end = begin + _PANEL
+        panel = matrix[begin:, begin:end]
+        panel -= matrix[begin:, :begin] @ matrix[begin:end, :begin].T
+        top = np.linalg.cholesky(panel[:_PANEL])
+        panel[_PANEL:] = panel[_PANEL:] @ np.linalg.inv(top).T
+        panel[:_PANEL] = top
+        matrix[begin:end, end:] = 0
 
 
 def round_in_order(weight: Array, sums: npt.NDArray[np.intp], feedback: Array | None) -> npt.NDArray[np.int8]:
