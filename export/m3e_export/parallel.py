@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+from m3e_runtime.backends.unloading import return_free_memory
 from m3e_runtime.threads import available_threads
 
 __all__ = ["parallel_map"]
@@ -45,6 +46,7 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> I
         finally:
             for future in waiting:
                 future.cancel()
+    return_free_memory()  # each thread has freed memory of its own
 
 
 @functools.cache
