@@ -41,13 +41,19 @@ def test_tiles_are_the_sum_of_the_products(inputs, stored, tmp_path):
     np.testing.assert_array_equal(sums.matrix(), sums.matrix().T)
 
 
-def test_a_sample_has_the_covariance_of_its_rows():
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_sample_has_the_covariance_of_its_rows(stored, tmp_path):
     x = random.standard_normal((200, 5)).astype(np.float32) @ random.standard_normal((5, 5)).astype(
         np.float32
     )
     sample = InputSample(5)
     sample.add(x[:50])
     sample.add(x[50:])
+    rows = sample.rows()
+    assert {tuple(row) for row in rows} <= {tuple(row) for row in x}
+    if stored:
+        sample.store(tmp_path)
+    np.testing.assert_array_equal(sample.rows(), rows)
     np.testing.assert_allclose(sample.covariance(), np.cov(x, rowvar=False, bias=True), atol=1e-4)
     np.testing.assert_array_equal(sample.largest, np.abs(x).max(axis=0))
 

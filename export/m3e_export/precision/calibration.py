@@ -60,7 +60,7 @@ def calibrate(
             _add(samples, layer, some, seen)
         if last_uses[id(layer)] == place:
             for linear in layer.linears():
-                samples[linear.name].products.store(folder)
+                samples[linear.name].store(folder)
         tick(1)
     vectors = np.empty((len(texts), checkpoint.dimension), np.float32)
     for group, found in zip(groups, parallel_map(_Group.vectors, groups), strict=True):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations_with_replacement, pairwise
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,21 @@ _TILE = 384
 Array = npt.NDArray[np.float32]
 
 
+class _Stored:
+    """Arrays in a temporary file, which goes with this object. All samples are as large as the model."""
+
+    def __init__(self, arrays: Sequence[Array], folder: Path) -> None:
+        self._shapes = [array.shape for array in arrays]
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as this object
+        for array in arrays:
+            self._file.write(np.ascontiguousarray(array).data)
+
+    def __iter__(self) -> Iterator[Array]:
+        self._file.seek(0)
+        for shape in self._shapes:
+            yield np.frombuffer(self._file.read(4 * math.prod(shape)), np.float32).reshape(shape)
+
+
 class ProductSums:
     """The sum of ``xᵀ x``, kept in tiles on and above the diagonal, which several threads can add to."""
 
@@ -30,7 +45,7 @@ class ProductSums:
         bounds = [slice(begin, min(begin + _TILE, inputs)) for begin in range(0, inputs, _TILE)]
         self._places = list(combinations_with_replacement(bounds, 2))
         self._sums = [np.zeros((a.stop - a.start, b.stop - b.start), np.float32) for a, b in self._places]
-        self._file: IO[bytes] | None = None
+        self._stored: Iterable[Array] = ()
 
     @property
     def tiles(self) -> range:
@@ -44,30 +59,16 @@ class ProductSums:
             self._sums[tile] += x[:, rows].T @ x[:, columns]
 
     def store(self, folder: Path) -> None:
-        """Move the sum to a temporary file in ``folder``, after the last :meth:`add`.
-
-        The sums of all matrices are as large as the weights. The file has no name, or goes with this object.
-        """
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as this object
-        for total in self._sums:
-            self._file.write(total.data)
-        self._sums = []
+        """Move the sum to a temporary file in ``folder``, after the last :meth:`add`."""
+        self._stored, self._sums = _Stored(self._sums, folder), []
 
     def matrix(self) -> Array:
         """The sum, float32 ``[inputs, inputs]``."""
         whole = np.empty((self._inputs, self._inputs), np.float32)
-        for (rows, columns), total in zip(self._places, self._sums or self._stored(), strict=True):
+        for (rows, columns), total in zip(self._places, self._sums or self._stored, strict=True):
             whole[columns, rows] = total.T
             whole[rows, columns] = total
         return whole
-
-    def _stored(self) -> Iterator[Array]:
-        assert self._file is not None  # noqa: S101 - there are sums otherwise
-        self._file.seek(0)
-        for a, b in self._places:
-            shape = a.stop - a.start, b.stop - b.start
-            content = self._file.read(4 * shape[0] * shape[1])
-            yield np.frombuffer(content, np.float32).reshape(shape)
 
 
 def rows_of_texts(texts: int) -> list[int]:
@@ -85,6 +86,7 @@ class InputSample:
         self._rows: list[Array] = []
         self._count = 0
         self._sum = np.zeros(inputs, dtype=np.float64)
+        self._stored: Iterable[Array] = ()
         self._random = np.random.default_rng(0)  # the same texts give the same bundle
 
     def add(self, x: Array) -> None:
@@ -100,13 +102,18 @@ class InputSample:
         self._sum += x.sum(axis=0)
         self._rows.append(x[self._random.choice(len(x), size=min(rows, len(x)), replace=False)])
 
+    def store(self, folder: Path) -> None:
+        """Move what is large to temporary files in ``folder``, after the last text."""
+        self._stored, self._rows = _Stored([self.rows()], folder), []
+        self.products.store(folder)
+
     def rows(self) -> Array:
         """A sample of rows, float32 ``[rows, inputs]``.
 
         It is spread over the texts, and over layers that share the matrix. A constant step
         could hit the same layer in every text.
         """
-        rows = np.concatenate(self._rows)
+        rows = np.concatenate(self._rows or list(self._stored))
         chosen: Array = rows[np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int)]
         return chosen
 
@@ -119,5 +126,6 @@ class InputSample:
         """Covariances of the channels, float32 ``[inputs, inputs]``."""
         mean, covariance = self.mean(), self.products.matrix()
         covariance /= np.float32(self._count)
-        covariance -= np.outer(mean, mean)
+        for row, factor in zip(covariance, mean, strict=True):  # their outer product is as large
+            row -= factor * mean
         return covariance

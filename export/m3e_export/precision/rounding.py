@@ -9,6 +9,8 @@ nearest code is compensated for in the same way.
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +21,7 @@ SUM_LIMIT = 32767 // 255
 
 _DAMPING = 0.01  # of the mean variance, added to each variance; GPTQ's value
 _PANEL = 128  # columns of a step of the decomposition
+_one_at_a_time = threading.Lock()  # for the memory; other threads round meanwhile
 _BLOCK = 64  # inputs per large product; it only affects speed
 
 Array = npt.NDArray[np.float32]
@@ -53,15 +56,16 @@ def error_feedback(covariance: Array, factors: Array, noise: float) -> Array:
         factors: the smoothing, ``[inputs]``.
         noise: mean square error of the rounding of the inputs.
     """
-    damped = covariance[::-1, ::-1].astype(np.float64)
-    damped *= factors[::-1]
-    damped *= factors[::-1, None]
-    damped[np.diag_indices_from(damped)] += noise + _DAMPING * np.trace(damped) / len(damped) + 1e-12
-    # H = U D Uᵀ with U upper unitriangular: a Cholesky decomposition from the last input to the first.
-    _cholesky(damped)
-    damped /= np.diag(damped).copy()
-    np.fill_diagonal(damped, 0)
-    return np.ascontiguousarray(damped[::-1, ::-1], np.float32)
+    with _one_at_a_time:
+        damped = covariance[::-1, ::-1].astype(np.float64)
+        damped *= factors[::-1]
+        damped *= factors[::-1, None]
+        damped[np.diag_indices_from(damped)] += noise + _DAMPING * np.trace(damped) / len(damped) + 1e-12
+        # H = U D Uᵀ with U upper unitriangular: a Cholesky decomposition from the last input to the first.
+        _cholesky(damped)
+        damped /= np.diag(damped).copy()
+        np.fill_diagonal(damped, 0)
+        return np.ascontiguousarray(damped[::-1, ::-1], np.float32)
 
 
 def _cholesky(matrix: npt.NDArray[np.float64]) -> None:
