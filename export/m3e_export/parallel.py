@@ -11,10 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from threadpoolctl import ThreadpoolController
-
+from m3e_export.extras import extra_packages
 from m3e_runtime.backends.unloading import return_free_memory
 from m3e_runtime.threads import available_threads
 
@@ -50,6 +49,8 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> I
 
 
 @functools.cache
-def _blas() -> ThreadpoolController:
-    """The BLAS libraries of this process. NumPy's is loaded by now."""
+def _blas() -> Any:
+    """Controls the BLAS libraries of this process. NumPy's is loaded by now."""
+    with extra_packages():
+        from threadpoolctl import ThreadpoolController
     return ThreadpoolController()
