@@ -8,7 +8,15 @@ from m3e_runtime import extras
 
 __all__ = ["extra_packages"]
 
-_PACKAGES = ("safetensors", "onnx", "onnx_ir", "ml_dtypes", "huggingface_hub", "typing_extensions")
+_PACKAGES = (
+    "safetensors",
+    "onnx",
+    "onnx_ir",
+    "ml_dtypes",
+    "huggingface_hub",
+    "typing_extensions",
+    "threadpoolctl",
+)
 """The packages by the names that are imported."""
 
 

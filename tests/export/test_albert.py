@@ -27,8 +27,9 @@ from m3e_export.graph.dialects import (
 from m3e_export.native import save_native
 from m3e_export.oracle import load_oracle
 from m3e_export.oracle.numpy_forward import NumpyForward
-from m3e_export.precision.calibration import InputSample, calibrate
+from m3e_export.precision.calibration import calibrate
 from m3e_export.precision.embeddings import Int8Embeddings
+from m3e_export.precision.input_sample import InputSample
 from m3e_export.precision.int8 import quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import float_plan
@@ -171,8 +172,8 @@ def test_int8_counts_a_matrix_once_and_leaves_the_projection_alone(folder, few_t
         assert artifact.kept == ("embedding_projection",)
 
 
-def test_calibration_sees_a_matrix_in_every_layer(checkpoint, texts):
-    sample = calibrate(checkpoint, texts, lambda done: None).samples["layer.0.qkv"]
+def test_calibration_sees_a_matrix_in_every_layer(checkpoint, texts, tmp_path):
+    sample = calibrate(checkpoint, texts, lambda done: None, tmp_path).samples["layer.0.qkv"]
     forward = NumpyForward(checkpoint.spec, checkpoint.weights)
     inputs = [state for ids in encoded(checkpoint, texts) for state in forward.states(ids)[:-1]]
     np.testing.assert_allclose(sample.mean(), np.concatenate(inputs).mean(axis=0), atol=1e-5)
@@ -181,10 +182,10 @@ def test_calibration_sees_a_matrix_in_every_layer(checkpoint, texts):
 @pytest.mark.parametrize("layers", [6, 12])
 @pytest.mark.parametrize("number_of_texts", [96, 192, 256, 384, 1000])
 def test_the_rows_kept_of_a_matrix_are_of_every_layer(layers, number_of_texts):
-    sample, random = InputSample(1), np.random.default_rng(0)
+    sample = InputSample(1)
     for _ in range(number_of_texts):
         for layer in range(layers):
-            sample.add(np.full((20, 1), layer, np.float32), random)
+            sample.add(np.full((20, 1), layer, np.float32))
     rows = Counter(sample.rows()[:, 0].astype(int).tolist())
     assert set(rows) == set(range(layers))
     assert min(rows.values()) > 0.5 * max(rows.values())

@@ -16,6 +16,7 @@ _OPTIONAL = {
         "onnx",
         "onnx_ir",
         "ml_dtypes",
+        "threadpoolctl",
         "huggingface_hub",
         "modelscope_hub",
         "torch",

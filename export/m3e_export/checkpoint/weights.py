@@ -20,7 +20,7 @@ from m3e_export.errors import (
 )
 from m3e_runtime.extras import extra_packages
 
-__all__ = ["Tensors", "graph_files", "has_weights", "load_tensors", "read_tensors"]
+__all__ = ["Tensors", "graph_files", "has_weights", "load_tensors", "read_tensors", "tensor_names"]
 
 _SAFETENSORS = "model.safetensors"
 _PICKLE = "pytorch_model.bin"
@@ -70,6 +70,20 @@ def load_tensors(folder: Path) -> Tensors:
         digest.update(_digest(file))
         arrays.update(read_tensors(file))
     return Tensors(arrays, digest.hexdigest())
+
+
+def tensor_names(folder: Path) -> Iterator[str]:
+    """The names of the tensors that :func:`load_tensors` loads. Of safetensors, only the header is read.
+
+    Raises:
+        CheckpointError: see :func:`load_tensors`.
+    """
+    for file in _weight_files(folder):
+        if file.suffix == ".safetensors":
+            header, dtypes = _safetensors_header(file)[0], _float_dtypes()
+            yield from (name for name, entry in header.items() if entry.get("dtype") in dtypes)
+        else:
+            yield from (name for name, _ in read_tensors(file))
 
 
 def read_tensors(file: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from m3e_export.generic.matrices import find_matrices
 from m3e_export.graph import save_model
-from m3e_export.precision.calibration import InputSample
+from m3e_export.precision.input_sample import InputSample
 from m3e_runtime.threads import available_threads
 from m3e_runtime.tokenization import TokenIds
 
@@ -35,7 +35,6 @@ def sample_inputs(
         value.type = ir.TensorType(ir.DataType.FLOAT)
     watched.graph.outputs.extend(distinct)
     samples = {m.linear.name: InputSample(len(m.linear.weight)) for m in matrices}
-    random = np.random.default_rng(0)  # the same texts give the same bundle
     with tempfile.TemporaryDirectory() as folder:
         file = save_model(watched, Path(folder) / "watched.onnx")[0]
         options = onnxruntime.SessionOptions()
@@ -47,6 +46,6 @@ def sample_inputs(
             found = dict(zip(distinct, session.run([value.name for value in distinct], feed), strict=True))
             for name, values in inputs.items():
                 for value in values:
-                    samples[name].add(found[value].reshape(-1, found[value].shape[-1]), random)
+                    samples[name].add(found[value].reshape(-1, found[value].shape[-1]))
             tick(1)
     return samples

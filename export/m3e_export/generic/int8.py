@@ -8,7 +8,7 @@ import numpy as np
 
 from m3e_export.generic.matrices import Matrix
 from m3e_export.precision.activations import SymmetricCodes
-from m3e_export.precision.calibration import InputSample
+from m3e_export.precision.input_sample import InputSample
 from m3e_export.precision.int8 import QuantizedLinear, quantize_linear
 from m3e_export.precision.search import fewer_and_fewer
 from m3e_export.precision.smoothing import input_statistics, relative_error, smoothing_factors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -10,20 +11,24 @@ import numpy.typing as npt
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.oracle.numpy_forward import NumpyForward
 from m3e_export.oracle.sentence import sentence_vector
+from m3e_export.parallel import parallel_map
 from m3e_runtime.outputs import normalize
+from m3e_runtime.planning import plan_packed
+from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["NumpyOracle"]
+__all__ = ["NumpyOracle", "pooled"]
+
+_TOKENS = 512
+"""Tokens of the texts that are computed together: enough for fast products."""
 
 
 class NumpyOracle:
-    """Float32 sentence vectors from the checkpoint's weights, one text at a time."""
+    """Float32 sentence vectors from the checkpoint's weights, without padding."""
 
     name = "numpy float32"
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._sentence_config = checkpoint.sentence_config
-        self._dense = checkpoint.dense
-        self._state_weights = checkpoint.state_weights
+        self._checkpoint = checkpoint
         self._tokenizer = checkpoint.text_tokenizer()
         self._forward = NumpyForward(checkpoint.spec, checkpoint.weights)
 
@@ -31,15 +36,45 @@ class NumpyOracle:
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
     ) -> npt.NDArray[np.float32]:
         """Vectors of ``texts``, float32 ``[n, dimension]``, with ``prompt`` before each."""
-        left_out = 0 if self._sentence_config.include_prompt else self._tokenizer.prompt_length(prompt)
-        vectors = []
-        for ids in self._tokenizer.encode_batch([prompt + text for text in texts]):
-            words, states = self._forward.words(ids), self._forward.states(ids)
-            vectors.append(
-                sentence_vector(
-                    self._sentence_config.pooling, self._dense, words, states, left_out, self._state_weights
-                )
+        sentence_config = self._checkpoint.sentence_config
+        left_out = 0 if sentence_config.include_prompt else self._tokenizer.prompt_length(prompt)
+        token_ids = self._tokenizer.encode_batch([prompt + text for text in texts])
+        groups = [batch.indices for batch in plan_packed(np.array([len(ids) for ids in token_ids]), _TOKENS)]
+        found = parallel_map(lambda group: self._vectors([token_ids[at] for at in group], left_out), groups)
+        vectors = np.empty((len(texts), self._checkpoint.dimension), np.float32)
+        for group, here in zip(groups, found, strict=True):
+            vectors[group] = here
+            tick(len(group))
+        return normalize(vectors) if sentence_config.normalize else vectors
+
+    def _vectors(self, texts: Sequence[TokenIds], left_out: int) -> npt.NDArray[np.float32]:
+        states = self._forward.packed_states(texts)
+        return pooled(self._checkpoint, self._forward, texts, states, left_out)
+
+
+def pooled(
+    checkpoint: Checkpoint,
+    forward: NumpyForward,
+    texts: Sequence[TokenIds],
+    states: Sequence[npt.NDArray[np.float32]],
+    left_out: int = 0,
+) -> npt.NDArray[np.float32]:
+    """Vectors of packed ``texts`` before normalization, float32 ``[n, dimension]``.
+
+    ``states`` are as in :func:`sentence_vector`, but for all texts, one after the other. ``left_out`` is the
+    number of tokens at the start of each text that are not pooled.
+    """
+    ends = accumulate(map(len, texts), initial=0)
+    return np.stack(
+        [
+            sentence_vector(
+                checkpoint.sentence_config.pooling,
+                checkpoint.dense,
+                forward.words(ids),
+                [each[begin:end] for each in states],
+                left_out,
+                checkpoint.state_weights,
             )
-            tick(1)
-        stacked = np.stack(vectors)
-        return normalize(stacked) if self._sentence_config.normalize else stacked
+            for ids, (begin, end) in zip(texts, pairwise(ends), strict=True)
+        ]
+    )

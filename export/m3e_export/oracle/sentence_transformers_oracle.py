@@ -7,7 +7,7 @@ package misreads.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,19 @@ import numpy.typing as npt
 from m3e_export.checkpoint import BaseCheckpoint, Checkpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.router import ROUTER_KINDS
+from m3e_export.checkpoint.weights import tensor_names
 from m3e_export.errors import CheckpointError
 from m3e_export.quiet import quiet
 from m3e_runtime.manifest import Route
 
 __all__ = ["SentenceTransformersOracle", "task_of_route"]
 
+_TOKENS = 1024
+"""Tokens of the texts that run together. One text at a time reads the weights too often."""
+
 
 class SentenceTransformersOracle:
-    """Float32 sentence vectors of ``SentenceTransformer(folder)``, one text at a time, without padding."""
+    """Float32 sentence vectors of ``SentenceTransformer(folder)``, without padding."""
 
     def __init__(self, checkpoint: BaseCheckpoint, max_length: int | None = None) -> None:
         """Load the checkpoint. ``max_length`` replaces its longest input.
@@ -37,6 +41,7 @@ class SentenceTransformersOracle:
 
         self.name = f"sentence-transformers {sentence_transformers.__version__} / torch {torch.__version__}"
         self._folder = checkpoint.folder
+        self._tokenizer = checkpoint.text_tokenizer()
         self._sentence_config = checkpoint.sentence_config
         try:
             with quiet(), readable_folder(checkpoint.folder) as readable:
@@ -71,30 +76,44 @@ class SentenceTransformersOracle:
             first = first.sub_modules[self._sentence_config.route.name][0]
         model = first.auto_model
         names, base = model.state_dict().keys(), f"{model.base_model_prefix}."
-        tensors = self._sentence_config.load_weights().arrays
-        return any(name in names or name.removeprefix(base) in names for name in tensors)
+        found = tensor_names(self._sentence_config.transformer)
+        return any(name in names or name.removeprefix(base) in names for name in found)
 
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
     ) -> npt.NDArray[np.float32]:
         """Vectors of ``texts``, float32 ``[n, dimension]``, with ``prompt`` before each."""
-        vectors = []
-        for text in texts:
-            vectors.append(self._encode_one(text, prompt))
-            tick(1)
-        return np.stack(vectors)
+        order, vectors = [], []
+        for group in self._groups([prompt + text for text in texts]):
+            vectors.append(self._encode([texts[at] for at in group], prompt))
+            order.append(group)
+            tick(len(group))
+        return np.concatenate(vectors)[np.argsort(np.concatenate(order))]
 
-    def _encode_one(self, text: str, prompt: str) -> npt.NDArray[np.float32]:
+    def _groups(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int64]]:
+        """Places of texts with equally many tokens, which need no padding. Were a count wrong, they would."""
+        lengths = np.array([len(ids) for ids in self._tokenizer.encode_batch(texts)])
+        for length in np.unique(lengths)[::-1]:
+            places = np.flatnonzero(lengths == length)
+            yield from np.array_split(places, math.ceil(len(places) * length / _TOKENS))
+
+    def _encode(self, texts: list[str], prompt: str) -> npt.NDArray[np.float32]:
         try:
-            vector: npt.NDArray[np.float32] = self._model.encode(
-                text, prompt=prompt or None, show_progress_bar=False, convert_to_numpy=True, **self._task
+            vectors: npt.NDArray[np.float32] = self._model.encode(
+                texts,
+                prompt=prompt or None,
+                batch_size=len(texts),
+                show_progress_bar=False,
+                convert_to_numpy=True,
+                **self._task,
             )
         except Exception as error:  # the model's code may raise anything, such as an index beyond a table
+            longest = max(map(len, texts))
             raise CheckpointError(
-                f"{self._folder}: the original model fails on a text of {len(text)} characters: {error}"
+                f"{self._folder}: the original model fails on a text of at most {longest} characters: {error}"
             ) from error
         # If the prompt is the whole text, sentence-transformers' maximum is minus infinity; here it is zero.
-        return np.where(np.isneginf(vector), np.float32(0), vector)
+        return np.where(np.isneginf(vectors), np.float32(0), vectors)
 
 
 def task_of_route(model: Any, route: Route | None) -> dict[str, str]:

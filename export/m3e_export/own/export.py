@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 
 from m3e_export.bundle_writer import prepared_folder, write_bundle
@@ -46,8 +47,12 @@ def export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
         _check_prompt(request, checkpoint)
         if request.oracle != "numpy":
             check_tokens(checkpoint, gate_texts(request.gate), request.gate in ("default", "off"))
-        oracle = load_oracle(checkpoint, request.oracle, request.max_length)
-        gate = make_gate(oracle, checkpoint.sentence_config, request.gate)
+        gate = make_gate(
+            load_oracle(checkpoint, request.oracle, request.max_length),
+            checkpoint.sentence_config,
+            request.gate,
+        )
+        gc.collect()  # the oracle has the weights a second time, and cycles of references
         record.begin(checkpoint, gate)
         artifacts = tuple(ArtifactWriter(request, checkpoint, gate, folder, record).write_all())
         write_bundle(folder, checkpoint, gate, artifacts)

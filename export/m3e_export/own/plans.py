@@ -33,6 +33,7 @@ class Plans:
         token_ids: Sequence[TokenIds],
         calibration: Path | None,
         run: Callable[[Target, PrecisionPlan, Sequence[TokenIds]], Vectors],
+        folder: Path,
     ) -> None:
         """Keep what the plans depend on.
 
@@ -41,11 +42,13 @@ class Plans:
             token_ids: of the gate's texts, to find overflow with.
             calibration: a file of texts; None for the built-in ones.
             run: computes the vectors of token ids with a plan, as a target would.
+            folder: for temporary files without names.
         """
         self._checkpoint = checkpoint
         self._half_range = HalfRange(checkpoint, token_ids)
         self._calibration_file = calibration
         self._run = run
+        self._folder = folder
 
     def of(self, precision: Precision, target: Target, target_name: str) -> Iterator[PrecisionPlan]:
         """Plans for ``target``, the smallest first. ``target_name`` is for the progress bar."""
@@ -69,5 +72,5 @@ class Plans:
     def _calibration(self) -> Calibration:
         given = self._calibration_file
         texts = built_in("calibration") if given is None else read_texts(given)
-        with progress_bar(len(texts), "text", "Calibrating") as bar:
-            return calibrate(self._checkpoint, texts, bar.update)
+        with progress_bar(self._checkpoint.spec.layers, "layer", "Calibrating") as bar:
+            return calibrate(self._checkpoint, texts, bar.update, self._folder)

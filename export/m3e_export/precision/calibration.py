@@ -2,67 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export.architectures import Linear
+from m3e_export.architectures import LayerWeights, Linear
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint.pooling import pooling_spec
 from m3e_export.oracle.numpy_forward import NumpyForward
-from m3e_export.oracle.sentence import sentence_vector
+from m3e_export.oracle.numpy_oracle import pooled
+from m3e_export.parallel import parallel_map
+from m3e_export.precision.input_sample import InputSample, rows_of_texts
+from m3e_runtime.planning import Batch, plan_packed
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Calibration", "InputSample", "calibrate"]
+__all__ = ["Calibration", "calibrate"]
 
-_ROWS = 384
-"""Rows kept for each matrix: enough to rank the matrices, and small compared with the model."""
+_TOKENS = 512
+"""Tokens of a group of texts, which one thread computes."""
 
-_PER_TEXT = 8
+_GROUPS = 4
+"""Groups whose inputs of one layer are in memory together."""
 
 Array = npt.NDArray[np.float32]
-
-
-class InputSample:
-    """The inputs of one matrix: a sample of rows, and over all rows the maxima, means and covariances."""
-
-    def __init__(self, inputs: int) -> None:
-        self.largest: Array = np.zeros(inputs, dtype=np.float32)
-        self._rows: list[Array] = []
-        self._count = 0
-        self._sum = np.zeros(inputs, dtype=np.float64)
-        self._products: Array = np.zeros((inputs, inputs), dtype=np.float32)
-
-    def add(self, x: Array, random: np.random.Generator) -> None:
-        """Add the rows of ``x``, ``[length, inputs]``."""
-        np.maximum(self.largest, np.abs(x).max(axis=0), out=self.largest)
-        self._count += len(x)
-        self._sum += x.sum(axis=0)
-        self._products += x.T @ x
-        chosen = random.choice(len(x), size=min(_PER_TEXT, len(x)), replace=False)
-        self._rows.append(x[chosen])
-
-    def rows(self) -> Array:
-        """A sample of rows, float32 ``[rows, inputs]``.
-
-        It is spread over the texts, and over layers that share the matrix. A constant step
-        could hit the same layer in every text.
-        """
-        rows = np.concatenate(self._rows)
-        chosen: Array = rows[np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).astype(int)]
-        return chosen
-
-    def mean(self) -> Array:
-        """Mean of each channel, float32 ``[inputs]``."""
-        mean: Array = (self._sum / self._count).astype(np.float32)
-        return mean
-
-    def covariance(self) -> Array:
-        """Covariances of the channels, float32 ``[inputs, inputs]``."""
-        mean = self.mean()
-        covariance: Array = self._products / np.float32(self._count) - np.outer(mean, mean)
-        return covariance
 
 
 @dataclass
@@ -74,27 +41,113 @@ class Calibration:
     samples: dict[str, InputSample] = field(default_factory=dict)
 
 
-def calibrate(checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int], object]) -> Calibration:
-    """Run ``texts`` through the numpy forward pass; ``tick`` is called with 1 after each."""
-    random = np.random.default_rng(0)  # the same texts give the same bundle
-    samples: dict[str, InputSample] = {}
+def calibrate(
+    checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int], object], folder: Path
+) -> Calibration:
+    """Run ``texts`` through the numpy forward pass; ``tick`` is called with 1 after each layer.
 
-    def observe(linear: Linear, x: Array) -> None:
-        samples.setdefault(linear.name, InputSample(x.shape[1])).add(x, random)
-
-    forward = NumpyForward(checkpoint.spec, checkpoint.weights, observe)
+    Temporary files in ``folder`` hold what is too large for memory.
+    """
     token_ids = checkpoint.text_tokenizer().encode_batch(texts)
-    vectors = []
-    for ids in token_ids:
-        states = forward.states(ids)
-        vectors.append(
-            sentence_vector(
-                checkpoint.sentence_config.pooling,
-                checkpoint.dense,
-                forward.words(ids),
-                states,
-                state_weights=checkpoint.state_weights,
-            )
-        )
+    groups = _grouped(checkpoint, token_ids)
+    samples: dict[str, InputSample] = {}
+    layers = checkpoint.weights.layers
+    last_uses = {id(layer): place for place, layer in enumerate(layers)}
+    for place, layer in enumerate(layers):
+        for start in range(0, len(groups), _GROUPS):
+            some = groups[start : start + _GROUPS]
+            seen = list(parallel_map(functools.partial(_Group.enter, layer=layer), some))
+            _add(samples, layer, some, seen)
+        if last_uses[id(layer)] == place:
+            for linear in layer.linears():
+                samples[linear.name].store(folder)
         tick(1)
-    return Calibration(token_ids, np.stack(vectors), samples)
+    vectors = np.empty((len(texts), checkpoint.dimension), np.float32)
+    for group, found in zip(groups, parallel_map(_Group.vectors, groups), strict=True):
+        vectors[group.indices] = found
+    return Calibration(token_ids, vectors, samples)
+
+
+def _grouped(checkpoint: Checkpoint, token_ids: Sequence[TokenIds]) -> list[_Group]:
+    rows = rows_of_texts(len(token_ids))
+
+    def group(batch: Batch) -> _Group:
+        texts = batch.indices.tolist()
+        return _Group(checkpoint, texts, [token_ids[at] for at in texts], [rows[at] for at in texts])
+
+    lengths = np.array([len(ids) for ids in token_ids])
+    return list(parallel_map(group, plan_packed(lengths, _TOKENS)))
+
+
+class _Group:
+    """Some of the texts, on their way through the layers.
+
+    ``indices`` are their places among all texts, ``rows`` the numbers of their tokens to sample.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        indices: Sequence[int],
+        token_ids: Sequence[TokenIds],
+        rows: Sequence[int],
+    ) -> None:
+        self.indices = indices
+        self.rows = rows
+        self._checkpoint = checkpoint
+        self._token_ids = token_ids
+        self._lengths = [len(ids) for ids in token_ids]
+        self._seen: list[Array] = []
+        self._forward = NumpyForward(checkpoint.spec, checkpoint.weights, self._observe)
+        self._states = [self._forward.embedded(token_ids)]
+        self._seen.clear()  # a projection of embeddings stays in float
+        self._kept = _first_states(checkpoint)
+
+    def enter(self, layer: LayerWeights) -> list[Array]:
+        """Compute the next layer; return the inputs of its matrices, in the order of ``layer.linears()``."""
+        x = self._forward.layer(layer, self._states[-1], self._lengths)
+        self._states[self._kept :] = [x]
+        seen, self._seen = self._seen, []
+        return seen
+
+    def _observe(self, linear: Linear, x: Array) -> None:
+        del linear
+        self._seen.append(x)
+
+    def of_texts(self, values: Array) -> Iterator[Array]:
+        """The rows of each text in ``values``, ``[tokens, width]``."""
+        for begin, end in pairwise(accumulate(self._lengths, initial=0)):
+            yield values[begin:end]
+
+    def vectors(self) -> Array:
+        """The texts' vectors after the last layer, float32 ``[texts, dimension]``."""
+        return pooled(self._checkpoint, self._forward, self._token_ids, self._states)
+
+
+def _first_states(checkpoint: Checkpoint) -> int:
+    """How many states the pooling takes besides the last: all, the first two or none."""
+    if checkpoint.state_weights is not None:
+        return checkpoint.spec.layers
+    return 0 if pooling_spec(checkpoint.sentence_config.pooling).early is None else 2
+
+
+def _add(
+    samples: dict[str, InputSample],
+    layer: LayerWeights,
+    groups: Sequence[_Group],
+    seen: Sequence[Sequence[Array]],
+) -> None:
+    """Add the inputs of a layer's matrices, ``seen`` by each of ``groups``, to ``samples``."""
+    work: list[Callable[[], None]] = []
+    for linear, inputs in zip(layer.linears(), zip(*seen, strict=True), strict=True):
+        sample = samples.setdefault(linear.name, InputSample(len(linear.weight)))
+        work.append(functools.partial(_add_texts, sample, groups, inputs))
+        work += [functools.partial(sample.products.add, tile, inputs) for tile in sample.products.tiles]
+    for _ in parallel_map(lambda add: add(), work):
+        pass
+
+
+def _add_texts(sample: InputSample, groups: Sequence[_Group], inputs: Sequence[Array]) -> None:
+    for group, x in zip(groups, inputs, strict=True):
+        for text, rows in zip(group.of_texts(x), group.rows, strict=True):
+            sample.add_text(text, rows)

@@ -85,7 +85,7 @@ def quantize_linear(
     scales = np.maximum(scales, _SMALLEST).astype(np.float32)
     feedback = None
     if statistics is not None:
-        feedback = error_feedback(statistics.covariance * np.outer(factors, factors), statistics.noise)
+        feedback = error_feedback(statistics.covariance, factors, statistics.noise)
     codes = round_in_order(weight / scales, sums, feedback)
     kept = codes.astype(np.float32) * scales
     bias = linear.bias - np.float32(shift or 0) * (factors @ kept)

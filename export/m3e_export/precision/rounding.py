@@ -9,6 +9,8 @@ nearest code is compensated for in the same way.
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +20,8 @@ SUM_LIMIT = 32767 // 255
 """The largest sum of weight codes of one sign in a 16-bit sum with activation codes up to 255: 128."""
 
 _DAMPING = 0.01  # of the mean variance, added to each variance; GPTQ's value
+_PANEL = 128  # columns of a step of the decomposition
+_one_at_a_time = threading.Lock()  # for the memory; other threads round meanwhile
 _BLOCK = 64  # inputs per large product; it only affects speed
 
 Array = npt.NDArray[np.float32]
@@ -44,19 +48,36 @@ def signed_sums(weight: Array, sums: npt.NDArray[np.intp]) -> Array:
     return larger
 
 
-def error_feedback(covariance: Array, noise: float) -> Array:
+def error_feedback(covariance: Array, factors: Array, noise: float) -> Array:
     """The share of each earlier input's error that is added to each input, float32 ``[inputs, inputs]``.
 
     Args:
-        covariance: of the inputs, ``[inputs, inputs]``.
+        covariance: of the inputs before smoothing, ``[inputs, inputs]``.
+        factors: the smoothing, ``[inputs]``.
         noise: mean square error of the rounding of the inputs.
     """
-    damped = covariance.astype(np.float64)
-    damped[np.diag_indices_from(damped)] += noise + _DAMPING * np.trace(damped) / len(damped) + 1e-12
-    # H = U D Uᵀ with U upper unitriangular: a Cholesky decomposition from the last input to the first.
-    upper = np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1]
-    unit: Array = np.triu(upper / np.diag(upper), 1).astype(np.float32)
-    return unit
+    with _one_at_a_time:
+        damped = covariance[::-1, ::-1].astype(np.float64)
+        damped *= factors[::-1]
+        damped *= factors[::-1, None]
+        damped[np.diag_indices_from(damped)] += noise + _DAMPING * np.trace(damped) / len(damped) + 1e-12
+        # H = U D Uᵀ with U upper unitriangular: a Cholesky decomposition from the last input to the first.
+        _cholesky(damped)
+        damped /= np.diag(damped).copy()
+        np.fill_diagonal(damped, 0)
+        return np.ascontiguousarray(damped[::-1, ::-1], np.float32)
+
+
+def _cholesky(matrix: npt.NDArray[np.float64]) -> None:
+    """Replace ``matrix`` by its lower Cholesky factor. NumPy's function makes three copies of it."""
+    for begin in range(0, len(matrix), _PANEL):
+        end = begin + _PANEL
+        panel = matrix[begin:, begin:end]
+        panel -= matrix[begin:, :begin] @ matrix[begin:end, :begin].T
+        top = np.linalg.cholesky(panel[:_PANEL])
+        panel[_PANEL:] = panel[_PANEL:] @ np.linalg.inv(top).T
+        panel[:_PANEL] = top
+        matrix[begin:end, end:] = 0
 
 
 def round_in_order(weight: Array, sums: npt.NDArray[np.intp], feedback: Array | None) -> npt.NDArray[np.int8]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from m3e_export.architectures import Linear
 from m3e_export.precision.activations import ActivationCodes
-from m3e_export.precision.calibration import InputSample
+from m3e_export.precision.input_sample import InputSample
 from m3e_export.precision.int8 import InputStatistics, QuantizedLinear
 
 __all__ = ["fold_into_value", "input_statistics", "relative_error", "smoothing_factors"]
