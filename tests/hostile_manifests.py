@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CHANGES"]
+__all__ = ["CHANGES", "put"]
 
 
 def drop(*path):

@@ -92,7 +92,7 @@ class TextTokenizer:
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of token ids."""
+        """Largest token id + 1."""
         return self._fast.vocabulary_size
 
     @cached_property

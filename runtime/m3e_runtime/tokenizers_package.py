@@ -66,9 +66,10 @@ class PackageTokenizer:
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of token ids."""
-        size: int = self.tokenizer.get_vocab_size(with_added_tokens=True)
-        return size
+        """Largest token id + 1. The package's own number of tokens is less where ids have gaps."""
+        vocabulary = self.tokenizer.get_vocab(with_added_tokens=True)
+        special = self.tokenizer.encode("").ids
+        return 1 + max((*vocabulary.values(), *special), default=-1)
 
     @cached_property
     def special_ids(self) -> frozenset[int]:

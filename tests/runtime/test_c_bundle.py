@@ -14,7 +14,7 @@ import pytest
 import c_bundles
 import native_tokenizer
 from c_bundles import ARGUMENT, FILE, FORMAT, INTEGRITY, STOP, STOPPED, UNSUPPORTED, CBundleError, CModel
-from hostile_manifests import CHANGES
+from hostile_manifests import CHANGES, put
 from m3e_runtime import Bundle, Encoder
 from m3e_runtime.backends import native
 from m3e_runtime.bundle import sha256_of
@@ -310,6 +310,11 @@ def test_weights_of_another_version_do_not_run_here(bundle):
 def test_a_manifest_that_breaks_the_schema_is_refused(bundle, change):
     edit(bundle, change)
     refuse(FORMAT, bundle, "manifest")
+
+
+def test_a_message_has_no_control_characters(bundle):
+    edit(bundle, put("\x00\x1b[2J surprise", 1))
+    refuse(FORMAT, bundle, "[?][?]\\[2J surprise")
 
 
 @pytest.mark.parametrize(

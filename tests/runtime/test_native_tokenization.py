@@ -18,6 +18,7 @@ from m3e_runtime.backends import native
 from m3e_runtime.errors import TextTooLongError
 from m3e_runtime.tokenization import TextTokenizer
 from strange_texts import generated
+from tokenizer_files import added_token, tokenizer_json
 
 pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
 
@@ -125,6 +126,18 @@ def test_what_needs_the_package_is_the_same(name, folders):
     assert own.special_tokens == reference.special_tokens
     assert own.vocabulary_size == reference.vocabulary_size
     assert own.tokenizer.to_str() == reference.tokenizer.to_str()
+
+
+def test_the_size_of_a_vocabulary_with_gaps_is_beyond_its_largest_id(tmp_path):
+    model = {"type": "WordLevel", "unk_token": "[UNK]", "vocab": {"[UNK]": 0, "a": 100, "b": 7}}
+    written = [tokenizer_json(model), tokenizer_json(model, added_tokens=[added_token("new")])]
+    bert = {"type": "BertProcessing", "cls": ["b", 7], "sep": ["end", 300]}
+    written.append(tokenizer_json(model, post_processor=bert))
+    for content, size in zip(written, (101, 101, 301), strict=True):
+        (tmp_path / "tokenizer.json").write_text(content)
+        own, reference = both(tmp_path)
+        assert own.vocabulary_size == reference.vocabulary_size == size
+        assert max(own.encode("a").tolist()) < size
 
 
 @pytest.mark.parametrize("wrong", [5, None, b"bytes", ["a"], "\ud800", "a\udfffb"])

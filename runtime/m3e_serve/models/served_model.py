@@ -42,7 +42,7 @@ class ServedModel:
         scheduler: the asynchronous encoder, which batches requests.
         routes: all served routes of this model by name, itself included. Empty for models without a Router.
         created: the bundle's time of creation, in seconds since 1970.
-        vocabulary: number of token ids.
+        vocabulary: largest token id + 1.
     """
 
     def __init__(

@@ -146,7 +146,10 @@ m3e_status encode(m3e_encoder* encoder, const int32_t* ids, const int64_t* offse
 }  // namespace
 
 // Volatile, as another thread writes it: whichever language that is, it has no std::atomic here.
-int m3e_stop_if_set(void* flag) { return *static_cast<const volatile int32_t*>(flag) != 0; }
+// Another thread writes the flag. The caller may be in C, which has no std::atomic.
+int m3e_stop_if_set(void* flag) {
+  return __atomic_load_n(static_cast<const int32_t*>(flag), __ATOMIC_RELAXED) != 0;
+}
 
 m3e_status m3e_encode_stoppable(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
                                 const int64_t* prompt_lengths, size_t texts, float* vectors,

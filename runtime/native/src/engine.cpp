@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "error.h"
+#include "team_size.h"
 
 namespace m3e {
 namespace {
@@ -77,6 +78,7 @@ Engine::Engine(const std::string& path, int threads, const char* instruction_set
     : weights_(path),
       kernels_(kernels_called(instruction_set)),
       threads_(checked_threads(threads)),
+      team_threads_(with_a_processor_each(threads)),
       pool_(threads) {}
 
 void Engine::check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
@@ -120,17 +122,17 @@ void Engine::encode(const int32_t* ids, const int64_t* offsets, const int64_t* p
   if (tokens >= threads_ * kLeastTokens && balanced(packs, threads_)) {
     return side_by_side(packs, stop);
   }
-  together(packs_of(kTeamTokens), threads_, stop);
+  together(packs_of(kTeamTokens), team_threads_, stop);
 }
 
-// Computes one pack after the other, each with all threads.
+// Computes one pack after the other, each with as many threads as are worth it.
 void Engine::together(const std::vector<Pack>& packs, int threads, Stop& stop) {
   if (packs.empty()) return;
   std::unique_ptr<Workspace> space = borrow();
   for (const Pack& pack : packs) {
     // Other calls may hold workers: the team may be smaller than requested, never larger.
     bool failed = false;
-    pool_.run(threads, [&](Team& team, int rank) {
+    pool_.run(team_size(weights_, pack.rows(), threads), [&](Team& team, int rank) {
       if (rank == 0) {
         try {
           space->reserve(weights_, pack, team.size());
@@ -152,7 +154,8 @@ void Engine::together(const std::vector<Pack>& packs, int threads, Stop& stop) {
 void Engine::side_by_side(const std::vector<Pack>& packs, Stop& stop) {
   std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};
-  pool_.run(threads_, [&](Team&, int) {
+  const auto threads = static_cast<int>(std::min<size_t>(packs.size(), threads_));
+  pool_.run(threads, [&](Team&, int) {
     try {
       std::unique_ptr<Workspace> space = borrow();
       for (size_t i = next++; i < packs.size() && !failed && !stop.stopped(); i = next++) {

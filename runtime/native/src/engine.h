@@ -39,6 +39,7 @@ class Engine {
   const Weights weights_;
   const Kernels& kernels_;
   const int threads_;
+  const int team_threads_;  // of a team whose members wait for each other
   ThreadPool pool_;
   std::vector<std::unique_ptr<Workspace>> spaces_;  // idle ones; guarded by fork_safe_lock()
 };

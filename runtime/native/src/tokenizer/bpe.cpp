@@ -61,6 +61,7 @@ class Bpe : public TokenModel {
     return tokens_.find(token);
   }
   size_t size() const override { return tokens_.size(); }
+  int32_t largest_id() const override { return tokens_.largest(); }
 
  private:
   // Into the tokens of its characters. An unknown token waits for the next known character, and

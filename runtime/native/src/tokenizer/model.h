@@ -22,7 +22,8 @@ class TokenModel {
   // Error(format) if the piece needs an unknown token that the vocabulary lacks.
   virtual void tokenize(std::string_view piece, size_t most, std::vector<int32_t>& ids) const = 0;
   virtual std::optional<int32_t> id_of(std::string_view token) const = 0;
-  virtual size_t size() const = 0;  // entries of the vocabulary
+  virtual size_t size() const = 0;         // entries of the vocabulary
+  virtual int32_t largest_id() const = 0;  // -1 if there is none; ids may have gaps
 };
 
 // Reads the member "model" of a tokenizer.json, given as JSON text: its vocabulary is too large for

@@ -8,7 +8,7 @@ namespace {
 
 int32_t read_id(const Json& json) {
   const int64_t id = json.integer();
-  if (id < 0 || id > INT32_MAX) refuse("post_processor has an impossible token id");
+  if (id < 0 || id >= INT32_MAX) refuse("post_processor has an impossible token id");
   return static_cast<int32_t>(id);
 }
 

@@ -2,6 +2,7 @@
 // Tokens with ids of their own, as every model but Unigram has them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +28,9 @@ class TokenIds {
   }
   int32_t id(uint32_t index) const { return ids_[index]; }
   size_t size() const { return trie_.size(); }
+  int32_t largest() const {
+    return ids_.empty() ? -1 : *std::max_element(ids_.begin(), ids_.end());
+  }
   const PieceTable& pieces() const { return pieces_; }
   const PieceTrie& trie() const { return trie_; }
 

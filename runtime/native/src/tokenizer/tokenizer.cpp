@@ -203,8 +203,7 @@ int64_t Tokenizer::encode(std::string_view text, int64_t most, bool count,
 int32_t Tokenizer::special_tokens() const { return static_cast<int32_t>(parts_->special.size()); }
 
 int64_t Tokenizer::vocabulary_size() const {
-  int64_t largest =
-      std::max<int64_t>(static_cast<int64_t>(parts_->model->size()) - 1, parts_->added.largest_id);
+  int64_t largest = std::max(parts_->model->largest_id(), parts_->added.largest_id);
   for (const std::vector<int32_t>* ids : {&parts_->special.before, &parts_->special.after}) {
     for (const int32_t id : *ids) largest = std::max<int64_t>(largest, id);
   }

@@ -46,6 +46,7 @@ class Unigram : public TokenModel {
     return static_cast<int32_t>(index);
   }
   size_t size() const override { return pieces_.size(); }
+  int32_t largest_id() const override { return static_cast<int32_t>(pieces_.size()) - 1; }
 
  private:
   struct Node {      // by the place where a token ends

@@ -8,7 +8,7 @@
 namespace m3e {
 namespace {
 
-constexpr uint64_t kLargestId = std::numeric_limits<int32_t>::max();
+constexpr uint64_t kLargestId = std::numeric_limits<int32_t>::max() - 1;  // so that a size fits
 
 int32_t read_id(JsonText& json) {
   const JsonNumber id = json.number();

@@ -22,6 +22,7 @@ class WordLevel : public TokenModel {
     return tokens_.find(token);
   }
   size_t size() const override { return tokens_.size(); }
+  int32_t largest_id() const override { return tokens_.largest(); }
 
  private:
   TokenIds tokens_;

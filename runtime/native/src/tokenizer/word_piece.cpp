@@ -46,6 +46,7 @@ class WordPiece : public TokenModel {
     return tokens_.find(token);
   }
   size_t size() const override { return tokens_.size(); }
+  int32_t largest_id() const override { return tokens_.largest(); }
 
  private:
   void append_unknown(std::vector<int32_t>& ids) const {
