@@ -18,7 +18,7 @@ namespace {
 template <class Value>
 inline void forget(Value& value) {
 #if defined(__x86_64__)
-  if constexpr (!std::is_class_v<Value> && !std::is_array_v<Value> && sizeof(Value) >= 32) {
+  if constexpr (!std::is_class_v<Value> && !std::is_array_v<Value> && sizeof(Value) >= 16) {
     asm volatile("" : "+v"(value));
     return;
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -22,11 +23,18 @@ class Buffer {
 
   void reserve(size_t count) {
     if (count <= count_) return;
+    if (count > (SIZE_MAX - kLine) / sizeof(Value)) throw std::bad_alloc();
     const size_t bytes = (count * sizeof(Value) + kLine - 1) / kLine * kLine;
     free();  // before allocating, to keep the peak of memory low
     data_ = static_cast<Value*>(::operator new(bytes, std::align_val_t(kLine)));
     std::memset(data_, 0, bytes);
     count_ = count;
+  }
+
+  void reserve(size_t rows, size_t columns) {
+    size_t count;
+    if (__builtin_mul_overflow(rows, columns, &count)) throw std::bad_alloc();
+    reserve(count);
   }
 
   Value* data() const { return data_; }

@@ -40,18 +40,21 @@ Range Pack::pooled(int text) const {
 
 Rows Rows::from(int row) const {
   const int64_t at = row;
-  return {x + at * stride,
-          stride,
-          {codes.codes + at * codes.stride, codes.stride, codes.scale + row, codes.minimum + row}};
+  Rows rest{x + at * stride, stride, codes};
+  if (codes.codes) {
+    rest.codes = {codes.codes + at * codes.stride, codes.stride, codes.scale + at,
+                  codes.minimum + at};
+  }
+  return rest;
 }
 
 void Workspace::Store::reserve(int count, int columns, bool quantized) {
   const int stride = round_up(columns, kPanelColumns) + kStrideGap;
   const int codes_stride = round_up(columns, kInputsAlign) + kInputsAlign;
   const size_t rows_read = static_cast<size_t>(count) + kReadAhead;
-  x.reserve(static_cast<size_t>(count) * static_cast<size_t>(stride));
+  x.reserve(static_cast<size_t>(count), static_cast<size_t>(stride));
   if (quantized) {
-    codes.reserve(rows_read * static_cast<size_t>(codes_stride));
+    codes.reserve(rows_read, static_cast<size_t>(codes_stride));
     scale.reserve(rows_read);
     minimum.reserve(rows_read);
   }
@@ -71,7 +74,7 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   wide_each_ = one_each ? std::min(rows, kWideRows) + kReadAhead : 0;
   wide_.reserve(one_each ? threads * wide_each_ : rows, sizes.intermediate, true);
   attention_each_ = round_up(attention_scratch(pack.longest(), sizes.head_size()), kPanelColumns);
-  attention_.reserve(static_cast<size_t>(attention_each_) * static_cast<size_t>(threads));
+  attention_.reserve(static_cast<size_t>(attention_each_), static_cast<size_t>(threads));
   positions_.reserve(static_cast<size_t>(rows));
   for (int text = 0; text < pack.texts; ++text) {
     const int begin = pack.begin(text);

@@ -6,6 +6,11 @@
 #include "error.h"
 #include "json_text.h"
 
+// Tensors are used where they lie in the file. It would be wrong to guess that anything else works.
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "m3e needs a little-endian processor: its weights are little-endian and mapped into memory"
+#endif
+
 namespace m3e {
 namespace {
 
@@ -24,10 +29,10 @@ size_t element_size(const std::string& type) {
 }
 
 // Size of a tensor of this shape in bytes; refuses a size that overflows.
-size_t bytes_of(const Tensor& tensor, const std::string& name) {
-  size_t bytes = element_size(tensor.type);
+uint64_t bytes_of(const Tensor& tensor, const std::string& name) {
+  uint64_t bytes = element_size(tensor.type);
   for (const int64_t length : tensor.shape) {
-    if (__builtin_mul_overflow(bytes, static_cast<size_t>(length), &bytes)) {
+    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(length), &bytes)) {
       refuse("tensor '" + name + "' has an impossible shape");
     }
   }

@@ -116,6 +116,23 @@ void test_shape(const Kernels& kernels, int rows, int inputs, int outputs, bool 
   }
 }
 
+// What quantize makes of a row with a NaN: a row of NaN, whatever follows, and no other row.
+void test_invalid(const Kernels& kernels, Activation activation) {
+  const int rows = 3, inputs = 70, outputs = 40;
+  Weights8 w(inputs, outputs, false);
+  Codes x(rows, inputs);
+  for (const size_t r : {size_t{0}, size_t{2}}) x.scale[r] = 1;
+  x.scale[1] = x.minimum[1] = NAN;
+  FloatGrid out = floats(rows, outputs);
+  kernels.gemm_int8(x.rows, w.matrix, {out.data(), out.stride, nullptr, activation}, {0, rows},
+                    {0, round_up(outputs, 16) / 16});
+  for (int r = 0; r < rows; ++r) {
+    for (int n = 0; n < outputs; ++n) {
+      check(std::isnan(out.at(r, n)) == (r == 1), "whether it is a number", out.at(r, n), NAN);
+    }
+  }
+}
+
 }  // namespace
 
 void test_gemm_int8(const Kernels& kernels) {
@@ -125,6 +142,9 @@ void test_gemm_int8(const Kernels& kernels) {
       test_shape(kernels, rows, inputs, outputs, true, Activation::none, !odd);
     });
   });
+  for (const Activation activation : kActivations) {
+    run(kernels, "gemm_int8, a row of NaN", [&] { test_invalid(kernels, activation); });
+  }
   run(kernels, "gemm_int8, long sums",
       [&] { test_shape(kernels, 20, 4096, 32, true, Activation::none, false); });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernel_tests.h"
@@ -37,6 +38,26 @@ void test_shape(const Kernels& kernels, int rows, int columns, const std::string
   }
 }
 
+// A number that is none, at every position of one row of three.
+void test_invalid(const Kernels& kernels, int columns, float invalid) {
+  FloatGrid x = floats(3, columns);
+  fill(x, "normal");
+  Codes valid(3, columns), codes(3, columns);
+  kernels.quantize(x.data(), x.stride, columns, nullptr, valid.rows, {0, 3});
+  for (int c = 0; c < columns; ++c) {
+    const float before = std::exchange(x.at(1, c), invalid);
+    kernels.quantize(x.data(), x.stride, columns, nullptr, codes.rows, {0, 3});
+    x.at(1, c) = before;
+    check(std::isnan(codes.scale[1]), "scale of an invalid row", codes.scale[1], NAN);
+    check(std::isnan(codes.minimum[1]), "minimum of an invalid row", codes.minimum[1], NAN);
+    for (const size_t r : {size_t{0}, size_t{2}}) {
+      check(codes.scale[r] == valid.scale[r], "scale beside it", codes.scale[r], valid.scale[r]);
+      check(codes.minimum[r] == valid.minimum[r], "minimum beside it", codes.minimum[r],
+            valid.minimum[r]);
+    }
+  }
+}
+
 }  // namespace
 
 void test_quantize(const Kernels& kernels) {
@@ -46,6 +67,12 @@ void test_quantize(const Kernels& kernels) {
         run(kernels, std::string("quantize ") + kind + " " + std::to_string(columns),
             [&] { test_shape(kernels, 3, columns, kind, smooth); });
       }
+    }
+  }
+  for (const int columns : {1, 7, 16, 31, 64, 77}) {
+    for (const float invalid : {NAN, -NAN, INFINITY, -INFINITY}) {
+      run(kernels, "quantize " + std::to_string(invalid) + " of " + std::to_string(columns),
+          [&] { test_invalid(kernels, columns, invalid); });
     }
   }
 }

@@ -71,7 +71,7 @@ inline Floats gelu_tanh(Floats x) {
 inline Floats silu(Floats x) { return times_logistic(x, x); }
 inline Floats quick_gelu(Floats x) { return times_logistic(x, mul(x, splat(1.702f))); }
 
-inline Floats relu(Floats x) { return larger(x, zero()); }
+inline Floats relu(Floats x) { return larger(zero(), x); }  // in this order, a NaN stays one
 
 // x · Φ(x) with an error below 1e-4, a small part of a step if the result becomes an 8-bit code.
 // Φ(x) - ½ is an odd polynomial on [-4.2, 4.2], fitted to the error of the product. It ends

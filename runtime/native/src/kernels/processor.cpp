@@ -48,6 +48,7 @@ Processor ask() {
   Processor found;
   uint32_t a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return found;
+  found.sse41 = bit(c, 9) && bit(c, 19);  // with SSSE3
   const bool fma = bit(c, 12), xsave = bit(c, 27), f16c = bit(c, 29);
   if (!xsave || !fma || !f16c) return found;
   const uint64_t states = enabled_states();

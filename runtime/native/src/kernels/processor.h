@@ -5,6 +5,7 @@
 namespace m3e {
 
 struct Processor {
+  bool sse41 = false;
   bool avx2 = false, avxvnni = false, avx512 = false, avx512vnni = false, amx = false;
   bool neon = false, neon_dot = false, neon_i8mm = false;
 };

@@ -95,18 +95,21 @@ inline Floats smoothed(const float* x, const float* smoothing, int column, int l
 }
 
 // Codes 0 … 255 span exactly the smallest to the largest value of the row. A row of equal values
-// has scale 0.
+// has scale 0. In a row with a NaN or an infinity, scale and minimum are NaN, and so is every
+// product with it: the instructions for minimum and maximum may skip a NaN.
 inline void quantize(const float* x, int stride, int columns, const float* smoothing,
                      const QuantizedRows& to, Range rows) {
   for (int row = rows.begin; row < rows.end; ++row) {
     const float* values = x + static_cast<int64_t>(row) * stride;
     Floats low = smoothed(values, smoothing, 0, columns < 16 ? columns : 16), high = low;
+    Floats zeros = zero();  // or NaN
     for_columns(columns, [&](int column, int lanes) {
       const Floats value = smoothed(values, smoothing, column, lanes);
       low = smaller(low, value);
       high = larger(high, value);
+      zeros = fma(value, zero(), zeros);
     });
-    const float minimum = smallest(low), span = largest(high) - minimum;
+    const float minimum = smallest(low) + sum(zeros), span = largest(high) - minimum;
     const Floats steps = splat(span > 0 ? 255.0f / span : 0.0f), start = splat(minimum);
     uint8_t* codes = to.codes + static_cast<int64_t>(row) * to.stride;
     for_columns(columns, [&](int column, int lanes) {

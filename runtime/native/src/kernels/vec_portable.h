@@ -89,17 +89,17 @@ inline Floats larger(const Floats& a, const Floats& b) {
   return each([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
 }
 inline Floats magnitude(const Floats& a) {
-  return each([&](int i) { return a.lane[i] < 0 ? -a.lane[i] : a.lane[i]; });
+  return each([&](int i) { return __builtin_fabsf(a.lane[i]); });
 }
 // x where sign is negative, y elsewhere.
 inline Floats where_negative(const Floats& sign, const Floats& x, const Floats& y) {
-  return each([&](int i) { return sign.lane[i] < 0 ? x.lane[i] : y.lane[i]; });
+  return each([&](int i) { return __builtin_signbit(sign.lane[i]) ? x.lane[i] : y.lane[i]; });
 }
 
 // Nearest, ties to even, as the vector instructions do; what no int holds (and NaN) becomes the
 // smallest.
 inline int32_t nearest(float x) {
-  if (!(x > -2147483648.0f && x < 2147483520.0f)) return INT32_MIN;
+  if (!(x >= -2147483648.0f && x < 2147483648.0f)) return INT32_MIN;
   constexpr float kShift = 12582912.0f;  // 1.5 · 2²³: adding it drops the fraction by rounding
   if (x > 4194304.0f || x < -4194304.0f) return static_cast<int32_t>(x);
   const volatile float shifted = x + kShift;
@@ -129,24 +129,24 @@ inline void store_bytes(uint8_t* p, const Ints& x) {
   }
 }
 
-// The same tree of additions as the vector instruction sets.
-inline float sum(const Floats& x) {
+// The same tree as that of the vector instruction sets.
+template <class Combine>
+inline float combined(const Floats& x, Combine combine) {
   float part[16];
   std::memcpy(part, x.lane, sizeof part);
   for (int width = 8; width; width /= 2) {
-    for (int i = 0; i < width; ++i) part[i] += part[i + width];
+    for (int i = 0; i < width; ++i) part[i] = combine(part[i], part[i + width]);
   }
   return part[0];
 }
+inline float sum(const Floats& x) {
+  return combined(x, [](float a, float b) { return a + b; });
+}
 inline float largest(const Floats& x) {
-  float out = x.lane[0];
-  for (float lane : x.lane) out = lane > out ? lane : out;
-  return out;
+  return combined(x, [](float a, float b) { return a > b ? a : b; });
 }
 inline float smallest(const Floats& x) {
-  float out = x.lane[0];
-  for (float lane : x.lane) out = lane < out ? lane : out;
-  return out;
+  return combined(x, [](float a, float b) { return a < b ? a : b; });
 }
 
 }  // namespace

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole forward passes of small random models through the C interface: every precision on every
+// instruction set that runs here, and poolings, heads and layers of all kinds. Run it under the
+// sanitizers.
+//
+//   forward_tests [FOLDER FOR A FILE]
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "m3e.h"
+#include "random_model.h"
+
+namespace {
+
+using m3e::RandomModel;
+using Vectors = std::vector<std::vector<float>>;
+
+struct Free {
+  void operator()(m3e_encoder* encoder) const { m3e_free(encoder); }
+};
+using Encoder = std::unique_ptr<m3e_encoder, Free>;
+
+constexpr int kInvalidWord = 7;
+constexpr float kAnyCosine = 0.98f;  // between precisions
+std::string doing;
+
+[[noreturn]] void fail(const std::string& what) {
+  std::printf("FAILED %s: %s\n", doing.c_str(), what.c_str());
+  std::exit(1);
+}
+
+Encoder load(const std::string& path, int threads, const std::string& set) {
+  m3e_options options = M3E_OPTIONS;
+  options.threads = threads;
+  options.instruction_set = set.c_str();
+  char message[M3E_MESSAGE_SIZE];
+  m3e_encoder* encoder = nullptr;
+  if (m3e_load(path.c_str(), &options, &encoder, message) != M3E_OK) fail(message);
+  return Encoder(encoder);
+}
+
+std::vector<std::string> instruction_sets() {
+  std::istringstream all(m3e_instruction_sets());
+  std::vector<std::string> names;
+  for (std::string name; all >> name;) names.push_back(name);
+  return names;
+}
+
+using Text = std::vector<int32_t>;
+
+// Without kInvalidWord. Longest text: as long as the model allows.
+std::vector<Text> make_texts() {
+  std::mt19937 random(5);
+  std::vector<Text> texts;
+  for (const int length : {1, 60, 5, 0, 17, 300, 33, 2, 90}) {
+    Text text(static_cast<size_t>(length));
+    for (int32_t& id : text) id = static_cast<int32_t>(8 + random() % 92);
+    texts.push_back(text);
+  }
+  return texts;
+}
+
+bool all_finite(const std::vector<float>& values) {
+  return std::all_of(values.begin(), values.end(),
+                     [](float value) { return std::isfinite(value); });
+}
+
+Vectors encode(m3e_encoder* encoder, const std::vector<Text>& texts) {
+  std::vector<int32_t> ids;
+  std::vector<int64_t> offsets{0}, prompts;
+  for (const Text& text : texts) {
+    ids.insert(ids.end(), text.begin(), text.end());
+    offsets.push_back(static_cast<int64_t>(ids.size()));
+    prompts.push_back(static_cast<int64_t>(text.size() % 3));  // as many tokens are not pooled
+  }
+  const auto dimension = static_cast<size_t>(m3e_dimension(encoder));
+  std::vector<float> flat(texts.size() * dimension);
+  std::vector<float> states((ids.size() + 1) * static_cast<size_t>(m3e_hidden_size(encoder)));
+  char message[M3E_MESSAGE_SIZE];
+  const m3e_status status =
+      m3e_encode_tokens(encoder, ids.data(), offsets.data(), prompts.data(), texts.size(),
+                        flat.data(), states.data(), nullptr, nullptr, message);
+  if (status != M3E_OK) fail(message);
+  if (all_finite(flat) && !all_finite(states)) fail("states that are not finite");
+  Vectors vectors;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto begin = flat.begin() + static_cast<int64_t>(i * dimension);
+    vectors.emplace_back(begin, begin + static_cast<int64_t>(dimension));
+  }
+  return vectors;
+}
+
+bool same_bytes(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+float cosine(const std::vector<float>& a, const std::vector<float>& b) {
+  double product = 0, of_a = 0, of_b = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double x = a[i], y = b[i];
+    product += x * y;
+    of_a += x * x;
+    of_b += y * y;
+  }
+  if (of_a == 0 || of_b == 0) return of_a == of_b ? 1 : 0;
+  return static_cast<float>(product / std::sqrt(of_a * of_b));
+}
+
+// Each text alone.
+Vectors encode_alone(m3e_encoder* encoder, const std::vector<Text>& texts) {
+  Vectors vectors;
+  for (const Text& text : texts) vectors.push_back(encode(encoder, {text}).front());
+  return vectors;
+}
+
+// The vectors of an instruction set: the same for each text alone, together, and with threads.
+Vectors vectors_of(const std::string& path, const std::string& set) {
+  const std::vector<Text> texts = make_texts();
+  const Vectors alone = encode_alone(load(path, 1, set).get(), texts);
+  for (const int threads : {1, 3}) {
+    const Encoder encoder = load(path, threads, set);
+    const Vectors together = encode(encoder.get(), texts),
+                  few = encode(encoder.get(), {texts[1], texts[8]});
+    for (size_t i = 0; i < texts.size(); ++i) {
+      if (!same_bytes(together[i], alone[i]))
+        fail("text " + std::to_string(i) + " has other bytes in a batch");
+    }
+    if (!same_bytes(few[0], alone[1]) || !same_bytes(few[1], alone[8]))
+      fail("other bytes in a small batch");
+  }
+  return alone;
+}
+
+void check_near(const Vectors& found, const Vectors& expected, float least, const char* what) {
+  for (size_t i = 0; i < found.size(); ++i) {
+    const float near = cosine(found[i], expected[i]);
+    if (!(near >= least)) {
+      fail("text " + std::to_string(i) + " has the cosine " + std::to_string(near) + " with " +
+           what);
+    }
+  }
+}
+
+// A model on some sets. The last one is portable, which sse41 equals, as neither fuses.
+Vectors check_model(const RandomModel& model, const std::string& path, const std::string& name,
+                    const std::vector<std::string>& sets) {
+  m3e::write_model(model, path);
+  Vectors portable;
+  for (size_t i = sets.size(); i-- > 0;) {
+    doing = name + " " + model.type + " " + sets[i];
+    const Vectors vectors = vectors_of(path, sets[i]);
+    if (portable.empty()) portable = vectors;
+    check_near(vectors, portable, model.type == "I8" ? 0.995f : 0.99999f, "portable");
+    if (sets[i] != "sse41") continue;
+    for (size_t text = 0; text < vectors.size(); ++text) {
+      if (!same_bytes(vectors[text], portable[text])) fail("other bytes than portable");
+    }
+  }
+  std::printf("%s %s: %zu instruction sets\n", name.c_str(), model.type.c_str(), sets.size());
+  return portable;
+}
+
+RandomModel model_of(const std::string& type, const std::map<std::string, std::string>& entries) {
+  RandomModel model{type, m3e::small_sizes()};
+  for (const auto& [key, value] : entries) model.metadata[key] = value;
+  return model;
+}
+
+void check_precisions(const std::string& path, const std::vector<std::string>& sets) {
+  for (const bool biased : {false, true}) {
+    const auto model = [&](const char* type) {
+      return biased ? model_of(type, {{"attention_bias", "relative"}, {"pooling", "cls"}})
+                    : model_of(type, {});
+    };
+    const std::string name = biased ? "with a bias" : "plain";
+    const Vectors exact = check_model(model("F32"), path, name, sets);
+    check_near(check_model(model("F16"), path, name, sets), exact, 0.9999f, "F32");
+    check_near(check_model(model("I8"), path, name, sets), exact, kAnyCosine, "F32");
+    RandomModel smooth = model("I8");
+    smooth.smoothing = true;
+    check_near(check_model(smooth, path, name + ", smoothed", sets), exact, kAnyCosine, "F32");
+  }
+}
+
+// What is the same code for every instruction set, on the fastest and on portable.
+void check_kinds(const std::string& path, const std::vector<std::string>& all) {
+  const std::vector<std::string> sets{all.front(), all.back()};
+  const std::vector<std::pair<std::string, std::map<std::string, std::string>>> kinds = {
+      {"poolings and a head",
+       {{"pooling", "max+lasttoken+mean"},
+        {"activation", "quick_gelu"},
+        {"dense", "40:tanh+40:layer_norm+24:gelu+24:unit_length+33:identity"}}},
+      {"weighted means",
+       {{"pooling", "weightedmean+mean_sqrt_len_tokens"}, {"activation", "silu"}}},
+      {"positions from padding",
+       {{"padding", "9"}, {"activation", "gelu_tanh"}, {"normalize", "false"}}},
+      {"words and last", {{"pooling", "embedding_last_mean"}, {"activation", "relu"}}},
+      {"embeddings and last, projected", {{"pooling", "first_last_mean"}, {"embedding", "40"}}},
+      {"first and last, one layer twice",
+       {{"pooling", "first_last_avg"}, {"layer_weights", "0,0"}}},
+      {"weighted states", {{"states", "weighted"}}},
+  };
+  for (const auto& [name, entries] : kinds) check_model(model_of("I8", entries), path, name, sets);
+}
+
+// A text with a NaN has no plausible vector, and the texts beside it have theirs.
+void check_invalid(const std::string& path, const std::vector<std::string>& sets) {
+  for (const char* type : {"I8", "F32"}) {
+    RandomModel model = model_of(type, {});
+    model.invalid_word = kInvalidWord;
+    m3e::write_model(model, path);
+    for (const std::string& set : sets) {
+      doing = std::string("NaN ") + type + " " + set;
+      const Encoder encoder = load(path, 1, set);
+      const Text valid{20, 30, 40}, invalid{20, 30, kInvalidWord};
+      const Vectors vectors = encode(encoder.get(), {valid, invalid, valid});
+      for (const float value : vectors[1]) {
+        if (!std::isnan(value)) fail("a number in the vector of a text with a NaN");
+      }
+      for (const size_t text : {size_t{0}, size_t{2}}) {
+        if (!same_bytes(vectors[text], encode(encoder.get(), {valid}).front()))
+          fail("other bytes beside a NaN");
+      }
+    }
+  }
+  std::printf("NaN: %zu instruction sets\n", sets.size());
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const std::string path =
+      (count > 1 ? arguments[1] : std::string(".")) + "/forward_tests.safetensors";
+  const std::vector<std::string> sets = instruction_sets();
+  check_precisions(path, sets);
+  check_kinds(path, sets);
+  check_invalid(path, sets);
+  std::remove(path.c_str());
+  return 0;
+}
