@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention on 16-bit codes, where VNNI multiplies and adds two pairs of them in the time of one
-// float. For encoders whose other products are int8, with steps of 1/255. Values have steps of
+// Attention on 16-bit codes, two of which are multiplied in the time of one float. For encoders
+// whose other products are int8, with steps of 1/255. Values have steps of
 // 1/1023 of the largest in their column. A share below 1/65534 of the largest in its row becomes
 // zero, so 512 keys lose at most 1 % of the weight.
 //
 // Queries have one scale per row, keys one in total, values one per column. Sums are exact and fit
-// in 32 bits.
+// in 32 bits. Include a dot_*.h and a pairs_*.h first.
 #pragma once
 
 #include "attention.h"
@@ -119,7 +119,7 @@ M3E_INLINE inline void accumulate_pairs(const int16_t* x, int64_t stride, const 
     unroll<kPanels>(
         [&](auto p) M3E_INLINE { column[p] = load_pairs(panels + p * panel_stride + pair * 32); });
     unroll<kRows>([&](auto r) M3E_INLINE {
-      const auto value = splat_codes(reinterpret_cast<const uint8_t*>(x + r * stride + 2 * pair));
+      const auto value = splat_pair(x + r * stride + 2 * pair);
       unroll<kPanels>([&](auto p) M3E_INLINE {
         sums[r][p] = dot_pairs(sums[r][p], value, column[p]);
         settle(sums[r][p]);
