@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -22,6 +23,7 @@ class Buffer {
 
   void reserve(size_t count) {
     if (count <= count_) return;
+    if (count > (SIZE_MAX - kLine) / sizeof(Value)) throw std::bad_array_new_length();
     const size_t bytes = (count * sizeof(Value) + kLine - 1) / kLine * kLine;
     free();  // before allocating, to keep the peak of memory low
     data_ = static_cast<Value*>(::operator new(bytes, std::align_val_t(kLine)));
