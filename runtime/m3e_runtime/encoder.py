@@ -184,6 +184,7 @@ class Encoder:
             "include_prompt": self._manifest.include_prompt,
             "route": self._manifest.route and self._manifest.route.name,
             "batch_invariant": self.artifact.batch_invariant,
+            "same_bytes_on": native.same_bytes_on(self._backend.instruction_set),
             "fidelity": {
                 name: getattr(self.artifact.fidelity, name)
                 for name in ("oracle", "texts", "mean_cosine", "p1_cosine", "min_cosine", "overlap_at_10")

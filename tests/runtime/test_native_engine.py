@@ -117,6 +117,26 @@ def test_a_text_gives_the_same_bytes_in_any_batch_and_with_any_threads(
         np.testing.assert_array_equal(few, expected)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("bundle", ["minilm_bundle", "odd_bundle"])
+def test_instruction_sets_that_info_names_together_give_the_same_bytes(bundle, precision, request):
+    file = artifact_file(request.getfixturevalue(bundle), precision)
+    ids = random_ids(LENGTHS, 1200)
+    for name in instruction_sets():
+        together = [other for other in instruction_sets() if other in native.same_bytes_on(name)]
+        assert name in together
+        if name == together[0] != together[-1]:
+            first, *others = (NativeCpu(file, 2, instruction_set=each).run(ids) for each in together)
+            for other in others:
+                np.testing.assert_array_equal(other, first)
+
+
+def test_all_x86_processors_with_avx2_give_the_same_bytes():
+    assert native.same_bytes_on("avx2") == native.same_bytes_on("avx512vnni") == native.same_bytes_on("amx")
+    assert native.same_bytes_on("portable") == ["portable"]
+    assert native.same_bytes_on(None) == []  # what ONNX Runtime says
+
+
 def test_many_threads_on_one_encoder_get_the_same_bytes(minilm_bundle):
     encoder = Encoder.load(minilm_bundle, artifact="int8-native", threads=3)
     texts = ["你好", "a longer text " * 10, "short", "word " * 60] * 3
@@ -215,6 +235,7 @@ def test_the_native_engine_is_the_default_and_info_says_so(minilm_bundle):
     assert info["engine"].startswith("native ")
     assert info["instruction_set"] == instruction_sets()[0]
     assert info["batch_invariant"] is True
+    assert info["same_bytes_on"] == native.same_bytes_on(info["instruction_set"])
 
 
 def test_a_backend_can_be_forced(minilm_bundle):

@@ -25,7 +25,10 @@ except ImportError as error:
 else:
     _import_error = None
 
-__all__ = ["NativeCpu", "c_interface_folder", "left_out", "missing"]
+__all__ = ["NativeCpu", "c_interface_folder", "left_out", "missing", "same_bytes_on"]
+
+_ONE_RESULT = ("amx", "avx512vnni", "avxvnni", "avx512", "avx2")
+"""All x86 processors with AVX2: sums of integers are exact, those of floats have one order."""
 
 _REINSTALL = (
     "`pip install --force-reinstall --no-deps --no-cache-dir m3e-runtime` (or the folder or archive in place "
@@ -57,6 +60,13 @@ def left_out() -> bool:
     except PackageNotFoundError:
         return False
     return "py3-none-any" in tags
+
+
+def same_bytes_on(instruction_set: str | None) -> list[str]:
+    """The instruction sets on which the native engine gives the bytes that it gives on this one."""
+    if instruction_set in _ONE_RESULT:
+        return list(_ONE_RESULT)
+    return [] if instruction_set is None else [instruction_set]
 
 
 def c_interface_folder() -> Path:

@@ -13,9 +13,9 @@
  * The two halves can be used alone: m3e_tokenizer turns texts into token ids, m3e_encoder turns
  * token ids into vectors.
  *
- * Several threads may use one object at once. A text gives the same bytes alone, in any batch and
- * with any number of threads. No function throws, exits or prints. After fork() the child can use
- * its parent's objects.
+ * Several threads may use one object at once. A text gives the same bytes alone, in any batch, with
+ * any number of threads, and on every x86 processor with AVX2. No function throws, exits or prints.
+ * After fork() the child can use its parent's objects.
  *
  * The file of weights stays mapped until m3e_close or m3e_free. Do not write to it while it is
  * mapped: if the file becomes shorter, the system ends the process with SIGBUS, and no library can

@@ -73,7 +73,7 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   const bool one_each = threads == 1 || enough_rows(pack.rows(), threads);
   wide_each_ = one_each ? std::min(rows, kWideRows) + kReadAhead : 0;
   wide_.reserve(one_each ? threads * wide_each_ : rows, sizes.intermediate, true);
-  attention_each_ = round_up(attention_scratch(pack.longest(), sizes.head_size()), kPanelColumns);
+  attention_each_ = attention_scratch(pack.longest(), sizes.head_size());
   attention_.reserve(static_cast<size_t>(attention_each_), static_cast<size_t>(threads));
   positions_.reserve(static_cast<size_t>(rows));
   for (int text = 0; text < pack.texts; ++text) {
@@ -251,7 +251,7 @@ void Forward::attend(Attention attention, int text, int head, Range queries) {
   job.out = context.x;
   job.out_stride = context.stride;
   job.bias = weights_.bias_of(head);
-  job.scratch = space_.attention_.data() + static_cast<int64_t>(rank_) * space_.attention_each_;
+  job.scratch = space_.attention_.data() + rank_ * space_.attention_each_;
   attention(job);
 }
 

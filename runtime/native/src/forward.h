@@ -67,7 +67,7 @@ class Workspace {
   Buffer<float> attention_;
   Buffer<int32_t> positions_, no_positions_;  // no_positions_ is all zeros
   Buffer<float> no_position_;                 // the row of zeros that it refers to
-  int attention_each_ = 0;                    // floats of scratch per thread
+  int64_t attention_each_ = 0;                // floats of scratch per thread
   int wide_each_ = 0;  // rows of wide_ per thread, when threads have their own rows
 };
 

@@ -75,26 +75,87 @@ void test_case(const Kernels& kernels, const AttentionCase& each) {
   }
 }
 
-// One key takes most of the weight, and many keys share the rest. All of them count.
-void test_sink(const Kernels& kernels, bool rounded, float gap) {
-  const int length = 512, head_size = 16;
+// Rows that lose weight, digits or range if their shares are rounded together. Every number is
+// exact in 16-bit codes, so what remains is the error of shares and of sums.
+struct LongCase {
+  const char* kind;
+  int length;
+  double gap;  // between the largest scores and the others
+};
+
+double score_of(const LongCase& each, int key) {
+  const std::string kind = each.kind;
+  if (kind == "uniform") return 0;
+  if (kind == "sink") return key == 0 ? each.gap : 0;
+  if (kind == "sink at the end") return key == each.length - 1 ? each.gap : 0;
+  if (kind == "many sinks") return key % 64 == 5 ? each.gap : 0;
+  if (kind == "rising") return each.gap * (key / 64) / ((each.length + 63) / 64);
+  return key % 3 == 0 ? -each.gap : 0;  // "falling"
+}
+
+void test_long(const Kernels& kernels, const LongCase& each, bool rounded) {
+  const int length = each.length, head_size = 16;
   FloatGrid qkv = floats(length, 3 * head_size), out = floats(length, head_size);
+  double top = -1e300, total = 0, expected = 0;
   for (int r = 0; r < length; ++r) {
+    const double score = score_of(each, r);
+    const float value = r == 0 || std::string(each.kind) == "uniform" || r % 64 == 5 ? 1 : -1;
     for (int c = 0; c < head_size; ++c) {
-      qkv.at(r, c) = 1;
-      qkv.at(r, head_size + c) = r == 0 ? gap / std::sqrt(static_cast<float>(head_size)) : 0;
-      qkv.at(r, 2 * head_size + c) = r == 0 ? 1 : -1;
+      qkv.at(r, c) = c == 0 ? 4 : 0;  // √16
+      qkv.at(r, head_size + c) = c == 0 ? static_cast<float>(score) : 0;
+      qkv.at(r, 2 * head_size + c) = value;
     }
+    top = std::max(top, score);
+  }
+  for (int r = 0; r < length; ++r) {
+    const double share = std::exp(static_cast<double>(qkv.at(r, head_size)) - top);
+    total += share;
+    expected += share * qkv.at(r, 2 * head_size);
   }
   Buffer<float> scratch;
   scratch.reserve(static_cast<size_t>(attention_scratch(length, head_size)));
-  const AttentionJob job{qkv.data(), qkv.stride,  head_size,  0,          head_size,
-                         length,     {0, length}, out.data(), out.stride, scratch.data()};
+  const Range some{length - std::min(length, 3), length};
+  const AttentionJob job{qkv.data(), qkv.stride, head_size,  0,          head_size,
+                         length,     some,       out.data(), out.stride, scratch.data()};
   (rounded ? kernels.attention_rounded : kernels.attention)(job);
-  const double others = (length - 1) * std::exp(-static_cast<double>(gap));
-  const double expected = (1 - others) / (1 + others);
+  for (int r = some.begin; r < some.end; ++r) {
+    check_near(out.at(r, head_size - 1), expected / total, rounded ? 2.5e-3 : 4e-5, each.kind);
+  }
+}
+
+// Random rows of many keys, with a column of values and a block of keys far larger than the others.
+void test_long_random(const Kernels& kernels, int length, bool rounded) {
+  const int head_size = 32;
+  FloatGrid qkv = floats(length, 3 * head_size), out = floats(length, head_size);
   for (int r = 0; r < length; ++r) {
-    check_near(out.at(r, head_size - 1), expected, rounded ? 0.02 : 1e-4, "value beside a sink");
+    for (int c = 0; c < 3 * head_size; ++c) qkv.at(r, c) = normal();
+    if (r / 64 == 2) qkv.at(r, head_size) *= 20;
+    qkv.at(r, 2 * head_size + 7) *= 100;
+  }
+  Buffer<float> scratch;
+  scratch.reserve(static_cast<size_t>(attention_scratch(length, head_size)));
+  const Range some{length / 2, length / 2 + 14};
+  const AttentionJob job{qkv.data(), qkv.stride, head_size,  0,          head_size,
+                         length,     some,       out.data(), out.stride, scratch.data()};
+  (rounded ? kernels.attention_rounded : kernels.attention)(job);
+  for (int r = some.begin; r < some.end; ++r) {
+    std::vector<double> sums(head_size);
+    double total = 0;
+    for (int key = 0; key < length; ++key) {
+      double score = 0;
+      for (int c = 0; c < head_size; ++c) {
+        score += static_cast<double>(qkv.at(r, c)) * qkv.at(key, head_size + c);
+      }
+      const double share = std::exp(score / std::sqrt(head_size));
+      total += share;
+      for (int c = 0; c < head_size; ++c) {
+        sums[static_cast<size_t>(c)] += share * qkv.at(key, 2 * head_size + c);
+      }
+    }
+    for (int c = 0; c < head_size; ++c) {
+      const double tolerance = (rounded ? 8e-3 : 2e-5) * (c == 7 ? 100 : 1);
+      check_near(out.at(r, c), sums[static_cast<size_t>(c)] / total, tolerance, "long random");
+    }
   }
 }
 
@@ -120,8 +181,19 @@ void test_attention(const Kernels& kernels) {
         }
       }
     }
-    for (const float gap : {2.0f, 8.0f, 9.0f, 9.5f, 12.0f}) {
-      run(kernels, "attention beside a sink", [&] { test_sink(kernels, rounded, gap); });
+    for (const char* kind :
+         {"uniform", "sink", "sink at the end", "many sinks", "rising", "falling"}) {
+      for (const int length : {1, 63, 65, 512, 2048, 8192}) {
+        for (const double gap : {2.0, 9.0, 12.0, 80.0, 2000.0}) {
+          run(kernels,
+              std::string("attention beside ") + kind + " " + std::to_string(length) + " " +
+                  std::to_string(gap),
+              [&] { test_long(kernels, {kind, length, gap}, rounded); });
+        }
+      }
+    }
+    for (const int length : {200, 2048, 8192}) {
+      run(kernels, "long attention", [&] { test_long_random(kernels, length, rounded); });
     }
     attention({300, 16, 1.0f, false, rounded});
     attention({500, 64, 1.0f, false, rounded});

@@ -63,15 +63,11 @@ inline void score_rows(const float* queries, const AttentionJob& job, const floa
   });
 }
 
-// If there are biases, replaces scores by factor · scores + bias. Returns the factor that is still
-// to be applied.
-inline float add_bias(const AttentionJob& job, int query, float factor, float* scores) {
-  if (!job.bias) return factor;
-  const float* bias = job.bias - query;
-  for_columns(job.length, [&](int c, int lanes) {
+// Replaces scores by factor · scores + bias.
+inline void add_bias(const float* bias, int count, float factor, float* scores) {
+  for_columns(count, [&](int c, int lanes) {
     store(scores + c, fma(load(scores + c), splat(factor), load_some(bias + c, lanes)));
   });
-  return 1;
 }
 
 inline float highest(const float* scores, int length) {
@@ -85,10 +81,11 @@ inline float highest(const float* scores, int length) {
 
 // scores → e^(factor · (score − largest)); returns the sum. Lanes past `length` become zero.
 inline float exponentiate(float* scores, int length, float factor) {
-  const Floats scale = splat(factor), offset = splat(-highest(scores, length) * factor);
+  const Floats scale = splat(factor), top = splat(highest(scores, length));
   Floats total = zero();
   for_columns(length, [&](int c, int lanes) {
-    Floats e = exp_negative(fma(load(scores + c), scale, offset));
+    // Subtracts first: the difference is exact where it matters, however large the scores are.
+    Floats e = exp_negative(mul(sub(load(scores + c), top), scale));
     if (lanes < 16) e = keep_first(e, lanes);
     total = add(total, e);
     store(scores + c, e);
@@ -97,19 +94,25 @@ inline float exponentiate(float* scores, int length, float factor) {
 }
 
 // out[r] = inverse[r] · Σⱼ scores[r][j] · value j, for a few panels of columns; the last has
-// `lanes` columns.
+// `lanes` columns. Sums each block of keys from zero: small shares added one by one to a large sum
+// would lose digits.
 template <int kRows, int kPanels>
 [[gnu::noinline]] void mix_panels(const AttentionJob& job, const float* values, const float* scores,
                                   int scores_stride, const float* inverse, float* out, int lanes) {
-  Floats sums[kRows][kPanels];
-  unroll<kRows>(
-      [&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
-  accumulate(scores, scores_stride, values, static_cast<int64_t>(job.length) * 16, job.length,
-             NothingAhead{}, sums);
-  unroll<kRows>([&](auto r) M3E_INLINE {
-    unroll<kPanels>([&](auto p) M3E_INLINE {
-      float* to = out + static_cast<int64_t>(r) * job.out_stride + p * 16;
-      store_some(to, mul(sums[r][p], splat(inverse[r])), p == kPanels - 1 ? lanes : 16);
+  for_blocks({0, job.length}, kInputsBlock, [&](Range keys) {
+    Floats sums[kRows][kPanels];
+    unroll<kRows>([&](auto r) M3E_INLINE {
+      unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); });
+    });
+    accumulate(scores + keys.begin, scores_stride, values + static_cast<int64_t>(keys.begin) * 16,
+               static_cast<int64_t>(job.length) * 16, keys.size(), NothingAhead{}, sums);
+    unroll<kRows>([&](auto r) M3E_INLINE {
+      unroll<kPanels>([&](auto p) M3E_INLINE {
+        float* to = out + static_cast<int64_t>(r) * job.out_stride + p * 16;
+        const int count = p == kPanels - 1 ? lanes : 16;
+        const Floats mixed = mul(sums[r][p], splat(inverse[r]));
+        store_some(to, keys.begin ? add(mixed, load_some(to, count)) : mixed, count);
+      });
     });
   });
 }
@@ -143,8 +146,8 @@ inline void attention(const AttentionJob& job) {
       float inverse[kFloatTileRows];
       for (int r = 0; r < count; ++r) {
         float* of_row = scores + r * columns;
-        inverse[r] =
-            1.0f / exponentiate(of_row, job.length, add_bias(job, row + r, factor, of_row));
+        if (job.bias) add_bias(job.bias - (row + r), job.length, factor, of_row);
+        inverse[r] = 1.0f / exponentiate(of_row, job.length, job.bias ? 1 : factor);
       }
       mix_values<tall.value>(job, values, scores, columns, inverse, out);
     });

@@ -1,110 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention on 16-bit codes, where VNNI multiplies and adds two pairs of them in the time of one
-// float. For encoders whose other products are int8, with steps of 1/255. Values have steps of
-// 1/1023 of the largest in their column. A share below 1/65534 of the largest in its row becomes
-// zero, so 512 keys lose at most 1 % of the weight.
+// Attention on 16-bit codes, two of which are multiplied in the time of one float. For encoders
+// whose other products are int8, with steps of 1/255. Values have steps of 1/1023 of the largest in
+// their column and block of keys. Sums are exact and fit in 32 bits.
 //
-// Queries have one scale per row, keys one in total, values one per column. Sums are exact and fit
-// in 32 bits.
+// Keys and values are packed in blocks of 64, small enough for the first-level cache, and each
+// block meets all rows. A share has steps of 1/32767 of the largest in its row and block: what
+// rounding loses is at most 1/1000 of the row's weight, however many keys there are. The rows of
+// the blocks are added as floats, each relative to the largest score that the row has met so far.
 #pragma once
 
 #include "attention.h"
-#include "gemm_int8.h"
+#include "attention_codes.h"
 
 namespace m3e {
 namespace {
 
-constexpr float kShareSteps = 32767;  // codes of e^(score - largest score)
-constexpr float kValueSteps = 1023;
-constexpr int kKeysTogether = 64;  // 32767 · 1023 · 64 < 2³¹
-constexpr float kSmallestSpan = 1e-30f;
-static_assert(kInt8TileRows <= 16, "attention_scratch and Int16Space::rows have room for 16");
+constexpr int kRowsTogether = 12;
 
-// Largest code of queries and keys: head_size products of two of them fit.
-inline float score_steps(int head_size) {
-  const int steps = static_cast<int>(__builtin_sqrt(2147483647.0 / head_size));
-  return static_cast<float>(steps < 32767 ? steps : 32767);
-}
-
-// The parts of a job's scratch memory. In floats they are
-// columns · wide + 1.5 · kInt8TileRows · columns + 9 · wide; see attention_scratch.cpp.
+// The parts of a job's scratch memory; see attention_scratch.cpp.
 struct Int16Space {
   explicit Int16Space(const AttentionJob& job)
-      : wide(round_up(job.head_size, 16)),
-        columns(round_up(job.length, 16)),
-        scores(job.scratch),
-        value_scales(scores + kInt8TileRows * columns),
-        shares(reinterpret_cast<int16_t*>(value_scales + wide)),
-        rows(shares + kInt8TileRows * columns),
-        keys(rows + 16 * wide),
-        values(keys + static_cast<int64_t>(columns) * wide) {}
-  const int wide, columns;
-  float* const scores;        // [tile rows][columns]
-  float* const value_scales;  // [wide]
-  int16_t* const shares;      // [tile rows][columns]
-  int16_t* const rows;    // [16][wide]: codes of the queries of a tile, or of the keys of a panel
-  int16_t* const keys;    // [columns / 16][head_size / 2][16][2]
-  int16_t* const values;  // [wide / 16][length / 2][16][2]
+      : pairs(pairs_of(job.head_size)),
+        query_scales(job.scratch),
+        tops(query_scales + round_up(job.length, 16)),
+        totals(tops + round_up(job.length, 16)),
+        value_scales(totals + static_cast<int64_t>(job.length) * 16),
+        queries(reinterpret_cast<int16_t*>(value_scales + round_up(job.head_size, 16))),
+        keys(queries + static_cast<int64_t>(job.length) * pairs * 2),
+        values(keys + kKeysTogether * pairs * 2) {}
+  const int pairs;
+  // Of each row: the scale of its codes, the largest score so far, and the sum of the shares so
+  // far, in 16 lanes.
+  float* const query_scales;
+  float* const tops;
+  float* const totals;
+  float* const value_scales;
+  int16_t* const queries;  // [rows][pairs][2]
+  int16_t* const keys;     // of a block: [4][pairs][16][2]
+  int16_t* const values;   // of a block: [head_size / 16][32][16][2]
 };
 
-inline int pairs_of(int count) { return (count + 1) / 2; }
-
-// Writes the codes of `count` floats, and zeros up to a multiple of 16.
-inline void store_codes(const float* x, int count, float steps, int16_t* to) {
-  for_columns(count, [&](int column, int lanes) {
-    store_shorts(to + column, round_to_int(mul(load_some(x + column, lanes), splat(steps))));
-  });
-}
-
-inline Floats largest_magnitudes(const float* x, int count, Floats so_far) {
-  for_columns(count, [&](int c, int lanes) {
-    so_far = larger(so_far, magnitude(load_some(x + c, lanes)));
-  });
-  return so_far;
-}
-
-// Returns the scale of the codes.
-inline float pack_key_codes(const AttentionJob& job, const Int16Space& space) {
-  const float* keys = job.qkv + job.hidden + job.head;
-  Floats most = splat(kSmallestSpan);
-  for (int row = 0; row < job.length; ++row) {
-    most = largest_magnitudes(keys + static_cast<int64_t>(row) * job.stride, job.head_size, most);
+// A block of keys, and what all its rows have in common.
+struct KeyBlock {
+  Range keys;
+  float key_scale;
+  bool first, last;
+  int panels() const { return (keys.size() + 15) / 16; }
+  int value_pairs() const {
+    const int rest = keys.size() % 32;
+    return (keys.size() - rest) / 2 + (rest < 16 ? rest : 16);
   }
-  const float span = largest(most), steps = score_steps(job.head_size);
-  const int pairs = pairs_of(job.head_size);
-  int16_t* to = space.keys;
-  for (int begin = 0; begin < space.columns; begin += 16) {
-    for (int lane = 0; lane < 16; ++lane) {
-      const bool exists = begin + lane < job.length;
-      const float* key = keys + static_cast<int64_t>(exists ? begin + lane : begin) * job.stride;
-      store_codes(key, job.head_size, exists ? steps / span : 0, space.rows + lane * space.wide);
-    }
-    for (int pair = 0; pair < pairs; ++pair, to += 32) {
-      for (int lane = 0; lane < 16; ++lane) {
-        __builtin_memcpy(to + 2 * lane, space.rows + lane * space.wide + 2 * pair, 4);
-      }
-    }
-  }
-  return span / steps;
-}
+};
 
-inline void pack_value_codes(const AttentionJob& job, const Int16Space& space) {
-  const float* values = job.qkv + 2 * job.hidden + job.head;
-  int16_t* to = space.values;
-  for_columns(job.head_size, [&](int column, int lanes) {
-    const auto row_of = [&](int row) {
-      return load_some(values + static_cast<int64_t>(row) * job.stride + column, lanes);
-    };
-    Floats span = splat(kSmallestSpan);
-    for (int row = 0; row < job.length; ++row) span = larger(span, magnitude(row_of(row)));
-    store(space.value_scales + column, mul(span, splat(1 / kValueSteps)));
-    const Floats steps = div(splat(kValueSteps), span);
-    for (int row = 0; row < job.length; row += 2, to += 32) {
-      const Ints second =
-          row + 1 < job.length ? round_to_int(mul(row_of(row + 1), steps)) : no_sum();
-      store_pairs(to, round_to_int(mul(row_of(row), steps)), second);
-    }
-  });
+// What a few rows have of one block.
+struct RowGroup {
+  alignas(64) float scores[kRowsTogether][kKeysTogether];
+  alignas(64) int16_t shares[kRowsTogether][kKeysTogether];
+  float tops[16], lowest[16], factors[16];
+  float kept[16], added[16];  // what earlier blocks, and this one, are multiplied by
+};
+
+// Calls body(panels, first) over `count` panels, in groups of kMost panels as long as there are so
+// many.
+template <int kMost, class Body>
+inline void for_panel_groups(int count, int first, Body body) {
+  for (; first + kMost <= count; first += kMost) body(Index<kMost>{}, first);
+  if constexpr (kMost > 1) for_panel_groups<kMost / 2>(count, first, body);
 }
 
 template <int kRows, int kPanels>
@@ -112,14 +73,14 @@ M3E_INLINE inline void accumulate_pairs(const int16_t* x, int64_t stride, const 
                                         int64_t panel_stride, int pairs,
                                         Ints (&sums)[kRows][kPanels]) {
   unroll<kRows>([&](auto r) M3E_INLINE {
-    unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = no_sum(); });
+    unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = no_pairs(); });
   });
   for (int pair = 0; pair < pairs; ++pair) {
     Ints column[kPanels];
     unroll<kPanels>(
         [&](auto p) M3E_INLINE { column[p] = load_pairs(panels + p * panel_stride + pair * 32); });
     unroll<kRows>([&](auto r) M3E_INLINE {
-      const auto value = splat_codes(reinterpret_cast<const uint8_t*>(x + r * stride + 2 * pair));
+      const Ints value = splat_pair(x + r * stride + 2 * pair);
       unroll<kPanels>([&](auto p) M3E_INLINE {
         sums[r][p] = dot_pairs(sums[r][p], value, column[p]);
         settle(sums[r][p]);
@@ -129,90 +90,127 @@ M3E_INLINE inline void accumulate_pairs(const int16_t* x, int64_t stride, const 
 }
 
 template <int kRows, int kPanels>
-[[gnu::noinline]] void score_code_panels(const Int16Space& space, int pairs, int column) {
+[[gnu::noinline]] void score_pairs(const int16_t* queries, const int16_t* keys, int pairs,
+                                   float (*scores)[kKeysTogether]) {
   Ints sums[kRows][kPanels];
-  const int64_t panel_stride = static_cast<int64_t>(pairs) * 32;
-  accumulate_pairs(space.rows, space.wide, space.keys + column / 16 * panel_stride, panel_stride,
-                   pairs, sums);
+  accumulate_pairs(queries, 2 * pairs, keys, pairs * 32, pairs, sums);
   unroll<kRows>([&](auto r) M3E_INLINE {
-    unroll<kPanels>([&](auto p) M3E_INLINE {
-      store(space.scores + r * space.columns + column + p * 16, to_float(sums[r][p]));
+    unroll<kPanels>([&](auto p) M3E_INLINE { store(scores[r] + p * 16, to_float(sums[r][p])); });
+  });
+}
+
+// out[r] = kept[r] · out[r] + added[r] · Σⱼ shares[r][j] · value j. The first block's does not read
+// `out`.
+template <int kRows, int kPanels>
+[[gnu::noinline]] void mix_pairs(const RowGroup& group, int row, const int16_t* values, int pairs,
+                                 const float* scales, float* out, int out_stride, int columns,
+                                 bool first) {
+  Ints sums[kRows][kPanels];
+  accumulate_pairs(group.shares[row], kKeysTogether, values, kKeysTogether * 16, pairs, sums);
+  unroll<kPanels>([&](auto p) M3E_INLINE {
+    const Floats scale = load(scales + p * 16);
+    const int lanes = columns - p * 16 < 16 ? columns - p * 16 : 16;
+    unroll<kRows>([&](auto r) M3E_INLINE {
+      float* to = out + static_cast<int64_t>(r) * out_stride + p * 16;
+      const Floats mixed = mul(to_float(sums[r][p]), scale), added = splat(group.added[row + r]);
+      store_some(to,
+                 first ? mul(mixed, added)
+                       : fma(mixed, added, mul(load_some(to, lanes), splat(group.kept[row + r]))),
+                 lanes);
     });
   });
 }
 
-// Writes codes of e^(factor · (score − largest)), and zeros up to a multiple of 16. Returns the sum
-// of the codes.
-inline float share_codes(const float* scores, int length, float factor, int16_t* to) {
+// The largest score of each row, times its factor, is compared with the largest so far.
+inline void weigh(const AttentionJob& job, const Int16Space& space, const KeyBlock& block, int row,
+                  int count, RowGroup& group) {
   constexpr float kLog2E = 1.44269502f;
-  const Floats scale = splat(factor * kLog2E), top = splat(highest(scores, length));
-  Floats total = zero();
-  for_columns(length, [&](int column, int lanes) {
-    // Subtracts first: the difference is never above zero, so no code exceeds kShareSteps.
-    Floats share =
-        mul(power_of_two(mul(sub(load(scores + column), top), scale)), splat(kShareSteps));
-    if (lanes < 16) share = keep_first(share, lanes);
-    const Ints codes = round_to_int(share);
-    total = add(total, to_float(codes));
-    store_shorts(to + column, codes);
-  });
-  return sum(total);
+  const Floats factors =
+      job.bias ? splat(1) : mul(load_some(space.query_scales + row, count), splat(block.key_scale));
+  const Floats top = mul(load(group.tops), factors);
+  const Floats before = block.first ? top : load_some(space.tops + row, count);
+  const Floats now = larger(before, top);
+  store_some(space.tops + row, now, count);
+  store(group.kept, exp_negative(sub(before, now)));
+  store(group.added, exp_negative(sub(top, now)));
+  store(group.factors, mul(factors, splat(kLog2E)));
+  store(group.lowest, div(splat(-100.0f / kLog2E), factors));
 }
 
-template <int kRows, int kPanels>
-[[gnu::noinline]] void mix_code_panels(const AttentionJob& job, const Int16Space& space,
-                                       const float* inverse, float* out, int column, int lanes) {
-  const int64_t panel_stride = static_cast<int64_t>(pairs_of(job.length)) * 32;
-  const int16_t* values = space.values + column / 16 * panel_stride;
-  for_blocks({0, job.length}, kKeysTogether, [&](Range keys) {
-    Ints sums[kRows][kPanels];
-    accumulate_pairs(space.shares + keys.begin, space.columns, values + keys.begin * 16,
-                     panel_stride, pairs_of(keys.size()), sums);
-    unroll<kPanels>([&](auto p) M3E_INLINE {
-      const Floats scales = load(space.value_scales + column + p * 16);
-      unroll<kRows>([&](auto r) M3E_INLINE {
-        float* to = out + static_cast<int64_t>(r) * job.out_stride + column + p * 16;
-        const int count = p == kPanels - 1 ? lanes : 16;
-        const Floats mixed = mul(mul(to_float(sums[r][p]), scales), splat(inverse[r]));
-        store_some(to, keys.begin ? add(mixed, load_some(to, count)) : mixed, count);
+inline float top_of(const AttentionJob& job, const KeyBlock& block, float* scores) {
+  if (job.bias) return highest(scores, block.keys.size());
+  Floats most = load(scores);
+  for (int panel = 1; panel < block.panels(); ++panel) {
+    most = larger(most, load(scores + panel * 16));
+  }
+  return largest(most);
+}
+
+inline void attend_rows(const AttentionJob& job, const Int16Space& space, const KeyBlock& block,
+                        int row, int count) {
+  RowGroup group;
+  for_row_tiles({0, count}, kPairTileRows, [&](int first, int rows) {
+    const int16_t* queries = space.queries + static_cast<int64_t>(row + first) * space.pairs * 2;
+    Constant<kPairTileRows>::call(rows, [&](auto tall) {
+      for_panel_groups<kPairTilePanels>(block.panels(), 0, [&](auto panels, int panel) {
+        score_pairs<tall.value, panels.value>(
+            queries, space.keys + static_cast<int64_t>(panel) * space.pairs * 32, space.pairs,
+            reinterpret_cast<float (*)[kKeysTogether]>(group.scores[first] + panel * 16));
+      });
+    });
+  });
+  for (int r = 0; r < count; ++r) {
+    if (job.bias) {
+      add_bias(job.bias - (row + job.queries.begin + r) + block.keys.begin, block.keys.size(),
+               space.query_scales[row + r] * block.key_scale, group.scores[r]);
+    }
+    group.tops[r] = top_of(job, block, group.scores[r]);
+  }
+  weigh(job, space, block, row, count, group);
+  for (int r = 0; r < count; ++r) {
+    float* totals = space.totals + static_cast<int64_t>(row + r) * 16;
+    const Floats sums = to_float(pack_shares(group.scores[r], block.keys.size(), group.tops[r],
+                                             group.lowest[r], group.factors[r], group.shares[r]));
+    const Floats mixed = mul(sums, splat(group.added[r]));
+    const Floats total = block.first ? mixed : fma(load(totals), splat(group.kept[r]), mixed);
+    if (!block.last) {
+      store(totals, total);
+      continue;
+    }
+    const float inverse = 1.0f / sum(total);
+    group.kept[r] *= inverse;
+    group.added[r] *= inverse;
+  }
+  float* out = job.out + static_cast<int64_t>(job.queries.begin + row) * job.out_stride + job.head;
+  for_row_tiles({0, count}, kPairTileRows, [&](int first, int rows) {
+    Constant<kPairTileRows>::call(rows, [&](auto tall) {
+      for_panel_groups<kPairTilePanels>((job.head_size + 15) / 16, 0, [&](auto panels, int panel) {
+        mix_pairs<tall.value, panels.value>(
+            group, first, space.values + panel * kKeysTogether * 16, block.value_pairs(),
+            space.value_scales + panel * 16,
+            out + static_cast<int64_t>(first) * job.out_stride + panel * 16, job.out_stride,
+            job.head_size - panel * 16, block.first);
       });
     });
   });
 }
 
-template <int kRows>
-inline void attend_rows(const AttentionJob& job, const Int16Space& space, int row,
-                        float key_scale) {
-  const float steps = score_steps(job.head_size);
-  const float factor = key_scale / (steps * __builtin_sqrtf(static_cast<float>(job.head_size)));
-  float factors[kRows], inverse[kRows];
-  for (int r = 0; r < kRows; ++r) {
-    const float* query = job.qkv + static_cast<int64_t>(row + r) * job.stride + job.head;
-    const float span = largest(largest_magnitudes(query, job.head_size, splat(kSmallestSpan)));
-    store_codes(query, job.head_size, steps / span, space.rows + r * space.wide);
-    factors[r] = factor * span;
-  }
-  for_panels<kInt8TilePanels>(space.columns, [&](auto panels, int column, int) {
-    score_code_panels<kRows, panels.value>(space, pairs_of(job.head_size), column);
-  });
-  for (int r = 0; r < kRows; ++r) {
-    const int64_t at = static_cast<int64_t>(r) * space.columns;
-    const float left = add_bias(job, row + r, factors[r], space.scores + at);
-    inverse[r] = 1.0f / share_codes(space.scores + at, job.length, left, space.shares + at);
-  }
-  float* out = job.out + static_cast<int64_t>(row) * job.out_stride + job.head;
-  for_panels<kInt8TilePanels>(job.head_size, [&](auto panels, int column, int lanes) {
-    mix_code_panels<kRows, panels.value>(job, space, inverse, out, column, lanes);
-  });
-}
-
 void attention_int16(const AttentionJob& job) {
   const Int16Space space(job);
-  const float key_scale = pack_key_codes(job, space);
-  pack_value_codes(job, space);
-  for_row_tiles(job.queries, kInt8TileRows, [&](int row, int count) {
-    Constant<kInt8TileRows>::call(
-        count, [&](auto tall) { attend_rows<tall.value>(job, space, row, key_scale); });
+  const float per_score = 1.0f / __builtin_sqrtf(static_cast<float>(job.head_size));
+  const Range rows{0, job.queries.size()};
+  for (int row = 0; row < rows.end; ++row) {
+    const float* query =
+        job.qkv + static_cast<int64_t>(job.queries.begin + row) * job.stride + job.head;
+    int16_t* codes = space.queries + static_cast<int64_t>(row) * space.pairs * 2;
+    space.query_scales[row] = per_score * pack_query(query, job.head_size, codes);
+  }
+  for_blocks({0, job.length}, kKeysTogether, [&](Range keys) {
+    const KeyBlock block{keys, pack_keys(job, keys, space.keys), keys.begin == 0,
+                         keys.end == job.length};
+    pack_values(job, keys, space.values, space.value_scales);
+    for_row_tiles(rows, kRowsTogether,
+                  [&](int row, int count) { attend_rows(job, space, block, row, count); });
   });
 }
 

@@ -26,18 +26,5 @@ inline Ints dot(Ints sum, Codes codes, Weights weights) {
   return _mm512_dpbusd_epi32(sum, codes, weights);
 }
 
-// For 16-bit codes in pairs: see attention_int16.h.
-inline Ints load_pairs(const int16_t* p) { return _mm512_loadu_si512(p); }
-inline Ints dot_pairs(Ints sum, Codes pair, Ints pairs) {
-  return _mm512_dpwssd_epi32(sum, pair, pairs);
-}
-inline void store_shorts(int16_t* p, Ints x) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x));
-}
-inline void store_pairs(int16_t* p, Ints first, Ints second) {
-  constexpr __mmask32 kSeconds = 0xAAAAAAAA;
-  _mm512_storeu_si512(p, _mm512_mask_blend_epi16(kSeconds, first, _mm512_slli_epi32(second, 16)));
-}
-
 }  // namespace
 }  // namespace m3e

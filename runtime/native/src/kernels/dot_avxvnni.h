@@ -30,27 +30,5 @@ inline Ints dot(Ints sum, Codes codes, Weights weights) {
           _mm256_dpbusd_avx_epi32(sum.high, codes, weights.high)};
 }
 
-// For 16-bit codes in pairs: see attention_int16.h.
-inline Ints load_pairs(const int16_t* p) {
-  const __m256i* vectors = reinterpret_cast<const __m256i*>(p);
-  return {_mm256_loadu_si256(vectors), _mm256_loadu_si256(vectors + 1)};
-}
-inline Ints dot_pairs(Ints sum, Codes pair, Ints pairs) {
-  return {_mm256_dpwssd_avx_epi32(sum.low, pair, pairs.low),
-          _mm256_dpwssd_avx_epi32(sum.high, pair, pairs.high)};
-}
-inline void store_shorts(int16_t* p, Ints x) {
-  const __m256i shorts = _mm256_packs_epi32(x.low, x.high);  // 0-3 8-11 4-7 12-15
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(shorts, 0xD8));
-}
-inline void store_pairs(int16_t* p, Ints first, Ints second) {
-  constexpr int kSeconds = 0xAA;
-  __m256i* to = reinterpret_cast<__m256i*>(p);
-  _mm256_storeu_si256(to,
-                      _mm256_blend_epi16(first.low, _mm256_slli_epi32(second.low, 16), kSeconds));
-  _mm256_storeu_si256(to + 1,
-                      _mm256_blend_epi16(first.high, _mm256_slli_epi32(second.high, 16), kSeconds));
-}
-
 }  // namespace
 }  // namespace m3e

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dot_avx512.h"
+#include "pairs_avx512.h"
 // The instruction set comes first: the headers below are written in its terms.
+#include "attention_int16.h"
 #include "gemm_int8.h"
 #include "products.h"
 #include "shared_kernels.h"
@@ -8,7 +10,7 @@
 namespace m3e {
 
 const Kernels& kernels_avx512() {
-  static const Kernels made = with_products(shared_kernels(), "avx512", gemm_int8, attention);
+  static const Kernels made = with_products(shared_kernels(), "avx512", gemm_int8, attention_int16);
   return made;
 }
 

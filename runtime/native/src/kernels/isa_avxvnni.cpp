@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dot_avxvnni.h"
+#include "pairs_avx2.h"
 // The instruction set comes first: the headers below are written in its terms.
 #include "attention_int16.h"
 #include "gemm_int8.h"

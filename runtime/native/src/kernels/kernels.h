@@ -92,9 +92,8 @@ struct AttentionJob {
   const float* bias = nullptr;  // or null
 };
 
-// Floats of scratch that an AttentionJob needs, in either function: keys, values, and a tile of
-// scores.
-int attention_scratch(int length, int head_size);
+// Floats of scratch that an AttentionJob needs, in either function; a multiple of 16.
+int64_t attention_scratch(int length, int head_size);
 
 struct Kernels {
   const char* name;
