@@ -269,6 +269,7 @@ Matrix Weights::matrix(const std::string& name, int inputs, int outputs) {
   } else if (type == "F16") {
     const Tensor& halves = take(name, "F16", {panels, inputs, kPanelColumns});
     found.floats = {nullptr, as<uint16_t>(halves), bias, inputs, outputs};
+    has_halves = true;
   } else {
     const Tensor& values = take(name, "F32", {panels, inputs, kPanelColumns});
     found.floats = {as<float>(values), nullptr, bias, inputs, outputs};

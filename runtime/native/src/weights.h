@@ -54,6 +54,7 @@ class Weights {
   bool normalize;
   Activation activation;
   EmbeddingTable embeddings{};
+  bool has_halves = false;  // whether a matrix is stored as float16
   NormWeights embedding_norm;
   bool projected;  // whether a matrix projects the embeddings to the width of the layers
   Matrix embedding_projection;

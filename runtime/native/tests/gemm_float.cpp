@@ -35,7 +35,9 @@ void test_shape(const Kernels& kernels, int rows, int inputs, int outputs, bool 
   fill(x, "normal");
   fill(before, "normal");
   const Epilogue to{out.data(), out.stride, residual ? before.data() : nullptr, activation};
-  kernels.gemm_float(x.data(), x.stride, w, to, {0, rows}, {0, panels});
+  Buffer<float> scratch;
+  scratch.reserve(kFloatScratch);
+  kernels.gemm_float(x.data(), x.stride, w, to, {0, rows}, {0, panels}, scratch.data());
   for (int r = 0; r < rows; ++r) {
     for (int n = 0; n < outputs; ++n) {
       double expected = bias.data()[n], size_of_terms = 1 + std::abs(expected);
@@ -58,7 +60,7 @@ void test_shape(const Kernels& kernels, int rows, int inputs, int outputs, bool 
   for (int r = 0; r < rows; ++r) {  // row by row, with the residual in their place: the same bytes
     kernels.gemm_float(x.data(), x.stride, w,
                        {one.data(), one.stride, residual ? one.data() : nullptr, activation},
-                       {r, r + 1}, {0, panels});
+                       {r, r + 1}, {0, panels}, scratch.data());
     for (int n = 0; n < outputs; ++n) {
       check(one.at(r, n) == out.at(r, n), "row alone", one.at(r, n), out.at(r, n));
     }
@@ -80,7 +82,7 @@ void test_activation(const Kernels& kernels, Activation activation) {
     x.at(r, 0) = r % 2 ? -size : size;
   }
   kernels.gemm_float(x.data(), x.stride, {one.data(), nullptr, bias.data(), 1, 1},
-                     {out.data(), out.stride, nullptr, activation}, {0, rows}, {0, 1});
+                     {out.data(), out.stride, nullptr, activation}, {0, rows}, {0, 1}, nullptr);
   for (int r = 0; r < rows; ++r) {
     const double expected = activated(activation, x.at(r, 0));
     check_near(out.at(r, 0), expected, 2.5e-7 + 1e-7 * std::abs(expected), "activated value");
@@ -97,6 +99,8 @@ void test_gemm_float(const Kernels& kernels) {
   for (const Activation activation : kActivations) {
     run(kernels, "gemm_float, several blocks of inputs",
         [&] { test_shape(kernels, 14, 1000, 48, false, activation, true); });
+    run(kernels, "gemm_float, several blocks of halves",
+        [&] { test_shape(kernels, 14, 1000, 80, true, activation, true); });
     run(kernels, "activation", [&] { test_activation(kernels, activation); });
   }
 }

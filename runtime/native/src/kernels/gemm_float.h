@@ -13,21 +13,45 @@ constexpr int kInputsBlock = 384;
 constexpr int kInputsNear = 2 * kInputsBlock;
 constexpr int kRowsNear = 128;
 
+// The weights of a tile's panels: source(p, k) gives those of input k in panel p, once for each.
+template <class Weights>
+struct Stored {  // as float or uint16_t (float16)
+  const Weights* from;
+  int64_t stride;
+
+  const Weights* at(int panel, int input) const {
+    return from + panel * stride + static_cast<int64_t>(input) * kPanelColumns;
+  }
+  Floats operator()(int panel, int input) const {
+    if constexpr (sizeof(Weights) == 2) {
+      return load_half(at(panel, input));
+    } else {
+      return load(at(panel, input));
+    }
+  }
+};
+struct Widening {  // float16 that are kept as floats for the next tiles
+  Stored<uint16_t> halves;
+  float* floats;
+  static constexpr int64_t kStride = static_cast<int64_t>(kInputsBlock) * kPanelColumns;
+
+  Floats operator()(int panel, int input) const {
+    const Floats w = halves(panel, input);
+    store(floats + panel * kStride + static_cast<int64_t>(input) * kPanelColumns, w);
+    return w;
+  }
+  Stored<float> widened() const { return {floats, kStride}; }
+};
+
 // One tile of the product: kRows × kPanels vectors, summed over `inputs` in order, one chain for
-// each element. Weights is float or uint16_t (float16).
-template <int kRows, int kPanels, class Weights, class Fetch>
-M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights* panels,
-                                  int64_t panel_stride, int inputs, Fetch ahead,
-                                  Floats (&sums)[kRows][kPanels]) {
+// each element.
+template <int kRows, int kPanels, class Source, class Fetch>
+M3E_INLINE inline void accumulate(const float* x, int64_t stride, Source source, int inputs,
+                                  Fetch ahead, Floats (&sums)[kRows][kPanels]) {
   for (int k = 0; k < inputs; ++k) {
     Floats w[kPanels];
     unroll<kPanels>([&](auto p) M3E_INLINE {
-      const Weights* from = panels + p * panel_stride + k * kPanelColumns;
-      if constexpr (sizeof(Weights) == 2) {
-        w[p] = load_half(from);
-      } else {
-        w[p] = load(from);
-      }
+      w[p] = source(p, k);
       ahead(p, k);
     });
     unroll<kRows>([&](auto r) M3E_INLINE {
@@ -39,25 +63,25 @@ M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights*
     });
   }
 }
+template <int kRows, int kPanels, class Weights, class Fetch>
+M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights* panels,
+                                  int64_t panel_stride, int inputs, Fetch ahead,
+                                  Floats (&sums)[kRows][kPanels]) {
+  accumulate(x, stride, Stored<Weights>{panels, panel_stride}, inputs, ahead, sums);
+}
 
-template <class Weights>
 struct FloatProduct {
   const float* x;
   int stride;
   const FloatMatrix& w;
-  const Weights* weights;
   const Epilogue& to;
-
-  int64_t panel_stride() const { return static_cast<int64_t>(w.inputs) * kPanelColumns; }
-  const Weights* at(int panel, int input) const {
-    return weights + panel * panel_stride() + static_cast<int64_t>(input) * kPanelColumns;
-  }
+  float* scratch;
 };
 
 // Sums each block of inputs from zero, and adds the sum to `to.out` or to the residual. A residual
 // is often far larger than a product: products added to it one by one would lose digits.
-template <int kRows, int kPanels, class Weights>
-[[gnu::noinline]] void float_tile(const FloatProduct<Weights>& product, int row, int panel,
+template <int kRows, int kPanels, class Source>
+[[gnu::noinline]] void float_tile(const FloatProduct& product, Source weights, int row, int panel,
                                   Range inputs, Ahead ahead) {
   // Not structured bindings, which lambdas cannot capture in C++17.
   const FloatMatrix& w = product.w;
@@ -66,7 +90,7 @@ template <int kRows, int kPanels, class Weights>
   unroll<kRows>(
       [&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
   accumulate(product.x + static_cast<int64_t>(row) * product.stride + inputs.begin, product.stride,
-             product.at(panel, inputs.begin), product.panel_stride(), inputs.size(), ahead, sums);
+             weights, inputs.size(), ahead, sums);
   float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
   unroll<kRows>([&](auto r) M3E_INLINE {
     unroll<kPanels>([&](auto p) M3E_INLINE {
@@ -83,52 +107,70 @@ template <int kRows, int kPanels, class Weights>
   });
 }
 
-template <int kRows, int kPanels, class Weights>
-inline void float_panels(const FloatProduct<Weights>& product, Range rows, int panel,
-                         Range inputs) {
-  for_blocks(inputs, kInputsBlock, [&](Range block) {
-    const Weights* next = block.end < inputs.end ? product.at(panel, block.end)
-                                                 : product.at(panel + kPanels, inputs.begin);
-    const int64_t bytes = static_cast<int64_t>(block.size()) * kPanelColumns * sizeof(Weights);
-    for_row_tiles(rows, kRows, [&](int row, int count) {
-      const Ahead ahead(next, product.panel_stride() * sizeof(Weights), bytes, rows, row, count,
-                        block.size());
-      Constant<kRows>::call(count, [&](auto tall) {
-        float_tile<tall.value, kPanels>(product, row, panel, block, ahead);
-      });
+// Multiplies a block of weights with all rows.
+template <int kRows, int kPanels, class Weights, bool kWiden>
+inline void float_block(const FloatProduct& product, Stored<Weights> weights, const Weights* next,
+                        Range rows, int panel, Range inputs) {
+  const int64_t bytes = static_cast<int64_t>(inputs.size()) * kPanelColumns * sizeof(Weights);
+  for_row_tiles(rows, kRows, [&](int row, int count) {
+    const Ahead ahead(next, weights.stride * static_cast<int64_t>(sizeof(Weights)), bytes, rows,
+                      row, count, inputs.size());
+    Constant<kRows>::call(count, [&](auto tall) {
+      const auto tile = [&](auto source) {
+        float_tile<tall.value, kPanels>(product, source, row, panel, inputs, ahead);
+      };
+      if constexpr (kWiden) {
+        const Widening widening{weights, product.scratch};
+        row == rows.begin ? tile(widening) : tile(widening.widened());
+      } else {
+        tile(weights);
+      }
     });
   });
 }
 
-template <int kRows, int kPanels, class Weights>
-inline void gemm_float_tiled(const FloatProduct<Weights>& product, Range rows, Range panels) {
+template <int kRows, int kPanels, class Weights, bool kWiden>
+inline void float_panels(const FloatProduct& product, Stored<Weights> weights, Range rows,
+                         int panel, Range inputs) {
+  for_blocks(inputs, kInputsBlock, [&](Range block) {
+    const Weights* next = block.end < inputs.end ? weights.at(panel, block.end)
+                                                 : weights.at(panel + kPanels, inputs.begin);
+    float_block<kRows, kPanels, Weights, kWiden>(
+        product, {weights.at(panel, block.begin), weights.stride}, next, rows, panel, block);
+  });
+}
+
+template <int kRows, int kPanels, bool kWiden = false, class Weights>
+inline void gemm_float_tiled(const FloatProduct& product, const Weights* panels_from, Range rows,
+                             Range panels) {
+  const Stored<Weights> weights{panels_from,
+                                static_cast<int64_t>(product.w.inputs) * kPanelColumns};
   for_blocks({0, product.w.inputs}, kInputsNear, [&](Range inputs) {
     for_row_tiles(rows, kRowsNear, [&](int row, int count) {
       const Range near{row, row + count};
       int panel = panels.begin;
       for (; panel + kPanels <= panels.end; panel += kPanels) {
-        float_panels<kRows, kPanels>(product, near, panel, inputs);
+        float_panels<kRows, kPanels, Weights, kWiden>(product, weights, near, panel, inputs);
       }
-      for (; panel < panels.end; ++panel) float_panels<kRows, 1>(product, near, panel, inputs);
+      for (; panel < panels.end; ++panel) {
+        float_panels<kRows, 1, Weights, kWiden>(product, weights, near, panel, inputs);
+      }
     });
   });
 }
 
-template <class Weights>
-inline void gemm_float_as(const FloatProduct<Weights>& product, Range rows, Range panels) {
-  if (rows.size() <= kFewRows) {
-    gemm_float_tiled<kFewRows, kFewRowsPanels>(product, rows, panels);
-  } else {
-    gemm_float_tiled<kFloatTileRows, kFloatTilePanels>(product, rows, panels);
-  }
-}
-
 inline void gemm_float(const float* x, int stride, const FloatMatrix& w, const Epilogue& to,
-                       Range rows, Range panels) {
-  if (w.panels) {
-    gemm_float_as<float>({x, stride, w, w.panels, to}, rows, panels);
+                       Range rows, Range panels, float* scratch) {
+  const FloatProduct product{x, stride, w, to, scratch};
+  const bool few = rows.size() <= kFewRows;
+  if (w.panels && few) {
+    gemm_float_tiled<kFewRows, kFewRowsPanels>(product, w.panels, rows, panels);
+  } else if (w.panels) {
+    gemm_float_tiled<kFloatTileRows, kFloatTilePanels>(product, w.panels, rows, panels);
+  } else if (few) {
+    gemm_float_tiled<kFewRows, kFewRowsPanels>(product, w.half_panels, rows, panels);
   } else {
-    gemm_float_as<uint16_t>({x, stride, w, w.half_panels, to}, rows, panels);
+    gemm_float_tiled<kFloatTileRows, kFloatTilePanels, true>(product, w.half_panels, rows, panels);
   }
   activate(to, rows, panels);
 }
