@@ -55,9 +55,11 @@ inline float half_to_float(uint16_t half) {
   const float small = static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-24f;
   uint32_t small_bits;
   std::memcpy(&small_bits, &small, sizeof small);
-  const uint32_t wide = (magnitude << 13) + kRebias + (magnitude >= kInfinite ? kRebias : 0u);
+  const uint32_t is_small = -static_cast<uint32_t>(magnitude < kSmallest);
+  const uint32_t is_infinite = -static_cast<uint32_t>(magnitude >= kInfinite);
+  const uint32_t wide = (magnitude << 13) + kRebias + (kRebias & is_infinite);
   const uint32_t bits =
-      (static_cast<uint32_t>(half & 0x8000u) << 16) | (magnitude < kSmallest ? small_bits : wide);
+      (static_cast<uint32_t>(half & 0x8000u) << 16) | (small_bits & is_small) | (wide & ~is_small);
   float out;
   std::memcpy(&out, &bits, sizeof out);
   return out;
