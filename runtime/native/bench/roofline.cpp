@@ -87,6 +87,12 @@ Kernels with_clock() {
     time(product_name(w.inputs, w.outputs), weights * rows.size(), weights * (w.panels ? 4 : 2),
          [&] { timed->gemm_float(x, stride, w, to, rows, panels, scratch); });
   };
+  table.gemm_bfloat16 = [](const float* x, int stride, const FloatMatrix& w, const Epilogue& to,
+                           Range rows, Range panels, float* scratch) {
+    const double weights = static_cast<double>(w.inputs) * panels.size() * kPanelColumns;
+    time(product_name(w.inputs, w.outputs), weights * rows.size(), weights * 2,
+         [&] { timed->gemm_bfloat16(x, stride, w, to, rows, panels, scratch); });
+  };
   table.attention = [](const AttentionJob& job) {
     const double each = 2.0 * job.queries.size() * job.length * job.head_size;
     time("attention", each, 0, [&] { timed->attention(job); });

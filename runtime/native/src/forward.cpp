@@ -287,8 +287,10 @@ void Forward::multiply(const Matrix& matrix, const Rows& from, const Epilogue& t
   if (matrix.is_int8()) {
     kernels_.gemm_int8(from.codes, matrix.int8, to, range, panels);
   } else {
-    kernels_.gemm_float(from.x, from.stride, matrix.floats, to, range, panels,
-                        space_.halves_.data() + static_cast<int64_t>(rank_) * space_.halves_each_);
+    const bool rounded = weights_.bfloat16 && matrix.floats.half_panels;
+    (rounded ? kernels_.gemm_bfloat16 : kernels_.gemm_float)(
+        from.x, from.stride, matrix.floats, to, range, panels,
+        space_.halves_.data() + static_cast<int64_t>(rank_) * space_.halves_each_);
   }
 }
 

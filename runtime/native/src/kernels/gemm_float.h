@@ -30,14 +30,15 @@ struct Stored {  // as float or uint16_t (float16)
     }
   }
 };
+template <class Halves>
 struct Widening {  // float16 that are kept as floats for the next tiles
-  Stored<uint16_t> halves;
-  float* floats;
+  Halves halves;
+  float* floats;  // or null
   static constexpr int64_t kStride = static_cast<int64_t>(kInputsBlock) * kPanelColumns;
 
   Floats operator()(int panel, int input) const {
     const Floats w = halves(panel, input);
-    store(floats + panel * kStride + static_cast<int64_t>(input) * kPanelColumns, w);
+    if (floats) store(floats + panel * kStride + static_cast<int64_t>(input) * kPanelColumns, w);
     return w;
   }
   Stored<float> widened() const { return {floats, kStride}; }
@@ -71,26 +72,22 @@ M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights*
 }
 
 struct FloatProduct {
-  const float* x;
-  int stride;
+  const float* x;  // of row `first_row` and input `first_input`
+  int stride, first_row, first_input;
   const FloatMatrix& w;
   const Epilogue& to;
-  float* scratch;
+  float* widened;  // room for a block of weights; null if one tile has all rows
+
+  int64_t offset(int row, int input) const {
+    return static_cast<int64_t>(row - first_row) * stride + input - first_input;
+  }
 };
 
-// Sums each block of inputs from zero, and adds the sum to `to.out` or to the residual. A residual
-// is often far larger than a product: products added to it one by one would lose digits.
-template <int kRows, int kPanels, class Source>
-[[gnu::noinline]] void float_tile(const FloatProduct& product, Source weights, int row, int panel,
-                                  Range inputs, Ahead ahead) {
-  // Not structured bindings, which lambdas cannot capture in C++17.
-  const FloatMatrix& w = product.w;
-  const Epilogue& to = product.to;
-  Floats sums[kRows][kPanels];
-  unroll<kRows>(
-      [&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
-  accumulate(product.x + static_cast<int64_t>(row) * product.stride + inputs.begin, product.stride,
-             weights, inputs.size(), ahead, sums);
+// Adds the sums of a block of inputs to what the blocks before it have given; ends the product
+// after the last block.
+template <int kRows, int kPanels>
+M3E_INLINE inline void add_block(const FloatMatrix& w, const Epilogue& to, int row, int panel,
+                                 Range inputs, const Floats (&sums)[kRows][kPanels]) {
   float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
   unroll<kRows>([&](auto r) M3E_INLINE {
     unroll<kPanels>([&](auto p) M3E_INLINE {
@@ -107,8 +104,42 @@ template <int kRows, int kPanels, class Source>
   });
 }
 
+// Sums each block of inputs from zero, and adds the sum to `to.out` or to the residual. A residual
+// is often far larger than a product: products added to it one by one would lose digits.
+template <int kRows, int kPanels, class Source>
+[[gnu::noinline]] void float_tile(const FloatProduct& product, Source weights, int row, int panel,
+                                  Range inputs, Ahead ahead) {
+  Floats sums[kRows][kPanels];
+  unroll<kRows>(
+      [&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
+  accumulate(product.x + product.offset(row, inputs.begin), product.stride, weights, inputs.size(),
+             ahead, sums);
+  add_block(product.w, product.to, row, panel, inputs, sums);
+}
+
+// How a tile takes its weights: tile(product, weights, is the first tile, …).
+template <class Stores>
+struct AsStored {
+  using Weights = Stores;
+  template <int kRows, int kPanels>
+  static void tile(const FloatProduct& product, Stored<Weights> weights, bool, int row, int panel,
+                   Range inputs, Ahead ahead) {
+    float_tile<kRows, kPanels>(product, weights, row, panel, inputs, ahead);
+  }
+};
+struct WidenedOnce {
+  using Weights = uint16_t;
+  template <int kRows, int kPanels>
+  static void tile(const FloatProduct& product, Stored<Weights> weights, bool first, int row,
+                   int panel, Range inputs, Ahead ahead) {
+    const Widening<Stored<uint16_t>> widening{weights, product.widened};
+    if (first) return float_tile<kRows, kPanels>(product, widening, row, panel, inputs, ahead);
+    float_tile<kRows, kPanels>(product, widening.widened(), row, panel, inputs, ahead);
+  }
+};
+
 // Multiplies a block of weights with all rows.
-template <int kRows, int kPanels, class Weights, bool kWiden>
+template <int kRows, int kPanels, class Form, class Weights = typename Form::Weights>
 inline void float_block(const FloatProduct& product, Stored<Weights> weights, const Weights* next,
                         Range rows, int panel, Range inputs) {
   const int64_t bytes = static_cast<int64_t>(inputs.size()) * kPanelColumns * sizeof(Weights);
@@ -116,62 +147,65 @@ inline void float_block(const FloatProduct& product, Stored<Weights> weights, co
     const Ahead ahead(next, weights.stride * static_cast<int64_t>(sizeof(Weights)), bytes, rows,
                       row, count, inputs.size());
     Constant<kRows>::call(count, [&](auto tall) {
-      const auto tile = [&](auto source) {
-        float_tile<tall.value, kPanels>(product, source, row, panel, inputs, ahead);
-      };
-      if constexpr (kWiden) {
-        const Widening widening{weights, product.scratch};
-        row == rows.begin ? tile(widening) : tile(widening.widened());
-      } else {
-        tile(weights);
-      }
+      Form::template tile<tall.value, kPanels>(product, weights, row == rows.begin, row, panel,
+                                               inputs, ahead);
     });
   });
 }
 
-template <int kRows, int kPanels, class Weights, bool kWiden>
+template <int kRows, int kPanels, class Form, class Weights = typename Form::Weights>
 inline void float_panels(const FloatProduct& product, Stored<Weights> weights, Range rows,
                          int panel, Range inputs) {
   for_blocks(inputs, kInputsBlock, [&](Range block) {
     const Weights* next = block.end < inputs.end ? weights.at(panel, block.end)
                                                  : weights.at(panel + kPanels, inputs.begin);
-    float_block<kRows, kPanels, Weights, kWiden>(
-        product, {weights.at(panel, block.begin), weights.stride}, next, rows, panel, block);
+    float_block<kRows, kPanels, Form>(product, {weights.at(panel, block.begin), weights.stride},
+                                      next, rows, panel, block);
   });
 }
 
-template <int kRows, int kPanels, bool kWiden = false, class Weights>
-inline void gemm_float_tiled(const FloatProduct& product, const Weights* panels_from, Range rows,
-                             Range panels) {
-  const Stored<Weights> weights{panels_from,
-                                static_cast<int64_t>(product.w.inputs) * kPanelColumns};
-  for_blocks({0, product.w.inputs}, kInputsNear, [&](Range inputs) {
-    for_row_tiles(rows, kRowsNear, [&](int row, int count) {
-      const Range near{row, row + count};
-      int panel = panels.begin;
-      for (; panel + kPanels <= panels.end; panel += kPanels) {
-        float_panels<kRows, kPanels, Weights, kWiden>(product, weights, near, panel, inputs);
-      }
-      for (; panel < panels.end; ++panel) {
-        float_panels<kRows, 1, Weights, kWiden>(product, weights, near, panel, inputs);
-      }
-    });
+// Multiplies rows and inputs that stay in the second-level cache.
+template <int kRows, int kPanels, class Form>
+inline void multiply_near(const FloatProduct& product, const typename Form::Weights* from,
+                          Range rows, Range panels, Range inputs) {
+  const Stored<typename Form::Weights> weights{
+      from, static_cast<int64_t>(product.w.inputs) * kPanelColumns};
+  int panel = panels.begin;
+  for (; panel + kPanels <= panels.end; panel += kPanels) {
+    float_panels<kRows, kPanels, Form>(product, weights, rows, panel, inputs);
+  }
+  for (; panel < panels.end; ++panel) {
+    float_panels<kRows, 1, Form>(product, weights, rows, panel, inputs);
+  }
+}
+
+template <class Body>
+inline void for_near(Range rows, int inputs, Body body) {
+  for_blocks({0, inputs}, kInputsNear, [&](Range near) {
+    for_row_tiles(rows, kRowsNear,
+                  [&](int row, int count) { body(Range{row, row + count}, near); });
   });
 }
 
 inline void gemm_float(const float* x, int stride, const FloatMatrix& w, const Epilogue& to,
                        Range rows, Range panels, float* scratch) {
-  const FloatProduct product{x, stride, w, to, scratch};
+  const FloatProduct product{x, stride, 0, 0, w, to, scratch};
+  constexpr int kTall = kFloatTileRows, kWide = kFloatTilePanels;
+  constexpr int kFew = kFewRows, kFewWide = kFewRowsPanels;
   const bool few = rows.size() <= kFewRows;
-  if (w.panels && few) {
-    gemm_float_tiled<kFewRows, kFewRowsPanels>(product, w.panels, rows, panels);
-  } else if (w.panels) {
-    gemm_float_tiled<kFloatTileRows, kFloatTilePanels>(product, w.panels, rows, panels);
-  } else if (few) {
-    gemm_float_tiled<kFewRows, kFewRowsPanels>(product, w.half_panels, rows, panels);
-  } else {
-    gemm_float_tiled<kFloatTileRows, kFloatTilePanels, true>(product, w.half_panels, rows, panels);
-  }
+  for_near(rows, w.inputs, [&](Range some, Range inputs) {
+    const float* floats = w.panels;
+    const uint16_t* halves = w.half_panels;
+    if (floats && few) {
+      multiply_near<kFew, kFewWide, AsStored<float>>(product, floats, some, panels, inputs);
+    } else if (floats) {
+      multiply_near<kTall, kWide, AsStored<float>>(product, floats, some, panels, inputs);
+    } else if (few) {
+      multiply_near<kFew, kFewWide, AsStored<uint16_t>>(product, halves, some, panels, inputs);
+    } else {
+      multiply_near<kTall, kWide, WidenedOnce>(product, halves, some, panels, inputs);
+    }
+  });
   activate(to, rows, panels);
 }
 
