@@ -65,7 +65,9 @@ class ArtifactWriter:
         tokenizer = checkpoint.text_tokenizer()
         self._token_ids = tokenizer.encode_batch([gate.prompt + text for text in gate.texts])
         self._prompt_length = tokenizer.prompt_length(gate.prompt)
-        self._plans = Plans(checkpoint, self._token_ids, request.calibration, self._twin_vectors)
+        self._plans = Plans(
+            checkpoint, self._token_ids, request.calibration, self._twin_vectors, request.bfloat16
+        )
 
     def write_all(self) -> Iterator[Artifact]:
         """Write and yield the artifacts, the most precise ones first.
