@@ -73,6 +73,7 @@ def _command(options: argparse.Namespace) -> int:
         exporter=options.exporter,
         graph=options.graph,
         route=options.route,
+        bfloat16=options.bfloat16,
     )
     with reported(request, options.report) as record:
         bundle = export(request, record)
@@ -174,6 +175,12 @@ def _parser() -> argparse.ArgumentParser:
         default=_DEFAULT_CHECKPOINT,
         metavar="CHECKPOINT",
         help=f"a local folder or a hub id (default: {_DEFAULT_CHECKPOINT})",
+    )
+    add(
+        "--no-bfloat16",
+        dest="bfloat16",
+        action="store_false",
+        help="in fp16, let the native engine multiply in float32 always: more precise and slower",
     )
     add("--precision", nargs="+", choices=PRECISIONS, default=["fp32"], help="one or more (default: fp32)")
     add(

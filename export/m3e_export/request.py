@@ -30,7 +30,8 @@ class ExportRequest:
 
     No ``targets`` means :func:`m3e_export.targets.default_targets`. ``engine`` holds the options of TensorRT;
     without profiles, those of ``m3e_runtime.gpu.tensorrt.default_profiles`` are used. ``graph`` is the file
-    of the exporter ``given``, relative to the checkpoint's folder.
+    of the exporter ``given``, relative to the checkpoint's folder. ``bfloat16`` says whether the native
+    engine may multiply in bfloat16 in fp16, if that passes the gate.
     """
 
     checkpoint: str
@@ -49,3 +50,4 @@ class ExportRequest:
     exporter: ExporterName = "own"
     graph: str | None = None
     route: str | None = None
+    bfloat16: bool = True

@@ -174,6 +174,7 @@ class Encoder:
             "engine": f"{self._backend.name} {self._backend.version}",
             "device": self._choice.gpu.name if self._choice.gpu else "cpu",
             "why": self._choice.why,
+            "arithmetic": self._backend.arithmetic,
             "instruction_set": self._backend.instruction_set,
             "native_engine": native.missing() or "available",
             "tokenizer": self.tokenizer.info,

@@ -14,7 +14,7 @@ from m3e_export.generic.judge import judge_run
 from m3e_export.graph import GraphOptions, build_model
 from m3e_export.graph.dialects import TensorRtPackedDialect
 from m3e_export.oracle.numpy_oracle import NumpyOracle
-from m3e_export.precision.half import overflowing, too_large, widened
+from m3e_export.precision.half import overflowing, rounded_to_bfloat16, too_large, widened
 from m3e_export.precision.search import float_plan
 from m3e_export.targets import TARGETS
 from m3e_runtime import Bundle
@@ -180,3 +180,9 @@ def test_a_graph_of_another_exporter_that_gives_no_numbers_is_refused(alone, tog
     verdict = judge_run(gate, run, "fp16")
     assert verdict.comparison is None
     assert "not finite" in verdict.problems[0]
+
+
+def test_rounding_to_bfloat16_is_to_the_nearest_and_stays_finite():
+    halves = np.array([1, 1 + 2**-8, 1 + 3 * 2**-8, -(1 + 5 * 2**-9), 65504, -65504, 2**-24, 0], np.float16)
+    expected = np.array([1, 1, 1 + 2**-6, -(1 + 2**-7), 65280, -65280, 2**-24, 0], np.float32)
+    np.testing.assert_array_equal(rounded_to_bfloat16(halves).astype(np.float32), expected)

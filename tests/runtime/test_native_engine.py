@@ -137,6 +137,30 @@ def test_all_x86_processors_with_avx2_give_the_same_bytes():
     assert native.same_bytes_on(None) == []  # what ONNX Runtime says
 
 
+@pytest.mark.parametrize(
+    ("bfloat16", "arithmetic"), [(True, "bfloat16 products, float32 sums"), (False, "float32")]
+)
+def test_fp16_says_its_arithmetic_and_float32_can_be_asked_for(minilm, tmp_path, bfloat16, arithmetic):
+    request = ExportRequest(
+        str(minilm), tmp_path / "bundle", precisions=("fp16",), targets=("native",), bfloat16=bfloat16
+    )
+    bundle = export(request)
+    assert Encoder.load(bundle.path).info["arithmetic"] == arithmetic
+    (artifact,) = bundle.manifest.artifacts
+    assert artifact.fidelity.min_cosine >= (0.9999 if bfloat16 else 0.99999)
+
+
+def test_every_instruction_set_multiplies_in_the_arithmetic_of_the_artifact(odd_bundle):
+    ids = random_ids([1, 5, 12, 13, 64, 200], 1000)
+    engines = [
+        NativeCpu(artifact_file(odd_bundle, "fp16"), 1, instruction_set=name) for name in instruction_sets()
+    ]
+    assert {engine.arithmetic for engine in engines} == {"bfloat16 products, float32 sums"}
+    expected = engines[0].run(ids)
+    for engine in engines:
+        np.testing.assert_allclose(engine.run(ids), expected, atol=2e-3)
+
+
 def test_many_threads_on_one_encoder_get_the_same_bytes(minilm_bundle):
     encoder = Encoder.load(minilm_bundle, artifact="int8-native", threads=3)
     texts = ["你好", "a longer text " * 10, "short", "word " * 60] * 3
@@ -234,6 +258,7 @@ def test_the_native_engine_is_the_default_and_info_says_so(minilm_bundle):
     assert info["artifact"] == "int8-native"
     assert info["engine"].startswith("native ")
     assert info["instruction_set"] == instruction_sets()[0]
+    assert info["arithmetic"] == "int8 products, int32 sums"
     assert info["batch_invariant"] is True
     assert info["same_bytes_on"] == native.same_bytes_on(info["instruction_set"])
 

@@ -14,6 +14,7 @@ from m3e_export.checkpoint.head import HeadLayer, LayerNorm, UnitLength, dimensi
 from m3e_export.checkpoint.pooling import Dense, pooling_spec
 from m3e_export.native.packing import pack_codes, pack_floats, pad_outputs
 from m3e_export.native.safetensors_file import write_safetensors
+from m3e_export.precision.half import rounded_to_bfloat16
 from m3e_export.precision.int8 import QuantizedLinear
 from m3e_export.precision.plan import PrecisionPlan
 
@@ -67,6 +68,8 @@ def save_native(
         metadata["dense"] = "+".join(
             f"{width}:{_kind(layer)}" for width, layer in zip(widths, dense, strict=True)
         )
+    if plan.bfloat16:
+        metadata["products"] = "bfloat16"
     tensors = {**dict(_tensors(weights, plan)), **dict(_head(dense))}
     if state_weights is not None:
         metadata["states"] = "weighted"
@@ -129,7 +132,10 @@ def _norm(name: str, norm: Norm) -> Tensors:
 def _linear(linear: Linear, plan: PrecisionPlan) -> Tensors:
     quantized = plan.quantized.get(linear.name)
     if quantized is None:
-        yield linear.name, pack_floats(linear.weight.astype(plan.storage_of(linear.name)))
+        stored = linear.weight.astype(plan.storage_of(linear.name))
+        if plan.bfloat16 and stored.dtype == np.float16:
+            stored = rounded_to_bfloat16(stored)
+        yield linear.name, pack_floats(stored)
         yield f"{linear.name}.bias", pad_outputs(linear.bias)
     else:
         yield from _quantized(quantized)

@@ -66,7 +66,12 @@ class ArtifactWriter:
         self._token_ids = tokenizer.encode_batch([gate.prompt + text for text in gate.texts])
         self._prompt_length = tokenizer.prompt_length(gate.prompt)
         self._plans = Plans(
-            checkpoint, self._token_ids, request.calibration, self._twin_vectors, folder.parent
+            checkpoint,
+            self._token_ids,
+            request.calibration,
+            self._twin_vectors,
+            folder.parent,
+            request.bfloat16,
         )
 
     def write_all(self) -> Iterator[Artifact]:

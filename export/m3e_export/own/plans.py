@@ -1,4 +1,4 @@
-"""The precision plans to try for an artifact: one for fp32 and fp16, the int8 search's for int8."""
+"""The precision plans to try for an artifact: few for fp32 and fp16, the int8 search's for int8."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Plans:
         calibration: Path | None,
         run: Callable[[Target, PrecisionPlan, Sequence[TokenIds]], Vectors],
         folder: Path,
+        bfloat16: bool = True,
     ) -> None:
         """Keep what the plans depend on.
 
@@ -43,19 +44,27 @@ class Plans:
             calibration: a file of texts; None for the built-in ones.
             run: computes the vectors of token ids with a plan, as a target would.
             folder: for temporary files without names.
+            bfloat16: whether fp16 may multiply in bfloat16.
         """
         self._checkpoint = checkpoint
         self._half_range = HalfRange(checkpoint, token_ids)
         self._calibration_file = calibration
         self._run = run
         self._folder = folder
+        self._bfloat16 = bfloat16
 
     def of(self, precision: Precision, target: Target, target_name: str) -> Iterator[PrecisionPlan]:
-        """Plans for ``target``, the smallest first. ``target_name`` is for the progress bar."""
+        """Plans for ``target``, the fastest first. ``target_name`` is for the progress bar."""
         if precision == "int8":
             yield from self._int8(target, target_name)
         else:
-            yield self._half_range.fitted(float_plan(precision, half_arithmetic=target.half_arithmetic))
+            yield from self._floats(precision, target)
+
+    def _floats(self, precision: Precision, target: Target) -> Iterator[PrecisionPlan]:
+        plan = self._half_range.fitted(float_plan(precision, half_arithmetic=target.half_arithmetic))
+        if precision == "fp16" and target.bfloat16 and self._bfloat16:
+            yield dataclasses.replace(plan, bfloat16=True)
+        yield plan
 
     def _int8(self, target: Target, target_name: str) -> Iterator[PrecisionPlan]:
         def run(plan: PrecisionPlan, token_ids: Sequence[TokenIds]) -> Vectors:

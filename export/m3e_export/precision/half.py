@@ -16,7 +16,16 @@ from m3e_export.precision.embeddings import FloatEmbeddings
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["LARGEST_HALF", "POSITIONS", "PROJECTION", "WORDS", "overflowing", "too_large", "widened"]
+__all__ = [
+    "LARGEST_HALF",
+    "POSITIONS",
+    "PROJECTION",
+    "WORDS",
+    "overflowing",
+    "rounded_to_bfloat16",
+    "too_large",
+    "widened",
+]
 
 LARGEST_HALF = float(np.finfo(np.float16).max)
 WORDS, POSITIONS, PROJECTION = "word_embeddings", "position_embeddings", "embedding_projection"
@@ -59,6 +68,14 @@ def overflowing(
         watching.look_at(ids)
         tick(1)
     return frozenset(watching.found)
+
+
+def rounded_to_bfloat16(halves: npt.NDArray[np.float16]) -> npt.NDArray[np.float16]:
+    """``halves``, finite, rounded to the nearest numbers that bfloat16 holds too, ties to even."""
+    bits = halves.astype(np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    largest = np.float32(65280)  # bfloat16 has no number between this and 65504
+    return np.clip(rounded.astype(np.uint32).view(np.float32), -largest, largest).astype(np.float16)
 
 
 class _Watching(NumpyForward):

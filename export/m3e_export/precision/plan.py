@@ -32,6 +32,10 @@ class PrecisionPlan:
 
     wide: frozenset[str] = frozenset()
 
+    bfloat16: bool = False
+    """Whether the native engine rounds the inputs of float16 matrices to bfloat16. The weights are rounded
+    too: a float16 that bfloat16 holds exactly is stored."""
+
     def storage_of(self, name: str) -> Any:
         """The dtype of the float matrix or table ``name`` in the file."""
         return np.float32 if name in self.wide else self.storage

@@ -23,7 +23,8 @@ class Target(ABC):
     """An engine that artifacts are written for.
 
     ``requires`` is what the engine must provide, for the manifest. ``half_arithmetic`` says whether fp16
-    means arithmetic in fp16, and not only storage. ``int8`` is what int8 means for it. ``judged`` says
+    means arithmetic in fp16, and not only storage. ``bfloat16`` says whether it can multiply in bfloat16
+    instead. ``int8`` is what int8 means for it. ``judged`` says
     whether :meth:`load` runs the artifact or the graph that it is built from, ``layout`` how the inputs hold
     a batch, ``has_twin`` whether a twin is judged instead of the artifact, and ``leaves_out_prompts`` whether
     it supports checkpoints that do not pool prompts.
@@ -38,6 +39,7 @@ class Target(ABC):
     requires: dict[str, str]
     batch_invariant: bool
     half_arithmetic: bool
+    bfloat16 = False
     int8: Int8Rules
 
     @abstractmethod

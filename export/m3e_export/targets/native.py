@@ -26,6 +26,7 @@ class NativeTarget(Target):
     dialect = None
     batch_invariant = True
     half_arithmetic = False
+    bfloat16 = True
 
     def __init__(self) -> None:
         self.requires = {"native": FORMAT_VERSION}

@@ -33,6 +33,7 @@ _hidden_size = function("m3e_hidden_size", c_int32, c_void_p)
 _max_tokens = function("m3e_max_tokens", c_int32, c_void_p)
 _vocabulary_size = function("m3e_vocabulary_size", c_int32, c_void_p)
 _threads = function("m3e_threads", c_int32, c_void_p)
+_arithmetic = function("m3e_arithmetic", c_char_p, c_void_p)
 _instruction_set = function("m3e_instruction_set", c_char_p, c_void_p)
 
 _INT32, _INT64, _FLOAT32 = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float32)
@@ -75,6 +76,7 @@ class NativeEncoder(Loaded):
         self.max_tokens: int = _max_tokens(self.address)
         self.vocabulary_size: int = _vocabulary_size(self.address)
         self.threads: int = _threads(self.address)
+        self.arithmetic: str = _arithmetic(self.address).decode()
         self.instruction_set: str = _instruction_set(self.address).decode()
 
     def __del__(self, free: Any = _free) -> None:

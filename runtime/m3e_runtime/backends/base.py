@@ -25,6 +25,8 @@ class Backend(Protocol):
     name: str
     version: str
     threads: int
+    arithmetic: str | None
+    """The arithmetic of the products, if the engine reports it."""
     instruction_set: str | None
     """The instruction set in use, if the engine reports it."""
     pads: bool

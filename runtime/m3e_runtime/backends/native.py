@@ -101,6 +101,7 @@ class NativeCpu:
         except (OSError, ValueError) as error:
             raise BundleError(f"{model}: the native engine cannot load it: {error}.") from error
         self.threads = threads
+        self.arithmetic: str | None = self._engine.arithmetic
         self.instruction_set: str | None = self._engine.instruction_set
         if dimension is not None and self._engine.dimension != dimension:
             raise BundleError(

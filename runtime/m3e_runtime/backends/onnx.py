@@ -57,6 +57,7 @@ class OnnxRuntimeCpu:
     """
 
     name = "onnxruntime-cpu"
+    arithmetic: str | None = None
     instruction_set: str | None = None
     pads = True
     token_budget = 2048

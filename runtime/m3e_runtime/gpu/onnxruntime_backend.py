@@ -47,6 +47,7 @@ class OnnxRuntimeGpu:
     separately, until the session ends, even after the thread has ended.
     """
 
+    arithmetic: str | None = None
     instruction_set: str | None = None
     threads = 1
     token_budget = _TOKEN_BUDGET

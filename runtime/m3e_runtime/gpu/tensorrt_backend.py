@@ -39,6 +39,7 @@ Vectors = npt.NDArray[np.float32]
 class TensorRtGpu:
     """An engine on one GPU. ``run`` and ``submit`` may be called from several threads at once."""
 
+    arithmetic: str | None = None
     instruction_set: str | None = None
 
     def __init__(self, engine: Engine, cuda: CudaContext, gpu: Gpu, layout: Layout, dimension: int) -> None:

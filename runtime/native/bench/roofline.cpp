@@ -82,10 +82,16 @@ Kernels with_clock() {
          [&] { timed->gemm_int8(x, w, to, rows, panels); });
   };
   table.gemm_float = [](const float* x, int stride, const FloatMatrix& w, const Epilogue& to,
-                        Range rows, Range panels) {
+                        Range rows, Range panels, float* scratch) {
     const double weights = static_cast<double>(w.inputs) * panels.size() * kPanelColumns;
     time(product_name(w.inputs, w.outputs), weights * rows.size(), weights * (w.panels ? 4 : 2),
-         [&] { timed->gemm_float(x, stride, w, to, rows, panels); });
+         [&] { timed->gemm_float(x, stride, w, to, rows, panels, scratch); });
+  };
+  table.gemm_bfloat16 = [](const float* x, int stride, const FloatMatrix& w, const Epilogue& to,
+                           Range rows, Range panels, float* scratch) {
+    const double weights = static_cast<double>(w.inputs) * panels.size() * kPanelColumns;
+    time(product_name(w.inputs, w.outputs), weights * rows.size(), weights * 2,
+         [&] { timed->gemm_bfloat16(x, stride, w, to, rows, panels, scratch); });
   };
   table.attention = [](const AttentionJob& job) {
     const double each = 2.0 * job.queries.size() * job.length * job.head_size;
@@ -196,7 +202,9 @@ int run(int count, char** arguments) {
   for (const Layer& layer : weights.layers) {
     for (const Matrix* each :
          {&layer.qkv, &layer.attention_output, &layer.intermediate, &layer.output}) {
-      const int inputs = each->is_int8() ? each->int8.inputs : 4 * each->floats.inputs;
+      const int inputs = each->is_int8()       ? each->int8.inputs
+                         : each->floats.panels ? 4 * each->floats.inputs
+                                               : 2 * each->floats.inputs;
       bytes += static_cast<size_t>(inputs) * static_cast<size_t>(each->outputs());
     }
   }

@@ -133,6 +133,10 @@ M3E_API int32_t m3e_max_tokens(const m3e_encoder *encoder);  /* of one text */
 M3E_API int32_t m3e_vocabulary_size(const m3e_encoder *encoder);
 M3E_API int32_t m3e_threads(const m3e_encoder *encoder);
 M3E_API const char *m3e_instruction_set(const m3e_encoder *encoder);
+/* The arithmetic of the products: "float32"; "bfloat16 products, float32 sums", as the file of
+ * weights asks for; or "int8 products, int32 sums", with which some may be float32. It does not
+ * depend on the instruction set. */
+M3E_API const char *m3e_arithmetic(const m3e_encoder *encoder);
 
 /* Unmaps the weights and frees all memory. No call with `encoder` may run. NULL is allowed. */
 M3E_API void m3e_free(m3e_encoder *encoder);

@@ -177,5 +177,6 @@ int32_t m3e_threads(const m3e_encoder* encoder) { return encoder->engine.threads
 const char* m3e_instruction_set(const m3e_encoder* encoder) {
   return encoder->engine.instruction_set();
 }
+const char* m3e_arithmetic(const m3e_encoder* encoder) { return encoder->engine.arithmetic(); }
 
 void m3e_free(m3e_encoder* encoder) { delete encoder; }

@@ -25,6 +25,7 @@ class Engine {
 
   const Sizes& sizes() const { return weights_.sizes; }
   const char* instruction_set() const { return kernels_.name; }
+  const char* arithmetic() const { return weights_.arithmetic(); }
   int threads() const { return threads_; }
 
  private:

@@ -75,6 +75,8 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   wide_.reserve(one_each ? threads * wide_each_ : rows, sizes.intermediate, true);
   attention_each_ = attention_scratch(pack.longest(), sizes.head_size());
   attention_.reserve(static_cast<size_t>(attention_each_), static_cast<size_t>(threads));
+  halves_each_ = weights.has_halves ? kFloatScratch : 0;
+  halves_.reserve(static_cast<size_t>(halves_each_), static_cast<size_t>(threads));
   positions_.reserve(static_cast<size_t>(rows));
   for (int text = 0; text < pack.texts; ++text) {
     const int begin = pack.begin(text);
@@ -288,7 +290,10 @@ void Forward::multiply(const Matrix& matrix, const Rows& from, const Epilogue& t
   if (matrix.is_int8()) {
     kernels_.gemm_int8(from.codes, matrix.int8, to, range, panels);
   } else {
-    kernels_.gemm_float(from.x, from.stride, matrix.floats, to, range, panels);
+    const bool rounded = weights_.bfloat16 && matrix.floats.half_panels;
+    (rounded ? kernels_.gemm_bfloat16 : kernels_.gemm_float)(
+        from.x, from.stride, matrix.floats, to, range, panels,
+        space_.halves_.data() + static_cast<int64_t>(rank_) * space_.halves_each_);
   }
 }
 
@@ -367,7 +372,7 @@ Rows Forward::apply_head(Range texts) {
     } else {
       kernels_.gemm_float(from.x, from.stride, layer.matrix.floats,
                           {to.x, to.stride, nullptr, Activation::none}, texts,
-                          {0, layer.matrix.panels()});
+                          {0, layer.matrix.panels()}, nullptr);
       for (int text = texts.begin; text < texts.end; ++text) {
         apply(layer.activation, to.row(text), layer.width);
       }

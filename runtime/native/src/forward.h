@@ -65,9 +65,11 @@ class Workspace {
   // One row per text; empty if the kernels' own pooling is enough.
   Store early_, pooled_, dense_;
   Buffer<float> attention_;
+  Buffer<float> halves_;  // scratch of products with float16 weights; empty if there are none
   Buffer<int32_t> positions_, no_positions_;  // no_positions_ is all zeros
   Buffer<float> no_position_;                 // the row of zeros that it refers to
   int64_t attention_each_ = 0;                // floats of scratch per thread
+  int halves_each_ = 0;
   int wide_each_ = 0;  // rows of wide_ per thread, when threads have their own rows
 };
 

@@ -114,6 +114,18 @@ void Weights::read_metadata() {
   normalize = choice(file_, "normalize", "false", "true");
   activation = activation_named(file_.metadata("activation"));
   epsilon_ = epsilon(file_.metadata("norm_eps"));
+  if (file_.says("products")) {  // absent if products are float32
+    const std::string& kind = file_.metadata("products");
+    if (kind != "bfloat16") {
+      refuse("the metadata says products = '" + kind.substr(0, 80) + "'; known: bfloat16");
+    }
+    bfloat16 = true;
+  }
+}
+
+const char* Weights::arithmetic() const {
+  if (has_int8) return "int8 products, int32 sums";
+  return has_halves && bfloat16 ? "bfloat16 products, float32 sums" : "float32";
 }
 
 void Weights::read_embeddings() {
@@ -258,6 +270,7 @@ Matrix Weights::matrix(const std::string& name, int inputs, int outputs) {
   const float* bias = floats(name + ".bias", padded);
   const std::string type = file_.tensor(name).type;
   if (type == "I8") {
+    has_int8 = true;
     const int64_t steps = round_up(inputs, kInputsAlign) / 4;
     found.int8 = {as<int8_t>(take(name, "I8", {panels, steps, kPanelColumns, 4})),
                   floats(name + ".scales", padded),
@@ -269,6 +282,7 @@ Matrix Weights::matrix(const std::string& name, int inputs, int outputs) {
   } else if (type == "F16") {
     const Tensor& halves = take(name, "F16", {panels, inputs, kPanelColumns});
     found.floats = {nullptr, as<uint16_t>(halves), bias, inputs, outputs};
+    has_halves = true;
   } else {
     const Tensor& values = take(name, "F32", {panels, inputs, kPanelColumns});
     found.floats = {as<float>(values), nullptr, bias, inputs, outputs};

@@ -54,6 +54,10 @@ class Weights {
   bool normalize;
   Activation activation;
   EmbeddingTable embeddings{};
+  bool has_int8 = false;
+  bool has_halves = false;  // whether a matrix is stored as float16
+  // Whether products with float16 matrices round to bfloat16; see bfloat16.h.
+  bool bfloat16 = false;
   NormWeights embedding_norm;
   bool projected;  // whether a matrix projects the embeddings to the width of the layers
   Matrix embedding_projection;
@@ -63,6 +67,9 @@ class Weights {
   std::vector<HeadLayer> head;  // after the pooling
   // [layers + 1], or null if only the last states are pooled.
   const float* state_weights = nullptr;
+
+  // See m3e_arithmetic.
+  const char* arithmetic() const;
 
   // AttentionJob::bias.
   const float* bias_of(int head) const;

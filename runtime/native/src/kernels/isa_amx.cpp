@@ -4,15 +4,19 @@
 // The instruction set comes first: the headers below are written in its terms.
 #include "attention_int16.h"
 #include "gemm_int8_amx.h"
+#include "processor.h"
 #include "products.h"
 
 namespace m3e {
 
-const Kernels& kernels_avx512();  // whose kernels on floats this set shares
+// Whose kernels on floats this set shares. A virtual machine may lack products of bfloat16.
+const Kernels& kernels_avx512();
+const Kernels& kernels_avx512bf16();
 
 const Kernels& kernels_amx() {
   static const Kernels made =
-      with_products(kernels_avx512(), "amx", gemm_int8_amx, attention_int16);
+      with_products(processor().avx512bf16 ? kernels_avx512bf16() : kernels_avx512(), "amx",
+                    gemm_int8_amx, attention_int16);
   return made;
 }
 

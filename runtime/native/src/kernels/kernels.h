@@ -48,6 +48,11 @@ struct FloatMatrix {
   int inputs, outputs;
 };
 
+// Floats of scratch that a product with a float16 matrix needs: for a block of its weights,
+// widened, and for rows rounded to bfloat16.
+constexpr int kWidenedScratch = 384 * 4 * kPanelColumns;
+constexpr int kFloatScratch = kWidenedScratch + 128 * (2 * 384 + kPanelColumns);
+
 enum class Activation { none, gelu, gelu_tanh, quick_gelu, relu, silu };
 
 // The last step of a product: out = activation(residual + product + bias).
@@ -104,8 +109,13 @@ struct Kernels {
                    const QuantizedRows&, Range rows);
   void (*gemm_int8)(const QuantizedRows&, const Int8Matrix&, const Epilogue&, Range rows,
                     Range panels);
+  // `scratch` has kFloatScratch floats, or is null if the matrix is stored as float32.
   void (*gemm_float)(const float* x, int stride, const FloatMatrix&, const Epilogue&, Range rows,
-                     Range panels);
+                     Range panels, float* scratch);
+  // gemm_float for float16 weights that bfloat16 holds exactly. Rounds the rows to bfloat16; see
+  // bfloat16.h. Every table gives the same bytes.
+  void (*gemm_bfloat16)(const float* x, int stride, const FloatMatrix&, const Epilogue&, Range rows,
+                        Range panels, float* scratch);
   void (*attention)(const AttentionJob&);
   // For encoders with int8 products. May round to 16 bits if that is faster.
   void (*attention_rounded)(const AttentionJob&);

@@ -60,7 +60,10 @@ Processor ask() {
   found.avx512vnni = found.avx512 && bit(c, 11);
   const bool amx_int8 = bit(d, 24) && bit(d, 25);
   found.amx = found.avx512vnni && tiles && amx_int8 && tiles_granted();
-  if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avxvnni = found.avx2 && bit(a, 4);
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+    found.avxvnni = found.avx2 && bit(a, 4);
+    found.avx512bf16 = found.avx512vnni && bit(a, 5);
+  }
   return found;
 }
 

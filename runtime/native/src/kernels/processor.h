@@ -6,7 +6,8 @@ namespace m3e {
 
 struct Processor {
   bool sse41 = false;
-  bool avx2 = false, avxvnni = false, avx512 = false, avx512vnni = false, amx = false;
+  bool avx2 = false, avxvnni = false, avx512 = false, avx512vnni = false, avx512bf16 = false;
+  bool amx = false;
   bool neon = false, neon_dot = false, neon_i8mm = false;
 };
 

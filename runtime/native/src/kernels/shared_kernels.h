@@ -3,6 +3,7 @@
 #pragma once
 
 #include "attention.h"
+#include "bfloat16.h"
 #include "gemm_float.h"
 #include "rows.h"
 
@@ -16,6 +17,7 @@ constexpr Kernels shared_kernels() {
   table.layer_norm = layer_norm;
   table.quantize = quantize;
   table.gemm_float = gemm_float;
+  table.gemm_bfloat16 = gemm_bfloat16;
   table.attention = attention;
   table.pool = pool;
   return table;

@@ -47,15 +47,19 @@ inline void store_first(float* p, const Floats& x, int n) {
 inline void store(float* p, const Floats& x) { store_first(p, x, 16); }
 inline Floats keep_first(const Floats& x, int n) { return load_first(x.lane, n); }
 
+// Without branches, so that a compiler vectorizes it. Computes with no subnormal float, which a
+// caller may have told the processor to flush.
 inline float half_to_float(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
-  const uint32_t exponent = (half >> 10) & 31u, mantissa = half & 1023u;
-  if (exponent == 0) {
-    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
-    return sign ? -magnitude : magnitude;
-  }
-  const uint32_t widened = exponent == 31 ? 255u : exponent + 112u;
-  const uint32_t bits = sign | (widened << 23) | (mantissa << 13);
+  constexpr uint32_t kRebias = 112u << 23, kSmallest = 0x400, kInfinite = 0x7C00;
+  const uint32_t magnitude = half & 0x7FFFu;
+  const float small = static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-24f;
+  uint32_t small_bits;
+  std::memcpy(&small_bits, &small, sizeof small);
+  const uint32_t is_small = -static_cast<uint32_t>(magnitude < kSmallest);
+  const uint32_t is_infinite = -static_cast<uint32_t>(magnitude >= kInfinite);
+  const uint32_t wide = (magnitude << 13) + kRebias + (kRebias & is_infinite);
+  const uint32_t bits =
+      (static_cast<uint32_t>(half & 0x8000u) << 16) | (small_bits & is_small) | (wide & ~is_small);
   float out;
   std::memcpy(&out, &bits, sizeof out);
   return out;
