@@ -23,7 +23,7 @@ from m3e_runtime.manifest import Route
 
 __all__ = ["SentenceTransformersOracle", "task_of_route"]
 
-_TOKENS = 1024
+_TOKENS = 2048
 """Tokens of the texts that run together. One text at a time reads the weights too often."""
 
 
