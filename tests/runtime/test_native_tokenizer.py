@@ -253,6 +253,14 @@ def test_ids_of_added_tokens_are_those_that_the_crate_gives():
     assert_same(tokenizer_json(CHARACTERS, added_tokens=tokens), ["newer new ab", "newabnewer"])
 
 
+@pytest.mark.parametrize("flag", ["single_word", "lstrip", "rstrip", "normalized", "special"])
+def test_a_flag_of_an_added_token_that_is_none_is_refused(flag):
+    token = {**added_token("long enough to be allocated"), flag: 5}
+    with pytest.raises(NativeTokenizerError, match="true or false") as caught:
+        NativeTokenizer(tokenizer_json(CHARACTERS, added_tokens=[token]))
+    assert caught.value.status == FORMAT
+
+
 def test_ten_thousand_added_tokens():
     tokens = [added_token(f"tok{number}", number, normalized=number % 2 == 0) for number in range(10_000)]
     texts = [f"tok{number} tok tok{number}{number}ok" for number in range(0, 20_000, 7)]

@@ -91,10 +91,16 @@ struct Described {
 
 Described read_token(const Json& json) {
   (void)json.at("id").integer();
-  return {{json.at("content").string(), 0, json.at("single_word").boolean(),
-           json.at("lstrip").boolean(), json.at("rstrip").boolean()},
-          json.at("normalized").boolean(),
-          json.at("special").boolean()};
+  // Member by member: GCC 12 frees the content twice if a later member of a nested braced list
+  // throws.
+  Described read{};
+  read.token.content = json.at("content").string();
+  read.token.single_word = json.at("single_word").boolean();
+  read.token.strips_left = json.at("lstrip").boolean();
+  read.token.strips_right = json.at("rstrip").boolean();
+  read.normalized = json.at("normalized").boolean();
+  read.special = json.at("special").boolean();
+  return read;
 }
 
 // Gives out ids as the tokens are read.
