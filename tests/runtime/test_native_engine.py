@@ -133,7 +133,8 @@ def test_instruction_sets_that_info_names_together_give_the_same_bytes(bundle, p
 
 def test_all_x86_processors_with_avx2_give_the_same_bytes():
     assert native.same_bytes_on("avx2") == native.same_bytes_on("avx512vnni") == native.same_bytes_on("amx")
-    assert native.same_bytes_on("portable") == ["portable"]
+    assert native.same_bytes_on("portable") == native.same_bytes_on("sse41") == ["sse41", "portable"]
+    assert native.same_bytes_on("neon_dot") == ["neon_dot"]
     assert native.same_bytes_on(None) == []  # what ONNX Runtime says
 
 

@@ -27,8 +27,12 @@ else:
 
 __all__ = ["NativeCpu", "c_interface_folder", "left_out", "missing", "same_bytes_on"]
 
-_ONE_RESULT = ("amx", "avx512vnni", "avxvnni", "avx512", "avx2")
-"""All x86 processors with AVX2: sums of integers are exact, those of floats have one order."""
+_SAME_BYTES = (
+    ("amx", "avx512bf16", "avx512vnni", "avxvnni", "avx512", "avx2"),
+    ("sse41", "portable"),
+)
+"""Instruction sets with the same bytes, with and without fused multiply-add: sums of integers are exact, and
+those of floats have one order."""
 
 _REINSTALL = (
     "`pip install --force-reinstall --no-deps --no-cache-dir m3e-runtime` (or the folder or archive in place "
@@ -64,9 +68,8 @@ def left_out() -> bool:
 
 def same_bytes_on(instruction_set: str | None) -> list[str]:
     """The instruction sets on which the native engine gives the bytes that it gives on this one."""
-    if instruction_set in _ONE_RESULT:
-        return list(_ONE_RESULT)
-    return [] if instruction_set is None else [instruction_set]
+    alone = [] if instruction_set is None else [instruction_set]
+    return next((list(names) for names in _SAME_BYTES if instruction_set in names), alone)
 
 
 def c_interface_folder() -> Path:
