@@ -99,7 +99,7 @@ def test_json_says_what_was_written(arguments, out, capsys):
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--precision", "int4"], ["--target", "tpu"], ["--pooling", "median"], ["--no"]]
+    "wrong", [["--precision", "int4"], ["--target", "tpu"], ["--pooling", "median"], ["--nothing"]]
 )
 def test_a_wrong_option_is_exit_2(arguments, out, wrong, capsys):
     with pytest.raises(SystemExit) as stopped:
