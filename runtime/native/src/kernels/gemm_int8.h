@@ -37,7 +37,8 @@ inline int64_t bytes_of_panel(const Int8Matrix& w) {
 }
 
 // The sums of a tile of kRows × kPanels vectors, row by row. The end of the product reads them from
-// memory, so that nothing but sums takes registers, and that there is one end for tiles of any height.
+// memory, so that nothing but sums takes registers, and that there is one end for tiles of any
+// height.
 template <int kRows, int kPanels>
 [[gnu::noinline]] void sum_tile(const QuantizedRows& x, const Int8Matrix& w, int row, int panel,
                                 Ahead ahead, Ints* totals) {
@@ -120,13 +121,12 @@ inline void int8_panels(const QuantizedRows& x, const Int8Matrix& w, const Epilo
   for_row_tiles(rows, kInt8TileRows, [&](int row, int count) {
     const Ahead ahead(next, bytes, bytes, rows, row, count, bytes / (kLinesTogether * kLine));
     fetch_tile<kPanels>(to, row, count, panel);
-    Constant<kInt8TileRows>::call(count, [&](auto tall) {
-      sum_tile<tall.value, kPanels>(x, w, row, panel, ahead, totals);
-    });
+    Constant<kInt8TileRows>::call(
+        count, [&](auto tall) { sum_tile<tall.value, kPanels>(x, w, row, panel, ahead, totals); });
     for (int p = 0; p < kPanels; ++p) {
       float* out = to.out + static_cast<int64_t>(row) * to.stride + (panel + p) * kPanelColumns;
-      restore_panel({totals + p, kPanels, x.scale + row, x.minimum + row, out, to.stride, count}, to,
-                    Restore(w, panel + p));
+      restore_panel({totals + p, kPanels, x.scale + row, x.minimum + row, out, to.stride, count},
+                    to, Restore(w, panel + p));
     }
   });
 }

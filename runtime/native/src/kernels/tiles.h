@@ -43,10 +43,12 @@ class Ahead {
       : from_(static_cast<const char*>(next) + bytes * (row - rows.begin) / rows.size()),
         panel_stride_(panel_stride),
         step_((bytes * count / rows.size() + times - 1) / times) {}
-  void operator()(int panel, int64_t time) const { fetch(from_ + panel * panel_stride_ + time * step_); }
+  void operator()(int panel, int64_t time) const {
+    fetch(from_ + panel * panel_stride_ + time * step_);
+  }
 
-  // The line `line` of the next of the times. All but the first are needed only if a tile prefetches
-  // more than a line at a time.
+  // The line `line` of the next of the times. All but the first are needed only if a tile
+  // prefetches more than a line at a time.
   template <int kPanels>
   M3E_INLINE void fetch(int line) const {
     if (line > 0 && step_ <= kLine) return;
@@ -68,8 +70,9 @@ struct NothingAhead {
   void operator()(int, int64_t) const {}
 };
 
-// Rows of codes that a tile reads side by side. Three rows share a register, as an address plus none,
-// one or two strides: a compiler that keeps an offset for each of twelve rows runs out of registers.
+// Rows of codes that a tile reads side by side. Three rows share a register, as an address plus
+// none, one or two strides: a compiler that keeps an offset for each of twelve rows runs out of
+// registers.
 template <int kRows>
 class TileRows {
  public:
@@ -153,7 +156,8 @@ M3E_INLINE inline void fetch_tile(const Epilogue& to, int row, int count, int pa
   constexpr int kWrite = 1;
   const float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
   for (int r = 0; r < count; ++r, out += to.stride) {
-    unroll<kPanels>([&](auto p) M3E_INLINE { __builtin_prefetch(out + p * kPanelColumns, kWrite); });
+    unroll<kPanels>([&](auto p)
+                        M3E_INLINE { __builtin_prefetch(out + p * kPanelColumns, kWrite); });
   }
 }
 
