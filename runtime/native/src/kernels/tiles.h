@@ -47,11 +47,10 @@ class Ahead {
     fetch(from_ + panel * panel_stride_ + time * step_);
   }
 
-  // The line `line` of the next of the times. All but the first are needed only if a tile
-  // prefetches more than a line at a time.
+  // A tile that prefetches several lines at a time names each. Where a time has less than a line,
+  // the lines after the first are fetched more than once, which costs less than a branch.
   template <int kPanels>
   M3E_INLINE void fetch(int line) const {
-    if (line > 0 && step_ <= kLine) return;
     unroll<kPanels>([&](auto p) M3E_INLINE { fetch(from_ + p * panel_stride_ + line * kLine); });
   }
   M3E_INLINE void advance() { from_ += step_; }
