@@ -29,46 +29,87 @@ struct Restore {
 
 constexpr int kStepBytes = kStepInputs * kPanelColumns;
 constexpr int kLine = 64;
+constexpr int kStepsTogether = 16 / kStepInputs;  // steps of one iteration
+constexpr int kLinesTogether = kStepsTogether * kStepBytes / kLine;
 
 inline int64_t bytes_of_panel(const Int8Matrix& w) {
   return static_cast<int64_t>(round_up(w.inputs, kInputsAlign)) * kPanelColumns;
 }
 
-template <int kRows, int kPanels, class Fetch>
-[[gnu::noinline]] void int8_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to,
-                                 int row, int panel, Fetch ahead) {
+// The sums of a tile of kRows × kPanels vectors, row by row. The end of the product reads them from
+// memory, so that nothing but sums takes registers, and that there is one end for tiles of any
+// height.
+template <int kRows, int kPanels>
+[[gnu::noinline]] void sum_tile(const QuantizedRows& x, const Int8Matrix& w, int row, int panel,
+                                Ahead ahead, Ints* totals) {
   const int64_t panel_stride = bytes_of_panel(w);
-  const int steps = static_cast<int>(panel_stride / kStepBytes);
   const int8_t* weights = w.panels + panel * panel_stride;
-  const uint8_t* codes = x.codes + static_cast<int64_t>(row) * x.stride;
+  TileRows<kRows> rows(x.codes + static_cast<int64_t>(row) * x.stride, x.stride);
   Ints sums[kRows][kPanels];
   unroll<kRows>([&](auto r) M3E_INLINE {
     unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = no_sum(); });
   });
-  for (int step = 0; step < steps; ++step) {
-    Weights column[kPanels];
-    unroll<kPanels>([&](auto p) M3E_INLINE {
-      column[p] = load_weights(weights + p * panel_stride + step * kStepBytes);
-      unroll<kStepBytes / kLine>([&](auto line)
-                                     M3E_INLINE { ahead(p, step * (kStepBytes / kLine) + line); });
-    });
-    unroll<kRows>([&](auto r) M3E_INLINE {
-      const Codes value =
-          splat_codes(codes + static_cast<int64_t>(r) * x.stride + step * kStepInputs);
-      unroll<kPanels>([&](auto p) M3E_INLINE {
-        sums[r][p] = dot(sums[r][p], value, column[p]);
-        settle(sums[r][p]);
+  for (int64_t left = panel_stride; left; left -= kStepsTogether * kStepBytes) {
+    unroll<kStepsTogether>([&](auto step) M3E_INLINE {
+      unroll<kStepBytes / kLine>([&](auto line) M3E_INLINE {
+        ahead.template fetch<kPanels>(step * (kStepBytes / kLine) + line);
       });
+      Weights column[kPanels];
+      unroll<kPanels>([&](auto p) M3E_INLINE {
+        column[p] = load_weights(weights + p * panel_stride + step * kStepBytes);
+      });
+      unroll<kRows>([&](auto r) M3E_INLINE {
+        const Codes value = splat_codes(rows[r] + step * kStepInputs);
+        unroll<kPanels>([&](auto p) M3E_INLINE {
+          sums[r][p] = dot(sums[r][p], value, column[p]);
+          settle(sums[r][p]);
+        });
+      });
+      rows.settle();
     });
+    weights += kStepsTogether * kStepBytes;
+    rows.advance(kStepsTogether * kStepInputs);
+    ahead.advance();
   }
-  unroll<kPanels>([&](auto p) M3E_INLINE {
-    const Restore restore(w, panel + p);
-    unroll<kRows>([&](auto r) M3E_INLINE {
-      const float minimum = x.minimum[row + r] + kOffset * x.scale[row + r];
-      const Floats product = restore(sums[r][p], x.scale[row + r], minimum);
-      finish<gelu_fast>(to, row + r, panel + p, add_residual(to, row + r, panel + p, product));
-    });
+  unroll<kRows>([&](auto r) M3E_INLINE {
+    unroll<kPanels>([&](auto p) M3E_INLINE { totals[r * kPanels + p] = sums[r][p]; });
   });
+}
+
+// Sums of `count` rows of one panel, `step` apart, and where the end of their product is written.
+struct Sums {
+  const Ints* totals;
+  int step;
+  const float *scale, *minimum;
+  float* out;
+  int64_t stride;
+  int count;
+};
+
+template <class Finish>
+inline void restore_panel(const Sums& from, const Restore& restore, Finish finish) {
+  const Sums sums = from;  // a local one: the compiler knows that no store changes it
+  for (int r = 0; r < sums.count; ++r) {
+    const float scale = sums.scale[r];
+    const float minimum = kOffset > 0 ? sums.minimum[r] + kOffset * scale : sums.minimum[r];
+    const int64_t at = r * sums.stride;
+    store(sums.out + at, finish(restore(sums.totals[r * sums.step], scale, minimum), at));
+  }
+}
+
+// The end of a product for one panel of a tile.
+[[gnu::noinline]] inline void restore_panel(const Sums& sums, const Epilogue& to,
+                                            const Restore& restore) {
+  if (to.residual) {
+    const float* residual = to.residual + (sums.out - to.out);
+    restore_panel(sums, restore, [residual](Floats y, int64_t at) M3E_INLINE {
+      return add(y, load(residual + at));
+    });
+  } else if (to.activation == Activation::gelu) {
+    restore_panel(sums, restore, [](Floats y, int64_t) M3E_INLINE { return gelu_fast(y); });
+  } else {
+    restore_panel(sums, restore, [](Floats y, int64_t) M3E_INLINE { return y; });
+  }
 }
 
 template <int kPanels>
@@ -76,10 +117,17 @@ inline void int8_panels(const QuantizedRows& x, const Int8Matrix& w, const Epilo
                         int panel) {
   const int64_t bytes = bytes_of_panel(w);
   const int8_t* next = w.panels + (panel + kPanels) * bytes;
+  Ints totals[kInt8TileRows * kPanels];
   for_row_tiles(rows, kInt8TileRows, [&](int row, int count) {
-    const Ahead ahead(next, bytes, bytes, rows, row, count, bytes / kLine);
+    const Ahead ahead(next, bytes, bytes, rows, row, count, bytes / (kLinesTogether * kLine));
+    fetch_tile<kPanels>(to, row, count, panel);
     Constant<kInt8TileRows>::call(
-        count, [&](auto tall) { int8_tile<tall.value, kPanels>(x, w, to, row, panel, ahead); });
+        count, [&](auto tall) { sum_tile<tall.value, kPanels>(x, w, row, panel, ahead, totals); });
+    for (int p = 0; p < kPanels; ++p) {
+      float* out = to.out + static_cast<int64_t>(row) * to.stride + (panel + p) * kPanelColumns;
+      restore_panel({totals + p, kPanels, x.scale + row, x.minimum + row, out, to.stride, count},
+                    to, Restore(w, panel + p));
+    }
   });
 }
 
@@ -90,6 +138,7 @@ inline void int8_panels(const QuantizedRows& x, const Int8Matrix& w, const Epilo
     int8_panels<kInt8TilePanels>(x, w, to, rows, panel);
   }
   for (; panel < panels.end; ++panel) int8_panels<1>(x, w, to, rows, panel);
+  if (to.residual && to.activation == Activation::gelu) apply(to, rows, panels, gelu_fast);
   activate(to, rows, panels);
 }
 

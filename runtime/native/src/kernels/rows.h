@@ -2,8 +2,7 @@
 // Operations on single rows: embedding, layer normalization, quantization, pooling.
 #pragma once
 
-#include "elementwise.h"
-#include "kernels.h"
+#include "tiles.h"
 
 namespace m3e {
 namespace {
@@ -64,34 +63,95 @@ inline void embed(const EmbeddingTable& table, const int32_t* ids, const int32_t
   }
 }
 
-inline void layer_norm(const NormWeights& norm, int hidden, float* x, int stride, Range rows) {
-  const float per_column = 1.0f / static_cast<float>(hidden);
-  for (int row = rows.begin; row < rows.end; ++row) {
-    float* values = x + static_cast<int64_t>(row) * stride;
-    Floats total = zero();
-    for_columns(hidden,
-                [&](int c, int lanes) { total = add(total, load_some(values + c, lanes)); });
-    const Floats mean = splat(sum(total) * per_column);
-    Floats squares = zero();
-    for_columns(hidden, [&](int c, int lanes) {
-      Floats centred = sub(load_some(values + c, lanes), mean);
-      if (lanes < 16) centred = keep_first(centred, lanes);
-      squares = fma(centred, centred, squares);
-    });
-    const float deviation = __builtin_sqrtf(sum(squares) * per_column + norm.epsilon);
-    const Floats inverse = splat(1.0f / deviation);
-    for_columns(hidden, [&](int c, int lanes) {
-      const Floats centred = mul(sub(load_some(values + c, lanes), mean), inverse);
-      const Floats scaled =
-          fma(centred, load_some(norm.gamma + c, lanes), load_some(norm.beta + c, lanes));
-      store_some(values + c, scaled, lanes);
-    });
-  }
+// A row's sums and extremes are chains of operations, each of which waits for the one before. Rows
+// that are computed together fill the time. Calls body(number of rows, first row).
+template <int kTogether, class Body>
+inline void for_rows_together(Range rows, Body body) {
+  int row = rows.begin;
+  for (; row + kTogether <= rows.end; row += kTogether) body(Index<kTogether>{}, row);
+  for (; row < rows.end; ++row) body(Index<1>{}, row);
 }
 
-inline Floats smoothed(const float* x, const float* smoothing, int column, int lanes) {
-  const Floats value = load_some(x + column, lanes);
-  return smoothing ? mul(value, load_some(smoothing + column, lanes)) : value;
+template <int kRows>
+inline void normalize_rows(const NormWeights& norm, int hidden, float* x, int64_t stride) {
+  const float per_column = 1.0f / static_cast<float>(hidden);
+  Floats sums[kRows], means[kRows], inverses[kRows];
+  unroll<kRows>([&](auto r) M3E_INLINE { sums[r] = zero(); });
+  for_columns(hidden, [&](int c, int lanes) {
+    unroll<kRows>([&](auto r)
+                      M3E_INLINE { sums[r] = add(sums[r], load_some(x + r * stride + c, lanes)); });
+  });
+  unroll<kRows>([&](auto r) M3E_INLINE {
+    means[r] = splat(sum(sums[r]) * per_column);
+    sums[r] = zero();
+  });
+  for_columns(hidden, [&](int c, int lanes) {
+    unroll<kRows>([&](auto r) M3E_INLINE {
+      Floats centred = sub(load_some(x + r * stride + c, lanes), means[r]);
+      if (lanes < 16) centred = keep_first(centred, lanes);
+      sums[r] = fma(centred, centred, sums[r]);
+    });
+  });
+  unroll<kRows>([&](auto r) M3E_INLINE {
+    inverses[r] = splat(1.0f / __builtin_sqrtf(sum(sums[r]) * per_column + norm.epsilon));
+  });
+  for_columns(hidden, [&](int c, int lanes) {
+    const Floats gamma = load_some(norm.gamma + c, lanes), beta = load_some(norm.beta + c, lanes);
+    unroll<kRows>([&](auto r) M3E_INLINE {
+      float* at = x + r * stride + c;
+      const Floats centred = mul(sub(load_some(at, lanes), means[r]), inverses[r]);
+      store_some(at, fma(centred, gamma, beta), lanes);
+    });
+  });
+}
+
+inline void layer_norm(const NormWeights& norm, int hidden, float* x, int stride, Range rows) {
+  for_rows_together<kRowsSideBySide>(rows, [&](auto count, int row) {
+    normalize_rows<count.value>(norm, hidden, x + static_cast<int64_t>(row) * stride, stride);
+  });
+}
+
+// Calls body(row, vector of values, first column) for some rows, whose values are multiplied by
+// the smoothing.
+template <int kRows, class Body>
+inline void for_smoothed(const float* x, int64_t stride, const float* smoothing, int column,
+                         int lanes, Body body) {
+  const Floats factors = smoothing ? load_some(smoothing + column, lanes) : splat(1.0f);
+  unroll<kRows>([&](auto r) M3E_INLINE {
+    const Floats value = load_some(x + r * stride + column, lanes);
+    body(r, smoothing ? mul(value, factors) : value);
+  });
+}
+
+template <int kRows>
+inline void quantize_rows(const float* x, int64_t stride, int columns, const float* smoothing,
+                          const QuantizedRows& to, int row) {
+  Floats low[kRows], high[kRows], start[kRows], steps[kRows];
+  Floats zeros[kRows];  // or NaN
+  unroll<kRows>([&](auto r) M3E_INLINE { zeros[r] = zero(); });
+  for_smoothed<kRows>(x, stride, smoothing, 0, columns < 16 ? columns : 16,
+                      [&](auto r, Floats value) M3E_INLINE { low[r] = high[r] = value; });
+  for_columns(columns, [&](int column, int lanes) {
+    for_smoothed<kRows>(x, stride, smoothing, column, lanes, [&](auto r, Floats value) M3E_INLINE {
+      low[r] = smaller(low[r], value);
+      high[r] = larger(high[r], value);
+      zeros[r] = fma(value, zero(), zeros[r]);
+    });
+  });
+  unroll<kRows>([&](auto r) M3E_INLINE {
+    const float minimum = smallest(low[r]) + sum(zeros[r]), span = largest(high[r]) - minimum;
+    steps[r] = splat(span > 0 ? 255.0f / span : 0.0f);
+    start[r] = splat(minimum);
+    to.scale[row + r] = span / 255.0f;
+    to.minimum[row + r] = minimum;
+  });
+  uint8_t* codes = to.codes + static_cast<int64_t>(row) * to.stride;
+  for_columns(columns, [&](int column, int lanes) {
+    for_smoothed<kRows>(x, stride, smoothing, column, lanes, [&](auto r, Floats value) M3E_INLINE {
+      store_bytes(codes + r * static_cast<int64_t>(to.stride) + column,
+                  round_to_int(mul(sub(value, start[r]), steps[r])));
+    });
+  });
 }
 
 // Codes 0 … 255 span exactly the smallest to the largest value of the row. A row of equal values
@@ -99,26 +159,11 @@ inline Floats smoothed(const float* x, const float* smoothing, int column, int l
 // product with it: the instructions for minimum and maximum may skip a NaN.
 inline void quantize(const float* x, int stride, int columns, const float* smoothing,
                      const QuantizedRows& to, Range rows) {
-  for (int row = rows.begin; row < rows.end; ++row) {
-    const float* values = x + static_cast<int64_t>(row) * stride;
-    Floats low = smoothed(values, smoothing, 0, columns < 16 ? columns : 16), high = low;
-    Floats zeros = zero();  // or NaN
-    for_columns(columns, [&](int column, int lanes) {
-      const Floats value = smoothed(values, smoothing, column, lanes);
-      low = smaller(low, value);
-      high = larger(high, value);
-      zeros = fma(value, zero(), zeros);
-    });
-    const float minimum = smallest(low) + sum(zeros), span = largest(high) - minimum;
-    const Floats steps = splat(span > 0 ? 255.0f / span : 0.0f), start = splat(minimum);
-    uint8_t* codes = to.codes + static_cast<int64_t>(row) * to.stride;
-    for_columns(columns, [&](int column, int lanes) {
-      const Floats value = smoothed(values, smoothing, column, lanes);
-      store_bytes(codes + column, round_to_int(mul(sub(value, start), steps)));
-    });
-    to.scale[row] = span / 255.0f;
-    to.minimum[row] = minimum;
-  }
+  // Half of them: twice as many wide rows would not fit into the first cache.
+  for_rows_together<(kRowsSideBySide + 1) / 2>(rows, [&](auto count, int row) {
+    quantize_rows<count.value>(x + static_cast<int64_t>(row) * stride, stride, columns, smoothing,
+                               to, row);
+  });
 }
 
 // sentence-transformers' pooling; the smallest length is torch.nn.functional.normalize's 1e-12.

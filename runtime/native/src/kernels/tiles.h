@@ -2,6 +2,7 @@
 // Divides a product into tiles, and finishes a tile.
 #pragma once
 
+#include <cstdint>
 #include <utility>
 
 #include "elementwise.h"
@@ -43,16 +44,56 @@ class Ahead {
         panel_stride_(panel_stride),
         step_((bytes * count / rows.size() + times - 1) / times) {}
   void operator()(int panel, int64_t time) const {
-    constexpr int kRead = 0, kNextCache = 2;
-    __builtin_prefetch(from_ + panel * panel_stride_ + time * step_, kRead, kNextCache);
+    fetch(from_ + panel * panel_stride_ + time * step_);
   }
 
+  // A tile that prefetches several lines at a time names each. Where a time has less than a line,
+  // the lines after the first are fetched more than once, which costs less than a branch.
+  template <int kPanels>
+  M3E_INLINE void fetch(int line) const {
+    unroll<kPanels>([&](auto p) M3E_INLINE { fetch(from_ + p * panel_stride_ + line * kLine); });
+  }
+  M3E_INLINE void advance() { from_ += step_; }
+
  private:
+  static constexpr int kLine = 64;
+  M3E_INLINE static void fetch(const char* at) {
+    constexpr int kRead = 0, kNextCache = 2;
+    __builtin_prefetch(at, kRead, kNextCache);
+  }
+
   const char* from_;
   int64_t panel_stride_, step_;  // in bytes
 };
 struct NothingAhead {
   void operator()(int, int64_t) const {}
+};
+
+// Rows of codes that a tile reads side by side. Three rows share a register, as an address plus
+// none, one or two strides: a compiler that keeps an offset for each of twelve rows runs out of
+// registers.
+template <int kRows>
+class TileRows {
+ public:
+  TileRows(const uint8_t* first, int64_t stride) : stride_(stride) {
+    unroll<kThrees>([&](auto i) M3E_INLINE { threes_[i] = first + 3 * i * stride; });
+    advance(0);
+  }
+  M3E_INLINE const uint8_t* operator[](int row) const {
+    return threes_[row / 3] + row % 3 * stride_;
+  }
+  M3E_INLINE void advance(int bytes) {
+    unroll<kThrees>([&](auto i) M3E_INLINE {
+      threes_[i] += bytes;
+      asm volatile("" : "+r"(threes_[i]));  // hides from the compiler what it would make offsets of
+    });
+  }
+  M3E_INLINE void settle() { asm volatile("" : "+r"(stride_)); }
+
+ private:
+  static constexpr int kThrees = (kRows + 2) / 3;
+  const uint8_t* threes_[kThrees];
+  int64_t stride_;
 };
 
 // Calls body(constant) with the constant equal to `n`, for 1 ≤ n ≤ kMost.
@@ -105,6 +146,17 @@ inline void for_panels(int columns, Body body) {
   }
   for (; column < columns; column += kPanelColumns) {
     body(Index<1>{}, column, columns - column < kPanelColumns ? columns - column : kPanelColumns);
+  }
+}
+
+// Brings the lines that a tile writes into the cache, while the tile computes.
+template <int kPanels>
+M3E_INLINE inline void fetch_tile(const Epilogue& to, int row, int count, int panel) {
+  constexpr int kWrite = 1;
+  const float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
+  for (int r = 0; r < count; ++r, out += to.stride) {
+    unroll<kPanels>([&](auto p)
+                        M3E_INLINE { __builtin_prefetch(out + p * kPanelColumns, kWrite); });
   }
 }
 

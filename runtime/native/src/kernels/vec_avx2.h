@@ -20,6 +20,7 @@ constexpr int kFloatTileRows = 6;
 constexpr int kFloatTilePanels = 1;
 constexpr int kFewRows = kFloatTileRows;
 constexpr int kFewRowsPanels = kFloatTilePanels;
+constexpr int kRowsSideBySide = 4;  // see rows.h
 
 // Keeps the compiler from delaying the end of a computation, which would take too many registers.
 inline void settle(Floats& x) { asm volatile("" : "+x"(x.low), "+x"(x.high)); }

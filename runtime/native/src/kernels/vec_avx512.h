@@ -17,6 +17,7 @@ constexpr int kFloatTilePanels = 4;
 // Up to this many rows use a tile with fewer panels: fewer streams of weights to wait for.
 constexpr int kFewRows = 12;
 constexpr int kFewRowsPanels = 2;
+constexpr int kRowsSideBySide = 4;  // see rows.h
 
 inline __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 

@@ -21,6 +21,7 @@ constexpr int kFloatTileRows = 5;
 constexpr int kFloatTilePanels = 1;
 constexpr int kFewRows = kFloatTileRows;
 constexpr int kFewRowsPanels = kFloatTilePanels;
+constexpr int kRowsSideBySide = 1;  // see rows.h
 
 template <class Make>
 inline Floats each(Make make) {

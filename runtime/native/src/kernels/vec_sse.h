@@ -18,6 +18,7 @@ struct Ints {
   __m128i part[4];
 };
 
+constexpr int kRowsSideBySide = 1;  // see rows.h
 constexpr int kFloatTileRows = 3;
 constexpr int kFloatTilePanels = 1;
 constexpr int kFewRows = kFloatTileRows;
