@@ -18,6 +18,7 @@ from tqdm import tqdm
 from benchmarks.checkpoints import make_checkpoint
 from benchmarks.command import RESULTS, make_parser, results_head, write_results
 from benchmarks.contestants.ours import NativeFp32, NativeInt8
+from benchmarks.engine_programs import build_program
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PRECISIONS = {"int8": NativeInt8, "fp32": NativeFp32}
@@ -26,10 +27,10 @@ _PRECISIONS = {"int8": NativeInt8, "fp32": NativeFp32}
 def main() -> None:
     """Entry point."""
     parser = make_parser("roofline", __doc__, shape="m3e-base", output=_ROOT / RESULTS)
-    parser.add_argument("--tokens", nargs="+", type=int, default=[12, 32, 128])
+    parser.add_argument("--tokens", nargs="+", type=int, default=[12, 32, 128, 512])
     parser.add_argument("--precisions", nargs="+", choices=list(_PRECISIONS), default=list(_PRECISIONS))
     options = parser.parse_args()
-    program = _build()
+    program = build_program("roofline")
     results = results_head(options, "shape") | {"runs": []}
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = make_checkpoint(Path(folder) / "checkpoint", options.shape)
@@ -44,16 +45,6 @@ def main() -> None:
     stem.with_suffix(".md").write_text("\n".join(_table(results)), encoding="utf-8")
     _plot(results, stem.with_suffix(".png"))
     print(stem.with_suffix(".md").read_text(encoding="utf-8"))
-
-
-def _build() -> Path:
-    folder = _ROOT / "build" / "roofline"
-    for command in (
-        ["cmake", "-S", _ROOT, "-B", folder, "-DM3E_BENCH=ON"],
-        ["cmake", "--build", folder, "--parallel", "--target", "roofline"],
-    ):
-        subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
-    return next(path for path in folder.rglob("roofline") if path.is_file())
 
 
 def _instruction_sets(precision: str) -> list[str]:
@@ -98,8 +89,13 @@ def _table(results: dict[str, Any]) -> list[str]:
         ]
         for parts in zip(*(each["parts"] for each in run["passes"]), strict=True):
             lines.append(f"| {parts[0]['name']} | " + " | ".join(_cells(run, part) for part in parts) + " |")
-        lines += ["| whole | " + " | ".join(f"{p['ms']:.2f} | |" for p in run["passes"]), ""]
+        lines += ["| whole | " + " | ".join(f"{_whole(run, each)} | |" for each in run["passes"]), ""]
     return lines
+
+
+def _whole(run: dict[str, Any], each: dict[str, Any]) -> str:
+    least = sum(max(_limits(run, part)) for part in each["parts"])
+    return f"{each['ms']:.2f} ({least / each['ms']:.0%})"
 
 
 def _cells(run: dict[str, Any], part: dict[str, Any]) -> str:
