@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from benchmarks.checkpoints import make_checkpoint
 from benchmarks.command import RESULTS, make_parser, results_head, write_results
-from benchmarks.contestants.ours import NativeFp32, NativeInt8
+from benchmarks.contestants.ours import NativeFp16, NativeFp32, NativeInt8
 from benchmarks.engine_programs import build_program
 
 _ROOT = Path(__file__).resolve().parents[1]
-_PRECISIONS = {"int8": NativeInt8, "fp32": NativeFp32}
+_PRECISIONS = {"int8": NativeInt8, "fp16": NativeFp16, "fp32": NativeFp32}
 
 
 def main() -> None:
@@ -51,8 +51,9 @@ def _instruction_sets(precision: str) -> list[str]:
     from m3e_runtime._native import instruction_sets
 
     names = [name for name in instruction_sets().split() if name != "portable"]
-    # In float32, sets that differ in integer products only have the same kernels.
-    return names if precision == "int8" else [name for name in names if name in ("avx512", "avx2", "neon")]
+    # Without int8, sets that differ in integer products only have the same kernels.
+    of_floats = {"fp16": ("avx512bf16", "avx512", "avx2", "neon"), "fp32": ("avx512", "avx2", "neon")}
+    return names if precision == "int8" else [name for name in names if name in of_floats[precision]]
 
 
 def _limits(run: dict[str, Any], part: dict[str, Any]) -> tuple[float, float]:
@@ -60,6 +61,8 @@ def _limits(run: dict[str, Any], part: dict[str, Any]) -> tuple[float, float]:
     speed = run["float_multiply_adds_per_s"]
     if run["precision"] == "int8" and part["name"].startswith("product"):
         speed = run["int8_multiply_adds_per_s"]
+    elif (run["precision"], run["instruction_set"]) == ("fp16", "avx512bf16") and "product" in part["name"]:
+        speed *= 2  # vdpbf16ps adds two products
     elif part["name"] == "attention in 16 bits":
         if run["instruction_set"] == "amx":  # its ceiling is that of tiles, which attention does not use
             return 0.0, 0.0

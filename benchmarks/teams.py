@@ -50,9 +50,9 @@ def main() -> None:
 
 def _table(results: dict[str, Any]) -> list[str]:
     lines = [
-        f"{results['date']}, {results['machine']['processor']}. Predicted milliseconds of one int8 pass. Waits "
-        "grow with the number of threads, or, in parentheses, with its logarithm. The rule of `team_size.cpp` "
-        "chooses among 64 threads.",
+        f"{results['date']}, {results['machine']['processor']}. Predicted milliseconds of one int8 pass. "
+        "Waits grow with the number of threads, or, in parentheses, with its logarithm. The rule of "
+        "`team_size.cpp` chooses among 64 threads.",
         "",
         "| shape | tokens | " + " | ".join(f"{size}" for size in _SIZES) + " | best | chosen |",
         "|---|---:" + "|---:" * (len(_SIZES) + 2) + "|",
