@@ -92,13 +92,14 @@ def _table(results: dict[str, Any]) -> list[str]:
         ]
         for parts in zip(*(each["parts"] for each in run["passes"]), strict=True):
             lines.append(f"| {parts[0]['name']} | " + " | ".join(_cells(run, part) for part in parts) + " |")
-        lines += ["| whole | " + " | ".join(f"{_whole(run, each)} | |" for each in run["passes"]), ""]
+        lines += ["| whole | " + " | ".join(_whole(run, each) for each in run["passes"]) + " |", ""]
     return lines
 
 
 def _whole(run: dict[str, Any], each: dict[str, Any]) -> str:
-    least = sum(max(_limits(run, part)) for part in each["parts"])
-    return f"{each['ms']:.2f} ({least / each['ms']:.0%})"
+    limits = [_limits(run, part) for part in each["parts"]]
+    compute, memory = (sum(column) for column in zip(*limits, strict=True))
+    return f"{each['ms']:.2f} ({max(compute, memory) / each['ms']:.0%}) | {compute:.2f} | {memory:.2f}"
 
 
 def _cells(run: dict[str, Any], part: dict[str, Any]) -> str:
