@@ -3,7 +3,8 @@
 The engine's own forward pass runs with its members one after the other, each alone on a core, so a machine
 with few cores can tell how long each phase's slowest member takes. To that comes the waiting of the team for
 its members: measured for two threads, assumed to grow with the number of threads, or with its logarithm. Left
-out: cores that share memory and power, and the waking of threads that sleep.
+out: cores that share memory and power, caches of many cores that hold more, and the waking of threads that
+sleep.
 """
 
 from __future__ import annotations

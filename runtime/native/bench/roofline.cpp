@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "ceiling.h"
-#include "forward.h"
+#include "one_text.h"
 
 namespace m3e {
 
@@ -150,13 +150,8 @@ double median(std::vector<double> values) {
 }
 
 void print_pass(const Weights& weights, const Kernels& table, int tokens) {
-  std::vector<int32_t> ids(static_cast<size_t>(tokens));
-  for (int i = 0; i < tokens; ++i) {
-    ids[static_cast<size_t>(i)] = (i * 7919 + 11) % weights.sizes.vocabulary;
-  }
-  const int64_t offsets[2] = {0, tokens};
-  std::vector<float> vector(static_cast<size_t>(weights.sizes.dimension));
-  const Pack pack{ids.data(), offsets, 1, {vector.data(), nullptr}};
+  OneText text(weights, tokens);
+  const Pack pack = text.pack();
   Workspace space;
   space.reserve(weights, pack, 1);
   std::map<std::string, std::vector<double>> seconds;
@@ -188,11 +183,8 @@ int run(int count, char** arguments) {
     return 2;
   }
   const Weights weights(arguments[1]);
-  timed = find_kernels(std::strcmp(arguments[2], "-") ? arguments[2] : nullptr);
-  if (!timed) {
-    std::fprintf(stderr, "instruction set '%s' does not run here\n", arguments[2]);
-    return 2;
-  }
+  timed = kernels_named(arguments[2]);
+  if (!timed) return 2;
   const Kernels table = with_clock();
   const auto same = [](const Ceiling& each) {
     return !std::strcmp(each.instruction_set, timed->name);

@@ -7,20 +7,19 @@
 // up to where it would wait for the others. So a phase between two waits takes as long as its
 // slowest member. Prints JSON: for each number of tokens and each size of team the sum of these
 // times, the number of waits, and the size that the engine would choose. The prediction leaves out
-// that cores share memory and power.
+// that cores share memory and power, and that the caches of many cores hold more.
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "forward.h"
+#include "one_text.h"
 #include "team_size.h"
 
 namespace m3e {
@@ -107,13 +106,8 @@ Prediction predict(const Weights& weights, const Kernels& kernels, const Pack& p
 
 void print_predictions(const Weights& weights, const Kernels& kernels,
                        const std::vector<int>& sizes, int tokens) {
-  std::vector<int32_t> ids(static_cast<size_t>(tokens));
-  for (int i = 0; i < tokens; ++i) {
-    ids[static_cast<size_t>(i)] = (i * 7919 + 11) % weights.sizes.vocabulary;
-  }
-  const int64_t offsets[2] = {0, tokens};
-  std::vector<float> vector(static_cast<size_t>(weights.sizes.dimension));
-  const Pack pack{ids.data(), offsets, 1, {vector.data(), nullptr}};
+  OneText text(weights, tokens);
+  const Pack pack = text.pack();
   std::printf("{\"tokens\": %d, \"chosen\": %d, \"teams\": [", tokens,
               team_size(weights, tokens, sizes.back()));
   const char* comma = "";
@@ -144,11 +138,8 @@ int run(int count, char** arguments) {
     return 2;
   }
   const Weights weights(arguments[1]);
-  const Kernels* kernels = find_kernels(std::strcmp(arguments[2], "-") ? arguments[2] : nullptr);
-  if (!kernels) {
-    std::fprintf(stderr, "instruction set '%s' does not run here\n", arguments[2]);
-    return 2;
-  }
+  const Kernels* kernels = kernels_named(arguments[2]);
+  if (!kernels) return 2;
   std::printf("{\"instruction_set\": \"%s\", \"passes\": [", kernels->name);
   for (int i = 4; i < count; ++i) {
     std::printf("%s\n", i > 4 ? "," : "");

@@ -111,8 +111,7 @@ inline void layer_norm(const NormWeights& norm, int hidden, float* x, int stride
   });
 }
 
-// Calls body(row, vector of values, first column) for some rows, whose values are multiplied by
-// the smoothing.
+// Calls body(row, values) with sixteen columns of each of some rows, multiplied by the smoothing.
 template <int kRows, class Body>
 inline void for_smoothed(const float* x, int64_t stride, const float* smoothing, int column,
                          int lanes, Body body) {
