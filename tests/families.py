@@ -324,7 +324,18 @@ def train_unigram(normalized: bool = False, special: Sequence[str] = _ROBERTA_SP
         vocab_size=_VOCABULARY, special_tokens=list(special), unk_token="<unk>", show_progress=False
     )
     tokenizer.train_from_iterator(corpus(), trainer)
-    return tokenizer
+    return _with_short_scores(tokenizer)
+
+
+def _with_short_scores(tokenizer: Tokenizer) -> Tokenizer:
+    """``tokenizer`` with scores of six decimals, which every reader of JSON reads as the same numbers.
+
+    ``tokenizers`` reads longer ones up to one unit of the last place away from Python, and then two ways to
+    divide a word that score the same no longer do. Training gives other scores each time.
+    """
+    content = json.loads(tokenizer.to_str())
+    content["model"]["vocab"] = [[piece, round(score, 6)] for piece, score in content["model"]["vocab"]]
+    return Tokenizer.from_str(json.dumps(content))
 
 
 def pieces_of(tokenizer: Tokenizer) -> list[tuple[str, float]]:
