@@ -20,7 +20,7 @@ from m3e_corpora.executors.local import LocalExecutor
 from m3e_corpora.executors.merge import merge
 from m3e_corpora.inputs.find import InputFile, find_inputs
 from m3e_corpora.inputs.rows import BadRow
-from m3e_corpora.job.folder import JobFolder, PartRecord, forget_job, lock_folder, remove_job
+from m3e_corpora.job.folder import JobFolder, PartRecord, forget_job, lock_folder, remove_job, remove_unbegun
 from m3e_corpora.job.job import Job, provenance
 from m3e_corpora.job.output_path import OutputPath
 from m3e_corpora.job.partition import partition_inputs
@@ -99,17 +99,22 @@ def _make_job(
 def _job_folder(request: CorpusRequest, output: OutputPath, job: Job) -> Iterator[JobFolder]:
     """Begin or resume the job. If it stops before a partition is finished, nothing is left."""
     existed = output.parts.exists()
-    with lock_folder(output.parts):
-        try:
-            yield _begin(request, output.parts, job)
-        except ResumeError:
-            raise
-        except BaseException as error:
-            kept = _remove_unless_begun(output.parts, existed)
-            if kept and not isinstance(error, KeyboardInterrupt):
-                logger.warning("%s.", kept)
-            error.add_note(kept or "nothing is kept to resume")
-            raise
+    try:
+        with lock_folder(output.parts):
+            try:
+                yield _begin(request, output.parts, job)
+            except ResumeError:
+                raise
+            except BaseException as error:
+                kept = _remove_unless_begun(output.parts, existed)
+                if kept and not isinstance(error, KeyboardInterrupt):
+                    logger.warning("%s.", kept)
+                error.add_note(kept or "nothing is kept to resume")
+                raise
+    except KeyboardInterrupt:
+        if not existed:
+            remove_unbegun(output.parts)
+        raise
 
 
 def _begin(request: CorpusRequest, path: Path, job: Job) -> JobFolder:

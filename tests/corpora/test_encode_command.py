@@ -539,6 +539,21 @@ def test_an_interrupt_while_encoding_leaves_nothing(encode, text_file, out, monk
     assert left_in(out) == []
 
 
+@pytest.mark.parametrize("created", ["v.npy.parts", "_m3e", "parts"])
+def test_an_interrupt_after_a_folder_is_created_leaves_nothing(encode, text_file, out, monkeypatch, created):
+    mkdir = os.mkdir
+
+    def interrupted(path, *arguments, **options):
+        mkdir(path, *arguments, **options)
+        if os.path.basename(path) == created:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "mkdir", interrupted)
+    assert encode(text_file, "-o", out / "v.npy")[0] == 130
+    assert left_in(out) == []
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("suffix", ["npy", "parquet"])

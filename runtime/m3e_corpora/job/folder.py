@@ -22,7 +22,7 @@ from m3e_corpora.job.stored import from_json, to_json
 from m3e_runtime.atomic_file import TEMPORARY_PREFIX, atomic_file
 from m3e_runtime.errors import OutputError
 
-__all__ = ["JobFolder", "PartRecord", "forget_job", "is_free", "lock_folder", "remove_job"]
+__all__ = ["JobFolder", "PartRecord", "forget_job", "is_free", "lock_folder", "remove_job", "remove_unbegun"]
 
 _STATE = "_m3e"  # readers of Parquet folders skip names that begin with _ or .
 _JOB = "job.json"
@@ -196,6 +196,18 @@ def lock_folder(path: Path) -> Iterator[None]:
         raise OutputError.of(path, error) from error
     with locked(path / _STATE / "lock"):
         yield
+
+
+def remove_unbegun(path: Path) -> None:
+    """Remove a folder that :func:`lock_folder` created, unless a job or another process has begun in it.
+
+    An interrupt can come after the folder is created and before anybody is ready to remove it.
+    """
+    with contextlib.suppress(ResumeError, OSError), locked(path / _STATE / "lock"):
+        if not JobFolder.exists(path):
+            shutil.rmtree(path / _STATE)
+    with contextlib.suppress(OSError):  # it is gone, or something is in it
+        path.rmdir()
 
 
 def forget_job(path: Path) -> None:
