@@ -120,8 +120,8 @@ def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
                 "mix": artifact.mix,
                 "kept": list(artifact.kept),
                 "fidelity": {
-                    field: getattr(artifact.fidelity, field)
-                    for field in artifact.fidelity.__struct_fields__
+                    field: getattr(artifact.vector_fidelity, field)
+                    for field in artifact.vector_fidelity.__struct_fields__
                     if field != "thresholds"
                 },
             }
@@ -134,12 +134,12 @@ def report(bundle: Bundle) -> str:
     """The table that the command prints without ``--json``."""
     lines = [
         f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.output_dimension} dimensions, judged "
-        f"against {bundle.manifest.artifacts[0].fidelity.oracle} on "
-        f"{bundle.manifest.artifacts[0].fidelity.texts} texts",
+        f"against {bundle.manifest.artifacts[0].vector_fidelity.oracle} on "
+        f"{bundle.manifest.artifacts[0].vector_fidelity.texts} texts",
         f"{'artifact':<16}{'size':>9}  {'mean cos':>9}{'p1':>9}{'min':>9}{'top-10':>8}  matrices",
     ]
     for artifact in bundle.manifest.artifacts:
-        size, f = sum(entry.size for entry in artifact.files) / 1e6, artifact.fidelity
+        size, f = sum(entry.size for entry in artifact.files) / 1e6, artifact.vector_fidelity
         mix = ", ".join(f"{count} {name}" for name, count in artifact.mix.items())
         lines.append(
             f"{artifact.name:<16}{size:>6.1f} MB  {f.mean_cosine:>9.6f}{f.p1_cosine:>9.5f}"

@@ -183,6 +183,12 @@ def _check_contents(folder: Path, manifest: Manifest) -> None:
         problem = "no artifact, or one without files"
     elif any(each.format == "tensorrt" and len(each.files) < 2 for each in manifest.artifacts):
         problem = "an engine without the graph that it was built from"
+    elif (labelled := manifest.classification) and len(labelled.labels) != manifest.dimension:
+        problem = f"{len(labelled.labels)} labels for {manifest.dimension} logits"
+    elif any((each.score_fidelity if labelled else each.fidelity) is None for each in manifest.artifacts):
+        problem = "an artifact without the fidelity that the export measured"
+    elif len(manifest.golden.passages) not in (0, len(manifest.golden.texts)):
+        problem = "more or fewer golden passages than texts"
     elif manifest.default_prompt_name is not None and manifest.default_prompt_name not in manifest.prompts:
         problem = f"default prompt {manifest.default_prompt_name!r} without a text"
     else:

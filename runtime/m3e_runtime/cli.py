@@ -124,7 +124,8 @@ def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> d
     with closing(Encoder.load(bundle.path, artifact=artifact.name, threads=threads, verify=False)) as encoder:
         found = normalize(encoder.encode(list(golden.texts), prompt=golden.prompt))
     cosines = (expected * found).sum(axis=1)
-    floor = min(artifact.fidelity.min_cosine, 1.0) - max(1e-5, 0.25 * (1 - artifact.fidelity.min_cosine))
+    least = artifact.vector_fidelity.min_cosine
+    floor = min(least, 1.0) - max(1e-5, 0.25 * (1 - least))
     passed = bool(np.isfinite(found).all() and cosines.min() >= floor)
     return {
         "name": artifact.name,

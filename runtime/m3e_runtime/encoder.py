@@ -187,7 +187,7 @@ class Encoder:
             "batch_invariant": self.artifact.batch_invariant,
             "same_bytes_on": native.same_bytes_on(self._backend.instruction_set),
             "fidelity": {
-                name: getattr(self.artifact.fidelity, name)
+                name: getattr(self.artifact.vector_fidelity, name)
                 for name in ("oracle", "texts", "mean_cosine", "p1_cosine", "min_cosine", "overlap_at_10")
             },
         }

@@ -17,13 +17,17 @@ __all__ = [
     "MANIFEST_NAME",
     "SCHEMA_VERSION",
     "SIMILARITIES",
+    "Activation",
     "Artifact",
+    "Classification",
     "Fidelity",
     "FileEntry",
     "GateThresholds",
     "GoldenVectors",
     "Manifest",
     "Route",
+    "ScoreFidelity",
+    "ScoreThresholds",
     "Similarity",
     "Source",
     "Tokenization",
@@ -76,6 +80,38 @@ class Fidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of: Literal["artifact", "graph"] = "artifact"
 
 
+class ScoreThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Bounds for an artifact's scores: ``max_difference`` from above, the others from below.
+
+    None, or zero below, means no bound.
+    """
+
+    max_difference: float | None = None
+    order_kept: float = 0.0
+    ndcg_at_10: float = 0.0
+
+
+class ScoreFidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How close an artifact's logits are to the oracle's, measured on ``pairs`` pairs of ``groups`` queries.
+
+    ``mean_difference`` and ``max_difference`` are of the logits' absolute differences. ``order_kept`` is the
+    share of pairs of passages of one query whose order is the oracle's. ``ndcg_at_10`` compares the order of
+    each query's passages with the oracle's; 1 is the same. For a model of several labels, ``order_kept`` is
+    the share of texts with the same most likely label, and ``ndcg_at_10`` is 1.
+    """
+
+    oracle: str
+    groups: int
+    pairs: int
+    mean_difference: float
+    max_difference: float
+    order_kept: float
+    ndcg_at_10: float
+    thresholds: ScoreThresholds
+    enforced: bool
+    of: Literal["artifact", "graph"] = "artifact"
+
+
 class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One runnable form of the model.
 
@@ -85,7 +121,8 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``tensorrt_rtx``: the version that built the engine, with ``compute_capabilities``). An engine is followed
     by the graph that it was built from, to build it again elsewhere. ``layout`` says how its inputs hold
     texts of unequal length, as in :mod:`m3e_runtime.gpu.batch_shapes`. ``mix`` maps a matrix format to how
-    many matrices use it, ``kept`` lists the matrices held above the artifact's own precision.
+    many matrices use it, ``kept`` lists the matrices held above the artifact's own precision. ``fidelity`` is
+    that of vectors, ``score_fidelity`` that of scores; an artifact has the one that fits its bundle.
     """
 
     name: str
@@ -96,10 +133,22 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_invariant: bool
     requires: dict[str, str]
     files: tuple[FileEntry, ...]
-    fidelity: Fidelity
+    fidelity: Fidelity | None = None
+    score_fidelity: ScoreFidelity | None = None
     layout: Literal["padded", "packed"] = "padded"
     mix: dict[str, int] = {}
     kept: tuple[str, ...] = ()
+
+    @property
+    def vector_fidelity(self) -> Fidelity:
+        """``fidelity``, for artifacts that are known to give vectors of texts.
+
+        Raises:
+            ValueError: the artifact gives scores.
+        """
+        if self.fidelity is None:
+            raise ValueError(f"{self.name} gives scores, not vectors of texts")
+        return self.fidelity
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,21 +186,44 @@ class Tokenization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pad_token_id: int
 
 
+Activation = Literal["identity", "sigmoid"]
+
+
+class Classification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the outputs of a reranker or classifier mean: one logit for each of ``labels``, in this order.
+
+    ``activation`` is what CrossEncoder applies to the logits by default. ``token_types`` says whether the
+    artifacts take a token type for each token, as BERT does to tell the two texts of a pair apart.
+    """
+
+    labels: tuple[str, ...]
+    activation: Activation
+    token_types: bool
+
+
 class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Texts with the oracle's vectors: base64 of little-endian float32 ``[len(texts), dimension]``.
 
-    ``prompt`` precedes each text. It is not empty if the pooling excludes prompts.
+    ``prompt`` precedes each text. It is not empty if the pooling excludes prompts. In a bundle with a
+    :class:`Classification`, the vectors are logits. If ``passages`` is not empty, they are those of the pairs
+    of a text (the query) and a passage.
     """
 
     texts: tuple[str, ...]
     vectors: str
     prompt: str = ""
+    passages: tuple[str, ...] = ()
 
     @staticmethod
-    def pack(texts: tuple[str, ...], vectors: npt.NDArray[np.float32], prompt: str = "") -> GoldenVectors:
+    def pack(
+        texts: tuple[str, ...],
+        vectors: npt.NDArray[np.float32],
+        prompt: str = "",
+        passages: tuple[str, ...] = (),
+    ) -> GoldenVectors:
         """Store ``vectors`` (float32 ``[len(texts), dimension]``)."""
         data = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
-        return GoldenVectors(texts, base64.b64encode(data).decode("ascii"), prompt)
+        return GoldenVectors(texts, base64.b64encode(data).decode("ascii"), prompt, passages)
 
     def unpack(self, dimension: int) -> npt.NDArray[np.float32]:
         """Return the vectors as float32 ``[len(texts), dimension]``.
@@ -169,7 +241,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``dimension`` is the length of the artifacts' vectors. ``truncate_dim`` is the default number of
     dimensions that are kept; None: all. ``pooling`` is informative, such as ``mean``, ``max+mean`` or
     ``first_last_mean``: the artifacts compute it. ``include_prompt`` says whether a prompt's tokens are
-    pooled. If not, an artifact takes the number of the prompt's tokens as an input.
+    pooled. If not, an artifact takes the number of the prompt's tokens as an input. ``classification`` is
+    there for rerankers and classifiers: ``dimension`` is their number of labels.
     """
 
     schema_version: int
@@ -189,6 +262,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     include_prompt: bool = True
     route: Route | None = None
     truncate_dim: int | None = None
+    classification: Classification | None = None
 
     @property
     def output_dimension(self) -> int:
