@@ -172,29 +172,41 @@ def _check_version(file: Path, data: bytes) -> None:
 
 def _check_contents(folder: Path, manifest: Manifest) -> None:
     """Check the relations between fields, which types do not express."""
-    problem = None
-    if not 1 <= manifest.dimension <= 1 << 16:
-        problem = f"dimension {manifest.dimension}"
-    elif manifest.truncate_dim is not None and not 1 <= manifest.truncate_dim <= manifest.dimension:
-        problem = f"truncate_dim {manifest.truncate_dim} of {manifest.dimension} dimensions"
-    elif not 1 <= manifest.tokenization.max_length <= 1 << 20:
-        problem = f"max_length {manifest.tokenization.max_length}"
-    elif not manifest.artifacts or any(not artifact.files for artifact in manifest.artifacts):
-        problem = "no artifact, or one without files"
-    elif any(each.format == "tensorrt" and len(each.files) < 2 for each in manifest.artifacts):
-        problem = "an engine without the graph that it was built from"
-    elif (labelled := manifest.classification) and len(labelled.labels) != manifest.dimension:
-        problem = f"{len(labelled.labels)} labels for {manifest.dimension} logits"
-    elif any((each.score_fidelity if labelled else each.fidelity) is None for each in manifest.artifacts):
-        problem = "an artifact without the fidelity that the export measured"
-    elif len(manifest.golden.passages) not in (0, len(manifest.golden.texts)):
-        problem = "more or fewer golden passages than texts"
-    elif manifest.default_prompt_name is not None and manifest.default_prompt_name not in manifest.prompts:
-        problem = f"default prompt {manifest.default_prompt_name!r} without a text"
-    else:
-        try:
-            manifest.golden.unpack(manifest.output_dimension)
-        except ValueError:
-            problem = "golden vectors of another shape than dimension and texts say"
-    if problem:
+    if problem := next(_problems(manifest), None):
         raise BundleError(f"{folder / schema.MANIFEST_NAME}: {problem}; export the bundle again.")
+
+
+def _problems(manifest: Manifest) -> Iterator[str]:
+    yield from _problems_of_sizes(manifest)
+    yield from _problems_of_artifacts(manifest)
+    if manifest.default_prompt_name is not None and manifest.default_prompt_name not in manifest.prompts:
+        yield f"default prompt {manifest.default_prompt_name!r} without a text"
+    if len(manifest.golden.passages) not in (0, len(manifest.golden.texts)):
+        yield "more or fewer golden passages than texts"
+    try:
+        manifest.golden.unpack(manifest.output_dimension)
+    except ValueError:
+        yield "golden vectors of another shape than dimension and texts say"
+
+
+def _problems_of_sizes(manifest: Manifest) -> Iterator[str]:
+    if not 1 <= manifest.dimension <= 1 << 16:
+        yield f"dimension {manifest.dimension}"
+    if manifest.truncate_dim is not None and not 1 <= manifest.truncate_dim <= manifest.dimension:
+        yield f"truncate_dim {manifest.truncate_dim} of {manifest.dimension} dimensions"
+    if not 1 <= manifest.tokenization.max_length <= 1 << 20:
+        yield f"max_length {manifest.tokenization.max_length}"
+    labelled = manifest.classification
+    if labelled is not None and len(labelled.labels) != manifest.dimension:
+        yield f"{len(labelled.labels)} labels for {manifest.dimension} logits"
+
+
+def _problems_of_artifacts(manifest: Manifest) -> Iterator[str]:
+    if not manifest.artifacts or any(not artifact.files for artifact in manifest.artifacts):
+        yield "no artifact, or one without files"
+    for artifact in manifest.artifacts:
+        if artifact.format == "tensorrt" and len(artifact.files) < 2:
+            yield "an engine without the graph that it was built from"
+        measured = artifact.score_fidelity if manifest.classification else artifact.fidelity
+        if measured is None:
+            yield f"the artifact {artifact.name!r} has no measured fidelity"
