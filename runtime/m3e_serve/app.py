@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from m3e_serve import page
 from m3e_serve.errors import ApiError, ErrorStyle, openai_style, tei_style
-from m3e_serve.interfaces import ollama, openai, tei
+from m3e_serve.interfaces import ollama, openai, rerank, tei, tei_scores
 from m3e_serve.interfaces.health import HealthChecks
 from m3e_serve.interfaces.openapi import describe
 from m3e_serve.models.registry import ModelRegistry
@@ -32,7 +32,8 @@ from m3e_serve.settings import ServeSettings
 
 __all__ = ["create_app", "load_service"]
 
-_TEI_ROUTES = ("/embed", "/similarity", "/tokenize", "/info", "/")
+_TEI_ROUTES = ("/embed", "/rerank", "/predict", "/similarity", "/tokenize", "/info", "/")
+_RERANK_ROUTES = ("/v1/rerank", "/v2/rerank")
 
 
 def load_service(settings: ServeSettings) -> Service:
@@ -124,6 +125,10 @@ def _routes(service: Service) -> list[Route]:
         route("/api/embeddings", post, ollama.OllamaPrompt(service), ollama.ollama_style),
         route("/api/tags", get, ollama.Tags(service), ollama.ollama_style),
         route("/api/version", get, ollama.version, ollama.ollama_style),
+        route("/v1/rerank", post, rerank.Rerank(service, 1), rerank.rerank_style),
+        route("/v2/rerank", post, rerank.Rerank(service, 2), rerank.rerank_style),
+        route("/rerank", post, tei_scores.TeiRerank(service)),
+        route("/predict", post, tei_scores.Predict(service)),
         route("/similarity", post, tei.Similarity(service)),
         route("/tokenize", post, tei.Tokenize(service)),
         route("/info", get, tei.Info(service)),
@@ -161,4 +166,6 @@ def _routing_errors(service: Service):  # type: ignore[no-untyped-def]  # noqa: 
 def _style_of(path: str) -> ErrorStyle:
     if path.startswith("/api/"):
         return ollama.ollama_style
+    if path in _RERANK_ROUTES:
+        return rerank.rerank_style
     return tei_style if path in _TEI_ROUTES else openai_style
