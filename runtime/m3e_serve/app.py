@@ -106,6 +106,8 @@ def _routes(service: Service) -> list[Route]:
     embed = tei.Embed(service)
     embeddings = openai.Embeddings(service)
 
+    rerank_texts, predict = tei_scores.TeiRerank(service), tei_scores.Predict(service)
+    by_task: dict[str, Handler] = {"embed": embed, "rerank": rerank_texts, "classify": predict}
     health = HealthChecks(service)
     description = json_response(describe(service))
 
@@ -127,12 +129,12 @@ def _routes(service: Service) -> list[Route]:
         route("/api/version", get, ollama.version, ollama.ollama_style),
         route("/v1/rerank", post, rerank.Rerank(service, 1), rerank.rerank_style),
         route("/v2/rerank", post, rerank.Rerank(service, 2), rerank.rerank_style),
-        route("/rerank", post, tei_scores.TeiRerank(service)),
-        route("/predict", post, tei_scores.Predict(service)),
+        route("/rerank", post, rerank_texts),
+        route("/predict", post, predict),
         route("/similarity", post, tei.Similarity(service)),
         route("/tokenize", post, tei.Tokenize(service)),
         route("/info", get, tei.Info(service)),
-        route("/", post, embed),  # as in TEI
+        route("/", post, by_task[service.models.all[0].task]),  # as in TEI
         route("/health", get, health.ready, guarded=False),
         route("/livez", get, health.live, guarded=False),
         route("/readyz", get, health.ready, guarded=False),

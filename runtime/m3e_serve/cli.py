@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="m3e-serve",
-        description="Serve bundles over HTTP, as OpenAI, text-embeddings-inference, Ollama, Jina and Cohere do.",
+        description="Serve bundles over HTTP, as OpenAI, text-embeddings-inference, Ollama and Cohere do.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -110,7 +110,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help="additional name of a model (repeatable)",
     )
     group.add_argument(
-        "--any-model", action="store_true", help="accept any model name, if only one model of a task is served"
+        "--any-model",
+        action="store_true",
+        help="accept any model name, if one model of its task is served",
     )
     group.add_argument(
         "--pad-to", type=int, metavar="N", help="pad the vectors of /v1/embeddings with zeros to N dimensions"

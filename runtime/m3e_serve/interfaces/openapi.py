@@ -38,6 +38,7 @@ from m3e_serve.tasks import Task
 
 __all__ = ["describe"]
 
+
 class Usage(msgspec.Struct):
     """Tokens of the model's tokenizer, with special tokens."""
 
@@ -125,6 +126,7 @@ def describe(service: Service) -> dict[str, Any]:
     """The OpenAPI 3.1 description, with the model names and limits of ``service``."""
     _, schemas = msgspec.json.schema_components(_BODIES, ref_template=REFERENCE)
     _narrow(schemas, service)
+    scored = score_paths()
     embed = post("Vectors of texts.", EmbedRequest, _VECTORS)
     scores = {"type": "array", "items": {"type": "number"}}
     tokens = {"type": "array", "items": {"type": "array", "items": reference(Token)}}
@@ -135,6 +137,8 @@ def describe(service: Service) -> dict[str, Any]:
         OpenAIError,
         EmbeddingRequest,
     )
+    by_task = {"embed": embed, "rerank": scored["/rerank"]["post"], "classify": scored["/predict"]["post"]}
+    root = by_task[service.models.all[0].task]
     paths = {
         "/v1/embeddings": {"post": embeddings},
         "/openai/deployments/{id}/embeddings": {"post": {**embeddings, "parameters": [_ID]}},
@@ -147,7 +151,7 @@ def describe(service: Service) -> dict[str, Any]:
             }
         },
         "/embed": {"post": embed},
-        **score_paths(),
+        **scored,
         "/similarity": {"post": post("Cosines of a text with others.", SimilarityRequest, scores)},
         "/tokenize": {"post": post("Tokens of texts.", TokenizeRequest, tokens)},
         "/info": {"get": operation("The models and limits.", {"type": "object"}, {}, TeiError)},
@@ -155,7 +159,7 @@ def describe(service: Service) -> dict[str, Any]:
         "/readyz": {"get": unguarded("The same as /health.")},
         "/livez": {"get": unguarded("Whether the engines run.")},
         "/metrics": {"get": unguarded("Metrics for Prometheus.")},
-        "/": {"get": unguarded("A page for people.", "text/html"), "post": embed},
+        "/": {"get": unguarded("A page for people.", "text/html"), "post": root},
     }
     components: dict[str, Any] = {"schemas": schemas}
     described: dict[str, Any] = {

@@ -97,6 +97,7 @@ class Rerank:
         texts = [each if isinstance(each, str) else each.text for each in request.documents]
         scored = await model.score(
             [(request.query, text) for text in texts],
+            "documents",
             call.priority(len(texts), "query"),
             truncate=first_given(request.truncate, request.truncation, settings.truncate),
         )

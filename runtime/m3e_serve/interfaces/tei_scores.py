@@ -66,6 +66,7 @@ class TeiRerank:
         call.model = model.name
         scored = await model.score(
             [(query, text) for text in texts],
+            "texts",
             call.priority(len(texts), "query"),
             truncate=settings.truncate if request.truncate is None else request.truncate,
             keep_end=keeps_end(request.truncation_direction),
@@ -76,7 +77,8 @@ class TeiRerank:
         if request.return_text:
             for rank in ranks:
                 rank["text"] = texts[rank["index"]]
-        return _response(ranks, scored, start, len(query) * len(texts) + sum(map(len, texts)))
+        characters = len(query) * len(texts) + sum(map(len, texts))
+        return _response(ranks, scored, model.device, start, characters)
 
 
 class Predict:
@@ -98,6 +100,7 @@ class Predict:
         call.model = model.name
         scored = await model.score(
             inputs,
+            "inputs",
             call.priority(len(inputs)),
             truncate=settings.truncate if request.truncate is None else request.truncate,
             keep_end=keeps_end(request.truncation_direction),
@@ -108,7 +111,8 @@ class Predict:
             for row in model.scores(scored.logits, request.raw_scores)
         ]
         characters = sum(len(text) for each in inputs for text in each)
-        return _response(predictions if is_batch else predictions[0], scored, start, characters)
+        content = predictions if is_batch else predictions[0]
+        return _response(content, scored, model.device, start, characters)
 
 
 def _read_inputs(given: PredictInputs) -> tuple[list[tuple[str, ...]], bool]:
@@ -141,12 +145,12 @@ def _not_understood(fault: str) -> ApiError:
     return ApiError(422, f"{fault}; {cure}.", "invalid_value", "inputs")
 
 
-def _response(content: Any, scored: Scored, start: float, characters: int) -> Response:
+def _response(content: Any, scored: Scored, device: str, start: float, characters: int) -> Response:
     """A response with TEI's headers. Times are in milliseconds."""
     response = json_response(content)
     total = _milliseconds(time.perf_counter() - start)
     response.headers = [
-        (b"x-compute-type", scored.device),
+        (b"x-compute-type", b"cpu" if device == "cpu" else b"gpu"),
         (b"x-compute-time", total),
         (b"x-compute-characters", b"%d" % characters),
         (b"x-compute-tokens", b"%d" % scored.tokens),

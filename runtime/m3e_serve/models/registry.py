@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from m3e_runtime.errors import OptionError
-from m3e_serve.errors import ApiError
 from m3e_serve.models.loading import Served, load_models
 from m3e_serve.models.router import check_names
 from m3e_serve.models.served_model import ServedModel
