@@ -13,7 +13,7 @@ import numpy.typing as npt
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
 from m3e_runtime.manifest import MANIFEST_NAME, Manifest
-from m3e_runtime.scheduling import AsyncEncoder, Priority
+from m3e_runtime.scheduling import AsyncEncoder, Lane, Priority
 from m3e_runtime.tokenization import TokenIds
 from m3e_serve.errors import ApiError
 from m3e_serve.monitoring.metrics import Metrics
@@ -51,9 +51,15 @@ class ServedModel:
     task: Task = "embed"
 
     def __init__(
-        self, name: str, encoder: Encoder, settings: ServeSettings, metrics: Metrics, label: str | None = None
+        self,
+        name: str,
+        encoder: Encoder,
+        settings: ServeSettings,
+        metrics: Metrics,
+        label: str | None = None,
+        lane: Lane | None = None,
     ) -> None:
-        """``label`` is the model's label in metrics, by default ``name``."""
+        """``label`` is the model's label in metrics, by default ``name``. Models of one lane take turns."""
         if settings.pad_to is not None and settings.pad_to < encoder.dimension:
             raise OptionError(
                 f"pad_to={settings.pad_to}: the vectors of {name} have {encoder.dimension} dimensions."
@@ -69,6 +75,7 @@ class ServedModel:
             encoder,
             limits=settings.queue,
             on_run=lambda report: self._metrics.record_run(report, self.scheduler.waiting_tokens),
+            lane=lane,
         )
 
     @property

@@ -15,7 +15,7 @@ from m3e_runtime.errors import TextTooLongError
 from m3e_runtime.manifest import MANIFEST_NAME, Manifest
 from m3e_runtime.pair_inputs import PairInput, with_prompt
 from m3e_runtime.reranker import Reranker
-from m3e_runtime.scheduling import AsyncReranker, Priority
+from m3e_runtime.scheduling import AsyncReranker, Lane, Priority
 from m3e_runtime.scores import ACTIVATIONS
 from m3e_serve.monitoring.metrics import Metrics
 from m3e_serve.settings import ServeSettings
@@ -49,7 +49,15 @@ class ServedReranker:
         device: name of the GPU, or ``cpu``.
     """
 
-    def __init__(self, name: str, reranker: Reranker, settings: ServeSettings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        name: str,
+        reranker: Reranker,
+        settings: ServeSettings,
+        metrics: Metrics,
+        lane: Lane | None = None,
+    ) -> None:
+        """Models of one lane take turns."""
         self.name = name
         self.reranker = reranker
         self.created = int((reranker.bundle.path / MANIFEST_NAME).stat().st_mtime)
@@ -60,6 +68,7 @@ class ServedReranker:
             reranker,
             limits=settings.queue,
             on_run=lambda report: self._metrics.record_run(report, self.scheduler.waiting_tokens),
+            lane=lane,
         )
 
     @property
