@@ -167,31 +167,25 @@ def test_metrics_and_the_access_log_name_model_and_task(http3, three):
         assert line in metrics
 
 
-def test_requests_of_all_tasks_at_once(http3, three, encoder, reranker):
+def test_requests_of_all_tasks_at_once(http3, encoder, reranker):
     """They share the cores, and every answer is right."""
     from concurrent.futures import ThreadPoolExecutor
 
-    import httpx
-
-    texts = [f"{QUERY} {number}" for number in range(60)]
+    count = 24
+    texts = [f"{QUERY} {number}" for number in range(count)]
     vectors = encoder.encode(texts, normalize_embeddings=True)
     scores = reranker.predict([(QUERY, text) for text in texts], activation_fn="sigmoid")
 
     def embed(number):
-        return httpx.post(f"{three.url}/embed", json={"inputs": texts[number]}, timeout=60).json()[0]
+        return http3.post("/embed", json={"inputs": texts[number]}).json()[0]
 
     def rerank(number):
-        body = {
-            "query": QUERY,
-            "documents": texts[: number + 1],
-            "model": "reranker",
-            "return_documents": False,
-        }
-        results = httpx.post(f"{three.url}/v1/rerank", json=body, timeout=60).json()["results"]
+        body = {**ASKED, "documents": texts[: number + 1], "return_documents": False}
+        results = http3.post("/v1/rerank", json=body).json()["results"]
         return {each["index"]: np.float32(each["relevance_score"]) for each in results}
 
     with ThreadPoolExecutor(8) as pool:
-        embedded, reranked = pool.map(embed, range(60)), pool.map(rerank, range(60))
+        embedded, reranked = pool.map(embed, range(count)), pool.map(rerank, range(count))
         np.testing.assert_array_equal(np.array(list(embedded), dtype=np.float32), vectors)
         for number, found in enumerate(reranked):
             assert found == dict(enumerate(scores[: number + 1]))
