@@ -36,6 +36,12 @@ class Oracle(Protocol):
         """
         ...
 
+    def logits(
+        self, texts: Sequence[str], passages: Sequence[str], tick: Callable[[int], object]
+    ) -> npt.NDArray[np.float32]:
+        """Logits of ``texts``, or of pairs with ``passages`` if there are any, float32 ``[n, labels]``."""
+        ...
+
 
 def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: int | None = None) -> Oracle:
     """The oracle for ``checkpoint``. ``auto`` uses PyTorch and transformers if they are installed.

@@ -43,15 +43,23 @@ class NumpyForward:
         """The input of the first layer and the output of each, as ``hidden_states`` in transformers."""
         return self.packed_states([token_ids])
 
-    def packed_states(self, texts: Sequence[npt.NDArray[np.int32]]) -> list[Array]:
+    def packed_states(
+        self,
+        texts: Sequence[npt.NDArray[np.int32]],
+        token_types: Sequence[npt.NDArray[np.int32]] | None = None,
+    ) -> list[Array]:
         """:meth:`states` for packed ``texts``, each float32 ``[tokens, hidden]``."""
         lengths = [len(token_ids) for token_ids in texts]
-        states = [self.embedded(texts)]
+        states = [self.embedded(texts, token_types)]
         for layer in self._weights.layers:
             states.append(self.layer(layer, states[-1], lengths))
         return states
 
-    def embedded(self, texts: Sequence[npt.NDArray[np.int32]]) -> Array:
+    def embedded(
+        self,
+        texts: Sequence[npt.NDArray[np.int32]],
+        token_types: Sequence[npt.NDArray[np.int32]] | None = None,
+    ) -> Array:
         """The input of the first layer for packed ``texts``, float32 ``[tokens, hidden]``."""
         weights = self._weights
         places = np.concatenate([self._positions(token_ids) for token_ids in texts])
