@@ -63,7 +63,7 @@ class ScoreGate:
     @property
     def ranks(self) -> bool:
         """Whether the scores rank passages or texts, and do not choose one of several labels."""
-        return self.vectors.shape[1] == 1
+        return len(self.vectors.T) == 1
 
     @cached_property
     def resolution(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from m3e_export.errors import BelowGateError
-from m3e_export.gate import Gate
+from m3e_export.gate import Comparison, Gate
 from m3e_export.record import Candidate, CheckpointFacts, ExportRecord
 from m3e_export.report.artifact_card import artifact_card, limits
 from m3e_export.report.fidelity_table import fidelity_table
@@ -14,6 +14,7 @@ from m3e_export.report.latency import RUNS, Latency, processor_name
 from m3e_export.report.markup import Markup, element, visible
 from m3e_export.report.page import page
 from m3e_export.report.pieces import badge, bar, facts, section, table
+from m3e_export.score_gate import ScoreGate
 from m3e_runtime.bundle import Bundle
 
 __all__ = ["export_page"]
@@ -24,6 +25,13 @@ _TERMS = {
     "ten nearest": "The share of the ten nearest neighbours, among the texts of the gate, that stay.",
     "rank corr.": "Spearman's rank correlation of the similarities of all pairs of texts.",
     "≥": "The gate's threshold. An artifact below it is not written.",
+}
+_SCORE_TERMS = {
+    "mean, largest": "Absolute differences of the artifact's logits from the original's.",
+    "orders kept": "The share of pairs of passages of one query in the original's order; for several labels, "
+    "of texts with the same most likely label. Pairs that the original hardly tells apart do not count.",
+    "nDCG@10": "Of the order of each query's passages, with the original's ranks as gains; 1 is its order.",
+    "≥, ≤": "The gate's threshold. An artifact beyond it is not written.",
 }
 
 
@@ -44,23 +52,28 @@ def export_page(
     found = record.by_artifact()
     last = [trials[-1] for trials in found.values()]
     first = lowest_decade(_all_cosines(last))
-    texts = record.gate.texts if record.gate is not None else ()
     return page(
         f"{_name(record)}: export report",
         [
             _header(record, bundle, error),
             section("Checkpoint", _facts(record, bundle)),
-            section("Artifacts", fidelity_table(last, bundle), _terms()),
+            section("Artifacts", fidelity_table(last, bundle), _terms(record)),
             section("Latency", *_latency(latencies)),
-            *(artifact_card(trials, texts, first) for trials in found.values()),
+            *_cards(record, first),
         ],
     )
+
+
+def _cards(record: ExportRecord, first: int) -> Iterator[Markup]:
+    if record.gate is not None:
+        for trials in record.by_artifact().values():
+            yield artifact_card(trials, record.gate, first)
 
 
 def _all_cosines(candidates: Sequence[Candidate]) -> Iterator[float]:
     """The values that the histograms must show: lowest cosines and thresholds."""
     for candidate in candidates:
-        if candidate.comparison is not None:
+        if isinstance(candidate.comparison, Comparison):
             yield from (limit for limit, _ in limits(candidate.comparison.fidelity).values())
             yield candidate.comparison.cosines.min()
 
@@ -114,13 +127,15 @@ def _dimension(checkpoint: CheckpointFacts) -> str:
     return str(checkpoint.dimension) if cut is None else f"{checkpoint.dimension}, cut to {cut} by default"
 
 
-def _gate_words(asked: str, gate: Gate) -> str:
-    origin = "built-in texts" if asked in ("default", "off") else f"texts of {asked}"
+def _gate_words(asked: str, gate: Gate | ScoreGate) -> str:
+    kind = "pairs" if isinstance(gate, ScoreGate) and gate.passages else "texts"
+    origin = f"built-in {kind}" if asked in ("default", "off") else f"{kind} of {asked}"
     return f"{len(gate.texts)} {origin}" + ("" if gate.enforced else ", not enforced")
 
 
-def _terms() -> Markup:
-    pairs = [element("div", element("dt", term), element("dd", words)) for term, words in _TERMS.items()]
+def _terms(record: ExportRecord) -> Markup:
+    terms = _SCORE_TERMS if isinstance(record.gate, ScoreGate) else _TERMS
+    pairs = [element("div", element("dt", term), element("dd", words)) for term, words in terms.items()]
     return element(
         "details", element("summary", "What the columns say"), element("dl", *pairs, class_="terms")
     )
