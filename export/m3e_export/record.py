@@ -34,6 +34,7 @@ class CheckpointFacts:
     prompts: Mapping[str, str]
     include_prompt: bool
     truncate_dim: int | None
+    labels: tuple[str, ...] = ()
 
     @staticmethod
     def of(checkpoint: BaseCheckpoint) -> CheckpointFacts:
@@ -52,6 +53,7 @@ class CheckpointFacts:
             prompts=sentence_config.prompts,
             include_prompt=sentence_config.include_prompt,
             truncate_dim=sentence_config.truncated(checkpoint.dimension),
+            labels=() if checkpoint.classification is None else checkpoint.classification.labels,
         )
 
 

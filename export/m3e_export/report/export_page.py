@@ -19,6 +19,7 @@ from m3e_runtime.bundle import Bundle
 
 __all__ = ["export_page"]
 
+_MOST_LABELS = 8
 _TERMS = {
     "cosine": "Of a text's two vectors, the original's and the artifact's; 1 is the same direction.",
     "p1": "The cosine that 99 of 100 texts reach.",
@@ -108,10 +109,11 @@ def _facts(record: ExportRecord, bundle: Bundle | None) -> Markup:
         {
             "checkpoint": visible(record.request.checkpoint),
             "architecture": checkpoint.model_type,
-            "dimension": _dimension(checkpoint),
+            "dimension": None if checkpoint.labels else _dimension(checkpoint),
+            "labels": _labels(checkpoint),
             "pooling": checkpoint.pooling + (", normalized" if checkpoint.normalize else ""),
             "longest input": f"{checkpoint.max_length} tokens",
-            "similarity": checkpoint.similarity,
+            "similarity": None if checkpoint.labels else checkpoint.similarity,
             "prompts": visible(prompts if checkpoint.include_prompt else f"{prompts}; not pooled"),
             "licence": visible(checkpoint.licence),
             "weights (SHA-256)": element("code", f"{checkpoint.weights_sha256[:16]}…"),
@@ -120,6 +122,12 @@ def _facts(record: ExportRecord, bundle: Bundle | None) -> Markup:
             "bundle": visible("not written" if bundle is None else str(bundle.path)),
         }
     )
+
+
+def _labels(checkpoint: CheckpointFacts) -> str | None:
+    shown = ", ".join(checkpoint.labels[:_MOST_LABELS])
+    more = ", …" if len(checkpoint.labels) > _MOST_LABELS else ""
+    return f"{len(checkpoint.labels)}: {visible(shown)}{more}" if checkpoint.labels else None
 
 
 def _dimension(checkpoint: CheckpointFacts) -> str:

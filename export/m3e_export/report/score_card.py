@@ -1,4 +1,4 @@
-"""The parts of an artifact's section that show scores: their differences, and the groups that changed most."""
+"""The parts of an artifact's section that show scores: their differences, and what changed most."""
 
 from __future__ import annotations
 
