@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="m3e-check",
-        description="Check a bundle: schema, hashes, and every artifact against the golden vectors or scores.",
+        description="Check a bundle: schema, hashes, and every artifact against golden vectors or scores.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -72,6 +72,6 @@ def test_too_few_pairs_are_refused(tmp_path):
     file = tmp_path / "few.jsonl"
     file.write_text('{"query": "q", "passages": ["a", "b"]}', encoding="utf-8")
     assert has_groups(file)
-    with pytest.raises(CheckpointError, match="2 pairs .* at least 20"):
+    with pytest.raises(CheckpointError, match=r"2 pairs .* at least 20"):
         read_groups(file)
     assert not has_groups(tmp_path / "missing.jsonl")
