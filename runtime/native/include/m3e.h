@@ -127,10 +127,30 @@ M3E_API m3e_status m3e_encode_tokens(m3e_encoder *encoder, const int32_t *ids,
                                      size_t texts, float *vectors, float *states, m3e_stop stop,
                                      void *context, char *message);
 
+/* Texts as token ids. Start from M3E_INPUTS. Later versions add members at the end. */
+typedef struct m3e_inputs {
+  size_t size;                   /* sizeof(m3e_inputs) */
+  const int32_t *ids;            /* See m3e_encode for these three. */
+  const int64_t *offsets;        /* texts + 1 entries */
+  size_t texts;                  /* how many texts there are */
+  const int64_t *prompt_lengths; /* See m3e_encode_prompted; may be NULL. */
+  /* The type of each token, parallel to `ids`, from 0 to m3e_token_types - 1; in BERT's models the
+   * second text of a pair has type 1. NULL means that every token has type 0. */
+  const int32_t *token_types;
+} m3e_inputs;
+
+#define M3E_INPUTS {sizeof(m3e_inputs), NULL, NULL, 0, NULL, NULL}
+
+/* The function that the others of this kind call: m3e_encode_tokens with token types. `states` and
+ * `stop` may be NULL. */
+M3E_API m3e_status m3e_run(m3e_encoder *encoder, const m3e_inputs *inputs, float *vectors,
+                           float *states, m3e_stop stop, void *context, char *message);
+
 M3E_API int32_t m3e_dimension(const m3e_encoder *encoder);
 M3E_API int32_t m3e_hidden_size(const m3e_encoder *encoder); /* of a token's hidden state */
 M3E_API int32_t m3e_max_tokens(const m3e_encoder *encoder);  /* of one text */
 M3E_API int32_t m3e_vocabulary_size(const m3e_encoder *encoder);
+M3E_API int32_t m3e_token_types(const m3e_encoder *encoder); /* 1 if tokens have no types */
 M3E_API int32_t m3e_threads(const m3e_encoder *encoder);
 M3E_API const char *m3e_instruction_set(const m3e_encoder *encoder);
 /* The arithmetic of the products: "float32"; "bfloat16 products, float32 sums", as the file of
