@@ -28,7 +28,7 @@ class BaseCheckpoint:
     tokens. ``dense`` are the layers after the pooling, including the encoder's pooler if it is used.
     ``state_weights``, float32 ``[layers + 1]``, are the weights of the embeddings' and each layer's states in
     the pooled states; None pools the last states only. ``classification`` is there for rerankers and
-    classifiers.
+    classifiers: ``dimension`` is their number of labels, and a "sentence vector" the row of their logits.
     """
 
     source: str
