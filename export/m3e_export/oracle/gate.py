@@ -11,7 +11,7 @@ import numpy.typing as npt
 from m3e_export.checkpoint.sentence_config import SentenceConfig
 from m3e_export.errors import CheckpointError
 from m3e_export.gate import Gate
-from m3e_export.oracle.choice import Oracle
+from m3e_export.oracle.choice import Oracle, ScoreOracle
 from m3e_export.score_gate import ScoreGate
 from m3e_export.texts import gate_texts
 from m3e_export.texts.judged import Judged
@@ -41,7 +41,7 @@ def make_gate(oracle: Oracle, sentence_config: SentenceConfig, gate: str) -> Gat
     return Gate(texts, oracle.name, vectors, enforced=gate != "off", prompt=prompt)
 
 
-def make_score_gate(oracle: Oracle, judged: Judged, enforced: bool) -> ScoreGate:
+def make_score_gate(oracle: ScoreOracle, judged: Judged, enforced: bool) -> ScoreGate:
     """Run ``oracle`` on the texts or pairs of the gate.
 
     Raises:
@@ -54,7 +54,7 @@ def make_score_gate(oracle: Oracle, judged: Judged, enforced: bool) -> ScoreGate
 
 
 @contextmanager
-def _running(oracle: Oracle, texts: int) -> Iterator[Callable[[int], object]]:
+def _running(oracle: Oracle | ScoreOracle, texts: int) -> Iterator[Callable[[int], object]]:
     """Show a progress bar, without numpy's warnings: overflow raises an error after the run."""
     quiet = np.errstate(over="ignore", invalid="ignore")
     with quiet, progress_bar(texts, "text", f"Original model ({oracle.name.split()[0]})") as bar:

@@ -9,7 +9,7 @@ from m3e_export.bundle_writer import prepared_folder, write_bundle
 from m3e_export.checkpoint import Checkpoint, load_checkpoint
 from m3e_export.errors import OptionError, UnsupportedModelError
 from m3e_export.gate import Gate
-from m3e_export.oracle import check_tokens, load_oracle, make_gate, make_score_gate
+from m3e_export.oracle import check_tokens, load_oracle, load_score_oracle, make_gate, make_score_gate
 from m3e_export.own.artifacts import ArtifactWriter
 from m3e_export.record import ExportRecord
 from m3e_export.request import ExportRequest
@@ -59,10 +59,11 @@ def export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
 
 
 def _gate(request: ExportRequest, checkpoint: Checkpoint, judged: Judged) -> Gate | ScoreGate:
-    oracle = load_oracle(checkpoint, request.oracle, request.max_length)
     if checkpoint.classification is None:
+        oracle = load_oracle(checkpoint, request.oracle, request.max_length)
         return make_gate(oracle, checkpoint.sentence_config, request.gate)
-    return make_score_gate(oracle, judged, enforced=request.gate != "off")
+    scores = load_score_oracle(checkpoint, request.oracle, request.max_length)
+    return make_score_gate(scores, judged, enforced=request.gate != "off")
 
 
 def _check(request: ExportRequest) -> None:
