@@ -149,9 +149,7 @@ class NativeEncoder(Loaded):
             raise ValueError("states must be [tokens, hidden]")
         return memory
 
-    def _call(
-        self, tokens: int, stop: Stop, inputs: _Inputs, memory: Any, states: Any, message: Message
-    ) -> int:
+    def _call(self, tokens: int, stop: Stop, inputs: _Inputs, memory: Any, states: Any, message: Any) -> int:
         arguments = byref(inputs), memory, states, _stop_if_set, stop, message
         if tokens <= INTERRUPTIBLE_TOKENS:
             return _run(self.address, *arguments)

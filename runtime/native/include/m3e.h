@@ -203,9 +203,39 @@ M3E_API m3e_status m3e_tokenize_one(const m3e_tokenizer *tokenizer, const char *
                                     int32_t most, int32_t *ids, int32_t *count, int64_t *cut,
                                     char *message);
 
+/* Token ids of pairs of texts, filled by m3e_tokenize_pairs. Pair i has ids[offsets[i]] …
+ * ids[offsets[i + 1] - 1]; cut[i] tokens of its texts were cut off. Free with m3e_pairs_free. */
+typedef struct m3e_pairs {
+  size_t texts; /* pairs */
+  int32_t *ids;
+  int64_t *offsets; /* texts + 1 entries */
+  int64_t *cut;     /* texts entries */
+  int32_t *types;   /* of the tokens, parallel to `ids`; see m3e_inputs */
+} m3e_pairs;
+
+/* Tokenize `count` pairs of a first and a second text; see m3e_tokenize. Of a pair that is too
+ * long, the longer text is shortened at its end down to the length of the shorter one, and then
+ * both, as "longest_first" of the package tokenizers does. M3E_ERROR_UNSUPPORTED if the tokenizer
+ * puts pairs together in a way that this library does not have. Equal first texts that follow each
+ * other are tokenized once. */
+M3E_API m3e_status m3e_tokenize_pairs(const m3e_tokenizer *tokenizer, const char *const *firsts,
+                                      const size_t *first_lengths, const char *const *seconds,
+                                      const size_t *second_lengths, size_t count, int32_t most,
+                                      m3e_pairs *pairs, char *message);
+
+/* m3e_tokenize_pairs that does not count; see m3e_tokenize_marked. */
+M3E_API m3e_status m3e_tokenize_pairs_marked(const m3e_tokenizer *tokenizer,
+                                             const char *const *firsts, const size_t *first_lengths,
+                                             const char *const *seconds,
+                                             const size_t *second_lengths, size_t count,
+                                             int32_t most, m3e_pairs *pairs, char *message);
+
 M3E_API void m3e_tokens_free(m3e_tokens *tokens);                   /* NULL is allowed. */
+M3E_API void m3e_pairs_free(m3e_pairs *pairs);                      /* NULL is allowed. */
 M3E_API void m3e_tokenizer_free(m3e_tokenizer *tokenizer);          /* NULL is allowed. */
 M3E_API int32_t m3e_special_tokens(const m3e_tokenizer *tokenizer); /* that one text gets */
+/* That a pair gets; -1 if m3e_tokenize_pairs cannot make pairs. */
+M3E_API int32_t m3e_pair_special_tokens(const m3e_tokenizer *tokenizer);
 M3E_API int32_t m3e_tokenizer_vocabulary_size(const m3e_tokenizer *tokenizer); /* largest id + 1 */
 
 /* --- Models: texts to vectors ------------------------------------------------------------- */
