@@ -16,7 +16,7 @@ __all__ = ["ModelInputs", "model_inputs"]
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Token ids of each text or pair, int32 ``[length]``, and their token types; None: all are 0."""
+    """Token ids of each text or pair, int32 ``[length]``, and their token types; None if the model takes none."""
 
     ids: list[TokenIds]
     types: list[TokenIds] | None = None
@@ -41,8 +41,10 @@ def model_inputs(
 ) -> ModelInputs:
     """Tokenize ``texts`` with ``prompt`` before each, as first texts of pairs if there are ``passages``."""
     tokenizer, firsts = checkpoint.text_tokenizer(), [prompt + text for text in texts]
-    if not passages:
-        return ModelInputs(tokenizer.encode_batch(firsts))
-    ids, types, _ = tokenizer.encode_pairs(firsts, list(passages))
+    if passages:
+        ids, types, _ = tokenizer.encode_pairs(firsts, list(passages))
+    else:
+        ids = tokenizer.encode_batch(firsts)
+        types = [np.zeros_like(each) for each in ids]
     classification = checkpoint.classification
     return ModelInputs(ids, types if classification is not None and classification.token_types else None)

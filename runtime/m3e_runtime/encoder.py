@@ -102,7 +102,7 @@ class Encoder(LoadedModel):
     def info(self) -> dict[str, Any]:
         """The artifact, precision, engine, threads and measured fidelity in use."""
         return {
-            **self._shared_info(),
+            **super().info,
             "dimension": self.dimension,
             "max_seq_length": self.max_seq_length,
             "pooling": self._manifest.pooling,

@@ -135,7 +135,8 @@ class LoadedModel:
         """Most tokens of a batch, including padding."""
         return self._backend.token_budget
 
-    def _shared_info(self) -> dict[str, Any]:
+    @property
+    def info(self) -> dict[str, Any]:
         """The artifact, precision, engine and threads in use."""
         return {
             "source": self._manifest.source.id,

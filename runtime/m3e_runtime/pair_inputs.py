@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from m3e_runtime.containers import as_iterator
+from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, TextTooLongError
 from m3e_runtime.pairs import TokenizedPairs
 from m3e_runtime.tokenization import TextTokenizer
 
-__all__ = ["PairInput", "as_pairs", "check_valid", "tokenize_pairs", "with_prompt"]
+__all__ = ["PairInput", "as_pairs", "check_valid", "ranking_pairs", "tokenize_pairs", "with_prompt"]
 
 PairInput = tuple[str, ...]
 """A pair of texts, or one text alone."""
@@ -35,6 +35,18 @@ def as_pairs(sentences: Any) -> tuple[list[PairInput], bool]:
     if elements and isinstance(elements[0], str):
         return [_pair("the pair", elements)], True
     return [_pair(f"pair {index}", each) for index, each in enumerate(elements)], False
+
+
+def ranking_pairs(query: Any, documents: Iterable[str]) -> tuple[list[str], list[PairInput]]:
+    """The documents as a list, and the pair of the query and each of them.
+
+    Raises:
+        InvalidTextError: the query or a document is not a string.
+    """
+    if not isinstance(query, str):
+        raise InvalidTextError(f"the query is {type(query).__name__}, not a string.")
+    texts = as_list(documents, "document")
+    return texts, [(query, text) for text in texts]
 
 
 def _pair(name: str, element: Any) -> PairInput:

@@ -10,18 +10,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.arguments import check_batch_size, check_flag, check_text, whole_number
-from m3e_runtime.containers import as_list
+from m3e_runtime.arguments import check_batch_size, check_flag, check_text
 from m3e_runtime.errors import InvalidTextError, OptionError
 from m3e_runtime.loaded_model import LoadedModel
 from m3e_runtime.manifest import Classification
-from m3e_runtime.pair_inputs import PairInput, as_pairs, check_valid, tokenize_pairs, with_prompt
+from m3e_runtime.pair_inputs import (
+    PairInput,
+    as_pairs,
+    check_valid,
+    ranking_pairs,
+    tokenize_pairs,
+    with_prompt,
+)
 from m3e_runtime.pairs import TokenizedPairs
 from m3e_runtime.progress import progress_bar
-from m3e_runtime.scores import ActivationFn, activate, activation_named, ranked
+from m3e_runtime.scores import ActivationFn, activate, activation_named, check_top_k, ranked
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Reranker", "check_top_k"]
+__all__ = ["Reranker"]
 
 WINDOW = 8192
 """Pairs that are tokenized and sorted together."""
@@ -95,7 +101,7 @@ class Reranker(LoadedModel):
         measured = self.artifact.score_fidelity
         names = ("oracle", "groups", "pairs", "mean_difference", "max_difference", "order_kept", "ndcg_at_10")
         return {
-            **self._shared_info(),
+            **super().info,
             "labels": list(self.labels),
             "activation": self.classification.activation,
             "token_types": self.classification.token_types,
@@ -181,11 +187,9 @@ class Reranker(LoadedModel):
             OptionError: as :meth:`predict`, and a model of several labels.
         """
         self.check_ranks()
-        check_text("query", query)
         check_flag("return_documents", return_documents)
         top_k = check_top_k(top_k)
-        texts = as_list(documents, "document")
-        pairs = [(query, text) for text in texts]
+        texts, pairs = ranking_pairs(query, documents)
         scores = self.predict(
             pairs, prompt_name, prompt, batch_size, show_progress_bar, activation_fn=activation_fn
         )
@@ -302,12 +306,3 @@ class Reranker(LoadedModel):
             for index, pair in enumerate(pairs):
                 check_valid(index, pair)
             raise
-
-
-def check_top_k(top_k: Any) -> int | None:
-    """``top_k`` as a number of documents; None: all.
-
-    Raises:
-        OptionError: below zero, or of another type.
-    """
-    return None if top_k is None else whole_number("top_k", top_k, 0)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.arguments import whole_number
 from m3e_runtime.errors import OptionError
 
 __all__ = ["ACTIVATIONS", "ActivationFn", "activate", "activation_named", "ranked"]
@@ -93,3 +94,12 @@ def ranked(
         {"corpus_id": at, "score": found[at], **({"text": documents[at]} if return_documents else {})}
         for at in order
     ]
+
+
+def check_top_k(top_k: Any) -> int | None:
+    """``top_k`` as a number of documents; None: all.
+
+    Raises:
+        OptionError: below zero, or of another type.
+    """
+    return None if top_k is None else whole_number("top_k", top_k, 0)

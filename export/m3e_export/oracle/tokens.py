@@ -48,16 +48,16 @@ def _check_pairs(checkpoint: BaseCheckpoint, judged: Judged, theirs: Any, may_qu
     queries = [*LOOK_ALIKES, *LOOK_ALIKES, *judged.texts]
     passages = [*LOOK_ALIKES[1:], *LOOK_ALIKES[:1], *("a b" for _ in LOOK_ALIKES), *judged.passages]
     ours = model_inputs(checkpoint, queries, passages)
-    for place, (query, passage) in enumerate(zip(queries, passages, strict=True)):
-        expected = theirs(
-            query, passage, truncation=True, max_length=checkpoint.max_length, return_token_type_ids=True
-        )
+    # In lists, as CrossEncoder gives them: transformers takes a single pair with an empty passage for a text.
+    expected = theirs(
+        queries, passages, truncation=True, max_length=checkpoint.max_length, return_token_type_ids=True
+    )
+    for place, ids in enumerate(expected["input_ids"]):
         own = may_quote or place < 2 * len(LOOK_ALIKES)
-        found = ours.ids[place].tolist()
-        if found != list(expected["input_ids"]):
-            both = f"{query[: _QUOTED // 2]} | {passage}"
-            raise CheckpointError(_difference(both, found, list(expected["input_ids"]), theirs, own))
-        if ours.types is not None and ours.types[place].tolist() != list(expected["token_type_ids"]):
+        if (found := ours.ids[place].tolist()) != list(ids):
+            both = f"{queries[place][: _QUOTED // 2]} | {passages[place]}"
+            raise CheckpointError(_difference(both, found, list(ids), theirs, own))
+        if ours.types is not None and ours.types[place].tolist() != list(expected["token_type_ids"][place]):
             raise CheckpointError(
                 f"the token types of a pair differ from those of transformers' {type(theirs).__name__}; save "
                 "the tokenizer again with transformers, or use `--oracle numpy` to skip this check."

@@ -38,7 +38,7 @@ def artifact_vectors(
         label: of the progress bar; None shows none.
         prompt_length: tokens at the start of each text that the pooling leaves out.
     """
-    engine = target.load(file, available_threads())
+    engine = target.load(file, available_threads(), inputs.types is not None)
     most = None if target.batch_invariant and not engine.pads else 1
     order, vectors = [], []
     with progress_bar(len(inputs), "text", label or "", show=None if label else False) as bar:
