@@ -142,7 +142,7 @@ def reranker_bundle(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def classifier_bundle(tmp_path_factory) -> Path:
     """A classifier of three labels with random weights."""
-    return make_score_bundle(tmp_path_factory.mktemp("classifier"), ("no", "maybe", "yes"), seed=1)
+    return make_score_bundle(tmp_path_factory.mktemp("classifier"), ("no", "maybe", "yes"))
 
 
 @pytest.fixture(scope="session")

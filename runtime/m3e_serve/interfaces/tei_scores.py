@@ -62,6 +62,7 @@ class TeiRerank:
         request, settings = _rerank_decoder.decode(call.body), self._service.settings
         query, texts = request.query, request.texts
         check_count(len(texts), "texts", settings.max_pairs)
+        keep_end = keeps_end(request.truncation_direction)
         model = self._service.models.rerankers.default
         call.model = model.name
         scored = await model.score(
@@ -69,7 +70,7 @@ class TeiRerank:
             "texts",
             call.priority(len(texts), "query"),
             truncate=settings.truncate if request.truncate is None else request.truncate,
-            keep_end=keeps_end(request.truncation_direction),
+            keep_end=keep_end,
         )
         call.tokens = scored.tokens
         scores = model.scores(scored.logits, request.raw_scores)[:, 0]
@@ -96,6 +97,7 @@ class Predict:
         request, settings = _predict_decoder.decode(call.body), self._service.settings
         inputs, is_batch = _read_inputs(request.inputs)
         check_count(len(inputs), "inputs", settings.max_pairs)
+        keep_end = keeps_end(request.truncation_direction)
         model = self._service.models.classifiers.default
         call.model = model.name
         scored = await model.score(
@@ -103,7 +105,7 @@ class Predict:
             "inputs",
             call.priority(len(inputs)),
             truncate=settings.truncate if request.truncate is None else request.truncate,
-            keep_end=keeps_end(request.truncation_direction),
+            keep_end=keep_end,
         )
         call.tokens = scored.tokens
         predictions = [
