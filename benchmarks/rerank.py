@@ -89,9 +89,9 @@ def _table(results: dict[str, Any]) -> str:
     machine = results["machine"]
     lines = [
         f"{results['date']}, {machine['processor']} ({', '.join(machine['instruction_sets'])}), "
-        f"{machine['cores']} cores{', quick' if results['quick'] else ''}. Random weights of the true shapes; "
-        f"a query of 12 tokens, passages of {results['tokens']} tokens. In parentheses: times as fast as "
-        f"{results['baseline']}, same run. Differences are of the logits, from {results['baseline']}.",
+        f"{machine['cores']} cores{', quick' if results['quick'] else ''}. Random weights of the true "
+        f"shapes; a query of 12 tokens, passages of {results['tokens']} tokens. In parentheses: times as "
+        f"fast as {results['baseline']}, same run. Differences of the logits are from its own.",
         "",
     ]
     for run in results["runs"]:

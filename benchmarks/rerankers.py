@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
-from benchmarks.checkpoints import REHEARSAL, random_tensors
+from benchmarks.checkpoints import REHEARSAL, make_checkpoint, random_tensors
 from benchmarks.multilingual import PIECES, make_vocabulary, tokenizer_config
 
-__all__ = ["RERANKERS", "Shape", "make_reranker_checkpoint", "passages_of"]
+__all__ = ["RERANKERS", "Shape", "make_bert_reranker", "make_reranker_checkpoint", "passages_of"]
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,41 @@ def make_reranker_checkpoint(folder: Path, name: str, deviation: float = 0.02) -
 def passages_of(checkpoint: Path, tokens: int, count: int) -> tuple[str, list[str]]:
     """A query of 12 tokens and ``count`` passages of ``tokens`` tokens each, without special ones."""
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-    words = sorted(piece[1:] for piece in tokenizer.get_vocab() if len(piece) > 1 and piece[0] == "▁")[
-        :_WORDS
-    ]
-    encodings = tokenizer.encode_batch(words, add_special_tokens=False)
-    whole = [word for word, encoding in zip(words, encodings, strict=True) if len(encoding.ids) == 1]
+    words = _words(tokenizer)
     random = np.random.default_rng(0)
 
     def text(length: int) -> str:
-        return " ".join(whole[int(at)] for at in random.integers(0, len(whole), length))
+        return " ".join(words[int(at)] for at in random.integers(0, len(words), length))
 
     return text(12), [text(tokens) for _ in range(count)]
+
+
+def make_bert_reranker(folder: Path, shape: str) -> Path:
+    """Write a BertForSequenceClassification of a shape of ``benchmarks.checkpoints``; return its folder."""
+    make_checkpoint(folder, shape)
+    for name in ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json"):
+        (folder / name).unlink()
+    (folder / "1_Pooling").rmdir()
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    labels = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+    config |= {"architectures": ["BertForSequenceClassification"], **labels}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    found = load_file(str(folder / "model.safetensors"))
+    tensors = {f"bert.{name}": tensor for name, tensor in found.items()}
+    random = np.random.default_rng(1)
+    tensors["classifier.weight"] = random.standard_normal((1, config["hidden_size"]), dtype=np.float32)
+    tensors["classifier.bias"] = np.zeros(1, np.float32)
+    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    return folder
+
+
+def _words(tokenizer: Tokenizer) -> list[str]:
+    """Words of one token."""
+    pieces = sorted(tokenizer.get_vocab())
+    marked = [piece[1:] for piece in pieces if len(piece) > 1 and piece[0] == "▁"]
+    words = marked[:_WORDS] or [piece for piece in pieces if len(piece) == 1]
+    encodings = tokenizer.encode_batch(words, add_special_tokens=False)
+    return [word for word, encoding in zip(words, encodings, strict=True) if len(encoding.ids) == 1]
 
 
 def _config(shape: Shape) -> dict[str, object]:
