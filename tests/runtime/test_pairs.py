@@ -30,9 +30,9 @@ def files(tmp_path_factory):
     return made
 
 
-def pairs_of_texts(count=300):
+def pairs_of_texts(count=150):
     chosen = random.Random(3)
-    texts = ["", *LOOK_ALIKES, *generated(400), *("word " * n for n in (3, 30, 300)), "字" * 90]
+    texts = ["", *LOOK_ALIKES, *generated(150), *("word " * n for n in (3, 12, 30)), "字" * 20]
     return [(chosen.choice(texts), chosen.choice(texts)) for _ in range(count)]
 
 
@@ -54,7 +54,7 @@ def listed(pairs):
 
 @pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("max_length", [4, 5, 16, 17, 512])
+@pytest.mark.parametrize("max_length", [5, 16, 17])
 def test_pairs_are_those_of_the_package(name, native, max_length, files):
     pairs = pairs_of_texts()
     tokenizer = TextTokenizer.from_file(files[name], max_length, native=native)
@@ -69,9 +69,8 @@ def cut_afterwards(tokenizer, room, pair):
     whole = tokenizer.encode(*pair)
     texts = whole.sequence_ids
     most = kept_tokens(texts.count(0), texts.count(1), room - texts.count(None))
-    places = [
-        place for place, text in enumerate(texts) if text is None or place - texts.index(text) < most[text]
-    ]
+    starts = texts.index(0), texts.index(1)
+    places = [place for place, of in enumerate(texts) if of is None or place - starts[of] < most[of]]
     return [whole.ids[place] for place in places]
 
 
@@ -83,11 +82,10 @@ def test_of_two_long_texts_the_longer_one_keeps_the_odd_token(name, native, file
     package = Tokenizer.from_file(str(files[name]))
     package.no_truncation()
     short, long = "some words, " * 1400, "other words " * 1600
-    for room in (16, 17):
-        for pair in ((short, long), (long, short), (short, short), ("query", long), (long, "query")):
-            found = tokenizer.limited(room).encode_pairs([pair[0]], [pair[1]])
-            assert found.ids[0].tolist() == cut_afterwards(package, room, pair)
-            assert found.cut == [True]
+    for room, *pair in ((16, long, short), (17, short, long), (17, long, short), (17, long, "query")):
+        found = tokenizer.limited(room).encode_pairs([pair[0]], [pair[1]])
+        assert found.ids[0].tolist() == cut_afterwards(package, room, pair)
+        assert found.cut == [True]
 
 
 def test_the_rule_for_every_small_size():
