@@ -12,6 +12,7 @@ import pytest
 SURFACE = {
     "m3e_runtime": [
         "AsyncEncoder",
+        "AsyncReranker",
         "Bundle",
         "BundleError",
         "BundleIntegrityError",
@@ -23,6 +24,7 @@ SURFACE = {
         "M3EError",
         "OptionError",
         "OverloadedError",
+        "Reranker",
         "quantize_embeddings",
     ],
     "m3e_corpora": ["CorpusRequest", "Summary", "encode_corpus"],

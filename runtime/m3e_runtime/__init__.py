@@ -22,10 +22,12 @@ if TYPE_CHECKING:
         OverloadedError,
     )
     from m3e_runtime.outputs import quantize_embeddings
-    from m3e_runtime.scheduling import AsyncEncoder
+    from m3e_runtime.reranker import Reranker
+    from m3e_runtime.scheduling import AsyncEncoder, AsyncReranker
 
 __all__ = [
     "AsyncEncoder",
+    "AsyncReranker",
     "Bundle",
     "BundleError",
     "BundleIntegrityError",
@@ -37,14 +39,17 @@ __all__ = [
     "M3EError",
     "OptionError",
     "OverloadedError",
+    "Reranker",
     "quantize_embeddings",
 ]
 __version__ = "0.1.0"
 
 _MODULES = {
     "AsyncEncoder": "scheduling",
+    "AsyncReranker": "scheduling",
     "Bundle": "bundle",
     "Encoder": "encoder",
+    "Reranker": "reranker",
     "quantize_embeddings": "outputs",
 }
 """Of the names that are no errors."""
