@@ -15,7 +15,7 @@ from m3e_export.checkpoint.tokenizer import only_bert_vocabulary
 from m3e_export.errors import DependencyMissingError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 
-__all__ = ["Oracle", "OracleName", "load_oracle", "original"]
+__all__ = ["Oracle", "OracleName", "ScoreOracle", "load_oracle", "load_score_oracle", "original"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,21 @@ class Oracle(Protocol):
         ...
 
 
+class ScoreOracle(Protocol):
+    """The original reranker or classifier. The manifest records its ``name``."""
+
+    name: str
+
+    def logits(
+        self, texts: Sequence[str], passages: Sequence[str], tick: Callable[[int], object]
+    ) -> npt.NDArray[np.float32]:
+        """Logits of ``texts``, or of pairs with ``passages`` if there are any, float32 ``[n, labels]``.
+
+        ``tick`` is called with 1 after each text or pair.
+        """
+        ...
+
+
 def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: int | None = None) -> Oracle:
     """The oracle for ``checkpoint``. ``auto`` uses PyTorch and transformers if they are installed.
 
@@ -50,6 +65,20 @@ def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: i
     if name == "torch" and not installed:
         raise DependencyMissingError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
     return NumpyOracle(checkpoint) if name == "numpy" or not installed else original(checkpoint, max_length)
+
+
+def load_score_oracle(
+    checkpoint: Checkpoint, name: OracleName = "auto", max_length: int | None = None
+) -> ScoreOracle:
+    """As :func:`load_oracle`, for a reranker or classifier."""
+    installed = _has("torch", "sentence_transformers")
+    if name == "torch" and not installed:
+        raise DependencyMissingError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
+    if name == "numpy" or not installed:
+        return NumpyOracle(checkpoint)
+    from m3e_export.oracle.cross_encoder_oracle import CrossEncoderOracle
+
+    return CrossEncoderOracle(checkpoint, max_length)
 
 
 def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: Any = None) -> Oracle:
