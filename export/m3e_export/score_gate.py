@@ -25,7 +25,7 @@ __all__ = [
 DEFAULT_SCORE_THRESHOLDS: dict[Precision, ScoreThresholds] = {
     "fp32": ScoreThresholds(max_difference=1e-4),
     "fp16": ScoreThresholds(max_difference=1e-2),
-    "int8": ScoreThresholds(order_kept=0.95, ndcg_at_10=0.99),
+    "int8": ScoreThresholds(order_kept=0.98, ndcg_at_10=0.99),
 }
 
 _RESOLUTION = 0.02
