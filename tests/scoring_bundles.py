@@ -1,31 +1,14 @@
 """Rerankers and classifiers with random weights: a checkpoint that CrossEncoder reads, and a bundle of it."""
 
-import hashlib
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import synthetic
-from m3e_export import ExportRequest, export
 
-__all__ = ["make_classifier", "make_scoring_bundle"]
-
-_FIDELITY = {
-    "oracle": "none",
-    "groups": 1,
-    "pairs": 1,
-    "mean_difference": 0.0,
-    "max_difference": 0.0,
-    "order_kept": 1.0,
-    "ndcg_at_10": 1.0,
-    "thresholds": {},
-    "enforced": False,
-}
+__all__ = ["make_classifier"]
 
 
 def make_classifier(folder: Path, labels: int = 1, **config: Any) -> Path:
