@@ -76,7 +76,7 @@ class NumpyForward:
         """The embeddings of packed ``texts`` before their normalization, float32 ``[tokens, width]``."""
         weights = self._weights
         places = np.concatenate([self._positions(token_ids) for token_ids in texts])
-        x = self.words(np.concatenate(texts)) + weights.position_embeddings[places]
+        x: Array = self.words(np.concatenate(texts)) + weights.position_embeddings[places]
         if token_types is not None and weights.token_type_embeddings is not None:
             of_zero = np.zeros_like(weights.token_type_embeddings[:1])
             x += np.concatenate([of_zero, weights.token_type_embeddings])[np.concatenate(token_types)]
