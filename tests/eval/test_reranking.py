@@ -62,19 +62,8 @@ def expected(checkpoint, bundle, judged):
 
 @needs_mteb
 def test_scores_are_those_of_the_formulas(bundle, checkpoint, data, expected, capsys):
-    assert (
-        main(
-            [
-                str(bundle.path),
-                "--reference",
-                str(checkpoint),
-                "--suite",
-                str(data / "retrieval.tsv"),
-                "--json",
-            ]
-        )
-        == 0
-    )
+    suite = str(data / "retrieval.tsv")
+    assert main([str(bundle.path), "--reference", str(checkpoint), "--suite", suite, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in found["contestants"]] == ["pytorch", "fp32-cpu", "fp16-cpu"]
     assert not found["not_run"]
@@ -125,5 +114,5 @@ def test_a_classifier_of_several_labels_is_refused(tmp_path, data, capsys):
         str(checkpoint), tmp_path / "bundle", ("fp32",), ("cpu",), gate="off", oracle="numpy"
     )
     bundle = export(request)
-    assert main([str(bundle.path), "--suite", str(data / "retrieval.tsv")]) in (2, 5)
+    assert main([str(bundle.path), "--suite", str(data / "retrieval.tsv")]) == 2
     assert "3 labels" in capsys.readouterr().err
