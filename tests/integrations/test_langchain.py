@@ -12,7 +12,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import ValidationError
 
-from m3e_runtime import BundleError, InvalidTextError, OptionError, Reranker
+from m3e_runtime import BundleError, InvalidTextError, Reranker
 from m3e_runtime.integrations import sentence_transformers as m3e_sentence_transformers
 from m3e_runtime.integrations.langchain import M3ECrossEncoder, M3EEmbeddings, M3EReranker
 
@@ -131,9 +131,9 @@ def test_configuration_of_rerankers(adapter, scoring_bundles, bundle):
     assert pickle.loads(data).model_dump() == made.model_dump()
     with pytest.raises(BundleError, match="Encoder"):
         adapter(bundle=bundle)
-    with pytest.raises(OptionError, match="one label"):
+    with pytest.raises(ValidationError, match="one label"):
         adapter(bundle=scoring_bundles[3])
-    with pytest.raises(OptionError, match="relu"):
+    with pytest.raises(ValidationError, match="relu"):
         adapter(bundle=scoring_bundles[1], activation_fn="relu")
     with pytest.raises(ValidationError, match="thread_count"):
         adapter(bundle=scoring_bundles[1], thread_count=1)
