@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from m3e_runtime.bundle import Bundle
+    from m3e_runtime.chunking import ChunkedText, ChunkOptions
     from m3e_runtime.encoder import Encoder
     from m3e_runtime.errors import (
         BundleError,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         M3EError,
         OptionError,
         OverloadedError,
+        TextTooLongError,
     )
     from m3e_runtime.outputs import quantize_embeddings
     from m3e_runtime.scheduling import AsyncEncoder
@@ -29,6 +31,8 @@ __all__ = [
     "Bundle",
     "BundleError",
     "BundleIntegrityError",
+    "ChunkOptions",
+    "ChunkedText",
     "ClosedError",
     "DependencyMissingError",
     "Encoder",
@@ -37,6 +41,7 @@ __all__ = [
     "M3EError",
     "OptionError",
     "OverloadedError",
+    "TextTooLongError",
     "quantize_embeddings",
 ]
 __version__ = "0.1.0"
@@ -44,6 +49,8 @@ __version__ = "0.1.0"
 _MODULES = {
     "AsyncEncoder": "scheduling",
     "Bundle": "bundle",
+    "ChunkOptions": "chunking",
+    "ChunkedText": "chunking",
     "Encoder": "encoder",
     "quantize_embeddings": "outputs",
 }

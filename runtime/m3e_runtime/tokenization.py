@@ -180,18 +180,29 @@ class TextTokenizer:
         ids, cut = self.encode_batch_marked(texts)
         if not truncate and any(cut):
             index = cut.index(True)
-            raise TextTooLongError(
-                f"text {index} has {self._length(texts[index])} tokens, and the model takes "
-                f"{self.max_length}; shorten it, or let it be truncated."
-            )
+            raise self.too_long(index, texts[index])
         return ids
 
-    def encode_in_pieces(self, texts: list[str]) -> list[TokenIds]:
-        """As :meth:`encode_batch`, in calls of bounded size, between which signal handlers run."""
+    def too_long(self, index: int, text: str) -> TextTooLongError:
+        """The error for a text that is too long, the one at ``index``."""
+        return TextTooLongError(
+            f"text {index} has {self._length(text)} tokens, and the model takes {self.max_length}; "
+            "shorten it, or let it be truncated."
+        )
+
+    def is_cut(self, text: str, token_ids: TokenIds) -> bool:
+        """Whether ``text``, of which these are the tokens, was truncated."""
+        return len(token_ids) == self.max_length and self.encode_batch_marked([text])[1][0]
+
+    def encode_in_pieces(self, texts: list[str]) -> tuple[list[TokenIds], list[bool]]:
+        """As :meth:`encode_batch_marked`, in calls of bounded size, between which signal handlers run."""
         token_ids: list[TokenIds] = []
+        cut: list[bool] = []
         for piece in _pieces(texts):
-            token_ids += self.encode_batch(piece)
-        return token_ids
+            ids, marks = self.encode_batch_marked(piece)
+            token_ids += ids
+            cut += marks
+        return token_ids, cut
 
     def encode_batch_marked(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
         """As :meth:`encode_batch`, and for each text whether it was truncated."""

@@ -56,13 +56,14 @@ class Chunker:
         self._tokenizer = tokenizer.limited(self.limit)
 
     def chunks_of_each(
-        self, texts: Sequence[str], prompts: str | Sequence[str] = ""
+        self, texts: Sequence[str], prompts: str | Sequence[str] = "", first: int = 0
     ) -> Iterator[list[Chunk]]:
         """The chunks of each text, at least one.
 
         Args:
             texts: the texts, without prompt.
             prompts: a prompt that is put before each chunk, or one for the chunks of each text.
+            first: the number of the first text, for error messages.
 
         Raises:
             InvalidTextError: a text is not a string, or has a lone surrogate.
@@ -73,7 +74,7 @@ class Chunker:
         whole = [prompt + text for prompt, text in zip(each, texts, strict=True)] if any(each) else texts
         found = zip(*self._tokenizer.encode_batch_marked(whole), texts, each, strict=True)
         for index, (token_ids, cut, text, prompt) in enumerate(found):
-            yield self._named(index, text, prompt) if cut else [Chunk(0, len(text), token_ids)]
+            yield self._named(first + index, text, prompt) if cut else [Chunk(0, len(text), token_ids)]
 
     def long_text(self, text: str, prompt: str = "") -> Iterator[Chunk]:
         """The chunks of a text that does not fit, one after the other.

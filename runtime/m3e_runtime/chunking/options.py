@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from m3e_runtime.arguments import whole_number
+from m3e_runtime.arguments import check_flag, whole_number
 from m3e_runtime.errors import OptionError
 
-__all__ = ["ChunkOptions"]
+__all__ = ["LATE_TOKENS", "ChunkOptions"]
+
+LATE_TOKENS = 256
+"""Default length of the chunks of late chunking, which are parts of what the model takes."""
 
 
 class ChunkOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -15,24 +18,27 @@ class ChunkOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         tokens: most tokens of a chunk, special ones and those of the prompt included; None: as many as the
-            model takes.
+            model takes, and for late chunking no more than :data:`LATE_TOKENS`.
         overlap: most tokens at the end of a chunk that the next one repeats, at most half of a chunk.
+        late: late chunking (Günther et al. 2024, https://arxiv.org/abs/2409.04701): the model reads as many
+            chunks at once as it takes, and each chunk's vector is the mean of its tokens' states.
     """
 
     tokens: int | None = None
     overlap: int = 0
+    late: bool = False
 
     def limit(self, max_length: int) -> int:
         """Most tokens of a chunk for a model that takes ``max_length``.
 
         Raises:
-            OptionError: the tokens or the overlap of a chunk are out of range, or no whole numbers.
+            OptionError: an option is out of range, or of another type.
         """
-        tokens = max_length
-        if self.tokens is not None:
-            tokens = whole_number("tokens of a chunk", self.tokens, 1, max_length)
+        check_flag("late", self.late)
         whole_number("overlap", self.overlap, 0)
-        return tokens
+        if self.tokens is not None:
+            return whole_number("tokens", self.tokens, 1, max_length, ": so many tokens have chunks")
+        return min(max_length, LATE_TOKENS) if self.late else max_length
 
     def room(self, limit: int, beside: int) -> int:
         """Tokens of text in a chunk of ``limit`` tokens, of which ``beside`` are special or of the prompt.

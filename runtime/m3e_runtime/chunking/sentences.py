@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from m3e_runtime.chunking.graphemes import cluster_border, is_cluster_border
 
-__all__ = ["Range", "divided", "halves", "sentences"]
+__all__ = ["Range", "clauses", "divided", "halves", "sentences"]
 
 Range = tuple[int, int]
 """Where a part of a text begins, and where it ends, in characters."""
@@ -21,8 +21,13 @@ _END = re.compile(
 )
 _CLAUSE = re.compile(r"[，、：；—]++|(?<![,;:–])[,;:–]++(?=\s)")
 _SPACE = re.compile(r"(?<=\S)(?=\s)")
+_SPACELESS = r"\u0e00-\u0eff\u1780-\u17ff\u2e80-\ua4ff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+_INSIDE_WORD = re.compile(rf"(?<=[^\W{_SPACELESS}])(?=[^\W{_SPACELESS}])")  # in scripts with spaces
 _SPACES = re.compile(r"\s*+")
 # Each pattern looks at a run of characters once, from its beginning, so that long runs take linear time.
+
+_WORD_LENGTH = 64
+"""Characters of a word that is not divided if there is another place."""
 
 
 def sentences(text: str, longest: int) -> Iterator[Range]:
@@ -38,8 +43,18 @@ def sentences(text: str, longest: int) -> Iterator[Range]:
         start = stop
 
 
+def clauses(text: str, start: int, stop: int) -> list[Range]:
+    """Divide a range behind its commas, colons and dashes; it is one clause if it has none.
+
+    ``start`` and ``stop`` must be borders of grapheme clusters, and so are all others.
+    """
+    ends = [found.end() for found in _CLAUSE.finditer(text, start, stop)]
+    inner = [end for end in ends if end < stop and is_cluster_border(text, end, start)]
+    return list(pairwise([start, *inner, stop]))
+
+
 def divided(text: str, start: int, stop: int, parts: int) -> list[Range]:
-    """Divide a range into about ``parts`` ranges of similar length: behind clauses, words or characters.
+    """Divide a range into about ``parts`` ranges of similar length, between words or grapheme clusters.
 
     ``start`` and ``stop`` must be borders of grapheme clusters, and so are all others.
     """
@@ -74,11 +89,21 @@ def _sentence_end(text: str, start: int, limit: int) -> int:
 
 
 def _inner_end(text: str, start: int, target: int, stop: int) -> int:
-    """A place for a division not far before ``target``, or behind it where a cluster lies across it."""
+    """A place near ``target`` for a division: at a space, between words, or between grapheme clusters."""
     least = start + (target - start) // 2 + 1
-    for pattern in (_CLAUSE, _SPACE):
-        ends = [found.end() for found in pattern.finditer(text, least, target)]
-        for end in reversed(ends):
-            if end > start and is_cluster_border(text, end, start):
-                return end
-    return cluster_border(text, target, start, stop)
+    spaces: list[int] = [found.start() for found in _SPACE.finditer(text, least, target)]
+    for at in reversed(spaces):
+        if is_cluster_border(text, at, start):
+            return at
+    word_end = _word_end(text, start, target, stop) if _INSIDE_WORD.match(text, target) else None
+    return word_end or cluster_border(text, target, start, stop)
+
+
+def _word_end(text: str, start: int, target: int, stop: int) -> int | None:
+    """The nearest place before ``target``, or else behind it, that is not inside a word."""
+    before = range(target - 1, max(start, target - _WORD_LENGTH), -1)
+    behind = range(target + 1, min(target + _WORD_LENGTH, stop))
+    for at in chain(before, behind):
+        if not _INSIDE_WORD.match(text, at) and is_cluster_border(text, at, start):
+            return at
+    return None

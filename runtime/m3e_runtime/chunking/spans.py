@@ -40,7 +40,7 @@ def trimmed(text: str, start: int, stop: int) -> Range:
     first, last = stop - len(part.lstrip()), start + len(part.rstrip())
     while not is_cluster_border(text, first, start):  # a mark combined with a space
         first -= 1
-    while not is_cluster_border(text, last, start):
+    while last < stop and not is_cluster_border(text, last, start):
         last += 1
     return first, last
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from m3e_runtime.chunking.sentences import Range, divided, halves, sentences
+from m3e_runtime.chunking.sentences import Range, clauses, divided, halves, sentences
 from m3e_runtime.errors import TextTooLongError
 from m3e_runtime.tokenization import TextTokenizer
 
@@ -58,9 +58,11 @@ class UnitReader:
                 yield from self._fitting(text, unit)
 
     def parts(self, text: str, unit: Unit) -> list[Unit]:
-        """Divide a unit behind clauses, words or grapheme clusters; a single cluster stays as it is."""
-        count = max(2, -(-unit.tokens // self._grain))
-        return self._counted(text, divided(text, unit.start, unit.stop, count))
+        """Divide a unit into clauses, or else between words or grapheme clusters; one cluster stays whole."""
+        parts = clauses(text, unit.start, unit.stop)
+        if len(parts) == 1:
+            parts = divided(text, unit.start, unit.stop, max(2, -(-unit.tokens // self._grain)))
+        return self._counted(text, parts)
 
     def _fitting(self, text: str, unit: Unit) -> Iterator[Unit]:
         """The unit, or its parts if it is too long."""
