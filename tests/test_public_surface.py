@@ -12,6 +12,7 @@ import pytest
 SURFACE = {
     "m3e_runtime": [
         "AsyncEncoder",
+        "AsyncReranker",
         "Bundle",
         "BundleError",
         "BundleIntegrityError",
@@ -25,6 +26,7 @@ SURFACE = {
         "M3EError",
         "OptionError",
         "OverloadedError",
+        "Reranker",
         "TextTooLongError",
         "quantize_embeddings",
     ],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 import m3e_runtime
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.gate import Gate
+from m3e_export.score_gate import ScoreGate
 from m3e_runtime.manifest import (
     SCHEMA_VERSION,
     Artifact,
@@ -24,7 +26,7 @@ _GOLDEN_TEXTS = 16
 
 def make_manifest(
     checkpoint: BaseCheckpoint,
-    gate: Gate,
+    gate: Gate | ScoreGate,
     artifacts: tuple[Artifact, ...],
     tokenizer: FileEntry,
     companions: tuple[FileEntry, ...],
@@ -58,12 +60,20 @@ def make_manifest(
         prompts=sentence_config.prompts,
         default_prompt_name=sentence_config.default_prompt_name,
         artifacts=artifacts,
-        golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.vectors[chosen], gate.prompt),
+        golden=_golden(gate, chosen),
         files=companions,
         include_prompt=sentence_config.include_prompt,
         route=sentence_config.route,
         truncate_dim=sentence_config.truncated(checkpoint.dimension),
+        classification=checkpoint.classification,
     )
+
+
+def _golden(gate: Gate | ScoreGate, chosen: npt.NDArray[np.int64]) -> GoldenVectors:
+    texts = tuple(gate.texts[place] for place in chosen)
+    passages = gate.passages if isinstance(gate, ScoreGate) else ()
+    of_pairs = tuple(passages[place] for place in chosen) if passages else ()
+    return GoldenVectors.pack(texts, gate.vectors[chosen], gate.prompt, of_pairs)
 
 
 def _source(checkpoint: BaseCheckpoint) -> Source:

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
         TextTooLongError,
     )
     from m3e_runtime.outputs import quantize_embeddings
-    from m3e_runtime.scheduling import AsyncEncoder
+    from m3e_runtime.reranker import Reranker
+    from m3e_runtime.scheduling import AsyncEncoder, AsyncReranker
 
 __all__ = [
     "AsyncEncoder",
+    "AsyncReranker",
     "Bundle",
     "BundleError",
     "BundleIntegrityError",
@@ -41,6 +43,7 @@ __all__ = [
     "M3EError",
     "OptionError",
     "OverloadedError",
+    "Reranker",
     "TextTooLongError",
     "quantize_embeddings",
 ]
@@ -48,10 +51,12 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "AsyncEncoder": "scheduling",
+    "AsyncReranker": "scheduling",
     "Bundle": "bundle",
     "ChunkOptions": "chunking",
     "ChunkedText": "chunking",
     "Encoder": "encoder",
+    "Reranker": "reranker",
     "quantize_embeddings": "outputs",
 }
 """Of the names that are no errors."""

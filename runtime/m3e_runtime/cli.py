@@ -20,9 +20,10 @@ from m3e_runtime.file_names import shown
 from m3e_runtime.manifest import Artifact, FileEntry
 from m3e_runtime.outputs import normalize
 from m3e_runtime.progress import progress_bar
+from m3e_runtime.reranker import Reranker
 from m3e_runtime.standard_output import say
 
-__all__ = ["check_artifact", "main"]
+__all__ = ["check_artifact", "check_scores", "main"]
 
 _BELOW_GATE = 3
 _EXAMPLES = """\
@@ -34,7 +35,7 @@ examples:
 An artifact whose engine or GPU is missing on this machine is skipped; the output gives the reason.
 
 exit codes: 0 ok, 1 standard output cannot be written, 2 usage, 3 an artifact no longer gives its golden
-            vectors, 4 damaged, 5 engine missing, 130 interrupted, 143 terminated
+            vectors or scores, 4 damaged, 5 engine missing, 130 interrupted, 143 terminated
 """
 
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="m3e-check",
-        description="Check a bundle: schema, hashes, and every artifact against the golden vectors.",
+        description="Check a bundle: schema, hashes, and every artifact against golden vectors or scores.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -73,13 +74,18 @@ def _command(options: argparse.Namespace) -> int:
         say(f"{bundle.path}: {len(entries)} files, hashes match")
         for result in results:
             word = "ok" if result["passed"] else "BELOW ITS GATE"
-            say(
-                f"{result['name']}: {word}, {result['texts']} golden texts, "
-                f"cosine mean {result['mean_cosine']:.6f} min {result['min_cosine']:.6f}"
-            )
+            say(f"{result['name']}: {word}, {_measures(result)}")
         for name, reason in not_run.items():
             say(f"{name}: not run, {reason}")
     return 0 if passed else _BELOW_GATE
+
+
+def _measures(result: dict[str, Any]) -> str:
+    if "max_difference" in result:
+        differences = f"mean {result['mean_difference']:.1e} max {result['max_difference']:.1e}"
+        return f"{result['texts']} golden scores, difference {differences}"
+    cosines = f"mean {result['mean_cosine']:.6f} min {result['min_cosine']:.6f}"
+    return f"{result['texts']} golden texts, cosine {cosines}"
 
 
 def _chosen(bundle: Bundle, name: str | None) -> list[Artifact]:
@@ -101,13 +107,14 @@ def _check_all(
     bundle: Bundle, artifacts: Sequence[Artifact], threads: int | None
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The results, and the reasons for skipped artifacts. A missing engine is not an error of the bundle."""
+    check = check_artifact if bundle.manifest.classification is None else check_scores
     results, not_run = [], {}
     for artifact in artifacts:
         if reason := why_not_here(artifact):
             not_run[artifact.name] = reason
             continue
         try:
-            results.append(check_artifact(bundle, artifact, threads))
+            results.append(check(bundle, artifact, threads))
         except EngineMissingError as error:  # it is there and cannot be imported
             not_run[artifact.name] = str(error)
     return results, not_run
@@ -134,6 +141,31 @@ def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> d
         "mean_cosine": float(cosines.mean()),
         "min_cosine": float(cosines.min()),
         "floor": float(floor),
+    }
+
+
+def check_scores(bundle: Bundle, artifact: Artifact, threads: int | None) -> dict[str, Any]:
+    """Score the golden texts or pairs with ``artifact`` and compare with the stored logits.
+
+    A logit may be as far from the oracle's as the furthest was at export, plus an allowance for the rounding
+    of other processors.
+    """
+    golden, measured = bundle.manifest.golden, artifact.score_fidelity
+    assert measured is not None  # noqa: S101 - Bundle.open refuses such artifacts
+    expected = golden.unpack(bundle.manifest.dimension)
+    items = list(zip(golden.texts, golden.passages, strict=True)) if golden.passages else list(golden.texts)
+    options = {"artifact": artifact.name, "threads": threads, "verify": False}
+    with closing(Reranker.load(bundle.path, **options)) as reranker:
+        differences = np.abs(reranker.logits(items, prompt=golden.prompt) - expected)
+    allowance = max(1e-5 * max(1.0, float(np.abs(expected).max())), 0.25 * measured.max_difference)
+    ceiling = measured.max_difference + allowance
+    return {
+        "name": artifact.name,
+        "passed": bool(differences.max() <= ceiling),
+        "texts": len(expected),
+        "mean_difference": float(differences.mean()),
+        "max_difference": float(differences.max()),
+        "ceiling": float(ceiling),
     }
 
 

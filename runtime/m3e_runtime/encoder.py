@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from itertools import islice
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime import forked, outputs  # noqa: F401 - importing `forked` registers it
-from m3e_runtime.arguments import check_batch_size, check_flag, check_text, id_arrays, whole_number
-from m3e_runtime.backends import Backend, Choice, TokenBackend, native, open_best, run_all
-from m3e_runtime.backends.device import device_name
-from m3e_runtime.bundle import Bundle
+from m3e_runtime import outputs
+from m3e_runtime.arguments import check_batch_size, check_flag, check_text, whole_number
+from m3e_runtime.backends import TokenBackend
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, OptionError
+from m3e_runtime.loaded_model import LoadedModel
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
-from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.prompts import named_prompt, prompt_for_each, single_prompt, with_prompts
 from m3e_runtime.routes import check_task
-from m3e_runtime.threads import available_threads
 from m3e_runtime.token_embeddings import EncodedText
-from m3e_runtime.tokenization import TextTokenizer, TokenIds
+from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.truncation import CutTexts, Truncation, check_truncation
 
 if TYPE_CHECKING:
@@ -39,11 +34,7 @@ WINDOW = 8192
 """Texts in a window. It is large enough to fill batches with texts of equal length."""
 
 
-MOST_THREADS = 1024
-"""The native engine's limit."""
-
-
-class Encoder:
+class Encoder(LoadedModel):
     """A loaded bundle. Several threads can share an encoder; their calls do not affect each other's results.
 
     A pickle holds the bundle's path and the options of :meth:`load`; unpickling loads the bundle again.
@@ -56,21 +47,10 @@ class Encoder:
         (2, 768)
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        choice: Choice,
-        tokenizer: TextTokenizer,
-        backend: Backend,
-        options: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
-        self.bundle = bundle
-        self.artifact = choice.artifact
-        self.tokenizer = tokenizer
-        self._choice = choice
-        self._backend = backend
-        self._manifest = bundle.manifest
-        self._origin = os.path.abspath(bundle.path), dict(options)
+    _classifies = False
+
+    def __init__(self, *loaded: Any) -> None:
+        super().__init__(*loaded)
         self._cut_texts = CutTexts()
 
     @staticmethod
@@ -106,41 +86,11 @@ class Encoder:
             OptionError: unknown device, backend or artifact, threads below one, or an argument of the wrong
                 type.
         """
-        if threads is not None:
-            threads = whole_number("threads", threads, 1, MOST_THREADS)
-        check_text("artifact", artifact)
-        check_text("backend", backend)
-        check_flag("verify", verify)
-        device = device_name(device)
-        bundle = Bundle.open(path)
-        chosen, engine = open_best(bundle, device, artifact, backend, threads or available_threads(), verify)
-        spec = bundle.manifest.tokenization
-        file = bundle.verify(spec.file) if verify else bundle.resolve(spec.file)
-        tokenizer = TextTokenizer.from_file(file, spec.max_length, engine.threads)
-        options = {
-            "device": device,
-            "artifact": artifact,
-            "backend": backend,
-            "threads": threads,
-            "verify": verify,
-        }
-        return Encoder(bundle, chosen, tokenizer, engine, options)
+        return Encoder._open(path, device, artifact, backend, threads, verify)
 
-    def __repr__(self) -> str:
-        device = self._choice.gpu.name if self._choice.gpu else "cpu"
-        return (
-            f"<Encoder {self._origin[0]!r}: {self.artifact.name} on {device}, "
-            f"{self._backend.threads} threads, {self.dimension} dimensions>"
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _load_again, (*self._origin, self.max_seq_length)
-
-    def __copy__(self) -> Encoder:
-        return Encoder(self.bundle, self._choice, self.tokenizer, self._backend, self._origin[1])
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
-        return copy(self)  # the shared parts are immutable
+    @property
+    def _outputs(self) -> str:
+        return f"{self.dimension} dimensions"
 
     @property
     def dimension(self) -> int:
@@ -158,16 +108,6 @@ class Encoder:
         return self.tokenizer.max_length
 
     @property
-    def pads(self) -> bool:
-        """Whether the engine pads the texts of a batch to the longest one."""
-        return self._backend.pads
-
-    @property
-    def token_budget(self) -> int:
-        """Most tokens of a batch, including padding."""
-        return self._backend.token_budget
-
-    @property
     def info(self) -> dict[str, Any]:
         """The artifact, precision, engine, threads and measured fidelity in use.
 
@@ -175,27 +115,13 @@ class Encoder:
         ``max_seq_length``.
         """
         return {
-            "source": self._manifest.source.id,
-            "bundle": str(self.bundle.path),
-            "artifact": self.artifact.name,
-            "precision": self.artifact.precision,
-            "mix": dict(self.artifact.mix),
-            "engine": f"{self._backend.name} {self._backend.version}",
-            "device": self._choice.gpu.name if self._choice.gpu else "cpu",
-            "why": self._choice.why,
-            "arithmetic": self._backend.arithmetic,
-            "instruction_set": self._backend.instruction_set,
-            "native_engine": native.missing() or "available",
-            "tokenizer": self.tokenizer.info,
-            "threads": self._backend.threads,
+            **super().info,
             "dimension": self.dimension,
             "max_seq_length": self.max_seq_length,
             "truncated": self._cut_texts.count,
             "pooling": self._manifest.pooling,
             "include_prompt": self._manifest.include_prompt,
             "route": self._manifest.route and self._manifest.route.name,
-            "batch_invariant": self.artifact.batch_invariant,
-            "same_bytes_on": native.same_bytes_on(self._backend.instruction_set),
             "fidelity": {
                 name: getattr(self.artifact.vector_fidelity, name)
                 for name in ("oracle", "texts", "mean_cosine", "p1_cosine", "min_cosine", "overlap_at_10")
@@ -405,7 +331,7 @@ class Encoder:
         prompts = self._prompts(prompt_name, prompt)
         each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
         with self._named_by_place(texts, each):
-            _, cut = self.tokenizer.encode_in_pieces(with_prompts(each, texts))
+            _, cut = self.tokenizer.encode_marked_in_pieces(with_prompts(each, texts))
         return np.array(cut, dtype=np.bool_)
 
     def encode_tokens(
@@ -525,57 +451,6 @@ class Encoder:
             options,
         )
 
-    def run(
-        self,
-        token_ids: Sequence[TokenIds],
-        batch_size: int | None = None,
-        prompt_lengths: Sequence[int] | None = None,
-    ) -> Iterator[tuple[Batch, npt.NDArray[np.float32]]]:
-        """Compute token ids in batches that suit the engine: the second half of :meth:`encode`.
-
-        Args:
-            token_ids: int32 ``[length]`` for each text, from :attr:`tokenizer`.
-            batch_size: as in :meth:`encode`.
-            prompt_lengths: the result of :meth:`prompt_lengths` for the texts' prompts.
-
-        Yields:
-            Each batch, and the vectors of its texts, float32 ``[m, full_dimension]``.
-
-        Raises:
-            OptionError: ids that are not sequences of 32-bit integers.
-        """
-        token_ids = id_arrays("token_ids", token_ids)
-        if len(token_ids) == 1:
-            alone = Batch(np.zeros(1, dtype=np.int64), len(token_ids[0]))
-            yield alone, self._backend.run(token_ids, prompt_lengths)
-            return
-        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
-        batches = ((it, [token_ids[at] for at in it.indices]) for it in self.plan(lengths, batch_size))
-        if prompt_lengths is None:
-            yield from run_all(self._backend, batches)
-        else:
-            for batch, ids in batches:
-                yield batch, self._backend.run(ids, [prompt_lengths[at] for at in batch.indices])
-
-    def plan(
-        self,
-        lengths: npt.NDArray[np.int64],
-        batch_size: int | None = None,
-        token_budget: int | None = None,
-    ) -> Iterator[Batch]:
-        """Group texts into batches that suit the engine; each text is in exactly one.
-
-        Args:
-            lengths: token counts of the texts, int64 ``[n]``.
-            batch_size: most texts of a batch; by default only the token budget limits it.
-            token_budget: most tokens of a batch, padding included; never more than :attr:`token_budget`.
-        """
-        engine = self._backend
-        budget = min(engine.token_budget, token_budget or engine.token_budget)
-        if not engine.pads:
-            return plan_packed(lengths, budget, _smaller(batch_size, engine.most_texts(self.max_seq_length)))
-        return plan(lengths, budget, lambda longest: _smaller(batch_size, engine.most_texts(longest)))
-
     def prompt_lengths(self, prompts: Sequence[str]) -> list[int] | None:
         """Number of prompt tokens in each text; None if the pooling includes prompts."""
         if self._manifest.include_prompt:
@@ -597,10 +472,6 @@ class Encoder:
             OptionError: vectors of different dimensions, or not vectors.
         """
         return outputs.similarity(*outputs.comparable(a, b), self._manifest.similarity)
-
-    def close(self) -> None:
-        """Free the engine's memory now, not at garbage collection. The encoder cannot encode afterwards."""
-        self._backend.close()
 
     def _stream(
         self,
@@ -688,7 +559,7 @@ class Encoder:
                 bar.update(len(batch.indices))
 
     def _tokenize(self, texts: list[str], prompts: str | list[str]) -> list[TokenIds]:
-        token_ids, cut = self.tokenizer.encode_in_pieces(with_prompts(prompts, texts))
+        token_ids, cut = self.tokenizer.encode_marked_in_pieces(with_prompts(prompts, texts))
         self._cut_texts.add(cut, self.max_seq_length)
         return token_ids
 
@@ -697,7 +568,7 @@ class Encoder:
         whole = with_prompts(prompts, texts)
         for part, _ in _windows(len(texts), ""):
             with self._named_by_place(texts, prompts):
-                _, cut = self.tokenizer.encode_in_pieces(whole[part])
+                _, cut = self.tokenizer.encode_marked_in_pieces(whole[part])
             if any(cut):
                 index = part.start + cut.index(True)
                 raise self.tokenizer.too_long(index, whole[index])
@@ -766,20 +637,8 @@ class Encoder:
         return OutputOptions(truncate_dim, normalize_embeddings, precision, ranges)
 
 
-def _load_again(path: str, options: dict[str, Any], max_length: int) -> Encoder:
-    """Load the encoder of a pickle. Its maximum length may be below the bundle's."""
-    encoder = Encoder.load(path, **options)
-    encoder.tokenizer = encoder.tokenizer.limited(max_length)
-    return encoder
-
-
 def _windows(count: int, prompts: str | list[str]) -> Iterator[tuple[slice, str | list[str]]]:
     """Where each window of ``count`` texts lies, and its prompts."""
     for start in range(0, count, WINDOW):
         part = slice(start, start + WINDOW)
         yield part, prompts if isinstance(prompts, str) else prompts[part]
-
-
-def _smaller(a: int | None, b: int | None) -> int | None:
-    """The smaller of two bounds; None is no bound."""
-    return min((bound for bound in (a, b) if bound is not None), default=None)

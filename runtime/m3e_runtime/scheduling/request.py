@@ -57,7 +57,7 @@ class QueueLimits:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Vectors, float32 ``[n, dimension]``, and the seconds in the queue until their first run."""
+    """Vectors or logits, float32 ``[n, dimension]``, and the seconds in the queue until their first run."""
 
     vectors: npt.NDArray[np.float32]
     queue_seconds: float
@@ -96,6 +96,7 @@ class Request:
         "taken",
         "taken_tokens",
         "token_ids",
+        "token_types",
         "tokens",
         "vectors",
     )
@@ -109,8 +110,10 @@ class Request:
         future: asyncio.Future[Encoded],
         prompt_length: int = 0,
         seconds: float = math.inf,
+        token_types: Sequence[TokenIds] | None = None,
     ) -> None:
         self.token_ids = token_ids
+        self.token_types = token_types
         self.tokens = tokens
         self.prompt_length = prompt_length
         self.arrival = arrival
