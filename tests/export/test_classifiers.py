@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +15,20 @@ from families import FAMILIES, LONGEST, make_classifier
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.inputs import model_inputs
 from m3e_export.oracle import load_score_oracle
-from m3e_export.precision.search import float_plan
+from m3e_export.precision.calibration import calibrate
+from m3e_export.precision.search import Int8Search, float_plan
 from m3e_export.targets import TARGETS
 
 LABELS = 3
-MOST = {"fp32": 1e-4, "fp16": 1e-2}
+MOST = {"fp32": 1e-4, "fp16": 1e-2, "bfloat16": 1e-2, "int8": 0.05}
 """The largest difference of a logit."""
 TARGET_NAMES = ("native", "cpu", "portable", "cuda", "cuda-packed", "tensorrt")
-ARTIFACTS = tuple("-".join(each) for each in itertools.product(MOST, TARGET_NAMES))
+ARTIFACTS = tuple(
+    "-".join(each)
+    for each in itertools.product(MOST, TARGET_NAMES)
+    if each not in (("int8", "cuda"), ("int8", "cuda-packed"))
+    and (each[0] != "bfloat16" or each[1] == "native")
+)
 NAMES = [name for name in FAMILIES if name not in ("ernie without tasks", "distilbert, sinusoids")]
 FAMILY = pytest.mark.parametrize("family", NAMES)
 
@@ -64,11 +73,32 @@ def run(checkpoint, artifact, folder, passages=PASSAGES):
     """Logits of the artifact, or of what the gate runs in place of one for a GPU; all in one batch."""
     precision, name = artifact.split("-", 1)
     target = TARGETS[name]
-    plan = float_plan(precision, half_arithmetic=target.half_arithmetic)
+    plan = plan_of(checkpoint, precision, target)
     save = target.save_twin if target.has_twin else target.save
     inputs = model_inputs(checkpoint, QUERIES, passages)
     engine = target.load(save(checkpoint, plan, folder / "artifact")[0], 1, inputs.types is not None)
     return engine.run(inputs.ids, None, inputs.types)
+
+
+def plan_of(checkpoint, precision, target):
+    """What ``m3e-export`` tries first, but for the search of smoothing strengths."""
+    if precision == "bfloat16":
+        return dataclasses.replace(float_plan("fp16"), bfloat16=True)
+    if precision != "int8":
+        return float_plan(precision, half_arithmetic=target.half_arithmetic)
+    search = Int8Search(checkpoint, calibration_of(str(checkpoint.folder)), target.int8, no_trial)
+    return next(search.plans(lambda done: None))
+
+
+def no_trial(plan, inputs):
+    return np.zeros((len(inputs), LABELS), np.float32)
+
+
+@functools.cache
+def calibration_of(folder):
+    checkpoint = load_checkpoint(folder)
+    inputs = model_inputs(checkpoint, QUERIES, PASSAGES)
+    return calibrate(checkpoint, inputs, lambda done: None, Path(folder).parent)
 
 
 @FAMILY

@@ -79,7 +79,7 @@ class CrossEncoderOracle:
 
     def _one(self, text: str, tick: Callable[[int], object]) -> npt.NDArray[np.float32]:
         """CrossEncoder takes a list of texts for one pair."""
-        logits = self._predict(text)[0]
+        logits: npt.NDArray[np.float32] = self._predict(text)[0]
         tick(1)
         return logits
 
