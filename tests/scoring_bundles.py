@@ -1,31 +1,15 @@
 """Rerankers and classifiers with random weights: a checkpoint that CrossEncoder reads, and a bundle of it."""
 
-import hashlib
-import json
-import shutil
+import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import synthetic
-from m3e_export import ExportRequest, export
 
-__all__ = ["make_classifier", "make_scoring_bundle"]
-
-_FIDELITY = {
-    "oracle": "none",
-    "groups": 1,
-    "pairs": 1,
-    "mean_difference": 0.0,
-    "max_difference": 0.0,
-    "order_kept": 1.0,
-    "ndcg_at_10": 1.0,
-    "thresholds": {},
-    "enforced": False,
-}
+__all__ = ["make_classifier", "random_pairs"]
 
 
 def make_classifier(folder: Path, labels: int = 1, **config: Any) -> Path:
@@ -40,9 +24,20 @@ def make_classifier(folder: Path, labels: int = 1, **config: Any) -> Path:
         **config,
     )
     tensors = {f"bert.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
-    random = np.random.default_rng(1)
+    chance = np.random.default_rng(1)
     tensors["bert.embeddings.token_type_embeddings.weight"] *= 10  # so that types matter
-    tensors["classifier.weight"] = random.normal(size=(labels, 64)).astype(np.float32)
-    tensors["classifier.bias"] = random.normal(size=labels).astype(np.float32)
+    tensors["classifier.weight"] = chance.normal(size=(labels, 64)).astype(np.float32)
+    tensors["classifier.bias"] = chance.normal(size=labels).astype(np.float32)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+def random_pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Pairs of empty, short and long texts, some of which are truncated."""
+    chosen = random.Random(seed)
+    words = ["今天", "天气", "很好", "card", "account", "weather", "，", "绑定", "银行卡", "3.14"]
+
+    def text() -> str:
+        return " ".join(chosen.choices(words, k=chosen.choice((0, 1, 2, 5, 9, 40, 300, 700))))
+
+    return [(text(), text()) for _ in range(count)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.errors import BundleError, OptionError
+from m3e_runtime.errors import BundleError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -91,18 +91,6 @@ class PairTemplate:
     def special_tokens(self) -> int:
         """Number of special tokens of a pair."""
         return sum(map(len, self.special))
-
-    def room(self, max_length: int) -> int:
-        """Number of tokens of both texts that a pair of ``max_length`` tokens has.
-
-        Raises:
-            OptionError: there is no room for the special tokens.
-        """
-        if max_length < self.special_tokens:
-            raise OptionError(
-                f"max_length={max_length} has no room for a pair's {self.special_tokens} special tokens."
-            )
-        return max_length - self.special_tokens
 
     def join(self, first: TokenIds, second: TokenIds) -> tuple[TokenIds, TokenIds]:
         """The ids and types of a pair, from the ids of its texts."""

@@ -205,10 +205,15 @@ class TextTokenizer:
                 second ones.
             DependencyMissingError: the package ``tokenizers`` is not installed, and the file needs it.
         """
+        if self.max_length < self.pair_special_tokens:
+            raise OptionError(
+                f"max_length={self.max_length} has no room for the {self.pair_special_tokens} special tokens "
+                "of a pair."
+            )
         if len(firsts) != len(seconds):
             raise OptionError(f"{len(firsts)} first texts and {len(seconds)} second texts are not pairs.")
         try:
-            return self._for_pairs.encode_pairs(firsts, seconds)
+            return TokenizedPairs(*self._for_pairs.encode_pairs(firsts, seconds))
         except (TypeError, UnicodeEncodeError) as error:
             raise _explain([text for pair in zip(firsts, seconds, strict=True) for text in pair]) from error
 
@@ -224,18 +229,20 @@ class TextTokenizer:
             cut += some.cut
         return TokenizedPairs(ids, types, cut)
 
-    @cached_property
+    @property
     def pair_special_tokens(self) -> int:
         """Number of special tokens that a pair gets.
 
         Raises:
+            BundleError: the tokenizer does not put the two texts of a pair one after the other.
             DependencyMissingError: as :meth:`encode_pairs`.
         """
         return self._for_pairs.pair_special_tokens
 
     @cached_property
-    def _for_pairs(self) -> PackageTokenizer:
-        if isinstance(self._fast, PackageTokenizer):
+    def _for_pairs(self) -> NativeTokenizer | PackageTokenizer:
+        """The tokenizer of pairs: the package's where the engine cannot make the file's pairs."""
+        if isinstance(self._fast, PackageTokenizer) or self._fast.pair_special_tokens >= 0:
             return self._fast
         return self._load_package(self.max_length)
 

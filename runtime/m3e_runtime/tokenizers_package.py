@@ -115,7 +115,7 @@ class PackageTokenizer:
         texts = list(dict.fromkeys([*firsts, *seconds]))
         ids = dict(zip(texts, self._without_special_tokens(texts), strict=True))
         template = self.pair_template
-        room, count = template.room(self.max_length), cache(self._count_in_parts)
+        room, count = self.max_length - template.special_tokens, cache(self._count_in_parts)
         pairs = TokenizedPairs([], [], [])
         for first, second in zip(firsts, seconds, strict=True):
             known = len(ids[first]), len(ids[second])

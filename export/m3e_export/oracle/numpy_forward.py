@@ -73,7 +73,7 @@ class NumpyForward:
         texts: Sequence[npt.NDArray[np.int32]],
         token_types: Sequence[npt.NDArray[np.int32]] | None = None,
     ) -> Array:
-        """The sums of a token's embeddings for packed ``texts``, float32 ``[tokens, embedding_size]``."""
+        """The embeddings of packed ``texts`` before their normalization, float32 ``[tokens, width]``."""
         weights = self._weights
         places = np.concatenate([self._positions(token_ids) for token_ids in texts])
         x: Array = self.words(np.concatenate(texts)) + weights.position_embeddings[places]
