@@ -10,6 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from m3e_corpora.encoding.pipeline import compute, prefetched
+from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.encoding.windows import Window, windows_of
 from m3e_corpora.inputs.find import STANDARD_INPUT
 from m3e_corpora.inputs.rows import BadRow
@@ -19,13 +20,12 @@ from m3e_corpora.job.job import Job, provenance
 from m3e_corpora.job.partition import Partition, read_partition
 from m3e_corpora.job.policies import OnError
 from m3e_corpora.outputs.sinks import Sink, make_sink
-from m3e_runtime.encoder import Encoder
 
 __all__ = ["encoded_windows", "run_partitions", "write_window"]
 
 
 def run_partitions(
-    encoder: Encoder,
+    encoder: Model,
     workers: int,
     folder: JobFolder,
     partitions: Iterable[Partition],
@@ -65,7 +65,7 @@ def run_partitions(
 
 
 def encoded_windows(
-    encoder: Encoder,
+    encoder: Model,
     workers: int,
     job: Job,
     schema: str | None,
