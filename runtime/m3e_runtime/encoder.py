@@ -103,11 +103,6 @@ class Encoder(LoadedModel):
         return self._manifest.dimension
 
     @property
-    def max_seq_length(self) -> int:
-        """Longest input in tokens, including special tokens; see ``truncation`` of :meth:`encode`."""
-        return self.tokenizer.max_length
-
-    @property
     def info(self) -> dict[str, Any]:
         """The artifact, precision, engine, threads and measured fidelity in use.
 

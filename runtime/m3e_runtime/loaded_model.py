@@ -136,6 +136,16 @@ class LoadedModel:
         return self._backend.token_budget
 
     @property
+    def full_dimension(self) -> int:
+        """How many numbers the engine gives for a text: dimensions of its vector, or labels."""
+        return self._manifest.dimension
+
+    @property
+    def max_seq_length(self) -> int:
+        """Longest input in tokens, including special tokens. Longer ones are truncated."""
+        return self.tokenizer.max_length
+
+    @property
     def info(self) -> dict[str, Any]:
         """The artifact, precision, engine and threads in use."""
         return {

@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.encoding.windows import TokenizedBatch, Window
-from m3e_runtime.encoder import Encoder
 from m3e_runtime.under_way import stop_calls
 
 __all__ = ["compute", "prefetched"]
@@ -67,7 +67,7 @@ def prefetched(items: Iterator[Item]) -> Generator[Item]:
 
 
 def compute(
-    encoder: Encoder, windows: Iterator[Window], workers: int, batch_size: int | None
+    encoder: Model, windows: Iterator[Window], workers: int, batch_size: int | None
 ) -> Iterator[tuple[Window, Vectors]]:
     """Compute windows in order.
 
@@ -121,17 +121,17 @@ class _Running:
         stop_calls(self.threads)
 
 
-def _run(encoder: Encoder, batch: TokenizedBatch, batch_size: int | None, running: _Running) -> Vectors:
+def _run(encoder: Model, batch: TokenizedBatch, batch_size: int | None, running: _Running) -> Vectors:
     running.threads.add(threading.get_ident())
     vectors = np.empty((len(batch.indices), encoder.full_dimension), dtype=np.float32)
-    for computed, found in encoder.run(batch.token_ids, batch_size, batch.prompt_lengths):
+    for computed, found in encoder.run(batch.token_ids, batch_size, batch.prompt_lengths, batch.token_types):
         vectors[computed.indices] = found
         if running.stopped:
             break  # the vectors are not needed any more
     return vectors
 
 
-def _collect(encoder: Encoder, window: Window, submitted: list[_Submitted]) -> tuple[Window, Vectors]:
+def _collect(encoder: Model, window: Window, submitted: list[_Submitted]) -> tuple[Window, Vectors]:
     vectors = np.zeros((window.distinct, encoder.full_dimension), dtype=np.float32)
     for batch, future in submitted:
         vectors[batch.indices] = future.result()
