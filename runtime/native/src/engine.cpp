@@ -31,7 +31,8 @@ const Kernels& kernels_called(const char* name) {
 // Groups consecutive texts into packs of about `tokens` tokens. Empty texts are in no pack; their
 // vectors are set to zero.
 std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
-                      int64_t texts, const Sizes& sizes, const Output& output, int64_t tokens) {
+                      int64_t texts, const Weights& weights, const Output& output, int64_t tokens) {
+  const Sizes& sizes = weights.sizes;
   std::vector<Pack> packs;
   bool open = false;
   for (int64_t text = 0; text < texts; ++text) {
@@ -48,7 +49,7 @@ std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, const int64_t*
       packs.push_back({ids + offsets[text],
                        offsets + text,
                        1,
-                       {vector, states},
+                       {vector, states, output.tokens.from(offsets[text], weights.token_heads)},
                        prompts ? prompts + text : nullptr});
       open = true;
     }
@@ -114,7 +115,7 @@ void Engine::encode(const int32_t* ids, const int64_t* offsets, const int64_t* p
   check(ids, offsets, prompts, texts);
   const int64_t tokens = offsets[texts];
   const auto packs_of = [&](int64_t most) {
-    return cut(ids, offsets, prompts, texts, weights_.sizes, output, most);
+    return cut(ids, offsets, prompts, texts, weights_, output, most);
   };
   if (threads_ == 1) return together(packs_of(kMostTokens), 1, stop);
   const int64_t each = std::clamp(tokens / (4 * threads_), kLeastTokens, kMostTokens);
