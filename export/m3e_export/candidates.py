@@ -14,6 +14,7 @@ from m3e_export.gate import Comparison, Gate, Verdict
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.record import Candidate, ExportRecord
 from m3e_export.targets.base import DialectName
+from m3e_export.token_gate import TokenVerdict
 from m3e_runtime.manifest import Artifact, Precision
 
 __all__ = ["Written", "first_passing"]
@@ -38,8 +39,12 @@ class Written:
         matrices: Sequence[str],
         files: Sequence[Path],
         verdict: Verdict,
+        tokens: TokenVerdict | None = None,
     ) -> Written:
-        """The candidate for ``target``, whose ``matrices`` follow ``plan``, after the gate's ``verdict``."""
+        """The candidate for ``target``, whose ``matrices`` follow ``plan``, after the gate's ``verdict``.
+
+        ``tokens`` is its verdict on outputs of tokens.
+        """
         candidate = Candidate(
             artifact=f"{precision}-{target}",
             precision=precision,
@@ -48,8 +53,9 @@ class Written:
             size=sum(file.stat().st_size for file in files),
             mix=plan.mix(matrices),
             kept=plan.kept(precision, matrices),
-            problems=verdict.problems,
+            problems=verdict.problems + (tokens.problems if tokens else ()),
             comparison=verdict.comparison,
+            token_fidelity=tokens and tokens.fidelity,
         )
         return Written(candidate, plan, tuple(files))
 
@@ -93,6 +99,7 @@ class Written:
             layout=layout,
             mix=dict(known.mix),
             kept=known.kept,
+            token_fidelity=known.token_fidelity,
         )
 
 

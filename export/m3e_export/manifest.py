@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 import m3e_runtime
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.gate import Gate
+from m3e_export.token_gate import GateTokens
+from m3e_runtime.hybrid import max_sim_scores
 from m3e_runtime.manifest import (
     SCHEMA_VERSION,
     Artifact,
     FileEntry,
+    GoldenTokens,
     GoldenVectors,
     Manifest,
     Source,
@@ -41,6 +45,10 @@ def make_manifest(
     sentence_config = checkpoint.sentence_config
     # Spread over the texts, to include short and long ones.
     chosen = np.linspace(0, len(gate.texts) - 1, min(_GOLDEN_TEXTS, len(gate.texts))).astype(int)
+    gives_tokens = any(each.token_fidelity is not None for each in artifacts)
+    heads = checkpoint.token_heads if gives_tokens else None
+    if gate.tokens is not None:
+        chosen = gate.tokens.places[np.searchsorted(gate.tokens.places, chosen)]
     return Manifest(
         schema_version=SCHEMA_VERSION,
         exporter=f"m3e-runtime {m3e_runtime.__version__}",
@@ -58,12 +66,29 @@ def make_manifest(
         prompts=sentence_config.prompts,
         default_prompt_name=sentence_config.default_prompt_name,
         artifacts=artifacts,
-        golden=GoldenVectors.pack(tuple(gate.texts[i] for i in chosen), gate.vectors[chosen], gate.prompt),
+        golden=GoldenVectors.pack(
+            tuple(gate.texts[i] for i in chosen),
+            gate.vectors[chosen],
+            gate.prompt,
+            tokens=None if heads is None else _golden_tokens(gate.tokens, chosen),
+        ),
         files=companions,
         include_prompt=sentence_config.include_prompt,
         route=sentence_config.route,
         truncate_dim=sentence_config.truncated(checkpoint.dimension),
+        token_outputs=None if heads is None else heads.outputs(),
     )
+
+
+def _golden_tokens(tokens: GateTokens | None, chosen: npt.NDArray[np.int64]) -> GoldenTokens | None:
+    if tokens is None:
+        return None
+    places = np.searchsorted(tokens.places, chosen)
+    sparse = [tokens.sparse[at].as_dict() for at in places] if tokens.sparse else []
+    scores: list[list[float]] = []
+    if tokens.multi_vector:
+        scores = max_sim_scores([tokens.multi_vector[at] for at in places]).round(6).tolist()
+    return GoldenTokens(tuple(sparse), tuple(map(tuple, scores)))
 
 
 def _source(checkpoint: BaseCheckpoint) -> Source:

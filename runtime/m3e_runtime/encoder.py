@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from itertools import islice
@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from m3e_runtime import forked, outputs  # noqa: F401 - importing `forked` registers it
 from m3e_runtime.arguments import check_batch_size, check_flag, check_text, id_arrays, whole_number
-from m3e_runtime.backends import Backend, Choice, TokenBackend, native, open_best, run_all
+from m3e_runtime.backends import Backend, Choice, OutputsBackend, TokenBackend, native, open_best, run_all
 from m3e_runtime.backends.device import device_name
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, OptionError
+from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
 from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.progress import progress_bar
@@ -27,6 +28,15 @@ from m3e_runtime.prompts import named_prompt, prompt_for_each, single_prompt, wi
 from m3e_runtime.routes import check_task
 from m3e_runtime.threads import available_threads
 from m3e_runtime.token_embeddings import EncodedText
+from m3e_runtime.token_outputs import (
+    Output,
+    Outputs,
+    SparseVector,
+    TextOutputs,
+    TokenResult,
+    finish_tokens,
+    wanted_outputs,
+)
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
 __all__ = ["Encoder", "as_list"]
@@ -183,6 +193,7 @@ class Encoder:
             "max_seq_length": self.max_seq_length,
             "pooling": self._manifest.pooling,
             "include_prompt": self._manifest.include_prompt,
+            "outputs": self._given_outputs(),
             "route": self._manifest.route and self._manifest.route.name,
             "batch_invariant": self.artifact.batch_invariant,
             "same_bytes_on": native.same_bytes_on(self._backend.instruction_set),
@@ -315,6 +326,88 @@ class Encoder:
             for part, some in _windows(len(texts), each):
                 encoded += self._with_tokens(backend, texts[part], some, batch_size, bar)
         return encoded
+
+    def encode_outputs(
+        self,
+        sentences: str | Iterable[str],
+        outputs: Sequence[Output] = ("dense", "sparse", "multi_vector"),
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+    ) -> Outputs | TextOutputs:
+        """Dense vectors, sparse vectors and multi-vectors of texts from one pass, for models such as bge-m3.
+
+        Args:
+            sentences: as in :meth:`encode`.
+            outputs: which to give. Sparse vectors leave out special tokens, multi-vectors the first token.
+            prompt_name: as in :meth:`encode`, like the other arguments.
+            prompt: see ``prompt_name``.
+            batch_size: see ``prompt_name``.
+            show_progress_bar: see ``prompt_name``.
+            normalize_embeddings: of the dense vectors, as in :meth:`encode`.
+            truncate_dim: of the dense vectors, as in :meth:`encode`.
+
+        Returns:
+            One text's outputs for a string, those of all texts for a sequence, in the order given.
+
+        Raises:
+            InvalidTextError: as :meth:`encode`.
+            OptionError: as :meth:`encode`, or the model or the artifact does not give an output.
+        """
+        wanted = wanted_outputs(outputs, self._manifest.token_outputs)
+        prompts = self._prompts(prompt_name, prompt)
+        options = self.output_options(truncate_dim, normalize_embeddings)
+        check_batch_size(batch_size)
+        texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
+        each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
+        bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
+        dense = np.empty((len(texts), self.full_dimension), dtype=np.float32)
+        sparse: list[SparseVector | None] = []
+        vectors: list[npt.NDArray[np.float32] | None] = []
+        with self._named_by_place(texts, each), bar_of as bar:
+            for part, some in _windows(len(texts), each):
+                found = self._outputs_into(dense[part], texts[part], some, wanted, batch_size, bar)
+                sparse += [first for first, _ in found]
+                vectors += [second for _, second in found]
+        all_outputs = Outputs(
+            options.apply(dense) if "dense" in wanted else None,
+            [one for one in sparse if one is not None] if "sparse" in wanted else None,
+            [one for one in vectors if one is not None] if "multi_vector" in wanted else None,
+        )
+        return all_outputs[0] if isinstance(sentences, str) else all_outputs
+
+    def run_outputs(
+        self,
+        token_ids: Sequence[TokenIds],
+        wanted: Container[Output],
+        batch_size: int | None = None,
+        prompt_lengths: Sequence[int] | None = None,
+    ) -> Iterator[tuple[Batch, npt.NDArray[np.float32], list[TokenResult]]]:
+        """:meth:`run` that also gives outputs of tokens.
+
+        Args:
+            token_ids: as in :meth:`run`.
+            wanted: the outputs to compute; vectors of texts always are.
+            batch_size: as in :meth:`run`.
+            prompt_lengths: as in :meth:`run`.
+
+        Yields:
+            Each batch, the vectors of its texts, and the outputs of their tokens, special tokens included.
+
+        Raises:
+            OptionError: as :meth:`run`, or the artifact gives vectors of texts only.
+        """
+        backend = self._outputs_backend()
+        token_ids = id_arrays("token_ids", token_ids)
+        weights, vectors = "sparse" in wanted, "multi_vector" in wanted
+        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
+            places = batch.indices.tolist()
+            ids = [token_ids[at] for at in places]
+            lengths = None if prompt_lengths is None else [prompt_lengths[at] for at in places]
+            yield batch, *backend.run_outputs(ids, lengths, weights, vectors)
 
     def encode_iter(
         self,
@@ -474,6 +567,39 @@ class Encoder:
             f"both: {remedy}."
         )
 
+    def _outputs_backend(self) -> OutputsBackend:
+        backend = self._backend
+        if isinstance(backend, OutputsBackend) and backend.gives_outputs:
+            return backend
+        names = ", ".join(each.name for each in self._manifest.artifacts if each.format == "native")
+        remedy = f"load one with artifact= ({names})" if names else "export one with --target native"
+        raise OptionError(
+            f"artifact {self.artifact.name!r} gives dense vectors only. Native artifacts give sparse vectors "
+            f"and multi-vectors, too: {remedy}."
+        )
+
+    def _outputs_into(
+        self,
+        dense: npt.NDArray[np.float32],
+        texts: list[str],
+        prompts: str | list[str],
+        wanted: Container[Output],
+        batch_size: int | None,
+        bar: Any,
+    ) -> list[tuple[SparseVector | None, npt.NDArray[np.float32] | None]]:
+        """Write the dense vectors of a window; return the other outputs of each text."""
+        given = self._manifest.token_outputs or TokenOutputs()
+        token_ids = self.tokenizer.encode_in_pieces(with_prompts(prompts, texts))
+        found: dict[int, tuple[SparseVector | None, npt.NDArray[np.float32] | None]] = {}
+        left_out = self._left_out(prompts, len(texts))
+        for batch, vectors, tokens in self.run_outputs(token_ids, wanted, batch_size, left_out):
+            dense[batch.indices] = vectors
+            for place, each in zip(batch.indices.tolist(), tokens, strict=True):
+                found[place] = finish_tokens(token_ids[place], each, given)
+            if bar is not None:
+                bar.update(len(batch.indices))
+        return [found[at] for at in range(len(texts))]
+
     def _with_tokens(
         self,
         backend: TokenBackend,
@@ -521,6 +647,13 @@ class Encoder:
 
     def _left_out(self, prompts: str | list[str], count: int) -> list[int] | None:
         return self.prompt_lengths([prompts] * count if isinstance(prompts, str) else prompts)
+
+    def _given_outputs(self) -> list[str]:
+        backend, given = self._backend, self._manifest.token_outputs
+        if given is None or not isinstance(backend, OutputsBackend) or not backend.gives_outputs:
+            return ["dense"]
+        others = {"sparse": given.sparse, "multi_vector": given.multi_vector}
+        return ["dense", *(name for name, there in others.items() if there is not None)]
 
     def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
         if prompt is None or isinstance(prompt, str):

@@ -17,6 +17,7 @@ from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.sentence_config import SHORTEST, Pooling, SentenceConfig, read_sentence_config
 from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.state_weights import read_state_weights
+from m3e_export.checkpoint.token_heads import read_token_heads
 from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
 from m3e_export.errors import CheckpointError, OptionError
 from m3e_export.hubs import DEFAULT_HUB, HubName
@@ -70,6 +71,7 @@ def load_checkpoint(
     tokenizer = load_tokenizer(sentence_config.tokenizer, spec.model_type, sentence_config.lower_case)
     _check_vocabulary(sentence_config.tokenizer, tokenizer, spec)
     dense = read_head(sentence_config.pooling, sentence_config.dense, spec.hidden, tensors.arrays)
+    special_tokens = special_token_names(sentence_config.tokenizer, tokenizer, spec.model_type)
     return Checkpoint(
         source=source_name(source, folder),
         origin=origin,
@@ -82,13 +84,16 @@ def load_checkpoint(
         weights=weights,
         weights_sha256=tensors.sha256,
         tokenizer=tokenizer,
-        special_tokens=special_token_names(sentence_config.tokenizer, tokenizer, spec.model_type),
+        special_tokens=special_tokens,
         max_length=_max_length(sentence_config, spec, max_length),
         pad_token_id=spec.pad_token_id,
         licence=licence(folder, source, sentence_config, config),
         dense=dense,
         state_weights=read_state_weights(
             sentence_config.state_weights, config, spec.layers, sentence_config.pooling
+        ),
+        token_heads=read_token_heads(
+            folder, spec.hidden, sentence_config.normalize, tokenizer, special_tokens
         ),
     )
 

@@ -36,6 +36,10 @@ class Oracle(Protocol):
         """
         ...
 
+    def states(self, texts: Sequence[str], tick: Callable[[int], object]) -> list[npt.NDArray[np.float32]]:
+        """The last state of each token of ``texts``, float32 ``[tokens, hidden]`` each."""
+        ...
+
 
 def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: int | None = None) -> Oracle:
     """The oracle for ``checkpoint``. ``auto`` uses PyTorch and transformers if they are installed.

@@ -47,6 +47,14 @@ class NumpyOracle:
             tick(len(group))
         return normalize(vectors) if sentence_config.normalize else vectors
 
+    def states(self, texts: Sequence[str], tick: Callable[[int], object]) -> list[npt.NDArray[np.float32]]:
+        """The last state of each token of ``texts``, float32 ``[tokens, hidden]`` each."""
+        found = []
+        for ids in self._tokenizer.encode_batch(texts):
+            found.append(self._forward(ids))
+            tick(1)
+        return found
+
     def _vectors(self, texts: Sequence[TokenIds], left_out: int) -> npt.NDArray[np.float32]:
         states = self._forward.packed_states(texts)
         return pooled(self._checkpoint, self._forward, texts, states, left_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import itertools
 
@@ -9,6 +10,7 @@ from m3e_export.bundle_writer import prepared_folder, write_bundle
 from m3e_export.checkpoint import Checkpoint, load_checkpoint
 from m3e_export.errors import OptionError, UnsupportedModelError
 from m3e_export.oracle import check_tokens, load_oracle, make_gate
+from m3e_export.oracle.token_outputs import oracle_tokens
 from m3e_export.own.artifacts import ArtifactWriter
 from m3e_export.record import ExportRecord
 from m3e_export.request import ExportRequest
@@ -47,11 +49,11 @@ def export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
         _check_prompt(request, checkpoint)
         if request.oracle != "numpy":
             check_tokens(checkpoint, gate_texts(request.gate), request.gate in ("default", "off"))
-        gate = make_gate(
-            load_oracle(checkpoint, request.oracle, request.max_length),
-            checkpoint.sentence_config,
-            request.gate,
-        )
+        oracle = load_oracle(checkpoint, request.oracle, request.max_length)
+        gate = make_gate(oracle, checkpoint.sentence_config, request.gate)
+        if checkpoint.token_heads is not None:
+            gate = dataclasses.replace(gate, tokens=oracle_tokens(oracle, checkpoint, gate.texts))
+        del oracle
         gc.collect()  # the oracle has the weights a second time, and cycles of references
         record.begin(checkpoint, gate)
         artifacts = tuple(ArtifactWriter(request, checkpoint, gate, folder, record).write_all())

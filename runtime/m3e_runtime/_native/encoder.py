@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from ctypes import Array, byref, c_char, c_char_p, c_int32, c_size_t, c_void_p
+from ctypes import Array, Structure, byref, c_char, c_char_p, c_int32, c_size_t, c_void_p, sizeof
 from struct import Struct
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,11 @@ _INPUTS = (c_void_p, c_void_p, c_void_p, c_void_p, c_size_t)  # encoder, ids, of
 _STOP = (c_void_p, c_void_p, c_void_p)  # stop, context, message
 _encode = function("m3e_encode_stoppable", c_int32, *_INPUTS, c_void_p, *_STOP)
 _encode_tokens = function("m3e_encode_tokens", c_int32, *_INPUTS, c_void_p, c_void_p, *_STOP)
+_encode_outputs = function("m3e_encode_outputs", c_int32, *_INPUTS, *_STOP)
 _stop_if_set = address_of("m3e_stop_if_set")
 
+_has_token_weights = function("m3e_has_token_weights", c_int32, c_void_p)
+_token_vector_size = function("m3e_token_vector_size", c_int32, c_void_p)
 _dimension = function("m3e_dimension", c_int32, c_void_p)
 _hidden_size = function("m3e_hidden_size", c_int32, c_void_p)
 _max_tokens = function("m3e_max_tokens", c_int32, c_void_p)
@@ -53,6 +56,18 @@ class Stop(Array[c_int32]):  # an array is passed faster than the address of a n
         self[0] = 1
 
 
+class _Outputs(Structure):
+    """``m3e_outputs``."""
+
+    _fields_: ClassVar = [
+        ("size", c_size_t),
+        ("vectors", c_void_p),
+        ("states", c_void_p),
+        ("token_weights", c_void_p),
+        ("token_vectors", c_void_p),
+    ]
+
+
 class NativeEncoder(Loaded):
     """Weights loaded for one instruction set and a number of threads.
 
@@ -75,6 +90,8 @@ class NativeEncoder(Loaded):
         self.hidden_size: int = _hidden_size(self.address)
         self.max_tokens: int = _max_tokens(self.address)
         self.vocabulary_size: int = _vocabulary_size(self.address)
+        self.has_token_weights = bool(_has_token_weights(self.address))
+        self.token_vector_size: int = _token_vector_size(self.address)
         self.threads: int = _threads(self.address)
         self.arithmetic: str = _arithmetic(self.address).decode()
         self.instruction_set: str = _instruction_set(self.address).decode()
@@ -126,6 +143,49 @@ class NativeEncoder(Loaded):
             status = self._call(tokens, stop, _encode_tokens, *inputs, written, _stop_if_set, stop, message)
         check(status, message)
 
+    def encode_outputs(
+        self,
+        ids: npt.NDArray[np.int32],
+        offsets: npt.NDArray[np.int64],
+        vectors: npt.NDArray[np.float32],
+        prompt_lengths: npt.NDArray[np.int64] | None = None,
+        stop: Stop | None = None,
+        token_weights: npt.NDArray[np.float32] | None = None,
+        token_vectors: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """:meth:`encode` that also writes outputs of tokens.
+
+        Args:
+            ids: as in :meth:`encode`, like the others.
+            offsets: see ``ids``.
+            vectors: see ``ids``.
+            prompt_lengths: see ``ids``.
+            stop: see ``ids``.
+            token_weights: takes the weight of each token, float32 ``[tokens, 1]``.
+            token_vectors: takes the vector of each token, float32 ``[tokens, token_vector_size]``.
+
+        Raises:
+            ValueError: as :meth:`encode`, or the model does not give an output.
+            TypeError: as :meth:`encode`.
+            RuntimeError: as :meth:`encode`.
+        """
+        id_bytes = _copy(ids, _INT32, "ids must be a contiguous int32 array [tokens]")
+        offset_bytes = _copy(offsets, _INT64, "offsets must be a contiguous int64 array [texts + 1]")
+        tokens, texts = len(id_bytes) // 4, len(offset_bytes) // 8 - 1
+        if _int64_at(offset_bytes, 8 * texts)[0] != tokens:
+            raise ValueError("the last offset must be the number of token ids")
+        prompts = None if prompt_lengths is None else _prompts(prompt_lengths, texts)
+        outputs = _Outputs(
+            sizeof(_Outputs),
+            _rows(vectors, texts, self.dimension),
+            None,
+            None if token_weights is None else _rows(token_weights, tokens, 1),
+            None if token_vectors is None else _rows(token_vectors, tokens, self.token_vector_size),
+        )
+        stop, message = Stop() if stop is None else stop, Message()
+        inputs = id_bytes, offset_bytes, prompts, texts, byref(outputs)
+        check(self._call(tokens, stop, _encode_outputs, *inputs, _stop_if_set, stop, message), message)
+
     def _states(self, states: npt.NDArray[np.float32], tokens: int) -> Any:
         memory = _memory(states, "states must be a contiguous, writable float32 array [tokens, hidden]")
         if states.shape != (tokens, self.hidden_size):
@@ -137,6 +197,15 @@ class NativeEncoder(Loaded):
             return function(self.address, *arguments)
         # The call keeps `self`, so that the encoder lives until it ends.
         return interruptible(lambda: function(self.address, *arguments), stop.set)
+
+
+def _rows(array: npt.NDArray[np.float32], rows: int, columns: int) -> int:
+    """The address of an array, float32 ``[rows, columns]``."""
+    what = f"a contiguous, writable float32 array [{rows}, {columns}] is needed"
+    _memory(array, what)
+    if array.shape != (rows, columns):
+        raise ValueError(what)
+    return array.ctypes.data
 
 
 def _prompts(lengths: npt.NDArray[np.int64], texts: int) -> bytes:
