@@ -55,7 +55,7 @@ class Written:
             kept=plan.kept(precision, matrices),
             problems=verdict.problems + (tokens.problems if tokens else ()),
             comparison=verdict.comparison,
-            token_fidelity=tokens and tokens.fidelity,
+            token_fidelity=None if tokens is None else tokens.fidelity,
         )
         return Written(candidate, plan, tuple(files))
 

@@ -20,6 +20,7 @@ from m3e_runtime.manifest import (
     Source,
     Tokenization,
 )
+from m3e_runtime.token_outputs import SparseVector
 
 __all__ = ["make_manifest"]
 
@@ -84,11 +85,15 @@ def _golden_tokens(tokens: GateTokens | None, chosen: npt.NDArray[np.int64]) -> 
     if tokens is None:
         return None
     places = np.searchsorted(tokens.places, chosen)
-    sparse = [tokens.sparse[at].as_dict() for at in places] if tokens.sparse else []
+    sparse = [_named(tokens.sparse[at]) for at in places] if tokens.sparse else []
     scores: list[list[float]] = []
     if tokens.multi_vector:
         scores = max_sim_scores([tokens.multi_vector[at] for at in places]).round(6).tolist()
     return GoldenTokens(tuple(sparse), tuple(map(tuple, scores)))
+
+
+def _named(vector: SparseVector) -> dict[str, float]:
+    return {str(token): weight for token, weight in vector.as_dict().items()}
 
 
 def _source(checkpoint: BaseCheckpoint) -> Source:

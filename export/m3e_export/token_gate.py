@@ -28,6 +28,8 @@ TOKEN_THRESHOLDS: dict[Precision, TokenThresholds] = {
 }
 _MOST_TEXTS = 256  # their MaxSim with each other takes seconds
 _TOP = 100
+_TIE = 1e-5
+"""Scores that differ by less are tied: another order of float32 sums may swap them."""
 _DIGITS = 6
 
 Array = npt.NDArray[np.float32]
@@ -131,12 +133,13 @@ def _others(scores: Array) -> Array:
 
 
 def _order_kept(before: Array, after: Array) -> float:
-    """The share of pairs with the same order in both."""
+    """The share of pairs with the same order in both, or whose scores before are tied."""
     first, second = np.triu_indices(len(before), k=1)
     if not len(first):
         return 1.0
-    same = np.sign(before[first] - before[second]) == np.sign(after[first] - after[second])
-    return float(same.mean())
+    distance = before[first] - before[second]
+    same = np.sign(distance) == np.sign(after[first] - after[second])
+    return float((same | (np.abs(distance) < _TIE)).mean())
 
 
 def _failures(fidelity: TokenFidelity) -> list[str]:

@@ -286,11 +286,12 @@ class TokenOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class GoldenTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The oracle's outputs of tokens for the golden texts.
 
-    ``sparse`` maps token ids to weights, for each text. ``max_sim`` has the MaxSim of each text, as a query,
-    with each text, from their first :data:`MAX_SIM_TOKENS` vectors. Each is empty if the model does not have that output.
+    ``sparse`` maps token ids, in decimal, to weights, for each text. ``max_sim`` has the MaxSim of each text,
+    as a query, with each text, from their first :data:`MAX_SIM_TOKENS` vectors. Each is empty if the model
+    does not have that output.
     """
 
-    sparse: tuple[dict[int, float], ...] = ()
+    sparse: tuple[dict[str, float], ...] = ()
     max_sim: tuple[tuple[float, ...], ...] = ()
 
 
