@@ -34,6 +34,7 @@ def arrays():
         "vectors": np.full((2, 64), np.nan, np.float32),
         "prompt_lengths": np.array([1, 1], np.int64),
         "states": np.full((5, 64), np.nan, np.float32),
+        "token_types": np.zeros(5, np.int32),
     }
 
 
@@ -80,11 +81,20 @@ def read_only(array):
         ("states", lambda a: a.astype(np.float64)),
         ("states", lambda a: np.asfortranarray(a)),
         ("states", read_only),
+        ("token_types", lambda a: a.astype(np.int64)),
+        ("token_types", lambda a: a[None]),
     ],
 )
 def test_nothing_is_converted(engine, arrays, name, change):
     arrays[name] = change(arrays[name])
     with pytest.raises(TypeError, match=f"{name} must be a contiguous"):
+        engine.encode(**arrays)
+
+
+@pytest.mark.parametrize("length", [0, 4, 6])
+def test_every_token_has_a_type(engine, arrays, length):
+    arrays["token_types"] = np.zeros(length, np.int32)
+    with pytest.raises(ValueError, match="token_types must be"):
         engine.encode(**arrays)
 
 

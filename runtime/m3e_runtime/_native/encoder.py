@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from ctypes import Array, Structure, byref, c_char, c_char_p, c_int32, c_size_t, c_void_p, sizeof
 from struct import Struct
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,10 @@ models take some tenths of a second for so many tokens; starting a thread takes 
 
 _load = function("m3e_load", c_int32, c_char_p, c_void_p, c_void_p, c_void_p)
 _free = function("m3e_free", None, c_void_p)
-_INPUTS = (c_void_p, c_void_p, c_void_p, c_void_p, c_size_t)  # encoder, ids, offsets, prompt lengths, texts
 _STOP = (c_void_p, c_void_p, c_void_p)  # stop, context, message
-_encode = function("m3e_encode_stoppable", c_int32, *_INPUTS, c_void_p, *_STOP)
-_encode_tokens = function("m3e_encode_tokens", c_int32, *_INPUTS, c_void_p, c_void_p, *_STOP)
-_encode_outputs = function("m3e_encode_outputs", c_int32, *_INPUTS, *_STOP)
+# Encoder, inputs, vectors, states.
+_run: Callable[..., int] = function("m3e_run", c_int32, c_void_p, c_void_p, c_void_p, c_void_p, *_STOP)
+_run_outputs: Callable[..., int] = function("m3e_run_outputs", c_int32, c_void_p, c_void_p, c_void_p, *_STOP)
 _stop_if_set = address_of("m3e_stop_if_set")
 
 _has_token_weights = function("m3e_has_token_weights", c_int32, c_void_p)
@@ -35,6 +34,7 @@ _dimension = function("m3e_dimension", c_int32, c_void_p)
 _hidden_size = function("m3e_hidden_size", c_int32, c_void_p)
 _max_tokens = function("m3e_max_tokens", c_int32, c_void_p)
 _vocabulary_size = function("m3e_vocabulary_size", c_int32, c_void_p)
+_token_types = function("m3e_token_types", c_int32, c_void_p)
 _threads = function("m3e_threads", c_int32, c_void_p)
 _arithmetic = function("m3e_arithmetic", c_char_p, c_void_p)
 _instruction_set = function("m3e_instruction_set", c_char_p, c_void_p)
@@ -56,16 +56,32 @@ class Stop(Array[c_int32]):  # an array is passed faster than the address of a n
         self[0] = 1
 
 
+class _Inputs(Structure):
+    """``m3e_inputs``. Bytes stand for the arrays that they hold."""
+
+    _fields_ = (
+        ("size", c_size_t),
+        ("ids", c_char_p),
+        ("offsets", c_char_p),
+        ("texts", c_size_t),
+        ("prompt_lengths", c_char_p),
+        ("token_types", c_char_p),
+    )
+
+
+_INPUTS_SIZE = sizeof(_Inputs)
+
+
 class _Outputs(Structure):
     """``m3e_outputs``."""
 
-    _fields_: ClassVar = [
+    _fields_ = (
         ("size", c_size_t),
         ("vectors", c_void_p),
         ("states", c_void_p),
         ("token_weights", c_void_p),
         ("token_vectors", c_void_p),
-    ]
+    )
 
 
 class NativeEncoder(Loaded):
@@ -90,6 +106,7 @@ class NativeEncoder(Loaded):
         self.hidden_size: int = _hidden_size(self.address)
         self.max_tokens: int = _max_tokens(self.address)
         self.vocabulary_size: int = _vocabulary_size(self.address)
+        self.token_types: int = _token_types(self.address)
         self.has_token_weights = bool(_has_token_weights(self.address))
         self.token_vector_size: int = _token_vector_size(self.address)
         self.threads: int = _threads(self.address)
@@ -107,6 +124,9 @@ class NativeEncoder(Loaded):
         prompt_lengths: npt.NDArray[np.int64] | None = None,
         stop: Stop | None = None,
         states: npt.NDArray[np.float32] | None = None,
+        token_types: npt.NDArray[np.int32] | None = None,
+        token_weights: npt.NDArray[np.float32] | None = None,
+        token_vectors: npt.NDArray[np.float32] | None = None,
     ) -> None:
         """Encode a flat run of ids. A signal handler that raises ends the call.
 
@@ -118,9 +138,13 @@ class NativeEncoder(Loaded):
                 ``[texts]``.
             stop: ends the call.
             states: takes the last hidden state of each token, float32 ``[tokens, hidden_size]``.
+            token_types: type of each token, int32 ``[tokens]``, below ``self.token_types``. None: all are 0.
+            token_weights: takes the weight of each token, float32 ``[tokens, 1]``.
+            token_vectors: takes the vector of each token, float32 ``[tokens, token_vector_size]``.
 
         Raises:
-            ValueError: arrays that do not fit together, or a token id that is not in the vocabulary.
+            ValueError: arrays that do not fit together, a token id that is not in the vocabulary, or a token
+                type or an output that the model does not have.
             TypeError: an array of another type, shape or order. Nothing is converted.
             RuntimeError: ``stop`` was set.
         """
@@ -134,57 +158,22 @@ class NativeEncoder(Loaded):
         if _int64_at(offset_bytes, 8 * texts)[0] != tokens:
             raise ValueError("the last offset must be the number of token ids")
         prompts = None if prompt_lengths is None else _prompts(prompt_lengths, texts)
-        inputs = id_bytes, offset_bytes, prompts, texts, memory
+        types = None if token_types is None else _types(token_types, tokens)
+        inputs = _Inputs(_INPUTS_SIZE, id_bytes, offset_bytes, texts, prompts, types)
+        written = None if states is None else self._states(states, tokens)
         stop, message = Stop() if stop is None else stop, Message()
-        if states is None:
-            status = self._call(tokens, stop, _encode, *inputs, _stop_if_set, stop, message)
+        if token_weights is None and token_vectors is None:
+            status = self._call(tokens, stop, message, _run, byref(inputs), memory, written)
         else:
-            written = self._states(states, tokens)
-            status = self._call(tokens, stop, _encode_tokens, *inputs, written, _stop_if_set, stop, message)
+            outputs = _Outputs(
+                sizeof(_Outputs),
+                vectors.ctypes.data,
+                None if states is None else states.ctypes.data,
+                None if token_weights is None else _address(token_weights, tokens, 1),
+                None if token_vectors is None else _address(token_vectors, tokens, self.token_vector_size),
+            )
+            status = self._call(tokens, stop, message, _run_outputs, byref(inputs), byref(outputs))
         check(status, message)
-
-    def encode_outputs(
-        self,
-        ids: npt.NDArray[np.int32],
-        offsets: npt.NDArray[np.int64],
-        vectors: npt.NDArray[np.float32],
-        prompt_lengths: npt.NDArray[np.int64] | None = None,
-        stop: Stop | None = None,
-        token_weights: npt.NDArray[np.float32] | None = None,
-        token_vectors: npt.NDArray[np.float32] | None = None,
-    ) -> None:
-        """:meth:`encode` that also writes outputs of tokens.
-
-        Args:
-            ids: as in :meth:`encode`, like the others.
-            offsets: see ``ids``.
-            vectors: see ``ids``.
-            prompt_lengths: see ``ids``.
-            stop: see ``ids``.
-            token_weights: takes the weight of each token, float32 ``[tokens, 1]``.
-            token_vectors: takes the vector of each token, float32 ``[tokens, token_vector_size]``.
-
-        Raises:
-            ValueError: as :meth:`encode`, or the model does not give an output.
-            TypeError: as :meth:`encode`.
-            RuntimeError: as :meth:`encode`.
-        """
-        id_bytes = _copy(ids, _INT32, "ids must be a contiguous int32 array [tokens]")
-        offset_bytes = _copy(offsets, _INT64, "offsets must be a contiguous int64 array [texts + 1]")
-        tokens, texts = len(id_bytes) // 4, len(offset_bytes) // 8 - 1
-        if _int64_at(offset_bytes, 8 * texts)[0] != tokens:
-            raise ValueError("the last offset must be the number of token ids")
-        prompts = None if prompt_lengths is None else _prompts(prompt_lengths, texts)
-        outputs = _Outputs(
-            sizeof(_Outputs),
-            _rows(vectors, texts, self.dimension),
-            None,
-            None if token_weights is None else _rows(token_weights, tokens, 1),
-            None if token_vectors is None else _rows(token_vectors, tokens, self.token_vector_size),
-        )
-        stop, message = Stop() if stop is None else stop, Message()
-        inputs = id_bytes, offset_bytes, prompts, texts, byref(outputs)
-        check(self._call(tokens, stop, _encode_outputs, *inputs, _stop_if_set, stop, message), message)
 
     def _states(self, states: npt.NDArray[np.float32], tokens: int) -> Any:
         memory = _memory(states, "states must be a contiguous, writable float32 array [tokens, hidden]")
@@ -192,14 +181,17 @@ class NativeEncoder(Loaded):
             raise ValueError("states must be [tokens, hidden]")
         return memory
 
-    def _call(self, tokens: int, stop: Stop, function: Callable[..., int], *arguments: Any) -> int:
+    def _call(
+        self, tokens: int, stop: Stop, message: Any, function: Callable[..., int], *arguments: Any
+    ) -> int:
+        ending = _stop_if_set, stop, message
         if tokens <= INTERRUPTIBLE_TOKENS:
-            return function(self.address, *arguments)
+            return function(self.address, *arguments, *ending)
         # The call keeps `self`, so that the encoder lives until it ends.
-        return interruptible(lambda: function(self.address, *arguments), stop.set)
+        return interruptible(lambda: function(self.address, *arguments, *ending), stop.set)
 
 
-def _rows(array: npt.NDArray[np.float32], rows: int, columns: int) -> int:
+def _address(array: npt.NDArray[np.float32], rows: int, columns: int) -> int:
     """The address of an array, float32 ``[rows, columns]``."""
     what = f"a contiguous, writable float32 array [{rows}, {columns}] is needed"
     _memory(array, what)
@@ -213,6 +205,13 @@ def _prompts(lengths: npt.NDArray[np.int64], texts: int) -> bytes:
     if len(prompts) != 8 * texts:
         raise ValueError("prompt_lengths must be [texts]")
     return prompts
+
+
+def _types(types: npt.NDArray[np.int32], tokens: int) -> bytes:
+    given = _copy(types, _INT32, "token_types must be a contiguous int32 array [tokens]")
+    if len(given) != 4 * tokens:
+        raise ValueError("token_types must be [tokens]")
+    return given
 
 
 def _copy(array: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -> bytes:

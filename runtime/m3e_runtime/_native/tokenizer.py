@@ -44,6 +44,11 @@ _OUTPUTS = (c_void_p, c_void_p, c_void_p, c_void_p)  # ids, count, cut, message
 _tokenize_one = function("m3e_tokenize_one", c_int32, *_ONE, *_OUTPUTS)
 _tokenize_short = function("m3e_tokenize_one", c_int32, *_ONE, *_OUTPUTS, releases_lock=False)
 _tokens_free = function("m3e_tokens_free", None, c_void_p)
+# Tokenizer, first texts, their lengths, second texts, their lengths, count, most.
+_PAIRS = (c_void_p, *(c_void_p, c_void_p) * 2, c_size_t, c_int32)
+_tokenize_pairs = function("m3e_tokenize_pairs_marked", c_int32, *_PAIRS, c_void_p, c_void_p)
+_pairs_free = function("m3e_pairs_free", None, c_void_p)
+_pair_special_tokens = function("m3e_pair_special_tokens", c_int32, c_void_p)
 
 _Int32, _Int64 = c_int32 * 1, c_int64 * 1
 
@@ -56,6 +61,15 @@ class _Tokens(Structure):
     _fields_ = (("texts", c_size_t), ("ids", c_void_p), ("offsets", c_void_p), ("cut", c_void_p))
 
     def __del__(self, free: Any = _tokens_free) -> None:
+        free(byref(self))
+
+
+class _Pairs(Structure):
+    """``m3e_pairs``."""
+
+    _fields_ = (*_Tokens._fields_, ("types", c_void_p))
+
+    def __del__(self, free: Any = _pairs_free) -> None:
         free(byref(self))
 
 
@@ -92,6 +106,7 @@ class NativeTokenizer:
 
     def __init__(self, loaded: _LoadedTokenizer, max_length: int) -> None:
         self.special_tokens: int = _special_tokens(loaded.address)
+        self.pair_special_tokens: int = _pair_special_tokens(loaded.address)
         self.vocabulary_size: int = _vocabulary_size(loaded.address)
         if max_length < self.special_tokens:
             raise UnsupportedError(f"{max_length} tokens have no room for the special ones")
@@ -143,19 +158,46 @@ class NativeTokenizer:
         """Token ids of each text, and whether it was truncated. Releases the global interpreter lock."""
         if not texts:
             return [], []
-        contents = [str.encode(text) for text in texts]
-        joined = b"".join(contents)
-        lengths: npt.NDArray[Any] = np.fromiter(map(len, contents), np.uintp, len(contents))
-        starts = np.cumsum(lengths) - lengths + _address(joined)
-        given = starts.tobytes(), lengths.tobytes(), len(contents), self.max_length
-        tokens, message = _Tokens(), Message()
+        given, tokens, message = _Texts(texts), _Tokens(), Message()
         with under_way():
-            status = _tokenize(self._tokenizer, *given, byref(tokens), message)
+            status = _tokenize(
+                self._tokenizer, *given.arrays, len(texts), self.max_length, byref(tokens), message
+            )
         check(status, message)
-        offsets = _copied(tokens.offsets, len(contents) + 1, np.int64).tolist()
-        ids = _copied(tokens.ids, offsets[-1], np.int32)
-        cut = _copied(tokens.cut, len(contents), np.int64).astype(bool).tolist()
-        return [ids[start:stop] for start, stop in pairwise(offsets)], cut
+        offsets, cut = _offsets(tokens), _cut(tokens)
+        return _split(_copied(tokens.ids, offsets[-1], np.int32), offsets), cut
+
+    def encode_pairs(
+        self, firsts: Sequence[str], seconds: Sequence[str]
+    ) -> tuple[list[TokenIds], list[TokenIds], list[bool]]:
+        """Token ids of pairs, truncated as transformers' ``longest_first`` does.
+
+        Releases the global interpreter lock.
+
+        Args:
+            firsts: the first text of each pair.
+            seconds: the second ones, as many.
+
+        Returns:
+            Token ids of each pair, the types of its tokens, and whether it was truncated.
+
+        Raises:
+            UnsupportedError: ``pair_special_tokens`` is -1: the file makes pairs as the engine cannot.
+            ValueError: the special tokens alone are more than ``max_length``.
+        """
+        a, b, pairs, message = _Texts(firsts), _Texts(seconds), _Pairs(), Message()
+        if len(firsts) != len(seconds):
+            raise ValueError("there must be as many second texts as first ones")
+        with under_way():
+            status = _tokenize_pairs(
+                *(self._tokenizer, *a.arrays, *b.arrays, len(firsts), self.max_length),
+                *(byref(pairs), message),
+            )
+        check(status, message)
+        offsets, cut = _offsets(pairs), _cut(pairs)
+        ids = _copied(pairs.ids, offsets[-1], np.int32)
+        types = _copied(pairs.types, offsets[-1], np.int32)
+        return _split(ids, offsets), _split(types, offsets), cut
 
     def count(self, text: str) -> int:
         """Number of tokens of a text that is not truncated."""
@@ -165,6 +207,32 @@ class NativeTokenizer:
             status = _tokenize_one(self._tokenizer, *given, count, cut, message)
         check(status, message)
         return count[0] + cut[0]
+
+
+class _Texts:
+    """Texts in UTF-8 as the library takes them."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        contents = [str.encode(text) for text in texts]
+        self.joined = b"".join(contents)
+        lengths: npt.NDArray[Any] = np.fromiter(map(len, contents), np.uintp, len(contents))
+        starts = np.cumsum(lengths) - lengths + _address(self.joined)
+        self.arrays = starts.tobytes(), lengths.tobytes()
+        """Where each text starts, and its length."""
+
+
+def _offsets(tokens: _Tokens | _Pairs) -> list[int]:
+    offsets: list[int] = _copied(tokens.offsets, tokens.texts + 1, np.int64).tolist()
+    return offsets
+
+
+def _cut(tokens: _Tokens | _Pairs) -> list[bool]:
+    cut: list[bool] = _copied(tokens.cut, tokens.texts, np.int64).astype(bool).tolist()
+    return cut
+
+
+def _split(values: TokenIds, offsets: list[int]) -> list[TokenIds]:
+    return [values[start:stop] for start, stop in pairwise(offsets)]
 
 
 def _address(content: bytes) -> Any:

@@ -164,7 +164,15 @@ class NativeCpu:
         offsets, flat, found, prompts = self._inputs(token_ids, prompt_lengths)
         stop = _native.Stop()
         with under_way(stop.set):
-            self._engine.encode_outputs(flat, offsets, found, prompts, stop, token_weights, token_vectors)
+            self._engine.encode(
+                flat,
+                offsets,
+                found,
+                prompts,
+                stop,
+                token_weights=token_weights,
+                token_vectors=token_vectors,
+            )
         return found, list(
             map(
                 TokenResult,

@@ -127,24 +127,42 @@ M3E_API m3e_status m3e_encode_tokens(m3e_encoder *encoder, const int32_t *ids,
                                      size_t texts, float *vectors, float *states, m3e_stop stop,
                                      void *context, char *message);
 
-/* What m3e_encode_outputs writes. Start from M3E_OUTPUTS. A member that is NULL is not computed. */
+/* Texts as token ids. Start from M3E_INPUTS. Later versions add members at the end. */
+typedef struct m3e_inputs {
+  size_t size;                   /* sizeof(m3e_inputs) */
+  const int32_t *ids;            /* See m3e_encode for these three. */
+  const int64_t *offsets;        /* texts + 1 entries */
+  size_t texts;                  /* how many texts there are */
+  const int64_t *prompt_lengths; /* See m3e_encode_prompted; may be NULL. */
+  /* The type of each token, parallel to `ids`, from 0 to m3e_token_types - 1; in BERT's models the
+   * second text of a pair has type 1. NULL means that every token has type 0. */
+  const int32_t *token_types;
+} m3e_inputs;
+
+#define M3E_INPUTS {sizeof(m3e_inputs), NULL, NULL, 0, NULL, NULL}
+
+/* The function that the others of this kind call: m3e_encode_tokens with token types. `states` and
+ * `stop` may be NULL. */
+M3E_API m3e_status m3e_run(m3e_encoder *encoder, const m3e_inputs *inputs, float *vectors,
+                           float *states, m3e_stop stop, void *context, char *message);
+
+/* What m3e_run_outputs writes. Start from M3E_OUTPUTS. A member that is NULL is not computed. */
 typedef struct m3e_outputs {
   size_t size;          /* sizeof(m3e_outputs) */
   float *vectors;       /* texts x m3e_dimension; never NULL */
-  float *states;        /* tokens x m3e_hidden_size, as in m3e_encode_tokens */
+  float *states;        /* tokens x m3e_hidden_size, as in m3e_run */
   float *token_weights; /* tokens: the weight of each, at least 0; see m3e_has_token_weights */
   float *token_vectors; /* tokens x m3e_token_vector_size */
 } m3e_outputs;
 
 #define M3E_OUTPUTS {sizeof(m3e_outputs), NULL, NULL, NULL, NULL}
 
-/* m3e_encode_stoppable for models that give more than one vector of a text, such as bge-m3: all
- * outputs from one pass. The outputs of tokens are in the order of `ids`; special tokens have some,
- * too. M3E_ERROR_ARGUMENT: the model does not give an output. */
-M3E_API m3e_status m3e_encode_outputs(m3e_encoder *encoder, const int32_t *ids,
-                                      const int64_t *offsets, const int64_t *prompt_lengths,
-                                      size_t texts, const m3e_outputs *outputs, m3e_stop stop,
-                                      void *context, char *message);
+/* m3e_run for models that give more than one vector of a text, such as bge-m3: all outputs from one
+ * pass. The outputs of tokens are in the order of `ids`; special tokens have some, too.
+ * M3E_ERROR_ARGUMENT: the model does not give an output. */
+M3E_API m3e_status m3e_run_outputs(m3e_encoder *encoder, const m3e_inputs *inputs,
+                                   const m3e_outputs *outputs, m3e_stop stop, void *context,
+                                   char *message);
 
 /* Nonzero if the model gives weights of tokens. */
 M3E_API int32_t m3e_has_token_weights(const m3e_encoder *encoder);
@@ -155,6 +173,7 @@ M3E_API int32_t m3e_dimension(const m3e_encoder *encoder);
 M3E_API int32_t m3e_hidden_size(const m3e_encoder *encoder); /* of a token's hidden state */
 M3E_API int32_t m3e_max_tokens(const m3e_encoder *encoder);  /* of one text */
 M3E_API int32_t m3e_vocabulary_size(const m3e_encoder *encoder);
+M3E_API int32_t m3e_token_types(const m3e_encoder *encoder); /* 1 if tokens have no types */
 M3E_API int32_t m3e_threads(const m3e_encoder *encoder);
 M3E_API const char *m3e_instruction_set(const m3e_encoder *encoder);
 /* The arithmetic of the products: "float32"; "bfloat16 products, float32 sums", as the file of
@@ -207,9 +226,39 @@ M3E_API m3e_status m3e_tokenize_one(const m3e_tokenizer *tokenizer, const char *
                                     int32_t most, int32_t *ids, int32_t *count, int64_t *cut,
                                     char *message);
 
+/* Token ids of pairs of texts, filled by m3e_tokenize_pairs. Pair i has ids[offsets[i]] …
+ * ids[offsets[i + 1] - 1]; cut[i] tokens of its texts were cut off. Free with m3e_pairs_free. */
+typedef struct m3e_pairs {
+  size_t texts; /* pairs */
+  int32_t *ids;
+  int64_t *offsets; /* texts + 1 entries */
+  int64_t *cut;     /* texts entries */
+  int32_t *types;   /* of the tokens, parallel to `ids`; see m3e_inputs */
+} m3e_pairs;
+
+/* Tokenize `count` pairs of a first and a second text; see m3e_tokenize. Of a pair that is too
+ * long, the longer text is shortened at its end down to the length of the shorter one, and then
+ * both, as "longest_first" of the package tokenizers does. M3E_ERROR_UNSUPPORTED if the tokenizer
+ * puts pairs together in a way that this library does not have. Equal first texts that follow each
+ * other are tokenized once. */
+M3E_API m3e_status m3e_tokenize_pairs(const m3e_tokenizer *tokenizer, const char *const *firsts,
+                                      const size_t *first_lengths, const char *const *seconds,
+                                      const size_t *second_lengths, size_t count, int32_t most,
+                                      m3e_pairs *pairs, char *message);
+
+/* m3e_tokenize_pairs that does not count; see m3e_tokenize_marked. */
+M3E_API m3e_status m3e_tokenize_pairs_marked(const m3e_tokenizer *tokenizer,
+                                             const char *const *firsts, const size_t *first_lengths,
+                                             const char *const *seconds,
+                                             const size_t *second_lengths, size_t count,
+                                             int32_t most, m3e_pairs *pairs, char *message);
+
 M3E_API void m3e_tokens_free(m3e_tokens *tokens);                   /* NULL is allowed. */
+M3E_API void m3e_pairs_free(m3e_pairs *pairs);                      /* NULL is allowed. */
 M3E_API void m3e_tokenizer_free(m3e_tokenizer *tokenizer);          /* NULL is allowed. */
 M3E_API int32_t m3e_special_tokens(const m3e_tokenizer *tokenizer); /* that one text gets */
+/* That a pair gets; -1 if m3e_tokenize_pairs cannot make pairs. */
+M3E_API int32_t m3e_pair_special_tokens(const m3e_tokenizer *tokenizer);
 M3E_API int32_t m3e_tokenizer_vocabulary_size(const m3e_tokenizer *tokenizer); /* largest id + 1 */
 
 /* --- Models: texts to vectors ------------------------------------------------------------- */

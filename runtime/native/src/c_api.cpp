@@ -128,22 +128,25 @@ m3e_status m3e_encode_prompted(m3e_encoder* encoder, const int32_t* ids, const i
 
 namespace {
 
-m3e_status encode(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
-                  const int64_t* prompt_lengths, size_t texts, const m3e::Output& output,
-                  m3e_stop stop, void* context, char* message) {
-  return guarded(message, [&] {
-    require(encoder, "encoder");
-    if (texts == 0) return;
-    require(offsets, "offsets");
-    require(output.vectors, "vectors");
-    require(ids || offsets[texts] == 0, "ids");
-    m3e::Stop stopping(stop, context);
-    encoder->engine.encode(ids, offsets, prompt_lengths, static_cast<int64_t>(texts), output,
-                           stopping);
-  });
+m3e_inputs inputs_of(const int32_t* ids, const int64_t* offsets, size_t texts,
+                     const int64_t* prompt_lengths) {
+  m3e_inputs inputs = M3E_INPUTS;
+  inputs.ids = ids;
+  inputs.offsets = offsets;
+  inputs.texts = texts;
+  inputs.prompt_lengths = prompt_lengths;
+  return inputs;
 }
 
 }  // namespace
+
+m3e_status m3e_run(m3e_encoder* encoder, const m3e_inputs* inputs, float* vectors, float* states,
+                   m3e_stop stop, void* context, char* message) {
+  m3e_outputs outputs = M3E_OUTPUTS;
+  outputs.vectors = vectors;
+  outputs.states = states;
+  return m3e_run_outputs(encoder, inputs, &outputs, stop, context, message);
+}
 
 // Volatile, as another thread writes it: whichever language that is, it has no std::atomic here.
 // Another thread writes the flag. The caller may be in C, which has no std::atomic.
@@ -154,8 +157,8 @@ int m3e_stop_if_set(void* flag) {
 m3e_status m3e_encode_stoppable(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
                                 const int64_t* prompt_lengths, size_t texts, float* vectors,
                                 m3e_stop stop, void* context, char* message) {
-  return encode(encoder, ids, offsets, prompt_lengths, texts, {vectors, nullptr}, stop, context,
-                message);
+  const m3e_inputs inputs = inputs_of(ids, offsets, texts, prompt_lengths);
+  return m3e_run(encoder, &inputs, vectors, nullptr, stop, context, message);
 }
 
 m3e_status m3e_encode_tokens(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
@@ -163,8 +166,8 @@ m3e_status m3e_encode_tokens(m3e_encoder* encoder, const int32_t* ids, const int
                              float* states, m3e_stop stop, void* context, char* message) {
   const m3e_status given = guarded(message, [&] { require(states || !texts, "states"); });
   if (given != M3E_OK) return given;
-  return encode(encoder, ids, offsets, prompt_lengths, texts, {vectors, states}, stop, context,
-                message);
+  const m3e_inputs inputs = inputs_of(ids, offsets, texts, prompt_lengths);
+  return m3e_run(encoder, &inputs, vectors, states, stop, context, message);
 }
 
 int32_t m3e_dimension(const m3e_encoder* encoder) { return encoder->engine.sizes().dimension; }
@@ -173,6 +176,7 @@ int32_t m3e_max_tokens(const m3e_encoder* encoder) { return encoder->engine.size
 int32_t m3e_vocabulary_size(const m3e_encoder* encoder) {
   return encoder->engine.sizes().vocabulary;
 }
+int32_t m3e_token_types(const m3e_encoder* encoder) { return encoder->engine.sizes().token_types; }
 int32_t m3e_threads(const m3e_encoder* encoder) { return encoder->engine.threads(); }
 const char* m3e_instruction_set(const m3e_encoder* encoder) {
   return encoder->engine.instruction_set();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of the C interface about outputs beside the vectors of texts.
+// The part of the C interface that runs the engine.
 #include "c_api.h"
 
 namespace m3e {
@@ -14,33 +14,40 @@ void require_given(const TokenHeads& heads, const m3e_outputs& outputs) {
   }
 }
 
+m3e_inputs read_inputs(const m3e_inputs* given) {
+  require(given, "inputs");
+  m3e_inputs inputs = M3E_INPUTS;
+  read_sized(given, &inputs, sizeof inputs, alignof(m3e_inputs), "m3e_inputs");
+  return inputs;
+}
+
 m3e_outputs read_outputs(const m3e_outputs* given) {
+  require(given, "outputs");
   m3e_outputs outputs = M3E_OUTPUTS;
   read_sized(given, &outputs, sizeof outputs, alignof(m3e_outputs), "m3e_outputs");
-  require(outputs.vectors, "outputs->vectors");
   return outputs;
 }
 
 }  // namespace
 }  // namespace m3e
 
-m3e_status m3e_encode_outputs(m3e_encoder* encoder, const int32_t* ids, const int64_t* offsets,
-                              const int64_t* prompt_lengths, size_t texts,
-                              const m3e_outputs* outputs, m3e_stop stop, void* context,
-                              char* message) {
+m3e_status m3e_run_outputs(m3e_encoder* encoder, const m3e_inputs* inputs,
+                           const m3e_outputs* outputs, m3e_stop stop, void* context,
+                           char* message) {
   return m3e::guarded(message, [&] {
     m3e::require(encoder, "encoder");
-    if (texts == 0) return;
-    m3e::require(offsets, "offsets");
-    m3e::require(outputs, "outputs");
-    m3e::require(ids || offsets[texts] == 0, "ids");
+    const m3e_inputs given = m3e::read_inputs(inputs);
+    if (given.texts == 0) return;
     const m3e_outputs wanted = m3e::read_outputs(outputs);
+    m3e::require(given.offsets, "offsets");
+    m3e::require(wanted.vectors, "vectors");
+    m3e::require(given.ids || given.offsets[given.texts] == 0, "ids");
     m3e::require_given(encoder->engine.token_heads(), wanted);
     m3e::Stop stopping(stop, context);
-    const m3e::Output output{
-        wanted.vectors, wanted.states, {wanted.token_weights, wanted.token_vectors}};
-    encoder->engine.encode(ids, offsets, prompt_lengths, static_cast<int64_t>(texts), output,
-                           stopping);
+    encoder->engine.encode(
+        {given.ids, given.offsets, static_cast<int64_t>(given.texts), given.prompt_lengths,
+         given.token_types},
+        {wanted.vectors, wanted.states, {wanted.token_weights, wanted.token_vectors}}, stopping);
   });
 }
 

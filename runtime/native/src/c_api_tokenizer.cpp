@@ -31,11 +31,16 @@ void check_texts(const char* const* texts, const size_t* lengths, size_t count) 
   for (size_t i = 0; i < count; ++i) require(texts[i] || lengths[i] == 0, "a text");
 }
 
-// Of `tokens`, which the caller frees in any case.
-void fill(const std::vector<m3e::TokenRun>& runs, size_t texts, m3e_tokens& tokens) {
-  size_t ids = 0;
-  for (const m3e::TokenRun& run : runs) ids += run.ids.size();
-  tokens.ids = allocate<int32_t>(ids);
+size_t tokens_of(const std::vector<m3e::TokenRun>& runs) {
+  size_t tokens = 0;
+  for (const m3e::TokenRun& run : runs) tokens += run.ids.size();
+  return tokens;
+}
+
+// What m3e_tokens and m3e_pairs share. The caller frees them in any case.
+template <class Tokens>
+void fill(const std::vector<m3e::TokenRun>& runs, size_t texts, Tokens& tokens) {
+  tokens.ids = allocate<int32_t>(tokens_of(runs));
   tokens.offsets = allocate<int64_t>(texts + 1);
   tokens.cut = allocate<int64_t>(texts);
   tokens.texts = texts;
@@ -53,6 +58,11 @@ void fill(const std::vector<m3e::TokenRun>& runs, size_t texts, m3e_tokens& toke
   }
 }
 
+void fill_types(const std::vector<m3e::TokenRun>& runs, m3e_pairs& pairs) {
+  int32_t* type = pairs.types = allocate<int32_t>(tokens_of(runs));
+  for (const m3e::TokenRun& run : runs) type = std::copy(run.types.begin(), run.types.end(), type);
+}
+
 m3e_status tokenize(const m3e_tokenizer* tokenizer, const m3e::Utf8Texts& texts, int32_t most,
                     bool count, m3e_tokens* tokens, char* message) {
   if (tokens) *tokens = {};
@@ -66,6 +76,31 @@ m3e_status tokenize(const m3e_tokenizer* tokenizer, const m3e::Utf8Texts& texts,
   });
   if (status != M3E_OK) m3e_tokens_free(tokens);
   return status;
+}
+
+m3e_status tokenize(const m3e_tokenizer* tokenizer, const m3e::Utf8Pairs& given, int32_t most,
+                    bool count, m3e_pairs* pairs, char* message) {
+  if (pairs) *pairs = {};
+  const m3e_status status = guarded(message, [&] {
+    require(tokenizer, "tokenizer");
+    require(pairs, "pairs");
+    check_texts(given.firsts.data, given.firsts.lengths, given.firsts.count);
+    check_texts(given.seconds.data, given.seconds.lengths, given.seconds.count);
+    const std::vector<m3e::TokenRun> runs = m3e::tokenize_pairs(
+        tokenizer->tokenizer, tokenizer->pool, tokenizer->threads, given, most, count);
+    fill(runs, given.firsts.count, *pairs);
+    fill_types(runs, *pairs);
+  });
+  if (status != M3E_OK) m3e_pairs_free(pairs);
+  return status;
+}
+
+template <class Tokens>
+void free_tokens(Tokens& tokens) {
+  std::free(tokens.ids);
+  std::free(tokens.offsets);
+  std::free(tokens.cut);
+  tokens = {};
 }
 
 }  // namespace
@@ -127,18 +162,40 @@ m3e_status m3e_tokenize_one(const m3e_tokenizer* tokenizer, const char* text, si
   });
 }
 
+m3e_status m3e_tokenize_pairs(const m3e_tokenizer* tokenizer, const char* const* firsts,
+                              const size_t* first_lengths, const char* const* seconds,
+                              const size_t* second_lengths, size_t count, int32_t most,
+                              m3e_pairs* pairs, char* message) {
+  return tokenize(tokenizer, {{firsts, first_lengths, count}, {seconds, second_lengths, count}},
+                  most, true, pairs, message);
+}
+
+m3e_status m3e_tokenize_pairs_marked(const m3e_tokenizer* tokenizer, const char* const* firsts,
+                                     const size_t* first_lengths, const char* const* seconds,
+                                     const size_t* second_lengths, size_t count, int32_t most,
+                                     m3e_pairs* pairs, char* message) {
+  return tokenize(tokenizer, {{firsts, first_lengths, count}, {seconds, second_lengths, count}},
+                  most, false, pairs, message);
+}
+
 void m3e_tokens_free(m3e_tokens* tokens) {
-  if (!tokens) return;
-  std::free(tokens->ids);
-  std::free(tokens->offsets);
-  std::free(tokens->cut);
-  *tokens = {};
+  if (tokens) free_tokens(*tokens);
+}
+
+void m3e_pairs_free(m3e_pairs* pairs) {
+  if (!pairs) return;
+  std::free(pairs->types);
+  free_tokens(*pairs);
 }
 
 void m3e_tokenizer_free(m3e_tokenizer* tokenizer) { delete tokenizer; }
 
 int32_t m3e_special_tokens(const m3e_tokenizer* tokenizer) {
   return tokenizer->tokenizer.special_tokens();
+}
+int32_t m3e_pair_special_tokens(const m3e_tokenizer* tokenizer) {
+  const m3e::PairTemplate& pair = tokenizer->tokenizer.pair_template();
+  return pair.unsupported.empty() ? static_cast<int32_t>(pair.special_tokens()) : -1;
 }
 int32_t m3e_tokenizer_vocabulary_size(const m3e_tokenizer* tokenizer) {
   return static_cast<int32_t>(tokenizer->tokenizer.vocabulary_size());

@@ -30,12 +30,13 @@ const Kernels& kernels_called(const char* name) {
 
 // Groups consecutive texts into packs of about `tokens` tokens. Empty texts are in no pack; their
 // vectors are set to zero.
-std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
-                      int64_t texts, const Weights& weights, const Output& output, int64_t tokens) {
+std::vector<Pack> cut(const Inputs& inputs, const Weights& weights, const Output& output,
+                      int64_t tokens) {
   const Sizes& sizes = weights.sizes;
+  const int64_t* offsets = inputs.offsets;
   std::vector<Pack> packs;
   bool open = false;
-  for (int64_t text = 0; text < texts; ++text) {
+  for (int64_t text = 0; text < inputs.texts; ++text) {
     float* vector = output.vectors + text * sizes.dimension;
     if (offsets[text] == offsets[text + 1]) {
       std::fill(vector, vector + sizes.dimension, 0.0f);
@@ -46,11 +47,12 @@ std::vector<Pack> cut(const int32_t* ids, const int64_t* offsets, const int64_t*
       ++packs.back().texts;
     } else {
       float* states = output.states ? output.states + offsets[text] * sizes.hidden : nullptr;
-      packs.push_back({ids + offsets[text],
+      packs.push_back({inputs.ids + offsets[text],
                        offsets + text,
                        1,
                        {vector, states, output.tokens.from(offsets[text], weights.token_heads)},
-                       prompts ? prompts + text : nullptr});
+                       inputs.prompts ? inputs.prompts + text : nullptr,
+                       inputs.types ? inputs.types + offsets[text] : nullptr});
       open = true;
     }
   }
@@ -69,6 +71,16 @@ bool balanced(const std::vector<Pack>& packs, int threads) {
   return longest * threads <= kMostIdle * static_cast<double>(total);
 }
 
+// Of every token, a number from 0 to `count` - 1. `what` and `problem` make the message.
+void check_numbers(const int32_t* numbers, int64_t tokens, int count, const char* what,
+                   const char* problem) {
+  for (int64_t i = 0; i < tokens; ++i) {
+    if (numbers[i] >= 0 && numbers[i] < count) continue;
+    throw Error(ErrorKind::argument, std::string(what) + " " + std::to_string(numbers[i]) + " " +
+                                         problem + " " + std::to_string(count));
+  }
+}
+
 void end_if_stopped(const Stop& stop) {
   if (stop.stopped()) throw Error(ErrorKind::stopped, "stopped by the caller");
 }
@@ -82,11 +94,11 @@ Engine::Engine(const std::string& path, int threads, const char* instruction_set
       team_threads_(with_a_processor_each(threads)),
       pool_(threads) {}
 
-void Engine::check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
-                   int64_t texts) const {
+void Engine::check(const Inputs& inputs) const {
   const Sizes& sizes = weights_.sizes;
+  const int64_t *offsets = inputs.offsets, *prompts = inputs.prompts;
   if (offsets[0] != 0) throw Error(ErrorKind::argument, "offsets do not start at 0");
-  for (int64_t text = 0; text < texts; ++text) {
+  for (int64_t text = 0; text < inputs.texts; ++text) {
     // Each offset is checked against the one before it, so none is used before it is known to be
     // valid.
     const int64_t length =
@@ -101,22 +113,17 @@ void Engine::check(const int32_t* ids, const int64_t* offsets, const int64_t* pr
                                            std::to_string(prompts[text]) + " tokens");
     }
   }
-  for (int64_t i = 0; i < offsets[texts]; ++i) {
-    if (ids[i] < 0 || ids[i] >= sizes.vocabulary) {
-      throw Error(ErrorKind::argument, "token id " + std::to_string(ids[i]) +
-                                           " is not in the vocabulary of " +
-                                           std::to_string(sizes.vocabulary));
-    }
-  }
+  const int64_t tokens = offsets[inputs.texts];
+  check_numbers(inputs.ids, tokens, sizes.vocabulary, "token id", "is not in the vocabulary of");
+  if (!inputs.types) return;
+  check_numbers(inputs.types, tokens, sizes.token_types, "token type",
+                "is unknown; the model's types are below");
 }
 
-void Engine::encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
-                    int64_t texts, const Output& output, Stop& stop) {
-  check(ids, offsets, prompts, texts);
-  const int64_t tokens = offsets[texts];
-  const auto packs_of = [&](int64_t most) {
-    return cut(ids, offsets, prompts, texts, weights_, output, most);
-  };
+void Engine::encode(const Inputs& inputs, const Output& output, Stop& stop) {
+  check(inputs);
+  const int64_t tokens = inputs.offsets[inputs.texts];
+  const auto packs_of = [&](int64_t most) { return cut(inputs, weights_, output, most); };
   if (threads_ == 1) return together(packs_of(kMostTokens), 1, stop);
   const int64_t each = std::clamp(tokens / (4 * threads_), kLeastTokens, kMostTokens);
   std::vector<Pack> packs = packs_of(each);

@@ -14,14 +14,22 @@
 
 namespace m3e {
 
+// Texts as token ids; see m3e_inputs.
+struct Inputs {
+  const int32_t* ids;
+  const int64_t* offsets;  // [texts + 1]
+  int64_t texts;
+  const int64_t* prompts = nullptr;
+  const int32_t* types = nullptr;
+};
+
 class Engine {
  public:
   // `instruction_set` is a name from supported_kernels, or null for the fastest.
   Engine(const std::string& path, int threads, const char* instruction_set);
 
-  // See m3e_encode_tokens. Several threads may call it at once.
-  void encode(const int32_t* ids, const int64_t* offsets, const int64_t* prompts, int64_t texts,
-              const Output& output, Stop& stop);
+  // See m3e_run. Several threads may call it at once.
+  void encode(const Inputs& inputs, const Output& output, Stop& stop);
 
   const Sizes& sizes() const { return weights_.sizes; }
   const TokenHeads& token_heads() const { return weights_.token_heads; }
@@ -30,8 +38,7 @@ class Engine {
   int threads() const { return threads_; }
 
  private:
-  void check(const int32_t* ids, const int64_t* offsets, const int64_t* prompts,
-             int64_t texts) const;
+  void check(const Inputs& inputs) const;
   void together(const std::vector<Pack>& packs, int threads, Stop& stop);
   void side_by_side(const std::vector<Pack>& packs, Stop& stop);
   void compute(const Pack& pack, Workspace& space, Team& team, int rank, Stop& stop);

@@ -165,8 +165,21 @@ void Forward::embed() {
   const int width = weights_.sizes.embedding;
   kernels_.embed(weights_.embeddings, pack_.ids, space_.positions_.data(), width, rows.x,
                  rows.stride, mine_);
+  if (pack_.types && weights_.token_types) add_token_types(rows);
   normalize(weights_.embedding_norm, width, rows, mine_);
   if (weights_.projected) project(rows);
+}
+
+// The other tokens have type 0, whose embedding is part of the positions.
+void Forward::add_token_types(const Rows& embedded) {
+  const int width = weights_.sizes.embedding;
+  for (int row = mine_.begin; row < mine_.end; ++row) {
+    const int64_t type = pack_.types[row];
+    if (type == 0) continue;
+    const float* from = weights_.token_types + (type - 1) * width;
+    float* to = embedded.row(row);
+    for (int column = 0; column < width; ++column) to[column] += from[column];
+  }
 }
 
 void Forward::project(const Rows& embedded) {

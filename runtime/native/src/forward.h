@@ -27,6 +27,7 @@ struct Pack {
   int texts;
   Output output;
   const int64_t* prompts = nullptr;  // [texts]: first tokens that are not pooled; or null
+  const int32_t* types = nullptr;    // of the tokens, in the order of `ids`; or null: all 0
 
   int begin(int text) const { return static_cast<int>(offsets[text] - offsets[0]); }
   int length(int text) const { return static_cast<int>(offsets[text + 1] - offsets[text]); }
@@ -87,6 +88,7 @@ class Forward {
 
  private:
   void embed();
+  void add_token_types(const Rows& embedded);
   void embed_words();
   void project(const Rows& embedded);
   bool layer(const Layer& layer);  // returns false if stopped

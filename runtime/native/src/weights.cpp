@@ -14,6 +14,7 @@ namespace {
 constexpr const char* kFormat = "m3e-native";
 constexpr const char* kVersion = "3";
 constexpr size_t kMostHead = 16;
+constexpr int kMostTypes = 1 << 16;
 constexpr float kHeadEpsilon = 1e-5f;  // torch.nn.LayerNorm's own
 
 int number(const std::string& key, const std::string& text, int smallest, int largest) {
@@ -81,6 +82,7 @@ const Value* as(const Tensor& tensor) {
 Weights::Weights(const std::string& path) : file_(path) {
   read_metadata();
   read_embeddings();
+  read_token_types();
   read_relative_bias();
   read_layers();
   read_state_weights();
@@ -151,6 +153,16 @@ void Weights::read_embeddings() {
   if (projected) {
     embedding_projection = matrix("embedding_projection", sizes.embedding, sizes.hidden);
   }
+}
+
+// The entry is absent if tokens have no types.
+void Weights::read_token_types() {
+  sizes.token_types = file_.says("token_types")
+                          ? number("token_types", file_.metadata("token_types"), 2, kMostTypes)
+                          : 1;
+  if (sizes.token_types == 1) return;
+  token_types = as<float>(
+      take("token_type_embeddings", "F32", {int64_t{sizes.token_types} - 1, sizes.embedding}));
 }
 
 // "0,0,1" in the metadata means that the first two of three layers share their weights. The entry

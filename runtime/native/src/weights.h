@@ -15,9 +15,10 @@ namespace m3e {
 struct Sizes {
   int layers, hidden, heads, intermediate, vocabulary, positions;
   int padding;  // token id that is always at position 0 and moves no other token; -1: there is none
-  int embedding;  // width of the embeddings
-  int dimension;  // of a sentence vector
-  int widest;     // largest width from the pooled vector to the sentence vector
+  int token_types;  // from type 0 on; 1: tokens have no types
+  int embedding;    // width of the embeddings
+  int dimension;    // of a sentence vector
+  int widest;       // largest width from the pooled vector to the sentence vector
   int head_size() const { return hidden / heads; }
 };
 
@@ -70,6 +71,9 @@ class Weights {
   bool has_halves = false;  // whether a matrix is stored as float16
   // Whether products with float16 matrices round to bfloat16; see bfloat16.h.
   bool bfloat16 = false;
+  // [token_types − 1][embedding]: the embedding of each type but 0, minus that of type 0, which the
+  // positions contain. Null if tokens have no types.
+  const float* token_types = nullptr;
   NormWeights embedding_norm;
   bool projected;  // whether a matrix projects the embeddings to the width of the layers
   Matrix embedding_projection;
@@ -93,6 +97,7 @@ class Weights {
  private:
   void read_metadata();
   void read_embeddings();
+  void read_token_types();
   void read_relative_bias();
   void read_layers();
   Layer read_layer(int index);

@@ -74,21 +74,37 @@ bool all_finite(const std::vector<float>& values) {
                      [](float value) { return std::isfinite(value); });
 }
 
-Vectors encode(m3e_encoder* encoder, const std::vector<Text>& texts) {
-  std::vector<int32_t> ids;
+// The types of a text's tokens: 0 at first, then the others.
+std::vector<int32_t> types_of(const Text& text, int32_t types) {
+  std::vector<int32_t> found;
+  for (size_t i = 0; i < text.size(); ++i) {
+    found.push_back(static_cast<int32_t>(i * static_cast<size_t>(types) / text.size()));
+  }
+  return found;
+}
+
+Vectors encode(m3e_encoder* encoder, const std::vector<Text>& texts, int32_t most_types = 1 << 16) {
+  std::vector<int32_t> ids, types;
   std::vector<int64_t> offsets{0}, prompts;
   for (const Text& text : texts) {
+    const std::vector<int32_t> own = types_of(text, std::min(most_types, m3e_token_types(encoder)));
     ids.insert(ids.end(), text.begin(), text.end());
+    types.insert(types.end(), own.begin(), own.end());
     offsets.push_back(static_cast<int64_t>(ids.size()));
     prompts.push_back(static_cast<int64_t>(text.size() % 3));  // as many tokens are not pooled
   }
+  m3e_inputs inputs = M3E_INPUTS;
+  inputs.ids = ids.data();
+  inputs.offsets = offsets.data();
+  inputs.texts = texts.size();
+  inputs.prompt_lengths = prompts.data();
+  inputs.token_types = types.data();
   const auto dimension = static_cast<size_t>(m3e_dimension(encoder));
   std::vector<float> flat(texts.size() * dimension);
   std::vector<float> states((ids.size() + 1) * static_cast<size_t>(m3e_hidden_size(encoder)));
   char message[M3E_MESSAGE_SIZE];
   const m3e_status status =
-      m3e_encode_tokens(encoder, ids.data(), offsets.data(), prompts.data(), texts.size(),
-                        flat.data(), states.data(), nullptr, nullptr, message);
+      m3e_run(encoder, &inputs, flat.data(), states.data(), nullptr, nullptr, message);
   if (status != M3E_OK) fail(message);
   if (all_finite(flat) && !all_finite(states)) fail("states that are not finite");
   Vectors vectors;
@@ -208,8 +224,45 @@ void check_kinds(const std::string& path, const std::vector<std::string>& all) {
       {"first and last, one layer twice",
        {{"pooling", "first_last_avg"}, {"layer_weights", "0,0"}}},
       {"weighted states", {{"states", "weighted"}}},
+      {"a classifier of pairs",
+       {{"token_types", "3"},
+        {"pooling", "cls"},
+        {"dense", "72:tanh+2:identity"},
+        {"normalize", "false"}}},
+      {"token types, projected", {{"token_types", "2"}, {"embedding", "40"}, {"padding", "9"}}},
   };
   for (const auto& [name, entries] : kinds) check_model(model_of("I8", entries), path, name, sets);
+}
+
+// Type 0 alone is no type at all; other types change the vectors; types beyond the last are
+// refused.
+void check_token_types(const std::string& path) {
+  doing = "token types";
+  const std::vector<Text> texts = make_texts();
+  m3e::write_model(model_of("I8", {}), path);
+  const Vectors plain = encode_alone(load(path, 1, "portable").get(), texts);
+  m3e::write_model(model_of("I8", {{"token_types", "2"}}), path);
+  const Encoder encoder = load(path, 2, "portable");
+  const Vectors zeros = encode(encoder.get(), texts, 1), typed = encode(encoder.get(), texts);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (!same_bytes(zeros[i], plain[i])) fail("type 0 changes a vector");
+    const bool is_all_prompt = texts[i].size() < 3;
+    if (same_bytes(typed[i], plain[i]) != is_all_prompt) fail("type 1 changes no vector");
+  }
+  const int32_t id = 8, unknown = 2;
+  const int64_t offsets[] = {0, 1};
+  m3e_inputs inputs = M3E_INPUTS;
+  inputs.ids = &id;
+  inputs.offsets = offsets;
+  inputs.texts = 1;
+  inputs.token_types = &unknown;
+  std::vector<float> vector(static_cast<size_t>(m3e_dimension(encoder.get())));
+  char message[M3E_MESSAGE_SIZE] = "";
+  if (m3e_run(encoder.get(), &inputs, vector.data(), nullptr, nullptr, nullptr, message) !=
+      M3E_ERROR_ARGUMENT) {
+    fail("an unknown type is not refused");
+  }
+  std::printf("token types: %s\n", message);
 }
 
 // A text with a NaN has no plausible vector, and the texts beside it have theirs.
@@ -243,6 +296,7 @@ int main(int count, char** arguments) {
   const std::vector<std::string> sets = instruction_sets();
   check_precisions(path, sets);
   check_kinds(path, sets);
+  check_token_types(path);
   check_invalid(path, sets);
   std::remove(path.c_str());
   return 0;

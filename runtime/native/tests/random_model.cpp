@@ -178,6 +178,9 @@ class Maker {
     table("word_embeddings", whole ? "F32" : model_.type, number("vocabulary"), width);
     table("position_embeddings", whole ? "F32" : "F16",
           number("positions") + (says("padding") ? 1 : 0), width);
+    if (says("token_types")) {
+      floats("token_type_embeddings", {number("token_types") - 1, width}, kWordStep);
+    }
     norm("embedding_norm", width);
   }
 

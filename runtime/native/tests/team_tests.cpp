@@ -108,7 +108,7 @@ void a_short_query_starts_few_workers(const char* path, const Weights& weights) 
   std::vector<float> vector(static_cast<size_t>(weights.sizes.dimension));
   Stop never(nullptr, nullptr);
   for (int i = 0; i < 10; ++i) {
-    engine.encode(ids.data(), offsets, nullptr, 1, {vector.data(), nullptr}, never);
+    engine.encode({ids.data(), offsets, 1}, {vector.data(), nullptr}, never);
   }
   const int most = team_size(weights, 12, with_a_processor_each(kThreads));
   require(threads_of_this_process() - before <= most - 1, "a short query starts few workers");

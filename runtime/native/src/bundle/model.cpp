@@ -122,8 +122,8 @@ void Model::embed(const PromptedTexts& given, const OutputOptions& output, void*
     if (!in_place) engine_vectors.resize(count * static_cast<size_t>(full));
     float* rows = in_place ? reinterpret_cast<float*>(result) : engine_vectors.data();
     prompts.assign(count, prompt_length);
-    encoder_->engine.encode(tokens.ids.data(), tokens.offsets.data(),
-                            pools_prompts ? nullptr : prompts.data(), static_cast<int64_t>(count),
+    encoder_->engine.encode({tokens.ids.data(), tokens.offsets.data(), static_cast<int64_t>(count),
+                             pools_prompts ? nullptr : prompts.data()},
                             {rows, nullptr}, stop);
     for (size_t i = 0; i < count; ++i, result += output.vector_bytes()) {
       output.apply(rows + i * static_cast<size_t>(full), result);

@@ -60,6 +60,8 @@ class Ahead {
   M3E_INLINE static void fetch(const char* at) {
     constexpr int kRead = 0, kNextCache = 2;
     __builtin_prefetch(at, kRead, kNextCache);
+    // GCC takes a function that only prefetches for one without effects, and removes its calls.
+    asm volatile("");
   }
 
   const char* from_;

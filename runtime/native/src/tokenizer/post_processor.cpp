@@ -6,10 +6,14 @@
 namespace m3e {
 namespace {
 
-int32_t read_id(const Json& json) {
-  const int64_t id = json.integer();
-  if (id < 0 || id >= INT32_MAX) refuse("post_processor has an impossible token id");
-  return static_cast<int32_t>(id);
+using Kind = PairPiece::Kind;
+
+int32_t read_number(const Json& json, const char* what) {
+  const int64_t number = json.integer();
+  if (number < 0 || number >= INT32_MAX) {
+    refuse("post_processor has an impossible " + std::string(what));
+  }
+  return static_cast<int32_t>(number);
 }
 
 [[noreturn]] void unsupported(const std::string& what) {
@@ -17,27 +21,32 @@ int32_t read_id(const Json& json) {
 }
 
 // ["[SEP]", 102]
-int32_t read_pair(const Json& described, const char* key) {
-  const std::vector<Json>& pair = described.at(key).array();
-  if (pair.size() != 2) refuse("post_processor has a token that is not a pair of name and id");
-  (void)pair[0].string();
-  return read_id(pair[1]);
+int32_t read_token(const Json& described, const char* key) {
+  const std::vector<Json>& token = described.at(key).array();
+  if (token.size() != 2) refuse("post_processor has a token that is not a pair of name and id");
+  (void)token[0].string();
+  return read_number(token[1], "token id");
 }
 
 // {"id": "[CLS]", "ids": [101], "tokens": ["[CLS]"]}
-void append_special(const Json& tokens, const std::string& name, std::vector<int32_t>& to) {
+std::vector<int32_t> read_special(const Json& tokens, const std::string& name) {
   const Json* found = tokens.find(name);
   if (!found) refuse("post_processor lacks the special token \"" + name + "\"");
-  for (const Json& id : found->at("ids").array()) to.push_back(read_id(id));
+  std::vector<int32_t> ids;
+  for (const Json& id : found->at("ids").array()) ids.push_back(read_number(id, "token id"));
+  return ids;
 }
 
-SpecialTokens read_template(const Json& described) {
+SpecialTokens read_single(const Json& described) {
   SpecialTokens special;
-  const Json& tokens = described.at("special_tokens");
   int texts = 0;
   for (const Json& piece : described.at("single").array()) {
     if (const Json* token = piece.find("SpecialToken")) {
-      append_special(tokens, token->at("id").string(), texts ? special.after : special.before);
+      std::vector<int32_t>& to = texts ? special.after : special.before;
+      for (const int32_t id :
+           read_special(described.at("special_tokens"), token->at("id").string())) {
+        to.push_back(id);
+      }
     } else if (piece.at("Sequence").at("id").string() == "A") {
       ++texts;
     } else {
@@ -49,25 +58,88 @@ SpecialTokens read_template(const Json& described) {
   return special;
 }
 
-SpecialTokens read_sequence(const Json& described) {
-  SpecialTokens special;
-  for (const Json& part : described.at("processors").array()) {
-    SpecialTokens read = read_post_processor(part);
-    if (read.size() == 0) continue;
-    if (special.size()) unsupported("Sequence of two that add special tokens");
-    special = std::move(read);
+PairPiece read_piece(const Json& piece, const Json& tokens) {
+  if (const Json* token = piece.find("SpecialToken")) {
+    return {Kind::special, read_number(token->at("type_id"), "type of a token"),
+            read_special(tokens, token->at("id").string())};
   }
-  return special;
+  const Json& text = piece.at("Sequence");
+  const std::string& id = text.at("id").string();
+  if (id != "A" && id != "B") refuse("post_processor has the unknown text \"" + id + "\"");
+  return {id == "A" ? Kind::first : Kind::second,
+          read_number(text.at("type_id"), "type of a text")};
+}
+
+PairTemplate read_pair_pieces(const Json& described) {
+  PairTemplate pair;
+  int firsts = 0, seconds = 0;
+  for (const Json& piece : described.at("pair").array()) {
+    pair.pieces.push_back(read_piece(piece, described.at("special_tokens")));
+    firsts += pair.pieces.back().kind == Kind::first;
+    seconds += pair.pieces.back().kind == Kind::second;
+  }
+  if (firsts != 1 || seconds != 1) {
+    unsupported("TemplateProcessing whose template for pairs has not each text once");
+  }
+  return pair;
+}
+
+PairTemplate read_pair(const Json& described) {
+  try {
+    return read_pair_pieces(described);
+  } catch (const Error& error) {
+    return {{}, error.what()};
+  }
+}
+
+PostProcessor bert(int32_t cls, int32_t sep) {
+  return {{{cls}, {sep}},
+          PairTemplate{{{Kind::special, 0, {cls}},
+                        {Kind::first, 0},
+                        {Kind::special, 0, {sep}},
+                        {Kind::second, 1},
+                        {Kind::special, 1, {sep}}},
+                       ""}};
+}
+
+PostProcessor roberta(int32_t cls, int32_t sep) {
+  return {{{cls}, {sep}},
+          PairTemplate{{{Kind::special, 0, {cls}},
+                        {Kind::first, 0},
+                        {Kind::special, 0, {sep, sep}},
+                        {Kind::second, 0},
+                        {Kind::special, 0, {sep}}},
+                       ""}};
+}
+
+PostProcessor read_sequence(const Json& described) {
+  PostProcessor all;
+  for (const Json& part : described.at("processors").array()) {
+    PostProcessor read = read_post_processor(part);
+    if (read.single.size() && all.single.size()) {
+      unsupported("Sequence of two that add special tokens");
+    }
+    if (read.single.size()) all.single = std::move(read.single);
+    if (!read.pair) continue;
+    if (all.pair) {
+      read.pair = PairTemplate{{},
+                               "the post-processor Sequence of two that change pairs is not "
+                               "implemented"};
+    }
+    all.pair = std::move(read.pair);
+  }
+  return all;
 }
 
 }  // namespace
 
-SpecialTokens read_post_processor(const Json& described) {
+PostProcessor read_post_processor(const Json& described) {
   const std::string& type = described.at("type").string();
   if (type == "BertProcessing" || type == "RobertaProcessing") {
-    return {{read_pair(described, "cls")}, {read_pair(described, "sep")}};
+    const int32_t cls = read_token(described, "cls"), sep = read_token(described, "sep");
+    return type == "BertProcessing" ? bert(cls, sep) : roberta(cls, sep);
   }
-  if (type == "TemplateProcessing") return read_template(described);
+  if (type == "TemplateProcessing") return {read_single(described), read_pair(described)};
   if (type == "Sequence") return read_sequence(described);
   if (type == "ByteLevel") return {};  // it changes offsets only
   unsupported(type);

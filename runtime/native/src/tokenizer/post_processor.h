@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "json.h"
+#include "tokenizer/pair_template.h"
 
 namespace m3e {
 
@@ -16,7 +18,14 @@ struct SpecialTokens {
   size_t size() const { return before.size() + after.size(); }
 };
 
-// Reads the member "post_processor" of a tokenizer.json. Errors as read_normalizer.
-SpecialTokens read_post_processor(const Json& described);
+struct PostProcessor {
+  SpecialTokens single;
+  std::optional<PairTemplate> pair;  // without a value, it leaves pairs as they are
+};
+
+// Reads the member "post_processor" of a tokenizer.json. Errors as read_normalizer. What is wrong
+// or unknown in how pairs are made does not matter to single texts: PairTemplate::unsupported tells
+// it.
+PostProcessor read_post_processor(const Json& described);
 
 }  // namespace m3e

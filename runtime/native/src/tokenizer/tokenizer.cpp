@@ -80,6 +80,7 @@ struct Tokenizer::Parts {
   std::unique_ptr<TokenModel> model;
   AddedTokens added;
   SpecialTokens special;
+  PairTemplate pair = plain_pair();
 
  private:
   SafeCuts cuts;
@@ -97,7 +98,11 @@ Tokenizer::Parts::Parts(Document document) : model(std::move(document.model)) {
   if (!document.pre_tokenizer.is_null()) {
     pre_tokenizer = read_pre_tokenizer(document.pre_tokenizer);
   }
-  if (!document.post_processor.is_null()) special = read_post_processor(document.post_processor);
+  if (!document.post_processor.is_null()) {
+    PostProcessor post_processor = read_post_processor(document.post_processor);
+    special = std::move(post_processor.single);
+    if (post_processor.pair) pair = std::move(*post_processor.pair);
+  }
   if (!document.added_tokens.is_null()) {
     added = read_added_tokens(document.added_tokens, *model, normalizer.get());
   }
@@ -169,27 +174,28 @@ void Tokenizer::Parts::encode_normalized(std::string_view text, bool starts_text
 Tokenizer::Tokenizer(std::string_view json) : parts_(new Parts(read_document(json))) {}
 Tokenizer::~Tokenizer() = default;
 
-namespace {
-
-// Most tokens of the text itself.
-size_t most_of_text(int64_t most, size_t special) {
+size_t room_for_text(int64_t most, size_t special_tokens) {
   if (most == 0) return SIZE_MAX;
-  if (most < static_cast<int64_t>(special)) {
+  if (most < static_cast<int64_t>(special_tokens)) {
     throw Error(ErrorKind::argument, "at most " + std::to_string(most) +
                                          " tokens were asked for, and the special tokens alone "
                                          "are " +
-                                         std::to_string(special));
+                                         std::to_string(special_tokens));
   }
-  return static_cast<size_t>(most) - special;
+  return static_cast<size_t>(most) - special_tokens;
 }
 
-}  // namespace
+void Tokenizer::append_text(std::string_view text, size_t most, std::vector<int32_t>& ids) const {
+  parts_->encode(text, most, ids);
+}
+
+const PairTemplate& Tokenizer::pair_template() const { return parts_->pair; }
 
 int64_t Tokenizer::encode(std::string_view text, int64_t most, bool count,
                           std::vector<int32_t>& ids) const {
   if (!unicode::is_utf8(text)) throw Error(ErrorKind::argument, "the text is not valid UTF-8");
   const SpecialTokens& special = parts_->special;
-  const size_t limit = most_of_text(most, special.size());
+  const size_t limit = room_for_text(most, special.size());
   ids.insert(ids.end(), special.before.begin(), special.before.end());
   const size_t begin = ids.size();
   const bool all = count || limit == SIZE_MAX;

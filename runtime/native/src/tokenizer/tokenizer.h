@@ -8,7 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "pair_template.h"
+
 namespace m3e {
+
+// Tokens that remain of `most` (0: no limit) beside the special ones. Throws Error(argument) if
+// these are more.
+size_t room_for_text(int64_t most, size_t special_tokens);
 
 class Tokenizer {
  public:
@@ -23,6 +29,12 @@ class Tokenizer {
   // or, if `count` is false, only whether any were (0 or 1), which saves reading the rest. Throws
   // Error(argument) if `text` is not UTF-8. Several threads may call it at once.
   int64_t encode(std::string_view text, int64_t most, bool count, std::vector<int32_t>& ids) const;
+
+  // Appends the ids of `text`, which is UTF-8, without special tokens, at least until `ids` has
+  // `most`.
+  void append_text(std::string_view text, size_t most, std::vector<int32_t>& ids) const;
+
+  const PairTemplate& pair_template() const;  // see PairEncoder
 
   int32_t special_tokens() const;     // that one text gets
   int64_t vocabulary_size() const;    // largest id + 1
