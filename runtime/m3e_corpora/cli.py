@@ -20,6 +20,7 @@ from m3e_corpora.job.output_path import STANDARD_OUTPUT
 from m3e_corpora.job.policies import OnError, OverLong
 from m3e_corpora.job.request import DEFAULT_FIELD, DEFAULT_INDEX, FORMATS, PARTITION_BYTES, CorpusRequest
 from m3e_corpora.job.summary import Summary
+from m3e_corpora.outputs.others import OTHERS
 from m3e_corpora.run import encode_corpus
 from m3e_runtime import git_lfs
 from m3e_runtime.command_line import run
@@ -36,6 +37,7 @@ examples:
   m3e-encode m3e-base-int8 corpus.jsonl -o corpus-vectors.jsonl          the same objects, embedding added
   m3e-encode m3e-base-int8 dump/ 'more/*.parquet' --keep id --drop-text --precision float16 -o vectors/
   cat questions.txt | m3e-encode m3e-base-int8 -o - --truncate-dim 256 | head -1
+  m3e-encode bge-m3 corpus.jsonl --also sparse multi_vector -o corpus.parquet
   m3e-encode m3e-base-int8 corpus.txt -o corpus.npy --precision int8 --ranges ranges.npy
 
 A file appears only when it is complete. A folder of parts contains a file _SUCCESS when it is complete. With
@@ -142,6 +144,14 @@ def _add_vector_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--normalize", action="store_true", help="scale each vector to unit length")
     group.add_argument("--truncate-dim", type=int, metavar="N", help="keep only the first N dimensions")
     group.add_argument(
+        "--also",
+        nargs="+",
+        choices=OTHERS,
+        default=[],
+        metavar="OUTPUT",
+        help="outputs to store beside the vectors, of models such as bge-m3: sparse, multi_vector",
+    )
+    group.add_argument(
         "--index",
         default=DEFAULT_INDEX,
         metavar="FACTORY",
@@ -228,6 +238,7 @@ def _command(options: argparse.Namespace) -> int:
             ranges=_load_ranges(options.ranges),
             normalize=options.normalize,
             truncate_dim=options.truncate_dim,
+            also=tuple(options.also),
             prompt_name=options.prompt_name,
             prompt=options.prompt,
             prompt_field=options.prompt_field,

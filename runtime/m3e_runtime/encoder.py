@@ -357,7 +357,7 @@ class Encoder:
             InvalidTextError: as :meth:`encode`.
             OptionError: as :meth:`encode`, or the model or the artifact does not give an output.
         """
-        wanted = wanted_outputs(outputs, self._manifest.token_outputs)
+        wanted = self.wanted_outputs(outputs)
         prompts = self._prompts(prompt_name, prompt)
         options = self.output_options(truncate_dim, normalize_embeddings)
         check_batch_size(batch_size)
@@ -378,6 +378,17 @@ class Encoder:
             [one for one in vectors if one is not None] if "multi_vector" in wanted else None,
         )
         return all_outputs[0] if isinstance(sentences, str) else all_outputs
+
+    def wanted_outputs(self, outputs: Sequence[Output]) -> frozenset[Output]:
+        """Check which outputs are asked for.
+
+        Raises:
+            OptionError: a name is unknown, or the model or the artifact does not give an output.
+        """
+        wanted = wanted_outputs(outputs, self._manifest.token_outputs)
+        if wanted != {"dense"}:
+            self._outputs_backend()
+        return wanted
 
     def run_outputs(
         self,
@@ -400,9 +411,13 @@ class Encoder:
         Raises:
             OptionError: as :meth:`run`, or the artifact gives vectors of texts only.
         """
+        weights, vectors = "sparse" in wanted, "multi_vector" in wanted
+        if not (weights or vectors):
+            for batch, found in self.run(token_ids, batch_size, prompt_lengths):
+                yield batch, found, [TokenResult(None, None)] * len(found)
+            return
         backend = self._outputs_backend()
         token_ids = id_arrays("token_ids", token_ids)
-        weights, vectors = "sparse" in wanted, "multi_vector" in wanted
         for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
             places = batch.indices.tolist()
             ids = [token_ids[at] for at in places]

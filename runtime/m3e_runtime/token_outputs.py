@@ -24,6 +24,7 @@ __all__ = [
     "SparseVector",
     "TextOutputs",
     "TokenResult",
+    "all_outputs",
     "finish_tokens",
     "sparse_vector",
     "wanted_outputs",
@@ -174,3 +175,27 @@ def finish_tokens(
     if found.vectors is not None and given.multi_vector is not None:
         vectors = found.vectors[given.multi_vector.left_out :]
     return sparse, vectors
+
+
+def all_outputs(
+    token_ids: Sequence[TokenIds],
+    dense: Array | None,
+    tokens: Sequence[TokenResult],
+    given: TokenOutputs,
+    wanted: frozenset[Output],
+) -> Outputs:
+    """Gather the outputs of texts.
+
+    Args:
+        token_ids: of each text.
+        dense: the finished dense vectors, if they are wanted.
+        tokens: the engine's results for the tokens of each text; empty if none are wanted.
+        given: as for :func:`finish_tokens`.
+        wanted: as from :func:`wanted_outputs`.
+    """
+    both = [finish_tokens(ids, each, given) for ids, each in zip(token_ids, tokens, strict=False)]
+    return Outputs(
+        dense,
+        [each for each, _ in both if each is not None] if "sparse" in wanted else None,
+        [each for _, each in both if each is not None] if "multi_vector" in wanted else None,
+    )

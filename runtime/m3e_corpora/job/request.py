@@ -17,6 +17,7 @@ from m3e_corpora.inputs.find import FORMATS, STANDARD_INPUT, InputFile
 from m3e_corpora.inputs.folder_columns import folder_types
 from m3e_corpora.job.output_path import OutputPath
 from m3e_corpora.job.policies import OnError, OverLong
+from m3e_corpora.outputs.others import OTHERS, OtherOutput
 from m3e_corpora.outputs.sinks.parquet import EMBEDDING
 from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import OutputPrecision
@@ -53,6 +54,8 @@ class CorpusRequest:
         ranges: as in :meth:`m3e_runtime.Encoder.encode`; needed for int8 and uint8.
         normalize: scale each vector to unit length.
         truncate_dim: as in :meth:`m3e_runtime.Encoder.encode`.
+        also: outputs to store beside the dense vectors, in columns of their names: ``sparse`` and
+            ``multi_vector``, for models that give them.
         prompt_name: as in :meth:`m3e_runtime.Encoder.encode`.
         prompt_field: column of each text's own prompt.
         prompt: as in :meth:`m3e_runtime.Encoder.encode`.
@@ -81,6 +84,7 @@ class CorpusRequest:
     ranges: npt.NDArray[np.float32] | None = None
     normalize: bool = False
     truncate_dim: int | None = None
+    also: tuple[OtherOutput, ...] = ()
     prompt_name: str | None = None
     prompt_field: str | None = None
     prompt: str | None = None
@@ -140,12 +144,23 @@ class CorpusRequest:
             raise OptionError(
                 f"the column {EMBEDDING!r} cannot be kept: the column of the vectors has this name."
             )
+        self._check_others(output)
         if output.part_format == "npy" and self.keep:
             raise OptionError(f"{self.output}: cannot store columns; use .parquet or .jsonl to keep them.")
         if self.prompt_field is not None and (self.prompt, self.prompt_name) != (None, None):
             raise OptionError(
                 "--prompt-field gives each text its own prompt; leave out --prompt and --prompt-name."
             )
+
+    def _check_others(self, output: OutputPath) -> None:
+        if unknown := [name for name in self.also if name not in OTHERS]:
+            raise OptionError(f"--also {unknown[0]}: known are {', '.join(OTHERS)}.")
+        if self.also and output.part_format == "npy":
+            raise OptionError(f"{self.output}: cannot store {self.also[0]}; use .parquet or .jsonl.")
+        if output.part_format == "parquet":
+            kept = [name for name in self.also if name in self.columns("parquet").read]
+            if kept:
+                raise OptionError(f"the column {kept[0]!r} cannot be kept: an output's column has this name.")
 
     def _check_ranges(self) -> None:
         if self.precision in _RANGED and self.ranges is None:

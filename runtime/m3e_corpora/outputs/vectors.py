@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from m3e_corpora.outputs.others import OtherOutput
 from m3e_runtime.outputs import OutputOptions, OutputPrecision
 
 __all__ = ["VectorSpec", "ranges_to_text"]
@@ -40,12 +41,14 @@ class VectorSpec(msgspec.Struct, frozen=True):
         precision: type of the stored numbers.
         normalized: whether vectors have unit length.
         ranges: for int8 and uint8, float32 ``[2, dimension]``, little-endian in base64.
+        others: outputs that are stored beside the vectors, in the order of their columns.
     """
 
     dimension: int
     precision: OutputPrecision
     normalized: bool
     ranges: str | None = None
+    others: tuple[OtherOutput, ...] = ()
 
     @property
     def length(self) -> int:

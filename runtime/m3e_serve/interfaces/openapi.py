@@ -18,6 +18,7 @@ from m3e_serve.interfaces.tei import (
     SimilarityRequest,
     TokenizeRequest,
 )
+from m3e_serve.interfaces.tei_sparse import EmbedSparseRequest, SparseValue
 from m3e_serve.service import Service
 
 __all__ = ["describe"]
@@ -122,6 +123,7 @@ class OllamaError(msgspec.Struct):
 _BODIES = (
     *(OllamaEmbedRequest, OllamaEmbedResponse, OllamaPromptRequest, OllamaPromptResponse, OllamaError),
     *(EmbeddingRequest, EmbeddingResponse, ModelListResponse, Model, OpenAIError),
+    *(EmbedSparseRequest, SparseValue),
     *(EmbedRequest, SimilarityRequest, TokenizeRequest, TeiError, Token),
 )
 _VECTORS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
@@ -155,6 +157,7 @@ def describe(service: Service) -> dict[str, Any]:
     _narrow(schemas, service)
     embed = _post("Vectors of texts.", EmbedRequest, _VECTORS)
     scores = {"type": "array", "items": {"type": "number"}}
+    sparse = {"type": "array", "items": {"type": "array", "items": _reference(SparseValue)}}
     tokens = {"type": "array", "items": {"type": "array", "items": _reference(Token)}}
     embeddings = _operation(
         "Vectors of texts, in OpenAI's format.",
@@ -175,6 +178,7 @@ def describe(service: Service) -> dict[str, Any]:
             }
         },
         "/embed": {"post": embed},
+        "/embed_sparse": {"post": _post("Sparse vectors of texts.", EmbedSparseRequest, sparse)},
         "/similarity": {"post": _post("Cosines of a text with others.", SimilarityRequest, scores)},
         "/tokenize": {"post": _post("Tokens of texts.", TokenizeRequest, tokens)},
         "/info": {"get": _operation("The models and limits.", {"type": "object"}, {}, TeiError)},
@@ -223,15 +227,18 @@ def _narrow(schemas: dict[str, Any], service: Service) -> None:
     embed, tokenize = properties[EmbedRequest.__name__], properties[TokenizeRequest.__name__]
     default = service.models.default
     embed["inputs"] = _inputs({}, {}, default.vocabulary, default.encoder.max_seq_length)
-    tokenize["inputs"] = _texts({}, {})  # no maxItems: too many texts are rejected with 413
+    sparse = properties[EmbedSparseRequest.__name__]
+    sparse["inputs"] = tokenize["inputs"] = _texts(
+        {}, {}
+    )  # no maxItems: too many texts are rejected with 413
     embed["dimensions"] = _optional(
         {"type": "integer", "minimum": 1, "maximum": default.encoder.full_dimension}
     )
     properties[SimilarityInput.__name__]["sentences"]["minItems"] = 1
     parameters = properties[SimilarityParameters.__name__]
-    for each in (embed, tokenize, parameters):
+    for each in (embed, sparse, tokenize, parameters):
         each["prompt_name"] = {"enum": [None, *prompt_names(default)]}
-    for each in (embed, parameters):
+    for each in (embed, sparse, parameters):
         each["truncation_direction"] = {"enum": list(get_args(Direction)), "default": "Right"}
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "SimilarityRequest",
     "Tokenize",
     "TokenizeRequest",
+    "keeps_end",
 ]
 
 _ROWS = 64
@@ -115,7 +116,7 @@ class Embed:
         model, prompt = choose_prompt(model, prompt_name=request.prompt_name)
         priority = call.priority(inputs.count)
         normalize, dimensions = request.normalize, request.dimensions
-        keep_end = _keeps_end(request.truncation_direction)  # checked beside token ids, too
+        keep_end = keeps_end(request.truncation_direction)  # checked beside token ids, too
         if not inputs.token_ids:
             truncate = settings.truncate if request.truncate is None else request.truncate
             return await model.embed(
@@ -153,7 +154,7 @@ class Similarity:
                 truncate=settings.truncate if parameters.truncate is None else parameters.truncate,
                 normalize=False,
                 prompt=prompt,
-                keep_end=_keeps_end(parameters.truncation_direction),
+                keep_end=keeps_end(parameters.truncation_direction),
             )
         except TextTooLongError as error:
             raise TextTooLongError(_TEXT.sub(_field_of_text, str(error), count=1)) from error
@@ -223,7 +224,12 @@ class Info:
         )
 
 
-def _keeps_end(direction: str) -> bool:
+def keeps_end(direction: str) -> bool:
+    """Whether long texts keep their last tokens, by TEI's ``truncation_direction``.
+
+    Raises:
+        ApiError: 422, the direction is unknown.
+    """
     if direction not in get_args(Direction):
         known = ", ".join(get_args(Direction))
         raise ApiError(422, f"truncation_direction={direction[:20]!r} is unknown; use one of {known}.")
