@@ -26,18 +26,18 @@ def expected(bge_m3_bundle):
 
 
 @pytest.fixture
-def texts(tmp_path):
+def rows_file(tmp_path):
     return write_json_lines(tmp_path / "in.jsonl", ({"id": n, "text": text} for n, text in enumerate(TEXTS)))
 
 
 def test_parquet_has_a_map_and_a_list_of_vectors(
-    encode, texts, tmp_path, bge_m3_bundle, expected, monkeypatch
+    encode, rows_file, tmp_path, bge_m3_bundle, expected, monkeypatch
 ):
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr(partitions, "MULTI_VECTOR_WINDOW_TOKENS", 100)
     monkeypatch.setattr(parquet_sink, "BYTES_PER_GROUP", 10_000)
     file = tmp_path / "out.parquet"
-    encode(texts, file, bundle=bge_m3_bundle, also=BOTH, keep=("id",), partition_bytes=500)
+    encode(rows_file, file, bundle=bge_m3_bundle, also=BOTH, keep=("id",), partition_bytes=500)
     table = parquet.read_table(file)
     assert table.schema.field("sparse").type == pa.map_(pa.int32(), pa.float32())
     assert table.schema.field("multi_vector").type == pa.list_(pa.list_(pa.float32()))
@@ -50,9 +50,9 @@ def test_parquet_has_a_map_and_a_list_of_vectors(
         assert np.array(row["multi_vector"], np.float32).tobytes() == each.multi_vector.tobytes()
 
 
-def test_json_lines_have_an_object_and_lists(encode, texts, tmp_path, bge_m3_bundle, expected):
+def test_json_lines_have_an_object_and_lists(encode, rows_file, tmp_path, bge_m3_bundle, expected):
     file = tmp_path / "out.jsonl"
-    encode(texts, file, bundle=bge_m3_bundle, also=("multi_vector", "sparse"))
+    encode(rows_file, file, bundle=bge_m3_bundle, also=("multi_vector", "sparse"))
     for line, each in zip(file.read_text("utf-8").splitlines(), expected, strict=True):
         row = json.loads(line)
         assert list(row) == ["id", "text", "embedding", "sparse", "multi_vector"]
@@ -71,7 +71,7 @@ def test_rows_that_are_left_out_move_no_other_row(encode, tmp_path, bge_m3_bundl
     ]
 
 
-def test_what_cannot_be_stored_is_refused(encode, texts, tmp_path, bge_m3_bundle, tiny_bundle):
+def test_what_cannot_be_stored_is_refused(encode, rows_file, tmp_path, bge_m3_bundle, tiny_bundle):
     for output, options, message in (
         ("v.npy", {"also": ("sparse",)}, "cannot store sparse"),
         ("v.jsonl", {"also": ("lexical",)}, "known are sparse, multi_vector"),
@@ -80,4 +80,4 @@ def test_what_cannot_be_stored_is_refused(encode, texts, tmp_path, bge_m3_bundle
         ("v.parquet", {"also": ("sparse",), "keep": ("sparse",)}, "column 'sparse' cannot be kept"),
     ):
         with pytest.raises(OptionError, match=message):
-            encode(texts, tmp_path / output, **{"bundle": bge_m3_bundle, **options})
+            encode(rows_file, tmp_path / output, **{"bundle": bge_m3_bundle, **options})
