@@ -586,10 +586,10 @@ class Encoder:
         backend = self._backend
         if isinstance(backend, OutputsBackend) and backend.gives_outputs:
             return backend
-        names = ", ".join(each.name for each in self._manifest.artifacts if each.format == "native")
+        names = ", ".join(each.name for each in self._manifest.artifacts if each.token_fidelity is not None)
         remedy = f"load one with artifact= ({names})" if names else "export one with --target native"
         raise OptionError(
-            f"artifact {self.artifact.name!r} gives dense vectors only. Native artifacts give sparse vectors "
+            f"artifact {self.artifact.name!r} gives dense vectors only. Those of native and ONNX artifacts have sparse vectors "
             f"and multi-vectors, too: {remedy}."
         )
 

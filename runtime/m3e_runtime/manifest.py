@@ -277,7 +277,7 @@ class MultiVectorOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class TokenOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the native artifacts of a bundle give beside the vector of a text, as bge-m3 does."""
+    """What the artifacts of a bundle that have a ``token_fidelity`` give beside the vector of a text, as bge-m3 does."""
 
     sparse: SparseOutput | None = None
     multi_vector: MultiVectorOutput | None = None

@@ -76,7 +76,6 @@ def test_what_cannot_be_stored_is_refused(encode, rows_file, tmp_path, bge_m3_bu
         ("v.npy", {"also": ("sparse",)}, "cannot store sparse"),
         ("v.jsonl", {"also": ("lexical",)}, "known are sparse, multi_vector"),
         ("v.jsonl", {"also": ("sparse",), "bundle": tiny_bundle}, "gives no sparse output"),
-        ("v.jsonl", {"also": ("sparse",), "artifact": "fp32-cpu"}, "gives dense vectors only"),
         ("v.parquet", {"also": ("sparse",), "keep": ("sparse",)}, "column 'sparse' cannot be kept"),
     ):
         with pytest.raises(OptionError, match=message):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 from bge_m3 import SIZE, authors_outputs
-from m3e_runtime import Encoder, OptionError, cli
+from m3e_runtime import BundleError, Encoder, OptionError, cli
 from m3e_runtime.hybrid import hybrid_score, hybrid_scores, max_sim, sparse_dot
+from m3e_runtime.token_check import check_token_outputs
 
 TEXTS = [
     *("hello hello world", "", "今天天气很好，今天很好", "x"),
@@ -29,7 +32,9 @@ def as_bytes(outputs):
     return outputs.dense.tobytes(), sparse, [each.tobytes() for each in outputs.multi_vector]
 
 
-def test_fp32_equals_the_authors_formulas_in_pytorch(encoder, bge_m3_checkpoint):
+@pytest.mark.parametrize("artifact", ["fp32-native", "fp32-cpu"])
+def test_fp32_equals_the_authors_formulas_in_pytorch(bge_m3_bundle, artifact, bge_m3_checkpoint):
+    encoder = Encoder.load(bge_m3_bundle, artifact=artifact, threads=2)
     found = encoder.encode_outputs(TEXTS)
     for text, each in zip(TEXTS, found, strict=True):
         dense, lexical, vectors = authors_outputs(bge_m3_checkpoint, text)
@@ -73,8 +78,11 @@ def test_one_text_and_prompts_and_dimensions_are_those_of_encode(encoder):
     assert one.sparse.as_dict() == several.sparse[0].as_dict()
 
 
-def test_an_artifact_or_a_model_that_lacks_an_output_is_refused(bge_m3_bundle, tiny_bundle):
-    other = Encoder.load(bge_m3_bundle, artifact="fp32-cpu")
+def test_an_artifact_or_a_model_that_lacks_an_output_is_refused(bge_m3_bundle, tiny_bundle, tmp_path):
+    copy = tmp_path / "bundle"
+    shutil.copytree(bge_m3_bundle, copy)
+    (copy / "onnx" / "token_heads.npz").unlink()
+    other = Encoder.load(copy, artifact="fp32-cpu", verify=False)
     with pytest.raises(OptionError, match=r"load one with artifact= .*int8-native"):
         other.encode_outputs(TEXTS)
     with pytest.raises(OptionError, match="gives no sparse output; it gives: dense"):
@@ -113,7 +121,23 @@ def test_a_score_without_its_output_or_with_odd_weights_is_refused(encoder):
 def test_the_check_compares_them_with_the_golden_ones(bge_m3_bundle, capsys):
     assert cli.main([str(bge_m3_bundle), "--json"]) == 0
     results = {each["name"]: each for each in json.loads(capsys.readouterr().out)["artifacts"]}
-    for name in NATIVE:
-        assert results[name]["token_outputs"]["passed"]
-        assert results[name]["token_outputs"]["sparse_min_cosine"] > 0.99
-    assert "token_outputs" not in results["fp32-cpu"]
+    assert len(results) == 6
+    for found in results.values():
+        assert found["token_outputs"]["passed"]
+        assert found["token_outputs"]["sparse_min_cosine"] > 0.99
+
+
+def test_the_check_finds_other_layers(bge_m3_bundle, tmp_path):
+    copy = tmp_path / "bundle"
+    shutil.copytree(bge_m3_bundle, copy)
+    heads = copy / "onnx" / "token_heads.npz"
+    with np.load(heads) as arrays:
+        changed = {**arrays, "sparse": -arrays["sparse"]}
+    np.savez(heads, **changed)
+    with closing(Encoder.load(copy, artifact="fp32-cpu", verify=False)) as encoder:
+        found = check_token_outputs(encoder)
+    assert not found["passed"]
+    assert found["sparse_min_cosine"] < found["sparse_floor"]
+    np.savez(heads, unit_length=True, sparse=np.zeros(3, np.float32))
+    with pytest.raises(BundleError, match="cannot be read"):
+        Encoder.load(copy, artifact="fp32-cpu", verify=False)
