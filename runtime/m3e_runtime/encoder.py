@@ -589,8 +589,8 @@ class Encoder:
         names = ", ".join(each.name for each in self._manifest.artifacts if each.token_fidelity is not None)
         remedy = f"load one with artifact= ({names})" if names else "export one with --target native"
         raise OptionError(
-            f"artifact {self.artifact.name!r} gives dense vectors only. Those of native and ONNX artifacts have sparse vectors "
-            f"and multi-vectors, too: {remedy}."
+            f"artifact {self.artifact.name!r} gives dense vectors only. Others give sparse vectors and "
+            f"multi-vectors, too: {remedy}."
         )
 
     def _outputs_into(

@@ -277,7 +277,10 @@ class MultiVectorOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class TokenOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the artifacts of a bundle that have a ``token_fidelity`` give beside the vector of a text, as bge-m3 does."""
+    """What the model gives beside the vector of a text, as bge-m3 does.
+
+    The artifacts with a ``token_fidelity`` give it.
+    """
 
     sparse: SparseOutput | None = None
     multi_vector: MultiVectorOutput | None = None
