@@ -115,7 +115,7 @@ def test_an_artifact_below_the_gate_is_not_kept(bge_m3_checkpoint, few_texts, tm
     request = ExportRequest(
         str(bge_m3_checkpoint), tmp_path / "bundle", targets=("cpu",), gate=str(few_texts)
     )
-    with pytest.raises(BelowGateError, match="sparse mean_cosine .*multi_vector order_kept"):
+    with pytest.raises(BelowGateError, match=r"sparse mean_cosine .*multi_vector order_kept"):
         export(request)
     assert not (tmp_path / "bundle").exists()
 
