@@ -29,7 +29,9 @@ def make_bge_m3(folder: Path, **config: Any) -> Path:
     return folder
 
 
-def authors_outputs(folder: Path, text: str) -> tuple[np.ndarray, dict[int, float], np.ndarray]:
+def authors_outputs(
+    folder: Path, text: str, max_length: int = 128
+) -> tuple[np.ndarray, dict[int, float], np.ndarray]:
     """The dense vector, the lexical weights and the ColBERT vectors as FlagEmbedding's M3Embedder has them.
 
     Written after ``FlagEmbedding/finetune/embedder/encoder_only/m3/modeling.py`` and
@@ -44,7 +46,7 @@ def authors_outputs(folder: Path, text: str) -> tuple[np.ndarray, dict[int, floa
     sparse_linear.load_state_dict(torch.load(folder / "sparse_linear.pt"))
     colbert_linear = torch.nn.Linear(64, SIZE)
     colbert_linear.load_state_dict(torch.load(folder / "colbert_linear.pt"))
-    inputs = tokenizer(text, truncation=True, max_length=128, return_tensors="pt")
+    inputs = tokenizer(text, truncation=True, max_length=max_length, return_tensors="pt")
     with torch.no_grad():
         states = model(**inputs).last_hidden_state[0]
         dense = torch.nn.functional.normalize(states[:1], dim=-1)[0]

@@ -13,6 +13,7 @@ from m3e_export.checkpoint.pooling import POOLINGS
 from m3e_export.extras import extra_packages
 from m3e_export.hubs.option import add_hub_option
 from m3e_export.report.export import reported
+from m3e_export.report.token_lines import token_json, token_lines
 from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.command_line import run
@@ -124,6 +125,7 @@ def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
                     for field in artifact.vector_fidelity.__struct_fields__
                     if field != "thresholds"
                 },
+                **token_json(artifact),
             }
             for artifact in bundle.manifest.artifacts
         ],
@@ -145,6 +147,7 @@ def report(bundle: Bundle) -> str:
             f"{artifact.name:<16}{size:>6.1f} MB  {f.mean_cosine:>9.6f}{f.p1_cosine:>9.5f}"
             f"{f.min_cosine:>9.5f}{f.overlap_at_10:>8.4f}  {mix}"
         )
+    lines += token_lines(bundle)
     lines.append(f"licence: {bundle.manifest.licence}")
     return "\n".join(lines)
 

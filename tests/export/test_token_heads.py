@@ -7,9 +7,11 @@ import pytest
 
 from m3e_export import BelowGateError, CheckpointError, ExportRequest, UnsupportedModelError, export
 from m3e_export.checkpoint import load_checkpoint
+from m3e_export.cli import as_json, report
 from m3e_export.errors import UntrustedCheckpointError
 from m3e_export.hubs.wanted import is_wanted, patterns
 from m3e_export.token_gate import GateTokens, judge_tokens, places_judged
+from m3e_runtime import Bundle
 from m3e_runtime.token_outputs import SparseVector
 
 torch = pytest.importorskip("torch")
@@ -118,6 +120,15 @@ def test_an_artifact_below_the_gate_is_not_kept(bge_m3_checkpoint, few_texts, tm
     with pytest.raises(BelowGateError, match=r"sparse mean_cosine .*multi_vector order_kept"):
         export(request)
     assert not (tmp_path / "bundle").exists()
+
+
+def test_the_command_prints_what_the_gate_measured(bge_m3_bundle):
+    bundle = Bundle.open(bge_m3_bundle)
+    printed = report(bundle)
+    assert printed.count("MaxSim order kept") == len(bundle.manifest.artifacts)
+    first = as_json(bundle)["artifacts"][0]["token_fidelity"]
+    assert first["sparse"]["mean_cosine"] == pytest.approx(1, abs=1e-4)
+    assert first.keys() == {"texts", "sparse", "multi_vector"}
 
 
 @pytest.mark.parametrize("kind", ["SparseEncoder", "MultiVectorEncoder"])

@@ -9,7 +9,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from bge_m3 import SIZE, authors_outputs
+from bge_m3 import SIZE, authors_outputs, make_bge_m3
+from m3e_export import ExportRequest, export
 from m3e_runtime import BundleError, Encoder, OptionError, cli
 from m3e_runtime.hybrid import hybrid_score, hybrid_scores, max_sim, sparse_dot
 from m3e_runtime.token_check import check_token_outputs
@@ -43,6 +44,20 @@ def test_fp32_equals_the_authors_formulas_in_pytorch(bge_m3_bundle, artifact, bg
         assert each.sparse.as_dict() == pytest.approx(lexical, abs=1e-4)
     assert any(each.indices.size for each in found.sparse)
     assert found.multi_vector[0].shape[1] == SIZE
+
+
+def test_a_text_of_8192_tokens_has_outputs_of_all(few_texts, tmp_path):
+    checkpoint = make_bge_m3(tmp_path / "checkpoint", max_position_embeddings=8194)
+    request = ExportRequest(
+        str(checkpoint), tmp_path / "bundle", targets=("native",), gate=str(few_texts), max_length=8192
+    )
+    text = "long " * 9000
+    found = Encoder.load(export(request).path).encode_outputs(text)
+    dense, lexical, vectors = authors_outputs(checkpoint, text, 8192)
+    assert vectors.shape == (8191, SIZE)
+    np.testing.assert_allclose(found.dense, dense, atol=1e-4)
+    np.testing.assert_allclose(found.multi_vector, vectors, atol=1e-4)
+    assert found.sparse.as_dict() == pytest.approx(lexical, abs=1e-4)
 
 
 @pytest.mark.parametrize("artifact", NATIVE)
