@@ -193,7 +193,7 @@ def bge_m3_checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def bge_m3_bundle(bge_m3_checkpoint, few_texts, tmp_path_factory) -> Path:
-    """Its bundle in all precisions, for the native engine and for ONNX Runtime."""
+    """Its native bundle in all precisions."""
     if reason := native.missing():
         pytest.skip(reason)
     output = tmp_path_factory.mktemp("bge-m3-bundle") / "bundle"
@@ -202,7 +202,7 @@ def bge_m3_bundle(bge_m3_checkpoint, few_texts, tmp_path_factory) -> Path:
             str(bge_m3_checkpoint),
             output,
             precisions=("fp32", "fp16", "int8"),
-            targets=("native", "cpu"),
+            targets=("native",),
             gate=str(few_texts),
         )
     ).path
