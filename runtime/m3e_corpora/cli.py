@@ -18,9 +18,15 @@ from m3e_corpora.executors.base import Executor
 from m3e_corpora.executors.local import LocalExecutor
 from m3e_corpora.job.output_path import STANDARD_OUTPUT
 from m3e_corpora.job.policies import OnError, OverLong
-from m3e_corpora.job.request import DEFAULT_FIELD, DEFAULT_INDEX, FORMATS, PARTITION_BYTES, CorpusRequest
+from m3e_corpora.job.request import (
+    DEFAULT_FIELD,
+    DEFAULT_INDEX,
+    FORMATS,
+    OTHERS,
+    PARTITION_BYTES,
+    CorpusRequest,
+)
 from m3e_corpora.job.summary import Summary
-from m3e_corpora.outputs.others import OTHERS
 from m3e_corpora.run import encode_corpus
 from m3e_runtime import git_lfs
 from m3e_runtime.command_line import run

@@ -22,7 +22,7 @@ from m3e_corpora.outputs.sinks.parquet import EMBEDDING
 from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import OutputPrecision
 
-__all__ = ["DEFAULT_FIELD", "DEFAULT_INDEX", "FORMATS", "PARTITION_BYTES", "CorpusRequest"]
+__all__ = ["DEFAULT_FIELD", "DEFAULT_INDEX", "FORMATS", "OTHERS", "PARTITION_BYTES", "CorpusRequest"]
 
 PARTITION_BYTES = 8 << 20
 """Bytes of text in a partition: one to a few minutes of one core. See docs/scale.md."""
