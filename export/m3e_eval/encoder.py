@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from m3e_eval.contestant import REFERENCE, EvaluatedModel
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.source import fetch
@@ -22,20 +23,15 @@ from m3e_runtime.encoder import Encoder
 from m3e_runtime.extras import extra_packages
 from m3e_runtime.prompts import DOCUMENT_PROMPTS
 
-__all__ = ["REFERENCE", "ArtifactEncoder", "TextEncoder", "load_reference"]
-
-REFERENCE = "pytorch"
-"""The name of the original's column."""
+__all__ = ["ArtifactEncoder", "TextEncoder", "load_reference"]
 
 Array = npt.NDArray[np.float32]
 
 _MODULES = "modules.json"
 
 
-class TextEncoder(ABC):
+class TextEncoder(EvaluatedModel):
     """The interface of a model in mteb: vectors of texts, and similarities of vectors."""
-
-    kind: ClassVar[str]
 
     def __init__(
         self,
@@ -45,33 +41,14 @@ class TextEncoder(ABC):
         prompts: Mapping[str, str],
         default_prompt_name: str | None = None,
     ) -> None:
-        self.name = name
-        self._source = source
+        super().__init__(name, source)
         self._similarity = similarity
         self._prompts = {key: text for key, text in prompts.items() if text}
         self._default_prompt = self._prompts.get(default_prompt_name or "", "")
 
-    @property
-    @abstractmethod
-    def engine(self) -> str:
-        """The engine and its version."""
-
-    @property
-    @abstractmethod
-    def precision(self) -> str:
-        """``fp32``, ``fp16`` or ``int8``."""
-
     @abstractmethod
     def vectors(self, texts: Sequence[str], prompt: str = "") -> Array:
         """The vectors of ``texts`` with ``prompt`` before each, float32 ``[n, dimension]``."""
-
-    @property
-    def mteb_model_meta(self) -> Any:
-        """The model's name and revision, for mteb's records."""
-        from mteb.models import ModelMeta
-
-        name = f"{self._source.rstrip('/').split('/')[-1] or 'checkpoint'}/{self.name}"
-        return ModelMeta.create_empty({"name": name, "revision": self.precision})
 
     def encode(
         self,
@@ -99,9 +76,6 @@ class TextEncoder(ABC):
         """The cosine of two texts."""
         a, b = self.vectors([first, second], self._default_prompt).astype(np.float64)
         return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-
-    def close(self) -> None:  # noqa: B027 - most encoders have nothing to release
-        """Release the memory of a GPU."""
 
     def _prompt(self, task: Any, prompt_type: Any) -> str:
         """The most specific prompt of the checkpoint for this task, in mteb's order."""

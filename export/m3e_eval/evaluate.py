@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from m3e_eval import golden, published
+from m3e_eval.contestant import EvaluatedModel
 from m3e_eval.encoder import ArtifactEncoder, TextEncoder, load_reference
 from m3e_eval.errors import DataError
 from m3e_eval.golden import Check
 from m3e_eval.published import Published
 from m3e_eval.request import EvaluationRequest
+from m3e_eval.scorer import ArtifactScorer, load_scorer
 from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError, OptionError
@@ -114,14 +116,15 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
             shown(bundle.path),
             bundle.manifest.route.name,
         )
+    _check_ranks(bundle)
     names = _artifacts(bundle, request.artifacts)
     run = _Run(request, bundle)
     # The data is checked before a model is loaded.
     run.load_tasks()
     for load in _loaders(request, bundle, names):
-        encoder = load()
-        run.contest(encoder)
-        encoder.close()
+        model = load()
+        run.contest(model)
+        model.close()
     return run.result()
 
 
@@ -132,7 +135,7 @@ class _Run:
         self._request = request
         self._bundle = bundle
         self._mteb = _import_mteb()
-        self._planned = _plan(request)
+        self._planned = _plan(request, bundle.manifest.classification is not None)
         self._contestants: list[Contestant] = []
         self._not_run: list[NotRun] = []
         self._checks: list[Check] = golden.cosines_not_run(self._source) if request.golden else []
@@ -162,26 +165,24 @@ class _Run:
             raise DataError("no task could be loaded, see above.")
         self._planned = ready
 
-    def contest(self, encoder: TextEncoder) -> None:
-        """Run every task with ``encoder``."""
+    def contest(self, model: EvaluatedModel) -> None:
+        """Run every task with ``model``."""
         started = time.perf_counter()
-        with progress_bar(len(self._planned), "task", encoder.name) as bar:
+        with progress_bar(len(self._planned), "task", model.name) as bar:
             for planned in self._planned:
                 try:
-                    found = _score(self._mteb, encoder, planned)
+                    found = _score(self._mteb, model, planned)
                 except Exception as error:  # a failed task must not stop hours of others
-                    logger.warning("%s: %s failed (%s)", encoder.name, planned.name, error)
-                    self._not_run.append(NotRun(planned.suite, planned.name, encoder.name, str(error)))
+                    logger.warning("%s: %s failed (%s)", model.name, planned.name, error)
+                    self._not_run.append(NotRun(planned.suite, planned.name, model.name, str(error)))
                     found = {}
                 for metric, score in found.items():
-                    self._scores.setdefault((planned.suite, planned.name, metric), {})[encoder.name] = score
+                    self._scores.setdefault((planned.suite, planned.name, metric), {})[model.name] = score
                 bar.update()
         seconds = round(time.perf_counter() - started, 3)
-        self._contestants.append(
-            Contestant(encoder.name, encoder.kind, encoder.precision, encoder.engine, seconds)
-        )
-        if self._request.golden:
-            self._checks += golden.check_cosines(encoder, self._source)
+        self._contestants.append(Contestant(model.name, model.kind, model.precision, model.engine, seconds))
+        if self._request.golden and isinstance(model, TextEncoder):
+            self._checks += golden.check_cosines(model, self._source)
 
     def result(self) -> Evaluation:
         """The results."""
@@ -265,19 +266,32 @@ def _artifacts(bundle: Bundle, asked: Sequence[str]) -> list[str]:
 
 def _loaders(
     request: EvaluationRequest, bundle: Bundle, names: Sequence[str]
-) -> Iterator[Callable[[], TextEncoder]]:
-    """Functions that load the encoders, the original first. One model is in memory at a time."""
+) -> Iterator[Callable[[], EvaluatedModel]]:
+    """Functions that load the models, the original first. One model is in memory at a time."""
+    ranks = bundle.manifest.classification is not None
+    original: Callable[..., EvaluatedModel] = load_scorer if ranks else load_reference
+    artifact: Callable[..., EvaluatedModel] = ArtifactScorer if ranks else ArtifactEncoder
     if request.reference is not None:
-        yield functools.partial(load_reference, request.reference, bundle, request.threads, request.hub)
+        yield functools.partial(original, request.reference, bundle, request.threads, request.hub)
     for name in names:
-        yield functools.partial(ArtifactEncoder, bundle, name, request.threads)
+        yield functools.partial(artifact, bundle, name, request.threads)
 
 
-def _plan(request: EvaluationRequest) -> list[Any]:
+def _check_ranks(bundle: Bundle) -> None:
+    """Check that a model of scores is a reranker: mteb has no task for a classifier's own labels."""
+    classification = bundle.manifest.classification
+    if classification is not None and len(classification.labels) > 1:
+        raise OptionError(
+            f"{bundle.path}: a classifier of {len(classification.labels)} labels; m3e-eval scores embedding "
+            "models and rerankers, which have one label."
+        )
+
+
+def _plan(request: EvaluationRequest, ranks: bool) -> list[Any]:
     # suites imports mteb, which may be missing.
     from m3e_eval.suites import plan
 
-    return plan(request.suites, request.data, request.tasks)
+    return plan(request.suites, request.data, request.tasks, ranks)
 
 
 def _import_mteb() -> Any:
@@ -300,7 +314,7 @@ def _load(task: Any) -> str | None:
     return None
 
 
-def _score(mteb: Any, encoder: TextEncoder, planned: Any) -> dict[str, float]:
+def _score(mteb: Any, model: EvaluatedModel, planned: Any) -> dict[str, float]:
     """The metrics of ``planned``, from mteb."""
     task = planned.task
     # Reset the sampling, so that all contestants have the same samples.
@@ -308,7 +322,7 @@ def _score(mteb: Any, encoder: TextEncoder, planned: Any) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = mteb.evaluate(
-            encoder,
+            model,
             task,
             cache=None,  # the cache only knows names, and a bundle of the same name may change
             co2_tracker=False,
@@ -319,7 +333,7 @@ def _score(mteb: Any, encoder: TextEncoder, planned: Any) -> dict[str, float]:
     found = {metric: float(subset[metric]) for metric in planned.metrics}
     for metric, score in found.items():
         if not math.isfinite(score):
-            raise DataError(f"{metric} is {score}: the vectors do not distinguish the texts.")
+            raise DataError(f"{metric} is {score}: the model does not distinguish the texts.")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 
 from m3e_eval import published, t2ranking
 from m3e_eval.errors import DataError
-from m3e_eval.local import SUFFIXES, Labelled, read_local
+from m3e_eval.local import SUFFIXES, Judgements, Labelled, read_local
 from m3e_eval.published import Published
-from m3e_eval.tasks import ClassificationTask, Loaded, RetrievalTask, make_task
+from m3e_eval.tasks import ClassificationTask, Loaded, RerankingTask, RetrievalTask, make_task
 from m3e_export.errors import OptionError
 
 __all__ = ["SUITES", "Planned", "plan"]
@@ -22,6 +23,9 @@ LOCAL = "files"
 _BENCHMARK = "MTEB(cmn, v1)"
 _PARQUET = "refs/convert/parquet"
 _T2R = "T2RRetrieval"
+_RERANKING = "Reranking"
+_RANKING_METRICS = ("ndcg_at_10", "mrr_at_10", "map_at_1000")
+"""nDCG@10, MRR@10, and MAP: no query has a thousand passages."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,16 @@ _M3E_SETS = (
 )
 
 
-def plan(suites: Sequence[str], data: Path | None = None, only: Iterable[str] = ()) -> list[Planned]:
+def plan(
+    suites: Sequence[str], data: Path | None = None, only: Iterable[str] = (), ranks: bool = False
+) -> list[Planned]:
     """The tasks of ``suites``, each of them ``m3e``, ``c-mteb`` or a file.
 
     Args:
         suites: names of suites, or files.
         data: a folder with the sets of ``m3e``; None downloads them.
         only: names of the tasks to keep; empty keeps all.
+        ranks: whether the model is a reranker, for which only some tasks are meant.
 
     Raises:
         OptionError: a name is neither a suite nor a file, or ``only`` has an unknown task.
@@ -100,7 +107,7 @@ def plan(suites: Sequence[str], data: Path | None = None, only: Iterable[str] = 
         raise OptionError("--data is for --suite m3e.")
     found: list[Planned] = []
     for suite in dict.fromkeys(suites):
-        found += {"m3e": lambda: _m3e(data), "c-mteb": _c_mteb}.get(suite, lambda s=suite: [_file(s)])()
+        found += _rankings(suite) if ranks else _embeddings(suite, data)
     names = [planned.name for planned in found]
     unknown = [name for name in only if name not in names]
     if unknown:
@@ -109,12 +116,43 @@ def plan(suites: Sequence[str], data: Path | None = None, only: Iterable[str] = 
     return [planned for planned in found if planned.name in wanted]
 
 
-def _file(name: str) -> Planned:
+def _embeddings(suite: str, data: Path | None) -> list[Planned]:
+    """The tasks of an embedding model."""
+    if suite == "m3e":
+        return _m3e(data)
+    return _c_mteb() if suite == "c-mteb" else [_file(suite)]
+
+
+def _rankings(suite: str) -> list[Planned]:
+    """The tasks of a reranker. The published scores are those of embedding models, and left out."""
+    if suite == "m3e":
+        raise OptionError("--suite m3e has no task for a reranker; use c-mteb, or files.")
+    if suite != "c-mteb":
+        return [_ranking_file(suite)]
+    tasks = [planned for planned in _c_mteb() if planned.task.metadata.type == _RERANKING]
+    return [dataclasses.replace(planned, metrics=_RANKING_METRICS, table=None) for planned in tasks]
+
+
+def _ranking_file(name: str) -> Planned:
+    file = _local_file(name)
+    data = read_local(file)
+    if not isinstance(data, Judgements):
+        raise DataError(f"{file}: a reranker is scored on the columns query, passage, relevance.")
+    task = RerankingTask(file.stem, lambda: Loaded(data, file.name))
+    return Planned(LOCAL, file.stem, task, _RANKING_METRICS, *task.metadata.eval_splits)
+
+
+def _local_file(name: str) -> Path:
     file = Path(name)
     if file.suffix.lower() not in SUFFIXES and not file.exists():
         raise OptionError(
             f"--suite {name}: use {', '.join(SUITES)}, or files that end in {', '.join(SUFFIXES)}."
         )
+    return file
+
+
+def _file(name: str) -> Planned:
+    file = _local_file(name)
     task = make_task(file.stem, read_local(file), file.name)
     return Planned(LOCAL, file.stem, task, (task.main_score,), *task.metadata.eval_splits)
 

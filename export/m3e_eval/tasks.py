@@ -18,7 +18,15 @@ from mteb.abstasks.task_metadata import TaskMetadata
 
 from m3e_eval.local import Judgements, Labelled, LocalData, Pairs
 
-__all__ = ["ClassificationTask", "Loaded", "PairTask", "RetrievalTask", "SimilarityTask", "make_task"]
+__all__ = [
+    "ClassificationTask",
+    "Loaded",
+    "PairTask",
+    "RerankingTask",
+    "RetrievalTask",
+    "SimilarityTask",
+    "make_task",
+]
 
 _SUBSET = "default"
 _TEST = "test"
@@ -121,6 +129,18 @@ class RetrievalTask(_Task, AbsTaskRetrieval):  # type: ignore[misc]
             "top_ranked": None,
         }
         return {_SUBSET: {split: parts}}
+
+
+class RerankingTask(RetrievalTask):
+    """Reranking: do the relevant ones of a query's passages come first? Only judged passages are ranked."""
+
+    kind = "Reranking"
+
+    def _arrange(self, data: Judgements) -> dict[str, Any]:
+        arranged = super()._arrange(data)
+        (split,) = arranged[_SUBSET].values()
+        split["top_ranked"] = {query: list(judged) for query, judged in data.relevant.items()}
+        return arranged
 
 
 class ClassificationTask(_Task, AbsTaskClassification):  # type: ignore[misc]

@@ -15,6 +15,7 @@ from m3e_export.errors import OptionError, OutputError
 from m3e_export.folders import made_folder
 from m3e_export.gate import Gate
 from m3e_export.manifest import make_manifest
+from m3e_export.score_gate import ScoreGate
 from m3e_runtime.bundle import sha256_of
 from m3e_runtime.manifest import MANIFEST_NAME, Artifact, FileEntry, Manifest
 
@@ -87,7 +88,7 @@ def entry_of(folder: Path, file: Path) -> FileEntry:
 def write_bundle(
     folder: Path,
     checkpoint: BaseCheckpoint,
-    gate: Gate,
+    gate: Gate | ScoreGate,
     artifacts: tuple[Artifact, ...],
     *,
     companions: bool = True,

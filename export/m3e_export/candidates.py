@@ -13,6 +13,7 @@ from m3e_export.errors import BelowGateError
 from m3e_export.gate import Comparison, Gate, Verdict
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.record import Candidate, ExportRecord
+from m3e_export.score_gate import ScoreComparison, ScoreGate
 from m3e_export.targets.base import DialectName
 from m3e_export.token_gate import TokenVerdict
 from m3e_runtime.manifest import Artifact, Precision
@@ -60,7 +61,7 @@ class Written:
         return Written(candidate, plan, tuple(files))
 
     @property
-    def comparison(self) -> Comparison:
+    def comparison(self) -> Comparison | ScoreComparison:
         """The gate's comparison. A candidate that passed has one."""
         assert self.candidate.comparison is not None  # noqa: S101 - first_passing returns no other
         return self.candidate.comparison
@@ -85,7 +86,7 @@ class Written:
             batch_invariant: whether a text has the same vector in every batch.
             layout: how the inputs hold a batch.
         """
-        known = self.candidate
+        known, measured = self.candidate, self.comparison
         return Artifact(
             name=known.artifact,
             format=file_format,
@@ -95,7 +96,8 @@ class Written:
             batch_invariant=batch_invariant,
             requires=requires,
             files=tuple(entry_of(folder, file) for file in files),
-            fidelity=self.comparison.fidelity,
+            fidelity=measured.fidelity if isinstance(measured, Comparison) else None,
+            score_fidelity=measured.fidelity if isinstance(measured, ScoreComparison) else None,
             layout=layout,
             mix=dict(known.mix),
             kept=known.kept,
@@ -103,7 +105,9 @@ class Written:
         )
 
 
-def first_passing(candidates: Iterable[Written], gate: Gate, record: ExportRecord, remedy: str) -> Written:
+def first_passing(
+    candidates: Iterable[Written], gate: Gate | ScoreGate, record: ExportRecord, remedy: str
+) -> Written:
     """Return the first candidate that passes ``gate``; later ones are never written.
 
     A gate that is not enforced passes every candidate whose vectors are finite, with a warning.

@@ -12,13 +12,15 @@ from pathlib import Path
 from m3e_export.checkpoint.pooling import POOLINGS
 from m3e_export.extras import extra_packages
 from m3e_export.hubs.option import add_hub_option
+from m3e_export.printed_table import report
 from m3e_export.report.export import reported
-from m3e_export.report.token_lines import token_json, token_lines
+from m3e_export.report.token_lines import token_json
 from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.command_line import run
 from m3e_runtime.file_names import shown
 from m3e_runtime.gpu.tensorrt import EngineOptions
+from m3e_runtime.manifest import Artifact
 from m3e_runtime.standard_output import say
 
 __all__ = ["add_report", "as_json", "default_output", "main", "report", "tell_report"]
@@ -120,11 +122,7 @@ def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
                 "bytes": sum(entry.size for entry in artifact.files),
                 "mix": artifact.mix,
                 "kept": list(artifact.kept),
-                "fidelity": {
-                    field: getattr(artifact.vector_fidelity, field)
-                    for field in artifact.vector_fidelity.__struct_fields__
-                    if field != "thresholds"
-                },
+                **_fidelity_json(artifact),
                 **token_json(artifact),
             }
             for artifact in bundle.manifest.artifacts
@@ -132,24 +130,13 @@ def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
     }
 
 
-def report(bundle: Bundle) -> str:
-    """The table that the command prints without ``--json``."""
-    lines = [
-        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.output_dimension} dimensions, judged "
-        f"against {bundle.manifest.artifacts[0].vector_fidelity.oracle} on "
-        f"{bundle.manifest.artifacts[0].vector_fidelity.texts} texts",
-        f"{'artifact':<16}{'size':>9}  {'mean cos':>9}{'p1':>9}{'min':>9}{'top-10':>8}  matrices",
-    ]
-    for artifact in bundle.manifest.artifacts:
-        size, f = sum(entry.size for entry in artifact.files) / 1e6, artifact.vector_fidelity
-        mix = ", ".join(f"{count} {name}" for name, count in artifact.mix.items())
-        lines.append(
-            f"{artifact.name:<16}{size:>6.1f} MB  {f.mean_cosine:>9.6f}{f.p1_cosine:>9.5f}"
-            f"{f.min_cosine:>9.5f}{f.overlap_at_10:>8.4f}  {mix}"
-        )
-    lines += token_lines(bundle)
-    lines.append(f"licence: {bundle.manifest.licence}")
-    return "\n".join(lines)
+def _fidelity_json(artifact: Artifact) -> dict[str, object]:
+    """``fidelity`` or ``score_fidelity``, under its name in the manifest."""
+    return {
+        name: {field: getattr(found, field) for field in found.__struct_fields__ if field != "thresholds"}
+        for name in ("fidelity", "score_fidelity")
+        if (found := getattr(artifact, name)) is not None
+    }
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:

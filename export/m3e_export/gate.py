@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from m3e_export.score_gate import ScoreComparison, ScoreGate, compare_scores, score_failures
 from m3e_export.token_gate import GateTokens
 from m3e_runtime.manifest import Fidelity, GateThresholds, Precision
 from m3e_runtime.outputs import normalize
@@ -88,6 +89,11 @@ class Comparison:
     shared: npt.NDArray[np.int64]
     worst: tuple[WorstText, ...]
 
+    @property
+    def closeness(self) -> float:
+        """The lowest cosine: the more, the closer."""
+        return self.fidelity.min_cosine
+
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
@@ -96,16 +102,25 @@ class Verdict:
     ``comparison`` is None if the vectors are not finite.
     """
 
-    comparison: Comparison | None
+    comparison: Comparison | ScoreComparison | None
     problems: tuple[str, ...]
 
 
 def judge(
-    gate: Gate, vectors: Array, precision: Precision, of: Literal["artifact", "graph"] = "artifact"
+    gate: Gate | ScoreGate,
+    vectors: Array,
+    precision: Precision,
+    of: Literal["artifact", "graph"] = "artifact",
 ) -> Verdict:
-    """Judge the artifact that computed ``vectors``; the arguments are those of :func:`compare`."""
+    """Judge the artifact that computed ``vectors``; the arguments are those of :func:`compare`.
+
+    With a :class:`ScoreGate`, they are those of :func:`compare_scores`.
+    """
     if not np.isfinite(vectors).all():
         return Verdict(None, ("its vectors are not finite numbers",))
+    if isinstance(gate, ScoreGate):
+        scored = compare_scores(gate, vectors, precision, of)
+        return Verdict(scored, tuple(score_failures(scored.fidelity)))
     comparison = compare(gate, vectors, precision, of)
     return Verdict(comparison, tuple(failures(comparison.fidelity)))
 

@@ -7,7 +7,9 @@ import numpy.typing as npt
 
 import m3e_runtime
 from m3e_export.checkpoint import BaseCheckpoint
+from m3e_export.checkpoint.token_heads import TokenHeads
 from m3e_export.gate import Gate
+from m3e_export.score_gate import ScoreGate
 from m3e_export.token_gate import GateTokens
 from m3e_runtime.hybrid import max_sim_scores
 from m3e_runtime.manifest import (
@@ -29,7 +31,7 @@ _GOLDEN_TEXTS = 16
 
 def make_manifest(
     checkpoint: BaseCheckpoint,
-    gate: Gate,
+    gate: Gate | ScoreGate,
     artifacts: tuple[Artifact, ...],
     tokenizer: FileEntry,
     companions: tuple[FileEntry, ...],
@@ -48,7 +50,7 @@ def make_manifest(
     chosen = np.linspace(0, len(gate.texts) - 1, min(_GOLDEN_TEXTS, len(gate.texts))).astype(int)
     gives_tokens = any(each.token_fidelity is not None for each in artifacts)
     heads = checkpoint.token_heads if gives_tokens else None
-    if gate.tokens is not None:
+    if isinstance(gate, Gate) and gate.tokens is not None:
         chosen = gate.tokens.places[np.searchsorted(gate.tokens.places, chosen)]
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -67,18 +69,22 @@ def make_manifest(
         prompts=sentence_config.prompts,
         default_prompt_name=sentence_config.default_prompt_name,
         artifacts=artifacts,
-        golden=GoldenVectors.pack(
-            tuple(gate.texts[i] for i in chosen),
-            gate.vectors[chosen],
-            gate.prompt,
-            tokens=None if heads is None else _golden_tokens(gate.tokens, chosen),
-        ),
+        golden=_golden(gate, chosen, heads),
         files=companions,
         include_prompt=sentence_config.include_prompt,
         route=sentence_config.route,
         truncate_dim=sentence_config.truncated(checkpoint.dimension),
+        classification=checkpoint.classification,
         token_outputs=None if heads is None else heads.outputs(),
     )
+
+
+def _golden(gate: Gate | ScoreGate, chosen: npt.NDArray[np.int64], heads: TokenHeads | None) -> GoldenVectors:
+    texts = tuple(gate.texts[place] for place in chosen)
+    passages = gate.passages if isinstance(gate, ScoreGate) else ()
+    of_pairs = tuple(passages[place] for place in chosen) if passages else ()
+    tokens = None if heads is None or isinstance(gate, ScoreGate) else _golden_tokens(gate.tokens, chosen)
+    return GoldenVectors.pack(texts, gate.vectors[chosen], gate.prompt, of_pairs, tokens)
 
 
 def _golden_tokens(tokens: GateTokens | None, chosen: npt.NDArray[np.int64]) -> GoldenTokens | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from m3e_export.gate import Comparison, Gate
 from m3e_export.request import ExportRequest
+from m3e_export.score_gate import ScoreComparison, ScoreGate
 from m3e_runtime.manifest import Precision, TokenFidelity
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class CheckpointFacts:
     prompts: Mapping[str, str]
     include_prompt: bool
     truncate_dim: int | None
+    labels: tuple[str, ...] = ()
 
     @staticmethod
     def of(checkpoint: BaseCheckpoint) -> CheckpointFacts:
@@ -51,6 +53,7 @@ class CheckpointFacts:
             prompts=sentence_config.prompts,
             include_prompt=sentence_config.include_prompt,
             truncate_dim=sentence_config.truncated(checkpoint.dimension),
+            labels=() if checkpoint.classification is None else checkpoint.classification.labels,
         )
 
 
@@ -70,7 +73,7 @@ class Candidate:
     mix: Mapping[str, int]
     kept: tuple[str, ...]
     problems: tuple[str, ...]
-    comparison: Comparison | None
+    comparison: Comparison | ScoreComparison | None
     token_fidelity: TokenFidelity | None = None
 
 
@@ -80,10 +83,10 @@ class ExportRecord:
 
     request: ExportRequest
     checkpoint: CheckpointFacts | None = None
-    gate: Gate | None = None
+    gate: Gate | ScoreGate | None = None
     candidates: list[Candidate] = field(default_factory=list)
 
-    def begin(self, checkpoint: BaseCheckpoint, gate: Gate) -> None:
+    def begin(self, checkpoint: BaseCheckpoint, gate: Gate | ScoreGate) -> None:
         """Record the checkpoint and the gate, before the first candidate."""
         self.checkpoint, self.gate = CheckpointFacts.of(checkpoint), gate
 

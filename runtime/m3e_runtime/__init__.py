@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from m3e_runtime.bundle import Bundle
+    from m3e_runtime.chunking import ChunkedText, ChunkOptions
     from m3e_runtime.encoder import Encoder
     from m3e_runtime.errors import (
         BundleError,
@@ -20,15 +21,20 @@ if TYPE_CHECKING:
         M3EError,
         OptionError,
         OverloadedError,
+        TextTooLongError,
     )
     from m3e_runtime.outputs import quantize_embeddings
-    from m3e_runtime.scheduling import AsyncEncoder
+    from m3e_runtime.reranker import Reranker
+    from m3e_runtime.scheduling import AsyncEncoder, AsyncReranker
 
 __all__ = [
     "AsyncEncoder",
+    "AsyncReranker",
     "Bundle",
     "BundleError",
     "BundleIntegrityError",
+    "ChunkOptions",
+    "ChunkedText",
     "ClosedError",
     "DependencyMissingError",
     "Encoder",
@@ -37,14 +43,20 @@ __all__ = [
     "M3EError",
     "OptionError",
     "OverloadedError",
+    "Reranker",
+    "TextTooLongError",
     "quantize_embeddings",
 ]
 __version__ = "0.1.0"
 
 _MODULES = {
     "AsyncEncoder": "scheduling",
+    "AsyncReranker": "scheduling",
     "Bundle": "bundle",
+    "ChunkOptions": "chunking",
+    "ChunkedText": "chunking",
     "Encoder": "encoder",
+    "Reranker": "reranker",
     "quantize_embeddings": "outputs",
 }
 """Of the names that are no errors."""

@@ -20,10 +20,11 @@ from m3e_runtime.file_names import shown
 from m3e_runtime.manifest import Artifact, FileEntry
 from m3e_runtime.outputs import normalize
 from m3e_runtime.progress import progress_bar
+from m3e_runtime.reranker import Reranker
 from m3e_runtime.standard_output import say
 from m3e_runtime.token_check import check_token_outputs
 
-__all__ = ["check_artifact", "main"]
+__all__ = ["check_artifact", "check_scores", "main"]
 
 _BELOW_GATE = 3
 _EXAMPLES = """\
@@ -35,7 +36,7 @@ examples:
 An artifact whose engine or GPU is missing on this machine is skipped; the output gives the reason.
 
 exit codes: 0 ok, 1 standard output cannot be written, 2 usage, 3 an artifact no longer gives its golden
-            vectors, 4 damaged, 5 engine missing, 130 interrupted, 143 terminated
+            vectors or scores, 4 damaged, 5 engine missing, 130 interrupted, 143 terminated
 """
 
 
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="m3e-check",
-        description="Check a bundle: schema, hashes, and every artifact against the golden vectors.",
+        description="Check a bundle: schema, hashes, and every artifact against golden vectors or scores.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -74,14 +75,18 @@ def _command(options: argparse.Namespace) -> int:
         say(f"{bundle.path}: {len(entries)} files, hashes match")
         for result in results:
             word = "ok" if result["passed"] else "BELOW ITS GATE"
-            say(
-                f"{result['name']}: {word}, {result['texts']} golden texts, "
-                f"cosine mean {result['mean_cosine']:.6f} min {result['min_cosine']:.6f}"
-                f"{_token_words(result.get('token_outputs', {}))}"
-            )
+            say(f"{result['name']}: {word}, {_measures(result)}")
         for name, reason in not_run.items():
             say(f"{name}: not run, {reason}")
     return 0 if passed else _BELOW_GATE
+
+
+def _measures(result: dict[str, Any]) -> str:
+    if "max_difference" in result:
+        differences = f"mean {result['mean_difference']:.1e} max {result['max_difference']:.1e}"
+        return f"{result['texts']} golden scores, difference {differences}"
+    cosines = f"mean {result['mean_cosine']:.6f} min {result['min_cosine']:.6f}"
+    return f"{result['texts']} golden texts, cosine {cosines}{_token_words(result.get('token_outputs', {}))}"
 
 
 def _token_words(found: dict[str, Any]) -> str:
@@ -108,13 +113,14 @@ def _check_all(
     bundle: Bundle, artifacts: Sequence[Artifact], threads: int | None
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The results, and the reasons for skipped artifacts. A missing engine is not an error of the bundle."""
+    check = check_artifact if bundle.manifest.classification is None else check_scores
     results, not_run = [], {}
     for artifact in artifacts:
         if reason := why_not_here(artifact):
             not_run[artifact.name] = reason
             continue
         try:
-            results.append(check_artifact(bundle, artifact, threads))
+            results.append(check(bundle, artifact, threads))
         except EngineMissingError as error:  # it is there and cannot be imported
             not_run[artifact.name] = str(error)
     return results, not_run
@@ -144,6 +150,32 @@ def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> d
         "min_cosine": float(cosines.min()),
         "floor": float(floor),
         **outputs,
+    }
+
+
+def check_scores(bundle: Bundle, artifact: Artifact, threads: int | None) -> dict[str, Any]:
+    """Score the golden texts or pairs with ``artifact`` and compare with the stored logits.
+
+    A logit may be as far from the oracle's as the furthest was at export, plus an allowance for the rounding
+    of other processors.
+    """
+    golden, measured = bundle.manifest.golden, artifact.score_fidelity
+    assert measured is not None  # noqa: S101 - Bundle.open refuses such artifacts
+    expected = golden.unpack(bundle.manifest.dimension)
+    columns = (golden.texts, golden.passages) if golden.passages else (golden.texts,)
+    items = list(zip(*columns, strict=True))
+    loaded = Reranker.load(bundle.path, artifact=artifact.name, threads=threads, verify=False)
+    with closing(loaded) as reranker:
+        differences = np.abs(reranker.logits(items, prompt=golden.prompt) - expected)
+    allowance = max(1e-5 * max(1.0, float(np.abs(expected).max())), 0.25 * measured.max_difference)
+    ceiling = measured.max_difference + allowance
+    return {
+        "name": artifact.name,
+        "passed": bool(differences.max() <= ceiling),
+        "texts": len(expected),
+        "mean_difference": float(differences.mean()),
+        "max_difference": float(differences.max()),
+        "ceiling": float(ceiling),
     }
 
 

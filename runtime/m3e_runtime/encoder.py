@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from itertools import islice
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime import forked, outputs  # noqa: F401 - importing `forked` registers it
-from m3e_runtime.arguments import check_batch_size, check_flag, check_text, id_arrays, whole_number
-from m3e_runtime.backends import Backend, Choice, OutputsBackend, TokenBackend, native, open_best, run_all
-from m3e_runtime.backends.device import device_name
-from m3e_runtime.bundle import Bundle
+from m3e_runtime import outputs
+from m3e_runtime.arguments import check_batch_size, check_flag, check_text, whole_number
+from m3e_runtime.backends import OutputsBackend, TokenBackend
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, OptionError
+from m3e_runtime.loaded_model import LoadedModel
 from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
-from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.prompts import named_prompt, prompt_for_each, single_prompt, with_prompts
 from m3e_runtime.routes import check_task
-from m3e_runtime.threads import available_threads
 from m3e_runtime.token_embeddings import EncodedText
 from m3e_runtime.token_outputs import (
     Output,
     Outputs,
     SparseVector,
     TextOutputs,
-    TokenResult,
     finish_tokens,
     wanted_outputs,
 )
-from m3e_runtime.tokenization import TextTokenizer, TokenIds
+from m3e_runtime.tokenization import TokenIds
+from m3e_runtime.truncation import CutTexts, Truncation, check_truncation
+
+if TYPE_CHECKING:
+    from m3e_runtime.chunking import ChunkedText, ChunkOptions
 
 __all__ = ["Encoder", "as_list"]
 
@@ -45,11 +43,7 @@ WINDOW = 8192
 """Texts in a window. It is large enough to fill batches with texts of equal length."""
 
 
-MOST_THREADS = 1024
-"""The native engine's limit."""
-
-
-class Encoder:
+class Encoder(LoadedModel):
     """A loaded bundle. Several threads can share an encoder; their calls do not affect each other's results.
 
     A pickle holds the bundle's path and the options of :meth:`load`; unpickling loads the bundle again.
@@ -62,21 +56,11 @@ class Encoder:
         (2, 768)
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        choice: Choice,
-        tokenizer: TextTokenizer,
-        backend: Backend,
-        options: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
-        self.bundle = bundle
-        self.artifact = choice.artifact
-        self.tokenizer = tokenizer
-        self._choice = choice
-        self._backend = backend
-        self._manifest = bundle.manifest
-        self._origin = os.path.abspath(bundle.path), dict(options)
+    _classifies = False
+
+    def __init__(self, *loaded: Any) -> None:
+        super().__init__(*loaded)
+        self._cut_texts = CutTexts()
 
     @staticmethod
     def load(
@@ -111,41 +95,11 @@ class Encoder:
             OptionError: unknown device, backend or artifact, threads below one, or an argument of the wrong
                 type.
         """
-        if threads is not None:
-            threads = whole_number("threads", threads, 1, MOST_THREADS)
-        check_text("artifact", artifact)
-        check_text("backend", backend)
-        check_flag("verify", verify)
-        device = device_name(device)
-        bundle = Bundle.open(path)
-        chosen, engine = open_best(bundle, device, artifact, backend, threads or available_threads(), verify)
-        spec = bundle.manifest.tokenization
-        file = bundle.verify(spec.file) if verify else bundle.resolve(spec.file)
-        tokenizer = TextTokenizer.from_file(file, spec.max_length, engine.threads)
-        options = {
-            "device": device,
-            "artifact": artifact,
-            "backend": backend,
-            "threads": threads,
-            "verify": verify,
-        }
-        return Encoder(bundle, chosen, tokenizer, engine, options)
+        return Encoder._open(path, device, artifact, backend, threads, verify)
 
-    def __repr__(self) -> str:
-        device = self._choice.gpu.name if self._choice.gpu else "cpu"
-        return (
-            f"<Encoder {self._origin[0]!r}: {self.artifact.name} on {device}, "
-            f"{self._backend.threads} threads, {self.dimension} dimensions>"
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _load_again, (*self._origin, self.max_seq_length)
-
-    def __copy__(self) -> Encoder:
-        return Encoder(self.bundle, self._choice, self.tokenizer, self._backend, self._origin[1])
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Encoder:
-        return copy(self)  # the shared parts are immutable
+    @property
+    def _outputs(self) -> str:
+        return f"{self.dimension} dimensions"
 
     @property
     def dimension(self) -> int:
@@ -159,49 +113,64 @@ class Encoder:
 
     @property
     def max_seq_length(self) -> int:
-        """Longest input in tokens, including special tokens. Longer texts are truncated."""
+        """Longest input in tokens, including special tokens; see ``truncation`` of :meth:`encode`."""
         return self.tokenizer.max_length
 
     @property
-    def pads(self) -> bool:
-        """Whether the engine pads the texts of a batch to the longest one."""
-        return self._backend.pads
-
-    @property
-    def token_budget(self) -> int:
-        """Most tokens of a batch, including padding."""
-        return self._backend.token_budget
-
-    @property
     def info(self) -> dict[str, Any]:
-        """The artifact, precision, engine, threads and measured fidelity in use."""
+        """The artifact, precision, engine, threads and measured fidelity in use.
+
+        ``truncated`` is the number of texts that were cut so far, because they have more tokens than
+        ``max_seq_length``.
+        """
         return {
-            "source": self._manifest.source.id,
-            "bundle": str(self.bundle.path),
-            "artifact": self.artifact.name,
-            "precision": self.artifact.precision,
-            "mix": dict(self.artifact.mix),
-            "engine": f"{self._backend.name} {self._backend.version}",
-            "device": self._choice.gpu.name if self._choice.gpu else "cpu",
-            "why": self._choice.why,
-            "arithmetic": self._backend.arithmetic,
-            "instruction_set": self._backend.instruction_set,
-            "native_engine": native.missing() or "available",
-            "tokenizer": self.tokenizer.info,
-            "threads": self._backend.threads,
+            **super().info,
             "dimension": self.dimension,
             "max_seq_length": self.max_seq_length,
+            "truncated": self._cut_texts.count,
             "pooling": self._manifest.pooling,
             "include_prompt": self._manifest.include_prompt,
             "outputs": self._given_outputs(),
             "route": self._manifest.route and self._manifest.route.name,
-            "batch_invariant": self.artifact.batch_invariant,
-            "same_bytes_on": native.same_bytes_on(self._backend.instruction_set),
             "fidelity": {
                 name: getattr(self.artifact.vector_fidelity, name)
                 for name in ("oracle", "texts", "mean_cosine", "p1_cosine", "min_cosine", "overlap_at_10")
             },
         }
+
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: OutputPrecision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        ranges: npt.NDArray[np.float32] | None = None,
+        *,
+        truncation: Literal["cut", "error"] = "cut",
+        chunking: ChunkOptions | None = None,
+    ) -> npt.NDArray[Any]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: OutputPrecision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        ranges: npt.NDArray[np.float32] | None = None,
+        *,
+        truncation: Literal["chunk"],
+        chunking: ChunkOptions | None = None,
+    ) -> ChunkedText | list[ChunkedText]: ...
 
     def encode(
         self,
@@ -214,7 +183,10 @@ class Encoder:
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
         ranges: npt.NDArray[np.float32] | None = None,
-    ) -> npt.NDArray[Any]:
+        *,
+        truncation: Truncation = "cut",
+        chunking: ChunkOptions | None = None,
+    ) -> npt.NDArray[Any] | ChunkedText | list[ChunkedText]:
         """Encode one text or a list of texts.
 
         Parameter names and meanings are those of ``SentenceTransformer.encode``.
@@ -233,29 +205,144 @@ class Encoder:
             truncate_dim: keep only this many leading dimensions, by default :attr:`dimension`.
             ranges: ``[2, dimension]`` for int8 and uint8, by default from these texts; a single text has no
                 range.
+            truncation: what happens to texts with more than :attr:`max_seq_length` tokens. ``"cut"`` keeps
+                the first tokens: a warning is logged once, and ``info["truncated"]`` counts such texts.
+                ``"error"`` raises an error before any text is computed. ``"chunk"`` encodes all of a text,
+                see :meth:`encode_chunks`.
+            chunking: for ``"chunk"``, as in :meth:`encode_chunks`.
 
         Returns:
-            ``[dimension]`` for a string, ``[n, dimension]`` for a sequence, in the order given.
+            ``[dimension]`` for a string, ``[n, dimension]`` for a sequence, in the order given. With
+            ``truncation="chunk"``, what :meth:`encode_chunks` returns.
 
         Raises:
             InvalidTextError: not a string, a lone surrogate, or a container without a defined order.
+            TextTooLongError: a text is too long, and ``truncation`` is ``"error"``. It names the first.
             OptionError: an unknown precision or prompt, more or fewer prompts than texts, a size out of
                 range, or an argument of the wrong type.
         """
+        check_truncation(truncation)
+        if truncation == "chunk":
+            return self.encode_chunks(
+                sentences,
+                prompt_name,
+                prompt,
+                batch_size,
+                show_progress_bar,
+                precision,
+                normalize_embeddings,
+                truncate_dim,
+                ranges,
+                chunking=chunking,
+            )
+        if chunking is not None:
+            raise OptionError(f'chunking is for truncation="chunk", not for {truncation!r}.')
         prompts = self._prompts(prompt_name, prompt)
         options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
         check_batch_size(batch_size)
         if isinstance(sentences, str):
-            only: npt.NDArray[Any] = options.apply(self._encode_one(sentences, prompts))[0]
+            only: npt.NDArray[Any] = options.apply(self._encode_one(sentences, prompts, truncation))[0]
             return only
         texts = as_list(sentences)
         each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
+        if truncation == "error":
+            self._check_lengths(texts, each)
         vectors = np.empty((len(texts), self.full_dimension), dtype=np.float32)
         bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
         with self._named_by_place(texts, each), bar_of as bar:
             for part, some in _windows(len(texts), each):
                 self._encode_into(vectors[part], texts[part], some, batch_size, bar)
         return options.apply(vectors)
+
+    def encode_chunks(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: OutputPrecision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        ranges: npt.NDArray[np.float32] | None = None,
+        *,
+        chunking: ChunkOptions | None = None,
+    ) -> ChunkedText | list[ChunkedText]:
+        """Encode all of each text, in chunks that the model takes.
+
+        Chunks end at the ends of sentences and lines where that is possible; see
+        :class:`m3e_runtime.chunking.Chunker`. Each chunk gets the prompt. A text that fits is one chunk, and
+        its vector is that of :meth:`encode`.
+
+        Args:
+            sentences: as in :meth:`encode`, like the next eight.
+            prompt_name: see ``sentences``.
+            prompt: see ``sentences``.
+            batch_size: see ``sentences``.
+            show_progress_bar: see ``sentences``.
+            precision: see ``sentences``.
+            normalize_embeddings: see ``sentences``.
+            truncate_dim: see ``sentences``.
+            ranges: see ``sentences``; by default from all chunks.
+            chunking: the length of chunks, their overlap, and whether chunking is late. By default chunks
+                are as long as the model takes, and do not overlap.
+
+        Returns:
+            The vectors of a text's chunks and where these are in the text; for a sequence a list of them, in
+            the order given.
+
+        Raises:
+            InvalidTextError: as :meth:`encode`.
+            TextTooLongError: a single character has more tokens than a chunk.
+            OptionError: as :meth:`encode`; ``chunking`` is out of range; or it is late, and the model does
+                not pool by mean, has layers behind the pooling, or gives no states of tokens.
+
+        Example:
+            >>> chunked = encoder.encode_chunks(text, chunking=ChunkOptions(tokens=256, overlap=32))
+            >>> [text[start:end] for start, end in zip(chunked.start, chunked.end)]
+        """
+        from m3e_runtime.chunking.encoding import ChunkEncoder
+
+        prompts = self._prompts(prompt_name, prompt)
+        options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
+        check_batch_size(batch_size)
+        chunks = ChunkEncoder(self, chunking, batch_size, self._run_states)
+        if isinstance(sentences, str):
+            return chunks.encode([sentences], [single_prompt(prompts)], options, None)[0]
+        texts = as_list(sentences)
+        each = [prompts] * len(texts) if isinstance(prompts, str) else prompt_for_each(prompts, texts)
+        with (
+            self._named_by_place(texts, each),
+            progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar,
+        ):
+            return chunks.encode(texts, each, options, bar)
+
+    def find_truncated(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+    ) -> npt.NDArray[np.bool_]:
+        """Which texts :meth:`encode` cuts: those with more than :attr:`max_seq_length` tokens.
+
+        Args:
+            sentences: as in :meth:`encode`, like the other arguments.
+            prompt_name: see ``sentences``.
+            prompt: see ``sentences``.
+
+        Returns:
+            bool ``[n]``; for a string ``[1]``.
+
+        Raises:
+            InvalidTextError: as :meth:`encode`.
+            OptionError: as :meth:`encode`.
+        """
+        texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
+        prompts = self._prompts(prompt_name, prompt)
+        each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
+        with self._named_by_place(texts, each):
+            _, cut = self.tokenizer.encode_marked_in_pieces(with_prompts(each, texts))
+        return np.array(cut, dtype=np.bool_)
 
     def encode_tokens(
         self,
@@ -390,40 +477,6 @@ class Encoder:
             self._outputs_backend()
         return wanted
 
-    def run_outputs(
-        self,
-        token_ids: Sequence[TokenIds],
-        wanted: Container[Output],
-        batch_size: int | None = None,
-        prompt_lengths: Sequence[int] | None = None,
-    ) -> Iterator[tuple[Batch, npt.NDArray[np.float32], list[TokenResult]]]:
-        """:meth:`run` that also gives outputs of tokens.
-
-        Args:
-            token_ids: as in :meth:`run`.
-            wanted: the outputs to compute; vectors of texts always are.
-            batch_size: as in :meth:`run`.
-            prompt_lengths: as in :meth:`run`.
-
-        Yields:
-            Each batch, the vectors of its texts, and the outputs of their tokens, special tokens included.
-
-        Raises:
-            OptionError: as :meth:`run`, or the artifact gives vectors of texts only.
-        """
-        weights, vectors = "sparse" in wanted, "multi_vector" in wanted
-        if not (weights or vectors):
-            for batch, found in self.run(token_ids, batch_size, prompt_lengths):
-                yield batch, found, [TokenResult(None, None)] * len(found)
-            return
-        backend = self._outputs_backend()
-        token_ids = id_arrays("token_ids", token_ids)
-        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
-            places = batch.indices.tolist()
-            ids = [token_ids[at] for at in places]
-            lengths = None if prompt_lengths is None else [prompt_lengths[at] for at in places]
-            yield batch, *backend.run_outputs(ids, lengths, weights, vectors)
-
     def encode_iter(
         self,
         sentences: Iterable[str],
@@ -471,57 +524,6 @@ class Encoder:
             options,
         )
 
-    def run(
-        self,
-        token_ids: Sequence[TokenIds],
-        batch_size: int | None = None,
-        prompt_lengths: Sequence[int] | None = None,
-    ) -> Iterator[tuple[Batch, npt.NDArray[np.float32]]]:
-        """Compute token ids in batches that suit the engine: the second half of :meth:`encode`.
-
-        Args:
-            token_ids: int32 ``[length]`` for each text, from :attr:`tokenizer`.
-            batch_size: as in :meth:`encode`.
-            prompt_lengths: the result of :meth:`prompt_lengths` for the texts' prompts.
-
-        Yields:
-            Each batch, and the vectors of its texts, float32 ``[m, full_dimension]``.
-
-        Raises:
-            OptionError: ids that are not sequences of 32-bit integers.
-        """
-        token_ids = id_arrays("token_ids", token_ids)
-        if len(token_ids) == 1:
-            alone = Batch(np.zeros(1, dtype=np.int64), len(token_ids[0]))
-            yield alone, self._backend.run(token_ids, prompt_lengths)
-            return
-        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
-        batches = ((it, [token_ids[at] for at in it.indices]) for it in self.plan(lengths, batch_size))
-        if prompt_lengths is None:
-            yield from run_all(self._backend, batches)
-        else:
-            for batch, ids in batches:
-                yield batch, self._backend.run(ids, [prompt_lengths[at] for at in batch.indices])
-
-    def plan(
-        self,
-        lengths: npt.NDArray[np.int64],
-        batch_size: int | None = None,
-        token_budget: int | None = None,
-    ) -> Iterator[Batch]:
-        """Group texts into batches that suit the engine; each text is in exactly one.
-
-        Args:
-            lengths: token counts of the texts, int64 ``[n]``.
-            batch_size: most texts of a batch; by default only the token budget limits it.
-            token_budget: most tokens of a batch, padding included; never more than :attr:`token_budget`.
-        """
-        engine = self._backend
-        budget = min(engine.token_budget, token_budget or engine.token_budget)
-        if not engine.pads:
-            return plan_packed(lengths, budget, _smaller(batch_size, engine.most_texts(self.max_seq_length)))
-        return plan(lengths, budget, lambda longest: _smaller(batch_size, engine.most_texts(longest)))
-
     def prompt_lengths(self, prompts: Sequence[str]) -> list[int] | None:
         """Number of prompt tokens in each text; None if the pooling includes prompts."""
         if self._manifest.include_prompt:
@@ -544,10 +546,6 @@ class Encoder:
         """
         return outputs.similarity(*outputs.comparable(a, b), self._manifest.similarity)
 
-    def close(self) -> None:
-        """Free the engine's memory now, not at garbage collection. The encoder cannot encode afterwards."""
-        self._backend.close()
-
     def _stream(
         self,
         texts: Iterator[str],
@@ -564,9 +562,15 @@ class Encoder:
             self._encode_into(vectors, chunk, some, batch_size, None)
             yield from options.apply(vectors)
 
-    def _encode_one(self, text: str, prompt: str | Iterable[str]) -> npt.NDArray[np.float32]:
+    def _encode_one(
+        self, text: str, prompt: str | Iterable[str], truncation: Truncation
+    ) -> npt.NDArray[np.float32]:
         prompt = single_prompt(prompt)
         token_ids = [self.tokenizer.encode(prompt + text)]
+        if self.tokenizer.is_cut(prompt + text, token_ids[0]):
+            if truncation == "error":
+                raise self.tokenizer.too_long(0, prompt + text)
+            self._cut_texts.add([True], self.max_seq_length)
         if self._manifest.include_prompt:
             return self._backend.run(token_ids)
         return self._backend.run(token_ids, [self.tokenizer.prompt_length(prompt)])
@@ -580,17 +584,6 @@ class Encoder:
         raise OptionError(
             f"artifact {self.artifact.name!r} gives vectors of texts, not of tokens. Native artifacts give "
             f"both: {remedy}."
-        )
-
-    def _outputs_backend(self) -> OutputsBackend:
-        backend = self._backend
-        if isinstance(backend, OutputsBackend) and backend.gives_outputs:
-            return backend
-        names = ", ".join(each.name for each in self._manifest.artifacts if each.token_fidelity is not None)
-        remedy = f"load one with artifact= ({names})" if names else "export one with --target native"
-        raise OptionError(
-            f"artifact {self.artifact.name!r} gives dense vectors only. Others give sparse vectors and "
-            f"multi-vectors, too: {remedy}."
         )
 
     def _outputs_into(
@@ -623,7 +616,7 @@ class Encoder:
         batch_size: int | None,
         bar: Any,
     ) -> list[EncodedText]:
-        token_ids = self.tokenizer.encode_in_pieces(with_prompts(prompts, texts))
+        token_ids = self._tokenize(texts, prompts)
         left_out = self._left_out(prompts, len(texts))
         encoded: dict[int, EncodedText] = {}
         for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
@@ -653,12 +646,36 @@ class Encoder:
         batch_size: int | None,
         bar: Any,
     ) -> None:
-        token_ids = self.tokenizer.encode_in_pieces(with_prompts(prompts, texts))
+        token_ids = self._tokenize(texts, prompts)
         left_out = self._left_out(prompts, len(texts))
         for batch, found in self.run(token_ids, batch_size, left_out):
             vectors[batch.indices] = found
             if bar is not None:
                 bar.update(len(batch.indices))
+
+    def _tokenize(self, texts: list[str], prompts: str | list[str]) -> list[TokenIds]:
+        token_ids, cut = self.tokenizer.encode_marked_in_pieces(with_prompts(prompts, texts))
+        self._cut_texts.add(cut, self.max_seq_length)
+        return token_ids
+
+    def _check_lengths(self, texts: list[str], prompts: str | list[str]) -> None:
+        """Raise an error for the first text that is too long."""
+        whole = with_prompts(prompts, texts)
+        for part, _ in _windows(len(texts), ""):
+            with self._named_by_place(texts, prompts):
+                _, cut = self.tokenizer.encode_marked_in_pieces(whole[part])
+            if any(cut):
+                index = part.start + cut.index(True)
+                raise self.tokenizer.too_long(index, whole[index])
+
+    def _run_states(
+        self, token_ids: Sequence[TokenIds], batch_size: int | None
+    ) -> Iterator[tuple[list[int], npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]]:
+        """Run texts; yield the places of each batch, its vectors, and the states of its tokens."""
+        backend = self._token_backend()
+        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
+            places = batch.indices.tolist()
+            yield places, *backend.run_tokens([token_ids[at] for at in places])
 
     def _left_out(self, prompts: str | list[str], count: int) -> list[int] | None:
         return self.prompt_lengths([prompts] * count if isinstance(prompts, str) else prompts)
@@ -722,20 +739,8 @@ class Encoder:
         return OutputOptions(truncate_dim, normalize_embeddings, precision, ranges)
 
 
-def _load_again(path: str, options: dict[str, Any], max_length: int) -> Encoder:
-    """Load the encoder of a pickle. Its maximum length may be below the bundle's."""
-    encoder = Encoder.load(path, **options)
-    encoder.tokenizer = encoder.tokenizer.limited(max_length)
-    return encoder
-
-
 def _windows(count: int, prompts: str | list[str]) -> Iterator[tuple[slice, str | list[str]]]:
     """Where each window of ``count`` texts lies, and its prompts."""
     for start in range(0, count, WINDOW):
         part = slice(start, start + WINDOW)
         yield part, prompts if isinstance(prompts, str) else prompts[part]
-
-
-def _smaller(a: int | None, b: int | None) -> int | None:
-    """The smaller of two bounds; None is no bound."""
-    return min((bound for bound in (a, b) if bound is not None), default=None)

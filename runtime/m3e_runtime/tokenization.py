@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.errors import BundleError, DependencyMissingError, InvalidTextError, TextTooLongError
+from m3e_runtime.errors import (
+    BundleError,
+    DependencyMissingError,
+    InvalidTextError,
+    OptionError,
+    TextTooLongError,
+)
+from m3e_runtime.pairs import TokenizedPairs
 from m3e_runtime.text_lengths import longest_whole
 from m3e_runtime.tokenizers_package import PackageTokenizer
 
@@ -180,18 +187,86 @@ class TextTokenizer:
         ids, cut = self.encode_batch_marked(texts)
         if not truncate and any(cut):
             index = cut.index(True)
-            raise TextTooLongError(
-                f"text {index} has {self._length(texts[index])} tokens, and the model takes "
-                f"{self.max_length}; shorten it, or let it be truncated."
-            )
+            raise self.too_long(index, texts[index])
         return ids
+
+    def too_long(self, index: int, text: str) -> TextTooLongError:
+        """The error for a text that is too long, the one at ``index``."""
+        return TextTooLongError(
+            f"text {index} has {self._length(text)} tokens, and the model takes {self.max_length}; "
+            "shorten it, or let it be truncated."
+        )
+
+    def is_cut(self, text: str, token_ids: TokenIds) -> bool:
+        """Whether ``text``, of which these are the tokens, was truncated."""
+        return len(token_ids) == self.max_length and self.encode_batch_marked([text])[1][0]
+
+    def encode_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> TokenizedPairs:
+        """Token ids and types of pairs of texts, ``firsts[i]`` with ``seconds[i]``.
+
+        Pairs with too many tokens are truncated as transformers' ``truncation="longest_first"`` does.
+        Releases the global interpreter lock.
+
+        Raises:
+            InvalidTextError: one of the texts is not a string, or holds a lone surrogate.
+            OptionError: ``max_length`` has no room for a pair, or there are more or fewer first texts than
+                second ones.
+            DependencyMissingError: the package ``tokenizers`` is not installed, and the file needs it.
+        """
+        if self.max_length < self.pair_special_tokens:
+            raise OptionError(
+                f"max_length={self.max_length} has no room for the {self.pair_special_tokens} special tokens "
+                "of a pair."
+            )
+        if len(firsts) != len(seconds):
+            raise OptionError(f"{len(firsts)} first texts and {len(seconds)} second texts are not pairs.")
+        try:
+            return TokenizedPairs(*self._for_pairs.encode_pairs(firsts, seconds))
+        except (TypeError, UnicodeEncodeError) as error:
+            raise _explain([text for pair in zip(firsts, seconds, strict=True) for text in pair]) from error
+
+    def encode_pairs_in_pieces(self, firsts: list[str], seconds: list[str]) -> TokenizedPairs:
+        """As :meth:`encode_pairs`, in calls of bounded size, between which signal handlers run."""
+        ids: list[TokenIds] = []
+        types: list[TokenIds] = []
+        cut: list[bool] = []
+        for piece in _pieces(firsts, seconds):
+            some = self.encode_pairs(firsts[piece], seconds[piece])
+            ids += some.ids
+            types += some.types
+            cut += some.cut
+        return TokenizedPairs(ids, types, cut)
+
+    @property
+    def pair_special_tokens(self) -> int:
+        """Number of special tokens that a pair gets.
+
+        Raises:
+            BundleError: the tokenizer does not put the two texts of a pair one after the other.
+            DependencyMissingError: as :meth:`encode_pairs`.
+        """
+        return self._for_pairs.pair_special_tokens
+
+    @cached_property
+    def _for_pairs(self) -> NativeTokenizer | PackageTokenizer:
+        """The tokenizer of pairs: the package's where the engine cannot make the file's pairs."""
+        if isinstance(self._fast, PackageTokenizer) or self._fast.pair_special_tokens >= 0:
+            return self._fast
+        return self._load_package(self.max_length)
 
     def encode_in_pieces(self, texts: list[str]) -> list[TokenIds]:
         """As :meth:`encode_batch`, in calls of bounded size, between which signal handlers run."""
+        return self.encode_marked_in_pieces(texts)[0]
+
+    def encode_marked_in_pieces(self, texts: list[str]) -> tuple[list[TokenIds], list[bool]]:
+        """As :meth:`encode_batch_marked`, in calls of bounded size."""
         token_ids: list[TokenIds] = []
+        cut: list[bool] = []
         for piece in _pieces(texts):
-            token_ids += self.encode_batch(piece)
-        return token_ids
+            ids, marks = self.encode_batch_marked(texts[piece])
+            token_ids += ids
+            cut += marks
+        return token_ids, cut
 
     def encode_batch_marked(self, texts: Sequence[str]) -> tuple[list[TokenIds], list[bool]]:
         """As :meth:`encode_batch`, and for each text whether it was truncated."""
@@ -264,15 +339,13 @@ def _explain(texts: Sequence[object]) -> InvalidTextError:
     return InvalidTextError("a text could not be tokenized.")
 
 
-def _pieces(texts: list[str]) -> Iterator[list[str]]:
-    """Split ``texts`` into lists of bounded size."""
-    piece: list[str] = []
-    characters = 0
-    for text in texts:
-        piece.append(text)
-        characters += len(text) if isinstance(text, str) else 0
-        if characters >= _PIECE_CHARACTERS or len(piece) == _PIECE_TEXTS:
-            yield piece
-            piece, characters = [], 0
-    if piece:
-        yield piece
+def _pieces(*columns: list[str]) -> Iterator[slice]:
+    """Split rows of texts into pieces of bounded size."""
+    start = characters = 0
+    for stop, row in enumerate(zip(*columns, strict=True), start=1):
+        characters += sum(len(text) for text in row if isinstance(text, str))
+        if characters >= _PIECE_CHARACTERS or stop - start == _PIECE_TEXTS:
+            yield slice(start, stop)
+            start, characters = stop, 0
+    if start < len(columns[0]):
+        yield slice(start, None)

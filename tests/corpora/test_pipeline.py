@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from m3e_runtime.backends import run_all
+from m3e_runtime.backends import Inputs, run_all
 
 
 class Plain:
     """A backend that does one thing at a time."""
 
-    def run(self, token_ids):
+    def run(self, token_ids, prompt_lengths=None, token_types=None):
         return np.float32([len(ids) for ids in token_ids])
 
 
@@ -25,7 +25,7 @@ class Overlapping(Plain):
         self.fails = fails
         self.numbers = itertools.count()
 
-    def submit(self, token_ids, wait=True):
+    def submit(self, token_ids, wait=True, token_types=None):
         assert not (wait and self.free < self.lanes), "it waits while it holds a lane"
         if not self.free:
             return None
@@ -46,7 +46,7 @@ class Run:
 
 
 def batches(count):
-    return ((key, [np.zeros(key + 1, np.int32)]) for key in range(count))
+    return ((key, Inputs([np.zeros(key + 1, np.int32)])) for key in range(count))
 
 
 @pytest.mark.parametrize("backend", [Plain(), Overlapping(1), Overlapping(2), Overlapping(5)])

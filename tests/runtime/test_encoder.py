@@ -185,9 +185,9 @@ def test_batch_size_bounds_a_run_and_changes_nothing_else(encoder, monkeypatch):
     sizes = []
     run = encoder._backend.run
 
-    def counted(token_ids):
+    def counted(token_ids, *rest):
         sizes.append(len(token_ids))
-        return run(token_ids)
+        return run(token_ids, *rest)
 
     monkeypatch.setattr(encoder._backend, "run", counted)
     texts = ["one two three"] * 20

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 import native_tokenizer
 from native_tokenizer import ARGUMENT, FILE, FORMAT, UNSUPPORTED, NativeTokenizer, NativeTokenizerError
+from post_processors import POST_PROCESSORS, ROBERTA, TEMPLATE
 from strange_texts import generated
 from tokenizer_files import added_token, tokenizer_json, with_pieces_as_words, words
 from tokenizer_kinds import KINDS, NEED_SENTENCEPIECE, make_kind
@@ -268,38 +269,6 @@ def test_ten_thousand_added_tokens():
 
 
 # --- special tokens, truncation ---------------------------------------------------------------------------
-
-TEMPLATE = {
-    "type": "TemplateProcessing",
-    "single": [
-        {"SpecialToken": {"id": "[X]", "type_id": 0}},
-        {"Sequence": {"id": "A", "type_id": 0}},
-        {"SpecialToken": {"id": "[Y]", "type_id": 0}},
-        {"SpecialToken": {"id": "[X]", "type_id": 0}},
-    ],
-    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
-    "special_tokens": {
-        "[X]": {"id": "[X]", "ids": [7, 8], "tokens": ["x", "x"]},
-        "[Y]": {"id": "[Y]", "ids": [9], "tokens": ["y"]},
-    },
-}
-BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
-ROBERTA = {
-    "type": "RobertaProcessing",
-    "sep": ["b", 2],
-    "cls": ["a", 1],
-    "trim_offsets": True,
-    "add_prefix_space": True,
-}
-POST_PROCESSORS = [
-    None,
-    {"type": "BertProcessing", "sep": ["b", 2], "cls": ["a", 1]},
-    ROBERTA,
-    TEMPLATE,
-    BYTE_LEVEL,
-    {"type": "Sequence", "processors": [BYTE_LEVEL, TEMPLATE]},
-    {"type": "Sequence", "processors": [TEMPLATE, BYTE_LEVEL]},
-]
 
 
 @pytest.mark.parametrize("post_processor", POST_PROCESSORS, ids=str)

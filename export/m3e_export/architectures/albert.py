@@ -14,6 +14,7 @@ from m3e_export.architectures.layers import (
     layer_weights,
     linear_weights,
     norm_weights,
+    type_differences,
 )
 from m3e_export.architectures.settings import (
     BERT_VARIANTS,
@@ -71,12 +72,14 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
         for index, name in enumerate(dict.fromkeys(names))
     }
     projection = "encoder.embedding_hidden_mapping_in"
+    types = lookup.rows(TYPES, width)
     return EncoderWeights(
         word_embeddings=lookup.get(WORDS, spec.vocab_size, width),
-        position_embeddings=lookup.get(POSITIONS, spec.max_positions, width) + lookup.rows(TYPES, width)[0],
+        position_embeddings=lookup.get(POSITIONS, spec.max_positions, width) + types[0],
         embedding_norm=norm_weights(lookup, EMBEDDING_NORM, width),
         layers=tuple(stored[name] for name in names),
         embedding_projection=linear_weights(lookup, projection, "embedding_projection", width, spec.hidden),
+        token_type_embeddings=type_differences(types),
     )
 
 

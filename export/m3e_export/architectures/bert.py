@@ -31,4 +31,4 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
     lookup = TensorLookup(tensors, WORDS)
     positions = lookup.get(POSITIONS, spec.max_positions, spec.hidden)
     types = lookup.rows(TYPES, spec.hidden)
-    return encoder_weights(lookup, spec, BERT_NAMES, positions + types[0])
+    return encoder_weights(lookup, spec, BERT_NAMES, positions + types[0], types)

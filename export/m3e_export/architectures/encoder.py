@@ -92,6 +92,9 @@ class EncoderWeights:
     ``embedding_projection`` maps normalized embeddings to the width of the layers; None if there is none.
     Layers that share weights are the same object.
 
+    ``token_type_embeddings``, float32 ``[types - 1, embedding_size]``, are for tokens of other types than 0.
+    Row ``k - 1`` is the embedding of type ``k`` minus that of type 0. None: all tokens have type 0.
+
     ``relative_bias``, float32 ``[heads, 2 · max_positions - 1]``, is None if there is none. In every layer,
     column ``(j - i) + max_positions - 1`` is added to the scaled scores of query ``i`` and key ``j``.
     """
@@ -102,6 +105,7 @@ class EncoderWeights:
     layers: tuple[LayerWeights, ...]
     relative_bias: Array | None = None
     embedding_projection: Linear | None = None
+    token_type_embeddings: Array | None = None
 
     def stored_layers(self) -> tuple[LayerWeights, ...]:
         """The distinct layers in the order of their first use."""

@@ -32,7 +32,8 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
     """
     lookup = TensorLookup(tensors, WORDS)
     positions = lookup.get(POSITIONS, spec.max_positions, spec.hidden)
-    positions = positions + lookup.rows(TYPES, spec.hidden)[0]
+    types = lookup.rows(TYPES, spec.hidden)
+    positions = positions + types[0]
     if config.get("use_task_id", False):
         positions = positions + lookup.rows(_TASKS, spec.hidden)[0]
-    return encoder_weights(lookup, spec, BERT_NAMES, positions)
+    return encoder_weights(lookup, spec, BERT_NAMES, positions, types)

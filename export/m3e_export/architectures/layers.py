@@ -20,6 +20,7 @@ __all__ = [
     "layer_weights",
     "linear_weights",
     "norm_weights",
+    "type_differences",
 ]
 
 WORDS = "embeddings.word_embeddings.weight"
@@ -58,7 +59,11 @@ BERT_NAMES = LayerNames(
 
 
 def encoder_weights(
-    lookup: TensorLookup, spec: EncoderSpec, names: LayerNames, positions: Array
+    lookup: TensorLookup,
+    spec: EncoderSpec,
+    names: LayerNames,
+    positions: Array,
+    types: Array | None = None,
 ) -> EncoderWeights:
     """Collect the weights. Matrices change from PyTorch's ``[outputs, inputs]`` to ``[inputs, outputs]``.
 
@@ -67,6 +72,7 @@ def encoder_weights(
         spec: the expected sizes.
         names: the family's names.
         positions: the position embeddings of :class:`EncoderWeights`, float32 ``[rows, hidden]``.
+        types: the embeddings of token types, float32 ``[types, hidden]``; None if there are none.
 
     Raises:
         CheckpointError: a tensor is missing, not finite, or its shape differs from the config.
@@ -78,7 +84,13 @@ def encoder_weights(
         layers=tuple(
             layer_weights(lookup, spec, names, f"{names.stem}.{index}", index) for index in range(spec.layers)
         ),
+        token_type_embeddings=None if types is None else type_differences(types),
     )
+
+
+def type_differences(types: Array) -> Array | None:
+    """:attr:`EncoderWeights.token_type_embeddings` of the embeddings of all types."""
+    return types[1:] - types[0] if len(types) > 1 else None
 
 
 def layer_weights(

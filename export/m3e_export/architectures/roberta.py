@@ -40,4 +40,4 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
     pad = spec.pad_token_id
     positions = lookup.get(POSITIONS, pad + 1 + spec.max_positions, spec.hidden)[pad:]
     types = lookup.rows(TYPES, spec.hidden)
-    return encoder_weights(lookup, spec, BERT_NAMES, positions + types[0])
+    return encoder_weights(lookup, spec, BERT_NAMES, positions + types[0], types)

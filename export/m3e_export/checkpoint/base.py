@@ -14,6 +14,7 @@ from m3e_export.checkpoint.head import HeadLayer
 from m3e_export.checkpoint.sentence_config import SentenceConfig
 from m3e_export.checkpoint.source import Origin
 from m3e_export.checkpoint.token_heads import TokenHeads
+from m3e_runtime.manifest import Classification
 from m3e_runtime.tokenization import TextTokenizer
 
 __all__ = ["BaseCheckpoint"]
@@ -27,7 +28,9 @@ class BaseCheckpoint:
     ``dimension`` the length of a sentence vector. ``special_tokens`` maps roles such as ``cls_token`` to
     tokens. ``dense`` are the layers after the pooling, including the encoder's pooler if it is used.
     ``state_weights``, float32 ``[layers + 1]``, are the weights of the embeddings' and each layer's states in
-    the pooled states; None pools the last states only. ``token_heads`` give each token a weight and a vector.
+    the pooled states; None pools the last states only. ``classification`` is there for rerankers and
+    classifiers: ``dimension`` is their number of labels, and a "sentence vector" the row of their logits.
+    ``token_heads`` give each token a weight and a vector.
     """
 
     source: str
@@ -45,6 +48,7 @@ class BaseCheckpoint:
     licence: str
     dense: tuple[HeadLayer, ...] = ()
     state_weights: npt.NDArray[np.float32] | None = None
+    classification: Classification | None = None
     token_heads: TokenHeads | None = None
 
     @property

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, architecture_for
+from m3e_export.architectures.tensors import Tensors
 from m3e_export.checkpoint.base import BaseCheckpoint
-from m3e_export.checkpoint.head import dimension_of, read_head
+from m3e_export.checkpoint.classification import read_classifier
+from m3e_export.checkpoint.head import HeadLayer, dimension_of, read_head
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.checkpoint.licence import licence
 from m3e_export.checkpoint.pooling import check_pooling
@@ -18,9 +21,15 @@ from m3e_export.checkpoint.sentence_config import SHORTEST, Pooling, SentenceCon
 from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.state_weights import read_state_weights
 from m3e_export.checkpoint.token_heads import read_token_heads
-from m3e_export.checkpoint.tokenizer import load_tokenizer, special_token_names, tokenizer_length
+from m3e_export.checkpoint.tokenizer import (
+    gives_token_types,
+    load_tokenizer,
+    special_token_names,
+    tokenizer_length,
+)
 from m3e_export.errors import CheckpointError, OptionError
 from m3e_export.hubs import DEFAULT_HUB, HubName
+from m3e_runtime.manifest import Classification
 
 __all__ = ["Checkpoint", "load_checkpoint"]
 
@@ -68,10 +77,12 @@ def load_checkpoint(
     check_pooling(sentence_config.pooling, spec)
     tensors = sentence_config.load_weights()
     weights = architecture.weights(config, spec, tensors.arrays)
+    if not (sentence_config.labels and gives_token_types(sentence_config.tokenizer, spec.model_type)):
+        weights = dataclasses.replace(weights, token_type_embeddings=None)
     tokenizer = load_tokenizer(sentence_config.tokenizer, spec.model_type, sentence_config.lower_case)
     _check_vocabulary(sentence_config.tokenizer, tokenizer, spec)
-    dense = read_head(sentence_config.pooling, sentence_config.dense, spec.hidden, tensors.arrays)
     special_tokens = special_token_names(sentence_config.tokenizer, tokenizer, spec.model_type)
+    dense = _head(sentence_config, spec, tensors.arrays)
     return Checkpoint(
         source=source_name(source, folder),
         origin=origin,
@@ -92,10 +103,25 @@ def load_checkpoint(
         state_weights=read_state_weights(
             sentence_config.state_weights, config, spec.layers, sentence_config.pooling
         ),
+        classification=_classification(sentence_config, weights),
         token_heads=read_token_heads(
             folder, spec.hidden, sentence_config.normalize, tokenizer, special_tokens
         ),
     )
+
+
+def _head(sentence_config: SentenceConfig, spec: EncoderSpec, tensors: Tensors) -> tuple[HeadLayer, ...]:
+    """The layers after the pooling."""
+    if sentence_config.labels:
+        return read_classifier(spec, tensors, len(sentence_config.labels))
+    return read_head(sentence_config.pooling, sentence_config.dense, spec.hidden, tensors)
+
+
+def _classification(sentence_config: SentenceConfig, weights: EncoderWeights) -> Classification | None:
+    if sentence_config.activation is None:
+        return None
+    token_types = weights.token_type_embeddings is not None
+    return Classification(sentence_config.labels, sentence_config.activation, token_types)
 
 
 def _max_length(sentence_config: SentenceConfig, spec: EncoderSpec, wanted: int | None) -> int:

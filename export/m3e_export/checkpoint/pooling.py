@@ -35,6 +35,7 @@ __all__ = [
     "Early",
     "PoolingSpec",
     "Reduction",
+    "activation_of_class",
     "check_pooling",
     "dense_config",
     "pooler_layer",
@@ -237,6 +238,11 @@ _DENSE_VARIANTS: dict[str, tuple[Any, ...]] = {
     "use_residual": (False, None),
 }
 _WIDEST = 1 << 16  # outputs of a layer; the limit of the native engine
+
+
+def activation_of_class(name: str) -> DenseActivation | None:
+    """The activation that the class ``name`` of torch computes; None if it is not supported."""
+    return _ACTIVATIONS.get(name)
 
 
 def pooler_layer(hidden: int, tensors: Tensors) -> Dense:

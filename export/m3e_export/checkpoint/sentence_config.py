@@ -4,7 +4,11 @@ Three kinds of folders are read:
 
 * sentence-transformers: ``modules.json`` lists Transformer, Pooling and other modules;
 * uniem (m3e-large and its fine-tunes): ``uniem_pooling_strategy`` in ``config.json``;
-* transformers: no pooling is given, so the mean is taken with a warning, as in sentence-transformers.
+* transformers: no pooling is given, so the mean is taken with a warning, as in sentence-transformers. If
+  ``config.json`` names a class ``…ForSequenceClassification``, the folder is a reranker or classifier.
+
+CrossEncoder of sentence-transformers reads rerankers of the last kind, and since version 6 writes the first
+kind, with a Transformer as the only module.
 """
 
 from __future__ import annotations
@@ -12,11 +16,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from m3e_export.checkpoint.adapter import fetch_base, is_adapter, merge_adapter
+from m3e_export.checkpoint.classification import is_classifier, read_activation, read_labels
 from m3e_export.checkpoint.head import HEAD_MODULES, head_modules
 from m3e_export.checkpoint.jsonfile import read_json, read_object
 from m3e_export.checkpoint.module_entry import ModuleEntry, read_entry
@@ -29,7 +35,7 @@ from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
 from m3e_export.hubs import DEFAULT_HUB, HubName
-from m3e_runtime.manifest import SIMILARITIES, Route, Similarity
+from m3e_runtime.manifest import SIMILARITIES, Activation, Route, Similarity
 
 __all__ = ["SHORTEST", "Pooling", "SentenceConfig", "read_sentence_config"]
 
@@ -38,9 +44,9 @@ logger = logging.getLogger(__name__)
 Pooling = str
 """A name that :func:`m3e_export.checkpoint.pooling.pooling_spec` knows."""
 
-_MODEL_TYPE = "SentenceTransformer"
+_MODEL_TYPES = ("SentenceTransformer", "CrossEncoder")
 _HEADS = (
-    *("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"),
+    *("ForTokenClassification", "ForQuestionAnswering"),
     *("ForMultipleChoice", "ForNextSentencePrediction"),
 )
 # The supported lists of modules.
@@ -59,6 +65,8 @@ class SentenceConfig:
     of the tokenizer if it is not ``transformer``. ``include_prompt`` says whether the tokens of a prompt are
     pooled, ``pooling_given`` whether the user chose the pooling. ``route`` is the route that was followed in
     a Router. ``truncate_dim`` is the number of dimensions that sentence-transformers keeps by default.
+    ``labels`` are those of a reranker or classifier, and ``activation`` what CrossEncoder applies to its
+    logits; an embedding model has none.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
@@ -78,6 +86,8 @@ class SentenceConfig:
     own_tokenizer: Path | None = None
     route: Route | None = None
     truncate_dim: int | None = None
+    labels: tuple[str, ...] = ()
+    activation: Activation | None = None
 
     def truncated(self, dimension: int) -> int | None:
         """``truncate_dim``, or None if vectors of ``dimension`` are not longer."""
@@ -157,6 +167,8 @@ def _adapted(sentence_config: SentenceConfig, adapter: Path, transformer: Path) 
 def _adapter_alone(folder: Path, override: Pooling | None, hub: HubName) -> SentenceConfig:
     """An adapter as PEFT saves it, for the encoder only. All other settings are the base model's."""
     base = read_sentence_config(_base_of(folder, hub), override, hub=hub)
+    if base.labels:
+        raise _unmerged(folder)
     if override is None and base.kind != "transformers":
         logger.warning(
             "%s: an adapter without modules.json; the pooling (%s) and all other settings are the base "
@@ -167,10 +179,19 @@ def _adapter_alone(folder: Path, override: Pooling | None, hub: HubName) -> Sent
     return dataclasses.replace(_adapted(base, folder, base.transformer), kind="transformers")
 
 
+def _unmerged(adapter: Path) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{adapter}: an adapter of a reranker or classifier is not supported; merge it with PEFT's "
+        "merge_and_unload, and export the result."
+    )
+
+
 def _plain(folder: Path, override: Pooling | None) -> SentenceConfig:
     config = read_object(folder / "config.json", required=True)
     if override is None:
         _check_plain(folder, config)
+        if is_classifier(config):
+            return _classifier(folder, config)
     key = next((key for key in _UNIEM_KEYS if key in config), None)
     if key is None:
         if override is None and has_token_heads(folder):  # bge-m3's, as FlagEmbedding's M3Embedder loads it
@@ -191,13 +212,25 @@ def _plain(folder: Path, override: Pooling | None) -> SentenceConfig:
     return SentenceConfig("uniem", folder, pooling, normalize=False, pooling_given=override is not None)
 
 
+def _classifier(
+    folder: Path, config: dict[str, Any], given: object = None, source: Path | None = None
+) -> SentenceConfig:
+    """A reranker or classifier; ``given`` and ``source`` are as for :func:`read_activation`."""
+    file = folder / "config.json"
+    labels = read_labels(file, config)
+    activation = read_activation(file, config, len(labels), given, source)
+    return SentenceConfig(
+        "transformers", folder, "cls", normalize=False, labels=labels, activation=activation
+    )
+
+
 def _check_plain(folder: Path, config: dict[str, Any]) -> None:
-    """Check that the folder is an embedding model that only lacks the pooling."""
+    """Check that the folder is a classifier, or an embedding model that only lacks the pooling."""
     named = config.get("architectures")
     heads = [name for name in named if str(name).endswith(_HEADS)] if isinstance(named, list) else []
     if heads:
         raise UnsupportedModelError(
-            f"{folder / 'config.json'}: {heads[0]} computes scores or labels, not vectors of texts. To "
+            f"{folder / 'config.json'}: {heads[0]} computes neither vectors nor labels of texts. To "
             "export its encoder, set --pooling."
         )
     left = [name for name in ("1_Pooling", "config_sentence_transformers.json") if (folder / name).exists()]
@@ -212,9 +245,10 @@ def _top_config(folder: Path) -> dict[str, Any]:
     """The settings of the whole model, as far as sentence-transformers reads them."""
     file = folder / "config_sentence_transformers.json"
     config = read_object(file)
-    kind = config.get("model_type", _MODEL_TYPE)
-    if kind != _MODEL_TYPE:
-        raise UnsupportedModelError(f"{file}: model_type {kind!r} is not supported; {_MODEL_TYPE!r} is.")
+    kind = config.get("model_type", _MODEL_TYPES[0])
+    if kind not in _MODEL_TYPES:
+        known = ", ".join(_MODEL_TYPES)
+        raise UnsupportedModelError(f"{file}: model_type {kind!r} is not supported; known: {known}.")
     kept = config.get("truncate_dim")
     if kept is not None and (type(kept) is not int or kept < 1):
         raise CheckpointError(f"{file}: truncate_dim {kept!r} must be a number of dimensions or null.")
@@ -225,6 +259,8 @@ def _sentence_transformers(folder: Path, override: Pooling | None, route: str | 
     top = _top_config(folder)
     listed = _modules(folder)
     modules = follow_route(folder, listed, route)
+    if top.get("model_type") == _MODEL_TYPES[1]:
+        return _cross_encoder(folder, top, modules, override)
     kinds = [kind for kind, _ in modules]
     if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
         raise UnsupportedModelError(
@@ -259,6 +295,41 @@ def _sentence_transformers(folder: Path, override: Pooling | None, route: str | 
         include_prompt=include_prompt or pooling_spec(pooling).pooler,  # a pooler uses the first token only
         pooling_given=override is not None,
         route=read_route(listed, route),
+    )
+
+
+def _cross_encoder(
+    folder: Path, top: dict[str, Any], modules: Sequence[ModuleEntry], override: Pooling | None
+) -> SentenceConfig:
+    """The folder of a CrossEncoder; with ``override``, that of its encoder."""
+    kinds = [kind for kind, _ in modules]
+    if kinds != ["Transformer"]:
+        raise UnsupportedModelError(
+            f"{folder / 'modules.json'}: the modules {' → '.join(kinds) or '(none)'} of a CrossEncoder are "
+            "not supported; a Transformer alone is."
+        )
+    transformer = modules[0][1]
+    if is_adapter(transformer):
+        raise _unmerged(transformer)
+    settings = read_transformer_settings(transformer, "sequence-classification")
+    config = read_object(transformer / "config.json", required=True)
+    if override is not None:
+        found = _plain(transformer, override)
+    elif is_classifier(config):
+        source = folder / "config_sentence_transformers.json"
+        found = _classifier(transformer, config, top.get("activation_fn"), source)
+    else:
+        raise UnsupportedModelError(
+            f"{transformer / 'config.json'}: architectures {config.get('architectures')!r} names no class "
+            "…ForSequenceClassification, so the model has no trained classifier."
+        )
+    return dataclasses.replace(
+        found,
+        kind="sentence-transformers",
+        max_seq_length=settings.max_seq_length,
+        lower_case=settings.lower_case,
+        prompts=_prompts(folder, top),
+        default_prompt_name=top.get("default_prompt_name"),
     )
 
 

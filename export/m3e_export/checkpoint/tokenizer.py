@@ -31,6 +31,7 @@ from m3e_export.checkpoint.tokenizer_class import (
 from m3e_export.errors import CheckpointError, DependencyMissingError, UnsupportedModelError
 
 __all__ = [
+    "gives_token_types",
     "has_tokenizer",
     "load_tokenizer",
     "only_bert_vocabulary",
@@ -41,6 +42,7 @@ __all__ = [
 _UNSET_LENGTH = 1_000_000  # transformers writes 1e30 if there is no maximum
 
 _ALIKE = {"DistilBertTokenizer": BERT, "ErnieTokenizer": BERT, "BertTokenizerLegacy": BERT}
+_TYPED = (BERT, "ErnieTokenizer")
 # Classes that use tokenizer.json unchanged.
 _GENERIC = ("PreTrainedTokenizer", "TokenizersBackend")
 _FILES = {
@@ -142,6 +144,23 @@ def only_bert_vocabulary(folder: Path, model_type: str) -> bool:
         return False
     others = ("tokenizer.json", *_FILES[ALBERT])
     return (folder / "vocab.txt").is_file() and not any((folder / name).is_file() for name in others)
+
+
+def gives_token_types(folder: Path, model_type: str) -> bool:
+    """Whether the tokenizer gives the model a type for each token of a pair, as that of transformers 5 does.
+
+    ``model_input_names`` says it, else the class: only BERT's does. Without types, all are 0.
+    """
+    settings = read_object(folder / "tokenizer_config.json")
+    names = settings.get("model_input_names")
+    if isinstance(names, list):
+        return "token_type_ids" in names
+    if only_bert_vocabulary(folder, model_type):
+        return True
+    named = str(settings.get("tokenizer_class", "")).removesuffix("Fast")
+    if named:
+        return named in _TYPED
+    return _OF_MODEL.get(model_type, BERT) == BERT
 
 
 def _class(settings: dict[str, Any]) -> str | None:

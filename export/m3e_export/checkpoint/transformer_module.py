@@ -10,12 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 
-__all__ = ["SHORTEST", "TransformerSettings", "read_transformer_settings"]
+__all__ = ["SHORTEST", "Task", "TransformerSettings", "read_transformer_settings"]
 
 SHORTEST = 3
 """The smallest maximum length, in tokens: ``[CLS]``, one token of the text, ``[SEP]``."""
@@ -31,12 +31,15 @@ _OLD_NAMES = {
     "model_args": "model_kwargs",
 }
 
-_TEXT = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
-# The supported values of each setting. Others would change vectors.
+Task = Literal["feature-extraction", "sequence-classification"]
+"""What a Transformer module computes: the states of the tokens, or a CrossEncoder's logits."""
+
+_OUTPUTS: dict[Task, tuple[str, str]] = {
+    "feature-extraction": ("last_hidden_state", "token_embeddings"),
+    "sequence-classification": ("logits", "scores"),
+}
+# The supported values of each setting but those of :func:`_allowed`. Others would change vectors.
 _ALLOWED: dict[str, tuple[Any, ...]] = {
-    "transformer_task": ("feature-extraction",),
-    "modality_config": (_TEXT,),
-    "module_output_name": ("token_embeddings",),
     "processing_kwargs": ({}, None),
     "config_kwargs": ({}, None),
     "query_length": (None,),
@@ -59,8 +62,8 @@ class TransformerSettings:
     lower_case: bool = False
 
 
-def read_transformer_settings(folder: Path) -> TransformerSettings:
-    """Read the settings of the Transformer module in ``folder``.
+def read_transformer_settings(folder: Path, task: Task = "feature-extraction") -> TransformerSettings:
+    """Read the settings of the Transformer module in ``folder``, which must have the task ``task``.
 
     Raises:
         CheckpointError: a file is broken, or the length is not valid.
@@ -68,13 +71,14 @@ def read_transformer_settings(folder: Path) -> TransformerSettings:
     """
     file, config = _config(folder)
     config = {_OLD_NAMES.get(key, key): value for key, value in config.items()}
-    if config.get("transformer_task") == "sequence-classification":
+    found = config.get("transformer_task", "feature-extraction")
+    if found != task:
         raise UnsupportedModelError(
-            f"{file}: transformer_task 'sequence-classification' belongs to a CrossEncoder, which scores "
-            "pairs of texts instead of computing vectors."
+            f"{file}: transformer_task {found!r} does not belong to the model_type of "
+            f"config_sentence_transformers.json, whose Transformer has {task!r}."
         )
     for key, value in config.items():
-        _check(file, key, value)
+        _check(file, key, value, _allowed(task))
     processor = _settings_of(file, config, "processor_kwargs", ("model_max_length",))
     _settings_of(file, config, "model_kwargs", _MODEL_KWARGS)
     length = processor.get("model_max_length", config.get("max_seq_length"))
@@ -92,13 +96,25 @@ def _config(folder: Path) -> tuple[Path, dict[str, Any]]:
     return folder / _FILES[0], {}
 
 
-def _check(file: Path, key: str, value: object) -> None:
+def _allowed(task: Task) -> dict[str, tuple[Any, ...]]:
+    """The supported values of each setting."""
+    output, name = _OUTPUTS[task]
+    text = {"text": {"method": "forward", "method_output_name": output}}
+    return {
+        **_ALLOWED,
+        "transformer_task": (task,),
+        "modality_config": (text,),
+        "module_output_name": (name,),
+    }
+
+
+def _check(file: Path, key: str, value: object, supported: Mapping[str, tuple[Any, ...]]) -> None:
     if key in _HONOURED or key in _WITHOUT_EFFECT:
         return
-    if key not in _ALLOWED:
+    if key not in supported:
         raise UnsupportedModelError(f"{file}: the setting {key!r} is not supported.")
-    if value not in _ALLOWED[key]:
-        allowed = json.dumps(_ALLOWED[key][0])
+    if value not in supported[key]:
+        allowed = json.dumps(supported[key][0])
         raise UnsupportedModelError(
             f"{file}: {key} {json.dumps(value)} is not supported; remove it, or set it to {allowed}."
         )

@@ -83,6 +83,11 @@ class GenericCheckpointFiles:
                 f"{folder}: include_prompt=false is not supported by this exporter; use --exporter own for "
                 "the families that are built in."
             )
+        if sentence_config.labels:
+            raise UnsupportedModelError(
+                f"{folder}: rerankers and classifiers are not supported by this exporter; use --exporter own "
+                "for the families that are built in, or set --pooling to export the encoder."
+            )
         if sentence_config.state_weights is not None:
             raise UnsupportedModelError(
                 f"{sentence_config.state_weights}: WeightedLayerPooling needs the states of all "

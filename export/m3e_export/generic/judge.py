@@ -77,5 +77,5 @@ def judge_run(gate: Gate, run: GraphRun, precision: Precision) -> Verdict:
     in_batches = tuple(f"{problem} {_IN_BATCHES}" for problem in together.problems)
     if together.comparison is None:
         return Verdict(None, in_batches)
-    worse = min(alone.comparison, together.comparison, key=lambda each: each.fidelity.min_cosine)
+    worse = min(alone.comparison, together.comparison, key=lambda each: each.closeness)
     return Verdict(worse, alone.problems or in_batches)

@@ -115,11 +115,20 @@ def _embed(
     positions = texts.positions(table, padding)
     positions = builder.op("Cast", positions, to=ir.DataType.FLOAT) if storage != np.float32 else positions
     summed = builder.op("Add", words, positions)
+    if weights.token_type_embeddings is not None:
+        summed = builder.op("Add", summed, _token_types(dialect, weights.token_type_embeddings))
     flat = builder.op("Reshape", summed, builder.constant([-1, width], np.int64))
     normed = dialect.norm(dialect.to_compute(flat), weights.embedding_norm)
     if weights.embedding_projection is None:
         return words, normed
     return words, builder.op("Add", *dialect.linear(normed, weights.embedding_projection))
+
+
+def _token_types(dialect: Dialect, differences: npt.NDArray[np.float32]) -> ir.Value:
+    """What the token types add to the embeddings, float32; nothing for type 0."""
+    table = np.concatenate([np.zeros_like(differences[:1]), differences])
+    stored = dialect.builder.weight("token_type_embeddings", table)
+    return dialect.builder.op("Gather", stored, dialect.texts.token_type_ids, axis=0)
 
 
 def _mixed(

@@ -33,6 +33,11 @@ class Texts(abc.ABC):
         self.inputs: list[ir.Value] = []
         self.input_ids = self.input("input_ids", ir.DataType.INT64)
 
+    @cached_property
+    def token_type_ids(self) -> ir.Value:
+        """The type of each token. Only graphs that use it have this input."""
+        return self.input("token_type_ids", ir.DataType.INT64)
+
     @abc.abstractmethod
     def input(self, name: str, dtype: ir.DataType) -> ir.Value:
         """Add an input to the graph."""

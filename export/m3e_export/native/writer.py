@@ -61,6 +61,8 @@ def save_native(
         metadata["padding"] = str(spec.pad_token_id)
     if weights.relative_bias is not None:
         metadata["attention_bias"] = "relative"
+    if weights.token_type_embeddings is not None:
+        metadata["token_types"] = str(len(weights.token_type_embeddings) + 1)
     if weights.embedding_projection is not None:
         metadata["embedding"] = str(spec.embedding_size)
     if len(weights.stored_layers()) < spec.layers:
@@ -136,6 +138,8 @@ def _tensors(weights: EncoderWeights, plan: PrecisionPlan) -> Tensors:
     yield from plan.embeddings.tensors("word_embeddings", weights.word_embeddings)
     name = "position_embeddings"
     yield name, weights.position_embeddings.astype(plan.storage_of(name))
+    if weights.token_type_embeddings is not None:
+        yield "token_type_embeddings", weights.token_type_embeddings
     yield from _norm("embedding_norm", weights.embedding_norm)
     if weights.relative_bias is not None:
         yield "relative_bias", weights.relative_bias

@@ -4,8 +4,17 @@
 PyTorch is not installed. :mod:`gate` runs it on the gate's texts, and :mod:`tokens` compares token ids.
 """
 
-from m3e_export.oracle.choice import Oracle, load_oracle, original
-from m3e_export.oracle.gate import make_gate
+from m3e_export.oracle.choice import Oracle, ScoreOracle, load_oracle, load_score_oracle, original
+from m3e_export.oracle.gate import make_gate, make_score_gate
 from m3e_export.oracle.tokens import check_tokens
 
-__all__ = ["Oracle", "check_tokens", "load_oracle", "make_gate", "original"]
+__all__ = [
+    "Oracle",
+    "ScoreOracle",
+    "check_tokens",
+    "load_oracle",
+    "load_score_oracle",
+    "make_gate",
+    "make_score_gate",
+    "original",
+]

@@ -15,9 +15,11 @@ from m3e_export.checkpoint.tokenizer import only_bert_vocabulary
 from m3e_export.errors import DependencyMissingError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 
-__all__ = ["Oracle", "OracleName", "load_oracle", "original"]
+__all__ = ["Oracle", "OracleName", "ScoreOracle", "load_oracle", "load_score_oracle", "original"]
 
 logger = logging.getLogger(__name__)
+
+_NOT_FOUND = "sentence-transformers does not find these weights; transformers' model is the oracle."
 
 OracleName = Literal["auto", "torch", "numpy"]
 
@@ -41,6 +43,21 @@ class Oracle(Protocol):
         ...
 
 
+class ScoreOracle(Protocol):
+    """The original reranker or classifier. The manifest records its ``name``."""
+
+    name: str
+
+    def logits(
+        self, texts: Sequence[str], passages: Sequence[str], tick: Callable[[int], object]
+    ) -> npt.NDArray[np.float32]:
+        """Logits of ``texts``, or of pairs with ``passages`` if there are any, float32 ``[n, labels]``.
+
+        ``tick`` is called with 1 after each text or pair.
+        """
+        ...
+
+
 def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: int | None = None) -> Oracle:
     """The oracle for ``checkpoint``. ``auto`` uses PyTorch and transformers if they are installed.
 
@@ -54,6 +71,32 @@ def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: i
     if name == "torch" and not installed:
         raise DependencyMissingError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
     return NumpyOracle(checkpoint) if name == "numpy" or not installed else original(checkpoint, max_length)
+
+
+def load_score_oracle(
+    checkpoint: Checkpoint, name: OracleName = "auto", max_length: int | None = None
+) -> ScoreOracle:
+    """As :func:`load_oracle`, for a reranker or classifier.
+
+    sentence-transformers' CrossEncoder is the oracle. If it is not installed, does not find the weights, or
+    makes another tokenizer than the authors (see :func:`original`), transformers' model is.
+    """
+    installed = _has("torch", "transformers")
+    if name == "torch" and not installed:
+        raise DependencyMissingError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
+    if name == "numpy" or not installed:
+        return NumpyOracle(checkpoint)
+    bert = only_bert_vocabulary(checkpoint.sentence_config.tokenizer, checkpoint.model_type)
+    if not bert and _has("sentence_transformers"):
+        from m3e_export.oracle.cross_encoder_oracle import CrossEncoderOracle
+
+        oracle = CrossEncoderOracle(checkpoint, max_length)
+        if oracle.has_weights:
+            return oracle
+        logger.warning(_NOT_FOUND)
+    from m3e_export.oracle.torch_score_oracle import TorchScoreOracle
+
+    return TorchScoreOracle(checkpoint)
 
 
 def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: Any = None) -> Oracle:
@@ -77,9 +120,7 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
         oracle = SentenceTransformersOracle(checkpoint, max_length)
         if oracle.has_weights:
             return oracle
-        logger.warning(
-            "sentence-transformers does not find these weights; transformers' model is the oracle."
-        )
+        logger.warning(_NOT_FOUND)
     from m3e_export.oracle.torch_oracle import TorchOracle
 
     return TorchOracle(checkpoint, model)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.inputs import ModelInputs, model_inputs
 from m3e_export.oracle.numpy_forward import NumpyForward
 from m3e_export.oracle.sentence import sentence_vector
 from m3e_export.parallel import parallel_map
@@ -54,6 +55,24 @@ class NumpyOracle:
             found.append(self._forward(ids))
             tick(1)
         return found
+
+    def logits(
+        self, texts: Sequence[str], passages: Sequence[str], tick: Callable[[int], object]
+    ) -> npt.NDArray[np.float32]:
+        """Logits of ``texts``, or of pairs with ``passages`` if there are any, float32 ``[n, labels]``."""
+        inputs = model_inputs(self._checkpoint, texts, passages)
+        groups = [batch.indices for batch in plan_packed(inputs.lengths, _TOKENS)]
+        logits = np.empty((len(texts), self._checkpoint.dimension), np.float32)
+        for group, here in zip(
+            groups, parallel_map(lambda at: self._logits(inputs.at(at)), groups), strict=True
+        ):
+            logits[group] = here
+            tick(len(group))
+        return logits
+
+    def _logits(self, inputs: ModelInputs) -> npt.NDArray[np.float32]:
+        states = self._forward.packed_states(inputs.ids, inputs.types)
+        return pooled(self._checkpoint, self._forward, inputs.ids, states)
 
     def _vectors(self, texts: Sequence[TokenIds], left_out: int) -> npt.NDArray[np.float32]:
         states = self._forward.packed_states(texts)

@@ -13,12 +13,15 @@ from pathlib import Path
 from m3e_export.candidates import Written, first_passing
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.gate import Gate, judge
+from m3e_export.inputs import ModelInputs, model_inputs
 from m3e_export.own.plans import Plans
 from m3e_export.own.vectors import Vectors, artifact_tokens, artifact_vectors, twin_vectors
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.record import ExportRecord
 from m3e_export.request import PRECISIONS, ExportRequest
+from m3e_export.score_gate import ScoreGate
 from m3e_export.targets import TARGETS, Target, default_targets
+from m3e_export.texts.judged import calibration_texts
 from m3e_export.token_gate import TokenVerdict, judge_tokens
 from m3e_runtime.gpu.tensorrt import EngineOptions, default_profiles
 from m3e_runtime.manifest import Artifact, Precision
@@ -54,7 +57,7 @@ class ArtifactWriter:
         self,
         request: ExportRequest,
         checkpoint: Checkpoint,
-        gate: Gate,
+        gate: Gate | ScoreGate,
         folder: Path,
         record: ExportRecord,
     ) -> None:
@@ -64,13 +67,13 @@ class ArtifactWriter:
         self._folder = folder
         self._record = record
         self._matrices = tuple(linear.name for linear in checkpoint.weights.linears())
-        tokenizer = checkpoint.text_tokenizer()
-        self._token_ids = tokenizer.encode_batch([gate.prompt + text for text in gate.texts])
-        self._prompt_length = tokenizer.prompt_length(gate.prompt)
+        passages = gate.passages if isinstance(gate, ScoreGate) else ()
+        self._inputs = model_inputs(checkpoint, gate.texts, passages, gate.prompt)
+        self._prompt_length = checkpoint.text_tokenizer().prompt_length(gate.prompt)
         self._plans = Plans(
             checkpoint,
-            self._token_ids,
-            request.calibration,
+            self._inputs,
+            calibration_texts(request.calibration, checkpoint.classification, bool(passages)),
             self._twin_vectors,
             folder.parent,
             request.bfloat16,
@@ -129,7 +132,8 @@ class ArtifactWriter:
 
     def _judged_tokens(self, wanted: _Wanted) -> TokenVerdict | None:
         """The verdict on the outputs of tokens, if the checkpoint has any and the target gives them."""
-        heads, gate = self._checkpoint.token_heads, self._gate.tokens
+        heads = self._checkpoint.token_heads
+        gate = self._gate.tokens if isinstance(self._gate, Gate) else None
         if heads is None or gate is None or not wanted.target.gives_token_outputs:
             return None
         found = artifact_tokens(wanted.target, wanted.file, self._token_ids_alone, heads, gate)
@@ -143,13 +147,13 @@ class ArtifactWriter:
     def _vectors(self, wanted: _Wanted, plan: PrecisionPlan) -> Vectors:
         label = f"Judging {wanted.label}"
         if wanted.target.has_twin:
-            return self._twin_vectors(wanted.target, plan, self._token_ids, label)
-        return artifact_vectors(wanted.target, wanted.file, self._token_ids, label, self._prompt_length)
+            return self._twin_vectors(wanted.target, plan, self._inputs, label)
+        return artifact_vectors(wanted.target, wanted.file, self._inputs, label, self._prompt_length)
 
     def _twin_vectors(
-        self, target: Target, plan: PrecisionPlan, token_ids: Sequence[TokenIds], label: str | None = None
+        self, target: Target, plan: PrecisionPlan, inputs: ModelInputs, label: str | None = None
     ) -> Vectors:
-        return twin_vectors(target, self._checkpoint, plan, self._folder, token_ids, label)
+        return twin_vectors(target, self._checkpoint, plan, self._folder, inputs, label)
 
     def _engine_options(self, target: Target) -> EngineOptions:
         options = self._request.engine

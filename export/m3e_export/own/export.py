@@ -9,13 +9,15 @@ import itertools
 from m3e_export.bundle_writer import prepared_folder, write_bundle
 from m3e_export.checkpoint import Checkpoint, load_checkpoint
 from m3e_export.errors import OptionError, UnsupportedModelError
-from m3e_export.oracle import check_tokens, load_oracle, make_gate
+from m3e_export.gate import Gate
+from m3e_export.oracle import check_tokens, load_oracle, load_score_oracle, make_gate, make_score_gate
 from m3e_export.oracle.token_outputs import oracle_tokens
 from m3e_export.own.artifacts import ArtifactWriter
 from m3e_export.record import ExportRecord
 from m3e_export.request import ExportRequest
+from m3e_export.score_gate import ScoreGate
 from m3e_export.targets import TARGETS, default_targets
-from m3e_export.texts import gate_texts
+from m3e_export.texts.judged import Judged, judged_texts
 from m3e_runtime.backends import native
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import EngineMissingError
@@ -47,18 +49,26 @@ def export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
             hub=request.hub,
         )
         _check_prompt(request, checkpoint)
+        judged = judged_texts(request.gate, checkpoint.classification)
         if request.oracle != "numpy":
-            check_tokens(checkpoint, gate_texts(request.gate), request.gate in ("default", "off"))
-        oracle = load_oracle(checkpoint, request.oracle, request.max_length)
-        gate = make_gate(oracle, checkpoint.sentence_config, request.gate)
-        if checkpoint.token_heads is not None:
-            gate = dataclasses.replace(gate, tokens=oracle_tokens(oracle, checkpoint, gate.texts))
-        del oracle
+            check_tokens(checkpoint, judged, request.gate in ("default", "off"))
+        gate = _gate(request, checkpoint, judged)
         gc.collect()  # the oracle has the weights a second time, and cycles of references
         record.begin(checkpoint, gate)
         artifacts = tuple(ArtifactWriter(request, checkpoint, gate, folder, record).write_all())
         write_bundle(folder, checkpoint, gate, artifacts)
     return Bundle.open(request.output)
+
+
+def _gate(request: ExportRequest, checkpoint: Checkpoint, judged: Judged) -> Gate | ScoreGate:
+    if checkpoint.classification is None:
+        oracle = load_oracle(checkpoint, request.oracle, request.max_length)
+        gate = make_gate(oracle, checkpoint.sentence_config, request.gate)
+        if checkpoint.token_heads is None:
+            return gate
+        return dataclasses.replace(gate, tokens=oracle_tokens(oracle, checkpoint, gate.texts))
+    scores = load_score_oracle(checkpoint, request.oracle, request.max_length)
+    return make_score_gate(scores, judged, enforced=request.gate != "off")
 
 
 def _check(request: ExportRequest) -> None:

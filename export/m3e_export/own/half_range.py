@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
 import numpy as np
 
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.inputs import ModelInputs
 from m3e_export.precision.half import overflowing, too_large, widened
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_runtime.progress import progress_bar
-from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["HalfRange"]
 
@@ -22,10 +21,10 @@ _SAMPLE = 64
 class HalfRange:
     """The range of fp16, 65504, beside the numbers of one checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint, token_ids: Sequence[TokenIds]) -> None:
-        """``token_ids`` are texts to look for overflow in."""
+    def __init__(self, checkpoint: Checkpoint, inputs: ModelInputs) -> None:
+        """``inputs`` are texts or pairs to look for overflow in."""
         self._checkpoint = checkpoint
-        self._token_ids = token_ids
+        self._inputs = inputs
 
     def fitted(self, plan: PrecisionPlan) -> PrecisionPlan:
         """``plan`` with every matrix and table in float32 that does not fit into fp16.
@@ -43,7 +42,7 @@ class HalfRange:
 
     @functools.cached_property
     def _overflowing(self) -> frozenset[str]:
-        count = min(_SAMPLE, len(self._token_ids))
-        places = np.linspace(0, len(self._token_ids) - 1, count).astype(int)
+        count = min(_SAMPLE, len(self._inputs))
+        places = np.linspace(0, len(self._inputs) - 1, count).astype(int)
         with progress_bar(count, "text", "Looking for overflow") as bar:
-            return overflowing(self._checkpoint, [self._token_ids[at] for at in places], bar.update)
+            return overflowing(self._checkpoint, self._inputs.at(places), bar.update)

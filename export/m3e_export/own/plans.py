@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.inputs import ModelInputs, model_inputs
 from m3e_export.own.half_range import HalfRange
 from m3e_export.own.vectors import Vectors
 from m3e_export.precision.calibration import Calibration, calibrate
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import Int8Search, float_plan
 from m3e_export.targets import Target
-from m3e_export.texts import built_in, read_texts
+from m3e_export.texts.judged import Judged
 from m3e_runtime.manifest import Precision
 from m3e_runtime.progress import progress_bar
-from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["Plans"]
 
@@ -30,9 +30,9 @@ class Plans:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        token_ids: Sequence[TokenIds],
-        calibration: Path | None,
-        run: Callable[[Target, PrecisionPlan, Sequence[TokenIds]], Vectors],
+        inputs: ModelInputs,
+        calibration: Judged,
+        run: Callable[[Target, PrecisionPlan, ModelInputs], Vectors],
         folder: Path,
         bfloat16: bool = True,
     ) -> None:
@@ -40,15 +40,15 @@ class Plans:
 
         Args:
             checkpoint: the model.
-            token_ids: of the gate's texts, to find overflow with.
-            calibration: a file of texts; None for the built-in ones.
-            run: computes the vectors of token ids with a plan, as a target would.
+            inputs: the gate's texts or pairs, to find overflow with.
+            calibration: texts or pairs to calibrate int8 with.
+            run: computes the vectors of inputs with a plan, as a target would.
             folder: for temporary files without names.
             bfloat16: whether fp16 may multiply in bfloat16.
         """
         self._checkpoint = checkpoint
-        self._half_range = HalfRange(checkpoint, token_ids)
-        self._calibration_file = calibration
+        self._half_range = HalfRange(checkpoint, inputs)
+        self._calibration_texts = calibration
         self._run = run
         self._folder = folder
         self._bfloat16 = bfloat16
@@ -67,10 +67,10 @@ class Plans:
         yield plan
 
     def _int8(self, target: Target, target_name: str) -> Iterator[PrecisionPlan]:
-        def run(plan: PrecisionPlan, token_ids: Sequence[TokenIds]) -> Vectors:
+        def run(plan: PrecisionPlan, inputs: ModelInputs) -> Vectors:
             # fp16 arithmetic is several times slower on a CPU, and does not change the choice.
             plan = self._half_range.fitted(dataclasses.replace(plan, compute=np.float32))
-            return self._run(target, plan, token_ids)
+            return self._run(target, plan, inputs)
 
         search = Int8Search(self._checkpoint, self._calibration, target.int8, run)
         with progress_bar(search.steps, "step", f"Searching int8 {target_name}") as bar:
@@ -79,7 +79,7 @@ class Plans:
 
     @functools.cached_property
     def _calibration(self) -> Calibration:
-        given = self._calibration_file
-        texts = built_in("calibration") if given is None else read_texts(given)
+        texts = self._calibration_texts
+        inputs = model_inputs(self._checkpoint, texts.texts, texts.passages)
         with progress_bar(self._checkpoint.spec.layers, "layer", "Calibrating") as bar:
-            return calibrate(self._checkpoint, texts, bar.update, self._folder)
+            return calibrate(self._checkpoint, inputs, bar.update, self._folder)

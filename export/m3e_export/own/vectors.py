@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.checkpoint.token_heads import TokenHeads
+from m3e_export.inputs import ModelInputs
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.targets import Target
 from m3e_export.token_gate import GateTokens
@@ -30,7 +31,7 @@ _TOKENS = 2048
 
 
 def artifact_vectors(
-    target: Target, file: Path, token_ids: Sequence[TokenIds], label: str | None, prompt_length: int = 0
+    target: Target, file: Path, inputs: ModelInputs, label: str | None, prompt_length: int = 0
 ) -> Vectors:
     """Run a written artifact on every text; float32 ``[n, dimension]``.
 
@@ -39,18 +40,18 @@ def artifact_vectors(
     Args:
         target: what the artifact is for.
         file: the artifact.
-        token_ids: of each text.
+        inputs: token ids of each text or pair.
         label: of the progress bar; None shows none.
         prompt_length: tokens at the start of each text that the pooling leaves out.
     """
-    engine = target.load(file, available_threads())
-    lengths = np.array([len(ids) for ids in token_ids])
+    engine = target.load(file, available_threads(), inputs.types is not None)
     most = None if target.batch_invariant and not engine.pads else 1
     order, vectors = [], []
-    with progress_bar(len(token_ids), "text", label or "", show=None if label else False) as bar:
-        for batch in plan_packed(lengths, _TOKENS, most):
+    with progress_bar(len(inputs), "text", label or "", show=None if label else False) as bar:
+        for batch in plan_packed(inputs.lengths, _TOKENS, most):
             prompts = [prompt_length] * len(batch.indices) if prompt_length else None
-            vectors.append(engine.run([token_ids[at] for at in batch.indices], prompts))
+            here = inputs.at(batch.indices)
+            vectors.append(engine.run(here.ids, prompts, here.types))
             order.append(batch.indices)
             bar.update(len(batch.indices))
     return np.concatenate(vectors)[np.argsort(np.concatenate(order))]
@@ -89,11 +90,11 @@ def twin_vectors(
     checkpoint: Checkpoint,
     plan: PrecisionPlan,
     folder: Path,
-    token_ids: Sequence[TokenIds],
+    inputs: ModelInputs,
     label: str | None,
 ) -> Vectors:
     """Write the twin of an artifact in ``folder``, run it as :func:`artifact_vectors` does, and remove it."""
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         file = Path(temporary) / "twin"
         target.save_twin(checkpoint, plan, file)
-        return artifact_vectors(target, file, token_ids, label)
+        return artifact_vectors(target, file, inputs, label)

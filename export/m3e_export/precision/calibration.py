@@ -1,4 +1,4 @@
-"""Running the original model on the calibration texts, to sample the inputs of every matrix."""
+"""Running the original model on the calibration texts or pairs, to sample the inputs of every matrix."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy.typing as npt
 from m3e_export.architectures import LayerWeights, Linear
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.checkpoint.pooling import pooling_spec
+from m3e_export.inputs import ModelInputs
 from m3e_export.oracle.numpy_forward import NumpyForward
 from m3e_export.oracle.numpy_oracle import pooled
 from m3e_export.parallel import parallel_map
 from m3e_export.precision.input_sample import InputSample, rows_of_texts
 from m3e_runtime.planning import Batch, plan_packed
-from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["Calibration", "calibrate"]
 
@@ -34,22 +34,21 @@ Array = npt.NDArray[np.float32]
 
 @dataclass
 class Calibration:
-    """Token ids of the texts, their vectors by the original, float32 ``[n, d]``, and the inputs by matrix."""
+    """The texts, their vectors by the original, float32 ``[n, d]``, and samples of each matrix's inputs."""
 
-    token_ids: list[TokenIds]
+    inputs: ModelInputs
     vectors: Array
     samples: dict[str, InputSample] = field(default_factory=dict)
 
 
 def calibrate(
-    checkpoint: Checkpoint, texts: Sequence[str], tick: Callable[[int], object], folder: Path
+    checkpoint: Checkpoint, inputs: ModelInputs, tick: Callable[[int], object], folder: Path
 ) -> Calibration:
-    """Run ``texts`` through the numpy forward pass; ``tick`` is called with 1 after each layer.
+    """Run ``inputs`` through the numpy forward pass; ``tick`` is called with 1 after each layer.
 
     Temporary files in ``folder`` hold what is too large for memory.
     """
-    token_ids = checkpoint.text_tokenizer().encode_batch(texts)
-    groups = _grouped(checkpoint, token_ids)
+    groups = _grouped(checkpoint, inputs)
     samples: dict[str, InputSample] = {}
     layers = checkpoint.weights.layers
     last_uses = {id(layer): place for place, layer in enumerate(layers)}
@@ -62,21 +61,20 @@ def calibrate(
             for linear in layer.linears():
                 samples[linear.name].store(folder)
         tick(1)
-    vectors = np.empty((len(texts), checkpoint.dimension), np.float32)
+    vectors = np.empty((len(inputs), checkpoint.dimension), np.float32)
     for group, found in zip(groups, parallel_map(_Group.vectors, groups), strict=True):
         vectors[group.indices] = found
-    return Calibration(token_ids, vectors, samples)
+    return Calibration(inputs, vectors, samples)
 
 
-def _grouped(checkpoint: Checkpoint, token_ids: Sequence[TokenIds]) -> list[_Group]:
-    rows = rows_of_texts(len(token_ids))
+def _grouped(checkpoint: Checkpoint, inputs: ModelInputs) -> list[_Group]:
+    rows = rows_of_texts(len(inputs))
 
     def group(batch: Batch) -> _Group:
         texts = batch.indices.tolist()
-        return _Group(checkpoint, texts, [token_ids[at] for at in texts], [rows[at] for at in texts])
+        return _Group(checkpoint, texts, inputs.at(texts), [rows[at] for at in texts])
 
-    lengths = np.array([len(ids) for ids in token_ids])
-    return list(parallel_map(group, plan_packed(lengths, _TOKENS)))
+    return list(parallel_map(group, plan_packed(inputs.lengths, _TOKENS)))
 
 
 class _Group:
@@ -89,17 +87,17 @@ class _Group:
         self,
         checkpoint: Checkpoint,
         indices: Sequence[int],
-        token_ids: Sequence[TokenIds],
+        inputs: ModelInputs,
         rows: Sequence[int],
     ) -> None:
         self.indices = indices
         self.rows = rows
         self._checkpoint = checkpoint
-        self._token_ids = token_ids
-        self._lengths = [len(ids) for ids in token_ids]
+        self._token_ids = inputs.ids
+        self._lengths = inputs.lengths.tolist()
         self._seen: list[Array] = []
         self._forward = NumpyForward(checkpoint.spec, checkpoint.weights, self._observe)
-        self._states = [self._forward.embedded(token_ids)]
+        self._states = [self._forward.embedded(inputs.ids, inputs.types)]
         self._seen.clear()  # a projection of embeddings stays in float
         self._kept = _first_states(checkpoint)
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_export.architectures import EncoderWeights, Linear
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.inputs import ModelInputs
 from m3e_export.oracle.numpy_forward import NumpyForward
 from m3e_export.precision.embeddings import FloatEmbeddings
 from m3e_export.precision.plan import PrecisionPlan
-from m3e_runtime.tokenization import TokenIds
 
 __all__ = [
     "LARGEST_HALF",
@@ -56,16 +56,14 @@ def _stored(weights: EncoderWeights) -> Iterator[tuple[str, Array]]:
         yield linear.name, linear.weight
 
 
-def overflowing(
-    checkpoint: Checkpoint, token_ids: Sequence[TokenIds], tick: Callable[[int], object]
-) -> frozenset[str]:
-    """The matrices and tables whose inputs or outputs overflow in half precision on one of these texts.
+def overflowing(checkpoint: Checkpoint, inputs: ModelInputs, tick: Callable[[int], object]) -> frozenset[str]:
+    """The matrices and tables whose inputs or outputs overflow in half precision on one of ``inputs``.
 
     ``tick`` is called with 1 after each text.
     """
     watching = _Watching(checkpoint)
-    for ids in token_ids:
-        watching.look_at(ids)
+    for place in range(len(inputs)):
+        watching.look_at(inputs.at([place]))
         tick(1)
     return frozenset(watching.found)
 
@@ -85,15 +83,15 @@ class _Watching(NumpyForward):
         super().__init__(checkpoint.spec, checkpoint.weights)
         self.found: set[str] = set()
 
-    def look_at(self, ids: TokenIds) -> None:
-        """Compute one text."""
+    def look_at(self, inputs: ModelInputs) -> None:
+        """Compute one text or pair."""
         weights = self._weights
-        if _is_large(self.words(ids) + weights.position_embeddings[: len(ids)]):
+        if _is_large(self.summed(inputs.ids, inputs.types)):
             self.found.add(WORDS)
         after = [PROJECTION if weights.embedding_projection else WORDS]
         after += [layer.output.name for layer in weights.layers]
         before = [layer.qkv.name for layer in weights.layers]
-        for place, states in enumerate(self.states(ids)):
+        for place, states in enumerate(self.packed_states(inputs.ids, inputs.types)):
             if _is_large(states):  # between two layers: both need float32
                 self.found.update(after[place : place + 1] + before[place : place + 1])
 

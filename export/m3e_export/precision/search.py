@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from m3e_export.architectures import Linear
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.inputs import ModelInputs
 from m3e_export.parallel import parallel_map
 from m3e_export.precision.activations import ActivationCodes
 from m3e_export.precision.calibration import Calibration
@@ -25,7 +26,6 @@ from m3e_export.precision.smoothing import (
     smoothing_factors,
 )
 from m3e_runtime.outputs import normalize
-from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["Int8Rules", "Int8Search", "fewer_and_fewer", "float_plan"]
 
@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 
 Array = npt.NDArray[np.float32]
 Strength = float | None
-RunPlan = Callable[[PrecisionPlan, Sequence[TokenIds]], Array]
+RunPlan = Callable[[PrecisionPlan, ModelInputs], Array]
 
 _STRENGTHS: dict[str, tuple[Strength, ...]] = {
     "qkv": (0.7, 0.5, 0.6, 0.8),
@@ -73,14 +73,15 @@ class Int8Search:
     def __init__(
         self, checkpoint: Checkpoint, calibration: Calibration, rules: Int8Rules, run: RunPlan
     ) -> None:
-        """``run`` computes the sentence vectors, ``[n, d]``, of token ids with a plan."""
+        """``run`` computes the sentence vectors or logits, ``[n, d]``, of inputs with a plan."""
         self._rules = rules
         self._strengths = {kind: _STRENGTHS[kind] for kind in rules.kinds}
         self._activation = checkpoint.spec.activation
         self._layers = checkpoint.weights.stored_layers()
         self._linears = [linear for linear in checkpoint.weights.linears() if _kind(linear) in rules.kinds]
         self._calibration = calibration
-        self._trial = _shortest(calibration.token_ids)
+        self._trial = _shortest(calibration.inputs.lengths)
+        self._error_of = _cosine_distance if checkpoint.classification is None else _root_mean_square
         self._run = run
 
     @property
@@ -136,11 +137,10 @@ class Int8Search:
         return list(parallel_map(lambda linear: self._quantize(linear, strength), linears))
 
     def _error(self, quantized: dict[str, list[QuantizedLinear]]) -> float:
-        """Mean cosine distance to the original's vectors on the texts of trials."""
+        """The distance from the original's vectors or logits on the texts of trials."""
         plan = self._plan({linear.name: linear for kind in quantized.values() for linear in kind})
-        found = normalize(self._run(plan, [self._calibration.token_ids[text] for text in self._trial]))
-        cosines = (found * normalize(self._calibration.vectors[self._trial])).sum(axis=1)
-        return float(1 - cosines.mean())
+        found = self._run(plan, self._calibration.inputs.at(self._trial))
+        return self._error_of(found, self._calibration.vectors[self._trial])
 
     def _plan(self, quantized: dict[str, QuantizedLinear]) -> PrecisionPlan:
         for layer in self._layers:
@@ -162,9 +162,19 @@ class Int8Search:
         return dataclasses.replace(quantized, input_scale=float(largest.max()) / 127)
 
 
-def _shortest(token_ids: Sequence[TokenIds]) -> npt.NDArray[np.intp]:
+def _cosine_distance(found: Array, expected: Array) -> float:
+    """The mean cosine distance of the rows."""
+    return float(1 - (normalize(found) * normalize(expected)).sum(axis=1).mean())
+
+
+def _root_mean_square(found: Array, expected: Array) -> float:
+    """Of the differences of logits: a cosine of a single logit would be its sign."""
+    return float(np.sqrt(np.square(found - expected).mean()))
+
+
+def _shortest(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
     """The texts to run in trials: three quarters. The longest cost most, and count no more than others."""
-    order = np.argsort([len(ids) for ids in token_ids], kind="stable")
+    order = np.argsort(lengths, kind="stable")
     return order[: -(-len(order) * 3 // 4)]
 
 

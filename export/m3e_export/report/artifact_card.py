@@ -1,16 +1,18 @@
-"""The section of a report about one artifact: cosines, matrices, and the texts that change most."""
+"""The section of a report about one artifact: its fidelity, its matrices, and what changes most."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from m3e_export.gate import Comparison, Neighbour, WorstText
+from m3e_export.gate import Comparison, Gate, Neighbour, WorstText
 from m3e_export.record import Candidate
 from m3e_export.report.fidelity_table import verdict
 from m3e_export.report.histogram import cosine_histogram
-from m3e_export.report.markup import Markup, element, visible
+from m3e_export.report.markup import Markup, element, joined, visible
 from m3e_export.report.pieces import section, shares
+from m3e_export.report.score_card import score_differences, worst_scores
+from m3e_export.score_gate import ScoreComparison, ScoreGate
 from m3e_runtime.manifest import Fidelity
 
 __all__ = ["artifact_card", "limits"]
@@ -27,20 +29,28 @@ def limits(fidelity: Fidelity) -> dict[str, tuple[float, bool]]:
     }
 
 
-def artifact_card(trials: Sequence[Candidate], texts: Sequence[str], first: int) -> Markup:
+def artifact_card(trials: Sequence[Candidate], gate: Gate | ScoreGate, first: int) -> Markup:
     """A section about an artifact.
 
     Args:
         trials: the artifact's candidates. All but the last have failed.
-        texts: the gate's texts.
+        gate: what it was judged on.
         first: the start of the histogram's scale.
     """
     last = trials[-1]
     parts = [*_reasons(last), *_trials(trials)]
-    if last.comparison is not None:
+    comparison = last.comparison
+    if isinstance(comparison, Comparison):
+        beside = _beside(_neighbours(comparison), *_matrices(last))
         parts += [
-            element("div", _cosines(last.comparison, first), _beside(last), class_="columns"),
-            _worst(last, last.comparison, texts),
+            element("div", _cosines(comparison, first), beside, class_="columns"),
+            _worst(last, comparison, gate.texts),
+        ]
+    if isinstance(comparison, ScoreComparison) and isinstance(gate, ScoreGate):
+        differences = score_differences(gate, comparison)
+        parts += [
+            element("div", differences, _beside(*_matrices(last)), class_="columns"),
+            worst_scores(gate, last.artifact, comparison),
         ]
     return section(last.artifact, *parts, mark=verdict(last), id_=last.artifact)
 
@@ -67,17 +77,24 @@ def _cosines(comparison: Comparison, first: int) -> Markup:
     return element("div", heading, cosine_histogram(comparison.cosines, limits(comparison.fidelity), first))
 
 
-def _beside(candidate: Candidate) -> Markup:
-    """The column beside the histogram: neighbours and matrices."""
-    parts = [element("h3", "Ten nearest neighbours"), shares(_neighbours_kept(candidate.comparison))]
-    if candidate.mix:
-        mix = {name: candidate.mix[name] for name in sorted(candidate.mix, key=_bits)}
-        parts += [element("h3", "Matrices"), shares(mix), _kept(candidate)]
+def _beside(*parts: Markup) -> Markup:
+    """The column beside the histogram."""
     return element("div", *parts)
 
 
-def _neighbours_kept(comparison: Comparison | None) -> dict[str, int]:
-    if comparison is None or not comparison.worst:
+def _neighbours(comparison: Comparison) -> Markup:
+    return joined([element("h3", "Ten nearest neighbours"), shares(_neighbours_kept(comparison))])
+
+
+def _matrices(candidate: Candidate) -> list[Markup]:
+    if not candidate.mix:
+        return []
+    mix = {name: candidate.mix[name] for name in sorted(candidate.mix, key=_bits)}
+    return [element("h3", "Matrices"), shares(mix), _kept(candidate)]
+
+
+def _neighbours_kept(comparison: Comparison) -> dict[str, int]:
+    if not comparison.worst:
         return {}
     most = len(comparison.worst[0].before)
     lost = Counter(min(3, most - int(shared)) for shared in comparison.shared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from m3e_export.errors import BelowGateError
-from m3e_export.gate import Gate
+from m3e_export.gate import Comparison, Gate
 from m3e_export.record import Candidate, CheckpointFacts, ExportRecord
 from m3e_export.report.artifact_card import artifact_card, limits
 from m3e_export.report.fidelity_table import fidelity_table
@@ -14,16 +14,25 @@ from m3e_export.report.latency import RUNS, Latency, processor_name
 from m3e_export.report.markup import Markup, element, visible
 from m3e_export.report.page import page
 from m3e_export.report.pieces import badge, bar, facts, section, table
+from m3e_export.score_gate import ScoreGate
 from m3e_runtime.bundle import Bundle
 
 __all__ = ["export_page"]
 
+_MOST_LABELS = 8
 _TERMS = {
     "cosine": "Of a text's two vectors, the original's and the artifact's; 1 is the same direction.",
     "p1": "The cosine that 99 of 100 texts reach.",
     "ten nearest": "The share of the ten nearest neighbours, among the texts of the gate, that stay.",
     "rank corr.": "Spearman's rank correlation of the similarities of all pairs of texts.",
     "≥": "The gate's threshold. An artifact below it is not written.",
+}
+_SCORE_TERMS = {
+    "mean, largest": "Absolute differences of the artifact's logits from the original's.",
+    "orders kept": "The share of pairs of passages of one query in the original's order; for several labels, "
+    "of texts with the same most likely label. Pairs that the original hardly tells apart do not count.",
+    "nDCG@10": "Of the order of each query's passages, with the original's ranks as gains; 1 is its order.",
+    "≥, ≤": "The gate's threshold. An artifact beyond it is not written.",
 }
 
 
@@ -44,23 +53,28 @@ def export_page(
     found = record.by_artifact()
     last = [trials[-1] for trials in found.values()]
     first = lowest_decade(_all_cosines(last))
-    texts = record.gate.texts if record.gate is not None else ()
     return page(
         f"{_name(record)}: export report",
         [
             _header(record, bundle, error),
             section("Checkpoint", _facts(record, bundle)),
-            section("Artifacts", fidelity_table(last, bundle), _terms()),
+            section("Artifacts", fidelity_table(last, bundle), _terms(record)),
             section("Latency", *_latency(latencies)),
-            *(artifact_card(trials, texts, first) for trials in found.values()),
+            *_cards(record, first),
         ],
     )
+
+
+def _cards(record: ExportRecord, first: int) -> Iterator[Markup]:
+    if record.gate is not None:
+        for trials in record.by_artifact().values():
+            yield artifact_card(trials, record.gate, first)
 
 
 def _all_cosines(candidates: Sequence[Candidate]) -> Iterator[float]:
     """The values that the histograms must show: lowest cosines and thresholds."""
     for candidate in candidates:
-        if candidate.comparison is not None:
+        if isinstance(candidate.comparison, Comparison):
             yield from (limit for limit, _ in limits(candidate.comparison.fidelity).values())
             yield candidate.comparison.cosines.min()
 
@@ -95,10 +109,11 @@ def _facts(record: ExportRecord, bundle: Bundle | None) -> Markup:
         {
             "checkpoint": visible(record.request.checkpoint),
             "architecture": checkpoint.model_type,
-            "dimension": _dimension(checkpoint),
+            "dimension": None if checkpoint.labels else _dimension(checkpoint),
+            "labels": _labels(checkpoint),
             "pooling": checkpoint.pooling + (", normalized" if checkpoint.normalize else ""),
             "longest input": f"{checkpoint.max_length} tokens",
-            "similarity": checkpoint.similarity,
+            "similarity": None if checkpoint.labels else checkpoint.similarity,
             "prompts": visible(prompts if checkpoint.include_prompt else f"{prompts}; not pooled"),
             "licence": visible(checkpoint.licence),
             "weights (SHA-256)": element("code", f"{checkpoint.weights_sha256[:16]}…"),
@@ -109,18 +124,26 @@ def _facts(record: ExportRecord, bundle: Bundle | None) -> Markup:
     )
 
 
+def _labels(checkpoint: CheckpointFacts) -> str | None:
+    shown = ", ".join(checkpoint.labels[:_MOST_LABELS])
+    more = ", …" if len(checkpoint.labels) > _MOST_LABELS else ""
+    return f"{len(checkpoint.labels)}: {visible(shown)}{more}" if checkpoint.labels else None
+
+
 def _dimension(checkpoint: CheckpointFacts) -> str:
     cut = checkpoint.truncate_dim
     return str(checkpoint.dimension) if cut is None else f"{checkpoint.dimension}, cut to {cut} by default"
 
 
-def _gate_words(asked: str, gate: Gate) -> str:
-    origin = "built-in texts" if asked in ("default", "off") else f"texts of {asked}"
+def _gate_words(asked: str, gate: Gate | ScoreGate) -> str:
+    kind = "pairs" if isinstance(gate, ScoreGate) and gate.passages else "texts"
+    origin = f"built-in {kind}" if asked in ("default", "off") else f"{kind} of {asked}"
     return f"{len(gate.texts)} {origin}" + ("" if gate.enforced else ", not enforced")
 
 
-def _terms() -> Markup:
-    pairs = [element("div", element("dt", term), element("dd", words)) for term, words in _TERMS.items()]
+def _terms(record: ExportRecord) -> Markup:
+    terms = _SCORE_TERMS if isinstance(record.gate, ScoreGate) else _TERMS
+    pairs = [element("div", element("dt", term), element("dd", words)) for term, words in terms.items()]
     return element(
         "details", element("summary", "What the columns say"), element("dl", *pairs, class_="terms")
     )

@@ -16,6 +16,7 @@ from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import M3EError
 from m3e_runtime.manifest import Artifact
 from m3e_runtime.progress import progress_bar
+from m3e_runtime.reranker import Reranker
 from m3e_runtime.tokenization import TextTokenizer
 
 __all__ = ["RUNS", "Latency", "Timing", "measure_latencies", "processor_name"]
@@ -59,24 +60,33 @@ def _latency(bundle: Bundle, artifact: Artifact, tick: Callable[[], object]) -> 
     if reason is not None:
         return Latency(artifact.name, reason=reason)
     try:
-        with closing(Encoder.load(bundle.path, artifact=artifact.name)) as encoder:
-            timings = tuple(_timings(encoder, tick))
-            info = encoder.info
+        loader = Encoder if bundle.manifest.classification is None else Reranker
+        with closing(loader.load(bundle.path, artifact=artifact.name)) as model:
+            timings = tuple(_timings(model, tick))
+            info = model.info
     except M3EError as error:  # the bundle is written; the report goes on without this figure
         return Latency(artifact.name, reason=str(error))
     engine = " ".join(filter(None, [info["engine"], info["instruction_set"]]))
     return Latency(artifact.name, engine, info["threads"], timings)
 
 
-def _timings(encoder: Encoder, tick: Callable[[], object]) -> Iterator[Timing]:
-    for text in (_SHORT, _long_text(encoder.tokenizer)):
+def _timings(model: Encoder | Reranker, tick: Callable[[], object]) -> Iterator[Timing]:
+    for text in (_SHORT, _long_text(model.tokenizer)):
         times = []
         for _ in range(_WARM_UP + RUNS):
             started = time.perf_counter()
-            encoder.encode(text, prompt="")
+            _run(model, text)
             times.append(time.perf_counter() - started)
             tick()
-        yield Timing(len(encoder.tokenizer.encode(text)), statistics.median(times[_WARM_UP:]) * 1e3)
+        yield Timing(len(model.tokenizer.encode(text)), statistics.median(times[_WARM_UP:]) * 1e3)
+
+
+def _run(model: Encoder | Reranker, text: str) -> None:
+    """Encode or score one text. A pair of as many tokens takes as long."""
+    if isinstance(model, Encoder):
+        model.encode(text, prompt="")
+    else:
+        model.logits(text, prompt="")
 
 
 def _long_text(tokenizer: TextTokenizer) -> str:

@@ -57,8 +57,8 @@ class Target(ABC):
         return self.save(checkpoint, plan, path)
 
     @abstractmethod
-    def load(self, path: Path, threads: int) -> Backend:
-        """Open the artifact or its twin, for the gate.
+    def load(self, path: Path, threads: int, token_types: bool = False) -> Backend:
+        """Open the artifact or its twin, which maybe takes token types, for the gate.
 
         Raises:
             EngineMissingError: the engine is not installed.

@@ -54,5 +54,6 @@ class NativeTarget(Target):
         )
 
     @override
-    def load(self, path: Path, threads: int) -> Backend:
+    def load(self, path: Path, threads: int, token_types: bool = False) -> Backend:
+        del token_types  # the file says it
         return NativeCpu(path, threads)

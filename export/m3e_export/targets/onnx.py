@@ -60,10 +60,10 @@ class OnnxTarget(Target):
         return _save_graph(checkpoint, plan, self._dialect.twin or self._dialect, path)
 
     @override
-    def load(self, path: Path, threads: int) -> Backend:
+    def load(self, path: Path, threads: int, token_types: bool = False) -> Backend:
         # The gate rounds no sizes up, so the maximum length does not matter.
-        layout = PackedLayout(max_length=1) if self.layout == "packed" else None
-        return OnnxRuntimeCpu(path, threads, layout=layout)
+        layout = PackedLayout(max_length=1, token_types=token_types) if self.layout == "packed" else None
+        return OnnxRuntimeCpu(path, threads, layout=layout, token_types=token_types)
 
 
 def _save_heads(heads: TokenHeads, file: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,15 @@ from m3e_runtime.errors import EngineRunError
 from m3e_runtime.token_outputs import TokenResult
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Backend", "OutputsBackend", "OverlappingBackend", "Pending", "TokenBackend", "run_all"]
+__all__ = [
+    "Backend",
+    "Inputs",
+    "OutputsBackend",
+    "OverlappingBackend",
+    "Pending",
+    "TokenBackend",
+    "run_all",
+]
 
 Vectors = npt.NDArray[np.float32]
 Key = TypeVar("Key")
@@ -42,16 +50,23 @@ class Backend(Protocol):
         """Most texts of a batch whose longest text has that many tokens; None: no limit."""
         ...
 
-    def run(self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None) -> Vectors:
+    def run(
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None = None,
+        token_types: Sequence[TokenIds] | None = None,
+    ) -> Vectors:
         """Encode texts together.
 
         Args:
             token_ids: int32 ``[length]`` for each text, special tokens included.
             prompt_lengths: number of tokens at the start of each text that the pooling excludes; None: none.
                 For manifests with ``include_prompt=false``, which engines for GPUs do not support.
+            token_types: type of each token, int32 ``[length]`` for each text; None: all are 0. For manifests
+                with a ``classification`` whose ``token_types`` is true.
 
         Returns:
-            Sentence vectors, float32 ``[len(token_ids), dimension]``.
+            Sentence vectors, or logits, float32 ``[len(token_ids), dimension]``.
 
         Raises:
             ClosedError: the engine is closed.
@@ -118,24 +133,35 @@ class Pending(Protocol):
 class OverlappingBackend(Protocol):
     """A backend with several runs in progress at a time."""
 
-    def submit(self, token_ids: Sequence[TokenIds], wait: bool = True) -> Pending | None:
+    def submit(
+        self,
+        token_ids: Sequence[TokenIds],
+        wait: bool = True,
+        token_types: Sequence[TokenIds] | None = None,
+    ) -> Pending | None:
         """Start a run; None if all slots are busy and ``wait`` is false."""
         ...
 
 
-def run_all(
-    backend: Backend, batches: Iterable[tuple[Key, Sequence[TokenIds]]]
-) -> Iterator[tuple[Key, Vectors]]:
+class Inputs(NamedTuple):
+    """The texts of a batch: the arguments of :meth:`Backend.run`."""
+
+    token_ids: Sequence[TokenIds]
+    prompt_lengths: Sequence[int] | None = None
+    token_types: Sequence[TokenIds] | None = None
+
+
+def run_all(backend: Backend, batches: Iterable[tuple[Key, Inputs]]) -> Iterator[tuple[Key, Vectors]]:
     """Run batches in order, several at a time if the backend can. Yields the key and vectors of each."""
     if not isinstance(backend, OverlappingBackend):
-        for key, token_ids in batches:
-            yield key, backend.run(token_ids)
+        for key, inputs in batches:
+            yield key, backend.run(*inputs)
         return
     started: deque[tuple[Key, Pending]] = deque()
     try:
-        for key, token_ids in batches:
+        for key, inputs in batches:
             # Waiting here with own runs in progress could deadlock with another caller that does the same.
-            while (pending := backend.submit(token_ids, wait=not started)) is None:
+            while (pending := _submit(backend, inputs, wait=not started)) is None:
                 done, earlier = started.popleft()
                 yield done, earlier.result()
             started.append((key, pending))
@@ -146,3 +172,7 @@ def run_all(
         for _, abandoned in started:
             with suppress(EngineRunError):
                 abandoned.result()
+
+
+def _submit(backend: OverlappingBackend, inputs: Inputs, wait: bool) -> Pending | None:
+    return backend.submit(inputs.token_ids, wait, inputs.token_types)

@@ -72,15 +72,23 @@ def load_backend(bundle: Bundle, choice: Choice, threads: int, verify: bool) -> 
     artifact = choice.artifact
     model = bundle.verify_artifact(artifact) if verify else bundle.resolve(artifact.files[0])
     dimension, include_prompt = bundle.manifest.dimension, bundle.manifest.include_prompt
+    token_types = _takes_token_types(bundle)
     if choice.gpu is None:
         if choice.backend == "native":
             return NativeCpu(model, threads, dimension)
-        return OnnxRuntimeCpu(model, threads, dimension, include_prompt=include_prompt)
+        return OnnxRuntimeCpu(
+            model, threads, dimension, include_prompt=include_prompt, token_types=token_types
+        )
     if not include_prompt:
         raise BundleError(f"{model}: include_prompt=false is not supported on a GPU; use device='cpu'.")
     if choice.backend == "tensorrt":
         return _tensorrt(bundle, choice, choice.gpu)
     return _onnxruntime(bundle, choice, choice.gpu, model)
+
+
+def _takes_token_types(bundle: Bundle) -> bool:
+    classification = bundle.manifest.classification
+    return classification is not None and classification.token_types
 
 
 def _tensorrt(bundle: Bundle, choice: Choice, gpu: Gpu) -> Backend:
@@ -100,7 +108,8 @@ def _tensorrt(bundle: Bundle, choice: Choice, gpu: Gpu) -> Backend:
             engine = Engine(trt, cuda, plan.content, plan.weights, kernels)
         except BundleError as error:
             raise BundleError(f"{plan.origin}: {error}") from error
-        layout = layout_for(artifact.layout, bundle.manifest.tokenization.max_length)
+        longest = bundle.manifest.tokenization.max_length
+        layout = layout_for(artifact.layout, longest, token_types=_takes_token_types(bundle))
         return TensorRtGpu(engine, cuda, gpu, layout, bundle.manifest.dimension)
 
 
@@ -111,7 +120,8 @@ def _onnxruntime(bundle: Bundle, choice: Choice, gpu: Gpu, model: Path) -> Backe
     from m3e_runtime.gpu.tensorrt.options import default_profiles
 
     artifact, longest = choice.artifact, bundle.manifest.tokenization.max_length
-    layout = layout_for(artifact.layout, longest, offsets=True)
+    types = _takes_token_types(bundle)
+    layout = layout_for(artifact.layout, longest, offsets=True, token_types=types)
     if artifact.format == "onnx":
         return OnnxRuntimeGpu(model, gpu, layout, bundle.manifest.dimension)
     graph = artifact.files[1]  # TensorRT's providers take the graph that lies beside the engine

@@ -132,10 +132,13 @@ class NativeCpu:
         return None
 
     def run(
-        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None = None,
+        token_types: Sequence[TokenIds] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""
-        return self._run(token_ids, prompt_lengths, None)
+        return self._run(token_ids, prompt_lengths, None, token_types)
 
     def run_tokens(
         self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
@@ -186,21 +189,30 @@ class NativeCpu:
         token_ids: Sequence[TokenIds],
         prompt_lengths: Sequence[int] | None,
         states: npt.NDArray[np.float32] | None,
+        token_types: Sequence[TokenIds] | None = None,
     ) -> npt.NDArray[np.float32]:
         offsets, flat, vectors, prompts = self._inputs(token_ids, prompt_lengths)
         stop = _native.Stop()
         with under_way(stop.set):  # signals end the call of the engine by themselves
-            self._engine.encode(flat, offsets, vectors, prompts, stop, states)
+            if token_types is None:
+                self._engine.encode(flat, offsets, vectors, prompts, stop, states)
+            else:
+                self._engine.encode(flat, offsets, vectors, prompts, stop, states, _flat(token_types))
         return vectors
 
     def _inputs(self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None) -> _Inputs:
         offsets = np.array([0, *accumulate(map(len, token_ids))], dtype=np.int64)
-        flat = token_ids[0] if len(token_ids) == 1 else np.concatenate(token_ids)
+        flat = _flat(token_ids)
         vectors = np.empty((len(token_ids), self._engine.dimension), dtype=np.float32)
         prompts = None if prompt_lengths is None else np.array(prompt_lengths, dtype=np.int64)
-        return offsets, np.ascontiguousarray(flat), vectors, prompts
+        return offsets, flat, vectors, prompts
 
 
 def _split(rows: npt.NDArray[np.float32], offsets: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float32]]:
     """The rows of each text. They are copies, so that keeping one does not keep the memory of the batch."""
     return [rows[begin:end].copy() for begin, end in pairwise(offsets.tolist())]
+
+
+def _flat(arrays: Sequence[TokenIds]) -> TokenIds:
+    """The numbers of all texts, end to end."""
+    return np.ascontiguousarray(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))

@@ -42,6 +42,8 @@ INTERRUPTIBLE_TOKENS = 256
 
 _SENTENCE = "sentence_embedding"
 _STATES = "last_hidden_state"
+_TYPES = "token_type_ids"
+"""An input of graphs that take a type for each token."""
 _PROMPT = "prompt_length"
 """An input with a default, int64 ``[texts]``, of graphs whose pooling excludes prompts."""
 
@@ -73,10 +75,12 @@ class OnnxRuntimeCpu:
         dimension: int | None = None,
         layout: Layout | None = None,
         include_prompt: bool = True,
+        token_types: bool = False,
     ) -> None:
         """Open ``model``. Its texts are padded unless ``layout`` says otherwise.
 
-        ``include_prompt`` is false for models whose pooling excludes prompts.
+        ``include_prompt`` is false for models whose pooling excludes prompts. ``token_types`` is true for
+        models that take a type for each token; a layout says so itself.
         """
         try:
             import onnxruntime
@@ -86,6 +90,7 @@ class OnnxRuntimeCpu:
         self.threads = threads
         self._run_options = onnxruntime.RunOptions
         self._layout = layout
+        self._takes_types = token_types
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -113,7 +118,7 @@ class OnnxRuntimeCpu:
     def _check_interface(self, model: Path, dimension: int | None) -> None:
         inputs = {value.name for value in self._session.get_inputs()}
         outputs = {value.name: value.shape for value in self._session.get_outputs()}
-        wanted = set(self._layout.types) if self._layout else {"input_ids", "attention_mask"}
+        wanted = set(self._layout.types) if self._layout else self._padded_inputs
         if inputs != wanted or _SENTENCE not in outputs:
             raise BundleError(
                 f"{model}: takes {sorted(inputs)} and gives {sorted(outputs)}; a bundle's model takes "
@@ -129,6 +134,10 @@ class OnnxRuntimeCpu:
                 "Export it again."
             )
 
+    @property
+    def _padded_inputs(self) -> set[str]:
+        return {"input_ids", "attention_mask", *([_TYPES] if self._takes_types else [])}
+
     def close(self) -> None:
         """Free the session and return its memory to the system. Calls in progress end as usual."""
         self._session = Closed()
@@ -143,10 +152,13 @@ class OnnxRuntimeCpu:
         return None
 
     def run(
-        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None = None,
+        token_types: Sequence[TokenIds] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`."""
-        return self._run(token_ids, prompt_lengths, [_SENTENCE])[0]
+        return self._run(token_ids, prompt_lengths, [_SENTENCE], token_types)[0]
 
     def run_tokens(
         self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
@@ -173,9 +185,13 @@ class OnnxRuntimeCpu:
         return found, [self._heads(each, weights, vectors) for each in states]
 
     def _run(
-        self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None, wanted: list[str]
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None,
+        wanted: list[str],
+        token_types: Sequence[TokenIds] | None = None,
     ) -> list[npt.NDArray[np.float32]]:
-        feed = _pad(token_ids) if self._layout is None else _fill(self._layout, token_ids)
+        feed = self._feed(token_ids, token_types)
         if prompt_lengths is not None:
             feed[_PROMPT] = np.array(prompt_lengths, dtype=np.int64)
         options = self._run_options()
@@ -192,6 +208,16 @@ class OnnxRuntimeCpu:
         many = sum(map(len, token_ids)) > INTERRUPTIBLE_TOKENS
         return interruptible(compute, stop) if many else compute()
 
+    def _feed(
+        self, token_ids: Sequence[TokenIds], token_types: Sequence[TokenIds] | None
+    ) -> dict[str, npt.NDArray[Any]]:
+        if self._layout is not None:
+            return _fill(self._layout, token_ids, token_types)
+        feed: dict[str, npt.NDArray[Any]] = _pad(token_ids)
+        if self._takes_types:
+            feed[_TYPES] = _padded(token_types) if token_types else np.zeros_like(feed["input_ids"])
+        return feed
+
 
 def _readable(model: Path) -> str | bytes:
     """The argument for ONNX Runtime: the path, or the content if the path is not UTF-8."""
@@ -202,22 +228,30 @@ def _readable(model: Path) -> str | bytes:
     return os.fspath(model)
 
 
-def _fill(layout: Layout, token_ids: Sequence[TokenIds]) -> dict[str, npt.NDArray[Any]]:
+def _fill(
+    layout: Layout, token_ids: Sequence[TokenIds], token_types: Sequence[TokenIds] | None
+) -> dict[str, npt.NDArray[Any]]:
     """The inputs in ``layout``, without filler texts."""
     size = layout.size([len(ids) for ids in token_ids], exact=True)
     feed = {name: np.empty(shape, layout.types[name]) for name, shape in layout.shapes(size).items()}
-    layout.fill(token_ids, size, feed)
+    layout.fill(token_ids, size, feed, token_types)
     return feed
 
 
-def _pad(token_ids: Sequence[TokenIds]) -> dict[str, npt.NDArray[np.int64]]:
-    """Pad on the right to int64 ``[batch, length]``. The mask hides the padding id, whatever it is."""
+def _pad(token_ids: Sequence[TokenIds]) -> dict[str, npt.NDArray[Any]]:
+    """The inputs of padded texts. The mask hides the padding id, whatever it is."""
+    padded = _padded(token_ids)
     if len(token_ids) == 1:
-        only = token_ids[0].astype(np.int64)[None, :]
-        return {"input_ids": only, "attention_mask": np.ones_like(only)}
-    lengths = np.array([len(ids) for ids in token_ids])
-    padded: npt.NDArray[np.int64] = np.zeros((len(token_ids), lengths.max()), dtype=np.int64)
-    for row, ids in enumerate(token_ids):
-        padded[row, : len(ids)] = ids
-    mask = np.arange(padded.shape[1]) < lengths[:, None]
+        return {"input_ids": padded, "attention_mask": np.ones_like(padded)}
+    mask = np.arange(padded.shape[1]) < np.array([len(ids) for ids in token_ids])[:, None]
     return {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
+
+
+def _padded(arrays: Sequence[TokenIds]) -> npt.NDArray[np.int64]:
+    """The numbers of each text, padded with 0 on the right to int64 ``[texts, length]``."""
+    if len(arrays) == 1:
+        return arrays[0].astype(np.int64)[None, :]
+    padded: npt.NDArray[np.int64] = np.zeros((len(arrays), max(map(len, arrays))), dtype=np.int64)
+    for row, numbers in enumerate(arrays):
+        padded[row, : len(numbers)] = numbers
+    return padded

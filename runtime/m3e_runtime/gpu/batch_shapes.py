@@ -26,6 +26,9 @@ _STEP = 8
 
 _FILLER_ID = 0
 
+_TYPES = "token_type_ids"
+"""An input of models that take a type for each token. Filler tokens have type 0."""
+
 
 @dataclass(frozen=True)
 class BatchSize:
@@ -52,25 +55,30 @@ class Layout(Protocol):
         ...
 
     def fill(
-        self, token_ids: Sequence[TokenIds], size: BatchSize, into: Mapping[str, npt.NDArray[Any]]
+        self,
+        token_ids: Sequence[TokenIds],
+        size: BatchSize,
+        into: Mapping[str, npt.NDArray[Any]],
+        token_types: Sequence[TokenIds] | None = None,
     ) -> None:
-        """Write the inputs into arrays of :meth:`shapes` and ``types``; the texts' results come first."""
+        """Write the inputs into arrays of :meth:`shapes` and ``types``; the texts' results come first.
+
+        ``token_types`` are those of each text's tokens, for a layout that has them; None: all are 0.
+        """
         ...
 
 
 class PaddedLayout:
     """``input_ids`` and ``attention_mask``, int64 ``[texts, tokens]``, padded on the right.
 
-    Filler texts have one token each: attention over no tokens is undefined.
+    With ``token_types`` also ``token_type_ids`` of the same form. Filler texts have one token each: attention
+    over no tokens is undefined.
     """
 
-    types: Mapping[str, np.dtype[Any]] = {
-        "input_ids": np.dtype(np.int64),
-        "attention_mask": np.dtype(np.int64),
-    }
-
-    def __init__(self, max_length: int) -> None:
+    def __init__(self, max_length: int, token_types: bool = False) -> None:
         self._max_length = max_length
+        names = ("input_ids", "attention_mask", *([_TYPES] if token_types else []))
+        self.types: Mapping[str, np.dtype[Any]] = dict.fromkeys(names, np.dtype(np.int64))
 
     def size(self, lengths: Sequence[int], exact: bool = False) -> BatchSize:
         """See :class:`Layout`."""
@@ -87,7 +95,11 @@ class PaddedLayout:
         return dict.fromkeys(self.types, (size.texts, size.tokens))
 
     def fill(
-        self, token_ids: Sequence[TokenIds], size: BatchSize, into: Mapping[str, npt.NDArray[Any]]
+        self,
+        token_ids: Sequence[TokenIds],
+        size: BatchSize,
+        into: Mapping[str, npt.NDArray[Any]],
+        token_types: Sequence[TokenIds] | None = None,
     ) -> None:
         """See :class:`Layout`."""
         del size
@@ -98,18 +110,22 @@ class PaddedLayout:
         for row, text in enumerate(token_ids):
             ids[row, : len(text)] = text
             mask[row, : len(text)] = 1
+        if _TYPES in self.types:
+            into[_TYPES].fill(0)
+            for row, text in enumerate(token_types or ()):
+                into[_TYPES][row, : len(text)] = text
 
 
 class PackedLayout:
     """Texts end to end, without padding.
 
     ``input_ids`` and ``position_ids``, int64 ``[tokens]``; ``cumulative_lengths``, int32 ``[texts + 1]``,
-    where each text starts and the last ends. With ``offsets`` also ``token_offset``, int32
-    ``[texts, longest]``, which ONNX Runtime's packed attention takes: where each token, and after them each
-    gap, would be in padded rows.
+    where each text starts and the last ends. With ``token_types`` also ``token_type_ids``, int64
+    ``[tokens]``. With ``offsets`` also ``token_offset``, int32 ``[texts, longest]``, which ONNX Runtime's
+    packed attention takes: where each token, and after them each gap, would be in padded rows.
     """
 
-    def __init__(self, max_length: int, offsets: bool = False) -> None:
+    def __init__(self, max_length: int, offsets: bool = False, token_types: bool = False) -> None:
         self._max_length = max_length
         types: dict[str, np.dtype[Any]] = {
             "input_ids": np.dtype(np.int64),
@@ -118,6 +134,8 @@ class PackedLayout:
         }
         if offsets:
             types["token_offset"] = np.dtype(np.int32)
+        if token_types:
+            types[_TYPES] = np.dtype(np.int64)
         self.types: Mapping[str, np.dtype[Any]] = types
 
     def size(self, lengths: Sequence[int], exact: bool = False) -> BatchSize:
@@ -141,11 +159,16 @@ class PackedLayout:
             "position_ids": (size.tokens,),
             "cumulative_lengths": (size.texts + 1,),
             "token_offset": (size.texts, size.longest),
+            _TYPES: (size.tokens,),
         }
         return {name: shapes[name] for name in self.types}
 
     def fill(
-        self, token_ids: Sequence[TokenIds], size: BatchSize, into: Mapping[str, npt.NDArray[Any]]
+        self,
+        token_ids: Sequence[TokenIds],
+        size: BatchSize,
+        into: Mapping[str, npt.NDArray[Any]],
+        token_types: Sequence[TokenIds] | None = None,
     ) -> None:
         """See :class:`Layout`."""
         lengths = np.zeros(size.texts, dtype=np.int64)
@@ -165,11 +188,17 @@ class PackedLayout:
             places = np.arange(size.texts * size.longest).reshape(size.texts, size.longest)
             taken = np.arange(size.longest) < lengths[:, None]
             into["token_offset"].reshape(-1)[:] = np.concatenate([places[taken], places[~taken]])
+        if _TYPES in self.types:
+            into[_TYPES].fill(0)
+            if token_types:
+                np.concatenate(token_types, out=into[_TYPES][:used], casting="same_kind")
 
 
-def layout_for(name: str, max_length: int, offsets: bool = False) -> Layout:
+def layout_for(name: str, max_length: int, offsets: bool = False, token_types: bool = False) -> Layout:
     """The layout of that name in a manifest. For ``offsets`` see :class:`PackedLayout`."""
-    return PackedLayout(max_length, offsets) if name == "packed" else PaddedLayout(max_length)
+    if name == "packed":
+        return PackedLayout(max_length, offsets, token_types)
+    return PaddedLayout(max_length, token_types)
 
 
 def round_up(size: int, least: int = 1) -> int:

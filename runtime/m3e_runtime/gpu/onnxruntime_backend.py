@@ -106,7 +106,12 @@ class OnnxRuntimeGpu:
         fitting = [each.texts.most for each in self._profiles if each.tokens.most >= longest]
         return max(fitting, default=_MOST_TEXTS)
 
-    def run(self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None) -> Vectors:
+    def run(
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None = None,
+        token_types: Sequence[TokenIds] | None = None,
+    ) -> Vectors:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`.
 
         Raises:
@@ -117,7 +122,7 @@ class OnnxRuntimeGpu:
             raise EngineRunError("a GPU cannot be used in a process forked off: load the encoder there.")
         size = self._size([len(ids) for ids in token_ids])
         try:
-            running = self._thread.submit(self._run, token_ids, size)
+            running = self._thread.submit(self._run, token_ids, token_types, size)
         except RuntimeError as error:  # its thread has ended
             raise ClosedError from error
         return running.result()
@@ -137,22 +142,24 @@ class OnnxRuntimeGpu:
             return size
         return self._layout.size(lengths, exact=True)
 
-    def _run(self, token_ids: Sequence[TokenIds], size: BatchSize) -> Vectors:
+    def _run(
+        self, token_ids: Sequence[TokenIds], token_types: Sequence[TokenIds] | None, size: BatchSize
+    ) -> Vectors:
+        def compute(slot: _Slot) -> Vectors:
+            self._layout.fill(token_ids, size, slot.inputs, token_types)
+            return slot.run()[: len(token_ids)].copy()
+
         try:
             if size in self._slots or self._may_record(size):
                 try:
-                    return self._compute(token_ids, size, self._recorded_slot(size))
+                    return compute(self._recorded_slot(size))
                 except Exception as error:  # the library's exceptions have no common base
                     # An allocation by another user of the GPU can spoil a recording. The run is repeated.
                     self._slots.pop(size, None)
                     logger.info("%s: a run was not recorded: %s", self.name, _first_line(error))
-            return self._compute(token_ids, size, self._new_slot(size, _UNRECORDED))
+            return compute(self._new_slot(size, _UNRECORDED))
         except Exception as error:
             raise EngineRunError(f"{self.name} {self.version}: {_first_line(error)}") from error
-
-    def _compute(self, token_ids: Sequence[TokenIds], size: BatchSize, slot: _Slot) -> Vectors:
-        self._layout.fill(token_ids, size, slot.inputs)
-        return slot.run()[: len(token_ids)].copy()
 
     def _may_record(self, size: BatchSize) -> bool:
         """Whether the size occurs again, and there is room for a recording."""

@@ -96,18 +96,28 @@ class TensorRtGpu:
             return max((texts for texts, tokens in sizes if tokens >= longest), default=1)
         return max(each.most["cumulative_lengths"][0] for each in self._engine.profiles) - 1
 
-    def run(self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None) -> Vectors:
+    def run(
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None = None,
+        token_types: Sequence[TokenIds] | None = None,
+    ) -> Vectors:
         """Encode texts together; see :class:`m3e_runtime.backends.base.Backend`.
 
         Raises:
             EngineRunError: the GPU or TensorRT fails. The message quotes them.
         """
         del prompt_lengths  # such a bundle is not loaded on a GPU
-        pending = self.submit(token_ids)
+        pending = self.submit(token_ids, token_types=token_types)
         assert pending is not None  # noqa: S101 - it waits
         return pending.result()
 
-    def submit(self, token_ids: Sequence[TokenIds], wait: bool = True) -> _Pending | None:
+    def submit(
+        self,
+        token_ids: Sequence[TokenIds],
+        wait: bool = True,
+        token_types: Sequence[TokenIds] | None = None,
+    ) -> _Pending | None:
         """Start a run and return at once; None if all lanes are busy and ``wait`` is false.
 
         A caller with a pending run must not wait for another: two such callers could deadlock.
@@ -125,7 +135,7 @@ class TensorRtGpu:
             try:
                 self._ensure_open()  # it may be closed by now
                 with under_way():
-                    return _Pending(self, lane, lane.start(token_ids), len(token_ids))
+                    return _Pending(self, lane, lane.start(token_ids, token_types), len(token_ids))
             except BaseException:
                 self._idle.put(lane)
                 raise
@@ -186,7 +196,7 @@ class _Lane:
         self._without: set[BatchSize] = set()
         """Sizes that did not fit into memory as recordings."""
 
-    def start(self, token_ids: Sequence[TokenIds]) -> _Slot:
+    def start(self, token_ids: Sequence[TokenIds], token_types: Sequence[TokenIds] | None) -> _Slot:
         """Enqueue a run in the stream."""
         lengths = [len(ids) for ids in token_ids]
         size = self._layout.size(lengths)
@@ -199,7 +209,7 @@ class _Lane:
                 f"the engine has no profile for {len(token_ids)} texts of at most {size.longest} tokens."
             )
         slot = self._slot(size, profile)
-        self._layout.fill(token_ids, size, slot.shape_to(shapes))
+        self._layout.fill(token_ids, size, slot.shape_to(shapes), token_types)
         slot.launch()
         return slot
 

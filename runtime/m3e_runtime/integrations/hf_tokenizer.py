@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.encoder import Encoder
 from m3e_runtime.extras import extra_packages
+from m3e_runtime.loaded_model import LoadedModel
 
 __all__ = ["hf_tokenizer"]
 
@@ -15,8 +15,8 @@ _CONFIG = "tokenizer_config.json"
 _SPECIAL = ("unk_token", "cls_token", "sep_token", "mask_token", "bos_token", "eos_token")
 
 
-def hf_tokenizer(encoder: Encoder) -> Any:
-    """A ``PreTrainedTokenizerFast`` with its own copy of the encoder's tokenizer.
+def hf_tokenizer(model: LoadedModel) -> Any:
+    """A ``PreTrainedTokenizerFast`` with its own copy of the model's tokenizer.
 
     Raises:
         DependencyMissingError: transformers is not installed.
@@ -24,12 +24,12 @@ def hf_tokenizer(encoder: Encoder) -> Any:
     purpose = "the tokenizer of transformers (Encoder.load(...).tokenizer.encode(text) does without)"
     with extra_packages(purpose, "torch", "transformers"):
         from transformers import PreTrainedTokenizerFast
-    tokenizer = encoder.tokenizer.tokenizer
+    tokenizer = model.tokenizer.tokenizer
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        model_max_length=encoder.max_seq_length,
-        pad_token=tokenizer.id_to_token(encoder.bundle.manifest.tokenization.pad_token_id),
-        **_special_tokens(encoder.bundle),
+        model_max_length=model.tokenizer.max_length,
+        pad_token=tokenizer.id_to_token(model.bundle.manifest.tokenization.pad_token_id),
+        **_special_tokens(model.bundle),
     )
 
 

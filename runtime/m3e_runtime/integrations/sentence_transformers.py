@@ -1,6 +1,6 @@
 """A bundle behind the interface of sentence-transformers: code written for it changes one import.
 
-    from m3e_runtime.integrations.sentence_transformers import SentenceTransformer
+    from m3e_runtime.integrations.sentence_transformers import CrossEncoder, SentenceTransformer
 
 Neither sentence-transformers nor torch is imported, unless tensors are asked for.
 """
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,44 +23,25 @@ from m3e_runtime.arguments import check_text, float_array, folder, whole_number
 from m3e_runtime.backends.device import device_name, parse_device
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import BundleError, InvalidTextError, OptionError
+from m3e_runtime.errors import InvalidTextError, OptionError
+from m3e_runtime.integrations.cross_encoder import CrossEncoder
 from m3e_runtime.integrations.hf_tokenizer import hf_tokenizer
+from m3e_runtime.integrations.replacement import (
+    NOT_OFFERED,
+    check_place,
+    checked_prompts,
+    find_bundle,
+    warn_of,
+)
 from m3e_runtime.integrations.token_tensors import features, import_torch
-from m3e_runtime.manifest import MANIFEST_NAME, SIMILARITIES
+from m3e_runtime.manifest import SIMILARITIES
 from m3e_runtime.prompts import document_prompt_name, named_prompt, query_prompt_name
 from m3e_runtime.routes import check_task
 from m3e_runtime.token_embeddings import EncodedText
 
-__all__ = ["SentenceTransformer"]
+__all__ = ["CrossEncoder", "SentenceTransformer"]
 
 _OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
-_IGNORED = (
-    "backend",
-    "cache_folder",
-    "config_kwargs",
-    "local_files_only",
-    "model_card_data",
-    "model_kwargs",
-    "processor_kwargs",
-    "revision",
-    "token",
-    "tokenizer_kwargs",
-    "trust_remote_code",
-    "use_auth_token",
-)
-_ONE_PROCESS = "is not offered: one process uses every core that it has. Call encode() with all texts."
-_ENCODES_ONLY = "is not offered: a bundle encodes and nothing else. Use sentence-transformers for it."
-_NOT_OFFERED = {
-    **dict.fromkeys(
-        ("start_multi_process_pool", "stop_multi_process_pool", "encode_multi_process"), _ONE_PROCESS
-    ),
-    **dict.fromkeys(
-        ("evaluate", "fit", "forward", "half", "parameters", "push_to_hub", "save", "save_pretrained",
-         "train"),
-        _ENCODES_ONLY,
-    ),
-}  # fmt: skip
-
 Vectors = npt.NDArray[np.float32]
 
 
@@ -111,15 +90,15 @@ class SentenceTransformer:
         threads: int | None = None,
         **ignored: Any,
     ) -> None:
-        _warn_of(ignored)
+        warn_of(ignored, "SentenceTransformer")
         wanted = device_name(device)
-        found = _find_bundle(folder("model_name_or_path", model_name_or_path))
+        found = find_bundle(folder("model_name_or_path", model_name_or_path))
         self._encoder = Encoder.load(found, device=wanted, artifact=artifact, threads=threads)
         self._gpu = None if self._encoder.info["device"] == "cpu" else parse_device(wanted).index
         manifest = self._encoder.bundle.manifest
         self._longest = self._encoder.max_seq_length
         self._tokenizers: dict[int, Any] = {}
-        self.prompts = {**manifest.prompts, **_checked_prompts(prompts)}
+        self.prompts = {**manifest.prompts, **checked_prompts(prompts)}
         self.default_prompt_name = default_prompt_name or manifest.default_prompt_name
         if self.default_prompt_name is not None:
             self._prompt(self.default_prompt_name)
@@ -390,16 +369,11 @@ class SentenceTransformer:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        reason = _NOT_OFFERED.get(name, "is not an attribute of a bundle's SentenceTransformer.")
+        reason = NOT_OFFERED.get(name, "is not an attribute of a bundle's SentenceTransformer.")
         raise AttributeError(f"{name} {reason}")
 
     def _check_place(self, device: Any, pool: Any) -> None:
-        if pool is not None or isinstance(device, (list, tuple)):
-            raise OptionError(f"Encoding in several processes {_ONE_PROCESS}")
-        if device is not None and device_name(device) not in (self.device, self.device.partition(":")[0]):
-            raise OptionError(
-                f"device={str(device)!r}: the model is on {self.device!r}; load another one with device=."
-            )
+        check_place(device, pool, self.device)
 
     def _check_task(self, task: str | None) -> None:
         route = self._encoder.bundle.manifest.route
@@ -431,16 +405,6 @@ def _check_output_value(value: Any, precision: Any) -> None:
         )
 
 
-def _checked_prompts(prompts: Any) -> dict[str, str]:
-    """``prompts`` without those that are None, which sentence-transformers has for missing ones."""
-    if not isinstance(prompts or {}, Mapping):
-        raise OptionError(f"prompts={prompts!r} is {type(prompts).__name__}, not a dictionary of strings.")
-    given = {name: prompt for name, prompt in dict(prompts or {}).items() if prompt is not None}
-    for name, prompt in given.items():
-        check_text(f"prompts[{name!r}]", prompt)
-    return given
-
-
 def _strings(inputs: Any) -> Any:
     """The texts of one or several dictionaries. Other values are returned unchanged."""
     if isinstance(inputs, str):
@@ -456,26 +420,6 @@ def _text(each: Any) -> Any:
     if each.keys() != {"text"}:
         raise InvalidTextError(f"a text is given as {{'text': …}}, and not with {', '.join(map(str, each))}.")
     return each["text"]
-
-
-def _warn_of(ignored: dict[str, Any]) -> None:
-    unknown = [name for name in ignored if name not in _IGNORED]
-    if unknown:
-        raise TypeError(f"SentenceTransformer() of m3e_runtime takes no argument {', '.join(unknown)}.")
-    given = [name for name, value in ignored.items() if value not in (None, False)]
-    if given:
-        warnings.warn(f"A bundle is loaded as it is: {', '.join(given)} ignored.", stacklevel=3)
-
-
-def _find_bundle(folder: Path) -> Path:
-    """``folder`` if it is a bundle, else the only bundle directly in it."""
-    if (folder / MANIFEST_NAME).is_file() or not folder.is_dir():
-        return folder
-    inside = sorted(file.parent for file in folder.glob(f"*/{MANIFEST_NAME}"))
-    if len(inside) > 1:
-        names = ", ".join(each.name for each in inside)
-        raise BundleError(f"{folder}: has several bundles, pass one of them: {names}.")
-    return inside[0] if inside else folder
 
 
 def _only_one(inputs: Any, sentences: Any) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from m3e_runtime.errors import BatchTooLargeError, OptionError, OverloadedError
@@ -51,20 +51,19 @@ class Admission:
         self._max_counted = min(LARGE_TEXTS, max_texts), min(LARGE_TOKENS, max_tokens)
 
     @contextmanager
-    def tokenizing(self, texts: Sequence[str], priority: Priority) -> Iterator[None]:
-        """Admit texts to tokenization. They count as waiting within the block.
+    def tokenizing(self, texts: int, characters: int, priority: Priority) -> Iterator[None]:
+        """Admit texts of so many characters to tokenization. They count as waiting within the block.
 
         Raises:
             OverloadedError: too many texts, tokens or characters are waiting.
             OptionError: an unknown priority.
         """
-        self.check_queue(len(texts), 0, priority)
-        characters = sum(map(len, texts))
+        self.check_queue(texts, 0, priority)
         waiting = self._tokenizing_characters
         if waiting and waiting + characters > MAX_TOKENIZING_CHARACTERS:
             reason = f"{waiting} characters are being tokenized already; try again later."
             raise OverloadedError(reason, retry_after=1.0)
-        counted, _ = self._capped(len(texts), 0)
+        counted, _ = self._capped(texts, 0)
         self._tokenizing_texts += counted
         self._tokenizing_characters += characters
         try:

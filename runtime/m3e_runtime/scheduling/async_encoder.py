@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import time
-import weakref
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.containers import as_list
 from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import ClosedError, EngineRunError, M3EError, OptionError
 from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.outputs import OutputOptions, OutputPrecision
-from m3e_runtime.scheduling.admission import Admission
-from m3e_runtime.scheduling.engine_thread import EngineThread, Outcome
-from m3e_runtime.scheduling.pace import Pace
-from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, Request, RunReport
+from m3e_runtime.scheduling.async_model import INLINE_CHARACTERS, RUN_SECONDS, WARM_UP_RUNS, AsyncModel
+from m3e_runtime.scheduling.lane import Lane
+from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, RunReport
 from m3e_runtime.token_outputs import OUTPUTS, Output, Outputs, TextOutputs, all_outputs
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["AsyncEncoder"]
 
-RUN_SECONDS = 0.05
-"""Approximate maximum duration of one run of the engine. New requests wait for its end."""
-
-INLINE_CHARACTERS = 512
-"""Texts of up to this many characters in total are tokenized in the event loop. That takes a few hundred
-microseconds at most; handing over to another thread costs a hundred."""
-
 _INLINE_VALUES = 1 << 16  # vectors of up to this many values are normalized in the event loop, too
-_WARM_UP_RUNS = 3
-_HELPER_THREADS = 2  # for long texts: one text of megabytes does not block all others
-
-_T = TypeVar("_T")
 
 
-class AsyncEncoder:
+class AsyncEncoder(AsyncModel):
     """Encodes for many asyncio tasks with one engine.
 
     The texts of all callers are batched. An idle engine starts at once with the waiting texts, or with a
@@ -57,8 +39,9 @@ class AsyncEncoder:
     Args:
         encoder: the encoder to use.
         limits: limits of the queue. Calls beyond them are rejected.
-        run_seconds: see :data:`RUN_SECONDS`.
+        run_seconds: approximate maximum duration of one run of the engine.
         on_run: called in the event loop after each run of the engine.
+        lane: shared with the other models of this process, whose engines take turns; None: it has no others.
 
     Example:
         >>> async def main():
@@ -73,62 +56,17 @@ class AsyncEncoder:
         limits: QueueLimits | None = None,
         run_seconds: float = RUN_SECONDS,
         on_run: Callable[[RunReport], None] | None = None,
+        lane: Lane | None = None,
     ) -> None:
-        if not isinstance(run_seconds, (int, float)) or not 0 < run_seconds < float("inf"):
-            raise OptionError(f"run_seconds={run_seconds!r} is not a number of seconds above 0.")
+        super().__init__(encoder, limits=limits, run_seconds=run_seconds, on_run=on_run, lane=lane)
         self.encoder = encoder
-        self.limits = limits or QueueLimits()
-        self._on_run = on_run
-        self._pace = Pace(run_seconds, encoder.info["threads"], encoder.token_budget)
-        self._admission = Admission(self.limits, self._pace)
-        self._engine = EngineThread(encoder, self._pace, self._deliver)
-        self._helpers = ThreadPoolExecutor(_HELPER_THREADS, thread_name_prefix="m3e-tokenizer")
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
-        self._close_engine = weakref.finalize(self, self._engine.close)  # also at the end of the process
-
-    def __repr__(self) -> str:
-        return f"<AsyncEncoder of {self.encoder!r}, {self.waiting_texts} texts waiting>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "an AsyncEncoder belongs to the event loop of its process and cannot be pickled or copied; "
-            "pass its `encoder` instead, and make another AsyncEncoder there."
-        )
-
-    async def __aenter__(self) -> AsyncEncoder:
-        self._start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the engine's thread runs. It starts at the first use."""
-        return self._engine.alive
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Present speed of the engine."""
-        return self._pace.tokens_per_second
-
-    @property
-    def waiting_texts(self) -> int:
-        """Admitted texts that are not computed yet."""
-        return self._admission.texts
-
-    @property
-    def waiting_tokens(self) -> int:
-        """Tokens of these texts."""
-        return self._admission.tokens
 
     async def warm_up(self) -> None:
         """Encode until the speed of the engine is measured. The first runs take longer than others."""
         await self.encode("")
         longest = self.encoder.tokenizer.encode("a " * self.encoder.max_seq_length)
         count = math.ceil(self._pace.full_run / len(longest))
-        for _ in range(_WARM_UP_RUNS):
+        for _ in range(WARM_UP_RUNS):
             await self.encode_token_ids([longest] * count)
 
     async def encode(
@@ -242,19 +180,6 @@ class AsyncEncoder:
                 return [tokenizer.encode(texts[0], truncate)]
             return tokenizer.encode_batch(texts, truncate)
 
-    @contextmanager
-    def tokenizing(self, texts: Sequence[str], priority: Priority) -> Iterator[None]:
-        """Admit texts to tokenization. They count as waiting within the block.
-
-        Raises:
-            OverloadedError: too much is waiting.
-            OptionError: an unknown priority.
-            ClosedError: it is closed.
-        """
-        self._start()
-        with self._admission.tokenizing(texts, priority):
-            yield
-
     async def encode_token_ids(
         self,
         token_ids: Sequence[TokenIds],
@@ -279,23 +204,8 @@ class AsyncEncoder:
             EngineRunError: the engine failed.
             ClosedError: it is closed.
         """
-        loop = self._start()
-        tokens = sum(map(len, token_ids))
-        self._admission.check_queue(len(token_ids), tokens, priority)
-        self._admission.check_time(len(token_ids), tokens, seconds)
-        if not token_ids:
-            return Encoded(np.empty((0, self.encoder.full_dimension), dtype=np.float32), 0.0)
         (prompt_length,) = self.encoder.prompt_lengths([prompt]) or [0]
-        arrival = time.perf_counter()
-        request = Request(
-            token_ids, tokens, priority, arrival, loop.create_future(), prompt_length, seconds, wanted
-        )
-        self._admission.add(request)
-        self._engine.submit(request)
-        try:
-            return await request.future
-        finally:
-            self._release(request)
+        return await self._compute(token_ids, priority, seconds, prompt_length, wanted=wanted)
 
     async def finish(self, encoded: Encoded, options: OutputOptions) -> npt.NDArray[Any]:
         """Truncate, normalize and quantize as :meth:`Encoder.encode` does, in another thread if large."""
@@ -303,62 +213,3 @@ class AsyncEncoder:
         if vectors.size > _INLINE_VALUES:
             return await self.in_thread(lambda: options.apply(vectors))
         return options.apply(vectors)
-
-    async def close(self) -> None:
-        """Reject new calls, finish those that wait, and stop the engine's thread."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._loop is not None:
-            await self._loop.run_in_executor(None, self._close_engine)
-        self._helpers.shutdown(wait=False)
-
-    async def in_thread(self, work: Callable[[], _T]) -> _T:
-        """Run ``work`` in a helper thread and return its result."""
-        return await self._start().run_in_executor(self._helpers, work)
-
-    def _start(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ClosedError("the encoder is closed; make another.")
-        if self._loop is None:
-            self._loop = loop
-            self._engine.start()
-        elif self._loop is not loop:
-            raise OptionError("an AsyncEncoder belongs to one event loop; make one for each.")
-        elif not self._engine.alive:
-            raise EngineRunError("the engine's thread has ended; restart the process.")
-        return loop
-
-    def _deliver(self, outcome: Outcome) -> None:
-        """Pass the outcome of a run from the engine's thread to the event loop, in one call for all texts."""
-        assert self._loop is not None  # noqa: S101 - the thread starts with it
-        with suppress(RuntimeError):  # the loop is closed: no caller is left
-            self._loop.call_soon_threadsafe(self._resolve, outcome)
-
-    def _resolve(self, outcome: Outcome) -> None:
-        """Resolve the futures of requests that the run completed."""
-        for request, index in outcome.run.texts:
-            if request.abandoned or request.future.done():
-                continue
-            if outcome.error is not None:
-                request.future.set_exception(_copy_of(outcome.error))
-                self._release(request)
-                continue
-            self._admission.text_computed(request, len(request.token_ids[index]))
-            if not request.outstanding_texts and request.vectors is not None:
-                request.future.set_result(request.encoded(request.vectors))
-        if outcome.report is not None and self._on_run is not None:
-            self._on_run(outcome.report)
-
-    def _release(self, request: Request) -> None:
-        """Drop the outstanding texts of a request."""
-        request.abandoned = True
-        self._admission.remove(request)
-
-
-def _copy_of(error: Exception) -> Exception:
-    """A copy of the error for each caller, because raising an error changes its traceback."""
-    if isinstance(error, M3EError):
-        return type(error)(str(error))
-    return EngineRunError(f"the engine failed: {error}")

@@ -12,8 +12,9 @@ from queue import Empty, SimpleQueue
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.encoder import Encoder
+from m3e_runtime.loaded_model import LoadedModel
 from m3e_runtime.planning import Batch
+from m3e_runtime.scheduling.lane import Lane
 from m3e_runtime.scheduling.pace import Pace
 from m3e_runtime.scheduling.queue import FairQueue, Run
 from m3e_runtime.scheduling.request import Request, RunReport
@@ -39,14 +40,22 @@ class EngineThread:
     The inbox is all that is shared with other threads. There are no locks.
 
     Args:
-        encoder: computes the vectors.
+        model: computes the vectors or logits.
         pace: chooses the size of runs.
         deliver: called in this thread with the outcome of each run.
+        lane: where the engine waits for its turn; None: it has its own.
     """
 
-    def __init__(self, encoder: Encoder, pace: Pace, deliver: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        pace: Pace,
+        deliver: Callable[[Outcome], None],
+        lane: Lane | None = None,
+    ) -> None:
         self.pace = pace
-        self._encoder = encoder
+        self._model = model
+        self._lane = lane or Lane()
         self._deliver = deliver
         self._inbox: SimpleQueue[Request | None] = SimpleQueue()
         self._queue = FairQueue()
@@ -75,10 +84,15 @@ class EngineThread:
         open_ = True
         while open_ or self._queue:
             open_ = self._receive(wait=not self._queue) and open_
-            budget, speed = self.pace.budget(self._queue.tokens), self.pace.tokens_per_second
-            run = self._queue.take(budget, speed, time.perf_counter())
-            if run.texts:
-                self._deliver(self._execute(run))
+            asked = time.perf_counter()
+            with self._lane.turn():
+                start = time.perf_counter()
+                open_ = self._receive(wait=False) and open_  # what came while it waited for its turn
+                budget, speed = self.pace.budget(self._queue.tokens), self.pace.tokens_per_second
+                run = self._queue.take(budget, speed, start)
+                outcome = self._execute(run, start - asked) if run.texts else None
+            if outcome is not None:
+                self._deliver(outcome)
 
     def _receive(self, wait: bool) -> bool:
         """Move submitted requests to the queue. Returns False once the thread is to end."""
@@ -91,7 +105,7 @@ class EngineThread:
             return True
         return False
 
-    def _execute(self, run: Run) -> Outcome:
+    def _execute(self, run: Run, waited: float) -> Outcome:
         start = time.perf_counter()
         try:
             computed = self._compute(run, start)
@@ -99,7 +113,7 @@ class EngineThread:
             logger.error("a run of %d texts failed: %s", len(run.texts), type(error).__name__)
             return Outcome(run, error=error)
         seconds = time.perf_counter() - start
-        self.pace.record(run.tokens, seconds)
+        self.pace.record(run.tokens, seconds, waited)
         return Outcome(run, RunReport(len(run.texts), run.tokens, computed, seconds))
 
     def _compute(self, run: Run, now: float) -> int:
@@ -120,9 +134,9 @@ class EngineThread:
         """Compute a run; the outputs of tokens are None if no request asks for any."""
         token_ids, lengths, wanted = run.token_ids(), run.prompt_lengths(), run.wanted()
         if wanted:
-            yield from self._encoder.run_outputs(token_ids, wanted, None, lengths)
+            yield from self._model.run_outputs(token_ids, wanted, None, lengths)
             return
-        for batch, vectors in self._encoder.run(token_ids, None, lengths):
+        for batch, vectors in self._model.run(token_ids, None, lengths, run.token_types()):
             yield batch, vectors, [None] * len(vectors)
 
 

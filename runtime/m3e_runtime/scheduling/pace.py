@@ -23,6 +23,9 @@ _MIN_SECONDS = 0.01
 class Pace:
     """Measures the engine's speed and chooses the size of its runs.
 
+    Attributes:
+        tokens_per_second: the speed at which texts leave the queue.
+
     Args:
         seconds: approximate maximum duration of a run. Requests that arrive meanwhile wait for its end.
         threads: threads of the engine.
@@ -31,6 +34,7 @@ class Pace:
 
     def __init__(self, seconds: float, threads: int, max_tokens: int) -> None:
         self.tokens_per_second = _INITIAL_SPEED
+        self._alone = _INITIAL_SPEED  # the speed during a run
         self._max_seconds = seconds
         self._min_seconds = min(_MIN_SECONDS, seconds)
         self._min_tokens = min(_MIN_TOKENS * threads, max_tokens)
@@ -49,17 +53,20 @@ class Pace:
 
     def budget(self, waiting: int) -> int:
         """Tokens of the next run if ``waiting`` tokens are waiting."""
-        shortest, longest = (
-            self.tokens_per_second * limit for limit in (self._min_seconds, self._max_seconds)
-        )
+        shortest, longest = (self._alone * limit for limit in (self._min_seconds, self._max_seconds))
         wanted = max(shortest, min(longest, waiting * _SHARE_OF_WAITING))
         return max(self._min_tokens, min(self._max_tokens, int(wanted)))
 
-    def record(self, tokens: int, seconds: float) -> None:
-        """Update the speed by a run of ``tokens`` tokens that took ``seconds``."""
+    def record(self, tokens: int, seconds: float, waited: float = 0.0) -> None:
+        """Update the speed by a run of ``tokens`` tokens that took ``seconds``.
+
+        Before it, the engine ``waited`` for others with which it shares the cores. What is waiting will wait
+        for them, too.
+        """
         # The speed of a small run says little about a full one, so it has less weight.
         weight = _WEIGHT_OF_LAST_RUN * min(1.0, tokens / self._min_tokens)
         if tokens >= _FULL * self._min_tokens:  # the mean of the first full runs replaces the initial speed
             self._full_runs += 1
             weight = max(weight, 1 / self._full_runs)
-        self.tokens_per_second += weight * (tokens / max(seconds, 1e-9) - self.tokens_per_second)
+        self._alone += weight * (tokens / max(seconds, 1e-9) - self._alone)
+        self.tokens_per_second += weight * (tokens / max(seconds + waited, 1e-9) - self.tokens_per_second)

@@ -48,6 +48,15 @@ class Run:
         lengths = [request.prompt_length for request, _ in self.texts]
         return lengths if any(lengths) else None
 
+    def token_types(self) -> list[TokenIds] | None:
+        """The type of each token of the texts; None for a model without types."""
+        types: list[TokenIds] = []
+        for request, index in self.texts:
+            if request.token_types is None:
+                return None
+            types.append(request.token_types[index])
+        return types
+
 
 class FairQueue:
     """Waiting requests, ordered by the due time of their next text. For one thread.

@@ -58,7 +58,7 @@ class QueueLimits:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Vectors, float32 ``[n, dimension]``, and the seconds in the queue until their first run.
+    """Vectors or logits, float32 ``[n, dimension]``, and the seconds in the queue until their first run.
 
     ``tokens`` are the outputs of tokens of each text; empty if they were not asked for.
     """
@@ -102,6 +102,7 @@ class Request:
         "taken_tokens",
         "token_ids",
         "token_results",
+        "token_types",
         "tokens",
         "vectors",
         "wanted",
@@ -116,9 +117,11 @@ class Request:
         future: asyncio.Future[Encoded],
         prompt_length: int = 0,
         seconds: float = math.inf,
+        token_types: Sequence[TokenIds] | None = None,
         wanted: frozenset[Output] = frozenset(),
     ) -> None:
         self.token_ids = token_ids
+        self.token_types = token_types
         self.wanted = wanted  # outputs beside the vectors of the texts
         self.token_results: dict[int, TokenResult] = {}  # by the text's index, if any are wanted
         self.tokens = tokens

@@ -311,7 +311,7 @@ M3E_API m3e_status m3e_open(const char *path, const m3e_options *options, m3e_mo
 M3E_API void m3e_close(m3e_model *model);
 
 /* Bytes of one vector as `embedding` asks for it; NULL means M3E_EMBEDDING. 0 if truncate_dim or
- * output is out of range. */
+ * output is out of range, or if the bundle gives scores. */
 M3E_API size_t m3e_vector_size(const m3e_model *model, const m3e_embedding *embedding);
 
 /* Encode `count` texts; see m3e_tokenize for `texts` and `lengths`. Longer texts than the model
@@ -323,11 +323,48 @@ M3E_API m3e_status m3e_embed(m3e_model *model, const char *const *texts, const s
                              size_t count, const m3e_embedding *embedding, void *vectors,
                              int64_t *cut, char *message);
 
+/* What a bundle's scores are: its logits, or the sigmoids of them. */
+typedef enum m3e_activation {
+  M3E_ACTIVATION_DEFAULT = 0, /* what the bundle says */
+  M3E_IDENTITY = 1,
+  M3E_SIGMOID = 2
+} m3e_activation;
+
+/* What m3e_score does around the engine. Start from M3E_SCORING. */
+typedef struct m3e_scoring {
+  size_t size;             /* sizeof(m3e_scoring) */
+  const char *prompt_name; /* A prompt of the bundle; NULL means its default. */
+  const char *prompt;      /* UTF-8, before each query; takes precedence over prompt_name. */
+  m3e_activation activation;
+  int32_t softmax; /* Nonzero makes the scores of several labels sum to 1, after the activation. */
+  m3e_stop stop;   /* See m3e_encode_stoppable. */
+  void *context;
+} m3e_scoring;
+
+#define M3E_SCORING {sizeof(m3e_scoring), NULL, NULL, M3E_ACTIVATION_DEFAULT, 0, NULL, NULL}
+
+/* Score `count` pairs of a query and a passage with the bundle of a reranker or classifier; see
+ * m3e_tokenize_pairs for the texts, and m3e_embed for `cut` and memory. `passages` may be NULL:
+ * then single texts are scored. Writes count × m3e_model_labels floats, row by row; NULL for
+ * `scoring` means M3E_SCORING. Pass all passages of one query behind each other: then the query
+ * is tokenized once. A pair gives the same bytes in any batch. */
+M3E_API m3e_status m3e_score(m3e_model *model, const char *const *queries,
+                             const size_t *query_lengths, const char *const *passages,
+                             const size_t *passage_lengths, size_t count,
+                             const m3e_scoring *scoring, float *scores, int64_t *cut,
+                             char *message);
+
+/* Number of labels, for which m3e_score gives a score each; 0 if the bundle gives vectors, with
+ * m3e_embed. */
+M3E_API int32_t m3e_model_labels(const m3e_model *model);
+M3E_API const char *m3e_model_label(const m3e_model *model,
+                                    int32_t label); /* NULL if out of range */
+
 /* The halves of a model, which m3e_close frees. */
 M3E_API m3e_encoder *m3e_model_encoder(const m3e_model *model);
 M3E_API const m3e_tokenizer *m3e_model_tokenizer(const m3e_model *model);
 
-/* Default length of a vector. */
+/* Default length of a vector; the number of labels if the bundle gives scores. */
 M3E_API int32_t m3e_model_dimension(const m3e_model *model);
 /* Most tokens of a text, with its special tokens, as the manifest says. */
 M3E_API int32_t m3e_model_max_tokens(const m3e_model *model);
@@ -335,9 +372,10 @@ M3E_API int32_t m3e_model_max_tokens(const m3e_model *model);
 M3E_API const char *m3e_model_artifact(const m3e_model *model);
 
 /* Encode the bundle's golden texts and compare the vectors with its golden vectors. Writes the
- * least cosine, unless `least_cosine` is NULL. M3E_ERROR_INTEGRITY if that is lower than what the
- * export measured, with an allowance for the rounding of other processors. */
-M3E_API m3e_status m3e_model_check(m3e_model *model, float *least_cosine, char *message);
+ * least cosine or, of a bundle that gives scores, the largest difference of a logit, unless `found`
+ * is NULL. M3E_ERROR_INTEGRITY if that is worse than what the export measured, with an allowance
+ * for the rounding of other processors. */
+M3E_API m3e_status m3e_model_check(m3e_model *model, float *found, char *message);
 
 /* Similarity of each of `a_count` float32 vectors with each of `b_count`, by the bundle's function:
  * cosine, dot product, or negated euclidean or manhattan distance. Writes a_count × b_count floats,

@@ -21,6 +21,12 @@ m3e_embedding read_embedding(const m3e_embedding* given) {
   return embedding;
 }
 
+m3e_scoring read_scoring(const m3e_scoring* given) {
+  m3e_scoring scoring = M3E_SCORING;
+  m3e::read_sized(given, &scoring, sizeof scoring, alignof(m3e_scoring), "m3e_scoring");
+  return scoring;
+}
+
 void check_texts(const char* const* texts, const size_t* lengths, size_t count) {
   require(texts, "texts");
   require(lengths, "lengths");
@@ -46,6 +52,23 @@ char* copy(const std::string& text) {
   return copied;
 }
 
+// Throws Error(integrity) if the model does not give its golden vectors or logits.
+void check_golden(const m3e::Model& model, float* found) {
+  const bool gives_scores = model.bundle().manifest().classification.has_value();
+  const float measured =
+      gives_scores ? model.largest_golden_difference() : model.least_golden_cosine();
+  if (found) *found = measured;
+  const double bound = gives_scores
+                           ? m3e::golden_ceiling(model.artifact(), model.bundle().manifest().golden)
+                           : m3e::golden_floor(model.artifact());
+  if (gives_scores ? measured <= bound : measured >= bound) return;
+  throw m3e::Error(m3e::ErrorKind::integrity,
+                   model.artifact().name + ": a golden " +
+                       (gives_scores ? "score differs by " : "text has the cosine ") +
+                       std::to_string(measured) + ", the " + (gives_scores ? "most" : "least") +
+                       " allowed is " + std::to_string(bound));
+}
+
 }  // namespace
 
 m3e_status m3e_open(const char* path, const m3e_options* options, m3e_model** model,
@@ -64,6 +87,7 @@ size_t m3e_vector_size(const m3e_model* model, const m3e_embedding* embedding) {
   size_t bytes = 0;
   guarded(nullptr, [&] {
     require(model, "model");
+    model->model.require_vectors();
     const m3e_embedding asked = read_embedding(embedding);
     if (asked.output < M3E_FLOAT32 || asked.output > M3E_UBINARY) return;
     bytes = model->model.output_options(asked).vector_bytes();
@@ -76,15 +100,36 @@ m3e_status m3e_embed(m3e_model* model, const char* const* texts, const size_t* l
                      char* message) {
   return guarded(message, [&] {
     require(model, "model");
+    model->model.require_vectors();
     const m3e_embedding asked = read_embedding(embedding);
     const m3e::OutputOptions output = model->model.output_options(asked);
     output.check();
-    const std::string prompt = model->model.prompt(asked);
+    const std::string prompt = model->model.prompt(asked.prompt_name, asked.prompt);
     if (count == 0) return;
     check_texts(texts, lengths, count);
     require(vectors, "vectors");
     m3e::Stop stop(asked.stop, asked.context);
     model->model.embed({{texts, lengths, count}, prompt}, output, vectors, cut, stop);
+  });
+}
+
+m3e_status m3e_score(m3e_model* model, const char* const* queries, const size_t* query_lengths,
+                     const char* const* passages, const size_t* passage_lengths, size_t count,
+                     const m3e_scoring* scoring, float* scores, int64_t* cut, char* message) {
+  return guarded(message, [&] {
+    require(model, "model");
+    model->model.require_scores();
+    const m3e_scoring asked = read_scoring(scoring);
+    const m3e::ScoreOptions options = model->model.score_options(asked);
+    const std::string prompt = model->model.prompt(asked.prompt_name, asked.prompt);
+    if (count == 0) return;
+    check_texts(queries, query_lengths, count);
+    if (passages) check_texts(passages, passage_lengths, count);
+    require(scores, "scores");
+    m3e::Stop stop(asked.stop, asked.context);
+    const m3e::Utf8Texts seconds{passages, passage_lengths, count};
+    model->model.score({{queries, query_lengths, count}, prompt, seconds}, options, scores, cut,
+                       stop);
   });
 }
 
@@ -99,20 +144,25 @@ int32_t m3e_model_dimension(const m3e_model* model) {
 int32_t m3e_model_max_tokens(const m3e_model* model) {
   return model->model.bundle().manifest().max_length;
 }
+int32_t m3e_model_labels(const m3e_model* model) {
+  const auto& classification = model->model.bundle().manifest().classification;
+  return classification ? static_cast<int32_t>(classification->labels.size()) : 0;
+}
+const char* m3e_model_label(const m3e_model* model, int32_t label) {
+  if (label < 0 || label >= m3e_model_labels(model)) return nullptr;
+  return model->model.bundle()
+      .manifest()
+      .classification->labels[static_cast<size_t>(label)]
+      .c_str();
+}
 const char* m3e_model_artifact(const m3e_model* model) {
   return model->model.artifact().name.c_str();
 }
 
-m3e_status m3e_model_check(m3e_model* model, float* least_cosine, char* message) {
+m3e_status m3e_model_check(m3e_model* model, float* found, char* message) {
   return guarded(message, [&] {
     require(model, "model");
-    const float least = model->model.least_golden_cosine();
-    if (least_cosine) *least_cosine = least;
-    const double floor = m3e::golden_floor(model->model.artifact());
-    if (least >= floor) return;
-    throw m3e::Error(m3e::ErrorKind::integrity,
-                     model->model.artifact().name + ": a golden text has the cosine " +
-                         std::to_string(least) + ", the least allowed is " + std::to_string(floor));
+    check_golden(model->model, found);
   });
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from m3e_runtime.cache import keep_file
 from m3e_runtime.errors import EngineBuildError, OptionError
-from m3e_runtime.gpu.batch_shapes import BatchSize, PackedLayout, PaddedLayout
+from m3e_runtime.gpu.batch_shapes import BatchSize, layout_for
 from m3e_runtime.gpu.driver import find_gpu
 from m3e_runtime.gpu.tensorrt.layers import EngineLayer, read_layers
 from m3e_runtime.gpu.tensorrt.monitor import make_logger, make_monitor
@@ -101,7 +101,8 @@ def _shapes(names: list[str], profile: Profile, at: str) -> dict[str, tuple[int,
     """The shapes of the inputs ``names``, which tell the layout, at one end of a profile or in its middle."""
     texts, tokens = getattr(profile.texts, at), getattr(profile.tokens, at)
     # Sizes are given here, so that the longest text of a model does not matter.
-    layout = PackedLayout(tokens) if "cumulative_lengths" in names else PaddedLayout(tokens)
+    name = "packed" if "cumulative_lengths" in names else "padded"
+    layout = layout_for(name, tokens, token_types="token_type_ids" in names)
     shapes = layout.shapes(BatchSize(texts, tokens, tokens, recorded=False))
     if not set(names) <= set(shapes):
         raise EngineBuildError(f"the graph takes {sorted(names)}, not the inputs of a bundle's model.")

@@ -28,6 +28,31 @@ void fidelity(JsonWriter& json, const Fidelity& fidelity) {
   json.key("overlap_at_10").value(fidelity.overlap_at_10).close('}');
 }
 
+void fidelity(JsonWriter& json, const ScoreFidelity& fidelity) {
+  json.open('{').key("oracle").value(fidelity.oracle).key("groups").value(fidelity.groups);
+  json.key("pairs").value(fidelity.pairs).key("mean_difference").value(fidelity.mean_difference);
+  json.key("max_difference").value(fidelity.max_difference);
+  json.key("order_kept").value(fidelity.order_kept);
+  json.key("ndcg_at_10").value(fidelity.ndcg_at_10).close('}');
+}
+
+template <class Measured>
+void optional_fidelity(JsonWriter& json, const Measured& measured) {
+  measured ? fidelity(json, *measured) : void(json.null());
+}
+
+void labels(JsonWriter& json, const std::optional<Classification>& classification) {
+  if (!classification) return void(json.null());
+  json.open('[');
+  for (const std::string& each : classification->labels) json.value(each);
+  json.close(']');
+}
+
+std::string activation(const std::optional<Classification>& classification) {
+  if (!classification) return "";
+  return classification->is_sigmoid ? "sigmoid" : "identity";
+}
+
 void artifact(JsonWriter& json, const Artifact& artifact) {
   int64_t bytes = 0;
   for (const FileEntry& file : artifact.files) {
@@ -38,7 +63,9 @@ void artifact(JsonWriter& json, const Artifact& artifact) {
   json.key("bytes").value(bytes).key("why_not_here");
   optional(json, why_not_here(artifact));
   json.key("fidelity");
-  fidelity(json, artifact.fidelity);
+  optional_fidelity(json, artifact.fidelity);
+  json.key("score_fidelity");
+  optional_fidelity(json, artifact.score_fidelity);
   json.close('}');
 }
 
@@ -60,6 +87,10 @@ std::string describe(const Bundle& bundle) {
   optional(json, manifest.default_prompt_name.value_or(""));
   json.key("route");
   optional(json, manifest.route ? manifest.route->name : "");
+  json.key("labels");
+  labels(json, manifest.classification);
+  json.key("activation");
+  optional(json, activation(manifest.classification));
   json.key("artifact");
   optional(json, chosen_name(bundle));
   json.key("artifacts").open('[');

@@ -32,32 +32,6 @@ std::vector<FileEntry> read_file_entries(Fields& fields, const std::string& name
   return entries;
 }
 
-void check_thresholds(const Json& json, const std::string& where) {
-  Fields fields(json, where);
-  for (const char* name : {"mean_cosine", "p1_cosine", "min_cosine", "overlap_at_10"}) {
-    if (fields.has(name)) fields.number(name);
-  }
-  fields.end();
-}
-
-Fidelity read_fidelity(const Json& json, const std::string& where) {
-  Fields fields(json, where);
-  Fidelity fidelity;
-  fidelity.oracle = fields.text("oracle");
-  fidelity.texts = fields.integer("texts");
-  fidelity.mean_cosine = fields.number("mean_cosine");
-  fidelity.p1_cosine = fields.number("p1_cosine");
-  fidelity.min_cosine = fields.number("min_cosine");
-  fidelity.overlap_at_10 = fields.number("overlap_at_10");
-  fields.number("max_abs_difference");
-  fields.number("spearman");
-  check_thresholds(fields.value("thresholds"), fields.path("thresholds"));
-  fields.flag("enforced");
-  if (fields.has("of")) fields.word("of", {"artifact", "graph"});
-  fields.end();
-  return fidelity;
-}
-
 void check_mix(Fields& fields) {
   Fields mix(fields.value("mix"), fields.path("mix"));
   for (const auto& [name, value] : fields.value("mix").object()) mix.integer(name);
@@ -76,7 +50,13 @@ Artifact read_artifact(const Json& json, const std::string& where) {
   fields.flag("batch_invariant");
   artifact.requirements = fields.texts("requires");
   artifact.files = read_file_entries(fields, "files");
-  artifact.fidelity = read_fidelity(fields.value("fidelity"), fields.path("fidelity"));
+  if (fields.given("fidelity")) {
+    artifact.fidelity = read_fidelity(fields.value("fidelity"), fields.path("fidelity"));
+  }
+  if (fields.given("score_fidelity")) {
+    artifact.score_fidelity =
+        read_score_fidelity(fields.value("score_fidelity"), fields.path("score_fidelity"));
+  }
   if (fields.has("layout")) fields.word("layout", {"padded", "packed"});
   if (fields.has("mix")) check_mix(fields);
   if (fields.has("kept")) fields.list("kept");
@@ -101,6 +81,16 @@ Route read_route(const Json& json) {
   fields.optional_text("default");
   fields.end();
   return route;
+}
+
+Classification read_classification(const Json& json) {
+  Fields fields(json, "classification");
+  Classification classification;
+  classification.labels = fields.list("labels");
+  classification.is_sigmoid = fields.word("activation", {"identity", "sigmoid"}) == "sigmoid";
+  classification.token_types = fields.flag("token_types");
+  fields.end();
+  return classification;
 }
 
 int64_t within(int64_t value, int64_t most, const std::string& name) {
@@ -138,8 +128,12 @@ Golden read_golden(const Json& json, int32_t dimension) {
   golden.texts = fields.list("texts");
   const std::optional<std::string> bytes = base64_decode(fields.text("vectors"));
   if (fields.has("prompt")) golden.prompt = fields.text("prompt");
+  if (fields.has("passages")) golden.passages = fields.list("passages");
   if (fields.has("tokens")) fields.value("tokens");
   fields.end();
+  if (!golden.passages.empty() && golden.passages.size() != golden.texts.size()) {
+    refuse("there are more or fewer golden passages than texts");
+  }
   const size_t row = static_cast<size_t>(dimension) * sizeof(float);
   if (!bytes || bytes->size() != golden.texts.size() * row) {
     refuse("golden vectors of another shape than dimension and texts say");
@@ -155,6 +149,16 @@ void read_dimensions(Fields& fields, Manifest& manifest) {
       fields.given("truncate_dim") ? fields.integer("truncate_dim") : manifest.dimension;
   manifest.output_dimension =
       static_cast<int32_t>(within(kept, manifest.dimension, "truncate_dim"));
+}
+
+void read_labels(Fields& fields, Manifest& manifest) {
+  if (!fields.given("classification")) return;
+  manifest.classification = read_classification(fields.value("classification"));
+  const size_t labels = manifest.classification->labels.size();
+  if (labels != static_cast<size_t>(manifest.dimension)) {
+    refuse("there are " + std::to_string(labels) + " labels for " +
+           std::to_string(manifest.dimension) + " logits");
+  }
 }
 
 void read_prompts(Fields& fields, Manifest& manifest) {
@@ -175,6 +179,9 @@ void read_artifacts(Fields& fields, Manifest& manifest) {
     manifest.artifacts.push_back(read_artifact(each, where));
     const Artifact& artifact = manifest.artifacts.back();
     if (artifact.files.empty()) refuse(where + " has no files");
+    const bool is_measured = manifest.classification ? artifact.score_fidelity.has_value()
+                                                     : artifact.fidelity.has_value();
+    if (!is_measured) refuse(where + " has no measured fidelity");
     if (artifact.format == "tensorrt" && artifact.files.size() < 2) {
       refuse(where + " is an engine without the graph that it was built from");
     }
@@ -224,6 +231,7 @@ Manifest Manifest::parse(std::string_view text) {
   read_source(fields.value("source"), manifest);
   manifest.licence = fields.text("licence");
   read_dimensions(fields, manifest);
+  read_labels(fields, manifest);
   manifest.pooling = fields.text("pooling");
   manifest.normalize = fields.flag("normalize");
   read_tokenization(fields.value("tokenization"), manifest);

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "fidelity.h"
+
 namespace m3e {
 
 struct FileEntry {
@@ -18,17 +20,13 @@ struct FileEntry {
   std::string sha256;  // in lower-case hex
 };
 
-struct Fidelity {
-  std::string oracle;
-  int64_t texts = 0;
-  double mean_cosine = 0, p1_cosine = 0, min_cosine = 0, overlap_at_10 = 0;
-};
-
 struct Artifact {
   std::string name, format, precision, target;
   std::map<std::string, std::string> requirements;  // engine to version
   std::vector<FileEntry> files;                     // the first is the entry point
-  Fidelity fidelity;
+  // The one that fits the bundle is there.
+  std::optional<Fidelity> fidelity;
+  std::optional<ScoreFidelity> score_fidelity;
 };
 
 struct Route {
@@ -36,9 +34,17 @@ struct Route {
   std::map<std::string, std::string> tasks;  // task to name of its route
 };
 
+// Of a reranker or classifier, which gives a logit for each label.
+struct Classification {
+  std::vector<std::string> labels;
+  bool is_sigmoid = false;   // whether scores are sigmoids of logits; else they are the logits
+  bool token_types = false;  // whether the artifacts take token types
+};
+
 struct Golden {
   std::vector<std::string> texts;
-  std::vector<float> vectors;  // [texts, output dimension]
+  std::vector<std::string> passages;  // as many, for a model of pairs; else none
+  std::vector<float> vectors;         // [texts, output dimension]; logits with a classification
   std::string prompt;
 };
 
@@ -55,6 +61,7 @@ struct Manifest {
   std::vector<Artifact> artifacts;
   std::vector<FileEntry> files;
   std::optional<Route> route;
+  std::optional<Classification> classification;  // else the artifacts give vectors of texts
   Golden golden;
 
   std::vector<const FileEntry*> entries() const;  // every file that it lists

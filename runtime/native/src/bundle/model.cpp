@@ -36,6 +36,22 @@ void both(ThreadPool& pool, int threads, First first, Second second) {
   }
 }
 
+// Strings as the tokenizer takes them. They must stay where they are.
+class TextViews {
+ public:
+  explicit TextViews(const std::vector<std::string>& texts) {
+    for (const std::string& text : texts) {
+      data_.push_back(text.data());
+      lengths_.push_back(text.size());
+    }
+  }
+  Utf8Texts texts() const { return {data_.data(), lengths_.data(), data_.size()}; }
+
+ private:
+  std::vector<const char*> data_;
+  std::vector<size_t> lengths_;
+};
+
 double cosine(const float* a, const float* b, int32_t dimension) {
   double ab = 0, aa = 0, bb = 0;
   for (int32_t i = 0; i < dimension; ++i) {
@@ -69,10 +85,20 @@ void Model::load(const m3e_options& options) {
   } catch (const Error& error) {
     throw Error(error.kind, weights + ": " + error.what());
   }
-  const int32_t given = encoder_->engine.sizes().dimension;
-  if (given != bundle_.manifest().dimension) {
-    refuse(weights + ": gives " + std::to_string(given) + " dimensions, the manifest says " +
-           std::to_string(bundle_.manifest().dimension) + "; export the bundle again");
+  check_weights(weights);
+}
+
+void Model::check_weights(const std::string& weights) const {
+  const Manifest& manifest = bundle_.manifest();
+  const Sizes& sizes = encoder_->engine.sizes();
+  if (sizes.dimension != manifest.dimension) {
+    refuse(weights + ": gives " + std::to_string(sizes.dimension) +
+           " dimensions, the manifest says " + std::to_string(manifest.dimension) +
+           "; export the bundle again");
+  }
+  if (manifest.classification && manifest.classification->token_types && sizes.token_types == 1) {
+    refuse(weights +
+           ": has no token types, the manifest says that it has; export the bundle again");
   }
 }
 
@@ -101,8 +127,33 @@ OutputOptions Model::output_options(const m3e_embedding& embedding) const {
   return {kept, embedding.normalize != 0, embedding.output, embedding.ranges};
 }
 
-std::string Model::prompt(const m3e_embedding& embedding) const {
-  return choose_prompt(bundle_.manifest(), embedding.prompt_name, embedding.prompt);
+ScoreOptions Model::score_options(const m3e_scoring& scoring) const {
+  if (scoring.activation < M3E_ACTIVATION_DEFAULT || scoring.activation > M3E_SIGMOID) {
+    throw Error(ErrorKind::argument,
+                "activation " + std::to_string(scoring.activation) + " is unknown");
+  }
+  const bool is_default = scoring.activation == M3E_ACTIVATION_DEFAULT;
+  const bool is_sigmoid = is_default ? bundle_.manifest().classification->is_sigmoid
+                                     : scoring.activation == M3E_SIGMOID;
+  return {is_sigmoid, scoring.softmax != 0};
+}
+
+std::string Model::prompt(const char* name, const char* prompt) const {
+  return choose_prompt(bundle_.manifest(), name, prompt);
+}
+
+void Model::require_vectors() const {
+  if (!bundle_.manifest().classification) return;
+  throw Error(ErrorKind::argument,
+              bundle_.path() +
+                  ": gives scores of pairs of texts, not vectors; use m3e_score, or `m3e rerank`");
+}
+
+void Model::require_scores() const {
+  if (bundle_.manifest().classification) return;
+  throw Error(
+      ErrorKind::argument,
+      bundle_.path() + ": gives vectors of texts, not scores; use m3e_embed, or `m3e embed`");
 }
 
 void Model::embed(const PromptedTexts& given, const OutputOptions& output, void* vectors,
@@ -131,22 +182,47 @@ void Model::embed(const PromptedTexts& given, const OutputOptions& output, void*
   }
 }
 
+void Model::score(const PromptedTexts& given, const ScoreOptions& options, float* scores,
+                  int64_t* cut, Stop& stop) const {
+  const bool is_typed = given.are_pairs() && bundle_.manifest().classification->token_types;
+  for (size_t begin = 0, count; begin < given.texts.count; begin += count) {
+    count = reader_->window(given, begin, kMostWindowTexts);
+    const TokenWindow tokens = reader_->read(given, begin, count, cut);
+    encoder_->engine.encode({tokens.ids.data(), tokens.offsets.data(), static_cast<int64_t>(count),
+                             nullptr, is_typed ? tokens.types.data() : nullptr},
+                            {scores, nullptr}, stop);
+    for (size_t i = 0; i < count; ++i, scores += labels()) {
+      options.apply(scores, static_cast<int32_t>(labels()));
+    }
+  }
+}
+
+float Model::largest_golden_difference() const {
+  const Golden& golden = bundle_.manifest().golden;
+  const TextViews texts(golden.texts), passages(golden.passages);
+  const Utf8Texts seconds =
+      golden.passages.empty() ? Utf8Texts{nullptr, nullptr, 0} : passages.texts();
+  std::vector<float> found(golden.vectors.size());
+  Stop never(nullptr, nullptr);
+  score({texts.texts(), golden.prompt, seconds}, {}, found.data(), nullptr, never);
+  float largest = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    const float difference = std::fabs(found[i] - golden.vectors[i]);
+    largest = difference <= largest ? largest : difference;  // also if it is not a number
+  }
+  return largest;
+}
+
 float Model::least_golden_cosine() const {
   const Golden& golden = bundle_.manifest().golden;
-  std::vector<const char*> data;
-  std::vector<size_t> lengths;
-  for (const std::string& text : golden.texts) {
-    data.push_back(text.data());
-    lengths.push_back(text.size());
-  }
+  const TextViews texts(golden.texts);
   OutputOptions output;
   output.dimension = bundle_.manifest().output_dimension;
   std::vector<float> found(golden.vectors.size());
   Stop never(nullptr, nullptr);
-  embed({{data.data(), lengths.data(), data.size()}, golden.prompt}, output, found.data(), nullptr,
-        never);
+  embed({texts.texts(), golden.prompt}, output, found.data(), nullptr, never);
   double least = 1;
-  for (size_t row = 0; row < data.size(); ++row) {
+  for (size_t row = 0; row < golden.texts.size(); ++row) {
     const size_t at = row * static_cast<size_t>(output.dimension);
     const double one = cosine(&found[at], &golden.vectors[at], output.dimension);
     least = one >= least ? least : one;  // also if it is not a number
@@ -155,8 +231,15 @@ float Model::least_golden_cosine() const {
 }
 
 double golden_floor(const Artifact& artifact) {
-  const double measured = artifact.fidelity.min_cosine;
+  const double measured = artifact.fidelity->min_cosine;
   return std::min(measured, 1.0) - std::max(1e-5, 0.25 * (1 - measured));
+}
+
+double golden_ceiling(const Artifact& artifact, const Golden& golden) {
+  double scale = 1;
+  for (const float logit : golden.vectors) scale = std::max(scale, std::fabs(double{logit}));
+  const double measured = artifact.score_fidelity->max_difference;
+  return measured + std::max(1e-5 * scale, 0.25 * measured);
 }
 
 }  // namespace m3e

@@ -19,14 +19,16 @@ void check_route(const std::optional<Route>& route, const std::string& task) {
         "'; encode with the bundle that `m3e-export --route " + other + "` writes");
 }
 
-// Every model has these two, which may be empty.
-bool is_everywhere(const std::string& name) { return name == "query" || name == "document"; }
+// Every model of vectors has these two, which may be empty.
+bool is_everywhere(const Manifest& manifest, const std::string& name) {
+  return !manifest.classification && (name == "query" || name == "document");
+}
 
-std::string named_prompt(const std::map<std::string, std::string>& prompts,
-                         const std::string& name) {
+std::string named_prompt(const Manifest& manifest, const std::string& name) {
+  const std::map<std::string, std::string>& prompts = manifest.prompts;
   const auto found = prompts.find(name);
   if (found != prompts.end()) return found->second;
-  if (is_everywhere(name)) return "";
+  if (is_everywhere(manifest, name)) return "";
   std::string known;
   for (const auto& [each, text] : prompts) known += (known.empty() ? "" : ", ") + each;
   wrong("prompt_name '" + name +
@@ -41,7 +43,7 @@ std::string choose_prompt(const Manifest& manifest, const char* name, const char
     if (!unicode::is_utf8(prompt)) wrong("the prompt is not UTF-8");
     return prompt;
   }
-  if (name) return named_prompt(manifest.prompts, name);
+  if (name) return named_prompt(manifest, name);
   return manifest.default_prompt_name ? manifest.prompts.at(*manifest.default_prompt_name) : "";
 }
 

@@ -11,6 +11,10 @@ constexpr size_t kLeastWindow = 1 << 18;
 constexpr size_t kWindowPerThread = 1 << 16;
 constexpr size_t kBytesPerToken = 8;  // more than most have; the rest of a long text is cut off
 
+Utf8Texts part(const Utf8Texts& texts, size_t begin, size_t count) {
+  return {texts.data + begin, texts.lengths + begin, count, begin};
+}
+
 // Copies of texts with the prompt before them.
 std::vector<std::string> prompted(const PromptedTexts& given, size_t begin, size_t count) {
   std::vector<std::string> texts;
@@ -30,6 +34,7 @@ size_t TextReader::window(const PromptedTexts& given, size_t begin, size_t most)
   while (count < most && begin + count < given.texts.count && bytes < room) {
     const size_t length = given.prompt.size() + given.texts.lengths[begin + count];
     bytes += std::min(length, longest) + 1;
+    if (given.are_pairs()) bytes += std::min(given.seconds.lengths[begin + count], longest);
     ++count;
   }
   return count;
@@ -38,10 +43,9 @@ size_t TextReader::window(const PromptedTexts& given, size_t begin, size_t most)
 TokenWindow TextReader::read(const PromptedTexts& given, size_t begin, size_t count,
                              int64_t* cut) const {
   int64_t* const window_cut = cut ? cut + begin : nullptr;
-  if (given.prompt.empty()) {
-    return tokenize({given.texts.data + begin, given.texts.lengths + begin, count, begin},
-                    window_cut);
-  }
+  const Utf8Texts seconds =
+      given.are_pairs() ? part(given.seconds, begin, count) : Utf8Texts{nullptr, nullptr, 0};
+  if (given.prompt.empty()) return tokenize(part(given.texts, begin, count), seconds, window_cut);
   std::vector<const char*> data;
   std::vector<size_t> lengths;
   const std::vector<std::string> texts = prompted(given, begin, count);
@@ -49,12 +53,16 @@ TokenWindow TextReader::read(const PromptedTexts& given, size_t begin, size_t co
     data.push_back(each.data());
     lengths.push_back(each.size());
   }
-  return tokenize({data.data(), lengths.data(), count, begin}, window_cut);
+  return tokenize({data.data(), lengths.data(), count, begin}, seconds, window_cut);
 }
 
-TokenWindow TextReader::tokenize(const Utf8Texts& texts, int64_t* cut) const {
-  std::vector<TokenRun> runs =
-      tokenize_batch(tokenizer_, pool_, threads_, texts, max_length_, cut != nullptr);
+TokenWindow TextReader::tokenize(const Utf8Texts& texts, const Utf8Texts& seconds,
+                                 int64_t* cut) const {
+  const bool count = cut != nullptr;
+  const std::vector<TokenRun> runs =
+      seconds.data
+          ? tokenize_pairs(tokenizer_, pool_, threads_, {texts, seconds}, max_length_, count)
+          : tokenize_batch(tokenizer_, pool_, threads_, texts, max_length_, count);
   TokenWindow window;
   window.offsets.assign(1, 0);
   for (const TokenRun& run : runs) {
@@ -63,6 +71,7 @@ TokenWindow TextReader::tokenize(const Utf8Texts& texts, int64_t* cut) const {
     }
     if (cut) cut = std::copy(run.cut.begin(), run.cut.end(), cut);
     window.ids.insert(window.ids.end(), run.ids.begin(), run.ids.end());
+    window.types.insert(window.types.end(), run.types.begin(), run.types.end());
   }
   return window;
 }

@@ -15,12 +15,18 @@ namespace m3e {
 struct PromptedTexts {
   Utf8Texts texts;
   std::string prompt;  // in UTF-8
+  // Second texts, without a prompt, of as many pairs whose first ones are `texts`. Without data,
+  // there are none.
+  Utf8Texts seconds = {nullptr, nullptr, 0};
+
+  bool are_pairs() const { return seconds.data != nullptr; }
 };
 
 // Token ids of consecutive texts, as Engine::encode takes them.
 struct TokenWindow {
   std::vector<int32_t> ids;
   std::vector<int64_t> offsets;
+  std::vector<int32_t> types;  // of the tokens of pairs; else empty
 };
 
 // Tokenizes texts for a model, in windows of bounded size.
@@ -41,7 +47,7 @@ class TextReader {
   int64_t prompt_length(const std::string& prompt) const;
 
  private:
-  TokenWindow tokenize(const Utf8Texts& texts, int64_t* cut) const;
+  TokenWindow tokenize(const Utf8Texts& texts, const Utf8Texts& seconds, int64_t* cut) const;
 
   const Tokenizer& tokenizer_;
   const int32_t max_length_;
