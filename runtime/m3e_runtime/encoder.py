@@ -424,6 +424,7 @@ class Encoder(LoadedModel):
         show_progress_bar: bool | None = None,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
+        truncation: Literal["cut", "error"] = "cut",
     ) -> Outputs | TextOutputs:
         """Dense vectors, sparse vectors and multi-vectors of texts from one pass, for models such as bge-m3.
 
@@ -436,6 +437,7 @@ class Encoder(LoadedModel):
             show_progress_bar: see ``prompt_name``.
             normalize_embeddings: of the dense vectors, as in :meth:`encode`.
             truncate_dim: of the dense vectors, as in :meth:`encode`.
+            truncation: as in :meth:`encode`, without ``"chunk"``.
 
         Returns:
             One text's outputs for a string, those of all texts for a sequence, in the order given.
@@ -443,7 +445,10 @@ class Encoder(LoadedModel):
         Raises:
             InvalidTextError: as :meth:`encode`.
             OptionError: as :meth:`encode`, or the model or the artifact does not give an output.
+            TextTooLongError: as :meth:`encode`.
         """
+        if truncation not in ("cut", "error"):
+            raise OptionError(f'truncation={truncation!r}: use "cut" or "error" here.')
         wanted = self.wanted_outputs(outputs)
         prompts = self._prompts(prompt_name, prompt)
         options = self.output_options(truncate_dim, normalize_embeddings)
@@ -451,6 +456,8 @@ class Encoder(LoadedModel):
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
         each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
         bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
+        if truncation == "error":
+            self._check_lengths(texts, each if isinstance(each, str) else list(each))
         dense = np.empty((len(texts), self.full_dimension), dtype=np.float32)
         sparse: list[SparseVector | None] = []
         vectors: list[npt.NDArray[np.float32] | None] = []
@@ -597,7 +604,7 @@ class Encoder(LoadedModel):
     ) -> list[tuple[SparseVector | None, npt.NDArray[np.float32] | None]]:
         """Write the dense vectors of a window; return the other outputs of each text."""
         given = self._manifest.token_outputs or TokenOutputs()
-        token_ids = self.tokenizer.encode_in_pieces(with_prompts(prompts, texts))
+        token_ids = self._tokenize(texts, prompts)
         found: dict[int, tuple[SparseVector | None, npt.NDArray[np.float32] | None]] = {}
         left_out = self._left_out(prompts, len(texts))
         for batch, vectors, tokens in self.run_outputs(token_ids, wanted, batch_size, left_out):

@@ -71,6 +71,19 @@ def test_rows_that_are_left_out_move_no_other_row(encode, tmp_path, bge_m3_bundl
     ]
 
 
+def test_chunks_have_outputs_of_their_own(encode, tmp_path, bge_m3_bundle):
+    source = write_json_lines(tmp_path / "in.jsonl", [{"text": "One sentence. " * 100}])
+    file = tmp_path / "out.jsonl"
+    encode(source, file, bundle=bge_m3_bundle, also=("sparse",), over_long="chunk")
+    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    assert len(rows) > 1
+    encoder = Encoder.load(bge_m3_bundle)
+    for row in rows:
+        chunk = ("One sentence. " * 100)[row["start"] : row["end"]]
+        found = encoder.encode_outputs(chunk, ["sparse"]).sparse.as_dict()
+        assert {int(key): value for key, value in row["sparse"].items()} == found
+
+
 def test_what_cannot_be_stored_is_refused(encode, rows_file, tmp_path, bge_m3_bundle, tiny_bundle):
     for output, options, message in (
         ("v.npy", {"also": ("sparse",)}, "cannot store sparse"),

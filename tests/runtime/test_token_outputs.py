@@ -12,6 +12,7 @@ import pytest
 from bge_m3 import SIZE, authors_outputs, make_bge_m3
 from m3e_export import ExportRequest, export
 from m3e_runtime import BundleError, Encoder, OptionError, cli
+from m3e_runtime.errors import TextTooLongError
 from m3e_runtime.hybrid import hybrid_score, hybrid_scores, max_sim, sparse_dot
 from m3e_runtime.token_check import check_token_outputs
 
@@ -99,6 +100,16 @@ def test_one_text_and_prompts_and_dimensions_are_those_of_encode(encoder):
     assert one.dense.tobytes() == expected.tobytes()
     several = encoder.encode_outputs(["query: hello"])
     assert one.sparse.as_dict() == several.sparse[0].as_dict()
+
+
+def test_texts_that_are_cut_are_counted_or_refused(bge_m3_bundle):
+    encoder = Encoder.load(bge_m3_bundle)
+    encoder.encode_outputs(TEXTS)
+    assert encoder.info["truncated"] == len(encoder.find_truncated(TEXTS)) > 0
+    with pytest.raises(TextTooLongError):
+        encoder.encode_outputs(TEXTS, truncation="error")
+    with pytest.raises(OptionError, match="truncation='chunk'"):
+        encoder.encode_outputs(TEXTS, truncation="chunk")
 
 
 def test_an_artifact_or_a_model_that_lacks_an_output_is_refused(onnx_bundle, tiny_bundle, tmp_path):

@@ -58,7 +58,6 @@ class EmbedSparse:
         request = _decoder.decode(call.body)
         model = self._service.models.default
         call.model = model.name
-        _check_model(model)
         embedded = await self._embed(call, request, model)
         call.tokens = embedded.tokens
         parts: list[bytes] = []
@@ -75,6 +74,7 @@ class EmbedSparse:
         keep_end = keeps_end(request.truncation_direction)
         if inputs.token_ids:
             raise ApiError(422, "inputs: token ids are not supported here; send texts.", tei_type="Tokenizer")
+        _check_model(model)
         truncate = settings.truncate if request.truncate is None else request.truncate
         return await model.embed_sparse(
             inputs.texts, call.priority(inputs.count), truncate=truncate, prompt=prompt, keep_end=keep_end
