@@ -35,6 +35,7 @@ from m3e_export.checkpoint.module_entry import ModuleEntry, read_entry
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
 from m3e_export.checkpoint.refused import refuse_folder_above
 from m3e_export.checkpoint.router import follow_route, read_route
+from m3e_export.checkpoint.token_heads import has_token_heads
 from m3e_export.checkpoint.tokenizer import has_tokenizer
 from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
@@ -198,6 +199,8 @@ def _plain(folder: Path, override: Pooling | None) -> SentenceConfig:
             return _classifier(folder, config)
     key = next((key for key in _UNIEM_KEYS if key in config), None)
     if key is None:
+        if override is None and has_token_heads(folder):  # bge-m3's, as FlagEmbedding's M3Embedder loads it
+            return SentenceConfig("transformers", folder, "cls", normalize=True)
         if override is None:
             logger.warning("%s: no pooling is given; taking the mean. Set it with --pooling.", folder)
         given = override is not None
