@@ -11,9 +11,17 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint
+from benchmarks.rerankers import make_bert_reranker
 from benchmarks.workers import prepare
 
-__all__ = ["RESULTS", "make_parser", "prepared_bundle", "results_head", "write_results"]
+__all__ = [
+    "RESULTS",
+    "make_parser",
+    "prepared_bundle",
+    "prepared_reranker",
+    "results_head",
+    "write_results",
+]
 
 RESULTS = Path("benchmarks/results")
 
@@ -70,7 +78,21 @@ def prepared_bundle(contestant: str, shape: str, folder: Path) -> Path:
     Raises:
         SystemExit: it cannot be made; with the reason.
     """
-    model = prepare([contestant], make_checkpoint(folder / shape / "checkpoint", shape))[contestant]
+    return _prepared(contestant, make_checkpoint(folder / shape / "checkpoint", shape))
+
+
+def prepared_reranker(shape: str, folder: Path) -> Path:
+    """A bundle of a reranker in int8, with random weights and BERT's ``shape``, below ``folder``.
+
+    Raises:
+        SystemExit: it cannot be made; with the reason.
+    """
+    checkpoint = make_bert_reranker(folder / f"{shape}-reranker" / "checkpoint", shape)
+    return _prepared("ours-reranker-int8", checkpoint)
+
+
+def _prepared(contestant: str, checkpoint: Path) -> Path:
+    model = prepare([contestant], checkpoint)[contestant]
     if isinstance(model, str):
         raise SystemExit(f"the bundle cannot be made: {model}")
     return model

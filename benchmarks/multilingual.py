@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from benchmarks.checkpoints import random_tensors, write_configs
 
-__all__ = ["PIECES", "make_multilingual_checkpoint", "make_vocabulary"]
+__all__ = ["PIECES", "make_multilingual_checkpoint", "make_vocabulary", "tokenizer_config"]
 
 PIECES = 250_002
 """Of XLM-RoBERTa's vocabulary, without ``<mask>``."""
@@ -32,9 +32,9 @@ _SCRIPTS = (  # first and last letter, share of the pieces, longest piece
 """Roughly as XLM-RoBERTa's pieces are spread over the scripts."""
 
 
-def make_vocabulary(file: Path) -> Path:
-    """Write a ``tokenizer.json`` of XLM-RoBERTa's kind and size with made-up pieces; return ``file``."""
-    pieces = list(dict.fromkeys([*_SPECIAL, *_letters(), *_made_up_pieces()]))[:PIECES]
+def make_vocabulary(file: Path, size: int = PIECES) -> Path:
+    """Write a ``tokenizer.json`` of XLM-RoBERTa's kind with ``size`` made-up pieces; return ``file``."""
+    pieces = list(dict.fromkeys([*_SPECIAL, *_letters(), *_made_up_pieces()]))[:size]
     scores = [0.0 if piece in _SPECIAL else -math.log(rank + 10) for rank, piece in enumerate(pieces)]
     tokenizer = Tokenizer(models.Unigram(list(zip(pieces, scores, strict=True)), unk_id=3))
     tokenizer.add_special_tokens([*_SPECIAL, "<mask>"])
@@ -42,7 +42,7 @@ def make_vocabulary(file: Path) -> Path:
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
     )
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     tokenizer.save(str(file), pretty=False)
     return file
@@ -58,6 +58,21 @@ def make_multilingual_checkpoint(folder: Path) -> Path:
     )
     save_file(tensors, str(folder / "model.safetensors"))
     return folder
+
+
+def tokenizer_config(max_length: int) -> dict[str, object]:
+    """What ``tokenizer_config.json`` says of such a tokenizer."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_length,
+        "bos_token": "<s>",
+        "cls_token": "<s>",
+        "eos_token": "</s>",
+        "mask_token": "<mask>",
+        "pad_token": "<pad>",
+        "sep_token": "</s>",
+        "unk_token": "<unk>",
+    }
 
 
 def _letters() -> Iterator[str]:
@@ -92,16 +107,6 @@ def _configs(folder: Path) -> None:
             "type_vocab_size": 1,
             "vocab_size": PIECES + 1,
         },
-        "tokenizer_config.json": {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": 512,
-            "bos_token": "<s>",
-            "cls_token": "<s>",
-            "eos_token": "</s>",
-            "mask_token": "<mask>",
-            "pad_token": "<pad>",
-            "sep_token": "</s>",
-            "unk_token": "<unk>",
-        },
+        "tokenizer_config.json": tokenizer_config(512),
     }
     write_configs(folder, contents, _SIZES["hidden"])

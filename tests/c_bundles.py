@@ -22,6 +22,7 @@ __all__ = [
     "UNSUPPORTED",
     "CBundleError",
     "CModel",
+    "Scoring",
 ]
 
 ARGUMENT, FILE, FORMAT, STOPPED, UNSUPPORTED, INTEGRITY = 1, 2, 3, 6, 7, 8
@@ -56,6 +57,20 @@ class Embedding(ctypes.Structure):
     ]
 
 
+class Scoring(ctypes.Structure):
+    """``m3e_scoring``."""
+
+    _fields_ = [
+        ("size", ctypes.c_size_t),
+        ("prompt_name", ctypes.c_char_p),
+        ("prompt", ctypes.c_char_p),
+        ("activation", ctypes.c_int),
+        ("softmax", ctypes.c_int32),
+        ("stop", STOP),
+        ("context", ctypes.c_void_p),
+    ]
+
+
 class CBundleError(Exception):
     """A function returned a code that is not M3E_OK."""
 
@@ -71,6 +86,10 @@ def load_library() -> Any:
     library.m3e_open.argtypes = [ctypes.c_char_p, *[pointer] * 3]
     library.m3e_close.argtypes = [pointer]
     library.m3e_embed.argtypes = [*[pointer] * 3, size, *[pointer] * 4]
+    library.m3e_score.argtypes = [*[pointer] * 5, size, *[pointer] * 4]
+    library.m3e_model_labels.argtypes = [pointer]
+    library.m3e_model_label.argtypes = [pointer, ctypes.c_int32]
+    library.m3e_model_label.restype = ctypes.c_char_p
     library.m3e_vector_size.argtypes = [pointer] * 2
     library.m3e_vector_size.restype = size
     library.m3e_model_artifact.argtypes = library.m3e_model_dimension.argtypes = [pointer]
@@ -89,6 +108,12 @@ def checked(function: Any, *arguments: Any) -> None:
     message = ctypes.create_string_buffer(512)
     if code := function(*arguments, message):
         raise CBundleError(code, message.value.decode())
+
+
+def _pointers(texts: Sequence[str | bytes]) -> tuple[Any, Any]:
+    """Texts in UTF-8, and their lengths."""
+    data = [text.encode() if isinstance(text, str) else text for text in texts]
+    return (ctypes.c_char_p * len(data))(*data), (ctypes.c_size_t * len(data))(*map(len, data))
 
 
 class CModel:
@@ -143,19 +168,49 @@ class CModel:
         self, texts: Sequence[str | bytes], asked: Embedding, dtype: np.dtype[Any] | None = None
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
         """``m3e_embed``: vectors, and how many tokens were cut off each text."""
-        data = [text.encode() if isinstance(text, str) else text for text in texts]
-        pointers = (ctypes.c_char_p * len(data))(*data)
-        lengths = (ctypes.c_size_t * len(data))(*map(len, data))
         size = self.functions.m3e_vector_size(self.handle, ctypes.byref(asked))
-        vectors, cut = np.zeros((len(data), size), np.uint8), np.zeros(len(data), np.int64)
+        vectors, cut = np.zeros((len(texts), size), np.uint8), np.zeros(len(texts), np.int64)
         checked(
-            self.functions.m3e_embed, self.handle, pointers, lengths, len(data), ctypes.byref(asked),
+            self.functions.m3e_embed, self.handle, *_pointers(texts), len(texts), ctypes.byref(asked),
             vectors.ctypes.data, cut.ctypes.data,
         )  # fmt: skip
         return vectors.view(dtype or np.float32), cut
 
+    @property
+    def labels(self) -> list[str]:
+        """``m3e_model_labels`` and ``m3e_model_label``."""
+        count = self.functions.m3e_model_labels(self.handle)
+        return [self.functions.m3e_model_label(self.handle, label).decode() for label in range(count)]
+
+    def score(
+        self,
+        queries: Sequence[str | bytes],
+        passages: Sequence[str | bytes] | None,
+        activation: str = "default",
+        softmax: bool = False,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        stop: Any = None,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """``m3e_score``: scores ``[n, labels]``, and how many tokens were cut off each pair."""
+        asked = Scoring(ctypes.sizeof(Scoring))
+        asked.prompt_name = prompt_name.encode() if prompt_name is not None else None
+        asked.prompt = prompt.encode() if prompt is not None else None
+        asked.activation = ["default", "identity", "sigmoid"].index(activation)
+        asked.softmax = softmax
+        if stop is not None:
+            asked.stop = stop
+        count, labels = len(queries), max(1, len(self.labels))
+        scores, cut = np.zeros((count, labels), np.float32), np.zeros(count, np.int64)
+        second = (None, None) if passages is None else _pointers(passages)
+        checked(
+            self.functions.m3e_score, self.handle, *_pointers(queries), *second, count,
+            ctypes.byref(asked), scores.ctypes.data, cut.ctypes.data,
+        )  # fmt: skip
+        return scores, cut
+
     def least_golden_cosine(self) -> float:
-        """``m3e_model_check``."""
+        """``m3e_model_check``; of a bundle that gives scores, the largest difference."""
         least = ctypes.c_float()
         checked(self.functions.m3e_model_check, self.handle, ctypes.byref(least))
         return least.value

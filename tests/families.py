@@ -20,6 +20,7 @@ __all__ = [
     "FOREIGN",
     "LONGEST",
     "corpus",
+    "make_classifier",
     "make_family",
     "train_byte_level_bpe",
     "train_unigram",
@@ -146,15 +147,29 @@ def make_family(folder: Path, name: str, *, prefix: str = "", config: dict[str, 
         prefix: put before every tensor name.
         config: entries of the configuration that replace the family's.
     """
+    hidden = _write(folder, name, "Model", config or {}, prefix)
+    # The mean hardly shows what token looks at what: all move by the same distance.
+    _write_modules(folder, hidden, "cls" if name == "mpnet" else "mean")
+    return folder
+
+
+def make_classifier(
+    folder: Path, name: str, labels: int, *, prefix: str = "", config: dict[str, Any] | None = None
+) -> Path:
+    """As :func:`make_family`, for a model of ``labels`` labels without files of sentence-transformers."""
+    _write(folder, name, "ForSequenceClassification", {"num_labels": labels, **(config or {})}, prefix)
+    return folder
+
+
+def _write(folder: Path, name: str, suffix: str, config: dict[str, Any], prefix: str) -> int:
+    """Write the model and the tokenizer; return the width of the states."""
     import torch
     import transformers
 
     stem, kind, entries = {**FOREIGN, **FAMILIES}[name]
-    settings = getattr(transformers, f"{stem}Config")(
-        **{"vocab_size": _VOCABULARY, **entries, **(config or {})}
-    )
+    settings = getattr(transformers, f"{stem}Config")(**{"vocab_size": _VOCABULARY, **entries, **config})
     torch.manual_seed(0)
-    model = getattr(transformers, f"{stem}Model")(settings).eval()
+    model = getattr(transformers, stem + suffix)(settings).eval()
     with torch.no_grad():
         for key, tensor in model.named_parameters():
             _fill(torch, key, tensor)
@@ -162,9 +177,7 @@ def make_family(folder: Path, name: str, *, prefix: str = "", config: dict[str, 
     if prefix:
         _put_prefix(folder / "model.safetensors", prefix)
     _WRITE_TOKENIZER[kind](folder)
-    # The mean hardly shows what token looks at what: all move by the same distance.
-    _write_modules(folder, settings.hidden_size, "cls" if name == "mpnet" else "mean")
-    return folder
+    return int(settings.hidden_size)
 
 
 def _fill(torch: Any, name: str, tensor: Any) -> None:
@@ -175,6 +188,10 @@ def _fill(torch: Any, name: str, tensor: Any) -> None:
         tensor.normal_(0.0, 0.1)
     elif "relative_attention_bias" in name:
         tensor.normal_(0.0, 6.0)
+    elif "token_type" in name:
+        tensor.normal_(0.0, 0.2)
+    elif name in ("classifier.weight", "classifier.out_proj.weight"):
+        tensor.normal_(0.0, 0.5)  # logits of several units, as those of trained rerankers
     elif "embeddings" in name:
         tensor.normal_(0.0, 0.05)
     else:

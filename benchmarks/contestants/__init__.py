@@ -12,6 +12,8 @@ __all__ = [
     "GPU_BASELINE",
     "GPU_CONTESTANTS",
     "GPU_REFERENCE",
+    "RERANK_BASELINE",
+    "RERANK_CONTESTANTS",
     "Contestant",
     "Place",
     "load",
@@ -53,8 +55,23 @@ GPU_CONTESTANTS = {
 """The same for a GPU; correctness is measured against the reference, ratios are to the baseline."""
 
 
+RERANK_BASELINE = "cross-encoder-torch"
+RERANK_CONTESTANTS = {
+    "ours-reranker-int8": "rerankers:Int8",
+    "ours-reranker-fp32": "rerankers:Fp32",
+    RERANK_BASELINE: "rerankers:CrossEncoderTorch",
+    "cross-encoder-onnx": "rerankers:CrossEncoderOnnx",
+    "cross-encoder-openvino": "rerankers:CrossEncoderOpenVino",
+    "fastembed": "rerankers:FastEmbed",
+    "exported-onnxruntime": "rerankers:OnnxExport",
+    "exported-onnxruntime-int8": "rerankers:DynamicInt8",
+    "exported-openvino": "rerankers:OpenVino",
+}
+"""The same for rerankers."""
+
+
 def load(name: str) -> type[Contestant]:
     """Import the class of a contestant."""
-    module, kind = {**CONTESTANTS, **GPU_CONTESTANTS}[name].split(":")
+    module, kind = {**CONTESTANTS, **GPU_CONTESTANTS, **RERANK_CONTESTANTS}[name].split(":")
     found: type[Contestant] = getattr(importlib.import_module(f"benchmarks.contestants.{module}"), kind)
     return found

@@ -31,6 +31,9 @@ INFINITY_VARIABLE = "INFINITY_EMB"
 """Names the command of infinity, which needs an environment of its own."""
 
 MODEL = "model"
+RERANKER = "reranker"
+"""Names of the bundles in requests to ours."""
+
 _PATIENCE = 180.0  # seconds until a server must be ready
 _ENDING = 60.0
 
@@ -40,7 +43,7 @@ class ServerError(RuntimeError):
 
 
 class Server:
-    """A process that answers at ``port``.
+    """A process that answers at ``port``. Ours may serve a reranker, too.
 
     Raises:
         ServerError: it does not start.
@@ -48,10 +51,12 @@ class Server:
 
     path = "/v1/embeddings"
 
-    def __init__(self, name: str, model: Path, threads: int, *options: str) -> None:
+    def __init__(
+        self, name: str, model: Path, threads: int, *options: str, reranker: Path | None = None
+    ) -> None:
         self.name = name
         self.port = _free_port()
-        command = [*_command(name, model, self.port, threads), *options]
+        command = [*_command(name, model, self.port, threads, reranker), *options]
         if name == INFINITY:
             self.path = "/embeddings"
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
@@ -121,9 +126,10 @@ def running(
                 server.close()
 
 
-def _command(name: str, model: Path, port: int, threads: int) -> list[str]:
+def _command(name: str, model: Path, port: int, threads: int, reranker: Path | None) -> list[str]:
     if name == OURS:
-        return [sys.executable, "-m", "m3e_serve.cli", f"{MODEL}={model}", "--port", str(port),
+        bundles = [f"{MODEL}={model}", *([] if reranker is None else [f"{RERANKER}={reranker}"])]
+        return [sys.executable, "-m", "m3e_serve.cli", *bundles, "--port", str(port),
                 "--threads", str(threads)]  # fmt: skip
     if name == FASTAPI:
         if importlib.util.find_spec("fastapi") is None:

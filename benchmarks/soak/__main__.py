@@ -1,8 +1,8 @@
 """``python -m benchmarks.soak``: minutes of twice what the service can do, nonsense among it, then SIGTERM.
 
-Every answer is judged: a vector must be ``Encoder.encode``'s bit for bit, a refusal must be one in the shape
-of OpenAI's interface or of text-embeddings-inference's. The resident memory is watched. Exits with 1 where
-something was wrong.
+The service has an embedding model and a reranker. Every answer is judged: a vector must be
+``Encoder.encode``'s bit for bit, a score ``Reranker.predict``'s, a refusal must be one in the shape of its
+interface. The resident memory is watched. Exits with 1 where something was wrong.
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ import psutil
 import uvloop
 from tqdm import tqdm
 
-from benchmarks.command import make_parser, prepared_bundle, results_head, write_results
+from benchmarks.command import (
+    make_parser,
+    prepared_bundle,
+    prepared_reranker,
+    results_head,
+    write_results,
+)
 from benchmarks.serve.client import Client, closed_loop, open_loop
-from benchmarks.serve.servers import MODEL, OURS, SERVERS, Server
-from benchmarks.soak.traffic import Question, Traffic, judge
+from benchmarks.serve.servers import MODEL, OURS, RERANKER, SERVERS, Server
+from benchmarks.soak.traffic import PASSAGES, QUERIES, Question, Ranking, Traffic, judge
 from benchmarks.workloads import corpus
-from m3e_runtime import Encoder
+from m3e_runtime import Encoder, Reranker
 
 _POOL = 1000
 _CALLERS = 32
@@ -59,18 +65,25 @@ def _soak(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     texts = corpus(_POOL)
     with closing(Encoder.load(bundle, threads=options.threads)) as encoder:
         vectors = encoder.encode(texts, normalize_embeddings=True)
-    server = Server(OURS, bundle, options.threads, "--max-connections", str(_CONNECTIONS))
+    reranker = prepared_reranker(options.shape, folder)
+    with closing(Reranker.load(reranker, threads=options.threads)) as scorer:
+        pairs = [(query, passage) for query in texts[:QUERIES] for passage in texts[:PASSAGES]]
+        scores = scorer.predict(pairs, activation_fn="sigmoid").reshape(QUERIES, PASSAGES)
+    limits = ["--max-connections", str(_CONNECTIONS)]
+    server = Server(OURS, bundle, options.threads, *limits, reranker=reranker)
     try:
-        return uvloop.run(_Soak(server, texts, vectors).run(60 * options.minutes, options.overload))
+        soak = _Soak(server, texts, vectors, scores)
+        return uvloop.run(soak.run(60 * options.minutes, options.overload))
     finally:
         server.close()
 
 
 class _Soak:
-    def __init__(self, server: Server, texts: list[str], vectors: np.ndarray) -> None:
+    def __init__(self, server: Server, texts: list[str], vectors: np.ndarray, scores: np.ndarray) -> None:
         self._server = server
-        self._traffic = Traffic(MODEL, texts)
+        self._traffic = Traffic(MODEL, texts, RERANKER)
         self._vectors = vectors
+        self._scores = scores
         self._client = Client("127.0.0.1", server.port)
         self.outcomes: Counter[str] = Counter()
         self._texts_done = 0
@@ -104,11 +117,12 @@ class _Soak:
 
     async def _send(self, number: int) -> int:
         sent = self._traffic.next()
-        last = isinstance(sent, Question) and sent.last
-        status, body = await self._client.ask(sent.data, alone=not isinstance(sent, Question), last=last)
-        self.outcomes[judge(sent, status, body, self._vectors)] += 1
-        if status == 200 and isinstance(sent, Question):
-            self._texts_done += len(sent.positions)
+        good = sent if isinstance(sent, Question | Ranking) else None
+        last = good is not None and good.last
+        status, body = await self._client.ask(sent.data, alone=good is None, last=last)
+        self.outcomes[judge(sent, status, body, self._vectors, self._scores)] += 1
+        if status == 200 and good is not None:
+            self._texts_done += len(good.positions)
         return status
 
     async def _watch(self, seconds: float) -> list[int]:
@@ -144,7 +158,7 @@ def _is_wrong(outcomes: Counter[str], ending: dict[str, Any]) -> bool:
     return (
         any(each.startswith("WRONG") for each in (*outcomes, *ending["outcomes"]))
         or "no connection" in outcomes  # only at the end there is nobody to connect to
-        or not any(each.startswith("answered") for each in outcomes)
+        or not all(any(each.startswith(right) for each in outcomes) for right in ("answered", "scored"))
         or ending["exit_code"] != 0
         or bool(ending["not_logs"])
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,12 @@ import orjson
 
 from benchmarks.serve.client import NO_ANSWER, NO_CONNECTION, post
 
-__all__ = ["Borderline", "Nonsense", "Question", "Traffic", "judge"]
+__all__ = ["PASSAGES", "QUERIES", "Borderline", "Nonsense", "Question", "Ranking", "Traffic", "judge"]
+
+QUERIES, PASSAGES = 20, 60
+"""Texts of the pool that are queries, and passages."""
+
+_PART_OF_RANKINGS = 0.15  # of the good requests
 
 _PART_OF_NONSENSE = 0.05
 _PART_OF_BORDERLINE = 0.005
@@ -33,6 +38,20 @@ class Question:
     """
 
     data: bytes
+    positions: Sequence[int]
+    decode: Callable[[bytes], np.ndarray]
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A request that has scores: a query and passages of the pool, by their positions.
+
+    ``decode`` gives a score for each passage, float32 ``[n]``, in the order of the request.
+    """
+
+    data: bytes
+    query: int
     positions: Sequence[int]
     decode: Callable[[bytes], np.ndarray]
     last: bool = False
@@ -61,13 +80,15 @@ class Traffic:
     """An endless mixture of them.
 
     Args:
-        model: name under which the service knows its bundle.
+        model: name under which the service knows its embedding model.
         texts: the pool.
+        reranker: name of its reranker; None: it has none.
     """
 
-    def __init__(self, model: str, texts: Sequence[str]) -> None:
+    def __init__(self, model: str, texts: Sequence[str], reranker: str | None = None) -> None:
         self._model = model
         self._texts = texts
+        self._reranker = reranker
         self._random = np.random.default_rng(1)
 
     @property
@@ -75,12 +96,16 @@ class Traffic:
         """On average."""
         return (1 - _PART_OF_NONSENSE - _PART_OF_BORDERLINE) * float(np.dot(_SIZES, _SHARES))
 
-    def next(self) -> Question | Nonsense | Borderline:
+    def next(self) -> Question | Ranking | Nonsense | Borderline:
         """The next request."""
         drawn = self._random.random()
         if drawn < _PART_OF_NONSENSE:
             return self._nonsense()
-        return self._borderline() if drawn < _PART_OF_NONSENSE + _PART_OF_BORDERLINE else self._question()
+        if drawn < _PART_OF_NONSENSE + _PART_OF_BORDERLINE:
+            return self._borderline()
+        if self._reranker is not None and self._random.random() < _PART_OF_RANKINGS:
+            return self._ranking(self._reranker)
+        return self._question()
 
     def _question(self) -> Question:
         size = int(self._random.choice(_SIZES, p=_SHARES))
@@ -95,6 +120,19 @@ class Traffic:
             content["encoding_format"] = "base64"
         data = post("/v1/embeddings", _json(content), headers)
         return Question(data, positions, _of_base64 if kind == 1 else _of_floats, last)
+
+    def _ranking(self, reranker: str) -> Ranking:
+        size = int(self._random.choice(_SIZES, p=_SHARES))
+        query = int(self._random.integers(0, QUERIES))
+        positions = self._random.integers(0, PASSAGES, size).tolist()
+        asked, texts = self._texts[query], [self._texts[position] for position in positions]
+        headers, last = self._offer(), bool(self._random.random() < _PART_OF_LAST)
+        if self._random.integers(0, 2):
+            data = post("/rerank", _json({"query": asked, "texts": texts}), headers)
+            return Ranking(data, query, positions, _of_ranks, last)
+        content = {"model": reranker, "query": asked, "documents": texts}
+        data = post(f"/v{self._random.integers(1, 3)}/rerank", _json(content), headers)
+        return Ranking(data, query, positions, _of_results, last)
 
     def _offer(self) -> Sequence[str]:
         """Headers of clients that would rather speak another protocol, and take this one."""
@@ -112,14 +150,22 @@ class Traffic:
         return made(self._random, self._model)
 
     def _nonsense(self) -> Nonsense:
-        made = _NONSENSE[int(self._random.integers(0, len(_NONSENSE)))]
+        known = _NONSENSE if self._reranker is None else [*_NONSENSE, *_NONSENSE_OF_RANKINGS]
+        made = known[int(self._random.integers(0, len(known)))]
         return made(self._random, self._model)
 
 
-def judge(sent: Question | Nonsense | Borderline, status: int, body: bytes, vectors: np.ndarray) -> str:
+def judge(
+    sent: Question | Ranking | Nonsense | Borderline,
+    status: int,
+    body: bytes,
+    vectors: np.ndarray,
+    scores: np.ndarray | None = None,
+) -> str:
     """What became of a request, in words; those that begin with ``WRONG`` must not happen.
 
-    ``vectors`` are those of the pool, float32 ``[n, d]``.
+    ``vectors`` are those of the pool, float32 ``[n, d]``, and ``scores`` those of its first texts as queries
+    and as passages, float32 ``[QUERIES, PASSAGES]``.
     """
     if status == NO_CONNECTION:
         return "no connection"
@@ -133,10 +179,13 @@ def judge(sent: Question | Nonsense | Borderline, status: int, body: bytes, vect
         if status in (sent.statuses or range(400, 500)) and _is_refusal(body):
             return "nonsense, refused"
         return f"WRONG: {sent.kind} gave {status}"
-    return _judge_question(sent, status, body, vectors)
+    if isinstance(sent, Ranking):
+        assert scores is not None  # there are rankings only where there is a reranker
+        return _judge_question(sent, status, body, scores[sent.query], "scored, bit for bit")
+    return _judge_question(sent, status, body, vectors, "answered, bit for bit")
 
 
-def _judge_question(sent: Question, status: int, body: bytes, vectors: np.ndarray) -> str:
+def _judge_question(sent: Question | Ranking, status: int, body: bytes, known: np.ndarray, right: str) -> str:
     if status == NO_ANSWER:
         return f"WRONG: no answer ({body.decode()})"
     if status != 200:
@@ -145,10 +194,10 @@ def _judge_question(sent: Question, status: int, body: bytes, vectors: np.ndarra
         found = sent.decode(body)
     except (ValueError, KeyError, TypeError):
         return "WRONG: unreadable answer"
-    expected = vectors[list(sent.positions)]
+    expected = known[list(sent.positions)]
     if found.shape != expected.shape or found.tobytes() != expected.tobytes():
-        return "WRONG: other vectors"
-    return "answered, bit for bit"
+        return "WRONG: other vectors" if isinstance(sent, Question) else "WRONG: other scores"
+    return right
 
 
 def _judge_borderline(sent: Borderline, status: int, body: bytes, dimension: int) -> str:
@@ -166,9 +215,10 @@ def _judge_borderline(sent: Borderline, status: int, body: bytes, dimension: int
 
 
 def _is_refusal(body: bytes) -> bool:
-    """Whether this is an error in OpenAI's or in TEI's shape."""
+    """Whether this is an error in the shape of OpenAI's, TEI's or Cohere's interface."""
     try:
-        error = orjson.loads(body)["error"]
+        content = orjson.loads(body)
+        error = content["message"] if "message" in content else content["error"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return False
     return bool(error["message"] if isinstance(error, dict) else error)
@@ -185,6 +235,23 @@ def _of_floats(body: bytes) -> np.ndarray:
 def _of_base64(body: bytes) -> np.ndarray:
     rows = [base64.b64decode(each["embedding"]) for each in orjson.loads(body)["data"]]
     return np.frombuffer(b"".join(rows), dtype="<f4").reshape(len(rows), -1)
+
+
+def _of_ranks(body: bytes) -> np.ndarray:
+    return _in_order((rank["index"], rank["score"]) for rank in orjson.loads(body))
+
+
+def _of_results(body: bytes) -> np.ndarray:
+    return _in_order((each["index"], each["relevance_score"]) for each in orjson.loads(body)["results"])
+
+
+def _in_order(ranks: Iterable[tuple[int, float]]) -> np.ndarray:
+    """The scores by index, after checking that they fall."""
+    ranks = list(ranks)
+    found = [score for _, score in ranks]
+    if found != sorted(found, reverse=True):
+        raise ValueError("the scores do not fall")
+    return np.array([score for _, score in sorted(ranks)], dtype=np.float32)
 
 
 def _json(content: Any) -> bytes:
@@ -299,6 +366,29 @@ def _two_lengths(random: np.random.Generator, model: str) -> Nonsense:
     data = post("/embed", b'{"inputs": "a"}', ["content-length: 3"])
     return Nonsense("two lengths", data, (400,))
 
+
+def _ranking(random: np.random.Generator, model: str) -> Nonsense:
+    """Of another task's model, without documents, with too many, or with something else than texts."""
+    wrong: list[dict[str, Any]] = [
+        {"model": model, "documents": ["a"]},
+        {"documents": []},
+        {"documents": ["a"] * 1500},
+        {"documents": [None]},
+        {"documents": [{"image": "a"}]},
+        {"documents": ["a"], "query": ""},
+        {"documents": ["a"], "rank_fields": ["title"]},
+    ]
+    content = {"query": "a", **wrong[int(random.integers(0, len(wrong)))]}
+    return Nonsense("a wrong ranking", post("/v2/rerank", _json(content)), (400,))
+
+
+def _prediction(random: np.random.Generator, model: str) -> Nonsense:
+    wrong = [[], ["a", "b", "c"], [["a"], []], [["a", 1]], {}]
+    content = {"inputs": wrong[int(random.integers(0, len(wrong)))]}
+    return Nonsense("a wrong prediction", post("/predict", _json(content)), (400, 422))
+
+
+_NONSENSE_OF_RANKINGS: list[Callable[[np.random.Generator, str], Nonsense]] = [_ranking, _prediction]
 
 _NONSENSE: list[Callable[[np.random.Generator, str], Nonsense]] = [
     _cut_json,

@@ -1,4 +1,8 @@
-"""Companion files: they make a bundle a folder that sentence-transformers and Optimum load."""
+"""Companion files: they make a bundle a folder that sentence-transformers and Optimum load.
+
+A bundle of a reranker or classifier has the configuration and the tokenizer only: those libraries expect a
+graph that outputs ``logits``.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,8 @@ def _companions(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     """The files by name, in the older form that sentence-transformers 2 to 6 all read."""
     sentence_config = checkpoint.sentence_config
     config = {key: value for key, value in checkpoint.config.items() if key not in _CONFIG_KEYS_OUT}
+    if checkpoint.classification is not None:
+        return {"config.json": config, "tokenizer_config.json": _tokenizer_config(checkpoint)}
     kept = sentence_config.truncated(checkpoint.dimension)
     companions: dict[str, Any] = {
         "config.json": config,
@@ -72,7 +78,9 @@ def _modules(checkpoint: BaseCheckpoint) -> dict[str, Any]:
 
 
 def _has_modules(checkpoint: BaseCheckpoint) -> bool:
-    """Whether the pooling uses the last states only."""
+    """Whether there is a pooling of the last states only, and no classifier."""
+    if checkpoint.classification is not None:
+        return False
     return pooling_spec(checkpoint.sentence_config.pooling).early is None and checkpoint.state_weights is None
 
 
@@ -90,6 +98,9 @@ def _tokenizer_config(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     content = json.loads(checkpoint.tokenizer.to_str())
     normalizer = content.get("normalizer") or {}
     shared = {"model_max_length": checkpoint.max_length, **checkpoint.special_tokens}
+    if checkpoint.classification is not None:
+        types = ["token_type_ids"] if checkpoint.classification.token_types else []
+        shared["model_input_names"] = ["input_ids", *types, "attention_mask"]
     if content["model"].get("type") != "WordPiece" or normalizer.get("type") != "BertNormalizer":
         # This class uses tokenizer.json unchanged.
         inputs = ["input_ids", "attention_mask"]

@@ -16,7 +16,7 @@ __all__ = ["ModelInputs", "model_inputs"]
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """Token ids of each text or pair, int32 ``[length]``, and their token types; None if the model takes none."""
+    """Token ids of each text or pair, int32 ``[length]``, and token types, if the model takes them."""
 
     ids: list[TokenIds]
     types: list[TokenIds] | None = None

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import accumulate, groupby, pairwise
 from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +25,7 @@ __all__ = [
 DEFAULT_SCORE_THRESHOLDS: dict[Precision, ScoreThresholds] = {
     "fp32": ScoreThresholds(max_difference=1e-4),
     "fp16": ScoreThresholds(max_difference=1e-2),
-    "int8": ScoreThresholds(order_kept=0.95, ndcg_at_10=0.99),
+    "int8": ScoreThresholds(order_kept=0.98, ndcg_at_10=0.99),
 }
 
 _RESOLUTION = 0.02
@@ -66,14 +67,30 @@ class ScoreGate:
         return len(self.vectors.T) == 1
 
     @cached_property
+    def spread(self) -> float:
+        """The standard deviation of the oracle's logits."""
+        return float(self.vectors.astype(np.float64).std())
+
+    def thresholds(self, precision: Precision) -> ScoreThresholds:
+        """The thresholds of ``precision``, with differences in proportion to a :attr:`spread` above 1.
+
+        Rounding errors are relative: logits from -12 to 12 have larger ones than logits from -1 to 1.
+        """
+        limits = DEFAULT_SCORE_THRESHOLDS[precision]
+        if limits.max_difference is None:
+            return limits
+        scaled = float(f"{limits.max_difference * max(1.0, self.spread):.2e}")
+        return msgspec.structs.replace(limits, max_difference=scaled)
+
+    @cached_property
     def resolution(self) -> float:
-        """The least difference of the oracle's logits that counts: 2 % of their standard deviation.
+        """The least difference of the oracle's logits that counts: 2 % of their :attr:`spread`.
 
         Nobody sees a difference below that: passages that are not relevant at all get nearly the same
         lowest score, and which of them comes first depends on the processor. It leaves out one pair of
         passages in a hundred where the scores are spread like a normal distribution.
         """
-        return _RESOLUTION * float(self.vectors.astype(np.float64).std())
+        return _RESOLUTION * self.spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +136,7 @@ def compare_scores(
         max_difference=float(f"{differences.max():.2e}"),
         order_kept=round(float(kept.sum() / counted.sum()) if counted.any() else 1.0, _DIGITS),
         ndcg_at_10=round(float(ndcg.mean()), _DIGITS),
-        thresholds=DEFAULT_SCORE_THRESHOLDS[precision],
+        thresholds=gate.thresholds(precision),
         enforced=gate.enforced,
         of=of,
     )

@@ -22,6 +22,7 @@ from m3e_corpora.job.request import DEFAULT_FIELD, DEFAULT_INDEX, FORMATS, PARTI
 from m3e_corpora.job.summary import Summary
 from m3e_corpora.run import encode_corpus
 from m3e_runtime import git_lfs
+from m3e_runtime.chunking import ChunkOptions
 from m3e_runtime.command_line import run
 from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS
@@ -130,7 +131,17 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
         "--over-long",
         choices=get_args(OverLong),
         default="truncate",
-        help="texts with more tokens than the model's limit: truncate (default), skip or fail",
+        help="texts with more tokens than the model's limit: truncate (default), skip, fail, or chunk: a row "
+        "for each chunk, with columns chunk, start and end",
+    )
+    group.add_argument(
+        "--chunk-tokens", type=int, metavar="N", help="most tokens of a chunk (default: the model's limit)"
+    )
+    group.add_argument(
+        "--chunk-overlap",
+        type=int,
+        metavar="N",
+        help="most tokens that a chunk repeats of the one before it (default: 0)",
     )
 
 
@@ -237,6 +248,7 @@ def _command(options: argparse.Namespace) -> int:
             drop_text=options.drop_text,
             on_error=options.on_error,
             over_long=options.over_long,
+            chunking=_chunking(options),
             precision=options.precision,
             ranges=_load_ranges(options.ranges),
             normalize=options.normalize,
@@ -260,6 +272,12 @@ def _command(options: argparse.Namespace) -> int:
     )
     _report(summary, options.json)
     return 0
+
+
+def _chunking(options: argparse.Namespace) -> ChunkOptions | None:
+    if options.chunk_tokens is None and options.chunk_overlap is None:
+        return None
+    return ChunkOptions(options.chunk_tokens, options.chunk_overlap or 0)
 
 
 def _executor(options: argparse.Namespace) -> Callable[[CorpusRequest], Executor]:
@@ -308,6 +326,7 @@ def _in_words(summary: Summary) -> str:
     counted = {
         "duplicates": summary.duplicates,
         "truncated": summary.truncated,
+        "divided": summary.divided,
         "skipped": summary.skipped,
     }
     remarks = "".join(f", {count} {name}" for name, count in counted.items() if count)

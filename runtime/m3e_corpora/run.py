@@ -28,6 +28,7 @@ from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.job.summary import Summary, summarize
 from m3e_corpora.outputs.sinks import make_sink
 from m3e_runtime.bundle import Bundle
+from m3e_runtime.chunking import ChunkOptions
 from m3e_runtime.errors import BundleError, OptionError, OutputError
 from m3e_runtime.standard_output import discard
 
@@ -108,6 +109,7 @@ def _make_job(
         over_long=request.over_long,
         batch_size=request.batch_size,
         part_format=output.part_format,
+        chunking=request.chunking or ChunkOptions() if request.over_long == "chunk" else None,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from m3e_runtime.bundle import Bundle
+    from m3e_runtime.chunking import ChunkedText, ChunkOptions
     from m3e_runtime.encoder import Encoder
     from m3e_runtime.errors import (
         BundleError,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         M3EError,
         OptionError,
         OverloadedError,
+        TextTooLongError,
     )
     from m3e_runtime.outputs import quantize_embeddings
     from m3e_runtime.reranker import Reranker
@@ -31,6 +33,8 @@ __all__ = [
     "Bundle",
     "BundleError",
     "BundleIntegrityError",
+    "ChunkOptions",
+    "ChunkedText",
     "ClosedError",
     "DependencyMissingError",
     "Encoder",
@@ -40,6 +44,7 @@ __all__ = [
     "OptionError",
     "OverloadedError",
     "Reranker",
+    "TextTooLongError",
     "quantize_embeddings",
 ]
 __version__ = "0.1.0"
@@ -48,6 +53,8 @@ _MODULES = {
     "AsyncEncoder": "scheduling",
     "AsyncReranker": "scheduling",
     "Bundle": "bundle",
+    "ChunkOptions": "chunking",
+    "ChunkedText": "chunking",
     "Encoder": "encoder",
     "Reranker": "reranker",
     "quantize_embeddings": "outputs",

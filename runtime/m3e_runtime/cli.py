@@ -153,9 +153,10 @@ def check_scores(bundle: Bundle, artifact: Artifact, threads: int | None) -> dic
     golden, measured = bundle.manifest.golden, artifact.score_fidelity
     assert measured is not None  # noqa: S101 - Bundle.open refuses such artifacts
     expected = golden.unpack(bundle.manifest.dimension)
-    items = list(zip(golden.texts, golden.passages, strict=True)) if golden.passages else list(golden.texts)
-    options = {"artifact": artifact.name, "threads": threads, "verify": False}
-    with closing(Reranker.load(bundle.path, **options)) as reranker:
+    columns = (golden.texts, golden.passages) if golden.passages else (golden.texts,)
+    items = list(zip(*columns, strict=True))
+    loaded = Reranker.load(bundle.path, artifact=artifact.name, threads=threads, verify=False)
+    with closing(loaded) as reranker:
         differences = np.abs(reranker.logits(items, prompt=golden.prompt) - expected)
     allowance = max(1e-5 * max(1.0, float(np.abs(expected).max())), 0.25 * measured.max_difference)
     ceiling = measured.max_difference + allowance

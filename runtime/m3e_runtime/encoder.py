@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,11 @@ from m3e_runtime.progress import progress_bar
 from m3e_runtime.prompts import named_prompt, prompt_for_each, single_prompt, with_prompts
 from m3e_runtime.routes import check_task
 from m3e_runtime.token_embeddings import EncodedText
+from m3e_runtime.tokenization import TokenIds
+from m3e_runtime.truncation import CutTexts, Truncation, check_truncation
+
+if TYPE_CHECKING:
+    from m3e_runtime.chunking import ChunkedText, ChunkOptions
 
 __all__ = ["Encoder", "as_list"]
 
@@ -43,6 +48,10 @@ class Encoder(LoadedModel):
     """
 
     _classifies = False
+
+    def __init__(self, *loaded: Any) -> None:
+        super().__init__(*loaded)
+        self._cut_texts = CutTexts()
 
     @staticmethod
     def load(
@@ -95,11 +104,16 @@ class Encoder(LoadedModel):
 
     @property
     def info(self) -> dict[str, Any]:
-        """The artifact, precision, engine, threads and measured fidelity in use."""
+        """The artifact, precision, engine, threads and measured fidelity in use.
+
+        ``truncated`` is the number of texts that were cut so far, because they have more tokens than
+        ``max_seq_length``.
+        """
         return {
             **super().info,
             "dimension": self.dimension,
             "max_seq_length": self.max_seq_length,
+            "truncated": self._cut_texts.count,
             "pooling": self._manifest.pooling,
             "include_prompt": self._manifest.include_prompt,
             "route": self._manifest.route and self._manifest.route.name,
@@ -108,6 +122,40 @@ class Encoder(LoadedModel):
                 for name in ("oracle", "texts", "mean_cosine", "p1_cosine", "min_cosine", "overlap_at_10")
             },
         }
+
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: OutputPrecision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        ranges: npt.NDArray[np.float32] | None = None,
+        *,
+        truncation: Literal["cut", "error"] = "cut",
+        chunking: ChunkOptions | None = None,
+    ) -> npt.NDArray[Any]: ...
+
+    @overload
+    def encode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: OutputPrecision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        ranges: npt.NDArray[np.float32] | None = None,
+        *,
+        truncation: Literal["chunk"],
+        chunking: ChunkOptions | None = None,
+    ) -> ChunkedText | list[ChunkedText]: ...
 
     def encode(
         self,
@@ -120,7 +168,10 @@ class Encoder(LoadedModel):
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
         ranges: npt.NDArray[np.float32] | None = None,
-    ) -> npt.NDArray[Any]:
+        *,
+        truncation: Truncation = "cut",
+        chunking: ChunkOptions | None = None,
+    ) -> npt.NDArray[Any] | ChunkedText | list[ChunkedText]:
         """Encode one text or a list of texts.
 
         Parameter names and meanings are those of ``SentenceTransformer.encode``.
@@ -139,29 +190,144 @@ class Encoder(LoadedModel):
             truncate_dim: keep only this many leading dimensions, by default :attr:`dimension`.
             ranges: ``[2, dimension]`` for int8 and uint8, by default from these texts; a single text has no
                 range.
+            truncation: what happens to texts with more than :attr:`max_seq_length` tokens. ``"cut"`` keeps
+                the first tokens: a warning is logged once, and ``info["truncated"]`` counts such texts.
+                ``"error"`` raises an error before any text is computed. ``"chunk"`` encodes all of a text,
+                see :meth:`encode_chunks`.
+            chunking: for ``"chunk"``, as in :meth:`encode_chunks`.
 
         Returns:
-            ``[dimension]`` for a string, ``[n, dimension]`` for a sequence, in the order given.
+            ``[dimension]`` for a string, ``[n, dimension]`` for a sequence, in the order given. With
+            ``truncation="chunk"``, what :meth:`encode_chunks` returns.
 
         Raises:
             InvalidTextError: not a string, a lone surrogate, or a container without a defined order.
+            TextTooLongError: a text is too long, and ``truncation`` is ``"error"``. It names the first.
             OptionError: an unknown precision or prompt, more or fewer prompts than texts, a size out of
                 range, or an argument of the wrong type.
         """
+        check_truncation(truncation)
+        if truncation == "chunk":
+            return self.encode_chunks(
+                sentences,
+                prompt_name,
+                prompt,
+                batch_size,
+                show_progress_bar,
+                precision,
+                normalize_embeddings,
+                truncate_dim,
+                ranges,
+                chunking=chunking,
+            )
+        if chunking is not None:
+            raise OptionError(f'chunking is for truncation="chunk", not for {truncation!r}.')
         prompts = self._prompts(prompt_name, prompt)
         options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
         check_batch_size(batch_size)
         if isinstance(sentences, str):
-            only: npt.NDArray[Any] = options.apply(self._encode_one(sentences, prompts))[0]
+            only: npt.NDArray[Any] = options.apply(self._encode_one(sentences, prompts, truncation))[0]
             return only
         texts = as_list(sentences)
         each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
+        if truncation == "error":
+            self._check_lengths(texts, each)
         vectors = np.empty((len(texts), self.full_dimension), dtype=np.float32)
         bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
         with self._named_by_place(texts, each), bar_of as bar:
             for part, some in _windows(len(texts), each):
                 self._encode_into(vectors[part], texts[part], some, batch_size, bar)
         return options.apply(vectors)
+
+    def encode_chunks(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: OutputPrecision = "float32",
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        ranges: npt.NDArray[np.float32] | None = None,
+        *,
+        chunking: ChunkOptions | None = None,
+    ) -> ChunkedText | list[ChunkedText]:
+        """Encode all of each text, in chunks that the model takes.
+
+        Chunks end at the ends of sentences and lines where that is possible; see
+        :class:`m3e_runtime.chunking.Chunker`. Each chunk gets the prompt. A text that fits is one chunk, and
+        its vector is that of :meth:`encode`.
+
+        Args:
+            sentences: as in :meth:`encode`, like the next eight.
+            prompt_name: see ``sentences``.
+            prompt: see ``sentences``.
+            batch_size: see ``sentences``.
+            show_progress_bar: see ``sentences``.
+            precision: see ``sentences``.
+            normalize_embeddings: see ``sentences``.
+            truncate_dim: see ``sentences``.
+            ranges: see ``sentences``; by default from all chunks.
+            chunking: the length of chunks, their overlap, and whether chunking is late. By default chunks
+                are as long as the model takes, and do not overlap.
+
+        Returns:
+            The vectors of a text's chunks and where these are in the text; for a sequence a list of them, in
+            the order given.
+
+        Raises:
+            InvalidTextError: as :meth:`encode`.
+            TextTooLongError: a single character has more tokens than a chunk.
+            OptionError: as :meth:`encode`; ``chunking`` is out of range; or it is late, and the model does
+                not pool by mean, has layers behind the pooling, or gives no states of tokens.
+
+        Example:
+            >>> chunked = encoder.encode_chunks(text, chunking=ChunkOptions(tokens=256, overlap=32))
+            >>> [text[start:end] for start, end in zip(chunked.start, chunked.end)]
+        """
+        from m3e_runtime.chunking.encoding import ChunkEncoder
+
+        prompts = self._prompts(prompt_name, prompt)
+        options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
+        check_batch_size(batch_size)
+        chunks = ChunkEncoder(self, chunking, batch_size, self._run_states)
+        if isinstance(sentences, str):
+            return chunks.encode([sentences], [single_prompt(prompts)], options, None)[0]
+        texts = as_list(sentences)
+        each = [prompts] * len(texts) if isinstance(prompts, str) else prompt_for_each(prompts, texts)
+        with (
+            self._named_by_place(texts, each),
+            progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar,
+        ):
+            return chunks.encode(texts, each, options, bar)
+
+    def find_truncated(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+    ) -> npt.NDArray[np.bool_]:
+        """Which texts :meth:`encode` cuts: those with more than :attr:`max_seq_length` tokens.
+
+        Args:
+            sentences: as in :meth:`encode`, like the other arguments.
+            prompt_name: see ``sentences``.
+            prompt: see ``sentences``.
+
+        Returns:
+            bool ``[n]``; for a string ``[1]``.
+
+        Raises:
+            InvalidTextError: as :meth:`encode`.
+            OptionError: as :meth:`encode`.
+        """
+        texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
+        prompts = self._prompts(prompt_name, prompt)
+        each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
+        with self._named_by_place(texts, each):
+            _, cut = self.tokenizer.encode_marked_in_pieces(with_prompts(each, texts))
+        return np.array(cut, dtype=np.bool_)
 
     def encode_tokens(
         self,
@@ -318,9 +484,15 @@ class Encoder(LoadedModel):
             self._encode_into(vectors, chunk, some, batch_size, None)
             yield from options.apply(vectors)
 
-    def _encode_one(self, text: str, prompt: str | Iterable[str]) -> npt.NDArray[np.float32]:
+    def _encode_one(
+        self, text: str, prompt: str | Iterable[str], truncation: Truncation
+    ) -> npt.NDArray[np.float32]:
         prompt = single_prompt(prompt)
         token_ids = [self.tokenizer.encode(prompt + text)]
+        if self.tokenizer.is_cut(prompt + text, token_ids[0]):
+            if truncation == "error":
+                raise self.tokenizer.too_long(0, prompt + text)
+            self._cut_texts.add([True], self.max_seq_length)
         if self._manifest.include_prompt:
             return self._backend.run(token_ids)
         return self._backend.run(token_ids, [self.tokenizer.prompt_length(prompt)])
@@ -344,7 +516,7 @@ class Encoder(LoadedModel):
         batch_size: int | None,
         bar: Any,
     ) -> list[EncodedText]:
-        token_ids = self.tokenizer.encode_in_pieces(with_prompts(prompts, texts))
+        token_ids = self._tokenize(texts, prompts)
         left_out = self._left_out(prompts, len(texts))
         encoded: dict[int, EncodedText] = {}
         for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
@@ -374,12 +546,36 @@ class Encoder(LoadedModel):
         batch_size: int | None,
         bar: Any,
     ) -> None:
-        token_ids = self.tokenizer.encode_in_pieces(with_prompts(prompts, texts))
+        token_ids = self._tokenize(texts, prompts)
         left_out = self._left_out(prompts, len(texts))
         for batch, found in self.run(token_ids, batch_size, left_out):
             vectors[batch.indices] = found
             if bar is not None:
                 bar.update(len(batch.indices))
+
+    def _tokenize(self, texts: list[str], prompts: str | list[str]) -> list[TokenIds]:
+        token_ids, cut = self.tokenizer.encode_marked_in_pieces(with_prompts(prompts, texts))
+        self._cut_texts.add(cut, self.max_seq_length)
+        return token_ids
+
+    def _check_lengths(self, texts: list[str], prompts: str | list[str]) -> None:
+        """Raise an error for the first text that is too long."""
+        whole = with_prompts(prompts, texts)
+        for part, _ in _windows(len(texts), ""):
+            with self._named_by_place(texts, prompts):
+                _, cut = self.tokenizer.encode_marked_in_pieces(whole[part])
+            if any(cut):
+                index = part.start + cut.index(True)
+                raise self.tokenizer.too_long(index, whole[index])
+
+    def _run_states(
+        self, token_ids: Sequence[TokenIds], batch_size: int | None
+    ) -> Iterator[tuple[list[int], npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]]:
+        """Run texts; yield the places of each batch, its vectors, and the states of its tokens."""
+        backend = self._token_backend()
+        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
+            places = batch.indices.tolist()
+            yield places, *backend.run_tokens([token_ids[at] for at in places])
 
     def _left_out(self, prompts: str | list[str], count: int) -> list[int] | None:
         return self.prompt_lengths([prompts] * count if isinstance(prompts, str) else prompts)

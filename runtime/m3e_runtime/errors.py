@@ -44,8 +44,8 @@ class InvalidTextError(M3EError, TypeError):
     exit_code = 4
 
 
-class TextTooLongError(M3EError, ValueError):
-    """A text has more tokens than the model takes, and truncation is off."""
+class TextTooLongError(InvalidTextError, ValueError):
+    """A text has more tokens than the model takes, and is not to be cut."""
 
     exit_code = 4
 

@@ -187,11 +187,19 @@ class TextTokenizer:
         ids, cut = self.encode_batch_marked(texts)
         if not truncate and any(cut):
             index = cut.index(True)
-            raise TextTooLongError(
-                f"text {index} has {self._length(texts[index])} tokens, and the model takes "
-                f"{self.max_length}; shorten it, or let it be truncated."
-            )
+            raise self.too_long(index, texts[index])
         return ids
+
+    def too_long(self, index: int, text: str) -> TextTooLongError:
+        """The error for a text that is too long, the one at ``index``."""
+        return TextTooLongError(
+            f"text {index} has {self._length(text)} tokens, and the model takes {self.max_length}; "
+            "shorten it, or let it be truncated."
+        )
+
+    def is_cut(self, text: str, token_ids: TokenIds) -> bool:
+        """Whether ``text``, of which these are the tokens, was truncated."""
+        return len(token_ids) == self.max_length and self.encode_batch_marked([text])[1][0]
 
     def encode_pairs(self, firsts: Sequence[str], seconds: Sequence[str]) -> TokenizedPairs:
         """Token ids and types of pairs of texts, ``firsts[i]`` with ``seconds[i]``.

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from m3e_serve import page
 from m3e_serve.errors import ApiError, ErrorStyle, openai_style, tei_style
-from m3e_serve.interfaces import ollama, openai, tei
+from m3e_serve.interfaces import ollama, openai, rerank, tei, tei_scores
 from m3e_serve.interfaces.health import HealthChecks
 from m3e_serve.interfaces.openapi import describe
 from m3e_serve.models.registry import ModelRegistry
@@ -32,7 +32,8 @@ from m3e_serve.settings import ServeSettings
 
 __all__ = ["create_app", "load_service"]
 
-_TEI_ROUTES = ("/embed", "/similarity", "/tokenize", "/info", "/")
+_TEI_ROUTES = ("/embed", "/rerank", "/predict", "/similarity", "/tokenize", "/info", "/")
+_RERANK_ROUTES = ("/v1/rerank", "/v2/rerank")
 
 
 def load_service(settings: ServeSettings) -> Service:
@@ -105,6 +106,8 @@ def _routes(service: Service) -> list[Route]:
     embed = tei.Embed(service)
     embeddings = openai.Embeddings(service)
 
+    rerank_texts, predict = tei_scores.TeiRerank(service), tei_scores.Predict(service)
+    by_task: dict[str, Handler] = {"embed": embed, "rerank": rerank_texts, "classify": predict}
     health = HealthChecks(service)
     description = json_response(describe(service))
 
@@ -124,10 +127,14 @@ def _routes(service: Service) -> list[Route]:
         route("/api/embeddings", post, ollama.OllamaPrompt(service), ollama.ollama_style),
         route("/api/tags", get, ollama.Tags(service), ollama.ollama_style),
         route("/api/version", get, ollama.version, ollama.ollama_style),
+        route("/v1/rerank", post, rerank.Rerank(service, 1), rerank.rerank_style),
+        route("/v2/rerank", post, rerank.Rerank(service, 2), rerank.rerank_style),
+        route("/rerank", post, rerank_texts),
+        route("/predict", post, predict),
         route("/similarity", post, tei.Similarity(service)),
         route("/tokenize", post, tei.Tokenize(service)),
         route("/info", get, tei.Info(service)),
-        route("/", post, embed),  # as in TEI
+        route("/", post, by_task[service.models.all[0].task]),  # as in TEI
         route("/health", get, health.ready, guarded=False),
         route("/livez", get, health.live, guarded=False),
         route("/readyz", get, health.ready, guarded=False),
@@ -161,4 +168,6 @@ def _routing_errors(service: Service):  # type: ignore[no-untyped-def]  # noqa: 
 def _style_of(path: str) -> ErrorStyle:
     if path.startswith("/api/"):
         return ollama.ollama_style
+    if path in _RERANK_ROUTES:
+        return rerank.rerank_style
     return tei_style if path in _TEI_ROUTES else openai_style

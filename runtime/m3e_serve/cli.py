@@ -39,6 +39,7 @@ examples:
   m3e-serve m3e-base-int8                                     http://127.0.0.1:8000/v1/embeddings, page at /
   m3e-serve m3e-base-int8 --alias text-embedding-ada-002=m3e-base-int8 --pad-to 1536
   m3e-serve small=./m3e-small-int8 base=./m3e-base-int8       selected by "model"; TEI's routes use the first
+  m3e-serve ./m3e-base-int8 ./bge-reranker-base-int8          an embedding model, and a reranker at /rerank
   m3e-serve e5=./e5-query-int8 e5=./e5-document-int8          routes of one model, selected by "input_type"
   m3e-serve m3e-base-int8 --host 0.0.0.0 --api-key-file keys.txt
   m3e-serve m3e-base-int8 --uds /run/m3e.sock --workers 4
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="m3e-serve",
-        description="Serve bundles over HTTP, as OpenAI, text-embeddings-inference and Ollama do.",
+        description="Serve bundles over HTTP, as OpenAI, text-embeddings-inference, Ollama and Cohere do.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -109,7 +110,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help="additional name of a model (repeatable)",
     )
     group.add_argument(
-        "--any-model", action="store_true", help="accept any model name, if only one model is served"
+        "--any-model",
+        action="store_true",
+        help="accept any model name, if one model of its task is served",
     )
     group.add_argument(
         "--pad-to", type=int, metavar="N", help="pad the vectors of /v1/embeddings with zeros to N dimensions"
@@ -128,10 +131,11 @@ def _add_limit_options(parser: argparse.ArgumentParser) -> None:
         "--max-body",
         type=int,
         metavar="N",
-        help=f"bytes in a decompressed body ({BYTES_PER_TEXT} for each text)",
+        help=f"bytes in a decompressed body ({BYTES_PER_TEXT} for each text or document)",
     )
     numbers: list[tuple[str, type, float, str]] = [
         ("max-texts", int, _DEFAULTS.max_texts, "texts in a request"),
+        ("max-pairs", int, _DEFAULTS.max_pairs, "documents in a request to a reranker"),
         (
             "max-queued-texts",
             int,
@@ -242,6 +246,7 @@ def _settings(options: argparse.Namespace) -> ServeSettings:
         key_digests=read_keys(options.api_key_file),
         max_body=options.max_body,
         max_texts=options.max_texts,
+        max_pairs=options.max_pairs,
         max_connections=options.max_connections,
         request_timeout=options.request_timeout,
         receive_timeout=options.receive_timeout,
@@ -276,7 +281,7 @@ def _check_bundles(settings: ServeSettings) -> None:
     from m3e_serve.app import load_service
 
     for model in load_service(settings).models.all:
-        model.encoder.close()
+        model.close()
 
 
 @contextmanager

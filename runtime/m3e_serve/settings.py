@@ -22,7 +22,7 @@ _MIN_BYTES_PER_TEXT = 4  # one letter, its quotation marks and a comma
 
 
 _POSITIVE = (
-    *("max_body", "max_texts", "max_connections"),
+    *("max_body", "max_texts", "max_pairs", "max_connections"),
     *("request_timeout", "receive_timeout", "keep_alive"),
 )
 
@@ -43,7 +43,7 @@ class ServeSettings:
         models: the bundles. Requests that name no model use the first one. Bundles of the same name are
             routes of one model with a Router; the task of a request selects one.
         aliases: additional names of models.
-        any_model: accept any model name in requests, if only one model is served.
+        any_model: accept any model name in requests, if only one model of the request's task is served.
         device: as in :meth:`m3e_runtime.Encoder.load`, like the next four.
         artifact: see ``device``.
         backend: see ``device``.
@@ -54,6 +54,7 @@ class ServeSettings:
         key_digests: SHA-256 digest of each API key. If empty, no key is required.
         max_body: maximum size of a body in bytes, also when decompressed. None: see :attr:`body_limit`.
         max_texts: maximum number of texts in a request.
+        max_pairs: maximum number of texts in a request that are scored, such as the documents of a query.
         max_connections: maximum number of open connections.
         request_timeout: maximum seconds to handle a request. A request that would take longer at the measured
             speed is rejected before it starts. The default is that of OpenAI's clients.
@@ -82,6 +83,7 @@ class ServeSettings:
     key_digests: tuple[bytes, ...] = ()
     max_body: int | None = None
     max_texts: int = 2048
+    max_pairs: int = 1000
     max_connections: int = 1024
     request_timeout: float = 600.0
     receive_timeout: float = 20.0
@@ -114,14 +116,12 @@ class ServeSettings:
         self._check_combinations()
 
     def _check_combinations(self) -> None:
-        names = {model.name for model in self.models}
-        if self.any_model and len(names) > 1:
-            raise OptionError(f"--any-model needs a single model, but {len(names)} are served.")
-        if self.body_limit < _MIN_BYTES_PER_TEXT * self.max_texts:
-            raise OptionError(
-                f"--max-body {self.max_body} is too small for --max-texts {self.max_texts}; "
-                f"allow {BYTES_PER_TEXT} bytes for each text, or fewer texts."
-            )
+        for option, most in (("--max-texts", self.max_texts), ("--max-pairs", self.max_pairs)):
+            if self.body_limit < _MIN_BYTES_PER_TEXT * most:
+                raise OptionError(
+                    f"--max-body {self.max_body} is too small for {option} {most}; "
+                    f"allow {BYTES_PER_TEXT} bytes for each text, or fewer texts."
+                )
         for origin in self.cors_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise OptionError(
@@ -131,7 +131,7 @@ class ServeSettings:
 
     @property
     def body_limit(self) -> int:
-        """Maximum size of a body: ``max_body``, or :data:`BYTES_PER_TEXT` for each of ``max_texts``."""
+        """Maximum size of a body: ``max_body``, or :data:`BYTES_PER_TEXT` for each text or pair."""
         if self.max_body is not None:
             return self.max_body
-        return max(_MIN_BODY, self.max_texts * BYTES_PER_TEXT)
+        return max(_MIN_BODY, max(self.max_texts, self.max_pairs) * BYTES_PER_TEXT)

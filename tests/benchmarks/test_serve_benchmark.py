@@ -46,6 +46,28 @@ def test_the_benchmark_measures_the_service_and_names_who_is_missing(tmp_path, m
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_reranking_compares_the_service_with_the_bare_call(tmp_path):
+    options = ["--quick", "--shapes", "rehearsal", "--passages", 20, "--output", tmp_path]
+    done = run("benchmarks.serve.rerank", *options)
+    assert done.returncode == 0, done.stderr
+    (shape,) = results_of(tmp_path)["runs"]
+    for name in ("/rerank", "/v1/rerank"):
+        assert shape[name]["median_s"] > 0.5 * shape["predict"]["median_s"] > 0
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_rerankers_names_who_is_missing(tmp_path):
+    contestants = ["ours-reranker-int8", "cross-encoder-torch", "cross-encoder-openvino"]
+    options = ["--quick", "--shapes", "rehearsal", "--passages", 20, "--contestants", *contestants]
+    done = run("benchmarks.rerank", *options, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (shape,) = results_of(tmp_path)["runs"]
+    assert shape["found"]["ours-reranker-int8"]["largest_difference"] < 0.1
+    assert shape["found"]["cross-encoder-torch"]["largest_difference"] == 0
+    assert "cross-encoder-torch" in next(tmp_path.glob("*.md")).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_a_short_soak_finds_nothing_wrong(tmp_path):
     options = [
         "--minutes",
@@ -60,6 +82,7 @@ def test_a_short_soak_finds_nothing_wrong(tmp_path):
     results = results_of(tmp_path)
     assert not results["wrong"]
     assert results["outcomes"]["answered, bit for bit"] > 100
+    assert results["outcomes"]["scored, bit for bit"] > 10
     assert results["outcomes"]["nonsense, refused"] > 10
     assert results["ending"]["exit_code"] == 0
     assert results["ending"]["not_logs"] == []
@@ -94,6 +117,38 @@ def test_the_soak_sees_a_wrong_bit(traffic):
         other = vectors.copy()
         other[question.positions[-1], -1] = np.nextafter(other[question.positions[-1], -1], np.float32(9))
         assert traffic.judge(question, 200, answer_to(question, other), vectors).startswith("WRONG")
+
+
+def ranks_of(sent, scores):
+    """In the shape of the interface that the ranking is for."""
+    found = [(at, scores[sent.query, position].item()) for at, position in enumerate(sent.positions)]
+    found.sort(key=lambda each: -each[1])
+    if sent.data.startswith(b"POST /rerank"):
+        return [{"index": at, "score": score} for at, score in found]
+    return {"results": [{"index": at, "relevance_score": score} for at, score in found]}
+
+
+def test_the_soak_sees_a_wrong_score_and_a_wrong_order(traffic):
+    scores = np.random.default_rng(0).random((traffic.QUERIES, traffic.PASSAGES), dtype=np.float32)
+    made = traffic.Traffic("model", [f"text {number}" for number in range(60)], "reranker")
+    sent = [each for each in (made.next() for _ in range(1000)) if isinstance(each, traffic.Ranking)]
+    assert len(sent) > 50
+    vectors = np.zeros((1, 1), np.float32)
+    for ranking in sent:
+        right, other = ranks_of(ranking, scores), scores.copy()
+        other[:, ranking.positions[0]] = np.nextafter(other[:, ranking.positions[0]], np.float32(2))
+        judged = [
+            traffic.judge(ranking, 200, orjson.dumps(each), vectors, scores)
+            for each in (right, ranks_of(ranking, other), [], {"results": []})
+        ]
+        assert judged[0] == "scored, bit for bit"
+        assert all(each.startswith("WRONG") for each in judged[1:])
+        if len(set(ranking.positions)) > 1:
+            ranks = right if isinstance(right, list) else right["results"]
+            ranks.reverse()
+            assert traffic.judge(ranking, 200, orjson.dumps(right), vectors, scores).startswith("WRONG")
+    refusal = b'{"message": "busy", "detail": "busy"}'
+    assert traffic.judge(sent[0], 429, refusal, vectors, scores) == "refused, 429"
 
 
 def test_the_soak_offers_upgrades_ends_its_side_and_asks_for_what_may_be_refused(traffic):

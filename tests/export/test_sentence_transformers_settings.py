@@ -285,21 +285,6 @@ def classifier(tiny_checkpoint, folder, labels=1):
     return folder
 
 
-def test_a_cross_encoder_is_refused(tiny_checkpoint, tmp_path):
-    from sentence_transformers import CrossEncoder
-
-    folder = classifier(tiny_checkpoint, tmp_path / "classifier")
-    with pytest.raises(UnsupportedModelError, match="BertForSequenceClassification"):
-        exported(folder, tmp_path)
-    CrossEncoder(str(folder), device="cpu").save_pretrained(str(tmp_path / "saved"))
-    with pytest.raises(UnsupportedModelError, match="CrossEncoder"):
-        exported(tmp_path / "saved", tmp_path)
-    (tmp_path / "saved" / "config_sentence_transformers.json").unlink()
-    with pytest.raises(UnsupportedModelError, match="sequence-classification"):
-        exported(tmp_path / "saved", tmp_path)
-    assert not (tmp_path / "bundle").exists()
-
-
 def test_the_encoder_of_a_classifier_can_be_asked_for(tiny_checkpoint, tmp_path):
     folder = classifier(tiny_checkpoint, tmp_path / "classifier", labels=3)
     assert exported(folder, tmp_path, pooling="mean").manifest.pooling == "mean"

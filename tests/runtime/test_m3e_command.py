@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from m3e_runtime import Encoder
+from classifier_weights import make_classifier_bundle
+from m3e_runtime import Encoder, Reranker
 from m3e_runtime.backends import native
 from m3e_runtime.outputs import OUTPUT_PRECISIONS
 from synthetic import read_json, write_json
@@ -277,6 +278,53 @@ def test_bench(m3e, tiny_bundle):
     assert min(found["open_ms"], found["short_text_median_ms"], found["tokens_per_second"]) > 0
 
 
+@pytest.fixture(scope="module")
+def reranker_bundle(tiny_bundle, tmp_path_factory):
+    return make_classifier_bundle(tiny_bundle, tmp_path_factory.mktemp("reranker") / "bundle")
+
+
+def test_rerank_sorts_passages(m3e, reranker_bundle, lines, tmp_path):
+    reranker = Reranker.load(reranker_bundle, artifact="int8-native")
+    passages = "\n".join(lines)
+    expected = reranker.rank("天气 card", lines, return_documents=True)
+    shown = m3e("rerank", reranker_bundle, "天气 card", stdin=passages).splitlines()
+    assert [line.split("\t", 1)[1] for line in shown] == [each["text"] for each in expected]
+    best = m3e("rerank", reranker_bundle, "天气 card", "--json", "--top-k", "3", stdin=passages)
+    found = [json.loads(line) for line in best.splitlines()]
+    assert [{**each, "score": np.float32(each["score"])} for each in found] == expected[:3]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({"title": line}) + "\n" for line in lines), encoding="utf-8")
+    arguments = [file, "--field=title", "--activation", "identity", "--prompt", "search: ", "--json"]
+    first = json.loads(m3e("rerank", reranker_bundle, "天气 card", *arguments).splitlines()[0])
+    options = {"prompt": "search: ", "activation_fn": "identity"}
+    best = reranker.rank("天气 card", lines, top_k=1, return_documents=True, **options)[0]
+    assert {**first, "score": np.float32(first["score"])} == best
+    assert m3e("rerank", reranker_bundle, "天气 card", stdin="") == ""
+
+
+def test_a_bundle_of_the_other_kind_is_refused(m3e, reranker_bundle, tiny_bundle, tmp_path):
+    assert "gives vectors" in m3e("rerank", tiny_bundle, "query", stdin="a", code=2)
+    assert "gives scores" in m3e("embed", reranker_bundle, stdin="a", code=2)
+    classifier = make_classifier_bundle(tiny_bundle, tmp_path / "classifier", labels=3)
+    assert "3 labels" in m3e("rerank", classifier, "query", stdin="a", code=1)
+
+
+def test_info_and_check_of_a_reranker(m3e, reranker_bundle):
+    shown = m3e("info", reranker_bundle)
+    assert "labels:        label 0\nactivation:    sigmoid\n" in shown
+    assert "int8-native: int8" in shown
+    assert "largest difference 5.0e-02" in shown
+    assert "int8-native: ok, largest difference of a score" in m3e("check", reranker_bundle)
+    checked = json.loads(m3e("check", reranker_bundle, "--json"))
+    assert 0 < checked["artifacts"][1]["largest_difference"] < 0.06
+
+
+def test_help_of_rerank(m3e):
+    shown = m3e("rerank", "--help")
+    assert "usage: m3e rerank BUNDLE QUERY [FILE]" in shown
+    assert max(map(len, shown.splitlines())) <= 100
+
+
 @pytest.mark.parametrize("name", ["embed", "similarity", "info", "check", "tokenize", "bench"])
 def test_help_has_examples_and_exit_codes(m3e, name):
     assert name in m3e("--help")
@@ -308,6 +356,9 @@ def test_help_has_examples_and_exit_codes(m3e, name):
         ["embed", "BUNDLE", "--artifact", "fp64"],
         ["embed", "BUNDLE", "--ranges", "x.npy"],
         ["similarity", "BUNDLE", "one"],
+        ["rerank", "BUNDLE"],
+        ["rerank", "BUNDLE", "query", "--top-k", "0"],
+        ["rerank", "BUNDLE", "query", "--activation", "relu"],
         ["info", "BUNDLE", "BUNDLE"],
     ],
 )

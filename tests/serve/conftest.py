@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from m3e_runtime.reranker import Reranker
+from score_bundles import make_score_bundle
+
 # As root, and without a request of its own.
 _CHROMIUM = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -127,4 +130,49 @@ def http(running):
     """A client of :func:`running`."""
     httpx = pytest.importorskip("httpx")
     with httpx.Client(base_url=running.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def reranker_bundle(tmp_path_factory) -> Path:
+    """A reranker with random weights."""
+    return make_score_bundle(tmp_path_factory.mktemp("reranker"), ("LABEL_0",))
+
+
+@pytest.fixture(scope="session")
+def classifier_bundle(tmp_path_factory) -> Path:
+    """A classifier of three labels with random weights."""
+    return make_score_bundle(tmp_path_factory.mktemp("classifier"), ("no", "maybe", "yes"))
+
+
+@pytest.fixture(scope="session")
+def reranker(reranker_bundle) -> Reranker:
+    """The reranker without a service: what answers are compared with."""
+    return Reranker.load(reranker_bundle)
+
+
+@pytest.fixture(scope="session")
+def classifier(classifier_bundle) -> Reranker:
+    """The classifier without a service."""
+    return Reranker.load(classifier_bundle)
+
+
+@pytest.fixture(scope="session")
+def three(start, bundle, reranker_bundle, classifier_bundle) -> Running:
+    """A service of an embedding model, a reranker and a classifier."""
+    from m3e_serve.settings import ModelSource
+
+    sources = [("tiny", bundle), ("reranker", reranker_bundle), ("classifier", classifier_bundle)]
+    return start(
+        models=tuple(ModelSource(*each) for each in sources),
+        aliases={"rerank-v3.5": "reranker"},
+        max_pairs=100,
+    )
+
+
+@pytest.fixture(scope="session")
+def http3(three):
+    """A client of :func:`three`."""
+    httpx = pytest.importorskip("httpx")
+    with httpx.Client(base_url=three.url, timeout=30) as client:
         yield client

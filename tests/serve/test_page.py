@@ -497,3 +497,62 @@ def test_a_service_that_ends_is_seen(page, start):
     ending.stop()
     page.wait_for_selector("#health.bad")
     assert text_of(page, "#health").endswith("Not reachable")
+
+
+PASSAGES = ["今天下午会下雨吗", "花呗更改绑定银行卡", "A dog"]
+
+
+def rerank(page, query, passages):
+    """The shown passages with their scores, from the top."""
+    page.locator("#query").fill(query)
+    page.locator("#passages").fill("\n".join(passages))
+    page.locator("#rerank-run").click()
+    page.locator(".ranking li").nth(sum(map(bool, passages)) - 1).wait_for()
+    return [
+        (item.locator(".passage").inner_text(), float(item.locator("b").inner_text()))
+        for item in page.locator(".ranking li").all()
+    ]
+
+
+def test_passages_are_shown_in_the_order_of_their_scores(page, three, reranker):
+    visit(page, three.url)
+    assert page.locator("#model option").all_inner_texts() == ["tiny"]
+    assert page.locator("#reranker option").all_inner_texts() == ["reranker"]
+    query = "如何更换花呗绑定银行卡"
+    ranks = reranker.rank(query, [ATTACK, *PASSAGES], return_documents=True, activation_fn="sigmoid")
+    shown = rerank(page, query, ["", f"  {ATTACK}", *PASSAGES])
+    assert [passage for passage, _ in shown] == [rank["text"] for rank in ranks]
+    assert [score for _, score in shown] == pytest.approx([rank["score"] for rank in ranks], abs=6e-5)
+    assert page.title() == "m3e-serve"
+    cards = page.locator(".card").all_inner_texts()
+    assert [re.search(r"Task\n+(\w+)", card)[1] for card in cards] == [
+        "Embedding",
+        "Reranking",
+        "Classification",
+    ]
+    assert "no, maybe, yes" in cards[2]
+    assert page.recorded.problems == []
+
+
+def test_errors_of_the_reranker_are_shown_in_the_pages_language(page, three):
+    visit(page, three.url)
+    page.locator("#query").fill("")
+    page.locator("#rerank-run").click()
+    becomes(page, "#rerank-error", "The request failed: `query`: it is empty.")
+    page.locator("#languages button[value=zh]").click()
+    assert text_of(page, "#rerank-title") == "段落重排序"
+    assert "花呗" in page.locator("#passages").input_value()
+
+
+def test_a_service_of_a_reranker_has_no_similarity_matrix(page, start, reranker_bundle, running):
+    from m3e_serve.settings import ModelSource
+
+    alone = start(models=(ModelSource("reranker", reranker_bundle),))
+    page.goto(alone.url)
+    page.wait_for_selector("#reranker option", state="attached")
+    assert not page.locator("#compare").is_visible()
+    assert "/v1/rerank" in text_of(page, "#example")
+    assert rerank(page, "a", PASSAGES)
+    alone.stop()
+    visit(page, running.url)
+    assert not page.locator("#rerank").is_visible()

@@ -19,6 +19,8 @@ __all__ = ["Oracle", "OracleName", "ScoreOracle", "load_oracle", "load_score_ora
 
 logger = logging.getLogger(__name__)
 
+_NOT_FOUND = "sentence-transformers does not find these weights; transformers' model is the oracle."
+
 OracleName = Literal["auto", "torch", "numpy"]
 
 
@@ -70,15 +72,27 @@ def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: i
 def load_score_oracle(
     checkpoint: Checkpoint, name: OracleName = "auto", max_length: int | None = None
 ) -> ScoreOracle:
-    """As :func:`load_oracle`, for a reranker or classifier."""
-    installed = _has("torch", "sentence_transformers")
+    """As :func:`load_oracle`, for a reranker or classifier.
+
+    sentence-transformers' CrossEncoder is the oracle. If it is not installed, does not find the weights, or
+    makes another tokenizer than the authors (see :func:`original`), transformers' model is.
+    """
+    installed = _has("torch", "transformers")
     if name == "torch" and not installed:
         raise DependencyMissingError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
     if name == "numpy" or not installed:
         return NumpyOracle(checkpoint)
-    from m3e_export.oracle.cross_encoder_oracle import CrossEncoderOracle
+    bert = only_bert_vocabulary(checkpoint.sentence_config.tokenizer, checkpoint.model_type)
+    if not bert and _has("sentence_transformers"):
+        from m3e_export.oracle.cross_encoder_oracle import CrossEncoderOracle
 
-    return CrossEncoderOracle(checkpoint, max_length)
+        oracle = CrossEncoderOracle(checkpoint, max_length)
+        if oracle.has_weights:
+            return oracle
+        logger.warning(_NOT_FOUND)
+    from m3e_export.oracle.torch_score_oracle import TorchScoreOracle
+
+    return TorchScoreOracle(checkpoint)
 
 
 def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: Any = None) -> Oracle:
@@ -102,9 +116,7 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
         oracle = SentenceTransformersOracle(checkpoint, max_length)
         if oracle.has_weights:
             return oracle
-        logger.warning(
-            "sentence-transformers does not find these weights; transformers' model is the oracle."
-        )
+        logger.warning(_NOT_FOUND)
     from m3e_export.oracle.torch_oracle import TorchOracle
 
     return TorchOracle(checkpoint, model)

@@ -1,9 +1,12 @@
-"""The oracle for rerankers and classifiers: sentence-transformers' CrossEncoder of the folder."""
+"""The oracle for rerankers and classifiers: sentence-transformers' CrossEncoder of the folder.
+
+It uses nothing that this package has read from the folder, but the number of positions.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +14,7 @@ import numpy.typing as npt
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.errors import CheckpointError
-from m3e_export.inputs import model_inputs
+from m3e_export.oracle.sentence_transformers_oracle import found_weights, longest_input
 from m3e_export.quiet import quiet
 
 __all__ = ["CrossEncoderOracle"]
@@ -33,13 +36,13 @@ class CrossEncoderOracle:
         import torch
 
         self.name = f"sentence-transformers {sentence_transformers.__version__} / torch {torch.__version__}"
-        self._checkpoint = checkpoint
+        self._folder = checkpoint.folder
+        self._transformer = checkpoint.sentence_config.transformer
         try:
             with quiet(), readable_folder(checkpoint.folder) as readable:
                 self._model = sentence_transformers.CrossEncoder(
                     str(readable),
                     device="cpu",
-                    max_length=max_length or checkpoint.max_length,
                     activation_fn=torch.nn.Identity(),
                     trust_remote_code=False,
                     local_files_only=True,
@@ -50,18 +53,48 @@ class CrossEncoderOracle:
                 f"{checkpoint.folder}: sentence-transformers {sentence_transformers.__version__} cannot load "
                 f"it: {str(error).strip() or type(error).__name__} (--oracle numpy does without it.)"
             ) from error
+        self._model.float()
+        self._model.default_prompt_name = None  # the gate has none
+        longest = min(self._model.max_seq_length or math.inf, longest_input(checkpoint))
+        if max_length is not None or longest < math.inf:
+            self._model.max_seq_length = max_length or int(longest)
+
+    @property
+    def has_weights(self) -> bool:
+        """As :attr:`SentenceTransformersOracle.has_weights`."""
+        return found_weights(self._model[0].auto_model, self._transformer)
 
     def logits(
         self, texts: Sequence[str], passages: Sequence[str], tick: Callable[[int], object]
     ) -> npt.NDArray[np.float32]:
         """Logits of ``texts``, or of pairs with ``passages`` if there are any, float32 ``[n, labels]``."""
-        lengths = model_inputs(self._checkpoint, texts, passages).lengths
-        logits = np.empty((len(texts), self._checkpoint.dimension), np.float32)
-        for length in np.unique(lengths)[::-1]:  # equal lengths need no padding; were one wrong, they would
-            places = np.flatnonzero(lengths == length)
-            for group in np.array_split(places, math.ceil(len(places) * length / _TOKENS)):
-                items = [(texts[at], passages[at]) if passages else texts[at] for at in group]
-                found = self._model.predict(items, batch_size=len(items), show_progress_bar=False)
-                logits[group] = np.asarray(found, np.float32).reshape(len(items), -1)
-                tick(len(group))
+        if not passages:
+            return np.stack([self._one(text, tick) for text in texts])
+        order, logits = [], []
+        for group in self._groups(texts, passages):
+            logits.append(self._predict([(texts[at], passages[at]) for at in group]))
+            order.append(group)
+            tick(len(group))
+        return np.concatenate(logits)[np.argsort(np.concatenate(order))]
+
+    def _one(self, text: str, tick: Callable[[int], object]) -> npt.NDArray[np.float32]:
+        """CrossEncoder takes a list of texts for one pair."""
+        logits: npt.NDArray[np.float32] = self._predict(text)[0]
+        tick(1)
         return logits
+
+    def _groups(self, texts: Sequence[str], passages: Sequence[str]) -> Iterator[npt.NDArray[np.int64]]:
+        """Places of pairs with equally many tokens, which need no padding."""
+        found = self._model.tokenizer(list(texts), list(passages), truncation="longest_first")
+        lengths = np.array([len(ids) for ids in found["input_ids"]])
+        for length in np.unique(lengths)[::-1]:
+            places = np.flatnonzero(lengths == length)
+            yield from np.array_split(places, math.ceil(len(places) * length / _TOKENS))
+
+    def _predict(self, items: str | list[tuple[str, str]]) -> npt.NDArray[np.float32]:
+        rows = 1 if isinstance(items, str) else len(items)
+        try:
+            found = self._model.predict(items, batch_size=rows, show_progress_bar=False)
+        except Exception as error:  # the model's code may raise anything, such as an index beyond a table
+            raise CheckpointError(f"{self._folder}: the original model fails on a text: {error}") from error
+        return np.asarray(found, np.float32).reshape(rows, -1)

@@ -65,13 +65,22 @@ class NumpyForward:
         ``token_types`` are those of each text's tokens; None: all are 0.
         """
         weights = self._weights
+        x = self._norm(weights.embedding_norm, self.summed(texts, token_types))
+        return x if weights.embedding_projection is None else self._linear(weights.embedding_projection, x)
+
+    def summed(
+        self,
+        texts: Sequence[npt.NDArray[np.int32]],
+        token_types: Sequence[npt.NDArray[np.int32]] | None = None,
+    ) -> Array:
+        """The sums of a token's embeddings for packed ``texts``, float32 ``[tokens, embedding_size]``."""
+        weights = self._weights
         places = np.concatenate([self._positions(token_ids) for token_ids in texts])
-        x = self.words(np.concatenate(texts)) + weights.position_embeddings[places]
+        x: Array = self.words(np.concatenate(texts)) + weights.position_embeddings[places]
         if token_types is not None and weights.token_type_embeddings is not None:
             of_zero = np.zeros_like(weights.token_type_embeddings[:1])
             x += np.concatenate([of_zero, weights.token_type_embeddings])[np.concatenate(token_types)]
-        x = self._norm(weights.embedding_norm, x)
-        return x if weights.embedding_projection is None else self._linear(weights.embedding_projection, x)
+        return x
 
     def layer(self, layer: LayerWeights, x: Array, lengths: Sequence[int]) -> Array:
         """The output of ``layer`` for packed texts of ``lengths`` tokens, float32 ``[tokens, hidden]``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from m3e_export.errors import CheckpointError
 from m3e_export.quiet import quiet
 from m3e_runtime.manifest import Route
 
-__all__ = ["SentenceTransformersOracle", "task_of_route"]
+__all__ = ["SentenceTransformersOracle", "found_weights", "longest_input", "task_of_route"]
 
 _TOKENS = 2048
 """Tokens of the texts that run together. One text at a time reads the weights too often."""
@@ -60,7 +61,7 @@ class SentenceTransformersOracle:
         self._model.float()
         self._task = task_of_route(self._model, self._sentence_config.route)
         self._model.default_prompt_name = None  # the gate has its own prompt
-        longest = min(self._model.max_seq_length or math.inf, _longest(checkpoint))
+        longest = min(self._model.max_seq_length or math.inf, longest_input(checkpoint))
         if max_length is not None or longest < math.inf:
             self._model.max_seq_length = max_length or int(longest)
 
@@ -74,10 +75,7 @@ class SentenceTransformersOracle:
         first = self._model[0]
         if self._sentence_config.route is not None and first in _routers(self._model):
             first = first.sub_modules[self._sentence_config.route.name][0]
-        model = first.auto_model
-        names, base = model.state_dict().keys(), f"{model.base_model_prefix}."
-        found = tensor_names(self._sentence_config.transformer)
-        return any(name in names or name.removeprefix(base) in names for name in found)
+        return found_weights(first.auto_model, self._sentence_config.transformer)
 
     def encode(
         self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = ""
@@ -127,7 +125,13 @@ def _routers(model: Any) -> list[Any]:
     return [module for module in model if type(module).__name__ in ROUTER_KINDS]
 
 
-def _longest(checkpoint: BaseCheckpoint) -> float:
+def found_weights(model: Any, folder: Path) -> bool:
+    """Whether ``model`` of transformers has the names of the tensors in ``folder``."""
+    names, base = model.state_dict().keys(), f"{model.base_model_prefix}."
+    return any(name in names or name.removeprefix(base) in names for name in tensor_names(folder))
+
+
+def longest_input(checkpoint: BaseCheckpoint) -> float:
     """Tokens that the position table allows, if that is known: the original model fails on longer texts.
 
     Without another limit, sentence-transformers takes RoBERTa's table size, which is two too many.

@@ -24,12 +24,15 @@ __all__ = ["load_fast_tokenizer", "load_model", "load_tokenizer"]
 _OPTIONAL = ("pooler.", "position_ids", "token_type_ids")
 
 
-def load_model(config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.float32]]) -> Any:
-    """The encoder in PyTorch, in float32, ready for inference.
+def load_model(
+    config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.float32]], auto: Any = None
+) -> Any:
+    """The model in PyTorch, in float32, ready for inference.
 
     Args:
         config: the content of config.json.
         tensors: the checkpoint's. Their names may have any prefix.
+        auto: the class of transformers that chooses the model's class; AutoModel, of encoders, by default.
 
     Raises:
         CheckpointError: a tensor is missing, or its shape differs from config.json.
@@ -43,7 +46,7 @@ def load_model(config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[np.f
     try:
         known = transformers.AutoConfig.for_model(model_type, **settings)
         with torch.device("meta"):  # without data: only the class and the names of its tensors
-            empty = transformers.AutoModel.from_config(known, trust_remote_code=False)
+            empty = (auto or transformers.AutoModel).from_config(known, trust_remote_code=False)
     except Exception as error:  # each class raises its own errors
         raise UnsupportedModelError(
             f"config.json: transformers {transformers.__version__} makes no model of model_type "

@@ -85,8 +85,8 @@ class _Watching(NumpyForward):
 
     def look_at(self, inputs: ModelInputs) -> None:
         """Compute one text or pair."""
-        weights, (ids,) = self._weights, inputs.ids
-        if _is_large(self.words(ids) + weights.position_embeddings[: len(ids)]):
+        weights = self._weights
+        if _is_large(self.summed(inputs.ids, inputs.types)):
             self.found.add(WORDS)
         after = [PROJECTION if weights.embedding_projection else WORDS]
         after += [layer.output.name for layer in weights.layers]

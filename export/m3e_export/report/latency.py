@@ -10,14 +10,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from m3e_runtime.reranker import Reranker
-
 from m3e_runtime.backends.choice import why_not_here
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import M3EError
 from m3e_runtime.manifest import Artifact
 from m3e_runtime.progress import progress_bar
+from m3e_runtime.reranker import Reranker
 from m3e_runtime.tokenization import TextTokenizer
 
 __all__ = ["RUNS", "Latency", "Timing", "measure_latencies", "processor_name"]

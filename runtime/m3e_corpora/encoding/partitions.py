@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy.typing as npt
 
+from m3e_corpora.encoding.chunk_rows import RowChunker
 from m3e_corpora.encoding.pipeline import compute, prefetched
 from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.encoding.windows import Window, windows_of
 from m3e_corpora.inputs.find import STANDARD_INPUT
-from m3e_corpora.inputs.rows import BadRow
+from m3e_corpora.inputs.rows import BadRow, Rows
 from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
 from m3e_corpora.job.job import Job, provenance
 from m3e_corpora.job.partition import Partition, read_partition
 from m3e_corpora.job.policies import OnError
+from m3e_corpora.outputs.payload import schema_from_text, schema_to_text, with_chunk_fields
 from m3e_corpora.outputs.sinks import Sink, make_sink
+from m3e_runtime.encoder import Encoder
 
 __all__ = ["encoded_windows", "run_partitions", "write_window"]
 
@@ -77,7 +80,7 @@ def encoded_windows(
         windows_of(
             encoder,
             each.number,
-            read_partition(job, schema, each),
+            _rows(encoder, job, schema, each),
             job.prompt,
             job.over_long,
             on_error,
@@ -92,6 +95,13 @@ def encoded_windows(
             yield window, job.vectors.finish(distinct)[window.places]
 
 
+def _rows(encoder: Model, job: Job, schema: str | None, partition: Partition) -> Iterator[Rows]:
+    rows = read_partition(job, schema, partition)
+    if job.chunking is None or not isinstance(encoder, Encoder):
+        return rows
+    return map(RowChunker(encoder, job).divide, rows)
+
+
 def write_window(sink: Sink, window: Window, vectors: npt.NDArray[Any]) -> None:
     """Write the rows of a window with their vectors."""
     start = 0
@@ -101,15 +111,21 @@ def write_window(sink: Sink, window: Window, vectors: npt.NDArray[Any]) -> None:
         start = stop
 
 
+def _stored_schema(folder: JobFolder) -> str | None:
+    """The schema of what is stored beside vectors: that of the payload, with the places of chunks."""
+    schema = folder.partitioning.schema
+    if schema is None or folder.job.chunking is None:
+        return schema
+    return schema_to_text(with_chunk_fields(schema_from_text(schema)))
+
+
 class _Part:
     """A part that is being written. Closing ``stack`` puts it in place."""
 
     def __init__(self, folder: JobFolder, number: int, stack: ExitStack) -> None:
         job = folder.job
         stream = stack.enter_context(folder.new_part(number))
-        self._sink = make_sink(
-            job.part_format, stream, job.vectors, folder.partitioning.schema, provenance(job)
-        )
+        self._sink = make_sink(job.part_format, stream, job.vectors, _stored_schema(folder), provenance(job))
         stack.push(self._abandon)
         self.counts = Counts()
         self.bad: list[BadRow] = []

@@ -142,7 +142,7 @@ class _OpenWindow:
         texts = texts_of(self.encoder, rows, self.prefix)
         self._tokenize([text for text in dict.fromkeys(texts) if text not in self._known])
         places = [self._known[text] for text in texts]
-        if self.over_long != "truncate":
+        if self.over_long in ("skip", "fail"):
             cut = [index for index, place in enumerate(places) if self.cut[place]]
             if cut:
                 rows = self._leave_out(rows, cut)
@@ -168,6 +168,7 @@ class _OpenWindow:
             skipped=sum(len(rows.bad) for rows in self.rows),
             tokens=sum(len(ids) for batch in batches for ids in batch.token_ids),
             computed_tokens=computed,
+            divided=sum(rows.divided for rows in self.rows),
         )
         return Window(partition, self.rows, places, len(self.token_ids), batches, counts, last)
 

@@ -12,7 +12,7 @@ import msgspec
 
 from m3e_corpora.arrow import import_arrow
 
-__all__ = ["OBJECT", "column_at", "dotted_names", "field_at", "value_at", "without_value"]
+__all__ = ["OBJECT", "column_at", "dotted_names", "field_at", "value_at", "with_value", "without_value"]
 
 OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 """Decodes an object and leaves its values as they are in the file."""
@@ -36,6 +36,16 @@ def without_value(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
             return {key: value for key, value in values.items() if key != head}
         if head in values and rest is not None and value_at(below := _object(values[head]), rest) is not None:
             return {**values, head: msgspec.Raw(msgspec.json.encode(without_value(below, rest)))}
+    return values
+
+
+def with_value(values: Mapping[str, Any], name: str, value: Any) -> Mapping[str, Any]:
+    """Return ``values`` with another value of the field that :func:`value_at` finds."""
+    for head, rest in _splits(name):
+        if head in values and rest is None:
+            return {**values, head: value}
+        if head in values and rest is not None and value_at(below := _object(values[head]), rest) is not None:
+            return {**values, head: msgspec.Raw(msgspec.json.encode(with_value(below, rest, value)))}
     return values
 
 

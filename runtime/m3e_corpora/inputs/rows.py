@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 __all__ = [
+    "CHUNK_COLUMNS",
     "READ_BYTES",
     "READ_ROWS",
     "ROW_LIMIT",
     "BadRow",
+    "ChunkPlaces",
     "ParsedRow",
     "Payload",
     "PayloadBuilder",
@@ -25,6 +27,10 @@ READ_BYTES = 1 << 20
 
 ROW_LIMIT = 8 << 20
 """Longest row in bytes. A file without line ends must not be read into memory as one row."""
+
+
+CHUNK_COLUMNS = ("chunk", "start", "end")
+"""Columns that rows of chunks get."""
 
 
 class BadRow(msgspec.Struct, frozen=True):
@@ -65,8 +71,35 @@ class ParsedRow:
     problem: str | None = None
 
 
+class ChunkPlaces(NamedTuple):
+    """The chunks of some rows, one after the other.
+
+    Attributes:
+        rows: which of the rows each chunk belongs to.
+        chunk: its number among the chunks of its row, counted from 0.
+        start: where it begins in the text of its row, in characters.
+        end: where it ends.
+    """
+
+    rows: list[int]
+    chunk: list[int]
+    start: list[int]
+    end: list[int]
+
+    @property
+    def columns(self) -> dict[str, list[int]]:
+        """What is stored of each chunk, by the names of the columns."""
+        return dict(zip(CHUNK_COLUMNS, (self.chunk, self.start, self.end), strict=True))
+
+
 class Payload(Protocol):
     """What is stored beside the vectors of some rows."""
+
+    def with_chunks(self, places: ChunkPlaces, field: str | None, texts: Sequence[str]) -> Payload:
+        """Add the places of chunks to the payload of their rows, one for each chunk.
+
+        The column ``field``, if there is one, gets the texts of the chunks.
+        """
 
     def take(self, indices: Sequence[int]) -> Payload:
         """Select the payload of some of the rows."""
@@ -97,6 +130,7 @@ class Rows:
         locate: makes a bad row from a row's number and a problem.
         bad: the bad rows.
         size: bytes of the input that all these rows take, for the progress bar.
+        divided: rows of the input that are several of these.
     """
 
     texts: Sequence[str]
@@ -106,6 +140,7 @@ class Rows:
     locate: Callable[[int, str], BadRow]
     bad: Sequence[BadRow]
     size: int
+    divided: int = 0
 
     def without(self, indices: Sequence[int], problem: str) -> Rows:
         """Turn some good rows into bad ones."""

@@ -17,6 +17,7 @@ class Counts(msgspec.Struct, frozen=True):
         skipped: rows without a vector.
         tokens: tokens of the texts that the engine computed.
         computed_tokens: the same with padding.
+        divided: rows of the input that are several texts here, one for each chunk.
     """
 
     texts: int = 0
@@ -25,6 +26,7 @@ class Counts(msgspec.Struct, frozen=True):
     skipped: int = 0
     tokens: int = 0
     computed_tokens: int = 0
+    divided: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(

@@ -11,6 +11,7 @@ from m3e_corpora.inputs.find import InputFile
 from m3e_corpora.job.policies import OverLong
 from m3e_corpora.outputs.vectors import VectorSpec
 from m3e_runtime.bundle import Bundle
+from m3e_runtime.chunking import ChunkOptions
 from m3e_runtime.manifest import MANIFEST_NAME
 
 __all__ = ["BundleId", "Job", "provenance"]
@@ -50,6 +51,7 @@ class Job(msgspec.Struct, frozen=True):
         over_long: what happens to texts that are too long.
         batch_size: largest number of texts in a batch.
         part_format: format of the parts.
+        chunking: the length of chunks, if ``over_long`` is ``chunk``.
     """
 
     runtime: str
@@ -61,6 +63,7 @@ class Job(msgspec.Struct, frozen=True):
     over_long: OverLong
     batch_size: int | None
     part_format: str
+    chunking: ChunkOptions | None = None
 
 
 def provenance(job: Job) -> dict[str, str]:

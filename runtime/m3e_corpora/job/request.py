@@ -16,9 +16,11 @@ from m3e_corpora.inputs.columns import DEFAULT_FIELD, Columns, PayloadForm
 from m3e_corpora.inputs.encodings import UTF_8, encoding_of
 from m3e_corpora.inputs.find import FORMATS, STANDARD_INPUT, InputFile
 from m3e_corpora.inputs.folder_columns import folder_types
+from m3e_corpora.inputs.rows import CHUNK_COLUMNS
 from m3e_corpora.job.output_path import OutputPath
 from m3e_corpora.job.policies import OnError, OverLong
 from m3e_corpora.outputs.vectors import EMBEDDING, SCORE, SCORES
+from m3e_runtime.chunking import ChunkOptions
 from m3e_runtime.errors import OptionError
 from m3e_runtime.manifest import Classification
 from m3e_runtime.outputs import OutputPrecision
@@ -58,7 +60,10 @@ class CorpusRequest:
             combinations keep nothing.
         drop_text: do not store the texts.
         on_error: ``fail`` at the first row that cannot be encoded, or ``skip`` such rows and list them.
-        over_long: what to do with texts that have more tokens than the model's limit.
+        over_long: what to do with texts that have more tokens than the model's limit. With ``chunk``, each
+            chunk is a row, with the columns ``chunk`` (its number), ``start`` and ``end`` (its place in the
+            text, in characters); the column of the texts has the chunk's own text.
+        chunking: the length of chunks and their overlap, by default as long as the model takes and none.
         precision: as in :meth:`m3e_runtime.Encoder.encode`.
         ranges: as in :meth:`m3e_runtime.Encoder.encode`; needed for int8 and uint8.
         normalize: scale each vector to unit length.
@@ -91,6 +96,7 @@ class CorpusRequest:
     drop_text: bool = False
     on_error: OnError = "fail"
     over_long: OverLong = "truncate"
+    chunking: ChunkOptions | None = None
     precision: OutputPrecision = "float32"
     ranges: npt.NDArray[np.float32] | None = None
     normalize: bool = False
@@ -160,6 +166,7 @@ class CorpusRequest:
             "--truncate-dim": self.truncate_dim is not None,
             f"--precision {self.precision}": self.precision not in ("float32", "float16"),
             "--prompt-field": self.prompt_field is not None,
+            "--over-long chunk": self.over_long == "chunk",
             f"the output {self.output}": str(self.output).endswith(".faiss"),
         }
 
@@ -176,6 +183,7 @@ class CorpusRequest:
         self._check_partitions()
         self._check_columns(output)
         self._check_ranges()
+        self._check_chunks(output)
         output.check(self.resume, self.force)
         return output
 
@@ -198,6 +206,21 @@ class CorpusRequest:
             raise OptionError(
                 "--prompt-field gives each text its own prompt; leave out --prompt and --prompt-name."
             )
+
+    def _check_chunks(self, output: OutputPath) -> None:
+        if self.over_long != "chunk":
+            if self.chunking is not None:
+                raise OptionError("--chunk-tokens and --chunk-overlap need --over-long chunk.")
+            return
+        if output.part_format == "npy":
+            raise OptionError(
+                f"{self.output}: cannot store which chunk a vector is of; use .parquet or .jsonl."
+            )
+        if self.chunking is not None and self.chunking.late:
+            raise OptionError("late chunking is for Encoder.encode_chunks; corpora are divided first.")
+        taken = [name for name in self.columns(output.part_format).read if name in CHUNK_COLUMNS]
+        if taken:
+            raise OptionError(f"the column {taken[0]!r} cannot be kept: chunks have a column of this name.")
 
     def _check_ranges(self) -> None:
         if self.precision in _RANGED and self.ranges is None:

@@ -21,6 +21,7 @@ class Summary:
         duplicates: duplicates in the whole output.
         truncated: truncated texts in the whole output.
         skipped: rows that are left out of the whole output.
+        divided: rows that are divided into chunks in the whole output; each chunk is one of ``texts``.
         dimension: length of a stored vector; an eighth of the dimensions for binary ones.
         dtype: type of a stored number.
         seconds: duration of this run.
@@ -42,6 +43,7 @@ class Summary:
     duplicates: int
     truncated: int
     skipped: int
+    divided: int
     partitions: int
     resumed: int
     output: str
@@ -74,6 +76,7 @@ def summarize(
         duplicates=total.duplicates,
         truncated=total.truncated,
         skipped=total.skipped,
+        divided=total.divided,
         partitions=len(partitions),
         resumed=resumed,
         output=shown(output),

@@ -12,10 +12,18 @@ import msgspec
 from m3e_corpora.arrow import import_arrow
 from m3e_corpora.inputs.column_types import JSON_MARK, misfit
 from m3e_corpora.inputs.columns import Columns
-from m3e_corpora.inputs.nested import without_value
-from m3e_corpora.inputs.rows import ParsedRow, PayloadBuilder
+from m3e_corpora.inputs.nested import with_value, without_value
+from m3e_corpora.inputs.rows import CHUNK_COLUMNS, ChunkPlaces, ParsedRow, PayloadBuilder
 
-__all__ = ["NoPayload", "Records", "TypedColumns", "payload_builder", "schema_from_text", "schema_to_text"]
+__all__ = [
+    "NoPayload",
+    "Records",
+    "TypedColumns",
+    "payload_builder",
+    "schema_from_text",
+    "schema_to_text",
+    "with_chunk_fields",
+]
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,11 @@ class NoPayload:
     def take(self, indices: Sequence[int]) -> NoPayload:
         """Return nothing for any rows."""
         del indices
+        return self
+
+    def with_chunks(self, places: ChunkPlaces, field: str | None, texts: Sequence[str]) -> NoPayload:
+        """Return nothing for any chunks."""
+        del places, field, texts
         return self
 
 
@@ -38,6 +51,20 @@ class Records:
         """Select the objects of some rows."""
         return Records([self.objects[index] for index in indices])
 
+    def with_chunks(self, places: ChunkPlaces, field: str | None, texts: Sequence[str]) -> Records:
+        """Add members to the objects; the text becomes that of the chunk."""
+        objects = [
+            with_value(each, field, text) if field else each
+            for each, text in zip(self.objects, texts, strict=True)
+        ]
+        numbers = zip(*places.columns.values(), strict=True)
+        return Records(
+            [
+                {**each, **dict(zip(CHUNK_COLUMNS, its_own, strict=True))}
+                for each, its_own in zip(objects, numbers, strict=True)
+            ]
+        )
+
 
 @dataclass(frozen=True)
 class TypedColumns:
@@ -48,6 +75,25 @@ class TypedColumns:
     def take(self, indices: Sequence[int]) -> TypedColumns:
         """Select the values of some rows."""
         return TypedColumns(self.batch.take(indices))
+
+    def with_chunks(self, places: ChunkPlaces, field: str | None, texts: Sequence[str]) -> TypedColumns:
+        """Add columns; the column of the texts becomes that of the chunks' texts."""
+        arrow = import_arrow("Parquet")
+        schema = with_chunk_fields(self.batch.schema)
+        columns = [
+            arrow.array(texts, each.type) if each.name == field else column
+            for each, column in zip(self.batch.schema, self.batch.columns, strict=True)
+        ]
+        added = [arrow.array(numbers, arrow.int64()) for numbers in places.columns.values()]
+        return TypedColumns(arrow.record_batch([*columns, *added], schema=schema))
+
+
+def with_chunk_fields(schema: Any) -> Any:
+    """An Arrow schema with the fields that :meth:`TypedColumns.with_chunks` adds."""
+    arrow = import_arrow("Parquet")
+    for name in CHUNK_COLUMNS:
+        schema = schema.append(arrow.field(name, arrow.int64()))
+    return schema
 
 
 def payload_builder(columns: Columns, schema: str | None) -> PayloadBuilder:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from m3e_serve.errors import ApiError
 
-__all__ = ["Inputs", "RawInputs", "read_inputs"]
+__all__ = ["Inputs", "RawInputs", "check_count", "first_given", "read_inputs"]
 
 RawInputs = str | list[str | int | list[int]]
 """A text, a list of texts, the token ids of a text, or a list of token ids."""
@@ -43,10 +43,26 @@ def read_inputs(given: RawInputs, field: str, max_inputs: int) -> Inputs:
         message = f"`{field}` is empty; send a text or a list of texts."
         raise ApiError(400, message, "invalid_value", field, "Empty")
     inputs = _texts_or_ids(given, field)
-    if inputs.count > max_inputs:
-        message = f"`{field}` has {inputs.count} inputs; at most {max_inputs} are allowed."
-        raise ApiError(400, message, "invalid_value", field, tei_status=413)
+    check_count(inputs.count, field, max_inputs)
     return inputs
+
+
+def check_count(count: int, field: str, most: int) -> None:
+    """Check that ``field`` has inputs, and not too many.
+
+    Raises:
+        ApiError: it has none, or more than ``most``.
+    """
+    if not count:
+        raise ApiError(400, f"`{field}` is empty; send a list of texts.", "invalid_value", field, "Empty")
+    if count > most:
+        message = f"`{field}` has {count} inputs; at most {most} are allowed."
+        raise ApiError(400, message, "invalid_value", field, tei_status=413)
+
+
+def first_given(*values: bool | None) -> bool:
+    """The first value that is not None."""
+    return next(bool(value) for value in values if value is not None)
 
 
 def _texts_or_ids(given: list[str | int | list[int]], field: str) -> Inputs:

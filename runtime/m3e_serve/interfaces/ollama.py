@@ -127,10 +127,10 @@ class OllamaPrompt(_Embedding):
 
 
 class Tags:
-    """``GET /api/tags``: the bundles and their aliases."""
+    """``GET /api/tags``: the embedding models and their aliases."""
 
     def __init__(self, service: Service) -> None:
-        names = service.models.names.items()
+        names = service.models.embedders.names.items()
         self._response = json_response({"models": [_described(name, model) for name, model in names]})
 
     async def __call__(self, call: Call) -> Response:
@@ -152,17 +152,16 @@ def _check_context_length(options: dict[str, Any] | None, model: ServedModel) ->
 
 
 def _described(name: str, model: ServedModel) -> dict[str, Any]:
-    artifact = model.encoder.artifact
     return {
         "name": name,
         "model": name,
         "modified_at": datetime.fromtimestamp(model.created, UTC).isoformat(),
         "size": sum(file.stat().st_size for file in model.encoder.bundle.path.rglob("*") if file.is_file()),
-        "digest": model.encoder.bundle.manifest.source.weights_sha256,
+        "digest": model.manifest.source.weights_sha256,
         "details": {
             "format": "m3e",
             "family": "bert",
             "parameter_size": "",
-            "quantization_level": artifact.precision,
+            "quantization_level": model.precision,
         },
     }

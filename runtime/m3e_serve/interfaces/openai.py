@@ -14,9 +14,10 @@ import orjson
 from msgspec import Meta
 
 from m3e_serve.errors import ApiError
-from m3e_serve.interfaces.inputs import RawInputs, read_inputs
+from m3e_serve.interfaces.inputs import RawInputs, first_given, read_inputs
 from m3e_serve.interfaces.prompts import choose_prompt
 from m3e_serve.models.served_model import Embedded, ServedModel
+from m3e_serve.models.served_reranker import ServedReranker
 from m3e_serve.requests.call import Call
 from m3e_serve.requests.json_bodies import BodyDecoder
 from m3e_serve.requests.response import Response, json_response
@@ -127,7 +128,7 @@ class Embeddings:
         return await model.embed(
             inputs.texts,
             priority,
-            truncate=_first_given(request.truncate, request.truncation, settings.truncate),
+            truncate=first_given(request.truncate, request.truncation, settings.truncate),
             normalize=True,
             dimensions=dimensions,
             prompt=prompt,
@@ -168,8 +169,14 @@ class OneModel:
         return json_response(_described(name, self._service.models.find(name)))
 
 
-def _described(name: str, model: ServedModel) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": model.created, "owned_by": "m3e-runtime"}
+def _described(name: str, model: ServedModel | ServedReranker) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": "m3e-runtime",
+        "task": model.task,
+    }
 
 
 def _check_fixed(request: EmbeddingRequest) -> None:
@@ -178,11 +185,6 @@ def _check_fixed(request: EmbeddingRequest) -> None:
         if value is not None and not any(type(value) is type(each) and value == each for each in allowed):
             cure = f"the only value is {json.dumps(allowed[0])}" if allowed else "leave it out"
             raise ApiError(400, f"This value of `{name}` is not supported; {cure}.", "invalid_value", name)
-
-
-def _first_given(*values: bool | None) -> bool:
-    """The first value that is not None."""
-    return next(bool(value) for value in values if value is not None)
 
 
 def _unknown_tokenizer(name: str) -> ApiError:

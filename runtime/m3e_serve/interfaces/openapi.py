@@ -9,6 +9,20 @@ import msgspec
 import m3e_runtime
 from m3e_serve.interfaces.ollama import OllamaEmbedRequest, OllamaPromptRequest
 from m3e_serve.interfaces.openai import FIXED, EmbeddingRequest
+from m3e_serve.interfaces.openapi_operations import (
+    OPENAI_ERRORS,
+    REFERENCE,
+    OpenAIError,
+    TeiError,
+    model_names,
+    operation,
+    optional,
+    post,
+    reference,
+    texts,
+    unguarded,
+)
+from m3e_serve.interfaces.openapi_scores import SCORE_BODIES, narrow_scores, score_paths
 from m3e_serve.interfaces.prompts import prompt_names
 from m3e_serve.interfaces.tei import (
     Direction,
@@ -18,11 +32,11 @@ from m3e_serve.interfaces.tei import (
     SimilarityRequest,
     TokenizeRequest,
 )
+from m3e_serve.models.served_model import ServedModel
 from m3e_serve.service import Service
+from m3e_serve.tasks import Task
 
 __all__ = ["describe"]
-
-_REFERENCE = "#/components/schemas/{name}"
 
 
 class Usage(msgspec.Struct):
@@ -56,6 +70,7 @@ class Model(msgspec.Struct):
     object: Literal["model"]
     created: int
     owned_by: str
+    task: Task
 
 
 class ModelListResponse(msgspec.Struct):
@@ -73,28 +88,6 @@ class Token(msgspec.Struct):
     special: bool
     start: int | None
     stop: int | None
-
-
-class OpenAIErrorContent(msgspec.Struct):
-    """The details of an error."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class OpenAIError(msgspec.Struct):
-    """An error response."""
-
-    error: OpenAIErrorContent
-
-
-class TeiError(msgspec.Struct):
-    """An error response."""
-
-    error: str
-    error_type: Literal["Unhealthy", "Backend", "Overloaded", "Validation", "Tokenizer", "Empty"]
 
 
 class OllamaEmbedResponse(msgspec.Struct):
@@ -123,66 +116,50 @@ _BODIES = (
     *(OllamaEmbedRequest, OllamaEmbedResponse, OllamaPromptRequest, OllamaPromptResponse, OllamaError),
     *(EmbeddingRequest, EmbeddingResponse, ModelListResponse, Model, OpenAIError),
     *(EmbedRequest, SimilarityRequest, TokenizeRequest, TeiError, Token),
+    *SCORE_BODIES,
 )
 _VECTORS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
-_OPENAI_ERRORS = {
-    400: "The request is invalid.",
-    404: "The model does not exist.",
-    408: "The body did not arrive in time.",
-    413: "The body is too large, or computing it would exceed the timeout.",
-    415: "The Content-Encoding is neither gzip nor deflate.",
-    429: "Too many requests are waiting. Retry after the seconds in Retry-After.",
-    503: "The service is shutting down, or the request exceeded the timeout.",
-}
-_TEI_ERRORS = {
-    400: "There is no text, or the body is not valid JSON.",
-    408: _OPENAI_ERRORS[408],
-    413: "There are too many texts, or too long texts.",
-    415: _OPENAI_ERRORS[415],
-    422: "A field of the body is invalid.",
-    424: "The engine failed.",
-    429: _OPENAI_ERRORS[429],
-    503: _OPENAI_ERRORS[503],
-}
-
-
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def describe(service: Service) -> dict[str, Any]:
     """The OpenAPI 3.1 description, with the model names and limits of ``service``."""
-    _, schemas = msgspec.json.schema_components(_BODIES, ref_template=_REFERENCE)
+    _, schemas = msgspec.json.schema_components(_BODIES, ref_template=REFERENCE)
     _narrow(schemas, service)
-    embed = _post("Vectors of texts.", EmbedRequest, _VECTORS)
+    scored = score_paths()
+    embed = post("Vectors of texts.", EmbedRequest, _VECTORS)
     scores = {"type": "array", "items": {"type": "number"}}
-    tokens = {"type": "array", "items": {"type": "array", "items": _reference(Token)}}
-    embeddings = _operation(
+    tokens = {"type": "array", "items": {"type": "array", "items": reference(Token)}}
+    embeddings = operation(
         "Vectors of texts, in OpenAI's format.",
-        _reference(EmbeddingResponse),
-        _OPENAI_ERRORS,
+        reference(EmbeddingResponse),
+        OPENAI_ERRORS,
         OpenAIError,
         EmbeddingRequest,
     )
+    by_task = {"embed": embed, "rerank": scored["/rerank"]["post"], "classify": scored["/predict"]["post"]}
+    root = by_task[service.models.all[0].task]
     paths = {
         "/v1/embeddings": {"post": embeddings},
         "/openai/deployments/{id}/embeddings": {"post": {**embeddings, "parameters": [_ID]}},
         **_ollama_paths(),
-        "/v1/models": {"get": _operation("All models.", _reference(ModelListResponse), {}, OpenAIError)},
+        "/v1/models": {"get": operation("All models.", reference(ModelListResponse), {}, OpenAIError)},
         "/v1/models/{id}": {
             "get": {
-                **_operation("One model.", _reference(Model), {404: _OPENAI_ERRORS[404]}, OpenAIError),
+                **operation("One model.", reference(Model), {404: OPENAI_ERRORS[404]}, OpenAIError),
                 "parameters": [_ID],
             }
         },
         "/embed": {"post": embed},
-        "/similarity": {"post": _post("Cosines of a text with others.", SimilarityRequest, scores)},
-        "/tokenize": {"post": _post("Tokens of texts.", TokenizeRequest, tokens)},
-        "/info": {"get": _operation("The models and limits.", {"type": "object"}, {}, TeiError)},
-        "/health": {"get": _unguarded("Whether the service is ready for requests.")},
-        "/readyz": {"get": _unguarded("The same as /health.")},
-        "/livez": {"get": _unguarded("Whether the engines run.")},
-        "/metrics": {"get": _unguarded("Metrics for Prometheus.")},
-        "/": {"get": _unguarded("A page for people.", "text/html"), "post": embed},
+        **scored,
+        "/similarity": {"post": post("Cosines of a text with others.", SimilarityRequest, scores)},
+        "/tokenize": {"post": post("Tokens of texts.", TokenizeRequest, tokens)},
+        "/info": {"get": operation("The models and limits.", {"type": "object"}, {}, TeiError)},
+        "/health": {"get": unguarded("Whether the service is ready for requests.")},
+        "/readyz": {"get": unguarded("The same as /health.")},
+        "/livez": {"get": unguarded("Whether the engines run.")},
+        "/metrics": {"get": unguarded("Metrics for Prometheus.")},
+        "/": {"get": unguarded("A page for people.", "text/html"), "post": root},
     }
     components: dict[str, Any] = {"schemas": schemas}
     described: dict[str, Any] = {
@@ -203,28 +180,34 @@ def describe(service: Service) -> dict[str, Any]:
 
 def _ollama_paths() -> dict[str, Any]:
     def post(summary: str, request: type, response: type) -> dict[str, Any]:
-        return {"post": _operation(summary, _reference(response), _OPENAI_ERRORS, OllamaError, request)}
+        return {"post": operation(summary, reference(response), OPENAI_ERRORS, OllamaError, request)}
 
     return {
         "/api/embed": post("Vectors of texts, in Ollama's format.", OllamaEmbedRequest, OllamaEmbedResponse),
         "/api/embeddings": post("One vector, in Ollama's format.", OllamaPromptRequest, OllamaPromptResponse),
-        "/api/tags": {"get": _operation("All models.", {"type": "object"}, {}, OllamaError)},
-        "/api/version": {"get": _operation("The version.", {"type": "object"}, {}, OllamaError)},
+        "/api/tags": {"get": operation("All models.", {"type": "object"}, {}, OllamaError)},
+        "/api/version": {"get": operation("The version.", {"type": "object"}, {}, OllamaError)},
     }
 
 
 def _narrow(schemas: dict[str, Any], service: Service) -> None:
     """Add constraints that the types do not have, because they depend on the service."""
     properties = {name: schema.get("properties", {}) for name, schema in schemas.items()}
+    narrow_scores(properties, service)
+    if service.models.embedders.count:
+        _narrow_embeddings(properties, service)
+
+
+def _narrow_embeddings(properties: dict[str, dict[str, Any]], service: Service) -> None:
     _narrow_openai(properties[EmbeddingRequest.__name__], service)
     _narrow_ollama(properties[OllamaEmbedRequest.__name__], service)
     for kind in (OllamaEmbedRequest, OllamaPromptRequest):
-        properties[kind.__name__]["model"] = _model(service)
+        properties[kind.__name__]["model"] = model_names(service.models.embedders)
     embed, tokenize = properties[EmbedRequest.__name__], properties[TokenizeRequest.__name__]
     default = service.models.default
     embed["inputs"] = _inputs({}, {}, default.vocabulary, default.encoder.max_seq_length)
-    tokenize["inputs"] = _texts({}, {})  # no maxItems: too many texts are rejected with 413
-    embed["dimensions"] = _optional(
+    tokenize["inputs"] = texts({}, {})  # no maxItems: too many texts are rejected with 413
+    embed["dimensions"] = optional(
         {"type": "integer", "minimum": 1, "maximum": default.encoder.full_dimension}
     )
     properties[SimilarityInput.__name__]["sentences"]["minItems"] = 1
@@ -237,11 +220,11 @@ def _narrow(schemas: dict[str, Any], service: Service) -> None:
 
 def _narrow_openai(properties: dict[str, Any], service: Service) -> None:
     settings = service.settings
-    longest = max(model.encoder.full_dimension for model in service.models.all)
+    longest = _longest(service)
     # Token ids are not described, because most clients would send those of another tokenizer.
-    properties["input"] = _texts({"minLength": 1}, {"maxItems": settings.max_texts})
-    properties["model"] = _model(service)
-    properties["dimensions"] = _optional(
+    properties["input"] = texts({"minLength": 1}, {"maxItems": settings.max_texts})
+    properties["model"] = model_names(service.models.embedders)
+    properties["dimensions"] = optional(
         {"type": "integer", "minimum": 1, "maximum": settings.pad_to or longest}
     )
     for name, allowed in FIXED.items():
@@ -249,17 +232,16 @@ def _narrow_openai(properties: dict[str, Any], service: Service) -> None:
 
 
 def _narrow_ollama(properties: dict[str, Any], service: Service) -> None:
-    longest = max(model.encoder.full_dimension for model in service.models.all)
-    properties["dimensions"] = _optional({"type": "integer", "minimum": 1, "maximum": longest})
+    longest = _longest(service)
+    properties["dimensions"] = optional({"type": "integer", "minimum": 1, "maximum": longest})
     text = {"type": "string"}
     several = {"type": "array", "items": text, "maxItems": service.settings.max_texts}
     properties["input"] = {"anyOf": [text, several], "default": ""}
 
 
-def _model(service: Service) -> dict[str, Any]:
-    if service.settings.any_model:
-        return _optional({"type": "string"})
-    return {"enum": [*service.models.names, *([] if service.models.several else [None])]}
+def _longest(service: Service) -> int:
+    """Most dimensions of a vector."""
+    return max(each.encoder.full_dimension for each in service.models.all if isinstance(each, ServedModel))
 
 
 def _inputs(of_one: dict[str, int], of_all: dict[str, int], vocabulary: int, longest: int) -> dict[str, Any]:
@@ -267,51 +249,4 @@ def _inputs(of_one: dict[str, int], of_all: dict[str, int], vocabulary: int, lon
     token_id = {"type": "integer", "minimum": 0, "maximum": vocabulary - 1}
     ids = {"type": "array", "items": token_id, "minItems": 1, "maxItems": longest}
     several = {"type": "array", "items": ids, "minItems": 1}
-    return {"anyOf": [*_texts(of_one, of_all)["anyOf"], ids, several]}
-
-
-def _texts(of_one: dict[str, int], of_all: dict[str, int]) -> dict[str, Any]:
-    text = {"type": "string", **of_one}
-    return {"anyOf": [text, {"type": "array", "items": text, "minItems": 1, **of_all}]}
-
-
-def _optional(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [schema, {"type": "null"}], "default": None}
-
-
-def _reference(kind: type) -> dict[str, str]:
-    return {"$ref": _REFERENCE.format(name=kind.__name__)}
-
-
-def _post(summary: str, request: type, response: dict[str, Any]) -> dict[str, Any]:
-    return _operation(summary, response, _TEI_ERRORS, TeiError, request)
-
-
-def _operation(
-    summary: str,
-    response: dict[str, Any],
-    errors: dict[int, str],
-    error: type,
-    request: type | None = None,
-) -> dict[str, Any]:
-    errors = {**errors, 401: "The API key is missing or incorrect.", 503: _OPENAI_ERRORS[503]}
-    responses = {"200": {"description": "Success.", "content": _json(response)}}
-    responses |= {
-        str(status): {"description": text, "content": _json(_reference(error))}
-        for status, text in sorted(errors.items())
-    }
-    operation: dict[str, Any] = {"summary": summary, "responses": responses}
-    if request is not None:
-        operation["requestBody"] = {"required": True, "content": _json(_reference(request))}
-    return operation
-
-
-def _unguarded(summary: str, content_type: str = "text/plain") -> dict[str, Any]:
-    """An operation that needs no API key."""
-    success = {"description": "Success.", "content": {content_type: {"schema": {"type": "string"}}}}
-    failure = {"description": "Unavailable.", "content": _json(_reference(TeiError))}
-    return {"summary": summary, "security": [], "responses": {"200": success, "503": failure}}
-
-
-def _json(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+    return {"anyOf": [*texts(of_one, of_all)["anyOf"], ids, several]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import orjson
@@ -17,6 +17,7 @@ from m3e_serve.errors import ApiError
 from m3e_serve.interfaces.inputs import RawInputs, read_inputs
 from m3e_serve.interfaces.prompts import choose_prompt
 from m3e_serve.models.served_model import Embedded, ServedModel
+from m3e_serve.models.served_reranker import ServedReranker
 from m3e_serve.requests.call import Call
 from m3e_serve.requests.json_bodies import BodyDecoder
 from m3e_serve.requests.response import Response, json_response
@@ -33,6 +34,7 @@ __all__ = [
     "SimilarityRequest",
     "Tokenize",
     "TokenizeRequest",
+    "keeps_end",
 ]
 
 _ROWS = 64
@@ -115,7 +117,7 @@ class Embed:
         model, prompt = choose_prompt(model, prompt_name=request.prompt_name)
         priority = call.priority(inputs.count)
         normalize, dimensions = request.normalize, request.dimensions
-        keep_end = _keeps_end(request.truncation_direction)  # checked beside token ids, too
+        keep_end = keeps_end(request.truncation_direction)  # checked beside token ids, too
         if not inputs.token_ids:
             truncate = settings.truncate if request.truncate is None else request.truncate
             return await model.embed(
@@ -153,7 +155,7 @@ class Similarity:
                 truncate=settings.truncate if parameters.truncate is None else parameters.truncate,
                 normalize=False,
                 prompt=prompt,
-                keep_end=_keeps_end(parameters.truncation_direction),
+                keep_end=keeps_end(parameters.truncation_direction),
             )
         except TextTooLongError as error:
             raise TextTooLongError(_TEXT.sub(_field_of_text, str(error), count=1)) from error
@@ -186,25 +188,25 @@ class Tokenize:
 
 
 class Info:
-    """``GET /info``: TEI's fields, and ``m3e``, which has :attr:`Encoder.info` of each model."""
+    """``GET /info``: TEI's fields for the first model, and ``m3e``, which has the ``info`` of each model."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def __call__(self, call: Call) -> Response:
         """The models, and the limits of the service."""
-        settings, model = self._service.settings, self._service.models.default
+        settings, model = self._service.settings, self._service.models.all[0]
         return json_response(
             {
                 "model_id": model.name,
-                "model_sha": model.encoder.bundle.manifest.source.weights_sha256,
-                "model_dtype": model.encoder.artifact.precision,
-                "model_type": {"embedding": {"pooling": model.encoder.bundle.manifest.pooling}},
+                "model_sha": model.manifest.source.weights_sha256,
+                "model_dtype": model.precision,
+                "model_type": _model_type(model),
                 "max_concurrent_requests": settings.max_connections,
-                "max_input_length": model.encoder.max_seq_length,
-                "max_batch_tokens": model.encoder.token_budget,
+                "max_input_length": model.manifest.tokenization.max_length,
+                "max_batch_tokens": model.token_budget,
                 "max_batch_requests": None,
-                "max_client_batch_size": settings.max_texts,
+                "max_client_batch_size": settings.max_texts if model.task == "embed" else settings.max_pairs,
                 "auto_truncate": settings.truncate,
                 "tokenization_workers": 1,
                 "version": m3e_runtime.__version__,
@@ -213,9 +215,10 @@ class Info:
                 "m3e": [
                     {
                         "name": each.name,
-                        "prompts": sorted(each.encoder.bundle.manifest.prompts),
-                        "licence": each.encoder.bundle.manifest.licence,
-                        **{key: value for key, value in each.encoder.info.items() if key != "bundle"},
+                        "task": each.task,
+                        "prompts": sorted(each.manifest.prompts),
+                        "licence": each.manifest.licence,
+                        **{key: value for key, value in each.info.items() if key != "bundle"},
                     }
                     for each in self._service.models.all
                 ],
@@ -223,7 +226,22 @@ class Info:
         )
 
 
-def _keeps_end(direction: str) -> bool:
+def _model_type(model: ServedModel | ServedReranker) -> dict[str, Any]:
+    """TEI's description of the model's kind."""
+    if isinstance(model, ServedModel):
+        return {"embedding": {"pooling": model.manifest.pooling}}
+    labels = {str(index): label for index, label in enumerate(model.labels)}
+    numbers = {label: index for index, label in enumerate(model.labels)}
+    kind = "reranker" if model.is_reranker else "classifier"
+    return {kind: {"id2label": labels, "label2id": numbers}}
+
+
+def keeps_end(direction: str) -> bool:
+    """Whether long texts keep their last tokens.
+
+    Raises:
+        ApiError: 422, an unknown direction.
+    """
     if direction not in get_args(Direction):
         known = ", ".join(get_args(Direction))
         raise ApiError(422, f"truncation_direction={direction[:20]!r} is unknown; use one of {known}.")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from m3e_runtime.encoder import Encoder
-from m3e_serve.errors import ApiError
+from m3e_runtime.errors import OptionError
+from m3e_serve.models.loading import Served, load_models
 from m3e_serve.models.router import check_names
 from m3e_serve.models.served_model import ServedModel
+from m3e_serve.models.served_reranker import ServedReranker
+from m3e_serve.models.task_models import TaskModels, unknown_model
 from m3e_serve.monitoring.metrics import Metrics
-from m3e_serve.settings import ModelSource, ServeSettings
+from m3e_serve.settings import ServeSettings
 
-__all__ = ["ModelRegistry", "load_encoder"]
+__all__ = ["ModelRegistry"]
 
 
 class ModelRegistry:
@@ -20,19 +22,29 @@ class ModelRegistry:
 
     Attributes:
         all: all models, in the order of the command line.
-        default: the model for requests that name none.
-        several: whether the models have more than one name.
         names: the models by name and alias.
+        embedders: those that give vectors of texts.
+        classifiers: those that give a score for each of their labels.
+        rerankers: the classifiers of one label, the relevance of a passage to a query.
     """
 
-    def __init__(self, models: Sequence[ServedModel], settings: ServeSettings) -> None:
+    def __init__(self, models: Sequence[Served], settings: ServeSettings) -> None:
         self.all = tuple(models)
-        self._any_name = settings.any_model
         unique = dict.fromkeys(model.name for model in models)
         by_name = {name: _join_routes([each for each in models if each.name == name]) for name in unique}
-        self.default = by_name[models[0].name]
-        self.several = len(by_name) > 1
         self.names = {**by_name, **{alias: by_name[name] for alias, name in settings.aliases.items()}}
+        any_name = settings.any_model
+        embedders = {name: each for name, each in self.names.items() if isinstance(each, ServedModel)}
+        classifiers = {name: each for name, each in self.names.items() if isinstance(each, ServedReranker)}
+        rerankers = {name: each for name, each in classifiers.items() if each.is_reranker}
+        self.embedders = TaskModels("an embedding model", embedders, self.names, any_name)
+        self.classifiers = TaskModels("a reranker or classifier", classifiers, self.names, any_name)
+        self.rerankers = TaskModels("a reranker", rerankers, self.names, any_name)
+        if any_name and max(self.embedders.count, self.classifiers.count) > 1:
+            raise OptionError(
+                "--any-model needs at most one embedding model and at most one reranker or classifier; "
+                f"{self.embedders.count} and {self.classifiers.count} are served."
+            )
 
     @staticmethod
     def load(settings: ServeSettings, metrics: Metrics) -> ModelRegistry:
@@ -43,22 +55,18 @@ class ModelRegistry:
             OptionError: bundles of the same name that are not routes of one model.
         """
         check_names(settings.models)
-        return ModelRegistry([_load(source, settings, metrics) for source in settings.models], settings)
+        return ModelRegistry(load_models(settings, metrics), settings)
+
+    @property
+    def default(self) -> ServedModel:
+        """The first embedding model; see :attr:`TaskModels.default`."""
+        return self.embedders.default
 
     def choose(self, name: str | None) -> ServedModel:
-        """The model for a request with this model name. Without a name, the only model.
+        """The embedding model for a request with this model name; see :meth:`TaskModels.choose`."""
+        return self.embedders.choose(name)
 
-        Raises:
-            ApiError: 404, no such model. 400, the name is missing and there are several models.
-        """
-        if not self.several and (name is None or self._any_name):
-            return self.default
-        if name is None:
-            message = f"`model` is missing; available models: {', '.join(self.names)}."
-            raise ApiError(400, message, "invalid_value", "model", tei_status=422)
-        return self.find(name)
-
-    def find(self, name: str) -> ServedModel:
+    def find(self, name: str) -> Served:
         """The model with this name or alias.
 
         Raises:
@@ -66,12 +74,7 @@ class ModelRegistry:
         """
         with suppress(KeyError):
             return self.names[name]
-        raise ApiError(
-            404,
-            f"The model does not exist; available models: {', '.join(self.names)}.",
-            "model_not_found",
-            "model",
-        )
+        raise unknown_model(self.names)
 
     @property
     def alive(self) -> bool:
@@ -87,37 +90,15 @@ class ModelRegistry:
         """Finish waiting requests and stop the engines."""
         for model in self.all:
             await model.scheduler.close()
-            model.encoder.close()
+            model.close()
 
 
-def _join_routes(models: Sequence[ServedModel]) -> ServedModel:
+def _join_routes(models: Sequence[Served]) -> Served:
     """Tell routes of the same model about each other. Returns the route for texts without a task."""
-    known = [(model, model.encoder.bundle.manifest.route) for model in models]
+    encoders = [model for model in models if isinstance(model, ServedModel)]
+    known = [(model, model.manifest.route) for model in encoders]
     routes = {route.name: model for model, route in known if route is not None}
     for model in routes.values():
         model.routes = routes
-    _, first = known[0]
-    return routes.get(first.default or "", models[0]) if first is not None else models[0]
-
-
-def _load(source: ModelSource, settings: ServeSettings, metrics: Metrics) -> ServedModel:
-    encoder = load_encoder(source, settings)
-    unique = [each.name for each in settings.models].count(source.name) == 1
-    label = source.name if unique else f"{source.name}:{encoder.info['route']}"
-    return ServedModel(source.name, encoder, settings, metrics, label)
-
-
-def load_encoder(source: ModelSource, settings: ServeSettings) -> Encoder:
-    """Load one bundle.
-
-    Raises:
-        M3EError: as :meth:`m3e_runtime.Encoder.load`.
-    """
-    return Encoder.load(
-        source.path,
-        device=settings.device,
-        artifact=settings.artifact,
-        backend=settings.backend,
-        threads=settings.threads,
-        verify=settings.verify,
-    )
+    _, first = known[0] if known else (None, None)
+    return routes.get(first.default or "", encoders[0]) if first is not None else models[0]

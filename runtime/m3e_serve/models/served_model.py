@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
-from m3e_runtime.manifest import MANIFEST_NAME
-from m3e_runtime.scheduling import AsyncEncoder, Priority
+from m3e_runtime.manifest import MANIFEST_NAME, Manifest
+from m3e_runtime.scheduling import AsyncEncoder, Lane, Priority
 from m3e_runtime.tokenization import TokenIds
 from m3e_serve.errors import ApiError
 from m3e_serve.monitoring.metrics import Metrics
 from m3e_serve.settings import ServeSettings
+from m3e_serve.tasks import Task
 
 __all__ = ["Embedded", "ServedModel"]
 
@@ -41,14 +43,23 @@ class ServedModel:
         encoder: the loaded bundle.
         scheduler: the asynchronous encoder, which batches requests.
         routes: all served routes of this model by name, itself included. Empty for models without a Router.
+        task: what the model does.
         created: the bundle's time of creation, in seconds since 1970.
         vocabulary: largest token id + 1.
     """
 
+    task: Task = "embed"
+
     def __init__(
-        self, name: str, encoder: Encoder, settings: ServeSettings, metrics: Metrics, label: str | None = None
+        self,
+        name: str,
+        encoder: Encoder,
+        settings: ServeSettings,
+        metrics: Metrics,
+        label: str | None = None,
+        lane: Lane | None = None,
     ) -> None:
-        """``label`` is the model's label in metrics, by default ``name``."""
+        """``label`` is the model's label in metrics, by default ``name``. Models of one lane take turns."""
         if settings.pad_to is not None and settings.pad_to < encoder.dimension:
             raise OptionError(
                 f"pad_to={settings.pad_to}: the vectors of {name} have {encoder.dimension} dimensions."
@@ -58,13 +69,38 @@ class ServedModel:
         self.routes: Mapping[str, ServedModel] = {}
         self.created = int((encoder.bundle.path / MANIFEST_NAME).stat().st_mtime)
         self.vocabulary = encoder.tokenizer.vocabulary_size
-        self._metrics = metrics.of_model(label or name)
+        self._metrics = metrics.of_model(label or name, self.task)
         self._timeout = settings.request_timeout
         self.scheduler = AsyncEncoder(
             encoder,
             limits=settings.queue,
             on_run=lambda report: self._metrics.record_run(report, self.scheduler.waiting_tokens),
+            lane=lane,
         )
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest."""
+        return self.encoder.bundle.manifest
+
+    @property
+    def precision(self) -> str:
+        """The precision of the artifact in use."""
+        return self.encoder.artifact.precision
+
+    @property
+    def token_budget(self) -> int:
+        """Most tokens of a batch."""
+        return self.encoder.token_budget
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """:attr:`m3e_runtime.Encoder.info`."""
+        return self.encoder.info
+
+    def close(self) -> None:
+        """Free the engine's memory."""
+        self.encoder.close()
 
     async def embed(
         self,

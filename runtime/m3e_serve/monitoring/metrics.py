@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from m3e_runtime.scheduling import Encoded, RunReport
+from m3e_serve.tasks import Task
 
 __all__ = ["CONTENT_TYPE", "MULTIPROCESS_VARIABLE", "Metrics", "ModelMetrics"]
 
@@ -56,6 +57,13 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=registry,
         )
+        self._models = Gauge(
+            "m3e_model_info",
+            "1 for each served model, with its task: embed, rerank or classify.",
+            ("model", "task"),
+            multiprocess_mode="max",
+            registry=registry,
+        )
         self._padding = Counter(
             "m3e_padding_tokens", "Padding tokens computed.", ("model",), registry=registry
         )
@@ -69,10 +77,14 @@ class Metrics:
         )
         self._compute = histogram("m3e_compute_seconds", "Seconds of a run of the engine.", _SECONDS)
         self._batch_tokens = histogram("m3e_batch_tokens", "Tokens in a run, without padding.", _TOKENS)
-        self._batch_texts = histogram("m3e_batch_texts", "Texts in a run.", _TEXTS)
+        self._batch_texts = histogram("m3e_batch_texts", "Texts, or pairs of texts, in a run.", _TEXTS)
+        self._request_texts = histogram(
+            "m3e_request_texts", "Texts, or pairs of texts, in a computed request.", _TEXTS
+        )
 
-    def of_model(self, name: str) -> ModelMetrics:
+    def of_model(self, name: str, task: Task) -> ModelMetrics:
         """The metrics of one model."""
+        self._models.labels(name, task).set(1)
         return ModelMetrics(self, name)
 
     def render(self) -> bytes:
@@ -95,6 +107,7 @@ class ModelMetrics:
         self._compute = metrics._compute.labels(name)
         self._batch_tokens = metrics._batch_tokens.labels(name)
         self._batch_texts = metrics._batch_texts.labels(name)
+        self._request_texts = metrics._request_texts.labels(name)
         self._padding = metrics._padding.labels(name)
         self._waiting = metrics._waiting.labels(name)
 
@@ -102,6 +115,7 @@ class ModelMetrics:
         """Record a computed request."""
         self._tokenize.observe(tokenize_seconds)
         self._queue.observe(encoded.queue_seconds)
+        self._request_texts.observe(len(encoded.vectors))
 
     def record_run(self, report: RunReport, waiting_tokens: int) -> None:
         """Record a run of the engine."""

@@ -25,8 +25,8 @@ export function look(path) {
 export async function reason(response) {
   const status = `${response.status} ${response.statusText}`.trim();
   try {
-    const { error } = await response.json();
-    return error.message ?? error;
+    const { error, message } = await response.json();
+    return message ?? error.message ?? error;
   } catch {
     return status;
   }

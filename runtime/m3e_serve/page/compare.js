@@ -2,9 +2,9 @@
 
 import { ask, reason, setKey } from "./api.js";
 import { at, element } from "./elements.js";
+import { lines, showExample, submit } from "./form.js";
 import { duration, number, onLanguage, text } from "./language.js";
 import { matrix } from "./matrix.js";
-import { TEXTS } from "./texts.js";
 
 /** A table of more lines would neither fit a screen nor be quick to draw. */
 const MOST = 40;
@@ -20,36 +20,21 @@ export function startCompare(onKey) {
     onKey();
   });
   onLanguage(() => {
-    showExamples();
+    showExample(at("texts"), "examples");
     showResult();
   });
 }
 
-/** The examples follow the language until the reader writes texts. */
-function showExamples() {
-  const box = at("texts");
-  if (box.value === "" || TEXTS.examples.includes(box.value)) box.value = text("examples");
-}
-
 async function compare() {
-  const texts = at("texts").value.split("\n").map((line) => line.trim()).filter(Boolean);
-  at("error").textContent = "";
+  const texts = lines(at("texts"));
   if (texts.length > MOST) {
     at("error").textContent = text("tooMany", { most: MOST, count: texts.length });
     return;
   }
-  const button = at("run");
-  button.disabled = true;
-  button.textContent = text("running");
-  try {
+  await submit(at("run"), at("error"), async () => {
     result = await embed(texts);
     showResult();
-  } catch (error) {
-    at("error").textContent = text("failed", { reason: error.message });
-  } finally {
-    button.disabled = false;
-    button.textContent = text("run");
-  }
+  });
 }
 
 /** Vectors of the texts, and what they cost. */

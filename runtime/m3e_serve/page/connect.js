@@ -12,11 +12,14 @@ export function startConnect() {
   showExample();
 }
 
-/** The command for a terminal, with the name of a model and with a key where the service asks for one. */
+/** The command for a terminal, for a model and with a key where the service asks for one. */
 export function showExample(model, needsKey) {
-  const body = JSON.stringify({ model, input: ["你好", "Hello"] });
+  const [path, fields] = model?.task === "rerank"
+    ? ["v1/rerank", { query: "你好", documents: ["Hello", "Bye"] }]
+    : ["v1/embeddings", { input: ["你好", "Hello"] }];
+  const body = JSON.stringify({ model: model?.name, ...fields });
   at("example").textContent = [
-    `curl ${new URL("v1/embeddings", ROOT)}`,
+    `curl ${new URL(path, ROOT)}`,
     ...(needsKey ? [`  -H "Authorization: Bearer $API_KEY"`] : []),
     `  -H 'Content-Type: application/json'`,
     `  -d ${quoted(body)}`,

@@ -2,8 +2,9 @@
 
 const LINE = /^(\w+)(?:\{(.*)\})? (\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
-const EMBEDDING_ROUTES = new Set([
+const COMPUTING_ROUTES = new Set([
   "/v1/embeddings", "/openai/deployments/{id:path}/embeddings", "/embed", "/", "/similarity", "/api/embed", "/api/embeddings",
+  "/v1/rerank", "/v2/rerank", "/rerank", "/predict",
 ]);
 
 /** What the service has counted up to `time`, which is in milliseconds. */
@@ -34,7 +35,7 @@ function parse(line) {
 function bucketsOf(lines) {
   const counts = new Map();
   for (const { name, labels, value } of lines) {
-    if (name !== "m3e_request_seconds_bucket" || !EMBEDDING_ROUTES.has(labels.route)) continue;
+    if (name !== "m3e_request_seconds_bucket" || !COMPUTING_ROUTES.has(labels.route)) continue;
     const bound = labels.le === "+Inf" ? Infinity : Number(labels.le);
     counts.set(bound, (counts.get(bound) ?? 0) + value);
   }

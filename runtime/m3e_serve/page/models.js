@@ -5,6 +5,8 @@ import { showExample } from "./connect.js";
 import { at, element } from "./elements.js";
 import { number, onLanguage, text } from "./language.js";
 
+const TASKS = { embed: "taskEmbed", rerank: "taskRerank", classify: "taskClassify" };
+
 /** What /info said, or why it said nothing. */
 let found = { models: [], version: "", problem: null };
 
@@ -34,26 +36,38 @@ function show() {
   at("version").textContent = version;
   at("models").className = models.length ? "cards" : "";
   at("models").replaceChildren(...(problem ? [element("p", { class: "panel problem" }, problem())] : models.map(card)));
-  const chosen = at("model").value;
-  at("model").replaceChildren(...models.map(({ name }) => element("option", { value: name }, name)));
-  if (models.some(({ name }) => name === chosen)) at("model").value = chosen;
-  at("model").hidden = models.length === 0;
-  showExample(models[0]?.name, !at("key-row").hidden);
+  const embedders = models.filter(({ task }) => task === "embed");
+  const rerankers = models.filter(({ task }) => task === "rerank");
+  offer(at("model"), embedders);
+  offer(at("reranker"), rerankers);
+  at("compare").hidden = models.length > 0 && embedders.length === 0;
+  at("rerank").hidden = rerankers.length === 0;
+  showExample(models[0], !at("key-row").hidden);
+}
+
+/** The names of models to choose from; what was chosen stays. */
+function offer(select, models) {
+  const chosen = select.value;
+  select.replaceChildren(...models.map(({ name }) => element("option", { value: name }, name)));
+  if (models.some(({ name }) => name === chosen)) select.value = chosen;
+  select.hidden = models.length === 0;
 }
 
 function card(model) {
   return element("article", { class: "panel card" },
     element("header", {}, element("h3", {}, model.name), element("span", { class: "badge" }, model.precision)),
     facts([
-      ["dimension", number(model.dimension)],
-      ["maxTokens", number(model.max_seq_length)],
+      ["task", text(TASKS[model.task])],
+      ["dimension", model.dimension && number(model.dimension)],
+      ["labels", model.labels?.join(", ")],
+      ["maxTokens", number(model.max_seq_length ?? model.max_length)],
       ["pooling", model.pooling],
       ["engine", model.engine],
       ["device", model.device],
       ["threads", number(model.threads)],
       ["instructionSet", model.instruction_set],
     ]),
-    ...fidelity(model.fidelity),
+    ...(model.task === "embed" ? fidelity(model.fidelity) : scoreFidelity(model.fidelity)),
     details(model));
 }
 
@@ -71,6 +85,22 @@ function fidelity(measured) {
     element("h4", {}, text("fidelity")),
     facts([["meanCosine", cosine(measured.mean_cosine)], ["minCosine", cosine(measured.min_cosine)], ["overlap", overlap]]),
     element("p", { class: "quiet" }, text("oracle", { oracle: measured.oracle, texts: number(measured.texts) })),
+  ];
+}
+
+function scoreFidelity(measured) {
+  if (!measured) return [];
+  const difference = (value) => number(value, { maximumSignificantDigits: 3 });
+  const order = number(measured.order_kept, { style: "percent", maximumFractionDigits: 1 });
+  const pairs = number(measured.pairs);
+  return [
+    element("h4", {}, text("fidelity")),
+    facts([
+      ["meanDifference", difference(measured.mean_difference)],
+      ["maxDifference", difference(measured.max_difference)],
+      ["orderKept", order],
+    ]),
+    element("p", { class: "quiet" }, text("scoreOracle", { oracle: measured.oracle, pairs })),
   ];
 }
 

@@ -54,7 +54,30 @@ export const TEXTS = {
   text: ["Text", "文本"],
   cost: ["{tokens} tokens · {time} round trip", "{tokens} 个 token · 往返耗时 {time}"],
 
+  rerank: ["Rerank passages", "段落重排序"],
+  rerankNote: ["Relevance of each passage to the query", "每个段落与查询的相关性"],
+  queryLabel: ["Query", "查询"],
+  queryExample: ["How do I change the card on my account?", "如何更换花呗绑定银行卡"],
+  passagesLabel: ["Passages, one per line", "段落，每行一条"],
+  passagesExample: [
+    "The dog plays in the garden\nOpen Settings, choose Payment, and select another bank card\n" +
+      "Interest rates rose again this quarter\nOnly a verified card can be linked to a profile",
+    "今天下午会下雨吗\n打开设置，进入支付方式，即可更换绑定的银行卡\n花呗的还款日是每月九号\nThe dog plays in the garden",
+  ],
+  rerankRun: ["Rerank", "重排序"],
+  rerankEmpty: ["The passages appear here, the most relevant first.", "段落将按相关性从高到低显示在这里。"],
+  ranking: ["Passages, the most relevant first", "按相关性从高到低排列的段落"],
+
   models: ["Models", "模型"],
+  task: ["Task", "任务"],
+  taskEmbed: ["Embedding", "文本向量"],
+  taskRerank: ["Reranking", "重排序"],
+  taskClassify: ["Classification", "分类"],
+  labels: ["Labels", "标签"],
+  meanDifference: ["Mean logit difference", "logit 平均误差"],
+  maxDifference: ["Largest logit difference", "logit 最大误差"],
+  orderKept: ["Order of pairs kept", "排序一致率"],
+  scoreOracle: ["Measured against {oracle} on {pairs} pairs", "以 {oracle} 为基准，在 {pairs} 个文本对上测得"],
   dimension: ["Dimension", "向量维度"],
   maxTokens: ["Max tokens", "最大 token 数"],
   pooling: ["Pooling", "池化方式"],
@@ -77,7 +100,10 @@ export const TEXTS = {
   more: ["Details", "详细信息"],
 
   connect: ["Connect", "接入"],
-  connectNote: ["OpenAI, text-embeddings-inference and Ollama clients work as they are", "兼容 OpenAI、text-embeddings-inference 与 Ollama 客户端"],
+  connectNote: [
+    "OpenAI, text-embeddings-inference, Ollama, Cohere and Jina clients work as they are",
+    "兼容 OpenAI、text-embeddings-inference、Ollama、Cohere 与 Jina 客户端",
+  ],
   baseUrl: ["OpenAI base URL", "OpenAI base URL"],
   description: ["API description", "接口描述"],
   metrics: ["Prometheus metrics", "Prometheus 指标"],

@@ -24,7 +24,7 @@ class Call:
         body: the body, decompressed.
         reserved: bytes reserved for the body, see :class:`m3e_serve.admission.Admission`.
         model: name of the model, set by the handler.
-        texts: number of texts, set by the handler.
+        texts: number of texts, or of pairs of a query and a text, set by the handler.
         tokens: number of tokens, set by the handler.
     """
 
@@ -36,8 +36,8 @@ class Call:
     texts: int = 0
     tokens: int = 0
 
-    def priority(self, texts: int) -> Priority:
-        """The header ``M3E-Priority``. By default, one text is a query, and several texts are documents.
+    def priority(self, texts: int, default: Priority | None = None) -> Priority:
+        """The header ``M3E-Priority``, or ``default``: one text is a query, and several texts are documents.
 
         Raises:
             ApiError: 400, the header has another value.
@@ -45,7 +45,7 @@ class Call:
         self.texts = texts
         value = self.headers.get(_PRIORITY_HEADER)
         if value is None:
-            return "query" if texts == 1 else "document"
+            return default or ("query" if texts == 1 else "document")
         priority: Priority | None = _PRIORITIES.get(value.lower())
         if priority is None:
             raise ApiError(400, "The header M3E-Priority must be query or document.", "invalid_value")

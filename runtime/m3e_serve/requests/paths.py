@@ -9,8 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 __all__ = ["NormalizePaths", "normalize_path"]
 
 _SLASHES = re.compile(r"/{2,}")
-_VERSION = re.compile(r"^(?:/openai)?(?:/v1)*(?=/(?:embeddings|models)(?:/|$))")
-"""Base URLs end in ``/v1``, in ``/openai/v1`` (Azure), or in neither. Some clients add another ``/v1``."""
+_VERSION = re.compile(r"^(?:(?:/openai)?(?:/v1)*(?=/(?:embeddings|models)(?:/|$))|(?:/v1)+(?=/rerank$))")
+"""Base URLs end in ``/v1``, in ``/openai/v1`` (Azure), or in neither. Some clients add another ``/v1``.
+``/rerank`` without ``/v1`` is another interface."""
 
 
 class NormalizePaths:

@@ -18,7 +18,7 @@ constexpr const char* kExamples =
 struct Result {
   std::string name;
   bool ran = false, passed = false;
-  float least_cosine = 0;
+  float measured = 0;   // the least cosine, or the largest difference of a score
   std::string message;  // why it did not run, or did not pass
 };
 
@@ -33,7 +33,7 @@ Result check_artifact(const std::string& bundle, const std::string& name, int32_
   m3e_model* opened = nullptr;
   check(m3e_open(bundle.c_str(), &options, &opened, message), message);
   const OpenModel model(opened);
-  const m3e_status status = m3e_model_check(model.get(), &result.least_cosine, message);
+  const m3e_status status = m3e_model_check(model.get(), &result.measured, message);
   if (status != M3E_OK && status != M3E_ERROR_INTEGRITY) check(status, message);
   result.ran = true;
   result.passed = status == M3E_OK;
@@ -41,9 +41,8 @@ Result check_artifact(const std::string& bundle, const std::string& name, int32_
   return result;
 }
 
-std::vector<Result> check_all(const Arguments& arguments) {
+std::vector<Result> check_all(const Arguments& arguments, const m3e::Json& info) {
   const std::string& bundle = arguments.rest()[0];
-  const m3e::Json info = m3e::Json::parse(bundle_info(bundle));
   std::vector<Result> results;
   for (const m3e::Json& each : info.at("artifacts").array()) {
     const std::string name = each.at("name").string();
@@ -57,26 +56,27 @@ std::vector<Result> check_all(const Arguments& arguments) {
   return results;
 }
 
-std::string as_json(const std::vector<Result>& results, bool passed) {
+std::string as_json(const std::vector<Result>& results, bool scores, bool passed) {
   m3e::JsonWriter json;
   json.open('{').key("passed").value(passed).key("artifacts").open('[');
   for (const Result& each : results) {
     json.open('{').key("name").value(each.name).key("ran").value(each.ran);
-    json.key("passed").value(each.passed).key("least_cosine");
-    each.ran ? json.value(static_cast<double>(each.least_cosine)) : json.null();
+    json.key("passed").value(each.passed).key(scores ? "largest_difference" : "least_cosine");
+    each.ran ? json.value(static_cast<double>(each.measured)) : json.null();
     json.key("message").value(each.message).close('}');
   }
   return json.close(']').close('}').text() + "\n";
 }
 
-std::string as_lines(const std::string& bundle, const std::vector<Result>& results) {
+std::string as_lines(const std::string& bundle, const std::vector<Result>& results, bool scores) {
   std::string lines = bundle + ": hashes match\n";
   for (const Result& each : results) {
-    char cosine[64];
-    std::snprintf(cosine, sizeof cosine, "ok, least cosine %.6f",
-                  static_cast<double>(each.least_cosine));
+    char found[64];
+    std::snprintf(found, sizeof found,
+                  scores ? "ok, largest difference of a score %.1e" : "ok, least cosine %.6f",
+                  static_cast<double>(each.measured));
     lines += each.name + ": " +
-             (each.passed ? cosine
+             (each.passed ? found
               : each.ran  ? "FAILED, " + each.message
                           : "not run, it " + each.message) +
              "\n";
@@ -88,29 +88,33 @@ int run(const Arguments& arguments) {
   const std::string& bundle = arguments.rest()[0];
   char message[M3E_MESSAGE_SIZE];
   check(m3e_bundle_verify(bundle.c_str(), arguments.text_or_null("--artifact"), message), message);
-  const std::vector<Result> results = check_all(arguments);
+  const m3e::Json info = m3e::Json::parse(bundle_info(bundle));
+  const bool scores = info.find("labels") != nullptr;
+  const std::vector<Result> results = check_all(arguments, info);
   bool passed = false;  // of a bundle of which nothing runs, nothing is known
   for (const Result& each : results) passed = passed || each.ran;
   for (const Result& each : results) passed = passed && (each.passed || !each.ran);
-  print(arguments.has("--json") ? as_json(results, passed) : as_lines(bundle, results));
+  print(arguments.has("--json") ? as_json(results, scores, passed)
+                                : as_lines(bundle, results, scores));
   return passed ? 0 : kFailed;
 }
 
 }  // namespace
 
 Command check_command() {
-  return {{"check",
-           "BUNDLE",
-           "Compare every file with its SHA-256 in the manifest, and the vectors of every native\n"
-           "artifact with the golden vectors. Fails if one differs, or if none can be run.",
-           {{"--artifact", "NAME", "check this artifact and its files only"},
-            {"--threads", "N", "threads of the engine (default: all processors)"},
-            {"--json", nullptr, "print a JSON object"}},
-           kExamples,
-           1,
-           1},
-          run,
-          "hashes and golden vectors"};
+  return {
+      {"check",
+       "BUNDLE",
+       "Compare every file with its SHA-256 in the manifest, and the vectors or scores of every\n"
+       "native artifact with the golden ones. Fails if one differs, or if none can be run.",
+       {{"--artifact", "NAME", "check this artifact and its files only"},
+        {"--threads", "N", "threads of the engine (default: all processors)"},
+        {"--json", nullptr, "print a JSON object"}},
+       kExamples,
+       1,
+       1},
+      run,
+      "hashes and golden vectors"};
 }
 
 }  // namespace m3e_cli

@@ -13,6 +13,7 @@ struct Command {
 };
 
 Command embed_command();
+Command rerank_command();
 Command similarity_command();
 Command info_command();
 Command check_command();

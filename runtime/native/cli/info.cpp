@@ -17,14 +17,31 @@ std::string line(const std::string& name, const std::string& value) {
   return name + ":" + std::string(name.size() < 14 ? 14 - name.size() : 1, ' ') + value + "\n";
 }
 
+std::string fidelity_of(const m3e::Json& artifact) {
+  char text[64];
+  if (const m3e::Json* scores = artifact.find("score_fidelity")) {
+    std::snprintf(text, sizeof text, "largest difference %.1e",
+                  scores->at("max_difference").number());
+  } else {
+    std::snprintf(text, sizeof text, "mean cosine %.6f",
+                  artifact.at("fidelity").at("mean_cosine").number());
+  }
+  return text;
+}
+
 std::string artifact_line(const m3e::Json& artifact) {
   const std::string name = artifact.at("name").string();
-  char numbers[96];
-  std::snprintf(numbers, sizeof numbers, "%s, %.1f MB, mean cosine %.6f",
-                artifact.at("precision").string().c_str(), artifact.at("bytes").number() / 1e6,
-                artifact.at("fidelity").at("mean_cosine").number());
+  char bytes[32];
+  std::snprintf(bytes, sizeof bytes, "%.1f MB", artifact.at("bytes").number() / 1e6);
   const m3e::Json* why_not = artifact.find("why_not_here");
-  return line("  " + name, numbers + (why_not ? ", " + why_not->string() : std::string()));
+  return line("  " + name, artifact.at("precision").string() + ", " + bytes + ", " +
+                               fidelity_of(artifact) + (why_not ? ", " + why_not->string() : ""));
+}
+
+std::string label_lines(const m3e::Json& labels, const m3e::Json& info) {
+  std::string names;
+  for (const m3e::Json& each : labels.array()) names += (names.empty() ? "" : ", ") + each.string();
+  return line("labels", names) + line("activation", info.at("activation").string());
 }
 
 std::string prompt_lines(const m3e::Json& info) {
@@ -39,11 +56,12 @@ std::string prompt_lines(const m3e::Json& info) {
 
 std::string described(const m3e::Json& info) {
   const auto number = [&](const char* name) { return std::to_string(info.at(name).integer()); };
+  const m3e::Json* labels = info.find("labels");
   std::string lines =
       line("source", info.at("source").string()) + line("licence", info.at("licence").string()) +
-      line("dimensions", number("dimension")) + line("most tokens", number("max_tokens")) +
-      line("pooling", info.at("pooling").string()) +
-      line("similarity", info.at("similarity").string());
+      (labels ? label_lines(*labels, info) : line("dimensions", number("dimension"))) +
+      line("most tokens", number("max_tokens")) + line("pooling", info.at("pooling").string());
+  if (!labels) lines += line("similarity", info.at("similarity").string());
   if (info.find("route")) lines += line("route", info.text("route", ""));
   lines +=
       prompt_lines(info) + line("runs here", info.text("artifact", "nothing")) + "artifacts:\n";

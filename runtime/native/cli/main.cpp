@@ -24,14 +24,15 @@ std::vector<Option> join(std::vector<Option> own, const std::vector<Option>& mor
 namespace {
 
 std::vector<Command> commands() {
-  return {embed_command(), similarity_command(), info_command(),
-          check_command(), tokenize_command(),   bench_command()};
+  return {embed_command(), rerank_command(),   similarity_command(), info_command(),
+          check_command(), tokenize_command(), bench_command()};
 }
 
 std::string help() {
   std::string text =
       "usage: m3e COMMAND BUNDLE ...\n\n"
-      "Sentence vectors on a CPU. BUNDLE is a folder that m3e-export writes.\n\ncommands:\n";
+      "Sentence vectors and scores of pairs on a CPU. BUNDLE is a folder that m3e-export "
+      "writes.\n\ncommands:\n";
   for (const Command& each : commands()) {
     const std::string name = each.usage.name;
     text += "  " + name + std::string(12 - name.size(), ' ') + each.summary + "\n";

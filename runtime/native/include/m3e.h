@@ -323,8 +323,8 @@ typedef struct m3e_scoring {
 /* Score `count` pairs of a query and a passage with the bundle of a reranker or classifier; see
  * m3e_tokenize_pairs for the texts, and m3e_embed for `cut` and memory. `passages` may be NULL:
  * then single texts are scored. Writes count × m3e_model_labels floats, row by row; NULL for
- * `scoring` means M3E_SCORING. To score passages of one query fast, pass the same query with each,
- * passages of like length together. A pair gives the same bytes in any batch. */
+ * `scoring` means M3E_SCORING. Pass all passages of one query behind each other: then the query
+ * is tokenized once. A pair gives the same bytes in any batch. */
 M3E_API m3e_status m3e_score(m3e_model *model, const char *const *queries,
                              const size_t *query_lengths, const char *const *passages,
                              const size_t *passage_lengths, size_t count,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many callers share a bundle's model through the C interface, open and close models of their own,
-// and stop calls. Every text must get the bytes that it gets alone. Run it under the sanitizers.
+// Many callers share a bundle's model, of vectors or of scores, through the C interface, open and
+// close models of their own, and stop calls. Every text must get the bytes that it gets alone. Run
+// it under the sanitizers.
 //
 //   model_tests BUNDLE
 #include <algorithm>
@@ -110,6 +111,50 @@ void check_tokens(const m3e_model* model, const Texts& texts) {
   m3e_tokens_free(&tokens);
 }
 
+// What m3e_tokenize_pairs gives is what it gives pair by pair.
+void check_pairs(const m3e_model* model, const Texts& firsts, const Texts& seconds) {
+  const m3e_tokenizer* tokenizer = m3e_model_tokenizer(model);
+  const int32_t most = m3e_model_max_tokens(model);
+  char message[M3E_MESSAGE_SIZE] = "";
+  m3e_pairs together, alone;
+  expect(
+      m3e_tokenize_pairs(tokenizer, firsts.data.data(), firsts.lengths.data(), seconds.data.data(),
+                         seconds.lengths.data(), firsts.count(), most, &together, message),
+      M3E_OK, "m3e_tokenize_pairs", message);
+  for (size_t i = 0; i < firsts.count(); ++i) {
+    expect(
+        m3e_tokenize_pairs_marked(tokenizer, &firsts.data[i], &firsts.lengths[i], &seconds.data[i],
+                                  &seconds.lengths[i], 1, most, &alone, message),
+        M3E_OK, "m3e_tokenize_pairs_marked", message);
+    const int64_t begin = together.offsets[i], count = together.offsets[i + 1] - begin;
+    const bool same = alone.offsets[1] == count && alone.cut[0] == (together.cut[i] > 0) &&
+                      std::equal(alone.ids, alone.ids + count, together.ids + begin) &&
+                      std::equal(alone.types, alone.types + count, together.types + begin);
+    m3e_pairs_free(&alone);
+    if (!same) fail("pair " + std::to_string(i) + " has other tokens alone");
+  }
+  m3e_pairs_free(&together);
+}
+
+struct Scored {
+  std::vector<float> scores;
+  std::vector<int64_t> cut;
+  bool operator==(const Scored& other) const { return scores == other.scores && cut == other.cut; }
+};
+
+Scored score(m3e_model* model, const Texts& queries, const Texts& passages) {
+  const auto labels = static_cast<size_t>(m3e_model_labels(model));
+  Scored found{std::vector<float>(queries.count() * labels), std::vector<int64_t>(queries.count())};
+  m3e_scoring asked = M3E_SCORING;
+  asked.softmax = 1;
+  char message[M3E_MESSAGE_SIZE] = "";
+  expect(m3e_score(model, queries.data.data(), queries.lengths.data(), passages.data.data(),
+                   passages.lengths.data(), queries.count(), &asked, found.scores.data(),
+                   found.cut.data(), message),
+         M3E_OK, "m3e_score", message);
+  return found;
+}
+
 void check_refusals(m3e_model* model) {
   const Texts texts({"fine", "\xC3("});
   std::vector<float> vectors(2 * static_cast<size_t>(m3e_model_dimension(model)));
@@ -151,6 +196,32 @@ void check_bundle(const char* path, m3e_model* model) {
   expect(m3e_model_check(model, &least, message), M3E_OK, "m3e_model_check", message);
 }
 
+constexpr size_t kCallers = 4;
+
+template <class Work>
+void call_from_threads(Work work) {
+  std::vector<std::thread> callers;
+  for (size_t caller = 0; caller < kCallers; ++caller) callers.emplace_back(work, caller);
+  for (std::thread& each : callers) each.join();
+  std::printf("%zu callers got the same bytes\n", kCallers);
+}
+
+void test_scores(const char* path) {
+  const Model reference = open(path, 1), shared = open(path, 3);
+  const Texts queries = make_texts(3), passages = make_texts(8);
+  const Scored expected = score(reference.get(), queries, passages);
+  call_from_threads([&](size_t caller) {
+    const Model own = open(path, 1 + static_cast<int>(caller));
+    for (m3e_model* model : {shared.get(), own.get()}) {
+      if (!(score(model, queries, passages) == expected)) {
+        fail("caller " + std::to_string(caller) + " got other scores");
+      }
+      check_pairs(model, queries, passages);
+    }
+    if (caller == 1) check_bundle(path, shared.get());
+  });
+}
+
 std::vector<m3e_embedding> kinds_of_embeddings(const std::vector<float>& ranges) {
   m3e_embedding plain = M3E_EMBEDDING, half = plain, bits = plain, bytes = plain;
   half.prompt = "query: ";
@@ -171,6 +242,7 @@ int main(int count, char** arguments) {
     return 2;
   }
   const char* path = arguments[1];
+  if (m3e_model_labels(open(path, 1).get()) > 0) return test_scores(path), 0;
   const Model reference = open(path, 1), shared = open(path, 3);
   const auto dimension = static_cast<size_t>(m3e_model_dimension(reference.get()));
   std::vector<float> ranges(2 * dimension, -0.1f);
@@ -182,7 +254,7 @@ int main(int count, char** arguments) {
     texts.push_back(make_texts(kind));
     expected.push_back(embed(reference.get(), texts.back(), kinds[kind]));
   }
-  const auto work = [&](size_t caller) {
+  call_from_threads([&](size_t caller) {
     for (size_t round = 0; round < 3; ++round) {
       const size_t kind = (caller + round) % kinds.size();
       const Model own = open(path, 1 + static_cast<int>((caller + round) % 4));
@@ -191,16 +263,12 @@ int main(int count, char** arguments) {
           fail("caller " + std::to_string(caller) + " got other bytes");
         }
         check_tokens(model, texts[kind]);
+        check_pairs(model, texts[kind], texts[(kind + 1) % kinds.size()]);
         check_refusals(model);
       }
     }
     if (caller == 0) check_stop(shared.get());
     if (caller == 1) check_bundle(path, shared.get());
-  };
-  constexpr size_t kCallers = 4;
-  std::vector<std::thread> callers;
-  for (size_t caller = 0; caller < kCallers; ++caller) callers.emplace_back(work, caller);
-  for (std::thread& each : callers) each.join();
-  std::printf("%zu callers got the same bytes\n", kCallers);
+  });
   return 0;
 }

@@ -145,13 +145,15 @@ std::string Model::prompt(const char* name, const char* prompt) const {
 void Model::require_vectors() const {
   if (!bundle_.manifest().classification) return;
   throw Error(ErrorKind::argument,
-              bundle_.path() + ": gives scores of pairs of texts, not vectors; use m3e_score");
+              bundle_.path() +
+                  ": gives scores of pairs of texts, not vectors; use m3e_score, or `m3e rerank`");
 }
 
 void Model::require_scores() const {
   if (bundle_.manifest().classification) return;
-  throw Error(ErrorKind::argument,
-              bundle_.path() + ": gives vectors of texts, not scores; use m3e_embed");
+  throw Error(
+      ErrorKind::argument,
+      bundle_.path() + ": gives vectors of texts, not scores; use m3e_embed, or `m3e embed`");
 }
 
 void Model::embed(const PromptedTexts& given, const OutputOptions& output, void* vectors,
@@ -198,9 +200,11 @@ void Model::score(const PromptedTexts& given, const ScoreOptions& options, float
 float Model::largest_golden_difference() const {
   const Golden& golden = bundle_.manifest().golden;
   const TextViews texts(golden.texts), passages(golden.passages);
+  const Utf8Texts seconds =
+      golden.passages.empty() ? Utf8Texts{nullptr, nullptr, 0} : passages.texts();
   std::vector<float> found(golden.vectors.size());
   Stop never(nullptr, nullptr);
-  score({texts.texts(), golden.prompt, passages.texts()}, {}, found.data(), nullptr, never);
+  score({texts.texts(), golden.prompt, seconds}, {}, found.data(), nullptr, never);
   float largest = 0;
   for (size_t i = 0; i < found.size(); ++i) {
     const float difference = std::fabs(found[i] - golden.vectors[i]);

@@ -9,6 +9,7 @@
 
 #include "bundle/manifest.h"
 #include "error.h"
+#include "tokenizer/pair_encoder.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/unicode.h"
 
@@ -81,12 +82,47 @@ void check_text(const Tokenizer& tokenizer, const std::string& text) {
   }
 }
 
+struct EncodedPair {
+  std::vector<int32_t> ids, types;
+  int64_t cut;
+};
+
+std::optional<EncodedPair> encode(const Tokenizer& tokenizer, const std::string& first,
+                                  const std::string& second, int64_t most, bool count) {
+  return unless_refused([&] {
+    EncodedPair pair;
+    pair.cut = PairEncoder(tokenizer, most, count).encode(first, second, pair.ids, pair.types);
+    return pair;
+  });
+}
+
+void check_pair(const Tokenizer& tokenizer, const std::string& first, const std::string& second) {
+  const std::optional<EncodedPair> all = encode(tokenizer, first, second, 0, true);
+  if (!all) return;
+  require(all->cut == 0 && all->types.size() == all->ids.size(),
+          "every token of a pair has a type");
+  const auto special = static_cast<int64_t>(tokenizer.pair_template().special_tokens());
+  for (const int64_t most : {special + 1, special + 6, special + 7}) {
+    const std::optional<EncodedPair> counted = encode(tokenizer, first, second, most, true);
+    const std::optional<EncodedPair> marked = encode(tokenizer, first, second, most, false);
+    require(counted && marked, "a pair that is accepted whole is accepted cut");
+    require(counted->ids == marked->ids && counted->types == marked->types,
+            "counting does not change what is kept");
+    require(marked->cut == std::min<int64_t>(counted->cut, 1), "what is cut is marked");
+    require(counted->ids.size() + static_cast<size_t>(counted->cut) == all->ids.size() &&
+                static_cast<int64_t>(counted->ids.size()) ==
+                    std::min(most, static_cast<int64_t>(all->ids.size())),
+            "a cut pair has as many tokens as are asked for");
+  }
+}
+
 }  // namespace
 
 bool check_tokenizer(const std::string& json, const std::vector<std::string>& texts) {
   const auto read = unless_refused([&] { return std::make_unique<Tokenizer>(json); });
   if (!read) return false;
   for (const std::string& text : texts) check_text(**read, text);
+  for (size_t i = 1; i < texts.size(); ++i) check_pair(**read, texts[i - 1], texts[i]);
   return true;
 }
 
@@ -99,6 +135,10 @@ bool check_manifest(const std::string& json) {
   require(read->golden.vectors.size() ==
               read->golden.texts.size() * static_cast<size_t>(read->output_dimension),
           "a golden text has a vector");
+  for (const Artifact& each : read->artifacts) {
+    require(read->classification ? each.score_fidelity.has_value() : each.fidelity.has_value(),
+            "an artifact has the fidelity that fits");
+  }
   return true;
 }
 

@@ -73,9 +73,9 @@ class Rounds {
     Chance chance(seed_, round);
     Input input;
     input.is_manifest = chance.one_in(8);
-    const Sample donor(chance.one_in(2) ? assemble_tokenizer(chance) : std::string(manifest()));
+    const Sample donor(chance.one_in(2) ? assemble_tokenizer(chance) : manifest(chance));
     if (input.is_manifest) {
-      input.json = mutate(Sample(std::string(manifest())), donor, chance);
+      input.json = mutate(Sample(manifest(chance)), donor, chance);
     } else if (!given_.empty() && chance.one_in(16)) {
       input.json = mutate(chance.of(given_), donor, chance);
     } else {

@@ -51,7 +51,7 @@ class Sample {
 
 // A tokenizer.json of parts that the engine knows, and a manifest.json.
 std::string assemble_tokenizer(Chance& chance);
-std::string_view manifest();
+std::string manifest(Chance& chance);
 
 // `sample` with some values replaced, or with some bytes changed, or both, or neither. `donor`
 // gives values.

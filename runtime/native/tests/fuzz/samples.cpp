@@ -89,6 +89,10 @@ const char* const kPostProcessors[] = {
         {"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"</s>","type_id":0}}],
         "pair":[],"special_tokens":{"<s>":{"id":"<s>","ids":[1,5],"tokens":["<s>","x"]},
         "</s>":{"id":"</s>","ids":[70000],"tokens":["</s>"]}}})",
+    R"({"type":"TemplateProcessing","single":[{"Sequence":{"id":"A","type_id":0}}],
+        "pair":[{"SpecialToken":{"id":"<s>","type_id":2}},{"Sequence":{"id":"B","type_id":1}},
+        {"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
+        "special_tokens":{"<s>":{"id":"<s>","ids":[1,5],"tokens":["<s>","x"]}}})",
 };
 
 const char* const kAddedTokens[] = {
@@ -109,7 +113,7 @@ const char* const kAddedTokens[] = {
          "normalized":false,"special":false}])",
 };
 
-constexpr char kManifest[] =
+const char* const kManifests[] = {
     R"({"schema_version":1,"exporter":"m3e-runtime 0.1.0","source":{"id":"model",
         "weights_sha256":"00","model_type":"bert","hub":null,"revision":"main"},
         "licence":"apache-2.0","dimension":4,"pooling":"mean","normalize":true,"truncate_dim":2,
@@ -125,7 +129,19 @@ constexpr char kManifest[] =
         "thresholds":{"mean_cosine":0.0,"min_cosine":0.99},"enforced":true,"of":"artifact"},
         "layout":"padded","mix":{"float32":24},"kept":["a"]}],
         "golden":{"texts":["a"],"vectors":"AAAAAAAAAAA=","prompt":""},
-        "files":[{"path":"README.md","size":1,"sha256":"00"}]})";
+        "files":[{"path":"README.md","size":1,"sha256":"00"}]})",
+    R"({"schema_version":1,"exporter":"m3e-runtime 0.1.0","source":{"id":"model",
+        "weights_sha256":"00","model_type":"bert"},"licence":"apache-2.0","dimension":2,
+        "pooling":"cls","normalize":false,"tokenization":{"file":{"path":"tokenizer.json","size":10,
+        "sha256":"00"},"max_length":256,"pad_token_id":0},"similarity":"cosine","prompts":{},
+        "default_prompt_name":null,"classification":{"labels":["no","yes"],"activation":"sigmoid",
+        "token_types":true},"artifacts":[{"name":"int8-native","format":"native","dialect":null,
+        "precision":"int8","target":"native","batch_invariant":true,"requires":{"native":"3"},
+        "files":[{"path":"native/model.safetensors","size":7,"sha256":"00"}],"fidelity":null,
+        "score_fidelity":{"oracle":"torch","groups":2,"pairs":9,"mean_difference":0.01,
+        "max_difference":0.5,"order_kept":0.99,"ndcg_at_10":1.0,"thresholds":{"max_difference":null,
+        "order_kept":0.95},"enforced":true}}],
+        "golden":{"texts":["a"],"passages":["b"],"vectors":"AAAAAAAAAAA="}})"};
 
 template <size_t count>
 std::string one(const char* const (&all)[count], Chance& chance) {
@@ -198,6 +214,6 @@ std::string assemble_tokenizer(Chance& chance) {
          ",\"decoder\":null,\"model\":" + one(kModels, chance) + "}";
 }
 
-std::string_view manifest() { return kManifest; }
+std::string manifest(Chance& chance) { return one(kManifests, chance); }
 
 }  // namespace m3e::fuzz

@@ -1,0 +1,120 @@
+"""Windows of late chunking: several chunks that the model reads at once, and where their tokens are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from m3e_runtime.chunking.chunker import Chunk
+from m3e_runtime.tokenization import TextTokenizer, TokenIds
+
+__all__ = ["Window", "WindowReader"]
+
+_CONTEXT_SHARE = 4
+"""Chunks before a window that fill up to this share of it are read again, as the context of the others."""
+
+
+class Window(NamedTuple):
+    """Chunks of a text that are read at once.
+
+    Attributes:
+        chunks: which chunks of the text get their vectors from this window.
+        token_ids: int32 ``[length]``, special tokens and those of the prompt included.
+        tokens: of each chunk, where its tokens begin and end.
+    """
+
+    chunks: range
+    token_ids: TokenIds
+    tokens: list[tuple[int, int]]
+
+
+class WindowReader:
+    """Makes windows of at most as many tokens as the model takes.
+
+    A token belongs to the chunk in which it ends. As in the reference implementation of late chunking, the
+    first chunk of a text has the special tokens before it, with those of a prompt that is pooled, and the
+    last one those behind it.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer, include_prompt: bool) -> None:
+        self._tokenizer = tokenizer
+        self._include_prompt = include_prompt
+        self._before = _common(tokenizer.encode(""), tokenizer.encode("a"))
+        self._behind = tokenizer.special_tokens - self._before
+
+    def windows(self, text: str, prompt: str, chunks: list[Chunk]) -> Iterator[Window]:
+        """The windows of a text; each chunk is in one of them."""
+        first = 0
+        while first < len(chunks):
+            begin = self._context(chunks, first, prompt)
+            end = self._reach(chunks, begin, first, prompt)
+            token_ids = self._read(text, prompt, chunks, begin, end)
+            while token_ids is None:  # the tokens of a chunk by itself may be fewer
+                begin, end = (begin, end - 1) if end > first + 1 else (begin + 1, end)
+                token_ids = self._read(text, prompt, chunks, begin, end)
+            yield self._window(text, prompt, chunks, begin, range(first, end), token_ids)
+            first = end
+
+    def _context(self, chunks: list[Chunk], first: int, prompt: str) -> int:
+        """The first chunk of a window that gives vectors from ``first`` on."""
+        beside = len(self._tokenizer.encode(prompt))
+        room = (self._tokenizer.max_length - beside) // _CONTEXT_SHARE
+        begin = first
+        while begin and (room := room - (len(chunks[begin - 1].token_ids) - beside)) >= 0:
+            begin -= 1
+        return begin
+
+    def _reach(self, chunks: list[Chunk], begin: int, first: int, prompt: str) -> int:
+        """The chunk behind a window, by the numbers of tokens of its chunks."""
+        beside = len(self._tokenizer.encode(prompt))
+        room = self._tokenizer.max_length - beside
+        end = begin
+        while end < len(chunks) and (room := room - (len(chunks[end].token_ids) - beside)) >= 0:
+            end += 1
+        return max(end, first + 1)
+
+    def _read(self, text: str, prompt: str, chunks: list[Chunk], begin: int, end: int) -> TokenIds | None:
+        """The tokens of chunks, with what lies between them; None if they are too many."""
+        whole = prompt + text[chunks[begin].start : chunks[end - 1].end]
+        (token_ids,), (is_cut,) = self._tokenizer.encode_batch_marked([whole])
+        return None if is_cut else token_ids
+
+    def _window(
+        self,
+        text: str,
+        prompt: str,
+        chunks: list[Chunk],
+        begin: int,
+        own: range,
+        token_ids: TokenIds,
+    ) -> Window:
+        start = chunks[begin].start
+        places = sorted({place for at in own for place in (chunks[at].start, chunks[at].end)})
+        prefixes, _ = self._tokenizer.encode_batch_marked([prompt + text[start:place] for place in places])
+        last = len(token_ids) - self._behind
+        borders = {
+            place: min(_common(ids[: len(ids) - self._behind], token_ids), last)
+            for place, ids in zip(places, prefixes, strict=True)
+        }
+        borders[chunks[own[-1]].end] = last
+        tokens = [self._tokens(borders, chunks[at], last) for at in own]
+        if own.start == 0:
+            skipped = 0 if self._include_prompt else self._tokenizer.prompt_length(prompt)
+            tokens[0] = skipped, tokens[0][1]
+        if own.stop == len(chunks):
+            tokens[-1] = tokens[-1][0], len(token_ids)
+        return Window(own, token_ids, tokens)
+
+    def _tokens(self, borders: dict[int, int], chunk: Chunk, last: int) -> tuple[int, int]:
+        """Where the tokens of a chunk begin and end; it has at least one."""
+        begin = min(borders[chunk.start], max(last - 1, 0))
+        return begin, max(borders[chunk.end], begin + 1)
+
+
+def _common(a: TokenIds, b: TokenIds) -> int:
+    """How many tokens at the beginning are the same."""
+    length = min(len(a), len(b))
+    differs = np.flatnonzero(a[:length] != b[:length])
+    return int(differs[0]) if len(differs) else length

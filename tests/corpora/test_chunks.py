@@ -1,0 +1,144 @@
+"""With --over-long chunk, an output has a row for each chunk, and says where it is in its text."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from corpus_files import read_json_lines, read_vectors, write_json_lines, write_text
+from m3e_corpora.cli import main
+from m3e_corpora.errors import ResumeError
+from m3e_runtime import ChunkOptions, Encoder, OptionError
+
+LONG = "今天天气很好。我们去公园散步吧！\r\nIt costs 3.14 dollars. 👩‍👩‍👧‍👦 "
+CHUNKING = ChunkOptions(tokens=40, overlap=8)
+
+
+@pytest.fixture
+def texts(corpus):
+    return [text if number % 7 else LONG * (number % 5 + 2) for number, text in enumerate(corpus)]
+
+
+@pytest.fixture
+def source(tmp_path, texts):
+    rows = ({"id": number, "doc": {"body": text}} for number, text in enumerate(texts))
+    return write_json_lines(tmp_path / "in.jsonl", rows)
+
+
+OPTIONS = {"over_long": "chunk", "chunking": CHUNKING, "field": "doc.body", "partition_bytes": 3000}
+
+
+def expected_rows(encoder, texts):
+    """Number of the text, number of the chunk, start, end, text of the chunk, vector."""
+    found = encoder.encode_chunks(texts, chunking=CHUNKING)
+    return [
+        (number, chunk, start, end, text[start:end], vector)
+        for number, (text, each) in enumerate(zip(texts, found, strict=True))
+        for chunk, (start, end, vector) in enumerate(
+            zip(each.start.tolist(), each.end.tolist(), each.vectors, strict=True)
+        )
+    ]
+
+
+def test_json_lines_have_a_line_for_each_chunk(encode, encoder, source, texts, out):
+    summary = encode(source, out / "v.jsonl", **OPTIONS)
+    expected = expected_rows(encoder, texts)
+    found = read_json_lines(out / "v.jsonl")
+    assert [(row["id"], row["chunk"], row["start"], row["end"], row["doc"]["body"]) for row in found] == [
+        row[:5] for row in expected
+    ]
+    np.testing.assert_array_equal(
+        np.array([row["embedding"] for row in found], np.float32), np.stack([row[5] for row in expected])
+    )
+    divided = {row[0] for row in expected if row[1]}
+    assert (summary.texts, summary.divided, summary.truncated) == (len(expected), len(divided), 0)
+    assert summary.partitions > 3
+
+
+@pytest.mark.parametrize("output", ["v.parquet", "v/"])
+def test_parquet_has_columns_for_places(encode, encoder, source, texts, out, output):
+    encode(source, f"{out}/{output}", keep=("id",), **OPTIONS)
+    table = pq.read_table(out / output)
+    assert table.schema.names == ["doc.body", "id", "chunk", "start", "end", "embedding"]
+    expected = expected_rows(encoder, texts)
+    for index, name in enumerate(("id", "chunk", "start", "end", "doc.body")):
+        assert table.column(name).to_pylist() == [row[index] for row in expected]
+    np.testing.assert_array_equal(read_vectors(out / output), np.stack([row[5] for row in expected]))
+
+
+def test_texts_can_be_left_out(encode, source, out):
+    encode(source, out / "v.jsonl", drop_text=True, **OPTIONS)
+    first = read_json_lines(out / "v.jsonl")[0]
+    assert set(first) == {"id", "doc", "chunk", "start", "end", "embedding"}
+    assert first["doc"] == {}
+
+
+def test_a_failed_job_goes_on_and_another_length_is_another_job(encode, source, out, tmp_path, monkeypatch):
+    whole = tmp_path / "whole.jsonl"
+    encode(source, whole, **OPTIONS)
+    runs = itertools.count()
+    real = Encoder.run
+
+    def failing(*arguments):
+        if next(runs) > 8:
+            raise RuntimeError("broken")
+        return real(*arguments)
+
+    monkeypatch.setattr(Encoder, "run", failing)
+    with pytest.raises(RuntimeError, match="broken"):
+        encode(source, out / "v.jsonl", **OPTIONS)
+    monkeypatch.setattr(Encoder, "run", real)
+    with pytest.raises(ResumeError, match="chunking"):
+        encode(source, out / "v.jsonl", resume=True, **{**OPTIONS, "chunking": ChunkOptions(41, 8)})
+    assert encode(source, out / "v.jsonl", resume=True, **OPTIONS).resumed
+    assert (out / "v.jsonl").read_bytes() == whole.read_bytes()
+
+
+def test_prompts_precede_each_chunk(encode, encoder, tmp_path, out):
+    rows = [{"text": LONG * 4, "p": "问题："}, {"text": LONG * 3, "p": ""}]
+    source = write_json_lines(tmp_path / "in.jsonl", rows)
+    encode(source, out / "v.jsonl", prompt_field="p", over_long="chunk", chunking=CHUNKING)
+    found = encoder.encode_chunks([row["text"] for row in rows], prompt=["问题：", ""], chunking=CHUNKING)
+    vectors = np.array([row["embedding"] for row in read_json_lines(out / "v.jsonl")], np.float32)
+    np.testing.assert_array_equal(vectors, np.concatenate([each.vectors for each in found]))
+
+
+def test_the_command_has_options_and_counts(tiny_bundle, tmp_path, out, capsys):
+    source = write_text(tmp_path / "in.txt", ["短", "今天天气很好。" * 40])
+    options = [
+        "--over-long",
+        "chunk",
+        "--chunk-tokens",
+        "40",
+        "--chunk-overlap",
+        "8",
+        "--json",
+        "--no-progress",
+    ]
+    assert main([str(tiny_bundle), str(source), "-o", str(out / "v.parquet"), *options]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["texts"] == pq.read_table(out / "v.parquet").num_rows > 5
+    assert (summary["divided"], summary["truncated"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"over_long": "chunk", "output": "v.npy"}, "cannot store which chunk"),
+        ({"over_long": "chunk", "output": "v.faiss"}, "cannot store which chunk"),
+        ({"chunking": CHUNKING}, "need --over-long chunk"),
+        ({"over_long": "chunk", "chunking": ChunkOptions(late=True)}, "late chunking is for"),
+        ({"over_long": "chunk", "chunking": ChunkOptions(9999)}, "tokens=9999 is not between"),
+        ({"over_long": "chunk", "keep": ("start",)}, "the column 'start' cannot be kept"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_work(encode, tmp_path, out, options, message):
+    source = write_json_lines(tmp_path / "in.jsonl", [{"text": "a", "start": 1}])
+    output = out / options.pop("output", "v.parquet")
+    with pytest.raises(OptionError, match=message):
+        encode(source, output, **options)
+    assert not list(out.iterdir())
