@@ -138,6 +138,7 @@ def test_rows_without_a_query_and_long_ones(tmp_path, out, score):
         ({"truncate_dim": 1}, "--truncate-dim is for vectors"),
         ({"precision": "ubinary"}, "--precision ubinary is for vectors"),
         ({"prompt_field": "id"}, "--prompt-field is for vectors"),
+        ({"over_long": "chunk"}, "--over-long chunk is for vectors"),
         ({"activation": "relu"}, "activation_fn='relu' is unknown"),
         ({"prompt_name": "other"}, "prompt_name='other'"),
     ],

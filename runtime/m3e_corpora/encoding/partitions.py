@@ -23,6 +23,7 @@ from m3e_corpora.job.policies import OnError
 from m3e_corpora.outputs.others import NO_OTHERS, Others
 from m3e_corpora.outputs.payload import schema_from_text, schema_to_text, with_chunk_fields
 from m3e_corpora.outputs.sinks import Sink, make_sink
+from m3e_runtime.encoder import Encoder
 
 __all__ = ["encoded_windows", "run_partitions", "write_window"]
 
@@ -103,7 +104,9 @@ def encoded_windows(
 
 def _rows(encoder: Model, job: Job, schema: str | None, partition: Partition) -> Iterator[Rows]:
     rows = read_partition(job, schema, partition)
-    return map(RowChunker(encoder, job).divide, rows) if job.chunking is not None else rows
+    if job.chunking is None or not isinstance(encoder, Encoder):
+        return rows
+    return map(RowChunker(encoder, job).divide, rows)
 
 
 def write_window(sink: Sink, window: Window, vectors: npt.NDArray[Any], others: Others = NO_OTHERS) -> None:
