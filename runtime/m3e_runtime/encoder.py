@@ -60,7 +60,7 @@ class Encoder(LoadedModel):
 
     def __init__(self, *loaded: Any) -> None:
         super().__init__(*loaded)
-        self._cut_texts = CutTexts()
+        self.cut_texts = CutTexts()
 
     @staticmethod
     def load(
@@ -112,11 +112,6 @@ class Encoder(LoadedModel):
         return self._manifest.dimension
 
     @property
-    def max_seq_length(self) -> int:
-        """Longest input in tokens, including special tokens; see ``truncation`` of :meth:`encode`."""
-        return self.tokenizer.max_length
-
-    @property
     def info(self) -> dict[str, Any]:
         """The artifact, precision, engine, threads and measured fidelity in use.
 
@@ -127,7 +122,7 @@ class Encoder(LoadedModel):
             **super().info,
             "dimension": self.dimension,
             "max_seq_length": self.max_seq_length,
-            "truncated": self._cut_texts.count,
+            "truncated": self.cut_texts.count,
             "pooling": self._manifest.pooling,
             "include_prompt": self._manifest.include_prompt,
             "outputs": self._given_outputs(),
@@ -577,7 +572,7 @@ class Encoder(LoadedModel):
         if self.tokenizer.is_cut(prompt + text, token_ids[0]):
             if truncation == "error":
                 raise self.tokenizer.too_long(0, prompt + text)
-            self._cut_texts.add([True], self.max_seq_length)
+            self.cut_texts.add([True], self.max_seq_length)
         if self._manifest.include_prompt:
             return self._backend.run(token_ids)
         return self._backend.run(token_ids, [self.tokenizer.prompt_length(prompt)])
@@ -662,7 +657,7 @@ class Encoder(LoadedModel):
 
     def _tokenize(self, texts: list[str], prompts: str | list[str]) -> list[TokenIds]:
         token_ids, cut = self.tokenizer.encode_marked_in_pieces(with_prompts(prompts, texts))
-        self._cut_texts.add(cut, self.max_seq_length)
+        self.cut_texts.add(cut, self.max_seq_length)
         return token_ids
 
     def _check_lengths(self, texts: list[str], prompts: str | list[str]) -> None:

@@ -137,6 +137,16 @@ class LoadedModel:
         return self._backend.token_budget
 
     @property
+    def full_dimension(self) -> int:
+        """How many numbers the engine gives for a text: dimensions of its vector, or labels."""
+        return self._manifest.dimension
+
+    @property
+    def max_seq_length(self) -> int:
+        """Longest input in tokens, including special tokens. Longer ones are truncated."""
+        return self.tokenizer.max_length
+
+    @property
     def info(self) -> dict[str, Any]:
         """The artifact, precision, engine and threads in use."""
         return {
@@ -196,6 +206,7 @@ class LoadedModel:
         wanted: Container[Output],
         batch_size: int | None = None,
         prompt_lengths: Sequence[int] | None = None,
+        token_types: Sequence[TokenIds] | None = None,
     ) -> Iterator[tuple[Batch, npt.NDArray[np.float32], list[TokenResult]]]:
         """:meth:`run` that also gives outputs of tokens.
 
@@ -204,6 +215,7 @@ class LoadedModel:
             wanted: the outputs to compute; vectors of texts always are.
             batch_size: as in :meth:`run`.
             prompt_lengths: as in :meth:`run`.
+            token_types: as in :meth:`run`; bundles with outputs of tokens have none.
 
         Yields:
             Each batch, the vectors of its texts, and the outputs of their tokens, special tokens included.
@@ -213,7 +225,7 @@ class LoadedModel:
         """
         weights, vectors = "sparse" in wanted, "multi_vector" in wanted
         if not (weights or vectors):
-            for batch, found in self.run(token_ids, batch_size, prompt_lengths):
+            for batch, found in self.run(token_ids, batch_size, prompt_lengths, token_types):
                 yield batch, found, [TokenResult(None, None)] * len(found)
             return
         backend = self._outputs_backend()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from m3e_corpora.encoding.chunk_rows import RowChunker
 from m3e_corpora.encoding.pipeline import compute, prefetched
+from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.encoding.windows import Window, windows_of
 from m3e_corpora.inputs.find import STANDARD_INPUT
 from m3e_corpora.inputs.rows import BadRow, Rows
@@ -22,7 +23,6 @@ from m3e_corpora.job.policies import OnError
 from m3e_corpora.outputs.others import NO_OTHERS, Others
 from m3e_corpora.outputs.payload import schema_from_text, schema_to_text, with_chunk_fields
 from m3e_corpora.outputs.sinks import Sink, make_sink
-from m3e_runtime.encoder import Encoder
 
 __all__ = ["encoded_windows", "run_partitions", "write_window"]
 
@@ -31,7 +31,7 @@ MULTI_VECTOR_WINDOW_TOKENS = 1 << 14
 
 
 def run_partitions(
-    encoder: Encoder,
+    encoder: Model,
     workers: int,
     folder: JobFolder,
     partitions: Iterable[Partition],
@@ -71,7 +71,7 @@ def run_partitions(
 
 
 def encoded_windows(
-    encoder: Encoder,
+    encoder: Model,
     workers: int,
     job: Job,
     schema: str | None,
@@ -101,7 +101,7 @@ def encoded_windows(
             yield window, job.vectors.finish(distinct)[window.places], others.take(window.places)
 
 
-def _rows(encoder: Encoder, job: Job, schema: str | None, partition: Partition) -> Iterator[Rows]:
+def _rows(encoder: Model, job: Job, schema: str | None, partition: Partition) -> Iterator[Rows]:
     rows = read_partition(job, schema, partition)
     return map(RowChunker(encoder, job).divide, rows) if job.chunking is not None else rows
 

@@ -13,9 +13,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.encoding.windows import TokenizedBatch, Window
 from m3e_corpora.outputs.others import NO_OTHERS, OtherOutput, Others
-from m3e_runtime.encoder import Encoder
 from m3e_runtime.token_outputs import TokenResult
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import stop_calls
@@ -74,7 +74,7 @@ def prefetched(items: Iterator[Item]) -> Generator[Item]:
 
 
 def compute(
-    encoder: Encoder,
+    encoder: Model,
     windows: Iterator[Window],
     workers: int,
     batch_size: int | None,
@@ -135,7 +135,7 @@ class _Running:
 
 
 def _run(
-    encoder: Encoder,
+    encoder: Model,
     batch: TokenizedBatch,
     batch_size: int | None,
     others: tuple[OtherOutput, ...],
@@ -145,7 +145,7 @@ def _run(
     vectors = np.empty((len(batch.indices), encoder.full_dimension), dtype=np.float32)
     tokens = [_NOTHING] * len(batch.indices)
     for computed, found, results in encoder.run_outputs(
-        batch.token_ids, others, batch_size, batch.prompt_lengths
+        batch.token_ids, others, batch_size, batch.prompt_lengths, batch.token_types
     ):
         vectors[computed.indices] = found
         for place, result in zip(computed.indices.tolist(), results, strict=True):
@@ -156,7 +156,7 @@ def _run(
 
 
 def _collect(
-    encoder: Encoder, others: tuple[OtherOutput, ...], window: Window, submitted: list[_Submitted]
+    encoder: Model, others: tuple[OtherOutput, ...], window: Window, submitted: list[_Submitted]
 ) -> tuple[Window, Vectors, Others]:
     vectors = np.zeros((window.distinct, encoder.full_dimension), dtype=np.float32)
     token_ids: list[TokenIds] = [np.empty(0, np.int32)] * window.distinct

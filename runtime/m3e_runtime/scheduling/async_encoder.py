@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,10 @@ from m3e_runtime.scheduling.async_model import INLINE_CHARACTERS, RUN_SECONDS, W
 from m3e_runtime.scheduling.lane import Lane
 from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, RunReport
 from m3e_runtime.token_outputs import OUTPUTS, Output, Outputs, TextOutputs, all_outputs
-from m3e_runtime.tokenization import TokenIds
+from m3e_runtime.tokenization import TextTokenizer, TokenIds
+
+if TYPE_CHECKING:
+    from m3e_runtime.chunking import Chunk, Chunker
 
 __all__ = ["AsyncEncoder"]
 
@@ -169,16 +173,59 @@ class AsyncEncoder(AsyncModel):
             InvalidTextError: a text is not a string, or has a lone surrogate.
             TextTooLongError: a text is too long, and ``truncate`` is false.
         """
+        return (await self.tokenize_marked(texts, priority, truncate, keep_end))[0]
+
+    async def tokenize_marked(
+        self,
+        texts: Sequence[str],
+        priority: Priority = "query",
+        truncate: bool = True,
+        keep_end: bool = False,
+    ) -> tuple[list[TokenIds], list[bool]]:
+        """As :meth:`tokenize`, and for each text whether it was truncated.
+
+        Args:
+            texts: the texts, with prompts.
+            priority: as in :meth:`encode`.
+            truncate: truncate long texts instead of raising an error.
+            keep_end: keep the last tokens of truncated texts instead of the first.
+
+        Raises:
+            OverloadedError: as :meth:`encode`, before any work is done.
+            InvalidTextError: a text is not a string, or has a lone surrogate.
+            TextTooLongError: a text is too long, and ``truncate`` is false.
+        """
         texts = as_list(texts)
-        tokenizer = self.encoder.tokenizer
+        tokenize = partial(_tokenized, self.encoder.tokenizer, texts, truncate, keep_end)
         with self.tokenizing(texts, priority):
-            if keep_end and truncate:
-                return await self.in_thread(lambda: tokenizer.encode_tails(texts))
-            if sum(map(len, texts)) > INLINE_CHARACTERS:
-                return await self.in_thread(lambda: tokenizer.encode_batch(texts, truncate))
-            if len(texts) == 1:
-                return [tokenizer.encode(texts[0], truncate)]
-            return tokenizer.encode_batch(texts, truncate)
+            if (keep_end and truncate) or sum(map(len, texts)) > INLINE_CHARACTERS:
+                token_ids, cut = await self.in_thread(tokenize)
+            else:
+                token_ids, cut = tokenize()
+        self.encoder.cut_texts.add(cut, self.encoder.max_seq_length)
+        return token_ids, cut
+
+    async def tokenize_chunks(
+        self, texts: Sequence[str], chunker: Chunker, priority: Priority, prompt: str, most: int
+    ) -> list[list[Chunk]]:
+        """Divide texts into chunks, in another thread.
+
+        Args:
+            texts: the texts, without prompt.
+            chunker: divides them.
+            priority: as in :meth:`encode`.
+            prompt: the prompt before each chunk.
+            most: largest number of chunks. The work ends when there are more.
+
+        Raises:
+            OverloadedError: as :meth:`encode`, before any work is done.
+            BatchTooLargeError: the texts have more chunks.
+            InvalidTextError: as :meth:`tokenize`, or a character has more tokens than a chunk.
+            OptionError: a prompt leaves no room for text.
+        """
+        texts = as_list(texts)
+        with self.tokenizing(texts, priority):
+            return await self.in_thread(lambda: list(chunker.chunks_of_each(texts, prompt, most=most)))
 
     async def encode_token_ids(
         self,
@@ -213,3 +260,15 @@ class AsyncEncoder(AsyncModel):
         if vectors.size > _INLINE_VALUES:
             return await self.in_thread(lambda: options.apply(vectors))
         return options.apply(vectors)
+
+
+def _tokenized(
+    tokenizer: TextTokenizer, texts: list[str], truncate: bool, keep_end: bool
+) -> tuple[list[TokenIds], list[bool]]:
+    """Token ids of each text, and whether it was truncated."""
+    if not truncate:
+        return tokenizer.encode_batch(texts, truncate=False), [False] * len(texts)
+    if not keep_end and len(texts) > 1:
+        return tokenizer.encode_batch_marked(texts)
+    token_ids = tokenizer.encode_tails(texts) if keep_end else [tokenizer.encode(text) for text in texts]
+    return token_ids, [tokenizer.is_cut(text, ids) for text, ids in zip(texts, token_ids, strict=True)]

@@ -48,11 +48,18 @@ class Usage(msgspec.Struct):
 
 
 class Embedding(msgspec.Struct):
-    """A vector of unit length: numbers, or base64 of little-endian float32."""
+    """A vector of unit length: numbers, or base64 of little-endian float32.
+
+    ``index`` is the number of the text. If texts are divided into chunks, a text has several vectors:
+    ``chunk`` is the number of the chunk, and ``start`` and ``end`` are its place in the text, in characters.
+    """
 
     object: Literal["embedding"]
     index: int
     embedding: list[float] | str
+    chunk: int | msgspec.UnsetType = msgspec.UNSET
+    start: int | msgspec.UnsetType = msgspec.UNSET
+    end: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class EmbeddingResponse(msgspec.Struct):

@@ -59,7 +59,7 @@ class EmbedSparse:
         model = self._service.models.default
         call.model = model.name
         embedded = await self._embed(call, request, model)
-        call.tokens = embedded.tokens
+        call.tokens, call.truncated = embedded.tokens, embedded.truncated
         parts: list[bytes] = []
         for start in range(0, len(embedded.vectors), _ROWS):
             rows = [_values(vector) for vector in embedded.vectors[start : start + _ROWS]]

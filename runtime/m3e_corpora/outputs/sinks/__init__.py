@@ -42,4 +42,4 @@ def make_sink(
     if part_format == "parquet":
         assert schema is not None  # noqa: S101 - a job with typed columns always has one
         return ParquetSink(stream, vectors, schema, provenance)
-    return NpySink(stream, vectors) if part_format == "npy" else JsonLinesSink(stream)
+    return NpySink(stream, vectors) if part_format == "npy" else JsonLinesSink(stream, vectors)

@@ -1,4 +1,4 @@
-"""An array ``[rows, length]`` that ``numpy.load`` reads, also with ``mmap_mode``."""
+"""An array that ``numpy.load`` reads, also with ``mmap_mode``: ``[rows, length]``, or scores ``[rows]``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def write_npy_header(stream: BinaryIO, vectors: VectorSpec, rows: int) -> None:
     header = {
         "descr": np.lib.format.dtype_to_descr(vectors.dtype),
         "fortran_order": False,
-        "shape": (rows, vectors.length),
+        "shape": (rows,) if vectors.is_number else (rows, vectors.length),
     }
     np.lib.format.write_array_header_1_0(stream, header)

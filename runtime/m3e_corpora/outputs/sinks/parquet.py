@@ -1,4 +1,4 @@
-"""Parquet: the kept columns, and the vector in the column ``embedding``, a list of fixed size."""
+"""Parquet: the kept columns, and the vector in the column ``embedding``, a list of fixed size, or scores."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from m3e_corpora.arrow import import_arrow
 from m3e_corpora.inputs.rows import Payload
 from m3e_corpora.outputs.others import NO_OTHERS, OTHERS, Others, arrow_type
 from m3e_corpora.outputs.payload import TypedColumns, schema_from_text
-from m3e_corpora.outputs.vectors import VectorSpec
+from m3e_corpora.outputs.vectors import EMBEDDING, SCORE, SCORES, VectorSpec
 
-__all__ = ["EMBEDDING", "ParquetSink", "open_parquet"]
+__all__ = ["ParquetSink", "open_parquet"]
 
-EMBEDDING = "embedding"
 ROWS_PER_GROUP = 8192
 BYTES_PER_GROUP = 128 << 20
 """About so much is held with multi-vectors, which are many times larger than vectors of texts."""
@@ -39,7 +38,10 @@ class ParquetSink:
         """Append rows. Full row groups are written to the file."""
         assert isinstance(payload, TypedColumns)  # noqa: S101 - the form of this format
         values = self._arrow.array(np.ascontiguousarray(vectors).reshape(-1))
-        column = self._arrow.FixedSizeListArray.from_arrays(values, self._vectors.length)
+        if self._vectors.is_number:
+            column = values
+        else:
+            column = self._arrow.FixedSizeListArray.from_arrays(values, self._vectors.length)
         columns = [*payload.batch.columns, column, *others.arrow_columns(self._arrow)]
         self._held.append(self._arrow.table(columns, schema=self._schema))
         self._rows += len(vectors)
@@ -58,7 +60,8 @@ class ParquetSink:
 
     def _complete(self, schema: Any, provenance: Mapping[str, str]) -> Any:
         values = self._arrow.from_numpy_dtype(self._vectors.dtype)
-        field = self._arrow.field(EMBEDDING, self._arrow.list_(values, self._vectors.length))
+        kind = values if self._vectors.is_number else self._arrow.list_(values, self._vectors.length)
+        field = self._arrow.field(self._vectors.column, kind)
         metadata = {f"m3e.{name}": value for name, value in provenance.items()}
         schema = schema.append(field)
         for name in self._vectors.others:
@@ -74,7 +77,8 @@ class ParquetSink:
 
 def open_parquet(stream: BinaryIO, schema: Any) -> Any:
     """Open a ``pyarrow.parquet.ParquetWriter`` for vectors."""
-    columns = [name for name in schema.names if name not in (EMBEDDING, *OTHERS)]
+    outputs = (EMBEDDING, SCORE, SCORES, *OTHERS)
+    columns = [name for name in schema.names if name not in outputs]
     return import_arrow("Parquet", "parquet").ParquetWriter(
         stream,
         schema,
