@@ -149,22 +149,22 @@ def test_numpy_is_an_oracle_of_scores_too(reranker, groups, tmp_path, capsys):
     assert "nDCG@10" in printed
 
 
-def test_a_classifier_of_several_labels_is_judged_on_texts(few_texts, tmp_path):
+def test_a_classifier_of_several_labels_is_judged_on_texts(few_texts, tmp_path, capsys):
     checkpoint = make_classifier(tmp_path / "classifier", labels=3)
-    request = ExportRequest(
-        str(checkpoint),
-        tmp_path / "bundle",
-        ("fp32",),
-        ("native", "cpu"),
-        gate=str(few_texts),
-        oracle="torch",
-    )
-    manifest = export(request).manifest
+    bundle, page = tmp_path / "bundle", tmp_path / "report.html"
+    arguments = [str(checkpoint), "-o", str(bundle), "--gate", str(few_texts), "--target", "native", "cpu"]
+    assert main([*arguments, "--report", str(page), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["artifacts"]
+    for artifact in found:
+        assert artifact["score_fidelity"]["order_kept"] == 1
+        assert artifact["score_fidelity"]["max_difference"] <= 1e-4
+        assert "fidelity" not in artifact
+    manifest = Bundle.open(bundle).manifest
     assert (manifest.dimension, manifest.golden.passages) == (3, ())
-    for artifact in manifest.artifacts:
-        assert artifact.score_fidelity.order_kept == 1
-        assert artifact.score_fidelity.max_difference <= 1e-4
-    assert check([str(tmp_path / "bundle")]) == 0
+    assert check([str(bundle)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "scores that differ most" in text
+    assert "LABEL_0, LABEL_1, LABEL_2" in text
 
 
 def test_half_precision_is_searched_on_pairs(reranker):
