@@ -14,6 +14,7 @@ from m3e_export.extras import extra_packages
 from m3e_export.hubs.option import add_hub_option
 from m3e_export.printed_table import report
 from m3e_export.report.export import reported
+from m3e_export.report.token_lines import token_json
 from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.command_line import run
@@ -123,6 +124,7 @@ def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
                 "mix": artifact.mix,
                 "kept": list(artifact.kept),
                 **_fidelity_json(artifact),
+                **token_json(artifact),
             }
             for artifact in bundle.manifest.artifacts
         ],

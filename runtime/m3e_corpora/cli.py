@@ -18,7 +18,14 @@ from m3e_corpora.executors.base import Executor
 from m3e_corpora.executors.local import LocalExecutor
 from m3e_corpora.job.output_path import STANDARD_OUTPUT
 from m3e_corpora.job.policies import OnError, OverLong
-from m3e_corpora.job.request import DEFAULT_FIELD, DEFAULT_INDEX, FORMATS, PARTITION_BYTES, CorpusRequest
+from m3e_corpora.job.request import (
+    DEFAULT_FIELD,
+    DEFAULT_INDEX,
+    FORMATS,
+    OTHERS,
+    PARTITION_BYTES,
+    CorpusRequest,
+)
 from m3e_corpora.job.summary import Summary
 from m3e_corpora.run import encode_corpus
 from m3e_runtime import git_lfs
@@ -38,6 +45,7 @@ examples:
   m3e-encode m3e-base-int8 corpus.jsonl -o corpus-vectors.jsonl          the same objects, embedding added
   m3e-encode m3e-base-int8 dump/ 'more/*.parquet' --keep id --drop-text --precision float16 -o vectors/
   cat questions.txt | m3e-encode m3e-base-int8 -o - --truncate-dim 256 | head -1
+  m3e-encode bge-m3 corpus.jsonl --also sparse multi_vector -o corpus.parquet
   m3e-encode m3e-base-int8 corpus.txt -o corpus.npy --precision int8 --ranges ranges.npy
   m3e-encode bge-reranker-int8 pairs.jsonl --field passage -o scored.jsonl         column score added
 
@@ -166,6 +174,14 @@ def _add_vector_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--normalize", action="store_true", help="scale each vector to unit length")
     group.add_argument("--truncate-dim", type=int, metavar="N", help="keep only the first N dimensions")
     group.add_argument(
+        "--also",
+        nargs="+",
+        choices=OTHERS,
+        default=[],
+        metavar="OUTPUT",
+        help="outputs to store beside the vectors, of models such as bge-m3: sparse, multi_vector",
+    )
+    group.add_argument(
         "--index",
         default=DEFAULT_INDEX,
         metavar="FACTORY",
@@ -253,6 +269,7 @@ def _command(options: argparse.Namespace) -> int:
             ranges=_load_ranges(options.ranges),
             normalize=options.normalize,
             truncate_dim=options.truncate_dim,
+            also=tuple(options.also),
             prompt_name=options.prompt_name,
             prompt=options.prompt,
             prompt_field=options.prompt_field,

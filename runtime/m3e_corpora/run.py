@@ -207,10 +207,10 @@ def _stream(request: CorpusRequest, job: Job, executor: Executor) -> Summary:
         Progress(sum(each.size for each in partitions), 0, request.show_progress) as progress,
     ):
         sink = make_sink(job.part_format, stream, job.vectors, schema, provenance(job))
-        for window, vectors in encoded_windows(
+        for window, vectors, others in encoded_windows(
             executor.encoder, executor.workers, job, schema, partitions, request.on_error
         ):
-            write_window(sink, window, vectors)
+            write_window(sink, window, vectors, others)
             bad_rows.add(window.bad)
             progress.add(window.size, window.counts)
         seconds = progress.seconds

@@ -159,6 +159,8 @@ class TextTokenizer:
         """
         try:
             return [np.array(self._tails.ids(text), dtype=np.int32) for text in texts]
+        except TextTooLongError:
+            raise
         except TypeError as error:
             raise _explain(texts) from error
 

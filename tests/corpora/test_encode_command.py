@@ -619,10 +619,10 @@ def test_only_a_few_windows_of_texts_are_held(encode, out, monkeypatch):
     class Watching(json_lines.JsonLinesSink):
         written = 0
 
-        def write(self, payload, vectors):
+        def write(self, payload, vectors, others):
             held.append(stream.lines - Watching.written)
             Watching.written += len(vectors)
-            super().write(payload, vectors)
+            super().write(payload, vectors, others)
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
     monkeypatch.setattr(sinks, "JsonLinesSink", Watching)

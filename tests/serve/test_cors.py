@@ -90,7 +90,7 @@ def test_pages_can_read_rejections_before_the_application(service, status):
     found, headers = refused(service, REQUEST % ORIGIN.encode() + rest)
     assert (found, headers["access-control-allow-origin"], headers["vary"]) == (status, ORIGIN, "Origin")
     exposed = headers["access-control-expose-headers"].split(", ")
-    assert exposed == ["retry-after", "x-request-id", "x-should-retry"]
+    assert exposed == ["m3e-truncated", "retry-after", "x-request-id", "x-should-retry"]
     found, headers = refused(service, REQUEST % b"https://app.example.evil" + rest)
     assert (found, "access-control-allow-origin" in headers) == (status, False)
 

@@ -88,6 +88,7 @@ def windows_of(
     prefix: str,
     over_long: OverLong,
     on_error: OnError,
+    most_tokens: int | None = None,
 ) -> Iterator[Window]:
     """Tokenize the rows of a partition.
 
@@ -98,6 +99,7 @@ def windows_of(
         prefix: prompt before each text that has none of its own.
         over_long: what to do with texts that are too long.
         on_error: what to do with rows that cannot be encoded.
+        most_tokens: about how many tokens a window may have, by default as many as suit the engine.
 
     Yields:
         Windows, at least one. Only the last one is marked as such.
@@ -105,13 +107,13 @@ def windows_of(
     Raises:
         InvalidTextError: a row cannot be encoded or is too long, and the policy is ``fail``.
     """
-    window = _OpenWindow(encoder, prefix, over_long)
+    window = _OpenWindow(encoder, prefix, over_long, most_tokens)
     for each in rows:
         if each.bad and on_error == "fail":
             raise InvalidTextError(f"{each.bad[0]} {_SKIP_BAD}")
         if window.is_full(len(each.texts)):
             yield window.close(partition, last=False)
-            window = _OpenWindow(encoder, prefix, over_long)
+            window = _OpenWindow(encoder, prefix, over_long, most_tokens)
         window.add(each)
     yield window.close(partition, last=True)
 
@@ -121,6 +123,7 @@ class _OpenWindow:
     encoder: Model
     prefix: str
     over_long: OverLong
+    most_tokens: int | None = None
     rows: list[Rows] = field(default_factory=list)
     token_ids: list[TokenIds] = field(default_factory=list)
     token_types: list[TokenIds] = field(default_factory=list)
@@ -134,9 +137,12 @@ class _OpenWindow:
     def is_full(self, more: int) -> bool:
         rows = len(self._places)
         return (rows > 0 and rows + more > WINDOW_ROWS) or (
-            self.tokens >= (WINDOW_TOKENS if self.encoder.pads else PACKED_WINDOW_TOKENS)
-            or self.size >= WINDOW_BYTES
+            self.tokens >= (self.most_tokens or self._suitable_tokens) or self.size >= WINDOW_BYTES
         )
+
+    @property
+    def _suitable_tokens(self) -> int:
+        return WINDOW_TOKENS if self.encoder.pads else PACKED_WINDOW_TOKENS
 
     def add(self, rows: Rows) -> None:
         texts = texts_of(self.encoder, rows, self.prefix)

@@ -12,6 +12,7 @@ from m3e_corpora.job.folder import JobFolder, PartRecord
 from m3e_corpora.job.job import BundleId
 from m3e_corpora.job.partition import Partition
 from m3e_corpora.job.request import CorpusRequest
+from m3e_corpora.outputs.others import OTHERS
 from m3e_corpora.outputs.vectors import VectorSpec, ranges_to_text
 from m3e_runtime.arguments import check_batch_size
 from m3e_runtime.bundle import Bundle
@@ -92,6 +93,7 @@ def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
     dimension = asked.truncate_dim
     if ranges is not None and ranges.shape != (2, dimension):
         raise OptionError(f"ranges must have shape (2, {dimension}), not {ranges.shape}.")
+    encoder.wanted_outputs(("dense", *request.also))
     return EncodingSpec(
         BundleId.of(encoder.bundle, encoder.artifact.name),
         VectorSpec(
@@ -99,6 +101,7 @@ def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
             asked.precision,
             asked.normalize,
             None if ranges is None else ranges_to_text(ranges),
+            others=tuple(name for name in OTHERS if name in request.also),
         ),
         "" if request.prompt_field else encoder.prefix(request.prompt_name, request.prompt),
     )

@@ -19,19 +19,14 @@ from m3e_corpora.inputs.folder_columns import folder_types
 from m3e_corpora.inputs.rows import CHUNK_COLUMNS
 from m3e_corpora.job.output_path import OutputPath
 from m3e_corpora.job.policies import OnError, OverLong
+from m3e_corpora.outputs.others import OTHERS, OtherOutput
 from m3e_corpora.outputs.vectors import EMBEDDING, SCORE, SCORES
 from m3e_runtime.chunking import ChunkOptions
 from m3e_runtime.errors import OptionError
 from m3e_runtime.manifest import Classification
 from m3e_runtime.outputs import OutputPrecision
 
-__all__ = [
-    "DEFAULT_FIELD",
-    "DEFAULT_INDEX",
-    "FORMATS",
-    "PARTITION_BYTES",
-    "CorpusRequest",
-]
+__all__ = ["DEFAULT_FIELD", "DEFAULT_INDEX", "FORMATS", "OTHERS", "PARTITION_BYTES", "CorpusRequest"]
 
 PARTITION_BYTES = 8 << 20
 """Bytes of text in a partition: one to a few minutes of one core. See docs/scale.md."""
@@ -68,6 +63,8 @@ class CorpusRequest:
         ranges: as in :meth:`m3e_runtime.Encoder.encode`; needed for int8 and uint8.
         normalize: scale each vector to unit length.
         truncate_dim: as in :meth:`m3e_runtime.Encoder.encode`.
+        also: outputs to store beside the dense vectors, in columns of their names: ``sparse`` and
+            ``multi_vector``, for models that give them.
         prompt_name: as in :meth:`m3e_runtime.Encoder.encode`.
         prompt_field: column of each text's own prompt.
         prompt: as in :meth:`m3e_runtime.Encoder.encode`.
@@ -101,6 +98,7 @@ class CorpusRequest:
     ranges: npt.NDArray[np.float32] | None = None
     normalize: bool = False
     truncate_dim: int | None = None
+    also: tuple[OtherOutput, ...] = ()
     prompt_name: str | None = None
     prompt_field: str | None = None
     prompt: str | None = None
@@ -167,6 +165,7 @@ class CorpusRequest:
             f"--precision {self.precision}": self.precision not in ("float32", "float16"),
             "--prompt-field": self.prompt_field is not None,
             "--over-long chunk": self.over_long == "chunk",
+            "--also": bool(self.also),
             f"the output {self.output}": str(self.output).endswith(".faiss"),
         }
 
@@ -200,12 +199,23 @@ class CorpusRequest:
             for name in (SCORE, SCORES) if self.query_field else (EMBEDDING,):
                 if name in self.columns("parquet").read:
                     raise OptionError(f"the column {name!r} cannot be kept: the output has this column.")
+        self._check_others(output)
         if output.part_format == "npy" and self.keep:
             raise OptionError(f"{self.output}: cannot store columns; use .parquet or .jsonl to keep them.")
         if self.prompt_field is not None and (self.prompt, self.prompt_name) != (None, None):
             raise OptionError(
                 "--prompt-field gives each text its own prompt; leave out --prompt and --prompt-name."
             )
+
+    def _check_others(self, output: OutputPath) -> None:
+        if unknown := [name for name in self.also if name not in OTHERS]:
+            raise OptionError(f"--also {unknown[0]}: known are {', '.join(OTHERS)}.")
+        if self.also and output.part_format == "npy":
+            raise OptionError(f"{self.output}: cannot store {self.also[0]}; use .parquet or .jsonl.")
+        if output.part_format == "parquet":
+            kept = [name for name in self.also if name in self.columns("parquet").read]
+            if kept:
+                raise OptionError(f"the column {kept[0]!r} cannot be kept: an output's column has this name.")
 
     def _check_chunks(self, output: OutputPath) -> None:
         if self.over_long != "chunk":

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from m3e_corpora.outputs.others import OtherOutput
 from m3e_runtime.outputs import OutputOptions, OutputPrecision
 from m3e_runtime.scores import ACTIVATIONS
 
@@ -47,6 +48,7 @@ class VectorSpec(msgspec.Struct, frozen=True):
         ranges: for int8 and uint8, float32 ``[2, dimension]``, little-endian in base64.
         activation: of a reranker or classifier, the function that makes scores of the logits; None: there
             are vectors.
+        others: outputs that are stored beside the vectors, in the order of their columns.
     """
 
     dimension: int
@@ -54,6 +56,7 @@ class VectorSpec(msgspec.Struct, frozen=True):
     normalized: bool
     ranges: str | None = None
     activation: str | None = None
+    others: tuple[OtherOutput, ...] = ()
 
     @property
     def column(self) -> str:

@@ -10,7 +10,7 @@ from m3e_runtime.chunking.options import ChunkOptions
 from m3e_runtime.chunking.sentences import Range, halves
 from m3e_runtime.chunking.spans import spans, trimmed
 from m3e_runtime.chunking.units import UnitReader
-from m3e_runtime.errors import TextTooLongError
+from m3e_runtime.errors import BatchTooLargeError, TextTooLongError
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
 __all__ = ["Chunk", "Chunker"]
@@ -56,7 +56,11 @@ class Chunker:
         self._tokenizer = tokenizer.limited(self.limit)
 
     def chunks_of_each(
-        self, texts: Sequence[str], prompts: str | Sequence[str] = "", first: int = 0
+        self,
+        texts: Sequence[str],
+        prompts: str | Sequence[str] = "",
+        first: int = 0,
+        most: int | None = None,
     ) -> Iterator[list[Chunk]]:
         """The chunks of each text, at least one.
 
@@ -64,17 +68,30 @@ class Chunker:
             texts: the texts, without prompt.
             prompts: a prompt that is put before each chunk, or one for the chunks of each text.
             first: the number of the first text, for error messages.
+            most: most chunks of all texts together. Texts with more are not divided to their ends.
 
         Raises:
             InvalidTextError: a text is not a string, or has a lone surrogate.
             TextTooLongError: a character has more tokens than a chunk.
+            BatchTooLargeError: there are more chunks than ``most``.
             OptionError: a prompt leaves no room for text.
         """
+        count = 0
         each = [prompts] * len(texts) if isinstance(prompts, str) else prompts
         whole = [prompt + text for prompt, text in zip(each, texts, strict=True)] if any(each) else texts
         found = zip(*self._tokenizer.encode_batch_marked(whole), texts, each, strict=True)
         for index, (token_ids, cut, text, prompt) in enumerate(found):
-            yield self._named(first + index, text, prompt) if cut else [Chunk(0, len(text), token_ids)]
+            room = None if most is None else most - count + 1
+            chunks = (
+                self._named(first + index, text, prompt, room) if cut else [Chunk(0, len(text), token_ids)]
+            )
+            count += len(chunks)
+            if most is not None and count > most:
+                raise BatchTooLargeError(
+                    f"the texts up to text {first + index} have more than {most} chunks of {self.limit} "
+                    "tokens; send fewer texts at a time, or make chunks longer."
+                )
+            yield chunks
 
     def long_text(self, text: str, prompt: str = "") -> Iterator[Chunk]:
         """The chunks of a text that does not fit, one after the other.
@@ -93,11 +110,13 @@ class Chunker:
                     start, end = each.start, each.end
                     yield each
 
-    def _named(self, index: int, text: str, prompt: str) -> list[Chunk]:
+    def _named(self, index: int, text: str, prompt: str, most: int | None) -> list[Chunk]:
+        """The chunks of a text that does not fit, up to a number of them. An error names the text."""
         try:
-            return list(self.long_text(text, prompt)) or [Chunk(0, 0, self._tokenizer.encode(prompt))]
+            chunks = list(islice(self.long_text(text, prompt), most))
         except TextTooLongError as error:
             raise TextTooLongError(f"text {index}: {error}") from error
+        return chunks or [Chunk(0, 0, self._tokenizer.encode(prompt))]
 
     def _behind(self, text: str, prompt: str, chunk: Chunk, start: int, end: int) -> Iterator[Chunk]:
         """The chunk, or what of it is new, behind one that was divided: overlaps are made before that."""

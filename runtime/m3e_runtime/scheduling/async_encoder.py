@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.containers import as_list
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.outputs import OutputOptions, OutputPrecision
 from m3e_runtime.scheduling.async_model import INLINE_CHARACTERS, RUN_SECONDS, WARM_UP_RUNS, AsyncModel
 from m3e_runtime.scheduling.lane import Lane
 from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, RunReport
-from m3e_runtime.tokenization import TokenIds
+from m3e_runtime.token_outputs import OUTPUTS, Output, Outputs, TextOutputs, all_outputs
+from m3e_runtime.tokenization import TextTokenizer, TokenIds
+
+if TYPE_CHECKING:
+    from m3e_runtime.chunking import Chunk, Chunker
 
 __all__ = ["AsyncEncoder"]
 
@@ -111,6 +117,42 @@ class AsyncEncoder(AsyncModel):
             return only
         return vectors
 
+    async def encode_outputs(
+        self,
+        sentences: str | Sequence[str],
+        outputs: Sequence[Output] = OUTPUTS,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        priority: Priority = "query",
+    ) -> Outputs | TextOutputs:
+        """Dense vectors, sparse vectors and multi-vectors of texts, as :meth:`Encoder.encode_outputs`.
+
+        Args:
+            sentences: a text, or a sequence of texts.
+            outputs: as in :meth:`Encoder.encode_outputs`, like the next four.
+            prompt_name: see ``outputs``.
+            prompt: see ``outputs``.
+            normalize_embeddings: see ``outputs``.
+            truncate_dim: see ``outputs``.
+            priority: as in :meth:`encode`.
+
+        Raises:
+            M3EError: as :meth:`encode`.
+            OptionError: the model or the artifact does not give an output.
+        """
+        wanted = self.encoder.wanted_outputs(outputs)
+        prefix = self.encoder.prefix(prompt_name, prompt)
+        options = self.encoder.output_options(truncate_dim, normalize_embeddings)
+        texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
+        token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
+        encoded = await self.encode_token_ids(token_ids, priority, prefix, wanted=wanted - {"dense"})
+        dense = await self.finish(encoded, options) if "dense" in wanted else None
+        given = self.encoder.bundle.manifest.token_outputs or TokenOutputs()
+        found = await self.in_thread(lambda: all_outputs(token_ids, dense, encoded.tokens, given, wanted))
+        return found[0] if isinstance(sentences, str) else found
+
     async def tokenize(
         self,
         texts: Sequence[str],
@@ -131,16 +173,59 @@ class AsyncEncoder(AsyncModel):
             InvalidTextError: a text is not a string, or has a lone surrogate.
             TextTooLongError: a text is too long, and ``truncate`` is false.
         """
+        return (await self.tokenize_marked(texts, priority, truncate, keep_end))[0]
+
+    async def tokenize_marked(
+        self,
+        texts: Sequence[str],
+        priority: Priority = "query",
+        truncate: bool = True,
+        keep_end: bool = False,
+    ) -> tuple[list[TokenIds], list[bool]]:
+        """As :meth:`tokenize`, and for each text whether it was truncated.
+
+        Args:
+            texts: the texts, with prompts.
+            priority: as in :meth:`encode`.
+            truncate: truncate long texts instead of raising an error.
+            keep_end: keep the last tokens of truncated texts instead of the first.
+
+        Raises:
+            OverloadedError: as :meth:`encode`, before any work is done.
+            InvalidTextError: a text is not a string, or has a lone surrogate.
+            TextTooLongError: a text is too long, and ``truncate`` is false.
+        """
         texts = as_list(texts)
-        tokenizer = self.encoder.tokenizer
+        tokenize = partial(_tokenized, self.encoder.tokenizer, texts, truncate, keep_end)
         with self.tokenizing(texts, priority):
-            if keep_end and truncate:
-                return await self.in_thread(lambda: tokenizer.encode_tails(texts))
-            if sum(map(len, texts)) > INLINE_CHARACTERS:
-                return await self.in_thread(lambda: tokenizer.encode_batch(texts, truncate))
-            if len(texts) == 1:
-                return [tokenizer.encode(texts[0], truncate)]
-            return tokenizer.encode_batch(texts, truncate)
+            if (keep_end and truncate) or sum(map(len, texts)) > INLINE_CHARACTERS:
+                token_ids, cut = await self.in_thread(tokenize)
+            else:
+                token_ids, cut = tokenize()
+        self.encoder.cut_texts.add(cut, self.encoder.max_seq_length)
+        return token_ids, cut
+
+    async def tokenize_chunks(
+        self, texts: Sequence[str], chunker: Chunker, priority: Priority, prompt: str, most: int
+    ) -> list[list[Chunk]]:
+        """Divide texts into chunks, in another thread.
+
+        Args:
+            texts: the texts, without prompt.
+            chunker: divides them.
+            priority: as in :meth:`encode`.
+            prompt: the prompt before each chunk.
+            most: largest number of chunks. The work ends when there are more.
+
+        Raises:
+            OverloadedError: as :meth:`encode`, before any work is done.
+            BatchTooLargeError: the texts have more chunks.
+            InvalidTextError: as :meth:`tokenize`, or a character has more tokens than a chunk.
+            OptionError: a prompt leaves no room for text.
+        """
+        texts = as_list(texts)
+        with self.tokenizing(texts, priority):
+            return await self.in_thread(lambda: list(chunker.chunks_of_each(texts, prompt, most=most)))
 
     async def encode_token_ids(
         self,
@@ -148,6 +233,7 @@ class AsyncEncoder(AsyncModel):
         priority: Priority = "query",
         prompt: str = "",
         seconds: float = math.inf,
+        wanted: frozenset[Output] = frozenset(),
     ) -> Encoded:
         """Vectors of texts from their token ids, as :meth:`tokenize` returns them.
 
@@ -156,6 +242,7 @@ class AsyncEncoder(AsyncModel):
             priority: as in :meth:`encode`.
             prompt: the prompt at the start of each text.
             seconds: the caller's timeout. A request that would take longer is rejected before it starts.
+            wanted: outputs of tokens to compute, too, as :meth:`Encoder.run_outputs` takes them.
 
         Raises:
             BatchTooLargeError: it takes longer than ``seconds``, even if nothing else is waiting.
@@ -165,7 +252,7 @@ class AsyncEncoder(AsyncModel):
             ClosedError: it is closed.
         """
         (prompt_length,) = self.encoder.prompt_lengths([prompt]) or [0]
-        return await self._compute(token_ids, priority, seconds, prompt_length)
+        return await self._compute(token_ids, priority, seconds, prompt_length, wanted=wanted)
 
     async def finish(self, encoded: Encoded, options: OutputOptions) -> npt.NDArray[Any]:
         """Truncate, normalize and quantize as :meth:`Encoder.encode` does, in another thread if large."""
@@ -173,3 +260,15 @@ class AsyncEncoder(AsyncModel):
         if vectors.size > _INLINE_VALUES:
             return await self.in_thread(lambda: options.apply(vectors))
         return options.apply(vectors)
+
+
+def _tokenized(
+    tokenizer: TextTokenizer, texts: list[str], truncate: bool, keep_end: bool
+) -> tuple[list[TokenIds], list[bool]]:
+    """Token ids of each text, and whether it was truncated."""
+    if not truncate:
+        return tokenizer.encode_batch(texts, truncate=False), [False] * len(texts)
+    if not keep_end and len(texts) > 1:
+        return tokenizer.encode_batch_marked(texts)
+    token_ids = tokenizer.encode_tails(texts) if keep_end else [tokenizer.encode(text) for text in texts]
+    return token_ids, [tokenizer.is_cut(text, ids) for text, ids in zip(texts, token_ids, strict=True)]

@@ -82,7 +82,7 @@ class _Embedding:
         asked["truncate"] = settings.truncate if asked.get("truncate") is None else asked["truncate"]
         model, prompt = choose_prompt(model)
         embedded = await model.embed(texts, call.priority(len(texts)), prompt=prompt, **asked)
-        call.tokens = embedded.tokens
+        call.tokens, call.truncated = embedded.tokens, embedded.truncated
         return model, embedded
 
 

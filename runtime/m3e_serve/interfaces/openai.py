@@ -13,6 +13,8 @@ import numpy.typing as npt
 import orjson
 from msgspec import Meta
 
+from m3e_runtime.chunking import ChunkOptions
+from m3e_runtime.truncation import Truncation
 from m3e_serve.errors import ApiError
 from m3e_serve.interfaces.inputs import RawInputs, first_given, read_inputs
 from m3e_serve.interfaces.prompts import choose_prompt
@@ -67,7 +69,9 @@ class EmbeddingRequest(_FixedFields, kw_only=True):  # type: ignore[misc, valid-
         input_type: type of the texts, as Cohere's and Voyage's clients send it: ``query`` or ``document``.
         task: the same, as Jina's clients send it.
         truncate: truncate long texts, or reject them. The default is an option of the service.
-        truncation: the same, as Voyage's clients send it.
+        truncation: the same, as Voyage's clients send it; or ``cut``, ``error``, or ``chunk``, which encodes
+            all of each text and gives a vector for each chunk.
+        chunking: the length of chunks and their overlap, in tokens.
     """
 
     input: RawInputs
@@ -80,7 +84,8 @@ class EmbeddingRequest(_FixedFields, kw_only=True):  # type: ignore[misc, valid-
     input_type: str | None = None
     task: str | None = None
     truncate: bool | None = None
-    truncation: bool | None = None
+    truncation: bool | Truncation | None = None
+    chunking: ChunkOptions | None = None
 
 
 _decoder = BodyDecoder(EmbeddingRequest)
@@ -99,9 +104,9 @@ class Embeddings:
         model = self._service.models.choose(call.path.get("id", request.model))
         call.model = model.name
         embedded = await self._embed(call, request, model)
-        call.tokens = embedded.tokens
+        call.tokens, call.truncated = embedded.tokens, embedded.truncated
         vectors = _padded(embedded.vectors, request.dimensions or self._service.settings.pad_to)
-        data = await _data(vectors, request.encoding_format == "base64")
+        data = await _data(vectors, request.encoding_format == "base64", _places(embedded))
         usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
         rest = orjson.dumps({"model": model.name, "usage": usage})
         return Response(b"".join([b'{"object":"list","data":[', *data, b"],", rest[1:]]))
@@ -119,16 +124,27 @@ class Embeddings:
             task=request.task,
         )
         priority = call.priority(inputs.count)
+        _check_chunking(request, bool(inputs.token_ids))
         if inputs.token_ids:
             self._check_ids(request, model, prompt)
             return await model.embed_ids(inputs.token_ids, priority, normalize=True, dimensions=dimensions)
         if "" in inputs.texts:
             message = f"`input` has an empty text, input[{inputs.texts.index('')}]."
             raise ApiError(400, message, "invalid_value", "input")
+        if request.truncation == "chunk":
+            return await model.embed_chunks(
+                inputs.texts,
+                priority,
+                request.chunking or ChunkOptions(),
+                normalize=True,
+                most=settings.max_texts,
+                dimensions=dimensions,
+                prompt=prompt,
+            )
         return await model.embed(
             inputs.texts,
             priority,
-            truncate=first_given(request.truncate, request.truncation, settings.truncate),
+            truncate=first_given(request.truncate, _cuts(request.truncation), settings.truncate),
             normalize=True,
             dimensions=dimensions,
             prompt=prompt,
@@ -187,6 +203,38 @@ def _check_fixed(request: EmbeddingRequest) -> None:
             raise ApiError(400, f"This value of `{name}` is not supported; {cure}.", "invalid_value", name)
 
 
+def _check_chunking(request: EmbeddingRequest, has_ids: bool) -> None:
+    chunks = request.truncation == "chunk"
+    if request.chunking is not None and not chunks:
+        raise _wrong("chunking", '`chunking` is for "truncation": "chunk"')
+    if request.chunking is not None and request.chunking.late:
+        raise _wrong("chunking", "`chunking.late` is not supported; leave it out")
+    if chunks and request.truncate is not None:
+        raise _wrong("truncate", '`truncate` has no meaning beside "truncation": "chunk"; leave it out')
+    if chunks and has_ids:
+        raise _wrong("truncation", "chunks are made of texts, not of token ids")
+
+
+def _wrong(field: str, reason: str) -> ApiError:
+    return ApiError(400, f"{reason}.", "invalid_value", field)
+
+
+def _cuts(truncation: bool | Truncation | None) -> bool | None:
+    """Whether long texts are cut; None if the request does not say."""
+    return truncation == "cut" if isinstance(truncation, str) else truncation
+
+
+def _places(embedded: Embedded) -> list[dict[str, int]]:
+    """What a response says of each vector: the number of its text, and the place of a chunk in it."""
+    if embedded.chunks is None:
+        return [{"index": index} for index in range(len(embedded.vectors))]
+    return [
+        {"index": index, "chunk": number, "start": chunk.start, "end": chunk.end}
+        for index, chunks in enumerate(embedded.chunks)
+        for number, chunk in enumerate(chunks)
+    ]
+
+
 def _unknown_tokenizer(name: str) -> ApiError:
     return ApiError(
         400,
@@ -207,7 +255,7 @@ def _padded(vectors: npt.NDArray[np.float32], length: int | None) -> npt.NDArray
     return padded
 
 
-async def _data(vectors: npt.NDArray[np.float32], base64: bool) -> list[bytes]:
+async def _data(vectors: npt.NDArray[np.float32], base64: bool, places: list[dict[str, int]]) -> list[bytes]:
     """The items of ``data``, separated by commas."""
     parts: list[bytes] = []
     for start in range(0, len(vectors), _ROWS):
@@ -217,7 +265,7 @@ async def _data(vectors: npt.NDArray[np.float32], base64: bool) -> list[bytes]:
         rows = [
             {
                 "object": "embedding",
-                "index": start + at,
+                **places[start + at],
                 "embedding": _base64(vector) if base64 else vector,
             }
             for at, vector in enumerate(vectors[start : start + _ROWS])

@@ -101,7 +101,7 @@ class Rerank:
             call.priority(len(texts), "query"),
             truncate=first_given(request.truncate, request.truncation, settings.truncate),
         )
-        call.tokens = scored.tokens
+        call.tokens, call.truncated = scored.tokens, scored.cut
         scores = model.scores(scored.logits)[:, 0]
         results: list[dict[str, Any]] = [
             {"index": at, "relevance_score": scores[at]} for at in descending(scores, request.top_n)

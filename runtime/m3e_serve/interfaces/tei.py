@@ -103,7 +103,7 @@ class Embed:
         model = self._service.models.default
         call.model = model.name
         embedded = await self._embed(call, request, model)
-        call.tokens = embedded.tokens
+        call.tokens, call.truncated = embedded.tokens, embedded.truncated
         parts: list[bytes] = []
         for start in range(0, len(embedded.vectors), _ROWS):
             rows = embedded.vectors[start : start + _ROWS]
@@ -159,7 +159,7 @@ class Similarity:
             )
         except TextTooLongError as error:
             raise TextTooLongError(_TEXT.sub(_field_of_text, str(error), count=1)) from error
-        call.tokens = embedded.tokens
+        call.tokens, call.truncated = embedded.tokens, embedded.truncated
         return json_response(outputs.similarity(embedded.vectors[:1], embedded.vectors[1:], "cosine")[0])
 
 

@@ -72,7 +72,7 @@ class TeiRerank:
             truncate=settings.truncate if request.truncate is None else request.truncate,
             keep_end=keep_end,
         )
-        call.tokens = scored.tokens
+        call.tokens, call.truncated = scored.tokens, scored.cut
         scores = model.scores(scored.logits, request.raw_scores)[:, 0]
         ranks: list[dict[str, Any]] = [{"index": at, "score": scores[at]} for at in descending(scores)]
         if request.return_text:
@@ -107,7 +107,7 @@ class Predict:
             truncate=settings.truncate if request.truncate is None else request.truncate,
             keep_end=keep_end,
         )
-        call.tokens = scored.tokens
+        call.tokens, call.truncated = scored.tokens, scored.cut
         predictions = [
             [{"score": row[at], "label": model.labels[at]} for at in descending(row)]
             for row in model.scores(scored.logits, request.raw_scores)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.chunking import Chunk, Chunker, ChunkOptions
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
-from m3e_runtime.manifest import MANIFEST_NAME, Manifest
+from m3e_runtime.manifest import MANIFEST_NAME, Manifest, TokenOutputs
 from m3e_runtime.scheduling import AsyncEncoder, Lane, Priority
+from m3e_runtime.token_outputs import SparseVector, all_outputs
 from m3e_runtime.tokenization import TokenIds
 from m3e_serve.errors import ApiError
 from m3e_serve.monitoring.metrics import Metrics
 from m3e_serve.settings import ServeSettings
 from m3e_serve.tasks import Task
 
-__all__ = ["Embedded", "ServedModel"]
+__all__ = ["Embedded", "ServedModel", "SparseEmbedded"]
 
 
 _MIN_PIECE = 1 << 15
@@ -29,10 +31,28 @@ _MIN_PIECE = 1 << 15
 
 @dataclass(frozen=True)
 class Embedded:
-    """Vectors, float32 ``[n, d]``, and the number of tokens of their texts."""
+    """Vectors, float32 ``[n, d]``, and what is known of their texts.
+
+    Attributes:
+        vectors: one for each text, or for each chunk of each text.
+        tokens: number of tokens of the texts.
+        truncated: number of texts that were truncated.
+        chunks: the chunks of each text, if texts were divided.
+    """
 
     vectors: npt.NDArray[np.float32]
     tokens: int
+    truncated: int = 0
+    chunks: Sequence[Sequence[Chunk]] | None = None
+
+
+@dataclass(frozen=True)
+class SparseEmbedded:
+    """Sparse vectors, the number of tokens of their texts, and how many texts were cut."""
+
+    vectors: list[SparseVector]
+    tokens: int
+    truncated: int = 0
 
 
 class ServedModel:
@@ -130,17 +150,86 @@ class ServedModel:
             ApiError: the vectors have fewer than ``dimensions`` dimensions.
         """
         self.check_dimensions(dimensions)
+        token_ids, seconds, cut = await self._tokenize(texts, priority, truncate, prompt, keep_end)
+        return await self._embed(token_ids, priority, normalize, dimensions, seconds, prompt, cut)
+
+    async def embed_sparse(
+        self,
+        texts: Sequence[str],
+        priority: Priority,
+        *,
+        truncate: bool,
+        prompt: str = "",
+        keep_end: bool = False,
+    ) -> SparseEmbedded:
+        """Sparse vectors of texts, for models that give them. The arguments are those of :meth:`embed`.
+
+        Raises:
+            M3EError: as :meth:`embed`.
+            TextTooLongError: as :meth:`embed`.
+            ApiError: as :meth:`embed`.
+        """
+        wanted = self.encoder.wanted_outputs(["sparse"])
+        token_ids, seconds, cut = await self._tokenize(texts, priority, truncate, prompt, keep_end)
+        encoded = await self.scheduler.encode_token_ids(
+            token_ids, priority, prompt, self._timeout, wanted=wanted
+        )
+        self._metrics.record_request(seconds, encoded)
+        given = self.encoder.bundle.manifest.token_outputs or TokenOutputs()
+        found = await self.scheduler.in_thread(
+            lambda: all_outputs(token_ids, None, encoded.tokens, given, wanted)
+        )
+        return SparseEmbedded(found.sparse or [], sum(map(len, token_ids)), cut)
+
+    async def _tokenize(
+        self, texts: Sequence[str], priority: Priority, truncate: bool, prompt: str, keep_end: bool
+    ) -> tuple[list[TokenIds], float, int]:
+        """The token ids of texts with their prompt, the seconds that it took, and how many were cut."""
         if keep_end and prompt and not self.encoder.bundle.manifest.include_prompt:
             raise ApiError(
                 422,
                 "truncation_direction: left would truncate the prompt, which is excluded from pooling.",
             )
         start = time.perf_counter()
-        token_ids = await self.scheduler.tokenize(
+        token_ids, cut = await self.scheduler.tokenize_marked(
             [prompt + text for text in texts] if prompt else texts, priority, truncate, keep_end
         )
+        return token_ids, time.perf_counter() - start, sum(cut)
+
+    async def embed_chunks(
+        self,
+        texts: Sequence[str],
+        priority: Priority,
+        options: ChunkOptions,
+        *,
+        normalize: bool,
+        most: int,
+        dimensions: int | None = None,
+        prompt: str = "",
+    ) -> Embedded:
+        """Encode all of each text, in chunks.
+
+        Args:
+            texts: as in :meth:`embed`, like the others.
+            priority: see ``texts``.
+            options: the length of chunks.
+            normalize: see ``texts``.
+            most: largest number of chunks of all texts.
+            dimensions: see ``texts``.
+            prompt: prepended to each chunk.
+
+        Raises:
+            M3EError: as :meth:`m3e_runtime.AsyncEncoder.tokenize_chunks`.
+            ApiError: as :meth:`embed`.
+        """
+        self.check_dimensions(dimensions)
+        start = time.perf_counter()
+        chunker = Chunker(self.encoder.tokenizer, options)
+        chunks = await self.scheduler.tokenize_chunks(texts, chunker, priority, prompt, most)
         seconds = time.perf_counter() - start
-        return await self._embed(token_ids, priority, normalize, dimensions, seconds, prompt)
+        token_ids = [chunk.token_ids for some in chunks for chunk in some]
+        embedded = await self._embed(token_ids, priority, normalize, dimensions, seconds, prompt)
+        return replace(embedded, chunks=chunks)
 
     def check_dimensions(self, dimensions: int | None, longest: int | None = None) -> None:
         """Check that vectors have at least ``dimensions`` dimensions, or can be padded to ``longest``.
@@ -208,12 +297,13 @@ class ServedModel:
         dimensions: int | None,
         tokenize_seconds: float,
         prompt: str = "",
+        truncated: int = 0,
     ) -> Embedded:
         encoded = await self.scheduler.encode_token_ids(token_ids, priority, prompt, self._timeout)
-        self._metrics.record_request(tokenize_seconds, encoded)
+        self._metrics.record_request(tokenize_seconds, encoded, truncated)
         options = self.encoder.output_options(dimensions, normalize)
         vectors = await self.scheduler.finish(encoded, options)
-        return Embedded(vectors, sum(map(len, token_ids)))
+        return Embedded(vectors, sum(map(len, token_ids)), truncated)
 
 
 def _join_next(pieces: Iterator[bytes]) -> bytes:

@@ -145,7 +145,7 @@ class ServedReranker:
             raise self._too_long(str(error), field, truncate) from error
         tokenized = time.perf_counter()
         encoded = await self.scheduler.score_tokens(tokens, priority, self._timeout)
-        self._metrics.record_request(tokenized - start, encoded)
+        self._metrics.record_request(tokenized - start, encoded, sum(tokens.cut))
         seconds = time.perf_counter() - tokenized
         return Scored(
             encoded.vectors,

@@ -68,6 +68,13 @@ class Metrics:
             "m3e_padding_tokens", "Padding tokens computed.", ("model",), registry=registry
         )
 
+        self._truncated = Counter(
+            "m3e_truncated_texts",
+            "Texts, or pairs of texts, that were truncated at the model's limit.",
+            ("model",),
+            registry=registry,
+        )
+
         def histogram(name: str, description: str, buckets: Sequence[float]) -> Histogram:
             return Histogram(name, description, ("model",), buckets=buckets, registry=registry)
 
@@ -109,10 +116,12 @@ class ModelMetrics:
         self._batch_texts = metrics._batch_texts.labels(name)
         self._request_texts = metrics._request_texts.labels(name)
         self._padding = metrics._padding.labels(name)
+        self._truncated = metrics._truncated.labels(name)
         self._waiting = metrics._waiting.labels(name)
 
-    def record_request(self, tokenize_seconds: float, encoded: Encoded) -> None:
-        """Record a computed request."""
+    def record_request(self, tokenize_seconds: float, encoded: Encoded, truncated: int = 0) -> None:
+        """Record a computed request, and how many of its texts were truncated."""
+        self._truncated.inc(truncated)
         self._tokenize.observe(tokenize_seconds)
         self._queue.observe(encoded.queue_seconds)
         self._request_texts.observe(len(encoded.vectors))

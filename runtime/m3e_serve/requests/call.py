@@ -26,6 +26,8 @@ class Call:
         model: name of the model, set by the handler.
         texts: number of texts, or of pairs of a query and a text, set by the handler.
         tokens: number of tokens, set by the handler.
+        truncated: number of texts, or of pairs, that were truncated, set by the handler. The response has it
+            in the header ``M3E-Truncated``.
     """
 
     headers: dict[bytes, bytes]
@@ -35,6 +37,7 @@ class Call:
     model: str | None = None
     texts: int = 0
     tokens: int = 0
+    truncated: int = 0
 
     def priority(self, texts: int, default: Priority | None = None) -> Priority:
         """The header ``M3E-Priority``, or ``default``: one text is a query, and several texts are documents.

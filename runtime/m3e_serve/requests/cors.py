@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 __all__ = ["EXPOSED_HEADERS", "cors_headers"]
 
-EXPOSED_HEADERS = ("retry-after", "x-request-id", "x-should-retry")
+EXPOSED_HEADERS = ("m3e-truncated", "retry-after", "x-request-id", "x-should-retry")
 """Response headers that pages may read, in addition to the few that are always allowed."""
 
 

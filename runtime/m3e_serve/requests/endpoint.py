@@ -89,7 +89,7 @@ class Endpoint:
                 call.body = await read_body(call, receive, self._service)
             async with asyncio.timeout(settings.request_timeout):
                 with CancelOnDisconnect(receive):
-                    return await self._handler(call)
+                    return _with_truncated(await self._handler(call), call.truncated)
             return None
         except ClientDisconnectedError:
             return None
@@ -128,6 +128,7 @@ class Endpoint:
                 "model": call.model,
                 "texts": call.texts,
                 "tokens": call.tokens,
+                "truncated": call.truncated,
             }
             logger.info("request", extra={"fields": fields})
 
@@ -153,6 +154,13 @@ class ErrorEndpoint(Endpoint):
 
     async def _respond(self, call: Call, method: str, receive: Receive, request_id: str) -> Response | None:
         return await super()._respond(call, "GET", receive, request_id)  # do not wait for a body
+
+
+def _with_truncated(response: Response, truncated: int) -> Response:
+    """Add the number of truncated texts to the headers, if there are any."""
+    if truncated:
+        response.headers = [*response.headers, (b"m3e-truncated", b"%d" % truncated)]
+    return response
 
 
 def _log_failure(error: Exception, request_id: str) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import numpy.typing as npt
 
 from m3e_corpora.inputs.rows import Payload
+from m3e_corpora.outputs.others import NO_OTHERS, Others
 from m3e_corpora.outputs.payload import Records
 from m3e_corpora.outputs.vectors import VectorSpec
 
@@ -22,14 +23,16 @@ class JsonLinesSink:
         self._vectors = vectors
         self._encoder = msgspec.json.Encoder()
 
-    def write(self, payload: Payload, vectors: npt.NDArray[Any]) -> None:
+    def write(self, payload: Payload, vectors: npt.NDArray[Any], others: Others = NO_OTHERS) -> None:
         """Write a line for each row."""
         assert isinstance(payload, Records)  # noqa: S101 - the form of this format
         if self._vectors.is_number:
             vectors = vectors[:, 0]
         objects = (
-            {**fields, self._vectors.column: vector}
-            for fields, vector in zip(payload.objects, vectors.tolist(), strict=True)
+            {**fields, self._vectors.column: vector, **record}
+            for fields, vector, record in zip(
+                payload.objects, vectors.tolist(), others.records(len(vectors)), strict=True
+            )
         )
         self._stream.write(b"".join(self._encoder.encode(each) + b"\n" for each in objects))
 

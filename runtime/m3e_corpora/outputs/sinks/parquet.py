@@ -10,12 +10,15 @@ import numpy.typing as npt
 
 from m3e_corpora.arrow import import_arrow
 from m3e_corpora.inputs.rows import Payload
+from m3e_corpora.outputs.others import NO_OTHERS, OTHERS, Others, arrow_type
 from m3e_corpora.outputs.payload import TypedColumns, schema_from_text
 from m3e_corpora.outputs.vectors import EMBEDDING, SCORE, SCORES, VectorSpec
 
 __all__ = ["ParquetSink", "open_parquet"]
 
 ROWS_PER_GROUP = 8192
+BYTES_PER_GROUP = 128 << 20
+"""About so much is held with multi-vectors, which are many times larger than vectors of texts."""
 
 
 class ParquetSink:
@@ -31,7 +34,7 @@ class ParquetSink:
         self._rows = 0
         self._file = open_parquet(stream, self._schema)
 
-    def write(self, payload: Payload, vectors: npt.NDArray[Any]) -> None:
+    def write(self, payload: Payload, vectors: npt.NDArray[Any], others: Others = NO_OTHERS) -> None:
         """Append rows. Full row groups are written to the file."""
         assert isinstance(payload, TypedColumns)  # noqa: S101 - the form of this format
         values = self._arrow.array(np.ascontiguousarray(vectors).reshape(-1))
@@ -39,10 +42,13 @@ class ParquetSink:
             column = values
         else:
             column = self._arrow.FixedSizeListArray.from_arrays(values, self._vectors.length)
-        self._held.append(self._arrow.table([*payload.batch.columns, column], schema=self._schema))
+        columns = [*payload.batch.columns, column, *others.arrow_columns(self._arrow)]
+        self._held.append(self._arrow.table(columns, schema=self._schema))
         self._rows += len(vectors)
         while self._rows >= ROWS_PER_GROUP:
             self._write_group(ROWS_PER_GROUP)
+        if self._vectors.others and sum(table.nbytes for table in self._held) > BYTES_PER_GROUP:
+            self._write_group(self._rows)
 
     def close(self) -> None:
         """Write the last row group and the footer."""
@@ -57,7 +63,10 @@ class ParquetSink:
         kind = values if self._vectors.is_number else self._arrow.list_(values, self._vectors.length)
         field = self._arrow.field(self._vectors.column, kind)
         metadata = {f"m3e.{name}": value for name, value in provenance.items()}
-        return schema.append(field).with_metadata(metadata)
+        schema = schema.append(field)
+        for name in self._vectors.others:
+            schema = schema.append(self._arrow.field(name, arrow_type(self._arrow, name)))
+        return schema.with_metadata(metadata)
 
     def _write_group(self, rows: int) -> None:
         table = self._arrow.concat_tables(self._held)
@@ -68,7 +77,8 @@ class ParquetSink:
 
 def open_parquet(stream: BinaryIO, schema: Any) -> Any:
     """Open a ``pyarrow.parquet.ParquetWriter`` for vectors."""
-    columns = [name for name in schema.names if name not in (EMBEDDING, SCORE, SCORES)]
+    outputs = (EMBEDDING, SCORE, SCORES, *OTHERS)
+    columns = [name for name in schema.names if name not in outputs]
     return import_arrow("Parquet", "parquet").ParquetWriter(
         stream,
         schema,
