@@ -163,14 +163,21 @@ def test_models_in_one_lane_compute_one_at_a_time(tiny_bundle, scoring_bundles, 
     assert set(order) == {"Encoder", "Reranker"}
 
 
+class Engine:
+    """Stands for one."""
+
+
 def test_turns_are_given_in_the_order_of_asking():
     lane, order, threads = Lane(), [], []
+    engines = [Engine() for _ in range(6)]  # they live on, so that their turns are remembered
 
     def take(number):
-        with lane.turn():
+        with lane.turn(engines[number]) as shared:
             order.append(number)
+            assert shared
 
-    with lane.turn():
+    with lane.turn(engines[0]) as shared:
+        assert not shared
         for number in range(5):
             threads.append(threading.Thread(target=take, args=(number,)))
             threads[-1].start()
@@ -179,7 +186,7 @@ def test_turns_are_given_in_the_order_of_asking():
     for thread in threads:
         thread.join(10)
     assert order == list(range(5))
-    with pytest.raises(ZeroDivisionError), lane.turn():
+    with pytest.raises(ZeroDivisionError), lane.turn(engines[0]):
         _ = 1 / 0
     take(5)  # the lane is free after an error
     assert order[-1] == 5
@@ -193,3 +200,5 @@ def test_the_speed_counts_the_time_that_others_take():
     assert alone.tokens_per_second == pytest.approx(10_000)
     assert sharing.tokens_per_second == pytest.approx(5_000)
     assert alone.budget(10**6) == sharing.budget(10**6)  # a run takes as long as before
+    assert alone.budget(10**6, shared=True) == pytest.approx(100, abs=2)
+    assert alone.budget(10, shared=True) < alone.budget(10)

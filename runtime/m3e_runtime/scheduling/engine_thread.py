@@ -85,10 +85,10 @@ class EngineThread:
         while open_ or self._queue:
             open_ = self._receive(wait=not self._queue) and open_
             asked = time.perf_counter()
-            with self._lane.turn():
+            with self._lane.turn(self) as shared:
                 start = time.perf_counter()
                 open_ = self._receive(wait=False) and open_  # what came while it waited for its turn
-                budget, speed = self.pace.budget(self._queue.tokens), self.pace.tokens_per_second
+                budget, speed = self.pace.budget(self._queue.tokens, shared), self.pace.tokens_per_second
                 run = self._queue.take(budget, speed, start)
                 outcome = self._execute(run, start - asked) if run.texts else None
             if outcome is not None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 __all__ = ["Lane"]
+
+_A_MOMENT = 1.0  # seconds
 
 
 class Lane:
     """Lets several engines compute one at a time, in the order in which they ask.
 
     Two engines that each use every core slow each other down, and neither can tell how long its next run
-    takes. In one lane each run has all cores, and no engine waits longer than one run of each other one.
+    takes. In one lane each run has all cores, and no engine waits longer than one run of each other one. Runs
+    are short while several engines have work.
 
     Example:
         >>> lane = Lane()
@@ -26,15 +32,25 @@ class Lane:
         self._lock = threading.Lock()
         self._taken = False
         self._waiting: deque[threading.Lock] = deque()
+        self._last_turns: WeakKeyDictionary[object, float] = WeakKeyDictionary()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for the turn of this thread, which lasts as long as the block."""
+    def turn(self, engine: object) -> Iterator[bool]:
+        """Wait for the turn of ``engine``, which lasts as long as the block.
+
+        Yields:
+            Whether other engines have work, too: one is waiting, or had a turn a moment ago.
+        """
         self._enter()
         try:
-            yield
+            yield bool(self._waiting) or self._is_shared(engine)
         finally:
+            self._last_turns[engine] = time.monotonic()
             self._leave()
+
+    def _is_shared(self, engine: object) -> bool:
+        others = [at for other, at in self._last_turns.items() if other is not engine]
+        return time.monotonic() - max(others, default=-math.inf) < _A_MOMENT
 
     def _enter(self) -> None:
         with self._lock:

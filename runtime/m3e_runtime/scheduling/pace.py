@@ -51,8 +51,14 @@ class Pace:
         """Tokens of a run that is large enough to measure the speed."""
         return self._min_tokens
 
-    def budget(self, waiting: int) -> int:
-        """Tokens of the next run if ``waiting`` tokens are waiting."""
+    def budget(self, waiting: int, shared: bool = False) -> int:
+        """Tokens of the next run if ``waiting`` tokens are waiting.
+
+        ``shared`` says that other engines wait for the same cores. Then runs are as short as they can be:
+        a large model would make the queries of a small one wait.
+        """
+        if shared:
+            return max(1, min(self._max_tokens, int(self._alone * self._min_seconds)))
         shortest, longest = (self._alone * limit for limit in (self._min_seconds, self._max_seconds))
         wanted = max(shortest, min(longest, waiting * _SHARE_OF_WAITING))
         return max(self._min_tokens, min(self._max_tokens, int(wanted)))
