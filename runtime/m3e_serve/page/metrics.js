@@ -3,7 +3,8 @@
 const LINE = /^(\w+)(?:\{(.*)\})? (\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 const COMPUTING_ROUTES = new Set([
-  "/v1/embeddings", "/openai/deployments/{id:path}/embeddings", "/embed", "/", "/similarity", "/api/embed", "/api/embeddings",
+  "/v1/embeddings", "/openai/deployments/{id:path}/embeddings", "/embed", "/embed_sparse", "/", "/similarity",
+  "/api/embed", "/api/embeddings",
   "/v1/rerank", "/v2/rerank", "/rerank", "/predict",
 ]);
 
