@@ -96,7 +96,9 @@ def encoded_windows(
 
 def _rows(encoder: Encoder, job: Job, schema: str | None, partition: Partition) -> Iterator[Rows]:
     rows = read_partition(job, schema, partition)
-    return map(RowChunker(encoder, job).divide, rows) if job.chunking is not None else rows
+    if job.chunking is None:
+        return rows
+    return itertools.chain.from_iterable(map(RowChunker(encoder, job).divide, rows))
 
 
 def write_window(sink: Sink, window: Window, vectors: npt.NDArray[Any]) -> None:

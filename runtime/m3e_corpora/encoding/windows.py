@@ -138,7 +138,12 @@ class _OpenWindow:
     def add(self, rows: Rows) -> None:
         prompts = itertools.repeat(self.prefix) if rows.prompts is None else rows.prompts
         texts = list(zip(prompts, rows.texts, strict=False))
-        self._tokenize([text for text in dict.fromkeys(texts) if text not in self._known])
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if rows.token_ids is None:
+            self._tokenize(fresh)
+        else:
+            known = dict(zip(texts, rows.token_ids, strict=True))
+            self._add(fresh, [known[text] for text in fresh], [False] * len(fresh))
         places = [self._known[text] for text in texts]
         if self.over_long in ("skip", "fail"):
             cut = [index for index, place in enumerate(places) if self.cut[place]]
@@ -171,7 +176,10 @@ class _OpenWindow:
         return Window(partition, self.rows, places, len(self.token_ids), batches, counts, last)
 
     def _tokenize(self, fresh: list[tuple[str, str]]) -> None:
-        token_ids, cut = self.encoder.tokenizer.encode_batch_marked([prompt + text for prompt, text in fresh])
+        texts = [prompt + text for prompt, text in fresh]
+        self._add(fresh, *self.encoder.tokenizer.encode_batch_marked(texts))
+
+    def _add(self, fresh: list[tuple[str, str]], token_ids: list[TokenIds], cut: list[bool]) -> None:
         self._known.update(zip(fresh, itertools.count(len(self.token_ids)), strict=False))
         self.token_ids += token_ids
         self.cut += cut
