@@ -16,10 +16,12 @@ import pytest
 from filelock import FileLock
 
 import synthetic
+from bge_m3 import make_bge_m3
 from held_engine import Held
 from m3e_export import ExportRequest, export
 from m3e_export.texts import built_in
 from m3e_runtime import Encoder
+from m3e_runtime.backends import native
 from matrix import Matrix
 from scoring_bundles import make_classifier
 
@@ -200,6 +202,29 @@ def few_texts(texts, tmp_path_factory) -> Path:
     short = [text for text in texts if text.strip() and text.isprintable() and len(text) < 60]
     file.write_text("\n".join(short[:24]), encoding="utf-8")
     return file
+
+
+@pytest.fixture(scope="session")
+def bge_m3_checkpoint(tmp_path_factory) -> Path:
+    """A checkpoint with the files of bge-m3."""
+    return make_bge_m3(tmp_path_factory.mktemp("bge-m3") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def bge_m3_bundle(bge_m3_checkpoint, few_texts, tmp_path_factory) -> Path:
+    """Its native bundle in all precisions."""
+    if reason := native.missing():
+        pytest.skip(reason)
+    output = tmp_path_factory.mktemp("bge-m3-bundle") / "bundle"
+    return export(
+        ExportRequest(
+            str(bge_m3_checkpoint),
+            output,
+            precisions=("fp32", "fp16", "int8"),
+            targets=("native",),
+            gate=str(few_texts),
+        )
+    ).path
 
 
 @pytest.fixture(scope="session")

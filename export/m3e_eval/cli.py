@@ -35,7 +35,8 @@ examples:
   m3e-eval my-bundle --reference ./my-finetune --suite pairs.jsonl --report scores.html    write a report
   report
 
-files (.jsonl, .csv or .tsv, in UTF-8) are recognized by their columns:
+files (.jsonl, .csv or .tsv, in UTF-8) are recognized by their columns; a reranker takes the third kind, and
+ranks the passages of each query: nDCG@10, MRR@10, MAP:
   text1, text2, score          similarity: Spearman's correlation of cosines and scores
   text1, text2, label          pairs, label 0 or 1: average precision of the cosines
   query, passage, relevance    retrieval, relevance 0, 1, 2, ...: nDCG@10

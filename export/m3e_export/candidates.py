@@ -15,6 +15,7 @@ from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.record import Candidate, ExportRecord
 from m3e_export.score_gate import ScoreComparison, ScoreGate
 from m3e_export.targets.base import DialectName
+from m3e_export.token_gate import TokenVerdict
 from m3e_runtime.manifest import Artifact, Precision
 
 __all__ = ["Written", "first_passing"]
@@ -39,8 +40,12 @@ class Written:
         matrices: Sequence[str],
         files: Sequence[Path],
         verdict: Verdict,
+        tokens: TokenVerdict | None = None,
     ) -> Written:
-        """The candidate for ``target``, whose ``matrices`` follow ``plan``, after the gate's ``verdict``."""
+        """The candidate for ``target``, whose ``matrices`` follow ``plan``, after the gate's ``verdict``.
+
+        ``tokens`` is its verdict on outputs of tokens.
+        """
         candidate = Candidate(
             artifact=f"{precision}-{target}",
             precision=precision,
@@ -49,8 +54,9 @@ class Written:
             size=sum(file.stat().st_size for file in files),
             mix=plan.mix(matrices),
             kept=plan.kept(precision, matrices),
-            problems=verdict.problems,
+            problems=verdict.problems + (tokens.problems if tokens else ()),
             comparison=verdict.comparison,
+            token_fidelity=None if tokens is None else tokens.fidelity,
         )
         return Written(candidate, plan, tuple(files))
 
@@ -95,6 +101,7 @@ class Written:
             layout=layout,
             mix=dict(known.mix),
             kept=known.kept,
+            token_fidelity=known.token_fidelity,
         )
 
 

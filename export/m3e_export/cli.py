@@ -14,6 +14,7 @@ from m3e_export.extras import extra_packages
 from m3e_export.hubs.option import add_hub_option
 from m3e_export.printed_table import report
 from m3e_export.report.export import reported
+from m3e_export.report.token_lines import token_json
 from m3e_export.request import EXPORTERS, PRECISIONS, TARGET_NAMES, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.command_line import run
@@ -33,6 +34,7 @@ examples:
   m3e-export ./my-finetune --precision fp32 int8      write both precisions into one bundle
   m3e-export ./my-finetune --precision int8 --calibration texts.jsonl --gate heldout.jsonl
   m3e-export ./my-finetune --precision int8 --report int8.html    show which texts int8 changes most
+  m3e-export ./my-reranker --precision int8 --gate queries.jsonl    judge a reranker on your own queries
   m3e-export --precision fp16 --target cuda           write a graph for ONNX Runtime on an NVIDIA GPU
   m3e-export --precision fp16 --target tensorrt-rtx --compute-capability 8.9    build an engine without a GPU
   m3e-export ./my-electra --exporter torch            export another model family through torch.onnx
@@ -122,6 +124,7 @@ def as_json(bundle: Bundle, report: Path | None = None) -> dict[str, object]:
                 "mix": artifact.mix,
                 "kept": list(artifact.kept),
                 **_fidelity_json(artifact),
+                **token_json(artifact),
             }
             for artifact in bundle.manifest.artifacts
         ],
@@ -143,7 +146,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--report",
         type=Path,
         metavar="FILE.html",
-        help="write an HTML report: cosines, the texts that change most and their nearest neighbours, "
+        help="write an HTML report: cosines or scores, what changes most, "
         "latency on this machine; it is also written when an artifact does not pass the gate",
     )
 
@@ -151,8 +154,8 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="m3e-export",
-        description="Export a trained sentence-embedding checkpoint to a bundle and compare its vectors with "
-        "those of the original model.",
+        description="Export a trained sentence-embedding checkpoint, reranker or classifier to a bundle and "
+        "compare its vectors or scores with those of the original model.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -201,14 +204,14 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="calibration texts for int8: one per line, or .jsonl with a text field (default: 128 built-in "
-        "texts)",
+        "texts); for a reranker or classifier also .jsonl with the fields query and passages",
     )
     add(
         "--gate",
         default="default",
         metavar="default|off|FILE",
-        help="the texts to compare vectors on: 256 built-in texts, or those of FILE; off: compare, but write "
-        "the bundle in any case",
+        help="the texts to compare vectors or scores on: 256 built-in texts, for a reranker 42 built-in "
+        "queries with passages, or FILE, as for --calibration; off: compare, but write the bundle anyway",
     )
     add("--max-length", type=int, metavar="N", help="longest input, in tokens (default: the checkpoint's)")
     add(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.score_gate import ScoreComparison, ScoreGate, compare_scores, score_failures
+from m3e_export.token_gate import GateTokens
 from m3e_runtime.manifest import Fidelity, GateThresholds, Precision
 from m3e_runtime.outputs import normalize
 
@@ -41,7 +42,8 @@ class Gate:
     """The texts to compare on and the oracle's vectors of them, float32 ``[n, d]``.
 
     ``enforced`` says whether an artifact must pass. ``prompt`` precedes each text; it is not empty if the
-    pooling leaves prompts out, so that this is compared too.
+    pooling leaves prompts out, so that this is compared too. ``tokens`` are the oracle's outputs of tokens if
+    the checkpoint has any.
     """
 
     texts: tuple[str, ...]
@@ -49,6 +51,7 @@ class Gate:
     vectors: Array
     enforced: bool
     prompt: str = ""
+    tokens: GateTokens | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from m3e_export.report.token_lines import token_lines
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.manifest import Artifact, ScoreFidelity
 
@@ -20,6 +21,7 @@ def report(bundle: Bundle) -> str:
             _about_vectors(bundle) if scores is None else _about_scores(bundle, scores),
             f"{'artifact':<16}{'size':>9}  {_VECTORS if scores is None else _SCORES}  matrices",
             *map(_line, manifest.artifacts),
+            *token_lines(bundle),
             f"licence: {manifest.licence}",
         ]
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from m3e_export.gate import Comparison, Gate
 from m3e_export.request import ExportRequest
 from m3e_export.score_gate import ScoreComparison, ScoreGate
-from m3e_runtime.manifest import Precision
+from m3e_runtime.manifest import Precision, TokenFidelity
 
 if TYPE_CHECKING:
     from m3e_export.checkpoint import BaseCheckpoint
@@ -62,7 +62,7 @@ class Candidate:
     """A form of an artifact, with the gate's verdict.
 
     ``mix`` and ``kept`` are as in :class:`m3e_runtime.manifest.Artifact`; ``problems`` and ``comparison`` as
-    in :class:`m3e_export.gate.Verdict`.
+    in :class:`m3e_export.gate.Verdict`. ``token_fidelity`` is there if it gives outputs of tokens.
     """
 
     artifact: str
@@ -74,6 +74,7 @@ class Candidate:
     kept: tuple[str, ...]
     problems: tuple[str, ...]
     comparison: Comparison | ScoreComparison | None
+    token_fidelity: TokenFidelity | None = None
 
 
 @dataclass

@@ -18,7 +18,14 @@ from m3e_corpora.executors.base import Executor
 from m3e_corpora.executors.local import LocalExecutor
 from m3e_corpora.job.output_path import STANDARD_OUTPUT
 from m3e_corpora.job.policies import OnError, OverLong
-from m3e_corpora.job.request import DEFAULT_FIELD, DEFAULT_INDEX, FORMATS, PARTITION_BYTES, CorpusRequest
+from m3e_corpora.job.request import (
+    DEFAULT_FIELD,
+    DEFAULT_INDEX,
+    FORMATS,
+    OTHERS,
+    PARTITION_BYTES,
+    CorpusRequest,
+)
 from m3e_corpora.job.summary import Summary
 from m3e_corpora.run import encode_corpus
 from m3e_runtime import git_lfs
@@ -26,6 +33,7 @@ from m3e_runtime.chunking import ChunkOptions
 from m3e_runtime.command_line import run
 from m3e_runtime.errors import OptionError
 from m3e_runtime.outputs import OUTPUT_PRECISIONS
+from m3e_runtime.scores import ACTIVATIONS
 from m3e_runtime.standard_output import say
 
 __all__ = ["main"]
@@ -37,7 +45,9 @@ examples:
   m3e-encode m3e-base-int8 corpus.jsonl -o corpus-vectors.jsonl          the same objects, embedding added
   m3e-encode m3e-base-int8 dump/ 'more/*.parquet' --keep id --drop-text --precision float16 -o vectors/
   cat questions.txt | m3e-encode m3e-base-int8 -o - --truncate-dim 256 | head -1
+  m3e-encode bge-m3 corpus.jsonl --also sparse multi_vector -o corpus.parquet
   m3e-encode m3e-base-int8 corpus.txt -o corpus.npy --precision int8 --ranges ranges.npy
+  m3e-encode bge-reranker-int8 pairs.jsonl --field passage -o scored.jsonl         column score added
 
 A file appears only when it is complete. A folder of parts contains a file _SUCCESS when it is complete. With
 -o - lines are written as they are computed. If a run stops early, finished partitions are kept; the same
@@ -114,6 +124,12 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
         "--prompt-field", metavar="NAME", help="column of each text's own prompt, instead of both"
     )
     group.add_argument(
+        "--query-field",
+        metavar="NAME",
+        help="for rerankers: column of the queries, with which the texts are scored (default: query); "
+        "models of several labels score single texts without it",
+    )
+    group.add_argument(
         "--on-error",
         choices=get_args(OnError),
         default="fail",
@@ -150,8 +166,21 @@ def _add_vector_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.npy",
         help="for int8 and uint8: minimum and maximum of each dimension, float32 [2, dimension]",
     )
+    group.add_argument(
+        "--activation",
+        choices=tuple(ACTIVATIONS),
+        help="for rerankers and classifiers: what makes scores of the logits (default: the checkpoint's)",
+    )
     group.add_argument("--normalize", action="store_true", help="scale each vector to unit length")
     group.add_argument("--truncate-dim", type=int, metavar="N", help="keep only the first N dimensions")
+    group.add_argument(
+        "--also",
+        nargs="+",
+        choices=OTHERS,
+        default=[],
+        metavar="OUTPUT",
+        help="outputs to store beside the vectors, of models such as bge-m3: sparse, multi_vector",
+    )
     group.add_argument(
         "--index",
         default=DEFAULT_INDEX,
@@ -240,9 +269,12 @@ def _command(options: argparse.Namespace) -> int:
             ranges=_load_ranges(options.ranges),
             normalize=options.normalize,
             truncate_dim=options.truncate_dim,
+            also=tuple(options.also),
             prompt_name=options.prompt_name,
             prompt=options.prompt,
             prompt_field=options.prompt_field,
+            query_field=options.query_field,
+            activation=options.activation,
             artifact=options.artifact,
             device=options.device,
             threads=options.threads,

@@ -27,8 +27,9 @@ from m3e_corpora.job.partition import partition_inputs
 from m3e_corpora.job.request import CorpusRequest
 from m3e_corpora.job.summary import Summary, summarize
 from m3e_corpora.outputs.sinks import make_sink
+from m3e_runtime.bundle import Bundle
 from m3e_runtime.chunking import ChunkOptions
-from m3e_runtime.errors import OptionError, OutputError
+from m3e_runtime.errors import BundleError, OptionError, OutputError
 from m3e_runtime.standard_output import discard
 
 __all__ = ["encode_corpus"]
@@ -58,6 +59,7 @@ def encode_corpus(
         DependencyMissingError: a package that is needed is not installed.
         M3EError: the output cannot be written, or the bundle cannot be loaded.
     """
+    request = _for_bundle(request)
     output = request.check()
     inputs = find_inputs(request.inputs, request.format, output.files)
     _check_fields(request, inputs)
@@ -71,8 +73,22 @@ def encode_corpus(
             return _run(request, output, folder, computing)
 
 
+def _for_bundle(request: CorpusRequest) -> CorpusRequest:
+    """The request, completed for the kind of its bundle, which may lie on other machines only."""
+    try:
+        bundle = Bundle.open(request.bundle)
+    except BundleError:  # whoever loads it tells
+        return request
+    return request.for_model(bundle.manifest.classification)
+
+
 def _check_fields(request: CorpusRequest, inputs: tuple[InputFile, ...]) -> None:
-    for option, given in (("--field", request.field), ("--prompt-field", request.prompt_field)):
+    columns = {
+        "--field": request.field,
+        "--prompt-field": request.prompt_field,
+        "--query-field": request.query_field,
+    }
+    for option, given in columns.items():
         if given is not None and all(file.format == "text" for file in inputs):
             raise OptionError(f"{option} names a column, but the input is read as text; add --format jsonl.")
     if request.encoding is not None and all(file.format == "parquet" for file in inputs):
@@ -191,10 +207,10 @@ def _stream(request: CorpusRequest, job: Job, executor: Executor) -> Summary:
         Progress(sum(each.size for each in partitions), 0, request.show_progress) as progress,
     ):
         sink = make_sink(job.part_format, stream, job.vectors, schema, provenance(job))
-        for window, vectors in encoded_windows(
+        for window, vectors, others in encoded_windows(
             executor.encoder, executor.workers, job, schema, partitions, request.on_error
         ):
-            write_window(sink, window, vectors)
+            write_window(sink, window, vectors, others)
             bad_rows.add(window.bad)
             progress.add(window.size, window.counts)
         seconds = progress.seconds

@@ -179,6 +179,7 @@ def _check_contents(folder: Path, manifest: Manifest) -> None:
 def _problems(manifest: Manifest) -> Iterator[str]:
     yield from _problems_of_sizes(manifest)
     yield from _problems_of_artifacts(manifest)
+    yield from _problems_of_tokens(manifest)
     if manifest.default_prompt_name is not None and manifest.default_prompt_name not in manifest.prompts:
         yield f"default prompt {manifest.default_prompt_name!r} without a text"
     if len(manifest.golden.passages) not in (0, len(manifest.golden.texts)):
@@ -199,6 +200,18 @@ def _problems_of_sizes(manifest: Manifest) -> Iterator[str]:
     labelled = manifest.classification
     if labelled is not None and len(labelled.labels) != manifest.dimension:
         yield f"{len(labelled.labels)} labels for {manifest.dimension} logits"
+
+
+def _problems_of_tokens(manifest: Manifest) -> Iterator[str]:
+    given, golden = manifest.token_outputs or schema.TokenOutputs(), manifest.golden.tokens
+    vectors = given.multi_vector
+    if vectors is not None and not (1 <= vectors.dimension <= 1 << 16 and vectors.left_out >= 0):
+        yield f"multi-vectors of {vectors.dimension} dimensions without the first {vectors.left_out}"
+    if golden is None:
+        return
+    count = len(manifest.golden.texts)
+    if any(len(rows) not in (0, count) for rows in (golden.sparse, golden.max_sim, *golden.max_sim)):
+        yield "more or fewer golden outputs of tokens than texts"
 
 
 def _problems_of_artifacts(manifest: Manifest) -> Iterator[str]:

@@ -22,6 +22,7 @@ from m3e_runtime.outputs import normalize
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.reranker import Reranker
 from m3e_runtime.standard_output import say
+from m3e_runtime.token_check import check_token_outputs
 
 __all__ = ["check_artifact", "check_scores", "main"]
 
@@ -85,7 +86,12 @@ def _measures(result: dict[str, Any]) -> str:
         differences = f"mean {result['mean_difference']:.1e} max {result['max_difference']:.1e}"
         return f"{result['texts']} golden scores, difference {differences}"
     cosines = f"mean {result['mean_cosine']:.6f} min {result['min_cosine']:.6f}"
-    return f"{result['texts']} golden texts, cosine {cosines}"
+    return f"{result['texts']} golden texts, cosine {cosines}{_token_words(result.get('token_outputs', {}))}"
+
+
+def _token_words(found: dict[str, Any]) -> str:
+    words = {"sparse_min_cosine": "sparse cosine min", "max_sim_difference": "MaxSim difference max"}
+    return "".join(f", {words[name]} {found[name]:.6f}" for name in words if name in found)
 
 
 def _chosen(bundle: Bundle, name: str | None) -> list[Artifact]:
@@ -130,17 +136,20 @@ def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> d
     expected = normalize(golden.unpack(bundle.manifest.output_dimension))
     with closing(Encoder.load(bundle.path, artifact=artifact.name, threads=threads, verify=False)) as encoder:
         found = normalize(encoder.encode(list(golden.texts), prompt=golden.prompt))
+        tokens = check_token_outputs(encoder)
     cosines = (expected * found).sum(axis=1)
     least = artifact.vector_fidelity.min_cosine
     floor = min(least, 1.0) - max(1e-5, 0.25 * (1 - least))
     passed = bool(np.isfinite(found).all() and cosines.min() >= floor)
+    outputs = {} if tokens is None else {"token_outputs": tokens}
     return {
         "name": artifact.name,
-        "passed": passed,
+        "passed": passed and (tokens is None or tokens["passed"]),
         "texts": len(cosines),
         "mean_cosine": float(cosines.mean()),
         "min_cosine": float(cosines.min()),
         "floor": float(floor),
+        **outputs,
     }
 
 
@@ -153,9 +162,10 @@ def check_scores(bundle: Bundle, artifact: Artifact, threads: int | None) -> dic
     golden, measured = bundle.manifest.golden, artifact.score_fidelity
     assert measured is not None  # noqa: S101 - Bundle.open refuses such artifacts
     expected = golden.unpack(bundle.manifest.dimension)
-    items = list(zip(golden.texts, golden.passages, strict=True)) if golden.passages else list(golden.texts)
-    options = {"artifact": artifact.name, "threads": threads, "verify": False}
-    with closing(Reranker.load(bundle.path, **options)) as reranker:
+    columns = (golden.texts, golden.passages) if golden.passages else (golden.texts,)
+    items = list(zip(*columns, strict=True))
+    loaded = Reranker.load(bundle.path, artifact=artifact.name, threads=threads, verify=False)
+    with closing(loaded) as reranker:
         differences = np.abs(reranker.logits(items, prompt=golden.prompt) - expected)
     allowance = max(1e-5 * max(1.0, float(np.abs(expected).max())), 0.25 * measured.max_difference)
     ceiling = measured.max_difference + allowance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -13,15 +13,24 @@ import numpy.typing as npt
 
 from m3e_runtime import outputs
 from m3e_runtime.arguments import check_batch_size, check_flag, check_text, whole_number
-from m3e_runtime.backends import TokenBackend
+from m3e_runtime.backends import OutputsBackend, TokenBackend
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, OptionError
 from m3e_runtime.loaded_model import LoadedModel
+from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.prompts import named_prompt, prompt_for_each, single_prompt, with_prompts
 from m3e_runtime.routes import check_task
 from m3e_runtime.token_embeddings import EncodedText
+from m3e_runtime.token_outputs import (
+    Output,
+    Outputs,
+    SparseVector,
+    TextOutputs,
+    finish_tokens,
+    wanted_outputs,
+)
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.truncation import CutTexts, Truncation, check_truncation
 
@@ -103,11 +112,6 @@ class Encoder(LoadedModel):
         return self._manifest.dimension
 
     @property
-    def max_seq_length(self) -> int:
-        """Longest input in tokens, including special tokens; see ``truncation`` of :meth:`encode`."""
-        return self.tokenizer.max_length
-
-    @property
     def info(self) -> dict[str, Any]:
         """The artifact, precision, engine, threads and measured fidelity in use.
 
@@ -121,6 +125,7 @@ class Encoder(LoadedModel):
             "truncated": self.cut_texts.count,
             "pooling": self._manifest.pooling,
             "include_prompt": self._manifest.include_prompt,
+            "outputs": self._given_outputs(),
             "route": self._manifest.route and self._manifest.route.name,
             "fidelity": {
                 name: getattr(self.artifact.vector_fidelity, name)
@@ -404,6 +409,76 @@ class Encoder(LoadedModel):
                 encoded += self._with_tokens(backend, texts[part], some, batch_size, bar)
         return encoded
 
+    def encode_outputs(
+        self,
+        sentences: str | Iterable[str],
+        outputs: Sequence[Output] = ("dense", "sparse", "multi_vector"),
+        prompt_name: str | None = None,
+        prompt: str | Iterable[str] | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        truncation: Literal["cut", "error"] = "cut",
+    ) -> Outputs | TextOutputs:
+        """Dense vectors, sparse vectors and multi-vectors of texts from one pass, for models such as bge-m3.
+
+        Args:
+            sentences: as in :meth:`encode`.
+            outputs: which to give. Sparse vectors leave out special tokens, multi-vectors the first token.
+            prompt_name: as in :meth:`encode`, like the other arguments.
+            prompt: see ``prompt_name``.
+            batch_size: see ``prompt_name``.
+            show_progress_bar: see ``prompt_name``.
+            normalize_embeddings: of the dense vectors, as in :meth:`encode`.
+            truncate_dim: of the dense vectors, as in :meth:`encode`.
+            truncation: as in :meth:`encode`, without ``"chunk"``.
+
+        Returns:
+            One text's outputs for a string, those of all texts for a sequence, in the order given.
+
+        Raises:
+            InvalidTextError: as :meth:`encode`.
+            OptionError: as :meth:`encode`, or the model or the artifact does not give an output.
+            TextTooLongError: as :meth:`encode`.
+        """
+        if truncation not in ("cut", "error"):
+            raise OptionError(f'truncation={truncation!r}: use "cut" or "error" here.')
+        wanted = self.wanted_outputs(outputs)
+        prompts = self._prompts(prompt_name, prompt)
+        options = self.output_options(truncate_dim, normalize_embeddings)
+        check_batch_size(batch_size)
+        texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
+        each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
+        bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
+        if truncation == "error":
+            self._check_lengths(texts, each if isinstance(each, str) else list(each))
+        dense = np.empty((len(texts), self.full_dimension), dtype=np.float32)
+        sparse: list[SparseVector | None] = []
+        vectors: list[npt.NDArray[np.float32] | None] = []
+        with self._named_by_place(texts, each), bar_of as bar:
+            for part, some in _windows(len(texts), each):
+                found = self._outputs_into(dense[part], texts[part], some, wanted, batch_size, bar)
+                sparse += [first for first, _ in found]
+                vectors += [second for _, second in found]
+        all_outputs = Outputs(
+            options.apply(dense) if "dense" in wanted else None,
+            [one for one in sparse if one is not None] if "sparse" in wanted else None,
+            [one for one in vectors if one is not None] if "multi_vector" in wanted else None,
+        )
+        return all_outputs[0] if isinstance(sentences, str) else all_outputs
+
+    def wanted_outputs(self, outputs: Sequence[Output]) -> frozenset[Output]:
+        """Check which outputs are asked for.
+
+        Raises:
+            OptionError: a name is unknown, or the model or the artifact does not give an output.
+        """
+        wanted = wanted_outputs(outputs, self._manifest.token_outputs)
+        if wanted != {"dense"}:
+            self._outputs_backend()
+        return wanted
+
     def encode_iter(
         self,
         sentences: Iterable[str],
@@ -513,6 +588,28 @@ class Encoder(LoadedModel):
             f"both: {remedy}."
         )
 
+    def _outputs_into(
+        self,
+        dense: npt.NDArray[np.float32],
+        texts: list[str],
+        prompts: str | list[str],
+        wanted: Container[Output],
+        batch_size: int | None,
+        bar: Any,
+    ) -> list[tuple[SparseVector | None, npt.NDArray[np.float32] | None]]:
+        """Write the dense vectors of a window; return the other outputs of each text."""
+        given = self._manifest.token_outputs or TokenOutputs()
+        token_ids = self._tokenize(texts, prompts)
+        found: dict[int, tuple[SparseVector | None, npt.NDArray[np.float32] | None]] = {}
+        left_out = self._left_out(prompts, len(texts))
+        for batch, vectors, tokens in self.run_outputs(token_ids, wanted, batch_size, left_out):
+            dense[batch.indices] = vectors
+            for place, each in zip(batch.indices.tolist(), tokens, strict=True):
+                found[place] = finish_tokens(token_ids[place], each, given)
+            if bar is not None:
+                bar.update(len(batch.indices))
+        return [found[at] for at in range(len(texts))]
+
     def _with_tokens(
         self,
         backend: TokenBackend,
@@ -584,6 +681,13 @@ class Encoder(LoadedModel):
 
     def _left_out(self, prompts: str | list[str], count: int) -> list[int] | None:
         return self.prompt_lengths([prompts] * count if isinstance(prompts, str) else prompts)
+
+    def _given_outputs(self) -> list[str]:
+        backend, given = self._backend, self._manifest.token_outputs
+        if given is None or not isinstance(backend, OutputsBackend) or not backend.gives_outputs:
+            return ["dense"]
+        others = {"sparse": given.sparse, "multi_vector": given.multi_vector}
+        return ["dense", *(name for name, there in others.items() if there is not None)]
 
     def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
         if prompt is None or isinstance(prompt, str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from m3e_runtime import forked  # noqa: F401 - importing it registers it
 from m3e_runtime.arguments import check_flag, check_text, id_arrays, whole_number
-from m3e_runtime.backends import Backend, Choice, Inputs, native, open_best, run_all
+from m3e_runtime.backends import Backend, Choice, Inputs, OutputsBackend, native, open_best, run_all
 from m3e_runtime.backends.device import device_name
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.errors import BundleError
+from m3e_runtime.errors import BundleError, OptionError
 from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.threads import available_threads
+from m3e_runtime.token_outputs import Output, TokenResult
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
 __all__ = ["LoadedModel"]
@@ -136,6 +137,16 @@ class LoadedModel:
         return self._backend.token_budget
 
     @property
+    def full_dimension(self) -> int:
+        """How many numbers the engine gives for a text: dimensions of its vector, or labels."""
+        return self._manifest.dimension
+
+    @property
+    def max_seq_length(self) -> int:
+        """Longest input in tokens, including special tokens. Longer ones are truncated."""
+        return self.tokenizer.max_length
+
+    @property
     def info(self) -> dict[str, Any]:
         """The artifact, precision, engine and threads in use."""
         return {
@@ -188,6 +199,53 @@ class LoadedModel:
             (it, _inputs(it, token_ids, prompt_lengths, token_types)) for it in self.plan(lengths, batch_size)
         )
         yield from run_all(self._backend, batches)
+
+    def run_outputs(
+        self,
+        token_ids: Sequence[TokenIds],
+        wanted: Container[Output],
+        batch_size: int | None = None,
+        prompt_lengths: Sequence[int] | None = None,
+        token_types: Sequence[TokenIds] | None = None,
+    ) -> Iterator[tuple[Batch, npt.NDArray[np.float32], list[TokenResult]]]:
+        """:meth:`run` that also gives outputs of tokens.
+
+        Args:
+            token_ids: as in :meth:`run`.
+            wanted: the outputs to compute; vectors of texts always are.
+            batch_size: as in :meth:`run`.
+            prompt_lengths: as in :meth:`run`.
+            token_types: as in :meth:`run`; bundles with outputs of tokens have none.
+
+        Yields:
+            Each batch, the vectors of its texts, and the outputs of their tokens, special tokens included.
+
+        Raises:
+            OptionError: as :meth:`run`, or the artifact gives vectors of texts only.
+        """
+        weights, vectors = "sparse" in wanted, "multi_vector" in wanted
+        if not (weights or vectors):
+            for batch, found in self.run(token_ids, batch_size, prompt_lengths, token_types):
+                yield batch, found, [TokenResult(None, None)] * len(found)
+            return
+        backend = self._outputs_backend()
+        token_ids = id_arrays("token_ids", token_ids)
+        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
+            places = batch.indices.tolist()
+            ids = [token_ids[at] for at in places]
+            lengths = None if prompt_lengths is None else [prompt_lengths[at] for at in places]
+            yield batch, *backend.run_outputs(ids, lengths, weights, vectors)
+
+    def _outputs_backend(self) -> OutputsBackend:
+        backend = self._backend
+        if isinstance(backend, OutputsBackend) and backend.gives_outputs:
+            return backend
+        names = ", ".join(each.name for each in self._manifest.artifacts if each.token_fidelity is not None)
+        remedy = f"load one with artifact= ({names})" if names else "export one with --target native"
+        raise OptionError(
+            f"artifact {self.artifact.name!r} gives dense vectors only. Others give sparse vectors and "
+            f"multi-vectors, too: {remedy}."
+        )
 
     def plan(
         self,

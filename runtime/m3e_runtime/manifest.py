@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 __all__ = [
     "MANIFEST_NAME",
+    "MAX_SIM_TOKENS",
     "SCHEMA_VERSION",
     "SIMILARITIES",
     "Activation",
@@ -23,13 +24,21 @@ __all__ = [
     "Fidelity",
     "FileEntry",
     "GateThresholds",
+    "GoldenTokens",
     "GoldenVectors",
     "Manifest",
+    "MultiVectorFidelity",
+    "MultiVectorOutput",
     "Route",
     "ScoreFidelity",
     "ScoreThresholds",
     "Similarity",
     "Source",
+    "SparseFidelity",
+    "SparseOutput",
+    "TokenFidelity",
+    "TokenOutputs",
+    "TokenThresholds",
     "Tokenization",
 ]
 
@@ -37,6 +46,9 @@ Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
 SIMILARITIES: tuple[str, ...] = get_args(Similarity)
 
 MANIFEST_NAME = "manifest.json"
+MAX_SIM_TOKENS = 64
+"""Vectors of a text in the MaxSim scores of the gate and of the golden texts; further ones are left out."""
+
 SCHEMA_VERSION = 1
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -112,6 +124,51 @@ class ScoreFidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of: Literal["artifact", "graph"] = "artifact"
 
 
+class TokenThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Lower bounds for the sparse and the multi-vector output of an artifact. Zero means no bound."""
+
+    sparse_cosine: float = 0.0
+    top_100: float = 0.0
+    order_kept: float = 0.0
+
+
+class SparseFidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How close an artifact's sparse vectors are to the oracle's.
+
+    Cosines are between the two vectors of the same text. ``top_100`` is the mean share of common token ids
+    among the hundred with the largest weights.
+    """
+
+    mean_cosine: float
+    min_cosine: float
+    top_100: float
+
+
+class MultiVectorFidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How close the scores of an artifact's multi-vectors are to the oracle's.
+
+    The scores are MaxSim of each text, as a query, with each other, from their first
+    :data:`MAX_SIM_TOKENS` vectors. ``order_kept`` is the share of pairs of
+    texts whose order by their score for a query is the oracle's. ``max_difference`` is the largest absolute
+    difference of a score.
+    """
+
+    order_kept: float
+    max_difference: float
+
+
+class TokenFidelity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How close an artifact's outputs of tokens are to the oracle's, measured on ``texts`` texts.
+
+    ``sparse`` or ``multi_vector`` is None if the model does not have that output.
+    """
+
+    texts: int
+    sparse: SparseFidelity | None
+    multi_vector: MultiVectorFidelity | None
+    thresholds: TokenThresholds
+
+
 class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One runnable form of the model.
 
@@ -123,6 +180,7 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     texts of unequal length, as in :mod:`m3e_runtime.gpu.batch_shapes`. ``mix`` maps a matrix format to how
     many matrices use it, ``kept`` lists the matrices held above the artifact's own precision. ``fidelity`` is
     that of vectors, ``score_fidelity`` that of scores; an artifact has the one that fits its bundle.
+    ``token_fidelity`` is there for artifacts that give the bundle's ``token_outputs``.
     """
 
     name: str
@@ -138,6 +196,7 @@ class Artifact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layout: Literal["padded", "packed"] = "padded"
     mix: dict[str, int] = {}
     kept: tuple[str, ...] = ()
+    token_fidelity: TokenFidelity | None = None
 
     @property
     def vector_fidelity(self) -> Fidelity:
@@ -201,18 +260,57 @@ class Classification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token_types: bool
 
 
+class SparseOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A weight for each token. A sparse vector has the largest weight of each token id.
+
+    ``left_out`` are ids of special tokens, which no sparse vector has.
+    """
+
+    left_out: tuple[int, ...]
+
+
+class MultiVectorOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A vector of ``dimension`` numbers for each token but the first ``left_out``."""
+
+    dimension: int
+    left_out: int
+
+
+class TokenOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the model gives beside the vector of a text, as bge-m3 does.
+
+    The artifacts with a ``token_fidelity`` give it.
+    """
+
+    sparse: SparseOutput | None = None
+    multi_vector: MultiVectorOutput | None = None
+
+
+class GoldenTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The oracle's outputs of tokens for the golden texts.
+
+    ``sparse`` maps token ids, in decimal, to weights, for each text. ``max_sim`` has the MaxSim of each text,
+    as a query, with each text, from their first :data:`MAX_SIM_TOKENS` vectors. Each is empty if the model
+    does not have that output.
+    """
+
+    sparse: tuple[dict[str, float], ...] = ()
+    max_sim: tuple[tuple[float, ...], ...] = ()
+
+
 class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Texts with the oracle's vectors: base64 of little-endian float32 ``[len(texts), dimension]``.
 
     ``prompt`` precedes each text. It is not empty if the pooling excludes prompts. In a bundle with a
     :class:`Classification`, the vectors are logits. If ``passages`` is not empty, they are those of the pairs
-    of a text (the query) and a passage.
+    of a text (the query) and a passage. ``tokens`` is there in a bundle with :class:`TokenOutputs`.
     """
 
     texts: tuple[str, ...]
     vectors: str
     prompt: str = ""
     passages: tuple[str, ...] = ()
+    tokens: GoldenTokens | None = None
 
     @staticmethod
     def pack(
@@ -220,10 +318,11 @@ class GoldenVectors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         vectors: npt.NDArray[np.float32],
         prompt: str = "",
         passages: tuple[str, ...] = (),
+        tokens: GoldenTokens | None = None,
     ) -> GoldenVectors:
         """Store ``vectors`` (float32 ``[len(texts), dimension]``)."""
         data = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
-        return GoldenVectors(texts, base64.b64encode(data).decode("ascii"), prompt, passages)
+        return GoldenVectors(texts, base64.b64encode(data).decode("ascii"), prompt, passages, tokens)
 
     def unpack(self, dimension: int) -> npt.NDArray[np.float32]:
         """Return the vectors as float32 ``[len(texts), dimension]``.
@@ -242,7 +341,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dimensions that are kept; None: all. ``pooling`` is informative, such as ``mean``, ``max+mean`` or
     ``first_last_mean``: the artifacts compute it. ``include_prompt`` says whether a prompt's tokens are
     pooled. If not, an artifact takes the number of the prompt's tokens as an input. ``classification`` is
-    there for rerankers and classifiers: ``dimension`` is their number of labels.
+    there for rerankers and classifiers: ``dimension`` is their number of labels. ``token_outputs`` is there
+    if the model gives sparse vectors or multi-vectors beside the vector of a text.
     """
 
     schema_version: int
@@ -263,6 +363,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     route: Route | None = None
     truncate_dim: int | None = None
     classification: Classification | None = None
+    token_outputs: TokenOutputs | None = None
 
     @property
     def output_dimension(self) -> int:

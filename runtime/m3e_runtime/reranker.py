@@ -26,11 +26,15 @@ from m3e_runtime.pairs import TokenizedPairs
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.scores import ActivationFn, activate, activation_named, check_top_k, ranked
 from m3e_runtime.tokenization import TokenIds
+from m3e_runtime.truncation import CutTexts
 
 __all__ = ["Reranker"]
 
 WINDOW = 8192
 """Pairs that are tokenized and sorted together."""
+
+
+_ADVICE = "Reranker.tokenize(pairs).cut says which, tokenize(pairs, truncate=False) rejects them."
 
 
 class Reranker(LoadedModel):
@@ -47,6 +51,10 @@ class Reranker(LoadedModel):
     """
 
     _classifies = True
+
+    def __init__(self, *loaded: Any) -> None:
+        super().__init__(*loaded)
+        self._cut_pairs = CutTexts("pairs", _ADVICE)
 
     @staticmethod
     def load(
@@ -97,7 +105,11 @@ class Reranker(LoadedModel):
 
     @property
     def info(self) -> dict[str, Any]:
-        """The artifact, precision, engine, threads and measured fidelity in use."""
+        """The artifact, precision, engine, threads and measured fidelity in use.
+
+        ``truncated`` is the number of pairs that were cut so far, because they have more tokens than
+        ``max_length``.
+        """
         measured = self.artifact.score_fidelity
         names = ("oracle", "groups", "pairs", "mean_difference", "max_difference", "order_kept", "ndcg_at_10")
         return {
@@ -106,6 +118,7 @@ class Reranker(LoadedModel):
             "activation": self.classification.activation,
             "token_types": self.classification.token_types,
             "max_length": self.max_length,
+            "truncated": self._cut_pairs.count,
             "fidelity": measured and {name: getattr(measured, name) for name in names},
         }
 
@@ -293,6 +306,7 @@ class Reranker(LoadedModel):
         self, logits: npt.NDArray[np.float32], pairs: list[PairInput], batch_size: int | None, bar: Any
     ) -> None:
         tokens = self.tokenize(pairs)
+        self._cut_pairs.add(tokens.cut, self.max_length)
         for batch, found in self.run(tokens.ids, batch_size, None, self.token_types(tokens.types)):
             logits[batch.indices] = found
             bar.update(len(batch.indices))

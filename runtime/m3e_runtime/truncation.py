@@ -15,6 +15,12 @@ Truncation = Literal["cut", "error", "chunk"]
 TRUNCATIONS: tuple[str, ...] = get_args(Truncation)
 
 
+_ADVICE = (
+    'Encoder.find_truncated() says which, truncation="chunk" encodes all of them, truncation="error" rejects '
+    "them."
+)
+
+
 def check_truncation(truncation: Any) -> None:
     """Reject what is no :data:`Truncation`.
 
@@ -28,12 +34,18 @@ def check_truncation(truncation: Any) -> None:
 class CutTexts:
     """Counts the texts that were cut. The first of them cause a warning in the log.
 
+    Args:
+        what: what is cut, for the warning.
+        advice: what can be done, for the warning.
+
     Attributes:
         count: how many there were.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "texts", advice: str = _ADVICE) -> None:
         self.count = 0
+        self._what = what
+        self._advice = advice
 
     def add(self, cut: Sequence[bool], limit: int) -> None:
         """Count the texts that are marked; ``limit`` is the number of tokens that were kept."""
@@ -45,10 +57,11 @@ class CutTexts:
             import logging  # here, because it is seldom needed and slow to import
 
             logging.getLogger(__name__).warning(
-                "%d of %d texts have more than %d tokens and were cut there. Encoder.find_truncated() says "
-                'which, truncation="chunk" encodes all of them, truncation="error" rejects them. Further '
-                'texts that are cut are only counted, in Encoder.info["truncated"].',
+                "%d of %d %s have more than %d tokens and were cut there. %s Further ones that are cut are "
+                'only counted, in info["truncated"].',
                 found,
                 len(cut),
+                self._what,
                 limit,
+                self._advice,
             )

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from m3e_serve import page
 from m3e_serve.errors import ApiError, ErrorStyle, openai_style, tei_style
-from m3e_serve.interfaces import ollama, openai, rerank, tei, tei_scores
+from m3e_serve.interfaces import ollama, openai, rerank, tei, tei_scores, tei_sparse
 from m3e_serve.interfaces.health import HealthChecks
 from m3e_serve.interfaces.openapi import describe
 from m3e_serve.models.registry import ModelRegistry
@@ -32,7 +32,7 @@ from m3e_serve.settings import ServeSettings
 
 __all__ = ["create_app", "load_service"]
 
-_TEI_ROUTES = ("/embed", "/rerank", "/predict", "/similarity", "/tokenize", "/info", "/")
+_TEI_ROUTES = ("/embed", "/embed_sparse", "/rerank", "/predict", "/similarity", "/tokenize", "/info", "/")
 _RERANK_ROUTES = ("/v1/rerank", "/v2/rerank")
 
 
@@ -127,6 +127,7 @@ def _routes(service: Service) -> list[Route]:
         route("/api/embeddings", post, ollama.OllamaPrompt(service), ollama.ollama_style),
         route("/api/tags", get, ollama.Tags(service), ollama.ollama_style),
         route("/api/version", get, ollama.version, ollama.ollama_style),
+        route("/embed_sparse", post, tei_sparse.EmbedSparse(service)),
         route("/v1/rerank", post, rerank.Rerank(service, 1), rerank.rerank_style),
         route("/v2/rerank", post, rerank.Rerank(service, 2), rerank.rerank_style),
         route("/rerank", post, rerank_texts),

@@ -116,12 +116,11 @@ class ServeSettings:
         self._check_combinations()
 
     def _check_combinations(self) -> None:
-        for option, most in (("--max-texts", self.max_texts), ("--max-pairs", self.max_pairs)):
-            if self.body_limit < _MIN_BYTES_PER_TEXT * most:
-                raise OptionError(
-                    f"--max-body {self.max_body} is too small for {option} {most}; "
-                    f"allow {BYTES_PER_TEXT} bytes for each text, or fewer texts."
-                )
+        if self.body_limit < _MIN_BYTES_PER_TEXT * self.max_texts:
+            raise OptionError(
+                f"--max-body {self.max_body} is too small for --max-texts {self.max_texts}; "
+                f"allow {BYTES_PER_TEXT} bytes for each text, or fewer texts."
+            )
         for origin in self.cors_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise OptionError(

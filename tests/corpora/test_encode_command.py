@@ -279,7 +279,7 @@ def test_the_summary(encode, encoder, text_file, out):
     assert code == 0
     summary = json.loads(stdout)
     assert set(summary) == {
-        *("texts", "duplicates", "truncated", "skipped", "dimension", "dtype", "output"),
+        *("texts", "duplicates", "truncated", "skipped", "divided", "dimension", "dtype", "output"),
         *("seconds", "texts_per_second", "tokens_per_second", "padding_share", "partitions", "resumed"),
     }
     assert (summary["texts"], summary["dimension"]) == np.load(out / "v.npy").shape
@@ -619,10 +619,10 @@ def test_only_a_few_windows_of_texts_are_held(encode, out, monkeypatch):
     class Watching(json_lines.JsonLinesSink):
         written = 0
 
-        def write(self, payload, vectors):
+        def write(self, payload, vectors, others):
             held.append(stream.lines - Watching.written)
             Watching.written += len(vectors)
-            super().write(payload, vectors)
+            super().write(payload, vectors, others)
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
     monkeypatch.setattr(sinks, "JsonLinesSink", Watching)

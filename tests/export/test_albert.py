@@ -24,6 +24,7 @@ from m3e_export.graph.dialects import (
     TensorRtDialect,
     TensorRtPackedDialect,
 )
+from m3e_export.inputs import model_inputs
 from m3e_export.native import save_native
 from m3e_export.oracle import load_oracle
 from m3e_export.oracle.numpy_forward import NumpyForward
@@ -173,7 +174,9 @@ def test_int8_counts_a_matrix_once_and_leaves_the_projection_alone(folder, few_t
 
 
 def test_calibration_sees_a_matrix_in_every_layer(checkpoint, texts, tmp_path):
-    sample = calibrate(checkpoint, texts, lambda done: None, tmp_path).samples["layer.0.qkv"]
+    sample = calibrate(checkpoint, model_inputs(checkpoint, texts), lambda done: None, tmp_path).samples[
+        "layer.0.qkv"
+    ]
     forward = NumpyForward(checkpoint.spec, checkpoint.weights)
     inputs = [state for ids in encoded(checkpoint, texts) for state in forward.states(ids)[:-1]]
     np.testing.assert_allclose(sample.mean(), np.concatenate(inputs).mean(axis=0), atol=1e-5)

@@ -6,6 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from m3e_export import parallel
 from m3e_export.checkpoint import load_checkpoint
+from m3e_export.inputs import model_inputs
 from m3e_export.oracle.numpy_forward import NumpyForward
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 from m3e_export.precision.calibration import calibrate
@@ -22,7 +23,12 @@ def checkpoint(minilm):
 
 @pytest.fixture(scope="module")
 def calibration(checkpoint, texts, tmp_path_factory):
-    return calibrate(checkpoint, texts, lambda layers: None, tmp_path_factory.mktemp("calibration"))
+    return calibrate(
+        checkpoint,
+        model_inputs(checkpoint, texts),
+        lambda layers: None,
+        tmp_path_factory.mktemp("calibration"),
+    )
 
 
 @pytest.mark.parametrize("inputs", [1, 383, 384, 385, 800])
@@ -96,7 +102,7 @@ def test_calibration_gives_the_same_bytes_with_any_number_of_threads(
 ):
     monkeypatch.setattr(parallel, "available_threads", lambda: threads)
     with threadpool_limits(threads, "blas"):
-        again = calibrate(checkpoint, texts, lambda layers: None, tmp_path)
+        again = calibrate(checkpoint, model_inputs(checkpoint, texts), lambda layers: None, tmp_path)
     np.testing.assert_array_equal(again.vectors, calibration.vectors)
     for name, sample in calibration.samples.items():
         np.testing.assert_array_equal(again.samples[name].rows(), sample.rows())

@@ -13,6 +13,7 @@ from m3e_export.gate import Gate
 from m3e_export.generic.judge import judge_run
 from m3e_export.graph import GraphOptions, build_model
 from m3e_export.graph.dialects import TensorRtPackedDialect
+from m3e_export.inputs import ModelInputs
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 from m3e_export.precision.half import overflowing, rounded_to_bfloat16, too_large, widened
 from m3e_export.precision.search import float_plan
@@ -114,7 +115,7 @@ def overflowing_plan(request, scaled, texts):
     """A checkpoint whose activations overflow, the plan that holds them, and token ids of eight texts."""
     checkpoint = load_checkpoint(str(scaled(request.param, 2e5)))
     token_ids = checkpoint.text_tokenizer().encode_batch(texts[:8])
-    wide = overflowing(checkpoint, token_ids, lambda count: None)
+    wide = overflowing(checkpoint, ModelInputs(token_ids), lambda count: None)
     assert wide
     return checkpoint, widened(float_plan("fp16", half_arithmetic=True), wide), token_ids
 
@@ -166,7 +167,9 @@ def test_nothing_changes_where_nothing_overflows(tiny_checkpoint, texts):
     checkpoint = load_checkpoint(str(tiny_checkpoint))
     token_ids = checkpoint.text_tokenizer().encode_batch(texts[:8])
     assert (
-        too_large(checkpoint.weights) == overflowing(checkpoint, token_ids, lambda count: None) == frozenset()
+        too_large(checkpoint.weights)
+        == overflowing(checkpoint, ModelInputs(token_ids), lambda count: None)
+        == frozenset()
     )
 
 

@@ -15,11 +15,11 @@ def draw_texts(data, max_length):
     return [np.arange(1, length + 1, dtype=np.int32) for length in lengths]
 
 
-def filled(layout, texts, exact=False):
+def filled(layout, texts, exact=False, types=None):
     size = layout.size([len(text) for text in texts], exact)
     shapes = layout.shapes(size)
     arrays = {name: np.full(shape, -7, layout.types[name]) for name, shape in shapes.items()}
-    layout.fill(texts, size, arrays)
+    layout.fill(texts, size, arrays, types)
     return size, arrays
 
 
@@ -60,6 +60,18 @@ def test_packed_texts_lie_end_to_end_and_none_is_longer_than_the_model_takes(bat
     assert np.array_equal(places[: size.tokens], rows * size.longest + expected)
 
 
+@given(BATCHES, st.booleans())
+def test_types_lie_where_their_tokens_do(batch, exact):
+    max_length, data = batch
+    texts = draw_texts(data, max_length)
+    for name in ("padded", "packed"):
+        layout = layout_for(name, max_length, token_types=True)
+        _, arrays = filled(layout, texts, exact, types=texts)  # the type of each token is its id
+        assert np.array_equal(arrays["token_type_ids"], arrays["input_ids"])
+        _, arrays = filled(layout, texts, exact)
+        assert not arrays["token_type_ids"].any()
+
+
 @pytest.mark.parametrize("layout", [PaddedLayout(512), PackedLayout(512)])
 def test_small_batches_have_few_sizes_and_large_ones_their_own(layout):
     sizes = {layout.size([length]) for length in range(1, 513)}
@@ -89,3 +101,5 @@ def test_a_layout_is_found_by_its_name():
     assert isinstance(layout_for("padded", 512), PaddedLayout)
     assert set(layout_for("packed", 512).types) == {"input_ids", "position_ids", "cumulative_lengths"}
     assert "token_offset" in layout_for("packed", 512, offsets=True).types
+    for name in ("padded", "packed"):
+        assert "token_type_ids" in layout_for(name, 512, token_types=True).types

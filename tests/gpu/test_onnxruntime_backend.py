@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from gpu.simulated.onnxruntime_gpu import ALL, Library
-from m3e_runtime import Bundle, BundleError, EngineMissingError
+from m3e_runtime import Bundle, BundleError, EngineMissingError, Reranker
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
 from m3e_runtime.errors import EngineRunError
 from m3e_runtime.gpu import onnxruntime_backend, providers
@@ -18,6 +18,7 @@ from m3e_runtime.gpu.batch_shapes import PaddedLayout
 from m3e_runtime.gpu.driver import Gpu
 from m3e_runtime.gpu.onnxruntime_backend import OnnxRuntimeGpu
 from m3e_runtime.gpu.tensorrt import default_profiles
+from scoring_bundles import random_pairs
 
 GPU = Gpu(1, "NVIDIA L4", "8.9")
 
@@ -59,6 +60,23 @@ def test_one_text_and_many_give_what_the_cpu_gives(backend, token_ids, expected)
             found = backend.run([ids])
             assert found.shape == (1, 64)
             assert np.abs(found[0] - vector).max() < 1e-5
+
+
+def test_types_of_tokens_are_given_to_the_model(library, scoring_bundles):
+    reranker = Reranker.load(scoring_bundles[1], artifact="fp32-cpu")
+    model = reranker.bundle.resolve(reranker.artifact.files[0])
+    backend = OnnxRuntimeGpu(model, GPU, PaddedLayout(512, token_types=True), 1)
+    tokens = reranker.tokenize(random_pairs(12))
+    expected = reranker._backend.run(tokens.ids, None, tokens.types)
+    for _ in range(3):
+        assert np.abs(backend.run(tokens.ids, None, tokens.types) - expected).max() < 1e-5
+        for ids, types, logits in zip(tokens.ids, tokens.types, expected, strict=True):
+            assert np.abs(backend.run([ids], None, [types])[0] - logits).max() < 1e-5
+    untyped = reranker._backend.run(tokens.ids)
+    assert np.abs(backend.run(tokens.ids) - untyped).max() < 1e-5
+    assert np.abs(untyped - expected).max() > 1e-3
+    with pytest.raises(BundleError, match="token_type_ids"):
+        OnnxRuntimeGpu(model, GPU, PaddedLayout(512), 1)
 
 
 def test_a_size_that_comes_again_is_recorded_in_its_own_buffers(library, backend, token_ids):

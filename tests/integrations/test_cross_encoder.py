@@ -176,7 +176,7 @@ def test_mistakes_and_what_is_not_offered(model, scoring_bundles, tiny_bundle):
         CrossEncoder(tiny_bundle)
     with pytest.raises(TypeError, match="modules"):
         CrossEncoder(scoring_bundles[1], modules=[])
-    with pytest.warns(UserWarning, match="revision, trust_remote_code ignored"):
+    with pytest.warns(UserWarning, match="trust_remote_code, revision ignored"):
         CrossEncoder(scoring_bundles[1], trust_remote_code=True, revision="main")
     with pytest.raises(AttributeError, match="Use sentence-transformers"):
         model.fit()

@@ -10,8 +10,8 @@ from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
 from haystack.components.writers import DocumentWriter
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
-from m3e_runtime import BundleError
-from m3e_runtime.integrations.haystack import M3EDocumentEmbedder, M3ETextEmbedder
+from m3e_runtime import BundleError, OptionError, Reranker
+from m3e_runtime.integrations.haystack import M3EDocumentEmbedder, M3ERanker, M3ETextEmbedder
 
 MODULE = "m3e_runtime.integrations.haystack"
 
@@ -110,3 +110,44 @@ def test_mistakes(bundle):
         M3ETextEmbedder(bundle).run(text=["a"])
     with pytest.raises(TypeError, match="M3ETextEmbedder"):
         M3EDocumentEmbedder(bundle).run(documents="a")
+
+
+def test_ranked_documents(scoring_bundles, documents, query):
+    ranker = M3ERanker(scoring_bundles[1], top_k=3)
+    given = [Document(content=text) for text in documents]
+    found = ranker.run(query=query, documents=given)["documents"]
+    expected = Reranker.load(scoring_bundles[1]).rank(query, documents)
+    assert [(each.content, each.score) for each in found] == [
+        (documents[each["corpus_id"]], each["score"]) for each in expected[:3]
+    ]
+    assert all(each.score is None for each in given)
+    assert len(ranker.run(query=query, documents=given, top_k=1)["documents"]) == 1
+    least = expected[1]["score"]
+    assert len(ranker.run(query=query, documents=given, score_threshold=least)["documents"]) == 2
+    assert ranker.run(query=query, documents=[])["documents"] == []
+
+
+def test_meta_fields_of_ranked_documents(scoring_bundles, query):
+    ranker = M3ERanker(scoring_bundles[1], meta_fields_to_embed=["title"], embedding_separator=" | ")
+    found = ranker.run(query=query, documents=[Document(content="content", meta={"title": "Title"})])
+    expected = Reranker.load(scoring_bundles[1]).predict((query, "Title | content"))
+    assert found["documents"][0].score == float(expected)
+
+
+def test_a_pipeline_with_a_ranker(scoring_bundles, documents, query):
+    pipeline = Pipeline()
+    pipeline.add_component("ranker", M3ERanker(scoring_bundles[1], top_k=2, threads=1, score_threshold=0.0))
+    text = pipeline.dumps()
+    again = loaded(text)
+    assert again.dumps() == text
+    given = {"ranker": {"query": query, "documents": [Document(content=each) for each in documents]}}
+    assert again.run(given) == pipeline.run(given)
+
+
+def test_mistakes_with_a_ranker(scoring_bundles):
+    with pytest.raises(TypeError, match="list of Document"):
+        M3ERanker(scoring_bundles[1]).run(query="a", documents=["b"])
+    with pytest.raises(OptionError, match="one label"):
+        M3ERanker(scoring_bundles[3]).warm_up()
+    with pytest.raises(OptionError, match="top_k"):
+        M3ERanker(scoring_bundles[1], top_k=0)

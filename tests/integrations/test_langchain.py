@@ -6,13 +6,15 @@ import pytest
 
 pytest.importorskip("langchain_core", reason="langchain-core is not installed")
 
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import ValidationError
 
-from m3e_runtime import BundleError, InvalidTextError
+from m3e_runtime import BundleError, InvalidTextError, Reranker
 from m3e_runtime.integrations import sentence_transformers as m3e_sentence_transformers
-from m3e_runtime.integrations.langchain import M3EEmbeddings
+from m3e_runtime.integrations.langchain import M3ECrossEncoder, M3EEmbeddings, M3EReranker
 
 
 def test_vectors_are_the_encoders(bundle, encoder, documents, query, same):
@@ -88,3 +90,50 @@ def test_mistakes_are_told_at_once(bundle):
         M3EEmbeddings(bundle=bundle, thread_count=1)
     with pytest.raises(ValidationError, match="frozen"):
         M3EEmbeddings(bundle=bundle).truncate_dim = 8
+
+
+@pytest.fixture(scope="module")
+def ranked(scoring_bundles, documents, query):
+    """What the reranker itself gives."""
+    return Reranker.load(scoring_bundles[1]).rank(query, documents)
+
+
+def test_reranked_documents(scoring_bundles, documents, query, ranked):
+    reranker = M3EReranker(bundle=scoring_bundles[1], top_n=2)
+    assert isinstance(reranker, BaseDocumentCompressor)
+    given = [Document(text, metadata={"place": place}) for place, text in enumerate(documents)]
+    found = reranker.compress_documents(given, query)
+    assert [each.metadata for each in found] == [
+        {"place": each["corpus_id"], "relevance_score": each["score"]} for each in ranked[:2]
+    ]
+    assert all("relevance_score" not in each.metadata for each in given)
+    assert asyncio.run(reranker.acompress_documents(given, query)) == found
+    assert len(M3EReranker(bundle=scoring_bundles[1], top_n=None).compress_documents(given, query)) == 4
+    assert reranker.compress_documents([], query) == []
+
+
+def test_scored_pairs(scoring_bundles, documents, query, ranked):
+    encoder = M3ECrossEncoder(bundle=scoring_bundles[1])
+    assert isinstance(encoder, BaseCrossEncoder)
+    scores = encoder.score([(query, text) for text in documents])
+    assert scores == [each["score"] for each in sorted(ranked, key=lambda each: each["corpus_id"])]
+    logits = M3ECrossEncoder(bundle=scoring_bundles[1], activation_fn="identity").score([(query, "a")])
+    assert logits == Reranker.load(scoring_bundles[1]).logits([(query, "a")])[0].tolist()
+
+
+@pytest.mark.parametrize("adapter", [M3EReranker, M3ECrossEncoder])
+def test_configuration_of_rerankers(adapter, scoring_bundles, bundle):
+    made = adapter(bundle=scoring_bundles[1], threads=1, prompt="q: ", activation_fn="identity")
+    again = adapter.model_validate_json(made.model_dump_json())
+    assert again.model_dump() == made.model_dump()
+    data = pickle.dumps(made)
+    assert len(data) < 5000
+    assert pickle.loads(data).model_dump() == made.model_dump()
+    with pytest.raises(BundleError, match="Encoder"):
+        adapter(bundle=bundle)
+    with pytest.raises(ValidationError, match="one label"):
+        adapter(bundle=scoring_bundles[3])
+    with pytest.raises(ValidationError, match="relu"):
+        adapter(bundle=scoring_bundles[1], activation_fn="relu")
+    with pytest.raises(ValidationError, match="thread_count"):
+        adapter(bundle=scoring_bundles[1], thread_count=1)

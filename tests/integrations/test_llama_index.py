@@ -8,11 +8,12 @@ pytest.importorskip("llama_index.core", reason="llama-index-core is not installe
 from llama_index.core import VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.ingestion import IngestionPipeline
-from llama_index.core.schema import TextNode
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import NodeWithScore, TextNode
 from pydantic import ValidationError
 
-from m3e_runtime import BundleError
-from m3e_runtime.integrations.llama_index import M3EEmbedding
+from m3e_runtime import BundleError, Reranker
+from m3e_runtime.integrations.llama_index import M3EEmbedding, M3ERerank
 
 
 def test_vectors_are_the_encoders(bundle, encoder, documents, query, same):
@@ -81,3 +82,45 @@ def test_mistakes_are_told_at_once(bundle):
         M3EEmbedding(bundle=bundle, thread_count=1)
     with pytest.raises(ValidationError, match="frozen"):
         M3EEmbedding(bundle=bundle).truncate_dim = 8
+
+
+def test_reranked_nodes(scoring_bundles, documents, query):
+    reranker = M3ERerank(bundle=scoring_bundles[1], top_n=2, keep_retrieval_score=True)
+    assert isinstance(reranker, BaseNodePostprocessor)
+    nodes = [NodeWithScore(node=TextNode(text=text), score=0.5) for text in documents]
+    found = reranker.postprocess_nodes(nodes, query_str=query)
+    expected = Reranker.load(scoring_bundles[1]).rank(query, documents, top_k=2)
+    assert [(each.text, each.score) for each in found] == [
+        (documents[each["corpus_id"]], each["score"]) for each in expected
+    ]
+    assert [each.metadata for each in found] == [{"retrieval_score": 0.5}] * 2
+    assert all(each.score == 0.5 and not each.metadata for each in nodes)
+    again = asyncio.run(reranker.apostprocess_nodes(nodes, query_str=query))
+    assert [each.score for each in again] == [each.score for each in found]
+    assert reranker.postprocess_nodes([], query_str=query) == []
+    with pytest.raises(ValueError, match="a query is needed"):
+        reranker.postprocess_nodes(nodes)
+
+
+def test_retrieved_nodes_are_reranked(bundle, scoring_bundles, documents, query):
+    index = VectorStoreIndex(
+        [TextNode(text=text) for text in documents], embed_model=M3EEmbedding(bundle=bundle, threads=1)
+    )
+    reranker = M3ERerank(bundle=scoring_bundles[1], top_n=3)
+    found = reranker.postprocess_nodes(
+        index.as_retriever(similarity_top_k=4).retrieve(query), query_str=query
+    )
+    assert len(found) == 3
+    assert [each.score for each in found] == sorted((each.score for each in found), reverse=True)
+
+
+def test_configuration_of_a_reranker(scoring_bundles):
+    reranker = M3ERerank(bundle=scoring_bundles[1], device="cpu", threads=1, top_n=5)
+    again = M3ERerank.from_json(reranker.to_json())
+    assert again.to_dict() == reranker.to_dict()
+    assert reranker.to_dict()["class_name"] == "M3ERerank"
+    data = pickle.dumps(reranker)
+    assert len(data) < 5000
+    assert pickle.loads(data).to_dict() == reranker.to_dict()
+    with pytest.raises(ValidationError, match="top_n"):
+        M3ERerank(bundle=scoring_bundles[1], top_n=0)

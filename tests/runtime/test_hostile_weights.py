@@ -10,6 +10,7 @@ import pytest
 from families import make_family
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.checkpoint.pooling import Dense
+from m3e_export.checkpoint.token_heads import TokenHeads, TokenLinear
 from m3e_export.native.writer import FORMAT_VERSION, save_native
 from m3e_export.precision.search import float_plan
 from m3e_runtime import BundleError
@@ -237,6 +238,64 @@ def test_changed_headers_with_dense_layers(tmp_path, good_dense, name):
     content = joined(*DENSE_CHANGES[name](*split(good_dense)))
     with pytest.raises(BundleError, match="native engine cannot load it"):
         load(tmp_path, content)
+
+
+@pytest.fixture(scope="module")
+def good_tokens(tiny_checkpoint, tmp_path_factory) -> bytes:
+    """Weights with layers that give each token a weight and a vector."""
+    checkpoint = load_checkpoint(str(tiny_checkpoint))
+    random = np.random.default_rng(0)
+    sparse, vectors = (
+        TokenLinear(
+            random.normal(size=(checkpoint.spec.hidden, outputs)).astype(np.float32),
+            np.zeros(outputs, np.float32),
+        )
+        for outputs in (1, 40)
+    )
+    file = tmp_path_factory.mktemp("tokens") / "weights"
+    heads = TokenHeads(sparse, vectors, (0,), unit_length=True)
+    plan = float_plan("fp32")
+    save_native(checkpoint.spec, checkpoint.weights, plan, "cls", True, file, token_heads=heads)
+    return file.read_bytes()
+
+
+def test_the_untouched_file_with_token_heads_loads(tmp_path, good_tokens):
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(good_tokens)
+    _, (found,) = NativeCpu(file, 1).run_outputs([np.array([2, 7, 3], np.int32)])
+    assert (found.weights >= 0).all()
+    np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-6)
+
+
+TOKEN_CHANGES = {
+    "no weights": metadata("token_weights", None),
+    "another activation": metadata("token_weights", "gelu"),
+    "no vectors": metadata("token_vectors", None),
+    "vectors of another size": metadata("token_vectors", "80:unit_length"),
+    "no size": metadata("token_vectors", "0:unit_length"),
+    "huge size": metadata("token_vectors", "67108864:unit_length"),
+    "size not a number": metadata("token_vectors", "x:unit_length"),
+    "another length": metadata("token_vectors", "40:long"),
+    "no length": metadata("token_vectors", "40"),
+    "bias missing": changed(lambda header: header.pop("token_weights.bias")),
+    "bias of another shape": tensor("token_vectors.bias", shape=[4, 12]),
+}
+
+
+@pytest.mark.parametrize("name", TOKEN_CHANGES)
+def test_changed_headers_with_token_heads(tmp_path, good_tokens, name):
+    content = joined(*TOKEN_CHANGES[name](*split(good_tokens)))
+    with pytest.raises(BundleError, match="native engine cannot load it"):
+        load(tmp_path, content)
+
+
+def test_outputs_that_a_model_does_not_have_are_refused(tmp_path, good):
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(good)
+    engine = NativeCpu(file, 1)
+    assert not engine.gives_outputs
+    with pytest.raises(ValueError, match="the model gives no weights of tokens"):
+        engine.run_outputs([np.array([2, 7, 3], np.int32)], vectors=False)
 
 
 @pytest.fixture(scope="module")

@@ -150,12 +150,19 @@ def test_what_is_no_pair_is_told(reranker, classifier):
             reranker.predict(PAIRS, **wrong)
 
 
-def test_long_pairs_are_cut_and_marked(reranker):
+def test_long_pairs_are_cut_marked_and_counted(reranker, caplog):
     long = "word " * 600
     tokens = reranker.tokenize([("a", "b"), ("a", long), (long,), ("c",)])
     assert tokens.cut == [False, True, True, False]
     assert [len(ids) for ids in tokens.ids] == [5, 512, 512, 3]
     assert [types.max() for types in tokens.types] == [1, 1, 0, 0]
+    own = copy.copy(reranker)
+    with caplog.at_level("WARNING"):
+        for _ in range(2):
+            own.predict([("a", long), ("a", "b")])
+    assert own.info["truncated"] == 2
+    assert caplog.text.count("were cut there") == 1
+    assert "1 of 2 pairs have more than 512 tokens and were cut there" in caplog.text
     with pytest.raises(TextTooLongError, match="pair 1 has more than the 512 tokens"):
         reranker.tokenize([("a", "b"), ("a", long)], truncate=False)
 

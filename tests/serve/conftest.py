@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from m3e_runtime.reranker import Reranker
-from score_bundles import make_score_bundle
 
 # As root, and without a request of its own.
 _CHROMIUM = [
@@ -134,15 +133,15 @@ def http(running):
 
 
 @pytest.fixture(scope="session")
-def reranker_bundle(tmp_path_factory) -> Path:
+def reranker_bundle(scoring_bundles) -> Path:
     """A reranker with random weights."""
-    return make_score_bundle(tmp_path_factory.mktemp("reranker"), ("LABEL_0",))
+    return scoring_bundles[1]
 
 
 @pytest.fixture(scope="session")
-def classifier_bundle(tmp_path_factory) -> Path:
+def classifier_bundle(scoring_bundles) -> Path:
     """A classifier of three labels with random weights."""
-    return make_score_bundle(tmp_path_factory.mktemp("classifier"), ("no", "maybe", "yes"))
+    return scoring_bundles[3]
 
 
 @pytest.fixture(scope="session")

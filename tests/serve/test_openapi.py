@@ -57,4 +57,4 @@ def test_schemathesis_finds_nothing(start, bundle, reranker_bundle, classifier_b
     done = subprocess.run([*command, *options, *checks, *headers], capture_output=True, text=True)
     running.stop()
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-    assert "Tested: 22" in done.stdout
+    assert "Tested: 23" in done.stdout

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from m3e_export.checkpoint.head import HeadLayer
 from m3e_export.checkpoint.sentence_config import SentenceConfig
 from m3e_export.checkpoint.source import Origin
+from m3e_export.checkpoint.token_heads import TokenHeads
 from m3e_runtime.manifest import Classification
 from m3e_runtime.tokenization import TextTokenizer
 
@@ -29,6 +30,7 @@ class BaseCheckpoint:
     ``state_weights``, float32 ``[layers + 1]``, are the weights of the embeddings' and each layer's states in
     the pooled states; None pools the last states only. ``classification`` is there for rerankers and
     classifiers: ``dimension`` is their number of labels, and a "sentence vector" the row of their logits.
+    ``token_heads`` give each token a weight and a vector.
     """
 
     source: str
@@ -47,6 +49,7 @@ class BaseCheckpoint:
     dense: tuple[HeadLayer, ...] = ()
     state_weights: npt.NDArray[np.float32] | None = None
     classification: Classification | None = None
+    token_heads: TokenHeads | None = None
 
     @property
     def folder(self) -> Path:

@@ -20,6 +20,7 @@ from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.sentence_config import SHORTEST, Pooling, SentenceConfig, read_sentence_config
 from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.state_weights import read_state_weights
+from m3e_export.checkpoint.token_heads import read_token_heads
 from m3e_export.checkpoint.tokenizer import (
     gives_token_types,
     load_tokenizer,
@@ -80,6 +81,7 @@ def load_checkpoint(
         weights = dataclasses.replace(weights, token_type_embeddings=None)
     tokenizer = load_tokenizer(sentence_config.tokenizer, spec.model_type, sentence_config.lower_case)
     _check_vocabulary(sentence_config.tokenizer, tokenizer, spec)
+    special_tokens = special_token_names(sentence_config.tokenizer, tokenizer, spec.model_type)
     dense = _head(sentence_config, spec, tensors.arrays)
     return Checkpoint(
         source=source_name(source, folder),
@@ -93,7 +95,7 @@ def load_checkpoint(
         weights=weights,
         weights_sha256=tensors.sha256,
         tokenizer=tokenizer,
-        special_tokens=special_token_names(sentence_config.tokenizer, tokenizer, spec.model_type),
+        special_tokens=special_tokens,
         max_length=_max_length(sentence_config, spec, max_length),
         pad_token_id=spec.pad_token_id,
         licence=licence(folder, source, sentence_config, config),
@@ -102,6 +104,9 @@ def load_checkpoint(
             sentence_config.state_weights, config, spec.layers, sentence_config.pooling
         ),
         classification=_classification(sentence_config, weights),
+        token_heads=read_token_heads(
+            folder, spec.hidden, sentence_config.normalize, tokenizer, special_tokens
+        ),
     )
 
 

@@ -19,22 +19,29 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from m3e_export.checkpoint.adapter import fetch_base, is_adapter, merge_adapter
 from m3e_export.checkpoint.classification import is_classifier, read_activation, read_labels
 from m3e_export.checkpoint.head import HEAD_MODULES, head_modules
 from m3e_export.checkpoint.jsonfile import read_json, read_object
+from m3e_export.checkpoint.model_config import (
+    MODEL_TYPES,
+    read_model_config,
+    read_prompts,
+    read_similarity,
+)
 from m3e_export.checkpoint.module_entry import ModuleEntry, read_entry
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
 from m3e_export.checkpoint.refused import refuse_folder_above
 from m3e_export.checkpoint.router import follow_route, read_route
+from m3e_export.checkpoint.token_heads import has_token_heads
 from m3e_export.checkpoint.tokenizer import has_tokenizer
 from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
 from m3e_export.hubs import DEFAULT_HUB, HubName
-from m3e_runtime.manifest import SIMILARITIES, Activation, Route, Similarity
+from m3e_runtime.manifest import Activation, Route, Similarity
 
 __all__ = ["SHORTEST", "Pooling", "SentenceConfig", "read_sentence_config"]
 
@@ -43,7 +50,6 @@ logger = logging.getLogger(__name__)
 Pooling = str
 """A name that :func:`m3e_export.checkpoint.pooling.pooling_spec` knows."""
 
-_MODEL_TYPES = ("SentenceTransformer", "CrossEncoder")
 _HEADS = (
     *("ForTokenClassification", "ForQuestionAnswering"),
     *("ForMultipleChoice", "ForNextSentencePrediction"),
@@ -193,6 +199,8 @@ def _plain(folder: Path, override: Pooling | None) -> SentenceConfig:
             return _classifier(folder, config)
     key = next((key for key in _UNIEM_KEYS if key in config), None)
     if key is None:
+        if override is None and has_token_heads(folder):  # bge-m3's, as FlagEmbedding's M3Embedder loads it
+            return SentenceConfig("transformers", folder, "cls", normalize=True)
         if override is None:
             logger.warning("%s: no pooling is given; taking the mean. Set it with --pooling.", folder)
         given = override is not None
@@ -238,25 +246,11 @@ def _check_plain(folder: Path, config: dict[str, Any]) -> None:
         )
 
 
-def _top_config(folder: Path) -> dict[str, Any]:
-    """The settings of the whole model, as far as sentence-transformers reads them."""
-    file = folder / "config_sentence_transformers.json"
-    config = read_object(file)
-    kind = config.get("model_type", _MODEL_TYPES[0])
-    if kind not in _MODEL_TYPES:
-        known = ", ".join(_MODEL_TYPES)
-        raise UnsupportedModelError(f"{file}: model_type {kind!r} is not supported; known: {known}.")
-    kept = config.get("truncate_dim")
-    if kept is not None and (type(kept) is not int or kept < 1):
-        raise CheckpointError(f"{file}: truncate_dim {kept!r} must be a number of dimensions or null.")
-    return config
-
-
 def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> SentenceConfig:
-    top = _top_config(folder)
+    top = read_model_config(folder)
     listed = _modules(folder)
     modules = follow_route(folder, listed, route)
-    if top.get("model_type") == _MODEL_TYPES[1]:
+    if top.get("model_type") == MODEL_TYPES[1]:
         return _cross_encoder(folder, top, modules, override)
     kinds = [kind for kind, _ in modules]
     if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
@@ -283,9 +277,9 @@ def _sentence_transformers(folder: Path, override: Pooling | None, route: str | 
         normalize=normalize,
         max_seq_length=settings.max_seq_length,
         lower_case=settings.lower_case,
-        prompts=_prompts(folder, top),
+        prompts=read_prompts(folder, top),
         default_prompt_name=top.get("default_prompt_name"),
-        similarity=_similarity(folder, top),
+        similarity=read_similarity(folder, top),
         truncate_dim=top.get("truncate_dim"),
         dense=head,
         state_weights=dict(modules).get("WeightedLayerPooling"),
@@ -325,7 +319,7 @@ def _cross_encoder(
         kind="sentence-transformers",
         max_seq_length=settings.max_seq_length,
         lower_case=settings.lower_case,
-        prompts=_prompts(folder, top),
+        prompts=read_prompts(folder, top),
         default_prompt_name=top.get("default_prompt_name"),
     )
 
@@ -344,30 +338,3 @@ def _modules(folder: Path) -> list[ModuleEntry]:
             )
         modules.append(read_entry(file, folder, folder, kind, path))
     return modules
-
-
-def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
-    prompts = config.get("prompts") or {}
-    if isinstance(prompts, dict):  # sentence-transformers writes null for a prompt that is not set
-        prompts = {prompt: "" if text is None else text for prompt, text in prompts.items()}
-    if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
-        raise CheckpointError(
-            f"{folder / 'config_sentence_transformers.json'}: prompts must map names to texts."
-        )
-    name = config.get("default_prompt_name")
-    if name is not None and (not isinstance(name, str) or name not in prompts):
-        raise CheckpointError(
-            f"{folder / 'config_sentence_transformers.json'}: default_prompt_name {name!r} is not in prompts."
-        )
-    return dict(sorted(prompts.items()))
-
-
-def _similarity(folder: Path, config: dict[str, Any]) -> Similarity:
-    name = config.get("similarity_fn_name") or "cosine"
-    known: Similarity | None = next((each for each in get_args(Similarity) if each == name), None)
-    if known is None:
-        raise UnsupportedModelError(
-            f"{folder / 'config_sentence_transformers.json'}: similarity_fn_name {name!r} is not supported; "
-            f"known: {', '.join(SIMILARITIES)}."
-        )
-    return known

@@ -10,8 +10,11 @@ from m3e_export.errors import UntrustedCheckpointError
 
 __all__ = ["DATA", "IGNORED", "check_paths", "is_wanted", "patterns"]
 
+HEAD_FILES = ("sparse_linear.pt", "colbert_linear.pt")
+"""Small pickles of bge-m3, of which there are no safetensors. They are read without running code."""
+
 # Configurations, tokenizers and weights. A checkpoint's Python files are never downloaded.
-DATA = ["*.json", "*.txt", "README.md", "*.safetensors", "*.model"]
+DATA = ["*.json", "*.txt", "README.md", "*.safetensors", "*.model", *HEAD_FILES]
 _PICKLES = ["pytorch_model*.bin", "adapter_model.bin"]
 IGNORED = ["onnx/*", "openvino/*"]
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from m3e_export.architectures import EncoderSpec, EncoderWeights, Linear, Norm
 from m3e_export.checkpoint.head import HeadLayer, LayerNorm, UnitLength, dimension_of
 from m3e_export.checkpoint.pooling import Dense, pooling_spec
+from m3e_export.checkpoint.token_heads import TokenHeads, TokenLinear
 from m3e_export.native.packing import pack_codes, pack_floats, pad_outputs
 from m3e_export.native.safetensors_file import write_safetensors
 from m3e_export.precision.half import rounded_to_bfloat16
@@ -34,12 +35,13 @@ def save_native(
     path: Path,
     dense: Sequence[HeadLayer] = (),
     state_weights: npt.NDArray[np.float32] | None = None,
+    token_heads: TokenHeads | None = None,
 ) -> list[Path]:
     """Write the weights in the formats of ``plan``; return the files.
 
-    Norms, biases and the layers after the pooling (``dense``, including the encoder's pooler) are always
-    float32: they are small and matter much. ``state_weights``, float32 ``[layers + 1]``, are the weights of
-    the states of the embeddings and each layer in the pooled states.
+    Norms, biases, the layers after the pooling (``dense``, including the encoder's pooler) and
+    ``token_heads`` are always float32: they are small and matter much. ``state_weights``, float32
+    ``[layers + 1]``, are the weights of the states of the embeddings and each layer in the pooled states.
     """
     metadata = {
         "format": "m3e-native",
@@ -76,6 +78,9 @@ def save_native(
     if state_weights is not None:
         metadata["states"] = "weighted"
         tensors["state_weights"] = state_weights
+    if token_heads is not None:
+        metadata |= _token_metadata(token_heads)
+        tensors |= dict(_token_tensors(token_heads))
     write_safetensors(path, tensors, metadata)
     return [path]
 
@@ -108,6 +113,25 @@ def _head(layers: Sequence[HeadLayer]) -> Tensors:
         elif not isinstance(layer, UnitLength):
             yield name, pack_floats(layer.weight)
             yield f"{name}.bias", pad_outputs(layer.bias)
+
+
+def _token_metadata(heads: TokenHeads) -> dict[str, str]:
+    found = {} if heads.sparse is None else {"token_weights": "relu"}
+    if heads.multi_vector is not None:
+        length = "unit_length" if heads.unit_length else "identity"
+        found["token_vectors"] = f"{len(heads.multi_vector.bias)}:{length}"
+    return found
+
+
+def _token_tensors(heads: TokenHeads) -> Tensors:
+    named: list[tuple[str, TokenLinear | None]] = [
+        ("token_weights", heads.sparse),
+        ("token_vectors", heads.multi_vector),
+    ]
+    for name, linear in named:
+        if linear is not None:
+            yield name, pack_floats(linear.weight)
+            yield f"{name}.bias", pad_outputs(linear.bias)
 
 
 def _tensors(weights: EncoderWeights, plan: PrecisionPlan) -> Tensors:

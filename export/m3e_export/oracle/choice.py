@@ -38,6 +38,10 @@ class Oracle(Protocol):
         """
         ...
 
+    def states(self, texts: Sequence[str], tick: Callable[[int], object]) -> list[npt.NDArray[np.float32]]:
+        """The last state of each token of ``texts``, float32 ``[tokens, hidden]`` each."""
+        ...
+
 
 class ScoreOracle(Protocol):
     """The original reranker or classifier. The manifest records its ``name``."""

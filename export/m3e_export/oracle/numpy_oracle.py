@@ -48,6 +48,14 @@ class NumpyOracle:
             tick(len(group))
         return normalize(vectors) if sentence_config.normalize else vectors
 
+    def states(self, texts: Sequence[str], tick: Callable[[int], object]) -> list[npt.NDArray[np.float32]]:
+        """The last state of each token of ``texts``, float32 ``[tokens, hidden]`` each."""
+        found = []
+        for ids in self._tokenizer.encode_batch(texts):
+            found.append(self._forward(ids))
+            tick(1)
+        return found
+
     def logits(
         self, texts: Sequence[str], passages: Sequence[str], tick: Callable[[int], object]
     ) -> npt.NDArray[np.float32]:

@@ -88,6 +88,15 @@ class SentenceTransformersOracle:
             tick(len(group))
         return np.concatenate(vectors)[np.argsort(np.concatenate(order))]
 
+    def states(self, texts: Sequence[str], tick: Callable[[int], object]) -> list[npt.NDArray[np.float32]]:
+        """The last state of each token of ``texts``, float32 ``[tokens, hidden]`` each."""
+        found: dict[int, npt.NDArray[np.float32]] = {}
+        for group in self._groups(texts):
+            some = self._run([texts[at] for at in group], "", output_value="token_embeddings")
+            found.update(zip(group.tolist(), (each.numpy() for each in some), strict=True))
+            tick(len(group))
+        return [found[at] for at in range(len(texts))]
+
     def _groups(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int64]]:
         """Places of texts with equally many tokens, which need no padding. Were a count wrong, they would."""
         lengths = np.array([len(ids) for ids in self._tokenizer.encode_batch(texts)])
@@ -96,13 +105,18 @@ class SentenceTransformersOracle:
             yield from np.array_split(places, math.ceil(len(places) * length / _TOKENS))
 
     def _encode(self, texts: list[str], prompt: str) -> npt.NDArray[np.float32]:
+        vectors: npt.NDArray[np.float32] = self._run(texts, prompt, convert_to_numpy=True)
+        # If the prompt is the whole text, sentence-transformers' maximum is minus infinity; here it is zero.
+        return np.where(np.isneginf(vectors), np.float32(0), vectors)
+
+    def _run(self, texts: list[str], prompt: str, **options: Any) -> Any:
         try:
-            vectors: npt.NDArray[np.float32] = self._model.encode(
+            return self._model.encode(
                 texts,
                 prompt=prompt or None,
                 batch_size=len(texts),
                 show_progress_bar=False,
-                convert_to_numpy=True,
+                **options,
                 **self._task,
             )
         except Exception as error:  # the model's code may raise anything, such as an index beyond a table
@@ -110,8 +124,6 @@ class SentenceTransformersOracle:
             raise CheckpointError(
                 f"{self._folder}: the original model fails on a text of at most {longest} characters: {error}"
             ) from error
-        # If the prompt is the whole text, sentence-transformers' maximum is minus infinity; here it is zero.
-        return np.where(np.isneginf(vectors), np.float32(0), vectors)
 
 
 def task_of_route(model: Any, route: Route | None) -> dict[str, str]:

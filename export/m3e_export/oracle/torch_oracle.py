@@ -52,7 +52,28 @@ class TorchOracle:
         ids = self._tokenizer(prompt, truncation=True, max_length=self._max_length)["input_ids"]
         return len(ids) - sum(last in self._tokenizer.all_special_ids for last in ids[-1:])
 
+    def states(self, texts: Sequence[str], tick: Callable[[int], object]) -> list[npt.NDArray[np.float32]]:
+        """The last state of each token of ``texts``, float32 ``[tokens, hidden]`` each."""
+        found = []
+        for text in texts:
+            found.append(self._run(text)[1][-1])
+            tick(1)
+        return found
+
     def _encode_one(self, text: str, left_out: int) -> npt.NDArray[np.float32]:
+        words, states = self._run(text)
+        vector = sentence_vector(
+            self._sentence_config.pooling,
+            self._dense,
+            words,
+            states,
+            left_out,
+            self._state_weights,
+        )
+        return normalize(vector[None])[0] if self._sentence_config.normalize else vector
+
+    def _run(self, text: str) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+        """The rows of the word embeddings, and all states."""
         inputs = self._tokenizer(text, truncation=True, max_length=self._max_length, return_tensors="pt")
         ids, mask = inputs["input_ids"], inputs["attention_mask"]
         try:
@@ -65,13 +86,4 @@ class TorchOracle:
             ) from error
         # Some models normalize again after the last of their hidden_states.
         states = [*found.hidden_states[:-1], found.last_hidden_state]
-        arrays = [each[0].numpy() for each in states]
-        vector = sentence_vector(
-            self._sentence_config.pooling,
-            self._dense,
-            words[0].numpy(),
-            arrays,
-            left_out,
-            self._state_weights,
-        )
-        return normalize(vector[None])[0] if self._sentence_config.normalize else vector
+        return words[0].numpy(), [each[0].numpy() for each in states]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +15,17 @@ from m3e_export.checkpoint import Checkpoint
 from m3e_export.gate import Gate, judge
 from m3e_export.inputs import ModelInputs, model_inputs
 from m3e_export.own.plans import Plans
-from m3e_export.own.vectors import Vectors, artifact_vectors, twin_vectors
+from m3e_export.own.vectors import Vectors, artifact_tokens, artifact_vectors, twin_vectors
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.record import ExportRecord
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_export.score_gate import ScoreGate
 from m3e_export.targets import TARGETS, Target, default_targets
 from m3e_export.texts.judged import calibration_texts
+from m3e_export.token_gate import TokenVerdict, judge_tokens
 from m3e_runtime.gpu.tensorrt import EngineOptions, default_profiles
 from m3e_runtime.manifest import Artifact, Precision
+from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["ArtifactWriter"]
 
@@ -115,6 +118,7 @@ class ArtifactWriter:
         for plan in self._plans.of(wanted.precision, target, wanted.target_name):
             files = target.save(self._checkpoint, plan, wanted.file)
             vectors = self._vectors(wanted, plan)
+            tokens = self._judged_tokens(wanted)
             yield Written.judged(
                 wanted.precision,
                 wanted.target_name,
@@ -123,7 +127,22 @@ class ArtifactWriter:
                 self._matrices,
                 files,
                 judge(self._gate, vectors, wanted.precision, target.judged),
+                tokens,
             )
+
+    def _judged_tokens(self, wanted: _Wanted) -> TokenVerdict | None:
+        """The verdict on the outputs of tokens, if the checkpoint has any and the target gives them."""
+        heads = self._checkpoint.token_heads
+        gate = self._gate.tokens if isinstance(self._gate, Gate) else None
+        if heads is None or gate is None or not wanted.target.gives_token_outputs:
+            return None
+        found = artifact_tokens(wanted.target, wanted.file, self._token_ids_alone, heads, gate)
+        return judge_tokens(gate, found, wanted.precision)
+
+    @functools.cached_property
+    def _token_ids_alone(self) -> Sequence[TokenIds]:
+        """The token ids of the gate's texts without its prompt."""
+        return self._checkpoint.text_tokenizer().encode_batch(self._gate.texts)
 
     def _vectors(self, wanted: _Wanted, plan: PrecisionPlan) -> Vectors:
         label = f"Judging {wanted.label}"

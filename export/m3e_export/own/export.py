@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import itertools
 
@@ -10,6 +11,7 @@ from m3e_export.checkpoint import Checkpoint, load_checkpoint
 from m3e_export.errors import OptionError, UnsupportedModelError
 from m3e_export.gate import Gate
 from m3e_export.oracle import check_tokens, load_oracle, load_score_oracle, make_gate, make_score_gate
+from m3e_export.oracle.token_outputs import oracle_tokens
 from m3e_export.own.artifacts import ArtifactWriter
 from m3e_export.record import ExportRecord
 from m3e_export.request import ExportRequest
@@ -61,7 +63,10 @@ def export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
 def _gate(request: ExportRequest, checkpoint: Checkpoint, judged: Judged) -> Gate | ScoreGate:
     if checkpoint.classification is None:
         oracle = load_oracle(checkpoint, request.oracle, request.max_length)
-        return make_gate(oracle, checkpoint.sentence_config, request.gate)
+        gate = make_gate(oracle, checkpoint.sentence_config, request.gate)
+        if checkpoint.token_heads is None:
+            return gate
+        return dataclasses.replace(gate, tokens=oracle_tokens(oracle, checkpoint, gate.texts))
     scores = load_score_oracle(checkpoint, request.oracle, request.max_length)
     return make_score_gate(scores, judged, enforced=request.gate != "off")
 

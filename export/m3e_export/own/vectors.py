@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint.token_heads import TokenHeads
 from m3e_export.inputs import ModelInputs
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.targets import Target
+from m3e_export.token_gate import GateTokens
+from m3e_runtime.backends import OutputsBackend
 from m3e_runtime.planning import plan_packed
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
+from m3e_runtime.token_outputs import SparseVector, finish_tokens
+from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Vectors", "artifact_vectors", "twin_vectors"]
+__all__ = ["Vectors", "artifact_tokens", "artifact_vectors", "twin_vectors"]
 
 Vectors = npt.NDArray[np.float32]
 
@@ -49,6 +55,34 @@ def artifact_vectors(
             order.append(batch.indices)
             bar.update(len(batch.indices))
     return np.concatenate(vectors)[np.argsort(np.concatenate(order))]
+
+
+def artifact_tokens(
+    target: Target, file: Path, token_ids: Sequence[TokenIds], heads: TokenHeads, gate: GateTokens
+) -> GateTokens:
+    """Run a written artifact on the texts of ``gate``; return its outputs of tokens.
+
+    Args:
+        target: what the artifact is for; its engine gives outputs of tokens.
+        file: the artifact.
+        token_ids: of all texts of the gate.
+        heads: the checkpoint's.
+        gate: the oracle's outputs.
+    """
+    engine = target.load(file, available_threads())
+    if not isinstance(engine, OutputsBackend):
+        raise TypeError(f"{engine.name} gives no outputs of tokens")
+    some = [token_ids[at] for at in gate.places]
+    given = heads.outputs()
+    finished: dict[int, tuple[SparseVector | None, Vectors | None]] = {}
+    for batch in plan_packed(np.array([len(ids) for ids in some]), _TOKENS):
+        ids = [some[at] for at in batch.indices]
+        _, found = engine.run_outputs(ids, None, heads.sparse is not None, heads.multi_vector is not None)
+        finished.update(
+            zip(batch.indices.tolist(), map(finish_tokens, ids, found, [given] * len(ids)), strict=True)
+        )
+    both = [finished[at] for at in range(len(some))]
+    return GateTokens.of(gate.places, [each for each, _ in both], [each for _, each in both])
 
 
 def twin_vectors(

@@ -27,7 +27,8 @@ class Target(ABC):
     instead. ``int8`` is what int8 means for it. ``judged`` says
     whether :meth:`load` runs the artifact or the graph that it is built from, ``layout`` how the inputs hold
     a batch, ``has_twin`` whether a twin is judged instead of the artifact, and ``leaves_out_prompts`` whether
-    it supports checkpoints that do not pool prompts.
+    it supports checkpoints that do not pool prompts. ``gives_token_outputs`` says whether its artifacts give
+    the sparse vectors and multi-vectors of models that have them.
     """
 
     format: Literal["onnx", "native", "tensorrt"]
@@ -35,6 +36,7 @@ class Target(ABC):
     layout: Literal["padded", "packed"] = "padded"
     has_twin = False
     leaves_out_prompts = True
+    gives_token_outputs = False
     dialect: DialectName | None
     requires: dict[str, str]
     batch_invariant: bool

@@ -27,6 +27,7 @@ class NativeTarget(Target):
     batch_invariant = True
     half_arithmetic = False
     bfloat16 = True
+    gives_token_outputs = True
 
     def __init__(self) -> None:
         self.requires = {"native": FORMAT_VERSION}
@@ -49,6 +50,7 @@ class NativeTarget(Target):
             path,
             checkpoint.dense,
             checkpoint.state_weights,
+            checkpoint.token_heads,
         )
 
     @override

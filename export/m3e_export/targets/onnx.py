@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from typing_extensions import override
 
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint.token_heads import TokenHeads
 from m3e_export.graph import GraphOptions, build_model, save_model
 from m3e_export.graph.dialects import (
     Dialect,
@@ -18,6 +20,7 @@ from m3e_export.precision.search import Int8Rules
 from m3e_export.targets.base import DialectName, Target
 from m3e_runtime.backends import Backend
 from m3e_runtime.backends.onnx import OnnxRuntimeCpu
+from m3e_runtime.backends.token_heads import HEADS_FILE
 from m3e_runtime.gpu.batch_shapes import PackedLayout
 
 __all__ = ["OnnxTarget"]
@@ -38,6 +41,7 @@ class OnnxTarget(Target):
         self.requires = {"onnxruntime": "1.23", "opset": "20"}
         self.int8 = Int8Rules(SymmetricCodes())
         self._dialect = dialect
+        self.gives_token_outputs = not self.has_twin and self.layout == "padded"
 
     def path(self, folder: Path, name: str, first: bool) -> Path:
         """The first is ``onnx/model.onnx``, which sentence-transformers and Optimum look for."""
@@ -45,7 +49,11 @@ class OnnxTarget(Target):
 
     @override
     def save(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
-        return _save_graph(checkpoint, plan, self._dialect, path)
+        files = _save_graph(checkpoint, plan, self._dialect, path)
+        heads = checkpoint.token_heads
+        if heads is None or not self.gives_token_outputs:
+            return files
+        return [*files, _save_heads(heads, path.with_name(HEADS_FILE))]
 
     @override
     def save_twin(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
@@ -56,6 +64,16 @@ class OnnxTarget(Target):
         # The gate rounds no sizes up, so the maximum length does not matter.
         layout = PackedLayout(max_length=1, token_types=token_types) if self.layout == "packed" else None
         return OnnxRuntimeCpu(path, threads, layout=layout, token_types=token_types)
+
+
+def _save_heads(heads: TokenHeads, file: Path) -> Path:
+    """Write the layers that the runtime applies to the states of tokens. All graphs share the file."""
+    named = {"sparse": heads.sparse, "multi_vector": heads.multi_vector}
+    arrays: dict[str, Any] = {
+        name: np.vstack([each.weight, each.bias]) for name, each in named.items() if each is not None
+    }
+    np.savez(file, unit_length=np.array(heads.unit_length), **arrays)
+    return file
 
 
 def _save_graph(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.inputs.rows import BadRow, ChunkPlaces, Rows
 from m3e_corpora.job.job import Job
 from m3e_runtime.chunking import Chunker
-from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import InvalidTextError, TextTooLongError
 from m3e_runtime.tokenization import TokenIds
 
@@ -21,13 +21,13 @@ class RowChunker:
     """Divides the texts of rows into chunks, which are rows of their own.
 
     Args:
-        encoder: has the tokenizer.
+        model: has the tokenizer.
         job: has the length of chunks, the prompt and the column of the texts.
     """
 
-    def __init__(self, encoder: Encoder, job: Job) -> None:
+    def __init__(self, model: Model, job: Job) -> None:
         assert job.chunking is not None  # noqa: S101 - a job that divides texts has it
-        self._chunker = Chunker(encoder.tokenizer, job.chunking)
+        self._chunker = Chunker(model.tokenizer, job.chunking)
         self._prompt = job.prompt
         self._field = None if job.columns.drop_text else job.columns.field
 

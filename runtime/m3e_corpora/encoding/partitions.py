@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from m3e_corpora.encoding.chunk_rows import RowChunker
 from m3e_corpora.encoding.pipeline import compute, prefetched
+from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.encoding.windows import Window, windows_of
 from m3e_corpora.inputs.find import STANDARD_INPUT
 from m3e_corpora.inputs.rows import BadRow, Rows
@@ -19,15 +20,19 @@ from m3e_corpora.job.folder import JobFolder, PartRecord
 from m3e_corpora.job.job import Job, provenance
 from m3e_corpora.job.partition import Partition, read_partition
 from m3e_corpora.job.policies import OnError
+from m3e_corpora.outputs.others import NO_OTHERS, Others
 from m3e_corpora.outputs.payload import schema_from_text, schema_to_text, with_chunk_fields
 from m3e_corpora.outputs.sinks import Sink, make_sink
 from m3e_runtime.encoder import Encoder
 
 __all__ = ["encoded_windows", "run_partitions", "write_window"]
 
+MULTI_VECTOR_WINDOW_TOKENS = 1 << 14
+"""Tokens of a window whose vectors of tokens are held: 64 MB at 1024 dimensions."""
+
 
 def run_partitions(
-    encoder: Encoder,
+    encoder: Model,
     workers: int,
     folder: JobFolder,
     partitions: Iterable[Partition],
@@ -54,11 +59,11 @@ def run_partitions(
     """
     part: _Part | None = None
     with ExitStack() as stack:
-        for window, vectors in encoded_windows(
+        for window, vectors, others in encoded_windows(
             encoder, workers, folder.job, folder.partitioning.schema, partitions, on_error
         ):
             part = part or _Part(folder, window.partition, stack)
-            part.write(window, vectors)
+            part.write(window, vectors, others)
             on_window(window)
             if window.last:
                 stack.close()
@@ -67,14 +72,14 @@ def run_partitions(
 
 
 def encoded_windows(
-    encoder: Encoder,
+    encoder: Model,
     workers: int,
     job: Job,
     schema: str | None,
     partitions: Iterable[Partition],
     on_error: OnError,
-) -> Iterator[tuple[Window, npt.NDArray[Any]]]:
-    """Yield the windows of partitions with the stored vectors of their rows, ``[rows, length]``."""
+) -> Iterator[tuple[Window, npt.NDArray[Any], Others]]:
+    """Yield the windows of partitions with the vectors, ``[rows, length]``, and others of their rows."""
     windows: Iterator[Window] = itertools.chain.from_iterable(
         windows_of(
             encoder,
@@ -83,6 +88,7 @@ def encoded_windows(
             job.prompt,
             job.over_long,
             on_error,
+            MULTI_VECTOR_WINDOW_TOKENS if "multi_vector" in job.vectors.others else None,
         )
         for each in partitions
     )
@@ -90,23 +96,25 @@ def encoded_windows(
         # A thread that waits for standard input cannot be stopped.
         if job.inputs[0].path != STANDARD_INPUT:
             windows = stack.enter_context(closing(prefetched(windows)))
-        for window, distinct in compute(encoder, windows, workers, job.batch_size):
-            yield window, job.vectors.finish(distinct)[window.places]
+        for window, distinct, others in compute(
+            encoder, windows, workers, job.batch_size, job.vectors.others
+        ):
+            yield window, job.vectors.finish(distinct)[window.places], others.take(window.places)
 
 
-def _rows(encoder: Encoder, job: Job, schema: str | None, partition: Partition) -> Iterator[Rows]:
+def _rows(encoder: Model, job: Job, schema: str | None, partition: Partition) -> Iterator[Rows]:
     rows = read_partition(job, schema, partition)
-    if job.chunking is None:
+    if job.chunking is None or not isinstance(encoder, Encoder):
         return rows
     return itertools.chain.from_iterable(map(RowChunker(encoder, job).divide, rows))
 
 
-def write_window(sink: Sink, window: Window, vectors: npt.NDArray[Any]) -> None:
-    """Write the rows of a window with their vectors."""
+def write_window(sink: Sink, window: Window, vectors: npt.NDArray[Any], others: Others = NO_OTHERS) -> None:
+    """Write the rows of a window with their vectors and other outputs."""
     start = 0
     for rows in window.rows:
         stop = start + len(rows.texts)
-        sink.write(rows.payload, vectors[start:stop])
+        sink.write(rows.payload, vectors[start:stop], others.part(start, stop))
         start = stop
 
 
@@ -129,8 +137,8 @@ class _Part:
         self.counts = Counts()
         self.bad: list[BadRow] = []
 
-    def write(self, window: Window, vectors: npt.NDArray[Any]) -> None:
-        write_window(self._sink, window, vectors)
+    def write(self, window: Window, vectors: npt.NDArray[Any], others: Others) -> None:
+        write_window(self._sink, window, vectors, others)
         self.counts += window.counts
         self.bad += window.bad
         if window.last:

@@ -13,8 +13,11 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.encoding.windows import TokenizedBatch, Window
-from m3e_runtime.encoder import Encoder
+from m3e_corpora.outputs.others import NO_OTHERS, OtherOutput, Others
+from m3e_runtime.token_outputs import TokenResult
+from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import stop_calls
 
 __all__ = ["compute", "prefetched"]
@@ -27,7 +30,11 @@ THREADS_PER_WINDOW = 8
 
 Item = TypeVar("Item")
 Vectors = npt.NDArray[np.float32]
-_Submitted = tuple[TokenizedBatch, Future[Vectors]]
+_Found = tuple[Vectors, list[TokenResult]]
+_Submitted = tuple[TokenizedBatch, Future[_Found]]
+
+
+_NOTHING = TokenResult(None, None)
 
 
 def prefetched(items: Iterator[Item]) -> Generator[Item]:
@@ -67,8 +74,12 @@ def prefetched(items: Iterator[Item]) -> Generator[Item]:
 
 
 def compute(
-    encoder: Encoder, windows: Iterator[Window], workers: int, batch_size: int | None
-) -> Iterator[tuple[Window, Vectors]]:
+    encoder: Model,
+    windows: Iterator[Window],
+    workers: int,
+    batch_size: int | None,
+    others: tuple[OtherOutput, ...] = (),
+) -> Iterator[tuple[Window, Vectors, Others]]:
     """Compute windows in order.
 
     Args:
@@ -76,9 +87,11 @@ def compute(
         windows: the windows. If this raises an error, it is raised after all earlier windows are yielded.
         workers: threads that run the engine, each on its own batches.
         batch_size: largest number of texts in a batch.
+        others: outputs to compute beside the vectors.
 
     Yields:
-        Each window and the vectors of its distinct texts, float32 ``[distinct, dimension]``.
+        Each window, the vectors of its distinct texts, float32 ``[distinct, dimension]``, and their other
+        outputs.
     """
     started: deque[tuple[Window, list[_Submitted]]] = deque()
     ahead = max(WINDOWS_AHEAD, workers // THREADS_PER_WINDOW)
@@ -94,14 +107,14 @@ def compute(
                 if window is None:
                     break
                 submitted = [
-                    (batch, pool.submit(_run, encoder, batch, batch_size, running))
+                    (batch, pool.submit(_run, encoder, batch, batch_size, others, running))
                     for batch in window.batches
                 ]
                 started.append((window, submitted))
                 if len(started) > ahead:
-                    yield _collect(encoder, *started.popleft())
+                    yield _collect(encoder, others, *started.popleft())
             while started:
-                yield _collect(encoder, *started.popleft())
+                yield _collect(encoder, others, *started.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             running.stop()
@@ -121,18 +134,38 @@ class _Running:
         stop_calls(self.threads)
 
 
-def _run(encoder: Encoder, batch: TokenizedBatch, batch_size: int | None, running: _Running) -> Vectors:
+def _run(
+    encoder: Model,
+    batch: TokenizedBatch,
+    batch_size: int | None,
+    others: tuple[OtherOutput, ...],
+    running: _Running,
+) -> _Found:
     running.threads.add(threading.get_ident())
     vectors = np.empty((len(batch.indices), encoder.full_dimension), dtype=np.float32)
-    for computed, found in encoder.run(batch.token_ids, batch_size, batch.prompt_lengths):
+    tokens = [_NOTHING] * len(batch.indices)
+    for computed, found, results in encoder.run_outputs(
+        batch.token_ids, others, batch_size, batch.prompt_lengths, batch.token_types
+    ):
         vectors[computed.indices] = found
+        for place, result in zip(computed.indices.tolist(), results, strict=True):
+            tokens[place] = result
         if running.stopped:
             break  # the vectors are not needed any more
-    return vectors
+    return vectors, tokens
 
 
-def _collect(encoder: Encoder, window: Window, submitted: list[_Submitted]) -> tuple[Window, Vectors]:
+def _collect(
+    encoder: Model, others: tuple[OtherOutput, ...], window: Window, submitted: list[_Submitted]
+) -> tuple[Window, Vectors, Others]:
     vectors = np.zeros((window.distinct, encoder.full_dimension), dtype=np.float32)
+    token_ids: list[TokenIds] = [np.empty(0, np.int32)] * window.distinct
+    tokens = [_NOTHING] * window.distinct
     for batch, future in submitted:
-        vectors[batch.indices] = future.result()
-    return window, vectors
+        vectors[batch.indices], results = future.result()
+        for place, ids, result in zip(batch.indices.tolist(), batch.token_ids, results, strict=True):
+            token_ids[place], tokens[place] = ids, result
+    given = encoder.bundle.manifest.token_outputs
+    if given is None or not others:
+        return window, vectors, NO_OTHERS
+    return window, vectors, Others.of(token_ids, tokens, given, others)

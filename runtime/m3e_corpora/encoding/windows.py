@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from m3e_corpora.encoding.tokens import Model, Text, prompt_lengths, texts_of, tokenize
 from m3e_corpora.inputs.rows import BadRow, Rows
 from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.policies import OnError, OverLong
-from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import InvalidTextError
 from m3e_runtime.tokenization import TokenIds
 
@@ -39,11 +39,13 @@ class TokenizedBatch(NamedTuple):
         indices: positions of the texts among the window's distinct texts, int64 ``[n]``.
         token_ids: the tokens of each text.
         prompt_lengths: as :meth:`m3e_runtime.Encoder.run` takes them.
+        token_types: as :meth:`m3e_runtime.Reranker.run` takes them.
     """
 
     indices: npt.NDArray[np.int64]
     token_ids: list[TokenIds]
     prompt_lengths: list[int] | None
+    token_types: list[TokenIds] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,13 @@ class Window:
 
 
 def windows_of(
-    encoder: Encoder,
+    encoder: Model,
     partition: int,
     rows: Iterable[Rows],
     prefix: str,
     over_long: OverLong,
     on_error: OnError,
+    most_tokens: int | None = None,
 ) -> Iterator[Window]:
     """Tokenize the rows of a partition.
 
@@ -96,6 +99,7 @@ def windows_of(
         prefix: prompt before each text that has none of its own.
         over_long: what to do with texts that are too long.
         on_error: what to do with rows that cannot be encoded.
+        most_tokens: about how many tokens a window may have, by default as many as suit the engine.
 
     Yields:
         Windows, at least one. Only the last one is marked as such.
@@ -103,47 +107,51 @@ def windows_of(
     Raises:
         InvalidTextError: a row cannot be encoded or is too long, and the policy is ``fail``.
     """
-    window = _OpenWindow(encoder, prefix, over_long)
+    window = _OpenWindow(encoder, prefix, over_long, most_tokens)
     for each in rows:
         if each.bad and on_error == "fail":
             raise InvalidTextError(f"{each.bad[0]} {_SKIP_BAD}")
         if window.is_full(len(each.texts)):
             yield window.close(partition, last=False)
-            window = _OpenWindow(encoder, prefix, over_long)
+            window = _OpenWindow(encoder, prefix, over_long, most_tokens)
         window.add(each)
     yield window.close(partition, last=True)
 
 
 @dataclass
 class _OpenWindow:
-    encoder: Encoder
+    encoder: Model
     prefix: str
     over_long: OverLong
+    most_tokens: int | None = None
     rows: list[Rows] = field(default_factory=list)
     token_ids: list[TokenIds] = field(default_factory=list)
+    token_types: list[TokenIds] = field(default_factory=list)
     cut: list[bool] = field(default_factory=list)
     tokens: int = 0
     size: int = 0
-    _known: dict[tuple[str, str], int] = field(default_factory=dict)
+    _known: dict[Text, int] = field(default_factory=dict)
     _places: list[int] = field(default_factory=list)
     _prompt_lengths: list[int] | None = None
 
     def is_full(self, more: int) -> bool:
         rows = len(self._places)
         return (rows > 0 and rows + more > WINDOW_ROWS) or (
-            self.tokens >= (WINDOW_TOKENS if self.encoder.pads else PACKED_WINDOW_TOKENS)
-            or self.size >= WINDOW_BYTES
+            self.tokens >= (self.most_tokens or self._suitable_tokens) or self.size >= WINDOW_BYTES
         )
 
+    @property
+    def _suitable_tokens(self) -> int:
+        return WINDOW_TOKENS if self.encoder.pads else PACKED_WINDOW_TOKENS
+
     def add(self, rows: Rows) -> None:
-        prompts = itertools.repeat(self.prefix) if rows.prompts is None else rows.prompts
-        texts = list(zip(prompts, rows.texts, strict=False))
+        texts = texts_of(self.encoder, rows, self.prefix)
         fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
         if rows.token_ids is None:
-            self._tokenize(fresh)
+            self._add(fresh, *tokenize(self.encoder, fresh))
         else:
             known = dict(zip(texts, rows.token_ids, strict=True))
-            self._add(fresh, [known[text] for text in fresh], [False] * len(fresh))
+            self._add(fresh, [known[text] for text in fresh], None, [False] * len(fresh))
         places = [self._known[text] for text in texts]
         if self.over_long in ("skip", "fail"):
             cut = [index for index, place in enumerate(places) if self.cut[place]]
@@ -162,7 +170,7 @@ class _OpenWindow:
 
     def close(self, partition: int, last: bool) -> Window:
         places = np.array(self._places, dtype=np.int64)
-        self._prompt_lengths = self.encoder.prompt_lengths([prompt for prompt, _ in self._known])
+        self._prompt_lengths = prompt_lengths(self.encoder, list(self._known))
         batches, computed = self._plan(np.unique(places))
         counts = Counts(
             texts=len(places),
@@ -175,13 +183,12 @@ class _OpenWindow:
         )
         return Window(partition, self.rows, places, len(self.token_ids), batches, counts, last)
 
-    def _tokenize(self, fresh: list[tuple[str, str]]) -> None:
-        texts = [prompt + text for prompt, text in fresh]
-        self._add(fresh, *self.encoder.tokenizer.encode_batch_marked(texts))
-
-    def _add(self, fresh: list[tuple[str, str]], token_ids: list[TokenIds], cut: list[bool]) -> None:
+    def _add(
+        self, fresh: list[Text], token_ids: list[TokenIds], types: list[TokenIds] | None, cut: list[bool]
+    ) -> None:
         self._known.update(zip(fresh, itertools.count(len(self.token_ids)), strict=False))
         self.token_ids += token_ids
+        self.token_types += types or []
         self.cut += cut
         self.tokens += sum(map(len, token_ids))
 
@@ -199,4 +206,5 @@ class _OpenWindow:
             indices,
             [self.token_ids[index] for index in indices],
             self._prompt_lengths and [self._prompt_lengths[index] for index in indices],
+            [self.token_types[index] for index in indices] if self.token_types else None,
         )

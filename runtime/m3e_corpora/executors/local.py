@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from m3e_corpora.encoding.partitions import run_partitions
+from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.executors.base import EncodingSpec
 from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
 from m3e_corpora.job.job import BundleId
 from m3e_corpora.job.partition import Partition
 from m3e_corpora.job.request import CorpusRequest
+from m3e_corpora.outputs.others import OTHERS
 from m3e_corpora.outputs.vectors import VectorSpec, ranges_to_text
 from m3e_runtime.arguments import check_batch_size
+from m3e_runtime.bundle import Bundle
 from m3e_runtime.chunking import Chunker
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
+from m3e_runtime.reranker import Reranker
 from m3e_runtime.threads import available_threads
 
 __all__ = ["LocalExecutor", "describe_encoding", "load_encoder"]
@@ -58,8 +62,8 @@ class LocalExecutor:
         self.encoder.close()
 
 
-def load_encoder(request: CorpusRequest, artifact: str | None) -> tuple[Encoder, int]:
-    """Load an encoder; return it and the number of threads to call it from.
+def load_encoder(request: CorpusRequest, artifact: str | None) -> tuple[Model, int]:
+    """Load an encoder or a reranker; return it and the number of threads to call it from.
 
     On a CPU each caller computes its own batches in one thread. Threads that share a batch would wait for
     each other whenever the system interrupts one of them.
@@ -67,16 +71,20 @@ def load_encoder(request: CorpusRequest, artifact: str | None) -> tuple[Encoder,
     threads = request.threads or available_threads()
     if request.threads is not None and request.threads < 1:
         raise OptionError(f"threads={request.threads}: at least one thread is needed.")
-    encoder = Encoder.load(request.bundle, device=request.device, artifact=artifact, threads=1)
+    scores = Bundle.open(request.bundle).manifest.classification is not None
+    kind = Reranker if scores else Encoder
+    encoder = kind.load(request.bundle, device=request.device, artifact=artifact, threads=1)
     return encoder, threads if encoder.info["device"] == "cpu" else _GPU_CALLERS
 
 
-def describe_encoding(encoder: Encoder, request: CorpusRequest) -> EncodingSpec:
+def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
     """Describe what ``encoder`` computes for a request.
 
     Raises:
         OptionError: an option cannot be used with this bundle.
     """
+    if isinstance(encoder, Reranker):
+        return _describe_scoring(encoder, request)
     ranges = request.ranges
     asked = encoder.output_options(request.truncate_dim, request.normalize, request.precision, ranges)
     check_batch_size(request.batch_size)
@@ -85,6 +93,7 @@ def describe_encoding(encoder: Encoder, request: CorpusRequest) -> EncodingSpec:
     dimension = asked.truncate_dim
     if ranges is not None and ranges.shape != (2, dimension):
         raise OptionError(f"ranges must have shape (2, {dimension}), not {ranges.shape}.")
+    encoder.wanted_outputs(("dense", *request.also))
     return EncodingSpec(
         BundleId.of(encoder.bundle, encoder.artifact.name),
         VectorSpec(
@@ -92,6 +101,18 @@ def describe_encoding(encoder: Encoder, request: CorpusRequest) -> EncodingSpec:
             asked.precision,
             asked.normalize,
             None if ranges is None else ranges_to_text(ranges),
+            others=tuple(name for name in OTHERS if name in request.also),
         ),
         "" if request.prompt_field else encoder.prefix(request.prompt_name, request.prompt),
+    )
+
+
+def _describe_scoring(reranker: Reranker, request: CorpusRequest) -> EncodingSpec:
+    activation = request.activation or reranker.classification.activation
+    reranker.activation(activation)
+    check_batch_size(request.batch_size)
+    return EncodingSpec(
+        BundleId.of(reranker.bundle, reranker.artifact.name),
+        VectorSpec(len(reranker.labels), request.precision, False, activation=activation),
+        reranker.prefix(request.prompt_name, request.prompt),
     )

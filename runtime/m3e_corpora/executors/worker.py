@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 
 from m3e_corpora.encoding.partitions import run_partitions
+from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.executors.base import EncodingSpec
 from m3e_corpora.executors.bundle_transfer import install_bundle
 from m3e_corpora.executors.local import describe_encoding, load_encoder
 from m3e_corpora.job.folder import JobFolder, PartRecord
 from m3e_corpora.job.request import CorpusRequest
-from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import M3EError
 
 __all__ = ["Outcome", "PartitionWorker", "WorkerSpec", "describe"]
@@ -35,7 +35,7 @@ class WorkerSpec:
     artifact: str | None = None
     files: dict[str, bytes] | None = None
 
-    def load(self) -> tuple[Encoder, int]:
+    def load(self) -> tuple[Model, int]:
         """Load the encoder on this machine; see :func:`m3e_corpora.executors.local.load_encoder`."""
         bundle = self.request.bundle if self.files is None else install_bundle(self.files)
         return load_encoder(dataclasses.replace(self.request, bundle=bundle), self.artifact)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +19,19 @@ from m3e_corpora.inputs.folder_columns import folder_types
 from m3e_corpora.inputs.rows import CHUNK_COLUMNS
 from m3e_corpora.job.output_path import OutputPath
 from m3e_corpora.job.policies import OnError, OverLong
-from m3e_corpora.outputs.sinks.parquet import EMBEDDING
+from m3e_corpora.outputs.others import OTHERS, OtherOutput
+from m3e_corpora.outputs.vectors import EMBEDDING, SCORE, SCORES
 from m3e_runtime.chunking import ChunkOptions
 from m3e_runtime.errors import OptionError
+from m3e_runtime.manifest import Classification
 from m3e_runtime.outputs import OutputPrecision
 
-__all__ = ["DEFAULT_FIELD", "DEFAULT_INDEX", "FORMATS", "PARTITION_BYTES", "CorpusRequest"]
+__all__ = ["DEFAULT_FIELD", "DEFAULT_INDEX", "FORMATS", "OTHERS", "PARTITION_BYTES", "CorpusRequest"]
 
 PARTITION_BYTES = 8 << 20
 """Bytes of text in a partition: one to a few minutes of one core. See docs/scale.md."""
+
+_QUERY_FIELD = "query"
 
 _FORMS: dict[str, PayloadForm] = {"npy": "none", "jsonl": "records", "parquet": "columns"}
 _RANGED = ("int8", "uint8")
@@ -58,9 +63,15 @@ class CorpusRequest:
         ranges: as in :meth:`m3e_runtime.Encoder.encode`; needed for int8 and uint8.
         normalize: scale each vector to unit length.
         truncate_dim: as in :meth:`m3e_runtime.Encoder.encode`.
+        also: outputs to store beside the dense vectors, in columns of their names: ``sparse`` and
+            ``multi_vector``, for models that give them.
         prompt_name: as in :meth:`m3e_runtime.Encoder.encode`.
         prompt_field: column of each text's own prompt.
         prompt: as in :meth:`m3e_runtime.Encoder.encode`.
+        query_field: for rerankers and classifiers of pairs: column of the queries, with which the texts are
+            scored. By default ``query`` for models of one label; models of several labels score single texts.
+        activation: for rerankers and classifiers: ``identity``, ``sigmoid`` or ``softmax``, by default the
+            checkpoint's.
         artifact: as in :meth:`m3e_runtime.Encoder.load`.
         device: as in :meth:`m3e_runtime.Encoder.load`.
         threads: as in :meth:`m3e_runtime.Encoder.load`.
@@ -87,9 +98,12 @@ class CorpusRequest:
     ranges: npt.NDArray[np.float32] | None = None
     normalize: bool = False
     truncate_dim: int | None = None
+    also: tuple[OtherOutput, ...] = ()
     prompt_name: str | None = None
     prompt_field: str | None = None
     prompt: str | None = None
+    query_field: str | None = None
+    activation: str | None = None
     artifact: str | None = None
     device: str = "auto"
     threads: int | None = None
@@ -109,13 +123,51 @@ class CorpusRequest:
         """
         columns = Columns(
             self.field or DEFAULT_FIELD,
-            self.prompt_field,
-            self.keep,
+            self.query_field or self.prompt_field,
+            self._kept(inputs),
             self.drop_text,
             _FORMS[part_format],
             encoding_of(self.encoding or UTF_8),
         )
         return msgspec.structs.replace(columns, folder_types=folder_types(inputs, columns.kept))
+
+    def _kept(self, inputs: Sequence[InputFile]) -> tuple[str, ...] | None:
+        """Columns to keep: queries are stored as texts are, unless whole objects are kept."""
+        whole = self.keep is None and all(file.format == "jsonl" for file in inputs)
+        if self.query_field is None or self.drop_text or whole:
+            return self.keep
+        return (self.query_field, *(self.keep or ()))
+
+    def for_model(self, classification: Classification | None) -> CorpusRequest:
+        """This request for a model of that kind, whose queries are in the column ``query`` by default.
+
+        Raises:
+            OptionError: an option is for models of another kind.
+        """
+        if classification is None:
+            if self.query_field is not None or self.activation is not None:
+                raise OptionError(
+                    "--query-field and --activation are for rerankers and classifiers; this bundle gives "
+                    "vectors of texts."
+                )
+            return self
+        if given := [option for option, value in self._of_vectors().items() if value]:
+            raise OptionError(f"{given[0]} is for vectors of texts; this bundle gives scores.")
+        if self.query_field is None and len(classification.labels) == 1:
+            return dataclasses.replace(self, query_field=_QUERY_FIELD)
+        return self
+
+    def _of_vectors(self) -> dict[str, bool]:
+        """Whether options are given that only vectors of texts have."""
+        return {
+            "--normalize": self.normalize,
+            "--truncate-dim": self.truncate_dim is not None,
+            f"--precision {self.precision}": self.precision not in ("float32", "float16"),
+            "--prompt-field": self.prompt_field is not None,
+            "--over-long chunk": self.over_long == "chunk",
+            "--also": bool(self.also),
+            f"the output {self.output}": str(self.output).endswith(".faiss"),
+        }
 
     def check(self) -> OutputPath:
         """Check the options before any work, and return where the output goes.
@@ -143,16 +195,27 @@ class CorpusRequest:
             raise OptionError(f"partition size {self.partition_bytes}: must be at least one byte.")
 
     def _check_columns(self, output: OutputPath) -> None:
-        if output.part_format == "parquet" and EMBEDDING in self.columns("parquet").read:
-            raise OptionError(
-                f"the column {EMBEDDING!r} cannot be kept: the column of the vectors has this name."
-            )
+        if output.part_format == "parquet":
+            for name in (SCORE, SCORES) if self.query_field else (EMBEDDING,):
+                if name in self.columns("parquet").read:
+                    raise OptionError(f"the column {name!r} cannot be kept: the output has this column.")
+        self._check_others(output)
         if output.part_format == "npy" and self.keep:
             raise OptionError(f"{self.output}: cannot store columns; use .parquet or .jsonl to keep them.")
         if self.prompt_field is not None and (self.prompt, self.prompt_name) != (None, None):
             raise OptionError(
                 "--prompt-field gives each text its own prompt; leave out --prompt and --prompt-name."
             )
+
+    def _check_others(self, output: OutputPath) -> None:
+        if unknown := [name for name in self.also if name not in OTHERS]:
+            raise OptionError(f"--also {unknown[0]}: known are {', '.join(OTHERS)}.")
+        if self.also and output.part_format == "npy":
+            raise OptionError(f"{self.output}: cannot store {self.also[0]}; use .parquet or .jsonl.")
+        if output.part_format == "parquet":
+            kept = [name for name in self.also if name in self.columns("parquet").read]
+            if kept:
+                raise OptionError(f"the column {kept[0]!r} cannot be kept: an output's column has this name.")
 
     def _check_chunks(self, output: OutputPath) -> None:
         if self.over_long != "chunk":

@@ -9,9 +9,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from m3e_corpora.outputs.others import OtherOutput
 from m3e_runtime.outputs import OutputOptions, OutputPrecision
+from m3e_runtime.scores import ACTIVATIONS
 
-__all__ = ["VectorSpec", "ranges_to_text"]
+__all__ = ["EMBEDDING", "SCORE", "SCORES", "VectorSpec", "ranges_to_text"]
+
+EMBEDDING = "embedding"
+SCORE, SCORES = "score", "scores"
+"""Columns of the outputs of models."""
 
 _MEANINGS = {
     "float32": "components of the vector, without unit",
@@ -40,12 +46,29 @@ class VectorSpec(msgspec.Struct, frozen=True):
         precision: type of the stored numbers.
         normalized: whether vectors have unit length.
         ranges: for int8 and uint8, float32 ``[2, dimension]``, little-endian in base64.
+        activation: of a reranker or classifier, the function that makes scores of the logits; None: there
+            are vectors.
+        others: outputs that are stored beside the vectors, in the order of their columns.
     """
 
     dimension: int
     precision: OutputPrecision
     normalized: bool
     ranges: str | None = None
+    activation: str | None = None
+    others: tuple[OtherOutput, ...] = ()
+
+    @property
+    def column(self) -> str:
+        """Name of the column: ``embedding``, ``score``, or ``scores`` of several labels."""
+        if self.activation is None:
+            return EMBEDDING
+        return SCORE if self.is_number else SCORES
+
+    @property
+    def is_number(self) -> bool:
+        """Whether one number is stored for each row, not a list."""
+        return self.activation is not None and self.dimension == 1
 
     @property
     def length(self) -> int:
@@ -60,10 +83,15 @@ class VectorSpec(msgspec.Struct, frozen=True):
     @property
     def meaning(self) -> str:
         """What a stored number means."""
+        if self.activation is not None:
+            return f"{self.activation} of the label's logit"
         return _MEANINGS[self.precision]
 
     def finish(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """Convert the model's vectors, float32 ``[n, d]``, to stored ones, ``[n, length]``."""
+        """Convert the model's vectors or logits, float32 ``[n, d]``, to what is stored, ``[n, length]``."""
+        if self.activation is not None:
+            scores: npt.NDArray[Any] = ACTIVATIONS[self.activation](vectors).astype(self.dtype)
+            return scores
         ranges = None
         if self.ranges is not None:
             data = np.frombuffer(base64.b64decode(self.ranges), dtype="<f4")

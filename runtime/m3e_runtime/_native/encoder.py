@@ -25,8 +25,11 @@ _free = function("m3e_free", None, c_void_p)
 _STOP = (c_void_p, c_void_p, c_void_p)  # stop, context, message
 # Encoder, inputs, vectors, states.
 _run: Callable[..., int] = function("m3e_run", c_int32, c_void_p, c_void_p, c_void_p, c_void_p, *_STOP)
+_run_outputs: Callable[..., int] = function("m3e_run_outputs", c_int32, c_void_p, c_void_p, c_void_p, *_STOP)
 _stop_if_set = address_of("m3e_stop_if_set")
 
+_has_token_weights = function("m3e_has_token_weights", c_int32, c_void_p)
+_token_vector_size = function("m3e_token_vector_size", c_int32, c_void_p)
 _dimension = function("m3e_dimension", c_int32, c_void_p)
 _hidden_size = function("m3e_hidden_size", c_int32, c_void_p)
 _max_tokens = function("m3e_max_tokens", c_int32, c_void_p)
@@ -69,6 +72,18 @@ class _Inputs(Structure):
 _INPUTS_SIZE = sizeof(_Inputs)
 
 
+class _Outputs(Structure):
+    """``m3e_outputs``."""
+
+    _fields_ = (
+        ("size", c_size_t),
+        ("vectors", c_void_p),
+        ("states", c_void_p),
+        ("token_weights", c_void_p),
+        ("token_vectors", c_void_p),
+    )
+
+
 class NativeEncoder(Loaded):
     """Weights loaded for one instruction set and a number of threads.
 
@@ -92,6 +107,8 @@ class NativeEncoder(Loaded):
         self.max_tokens: int = _max_tokens(self.address)
         self.vocabulary_size: int = _vocabulary_size(self.address)
         self.token_types: int = _token_types(self.address)
+        self.has_token_weights = bool(_has_token_weights(self.address))
+        self.token_vector_size: int = _token_vector_size(self.address)
         self.threads: int = _threads(self.address)
         self.arithmetic: str = _arithmetic(self.address).decode()
         self.instruction_set: str = _instruction_set(self.address).decode()
@@ -108,6 +125,8 @@ class NativeEncoder(Loaded):
         stop: Stop | None = None,
         states: npt.NDArray[np.float32] | None = None,
         token_types: npt.NDArray[np.int32] | None = None,
+        token_weights: npt.NDArray[np.float32] | None = None,
+        token_vectors: npt.NDArray[np.float32] | None = None,
     ) -> None:
         """Encode a flat run of ids. A signal handler that raises ends the call.
 
@@ -120,10 +139,12 @@ class NativeEncoder(Loaded):
             stop: ends the call.
             states: takes the last hidden state of each token, float32 ``[tokens, hidden_size]``.
             token_types: type of each token, int32 ``[tokens]``, below ``self.token_types``. None: all are 0.
+            token_weights: takes the weight of each token, float32 ``[tokens, 1]``.
+            token_vectors: takes the vector of each token, float32 ``[tokens, token_vector_size]``.
 
         Raises:
             ValueError: arrays that do not fit together, a token id that is not in the vocabulary, or a token
-                type that the model does not have.
+                type or an output that the model does not have.
             TypeError: an array of another type, shape or order. Nothing is converted.
             RuntimeError: ``stop`` was set.
         """
@@ -141,7 +162,18 @@ class NativeEncoder(Loaded):
         inputs = _Inputs(_INPUTS_SIZE, id_bytes, offset_bytes, texts, prompts, types)
         written = None if states is None else self._states(states, tokens)
         stop, message = Stop() if stop is None else stop, Message()
-        check(self._call(tokens, stop, inputs, memory, written, message), message)
+        if token_weights is None and token_vectors is None:
+            status = self._call(tokens, stop, message, _run, byref(inputs), memory, written)
+        else:
+            outputs = _Outputs(
+                sizeof(_Outputs),
+                vectors.ctypes.data,
+                None if states is None else states.ctypes.data,
+                None if token_weights is None else _address(token_weights, tokens, 1),
+                None if token_vectors is None else _address(token_vectors, tokens, self.token_vector_size),
+            )
+            status = self._call(tokens, stop, message, _run_outputs, byref(inputs), byref(outputs))
+        check(status, message)
 
     def _states(self, states: npt.NDArray[np.float32], tokens: int) -> Any:
         memory = _memory(states, "states must be a contiguous, writable float32 array [tokens, hidden]")
@@ -149,12 +181,23 @@ class NativeEncoder(Loaded):
             raise ValueError("states must be [tokens, hidden]")
         return memory
 
-    def _call(self, tokens: int, stop: Stop, inputs: _Inputs, memory: Any, states: Any, message: Any) -> int:
-        arguments = byref(inputs), memory, states, _stop_if_set, stop, message
+    def _call(
+        self, tokens: int, stop: Stop, message: Any, function: Callable[..., int], *arguments: Any
+    ) -> int:
+        ending = _stop_if_set, stop, message
         if tokens <= INTERRUPTIBLE_TOKENS:
-            return _run(self.address, *arguments)
+            return function(self.address, *arguments, *ending)
         # The call keeps `self`, so that the encoder lives until it ends.
-        return interruptible(lambda: _run(self.address, *arguments), stop.set)
+        return interruptible(lambda: function(self.address, *arguments, *ending), stop.set)
+
+
+def _address(array: npt.NDArray[np.float32], rows: int, columns: int) -> int:
+    """The address of an array, float32 ``[rows, columns]``."""
+    what = f"a contiguous, writable float32 array [{rows}, {columns}] is needed"
+    _memory(array, what)
+    if array.shape != (rows, columns):
+        raise ValueError(what)
+    return array.ctypes.data
 
 
 def _prompts(lengths: npt.NDArray[np.int64], texts: int) -> bytes:

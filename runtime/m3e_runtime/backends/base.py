@@ -11,9 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.errors import EngineRunError
+from m3e_runtime.token_outputs import TokenResult
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["Backend", "Inputs", "OverlappingBackend", "Pending", "TokenBackend", "run_all"]
+__all__ = [
+    "Backend",
+    "Inputs",
+    "OutputsBackend",
+    "OverlappingBackend",
+    "Pending",
+    "TokenBackend",
+    "run_all",
+]
 
 Vectors = npt.NDArray[np.float32]
 Key = TypeVar("Key")
@@ -82,6 +91,33 @@ class TokenBackend(Protocol):
         self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
     ) -> tuple[Vectors, list[Vectors]]:
         """:meth:`Backend.run`, and the states that are pooled, float32 ``[length, hidden]`` for each text."""
+        ...
+
+
+@runtime_checkable
+class OutputsBackend(Protocol):
+    """A backend that can give a weight and a vector of each token too."""
+
+    @property
+    def gives_outputs(self) -> bool:
+        """Whether the artifact that it has loaded gives any of them."""
+        ...
+
+    def run_outputs(
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None = None,
+        weights: bool = True,
+        vectors: bool = True,
+    ) -> tuple[Vectors, list[TokenResult]]:
+        """:meth:`Backend.run`, and the outputs of tokens for each text.
+
+        Args:
+            token_ids: as in :meth:`Backend.run`.
+            prompt_lengths: as in :meth:`Backend.run`.
+            weights: compute weights of tokens.
+            vectors: compute vectors of tokens.
+        """
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.engine_files import library_file
 from m3e_runtime.errors import BundleError, EngineMissingError
 from m3e_runtime.token_embeddings import split_states
+from m3e_runtime.token_outputs import TokenResult
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import under_way
 
@@ -83,6 +84,11 @@ def c_interface_folder() -> Path:
     return file.parents[1]
 
 
+_Inputs = tuple[
+    npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.int64] | None
+]
+
+
 class NativeCpu:
     """The native engine. It computes no padding, and a text's vector does not depend on its batch."""
 
@@ -141,6 +147,43 @@ class NativeCpu:
         states = np.empty((sum(map(len, token_ids)), self._engine.hidden_size), dtype=np.float32)
         return self._run(token_ids, prompt_lengths, states), split_states(states, token_ids)
 
+    @property
+    def gives_outputs(self) -> bool:
+        """See :class:`m3e_runtime.backends.base.OutputsBackend`."""
+        return bool(self._engine.has_token_weights or self._engine.token_vector_size)
+
+    def run_outputs(
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None = None,
+        weights: bool = True,
+        vectors: bool = True,
+    ) -> tuple[npt.NDArray[np.float32], list[TokenResult]]:
+        """See :class:`m3e_runtime.backends.base.OutputsBackend`."""
+        tokens = sum(map(len, token_ids))
+        token_weights = np.empty((tokens, 1), np.float32) if weights else None
+        size = self._engine.token_vector_size
+        token_vectors = np.empty((tokens, size), np.float32) if vectors else None
+        offsets, flat, found, prompts = self._inputs(token_ids, prompt_lengths)
+        stop = _native.Stop()
+        with under_way(stop.set):
+            self._engine.encode(
+                flat,
+                offsets,
+                found,
+                prompts,
+                stop,
+                token_weights=token_weights,
+                token_vectors=token_vectors,
+            )
+        return found, list(
+            map(
+                TokenResult,
+                [None] * len(token_ids) if token_weights is None else _split(token_weights[:, 0], offsets),
+                [None] * len(token_ids) if token_vectors is None else _split(token_vectors, offsets),
+            )
+        )
+
     def _run(
         self,
         token_ids: Sequence[TokenIds],
@@ -148,10 +191,7 @@ class NativeCpu:
         states: npt.NDArray[np.float32] | None,
         token_types: Sequence[TokenIds] | None = None,
     ) -> npt.NDArray[np.float32]:
-        offsets = np.array([0, *accumulate(map(len, token_ids))], dtype=np.int64)
-        flat = _flat(token_ids)
-        vectors = np.empty((len(token_ids), self._engine.dimension), dtype=np.float32)
-        prompts = None if prompt_lengths is None else np.array(prompt_lengths, dtype=np.int64)
+        offsets, flat, vectors, prompts = self._inputs(token_ids, prompt_lengths)
         stop = _native.Stop()
         with under_way(stop.set):  # signals end the call of the engine by themselves
             if token_types is None:
@@ -159,6 +199,18 @@ class NativeCpu:
             else:
                 self._engine.encode(flat, offsets, vectors, prompts, stop, states, _flat(token_types))
         return vectors
+
+    def _inputs(self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None) -> _Inputs:
+        offsets = np.array([0, *accumulate(map(len, token_ids))], dtype=np.int64)
+        flat = _flat(token_ids)
+        vectors = np.empty((len(token_ids), self._engine.dimension), dtype=np.float32)
+        prompts = None if prompt_lengths is None else np.array(prompt_lengths, dtype=np.int64)
+        return offsets, flat, vectors, prompts
+
+
+def _split(rows: npt.NDArray[np.float32], offsets: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float32]]:
+    """The rows of each text. They are copies, so that keeping one does not keep the memory of the batch."""
+    return [rows[begin:end].copy() for begin, end in pairwise(offsets.tolist())]
 
 
 def _flat(arrays: Sequence[TokenIds]) -> TokenIds:

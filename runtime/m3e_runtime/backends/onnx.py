@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.backends.token_heads import HEADS_FILE, NumpyTokenHeads
 from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
+from m3e_runtime.token_outputs import TokenResult
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import interruptible, under_way
 
@@ -123,6 +125,8 @@ class OnnxRuntimeCpu:
                 f"{' and '.join(sorted(wanted, reverse=True))} and gives sentence_embedding. Export it again."
             )
         self.gives_tokens = _STATES in outputs
+        heads = model.with_name(HEADS_FILE)
+        self._heads = NumpyTokenHeads(heads) if self.gives_tokens and heads.is_file() else None
         shape = outputs[_SENTENCE]
         if dimension is not None and (len(shape) != 2 or shape[1] != dimension):
             raise BundleError(
@@ -162,6 +166,23 @@ class OnnxRuntimeCpu:
         """See :class:`m3e_runtime.backends.base.TokenBackend`."""
         vectors, states = self._run(token_ids, prompt_lengths, [_SENTENCE, _STATES])
         return vectors, [row[: len(ids)].copy() for row, ids in zip(states, token_ids, strict=True)]
+
+    @property
+    def gives_outputs(self) -> bool:
+        """See :class:`m3e_runtime.backends.base.OutputsBackend`."""
+        return self._heads is not None
+
+    def run_outputs(
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None = None,
+        weights: bool = True,
+        vectors: bool = True,
+    ) -> tuple[npt.NDArray[np.float32], list[TokenResult]]:
+        """See :class:`m3e_runtime.backends.base.OutputsBackend`."""
+        assert self._heads is not None  # noqa: S101 - gives_outputs says so
+        found, states = self.run_tokens(token_ids, prompt_lengths)
+        return found, [self._heads(each, weights, vectors) for each in states]
 
     def _run(
         self,

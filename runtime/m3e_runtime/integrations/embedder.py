@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
-from typing import Any, TypedDict, Unpack, cast
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.arguments import folder, whole_number
-from m3e_runtime.backends.device import device_name
 from m3e_runtime.containers import as_list
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.integrations.late_bundle import LateBundle
 from m3e_runtime.prompts import document_prompt_name, query_prompt_name
 from m3e_runtime.routes import check_task
 
-__all__ = ["DEFAULTS", "EmbedderOptions", "TextEmbedder", "absolute"]
-
-_NUMBERS = ("threads", "batch_size", "truncate_dim")
+__all__ = ["DEFAULTS", "EmbedderOptions", "TextEmbedder"]
 
 
 class EmbedderOptions(TypedDict, total=False):
@@ -50,27 +46,15 @@ DEFAULTS: dict[str, Any] = dict.fromkeys(EmbedderOptions.__annotations__) | {
 """The default of each option. None leaves the choice to the bundle or the encoder."""
 
 
-class TextEmbedder:
-    """A bundle that is loaded once, at first use.
+class TextEmbedder(LateBundle[Encoder]):
+    """An embedding bundle, loaded at first use; see :class:`LateBundle`."""
 
-    Copies share the loaded bundle. A pickle holds the path and the options; unpickling loads the bundle
-    again.
-
-    Raises:
-        TypeError: an option is unknown.
-        OptionError: an option has the wrong type.
-    """
+    _defaults = DEFAULTS
+    _numbers = ("threads", "batch_size", "truncate_dim")
+    _kind = Encoder
 
     def __init__(self, bundle: str | os.PathLike[str], **options: Unpack[EmbedderOptions]) -> None:
-        self._bundle = absolute(bundle)
-        self._options = _checked(options)
-        self._lock = threading.Lock()
-        self._encoder: Encoder | None = None
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The path, as ``bundle``, and every option: the arguments of an equal embedder."""
-        return {"bundle": self._bundle, **self._options}
+        super().__init__(bundle, **options)
 
     @property
     def encoder(self) -> Encoder:
@@ -79,17 +63,7 @@ class TextEmbedder:
         Raises:
             M3EError: as :meth:`Encoder.load`.
         """
-        chosen = self._options
-        with self._lock:
-            if self._encoder is None:
-                self._encoder = Encoder.load(
-                    self._bundle,
-                    device=chosen["device"],
-                    artifact=chosen["artifact"],
-                    backend=chosen["backend"],
-                    threads=chosen["threads"],
-                )
-            return self._encoder
+        return self._model
 
     def queries(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors of search queries, float32 ``[n, dimension]``."""
@@ -121,47 +95,3 @@ class TextEmbedder:
             truncate_dim=chosen["truncate_dim"],
         )
         return vectors
-
-    def __repr__(self) -> str:
-        changed = {name: value for name, value in self.config.items() if value != DEFAULTS.get(name)}
-        return f"TextEmbedder({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
-
-    def __copy__(self) -> TextEmbedder:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TextEmbedder:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.config,)
-
-
-def _checked(options: EmbedderOptions) -> EmbedderOptions:
-    """All options, as values that JSON can hold.
-
-    Raises:
-        TypeError: an option is unknown.
-        OptionError: an option has the wrong type.
-    """
-    unknown = sorted(options.keys() - DEFAULTS.keys())
-    if unknown:
-        raise TypeError(f"{', '.join(unknown)}: not known; the options are {', '.join(DEFAULTS)}.")
-    full: dict[str, Any] = {**DEFAULTS, **options}
-    full["device"] = device_name(full["device"])
-    for name in _NUMBERS:
-        if full[name] is not None:
-            full[name] = whole_number(name, full[name], 1)
-    return cast(EmbedderOptions, full)
-
-
-def absolute(bundle: str | os.PathLike[str]) -> str:
-    """The bundle's absolute path: a configuration may be read in another working folder.
-
-    Raises:
-        OptionError: not a path.
-    """
-    return os.path.abspath(folder("bundle", bundle))
-
-
-def _restore(config: dict[str, Any]) -> TextEmbedder:
-    return TextEmbedder(**config)

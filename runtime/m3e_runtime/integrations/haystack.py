@@ -1,4 +1,4 @@
-"""Haystack: a bundle as embedders of a pipeline. Needs the extra ``haystack``.
+"""Haystack: a bundle as embedders or as a ranker of a pipeline. Needs the extra ``haystack``.
 
 Since Haystack 3 a stored pipeline is loaded only if its modules are trusted:
 ``Pipeline.load(file, allowed_modules=["m3e_runtime.integrations.haystack"])``.
@@ -10,13 +10,15 @@ import os
 from dataclasses import replace
 from typing import Any, Unpack
 
+from m3e_runtime.arguments import whole_number
 from m3e_runtime.extras import extra_packages
 from m3e_runtime.integrations.embedder import EmbedderOptions, TextEmbedder
+from m3e_runtime.integrations.text_reranker import RerankerOptions, TextReranker
 
 with extra_packages("the adapter for Haystack", "haystack", "haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict
 
-__all__ = ["M3EDocumentEmbedder", "M3ETextEmbedder"]
+__all__ = ["M3EDocumentEmbedder", "M3ERanker", "M3ETextEmbedder"]
 
 
 @component
@@ -105,6 +107,89 @@ class M3EDocumentEmbedder:
         return embedder
 
     def _text(self, document: Document) -> str:
-        values = (document.meta.get(name) for name in self._meta_fields)
-        parts = [str(value) for value in values if value is not None]
-        return self._separator.join([*parts, document.content or ""])
+        return _joined(document, self._meta_fields, self._separator)
+
+
+@component
+class M3ERanker:
+    """Ranks documents by their relevance to a query. ``warm_up``, which a pipeline calls, loads the bundle.
+
+    Args:
+        bundle: the bundle's folder.
+        top_k: number of documents that are returned; None: all.
+        score_threshold: documents with a lower score are left out.
+        meta_fields_to_embed: names of metadata whose values are put before the content.
+        embedding_separator: what is put between them.
+        options: those of :class:`m3e_runtime.integrations.text_reranker.RerankerOptions`.
+    """
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str],
+        *,
+        top_k: int | None = 10,
+        score_threshold: float | None = None,
+        meta_fields_to_embed: list[str] | None = None,
+        embedding_separator: str = "\n",
+        **options: Unpack[RerankerOptions],
+    ) -> None:
+        self._reranker = TextReranker(bundle, **options)
+        self._top_k = _top_k(top_k)
+        self._threshold = score_threshold
+        self._meta_fields = list(meta_fields_to_embed or [])
+        self._separator = embedding_separator
+
+    def warm_up(self) -> None:
+        """Load the bundle."""
+        _ = self._reranker.reranker
+
+    @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]
+    def run(
+        self,
+        query: str,
+        documents: list[Document],
+        top_k: int | None = None,
+        score_threshold: float | None = None,
+    ) -> dict[str, Any]:
+        """Return copies of ``documents`` with their scores, by falling score; both limits replace the own."""
+        if not isinstance(documents, list) or not all(isinstance(each, Document) for each in documents):
+            raise TypeError("M3ERanker takes a string and a list of Document.")
+        most = self._top_k if top_k is None else _top_k(top_k)
+        least = self._threshold if score_threshold is None else score_threshold
+        texts = [_joined(document, self._meta_fields, self._separator) for document in documents]
+        return {
+            "documents": [
+                replace(documents[place], score=score)
+                for place, score in self._reranker.ranked(query, texts, most)
+                if least is None or score >= least
+            ]
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a pipeline stores: the bundle's path and the options."""
+        stored: dict[str, Any] = default_to_dict(
+            self,
+            top_k=self._top_k,
+            score_threshold=self._threshold,
+            meta_fields_to_embed=self._meta_fields,
+            embedding_separator=self._separator,
+            **self._reranker.config,
+        )
+        return stored
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> M3ERanker:
+        """Restore the ranker of a pipeline."""
+        ranker: M3ERanker = default_from_dict(cls, data)
+        return ranker
+
+
+def _top_k(value: Any) -> int | None:
+    return None if value is None else whole_number("top_k", value, 1)
+
+
+def _joined(document: Document, meta_fields: list[str], separator: str) -> str:
+    """The values of these fields of the metadata, and the content."""
+    values = (document.meta.get(name) for name in meta_fields)
+    parts = [str(value) for value in values if value is not None]
+    return separator.join([*parts, document.content or ""])

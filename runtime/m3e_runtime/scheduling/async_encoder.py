@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from m3e_runtime.containers import as_list
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.outputs import OutputOptions, OutputPrecision
 from m3e_runtime.scheduling.async_model import INLINE_CHARACTERS, RUN_SECONDS, WARM_UP_RUNS, AsyncModel
 from m3e_runtime.scheduling.lane import Lane
 from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, RunReport
+from m3e_runtime.token_outputs import OUTPUTS, Output, Outputs, TextOutputs, all_outputs
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
 if TYPE_CHECKING:
@@ -115,6 +117,42 @@ class AsyncEncoder(AsyncModel):
             return only
         return vectors
 
+    async def encode_outputs(
+        self,
+        sentences: str | Sequence[str],
+        outputs: Sequence[Output] = OUTPUTS,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        priority: Priority = "query",
+    ) -> Outputs | TextOutputs:
+        """Dense vectors, sparse vectors and multi-vectors of texts, as :meth:`Encoder.encode_outputs`.
+
+        Args:
+            sentences: a text, or a sequence of texts.
+            outputs: as in :meth:`Encoder.encode_outputs`, like the next four.
+            prompt_name: see ``outputs``.
+            prompt: see ``outputs``.
+            normalize_embeddings: see ``outputs``.
+            truncate_dim: see ``outputs``.
+            priority: as in :meth:`encode`.
+
+        Raises:
+            M3EError: as :meth:`encode`.
+            OptionError: the model or the artifact does not give an output.
+        """
+        wanted = self.encoder.wanted_outputs(outputs)
+        prefix = self.encoder.prefix(prompt_name, prompt)
+        options = self.encoder.output_options(truncate_dim, normalize_embeddings)
+        texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
+        token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
+        encoded = await self.encode_token_ids(token_ids, priority, prefix, wanted=wanted - {"dense"})
+        dense = await self.finish(encoded, options) if "dense" in wanted else None
+        given = self.encoder.bundle.manifest.token_outputs or TokenOutputs()
+        found = await self.in_thread(lambda: all_outputs(token_ids, dense, encoded.tokens, given, wanted))
+        return found[0] if isinstance(sentences, str) else found
+
     async def tokenize(
         self,
         texts: Sequence[str],
@@ -195,6 +233,7 @@ class AsyncEncoder(AsyncModel):
         priority: Priority = "query",
         prompt: str = "",
         seconds: float = math.inf,
+        wanted: frozenset[Output] = frozenset(),
     ) -> Encoded:
         """Vectors of texts from their token ids, as :meth:`tokenize` returns them.
 
@@ -203,6 +242,7 @@ class AsyncEncoder(AsyncModel):
             priority: as in :meth:`encode`.
             prompt: the prompt at the start of each text.
             seconds: the caller's timeout. A request that would take longer is rejected before it starts.
+            wanted: outputs of tokens to compute, too, as :meth:`Encoder.run_outputs` takes them.
 
         Raises:
             BatchTooLargeError: it takes longer than ``seconds``, even if nothing else is waiting.
@@ -212,7 +252,7 @@ class AsyncEncoder(AsyncModel):
             ClosedError: it is closed.
         """
         (prompt_length,) = self.encoder.prompt_lengths([prompt]) or [0]
-        return await self._compute(token_ids, priority, seconds, prompt_length)
+        return await self._compute(token_ids, priority, seconds, prompt_length, wanted=wanted)
 
     async def finish(self, encoded: Encoded, options: OutputOptions) -> npt.NDArray[Any]:
         """Truncate, normalize and quantize as :meth:`Encoder.encode` does, in another thread if large."""

@@ -19,6 +19,7 @@ from m3e_runtime.scheduling.engine_thread import EngineThread, Outcome
 from m3e_runtime.scheduling.lane import Lane
 from m3e_runtime.scheduling.pace import Pace
 from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, Request, RunReport
+from m3e_runtime.token_outputs import Output
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["INLINE_CHARACTERS", "RUN_SECONDS", "WARM_UP_RUNS", "AsyncModel"]
@@ -121,6 +122,7 @@ class AsyncModel:
         seconds: float,
         prompt_length: int = 0,
         token_types: Sequence[TokenIds] | None = None,
+        wanted: frozenset[Output] = frozenset(),
     ) -> Encoded:
         """Queue token ids, and wait for their vectors or logits."""
         loop = self._start()
@@ -131,7 +133,15 @@ class AsyncModel:
             return Encoded(np.empty((0, self._model.bundle.manifest.dimension), dtype=np.float32), 0.0)
         arrival = time.perf_counter()
         request = Request(
-            token_ids, tokens, priority, arrival, loop.create_future(), prompt_length, seconds, token_types
+            token_ids,
+            tokens,
+            priority,
+            arrival,
+            loop.create_future(),
+            prompt_length,
+            seconds,
+            token_types,
+            wanted,
         )
         self._admission.add(request)
         self._engine.submit(request)
@@ -183,7 +193,7 @@ class AsyncModel:
                 continue
             self._admission.text_computed(request, len(request.token_ids[index]))
             if not request.outstanding_texts and request.vectors is not None:
-                request.future.set_result(Encoded(request.vectors, request.started - request.arrival))
+                request.future.set_result(request.encoded(request.vectors))
         if outcome.report is not None and self._on_run is not None:
             self._on_run(outcome.report)
 

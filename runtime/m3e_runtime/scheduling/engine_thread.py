@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.loaded_model import LoadedModel
+from m3e_runtime.planning import Batch
 from m3e_runtime.scheduling.lane import Lane
 from m3e_runtime.scheduling.pace import Pace
 from m3e_runtime.scheduling.queue import FairQueue, Run
 from m3e_runtime.scheduling.request import Request, RunReport
+from m3e_runtime.token_outputs import TokenResult
 
 __all__ = ["EngineThread", "Outcome"]
 
@@ -117,13 +119,25 @@ class EngineThread:
     def _compute(self, run: Run, now: float) -> int:
         """Write the vectors of the texts into their requests. Returns the computed tokens, with padding."""
         computed = 0
-        found = self._model.run(run.token_ids(), None, run.prompt_lengths(), run.token_types())
-        for batch, vectors in found:
+        for batch, vectors, tokens in self._batches(run):
             computed += batch.tokens
-            for position, vector in zip(batch.indices.tolist(), vectors, strict=True):
+            for position, vector, result in zip(batch.indices.tolist(), vectors, tokens, strict=True):
                 request, index = run.texts[position]
                 _store(request, index, vector, now)
+                if result is not None and request.wanted:
+                    request.token_results[index] = result
         return computed
+
+    def _batches(
+        self, run: Run
+    ) -> Iterator[tuple[Batch, npt.NDArray[np.float32], Sequence[TokenResult | None]]]:
+        """Compute a run; the outputs of tokens are None if no request asks for any."""
+        token_ids, lengths, wanted = run.token_ids(), run.prompt_lengths(), run.wanted()
+        if wanted:
+            yield from self._model.run_outputs(token_ids, wanted, None, lengths)
+            return
+        for batch, vectors in self._model.run(token_ids, None, lengths, run.token_types()):
+            yield batch, vectors, [None] * len(vectors)
 
 
 def _store(request: Request, index: int, vector: npt.NDArray[np.float32], now: float) -> None:

@@ -20,6 +20,7 @@ import math
 from dataclasses import dataclass, field
 
 from m3e_runtime.scheduling.request import Request
+from m3e_runtime.token_outputs import Output
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["FairQueue", "Run"]
@@ -37,6 +38,10 @@ class Run:
         # Threads that each take the next text finish together if the short ones come last.
         self.texts.sort(key=lambda text: -len(text[0].token_ids[text[1]]))
         return [request.token_ids[index] for request, index in self.texts]
+
+    def wanted(self) -> frozenset[Output]:
+        """The outputs beside vectors of texts that any request asks for."""
+        return frozenset().union(*(request.wanted for request, _ in self.texts))
 
     def prompt_lengths(self) -> list[int] | None:
         """Leading tokens of each text that are excluded from pooling; None if there are none."""

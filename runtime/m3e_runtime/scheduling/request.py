@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from m3e_runtime.arguments import whole_number
 from m3e_runtime.errors import OptionError
+from m3e_runtime.token_outputs import Output, TokenResult
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = [
@@ -57,10 +58,14 @@ class QueueLimits:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Vectors or logits, float32 ``[n, dimension]``, and the seconds in the queue until their first run."""
+    """Vectors or logits, float32 ``[n, dimension]``, and the seconds in the queue until their first run.
+
+    ``tokens`` are the outputs of tokens of each text; empty if they were not asked for.
+    """
 
     vectors: npt.NDArray[np.float32]
     queue_seconds: float
+    tokens: tuple[TokenResult, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,11 @@ class Request:
         "taken",
         "taken_tokens",
         "token_ids",
+        "token_results",
         "token_types",
         "tokens",
         "vectors",
+        "wanted",
     )
 
     def __init__(
@@ -111,9 +118,12 @@ class Request:
         prompt_length: int = 0,
         seconds: float = math.inf,
         token_types: Sequence[TokenIds] | None = None,
+        wanted: frozenset[Output] = frozenset(),
     ) -> None:
         self.token_ids = token_ids
         self.token_types = token_types
+        self.wanted = wanted  # outputs beside the vectors of the texts
+        self.token_results: dict[int, TokenResult] = {}  # by the text's index, if any are wanted
         self.tokens = tokens
         self.prompt_length = prompt_length
         self.arrival = arrival
@@ -131,6 +141,11 @@ class Request:
         self.outstanding_texts = len(token_ids)
         self.outstanding_tokens = tokens
         self.future = future
+
+    def encoded(self, vectors: npt.NDArray[np.float32]) -> Encoded:
+        """The result, once all texts are computed."""
+        tokens = tuple(self.token_results[index] for index in range(len(self.token_results)))
+        return Encoded(vectors, self.started - self.arrival, tokens)
 
     def advance(self, length: int, tokens_per_second: float, now: float) -> None:
         """Count the next text, of ``length`` tokens, as taken."""

@@ -32,6 +32,7 @@ from m3e_serve.interfaces.tei import (
     SimilarityRequest,
     TokenizeRequest,
 )
+from m3e_serve.interfaces.tei_sparse import EmbedSparseRequest, SparseValue
 from m3e_serve.models.served_model import ServedModel
 from m3e_serve.service import Service
 from m3e_serve.tasks import Task
@@ -122,6 +123,7 @@ class OllamaError(msgspec.Struct):
 _BODIES = (
     *(OllamaEmbedRequest, OllamaEmbedResponse, OllamaPromptRequest, OllamaPromptResponse, OllamaError),
     *(EmbeddingRequest, EmbeddingResponse, ModelListResponse, Model, OpenAIError),
+    *(EmbedSparseRequest, SparseValue),
     *(EmbedRequest, SimilarityRequest, TokenizeRequest, TeiError, Token),
     *SCORE_BODIES,
 )
@@ -136,6 +138,7 @@ def describe(service: Service) -> dict[str, Any]:
     scored = score_paths()
     embed = post("Vectors of texts.", EmbedRequest, _VECTORS)
     scores = {"type": "array", "items": {"type": "number"}}
+    sparse = {"type": "array", "items": {"type": "array", "items": reference(SparseValue)}}
     tokens = {"type": "array", "items": {"type": "array", "items": reference(Token)}}
     embeddings = operation(
         "Vectors of texts, in OpenAI's format.",
@@ -158,6 +161,7 @@ def describe(service: Service) -> dict[str, Any]:
             }
         },
         "/embed": {"post": embed},
+        "/embed_sparse": {"post": post("Sparse vectors of texts.", EmbedSparseRequest, sparse)},
         **scored,
         "/similarity": {"post": post("Cosines of a text with others.", SimilarityRequest, scores)},
         "/tokenize": {"post": post("Tokens of texts.", TokenizeRequest, tokens)},
@@ -213,15 +217,17 @@ def _narrow_embeddings(properties: dict[str, dict[str, Any]], service: Service) 
     embed, tokenize = properties[EmbedRequest.__name__], properties[TokenizeRequest.__name__]
     default = service.models.default
     embed["inputs"] = _inputs({}, {}, default.vocabulary, default.encoder.max_seq_length)
-    tokenize["inputs"] = texts({}, {})  # no maxItems: too many texts are rejected with 413
+    sparse = properties[EmbedSparseRequest.__name__]
+    for each in (sparse, tokenize):
+        each["inputs"] = texts({}, {})  # no maxItems: too many texts are rejected with 413
     embed["dimensions"] = optional(
         {"type": "integer", "minimum": 1, "maximum": default.encoder.full_dimension}
     )
     properties[SimilarityInput.__name__]["sentences"]["minItems"] = 1
     parameters = properties[SimilarityParameters.__name__]
-    for each in (embed, tokenize, parameters):
+    for each in (embed, sparse, tokenize, parameters):
         each["prompt_name"] = {"enum": [None, *prompt_names(default)]}
-    for each in (embed, parameters):
+    for each in (embed, sparse, parameters):
         each["truncation_direction"] = {"enum": list(get_args(Direction)), "default": "Right"}
 
 

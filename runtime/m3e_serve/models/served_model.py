@@ -13,15 +13,16 @@ import numpy.typing as npt
 from m3e_runtime.chunking import Chunk, Chunker, ChunkOptions
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
-from m3e_runtime.manifest import MANIFEST_NAME, Manifest
+from m3e_runtime.manifest import MANIFEST_NAME, Manifest, TokenOutputs
 from m3e_runtime.scheduling import AsyncEncoder, Lane, Priority
+from m3e_runtime.token_outputs import SparseVector, all_outputs
 from m3e_runtime.tokenization import TokenIds
 from m3e_serve.errors import ApiError
 from m3e_serve.monitoring.metrics import Metrics
 from m3e_serve.settings import ServeSettings
 from m3e_serve.tasks import Task
 
-__all__ = ["Embedded", "ServedModel"]
+__all__ = ["Embedded", "ServedModel", "SparseEmbedded"]
 
 
 _MIN_PIECE = 1 << 15
@@ -43,6 +44,15 @@ class Embedded:
     tokens: int
     truncated: int = 0
     chunks: Sequence[Sequence[Chunk]] | None = None
+
+
+@dataclass(frozen=True)
+class SparseEmbedded:
+    """Sparse vectors, the number of tokens of their texts, and how many texts were cut."""
+
+    vectors: list[SparseVector]
+    tokens: int
+    truncated: int = 0
 
 
 class ServedModel:
@@ -140,6 +150,41 @@ class ServedModel:
             ApiError: the vectors have fewer than ``dimensions`` dimensions.
         """
         self.check_dimensions(dimensions)
+        token_ids, seconds, cut = await self._tokenize(texts, priority, truncate, prompt, keep_end)
+        return await self._embed(token_ids, priority, normalize, dimensions, seconds, prompt, cut)
+
+    async def embed_sparse(
+        self,
+        texts: Sequence[str],
+        priority: Priority,
+        *,
+        truncate: bool,
+        prompt: str = "",
+        keep_end: bool = False,
+    ) -> SparseEmbedded:
+        """Sparse vectors of texts, for models that give them. The arguments are those of :meth:`embed`.
+
+        Raises:
+            M3EError: as :meth:`embed`.
+            TextTooLongError: as :meth:`embed`.
+            ApiError: as :meth:`embed`.
+        """
+        wanted = self.encoder.wanted_outputs(["sparse"])
+        token_ids, seconds, cut = await self._tokenize(texts, priority, truncate, prompt, keep_end)
+        encoded = await self.scheduler.encode_token_ids(
+            token_ids, priority, prompt, self._timeout, wanted=wanted
+        )
+        self._metrics.record_request(seconds, encoded)
+        given = self.encoder.bundle.manifest.token_outputs or TokenOutputs()
+        found = await self.scheduler.in_thread(
+            lambda: all_outputs(token_ids, None, encoded.tokens, given, wanted)
+        )
+        return SparseEmbedded(found.sparse or [], sum(map(len, token_ids)), cut)
+
+    async def _tokenize(
+        self, texts: Sequence[str], priority: Priority, truncate: bool, prompt: str, keep_end: bool
+    ) -> tuple[list[TokenIds], float, int]:
+        """The token ids of texts with their prompt, the seconds that it took, and how many were cut."""
         if keep_end and prompt and not self.encoder.bundle.manifest.include_prompt:
             raise ApiError(
                 422,
@@ -149,8 +194,7 @@ class ServedModel:
         token_ids, cut = await self.scheduler.tokenize_marked(
             [prompt + text for text in texts] if prompt else texts, priority, truncate, keep_end
         )
-        seconds = time.perf_counter() - start
-        return await self._embed(token_ids, priority, normalize, dimensions, seconds, prompt, sum(cut))
+        return token_ids, time.perf_counter() - start, sum(cut)
 
     async def embed_chunks(
         self,

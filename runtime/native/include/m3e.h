@@ -146,6 +146,29 @@ typedef struct m3e_inputs {
 M3E_API m3e_status m3e_run(m3e_encoder *encoder, const m3e_inputs *inputs, float *vectors,
                            float *states, m3e_stop stop, void *context, char *message);
 
+/* What m3e_run_outputs writes. Start from M3E_OUTPUTS. A member that is NULL is not computed. */
+typedef struct m3e_outputs {
+  size_t size;          /* sizeof(m3e_outputs) */
+  float *vectors;       /* texts x m3e_dimension; never NULL */
+  float *states;        /* tokens x m3e_hidden_size, as in m3e_run */
+  float *token_weights; /* tokens: the weight of each, at least 0; see m3e_has_token_weights */
+  float *token_vectors; /* tokens x m3e_token_vector_size */
+} m3e_outputs;
+
+#define M3E_OUTPUTS {sizeof(m3e_outputs), NULL, NULL, NULL, NULL}
+
+/* m3e_run for models that give more than one vector of a text, such as bge-m3: all outputs from one
+ * pass. The outputs of tokens are in the order of `ids`; special tokens have some, too.
+ * M3E_ERROR_ARGUMENT: the model does not give an output. */
+M3E_API m3e_status m3e_run_outputs(m3e_encoder *encoder, const m3e_inputs *inputs,
+                                   const m3e_outputs *outputs, m3e_stop stop, void *context,
+                                   char *message);
+
+/* Nonzero if the model gives weights of tokens. */
+M3E_API int32_t m3e_has_token_weights(const m3e_encoder *encoder);
+/* Size of the vectors of tokens; 0 if the model does not give any. */
+M3E_API int32_t m3e_token_vector_size(const m3e_encoder *encoder);
+
 M3E_API int32_t m3e_dimension(const m3e_encoder *encoder);
 M3E_API int32_t m3e_hidden_size(const m3e_encoder *encoder); /* of a token's hidden state */
 M3E_API int32_t m3e_max_tokens(const m3e_encoder *encoder);  /* of one text */

@@ -128,13 +128,6 @@ m3e_status m3e_encode_prompted(m3e_encoder* encoder, const int32_t* ids, const i
 
 namespace {
 
-m3e_inputs read_inputs(const m3e_inputs* given) {
-  require(given, "inputs");
-  m3e_inputs inputs = M3E_INPUTS;
-  m3e::read_sized(given, &inputs, sizeof inputs, alignof(m3e_inputs), "m3e_inputs");
-  return inputs;
-}
-
 m3e_inputs inputs_of(const int32_t* ids, const int64_t* offsets, size_t texts,
                      const int64_t* prompt_lengths) {
   m3e_inputs inputs = M3E_INPUTS;
@@ -149,18 +142,10 @@ m3e_inputs inputs_of(const int32_t* ids, const int64_t* offsets, size_t texts,
 
 m3e_status m3e_run(m3e_encoder* encoder, const m3e_inputs* inputs, float* vectors, float* states,
                    m3e_stop stop, void* context, char* message) {
-  return guarded(message, [&] {
-    require(encoder, "encoder");
-    const m3e_inputs given = read_inputs(inputs);
-    if (given.texts == 0) return;
-    require(given.offsets, "offsets");
-    require(vectors, "vectors");
-    require(given.ids || given.offsets[given.texts] == 0, "ids");
-    m3e::Stop stopping(stop, context);
-    encoder->engine.encode({given.ids, given.offsets, static_cast<int64_t>(given.texts),
-                            given.prompt_lengths, given.token_types},
-                           {vectors, states}, stopping);
-  });
+  m3e_outputs outputs = M3E_OUTPUTS;
+  outputs.vectors = vectors;
+  outputs.states = states;
+  return m3e_run_outputs(encoder, inputs, &outputs, stop, context, message);
 }
 
 // Volatile, as another thread writes it: whichever language that is, it has no std::atomic here.

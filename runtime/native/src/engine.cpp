@@ -30,8 +30,9 @@ const Kernels& kernels_called(const char* name) {
 
 // Groups consecutive texts into packs of about `tokens` tokens. Empty texts are in no pack; their
 // vectors are set to zero.
-std::vector<Pack> cut(const Inputs& inputs, const Sizes& sizes, const Output& output,
+std::vector<Pack> cut(const Inputs& inputs, const Weights& weights, const Output& output,
                       int64_t tokens) {
+  const Sizes& sizes = weights.sizes;
   const int64_t* offsets = inputs.offsets;
   std::vector<Pack> packs;
   bool open = false;
@@ -49,7 +50,7 @@ std::vector<Pack> cut(const Inputs& inputs, const Sizes& sizes, const Output& ou
       packs.push_back({inputs.ids + offsets[text],
                        offsets + text,
                        1,
-                       {vector, states},
+                       {vector, states, output.tokens.from(offsets[text], weights.token_heads)},
                        inputs.prompts ? inputs.prompts + text : nullptr,
                        inputs.types ? inputs.types + offsets[text] : nullptr});
       open = true;
@@ -122,7 +123,7 @@ void Engine::check(const Inputs& inputs) const {
 void Engine::encode(const Inputs& inputs, const Output& output, Stop& stop) {
   check(inputs);
   const int64_t tokens = inputs.offsets[inputs.texts];
-  const auto packs_of = [&](int64_t most) { return cut(inputs, weights_.sizes, output, most); };
+  const auto packs_of = [&](int64_t most) { return cut(inputs, weights_, output, most); };
   if (threads_ == 1) return together(packs_of(kMostTokens), 1, stop);
   const int64_t each = std::clamp(tokens / (4 * threads_), kLeastTokens, kMostTokens);
   std::vector<Pack> packs = packs_of(each);

@@ -32,6 +32,7 @@ class Engine {
   void encode(const Inputs& inputs, const Output& output, Stop& stop);
 
   const Sizes& sizes() const { return weights_.sizes; }
+  const TokenHeads& token_heads() const { return weights_.token_heads; }
   const char* instruction_set() const { return kernels_.name; }
   const char* arithmetic() const { return weights_.arithmetic(); }
   int threads() const { return threads_; }

@@ -77,6 +77,8 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   attention_.reserve(static_cast<size_t>(attention_each_), static_cast<size_t>(threads));
   halves_each_ = weights.has_halves ? kFloatScratch : 0;
   halves_.reserve(static_cast<size_t>(halves_each_), static_cast<size_t>(threads));
+  token_rows_each_ = pack.output.tokens.any() ? token_scratch(weights.token_heads) : 0;
+  token_rows_.reserve(static_cast<size_t>(token_rows_each_), static_cast<size_t>(threads));
   positions_.reserve(static_cast<size_t>(rows));
   for (int text = 0; text < pack.texts; ++text) {
     const int begin = pack.begin(text);
@@ -127,6 +129,7 @@ void Forward::run() {
     if (early == Early::first_layer && &each == &weights_.layers.front()) pool_early();
   }
   if (pack_.output.states) copy_states();
+  if (pack_.output.tokens.any()) apply_token_heads();
   team_.wait();
   pool();
 }
@@ -139,6 +142,13 @@ void Forward::copy_states() const {
     const float* from = rows.row(row);
     std::copy(from, from + hidden, pack_.output.states + static_cast<int64_t>(row) * hidden);
   }
+}
+
+void Forward::apply_token_heads() const {
+  const Rows& rows = pooled_states();
+  m3e::apply_token_heads(weights_.token_heads, kernels_, rows.x, rows.stride, mine_,
+                         pack_.output.tokens,
+                         space_.token_rows_.data() + rank_ * space_.token_rows_each_);
 }
 
 // This thread's part of `count` items, in multiples of `step`.

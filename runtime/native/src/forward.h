@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 #include "stop.h"
 #include "thread_pool.h"
+#include "token_heads.h"
 #include "weights.h"
 
 namespace m3e {
@@ -16,6 +17,7 @@ namespace m3e {
 struct Output {
   float* vectors;  // [texts][dimension]
   float* states;   // [tokens][hidden]: hidden states before pooling; or null
+  TokenOutput tokens{};
 };
 
 // Texts that are computed together, as consecutive tokens without padding. None of them is empty.
@@ -69,6 +71,8 @@ class Workspace {
   Buffer<float> halves_;  // scratch of products with float16 weights; empty if there are none
   Buffer<int32_t> positions_, no_positions_;  // no_positions_ is all zeros
   Buffer<float> no_position_;                 // the row of zeros that it refers to
+  Buffer<float> token_rows_;                  // scratch of the token heads
+  int64_t token_rows_each_ = 0;               // floats of it per thread
   int64_t attention_each_ = 0;                // floats of scratch per thread
   int halves_each_ = 0;
   int wide_each_ = 0;  // rows of wide_ per thread, when threads have their own rows
@@ -101,6 +105,7 @@ class Forward {
   void pool_parts(int text);
   void mix(size_t state);
   void copy_states() const;
+  void apply_token_heads() const;
   const Rows& pooled_states() const {
     return (weights_.state_weights ? space_.mixed_ : space_.hidden_).rows;
   }

@@ -87,6 +87,7 @@ Weights::Weights(const std::string& path) : file_(path) {
   read_layers();
   read_state_weights();
   read_head();
+  read_token_heads();
   if (used_ != file_.size()) refuse("the file has tensors that an encoder does not use");
 }
 
@@ -270,9 +271,31 @@ HeadLayer Weights::head_layer(const std::string& name, int width, const std::str
   }
   HeadLayer layer{HeadLayer::Kind::dense, width};
   layer.activation = head_activation_named(what);
-  if (file_.tensor(name).type != "F32") refuse("tensor '" + name + "' is not F32");
-  layer.matrix = matrix(name, sizes.dimension, width);
+  layer.matrix = float_matrix(name, sizes.dimension, width);
   return layer;
+}
+
+// "token_weights" says what follows the product; "token_vectors" the vectors' size and length, as
+// in "1024:unit_length". Both are absent if there are only vectors of texts.
+void Weights::read_token_heads() {
+  if (file_.says("token_weights")) {
+    choice(file_, "token_weights", "relu", "relu");
+    token_heads.weight = float_matrix("token_weights", sizes.hidden, 1);
+  }
+  if (!file_.says("token_vectors")) return;
+  const std::vector<std::string> parts = split(file_.metadata("token_vectors"), ':');
+  if (parts.size() != 2 || (parts[1] != "identity" && parts[1] != "unit_length")) {
+    refuse("the metadata says token_vectors = '" + file_.metadata("token_vectors").substr(0, 80) +
+           "'; a size with :identity or :unit_length is needed");
+  }
+  token_heads.unit_length = parts[1] == "unit_length";
+  const int width = number("token_vectors", parts[0], 1, 1 << 16);
+  token_heads.vector = float_matrix("token_vectors", sizes.hidden, width);
+}
+
+Matrix Weights::float_matrix(const std::string& name, int inputs, int outputs) {
+  if (file_.tensor(name).type != "F32") refuse("tensor '" + name + "' is not F32");
+  return matrix(name, inputs, outputs);
 }
 
 Matrix Weights::matrix(const std::string& name, int inputs, int outputs) {

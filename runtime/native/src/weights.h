@@ -2,6 +2,7 @@
 // The weights of an encoder, as views into a mapped file.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,17 @@ struct HeadLayer {
   NormWeights norm{};
 };
 
+// Linear layers, always float32, that each token's state passes after the last layer.
+struct TokenHeads {
+  Matrix weight{};           // to one number, which is then at least 0; without outputs: none
+  Matrix vector{};           // to the token's vector; without outputs: none
+  bool unit_length = false;  // whether the vectors are scaled to unit length
+
+  int vector_size() const { return vector.floats.outputs; }
+  bool has_weight() const { return weight.floats.outputs != 0; }
+  int widest() const { return std::max(weight.floats.outputs, vector.floats.outputs); }
+};
+
 class Weights {
  public:
   // Throws Error if the file does not match its metadata exactly.
@@ -69,6 +81,7 @@ class Weights {
   const float* relative_bias = nullptr;
   std::vector<Layer> layers;    // layers that share weights are equal
   std::vector<HeadLayer> head;  // after the pooling
+  TokenHeads token_heads;
   // [layers + 1], or null if only the last states are pooled.
   const float* state_weights = nullptr;
 
@@ -90,7 +103,9 @@ class Weights {
   Layer read_layer(int index);
   void read_state_weights();
   void read_head();
+  void read_token_heads();
   HeadLayer head_layer(const std::string& name, int width, const std::string& what);
+  Matrix float_matrix(const std::string& name, int inputs, int outputs);
   Matrix matrix(const std::string& name, int inputs, int outputs);
   NormWeights norm(const std::string& name, int width);
   const float* floats(const std::string& name, int64_t count);

@@ -83,6 +83,32 @@ std::vector<int32_t> types_of(const Text& text, int32_t types) {
   return found;
 }
 
+// Appends the outputs of each text's tokens to its vector, which must be the same beside them.
+void add_token_outputs(m3e_encoder* encoder, const m3e_inputs& inputs, Vectors& vectors) {
+  const auto dimension = static_cast<size_t>(m3e_dimension(encoder)),
+             size = static_cast<size_t>(m3e_token_vector_size(encoder)),
+             tokens = static_cast<size_t>(inputs.offsets[inputs.texts]);
+  std::vector<float> again(inputs.texts * dimension), weights(tokens), rows(tokens * size);
+  m3e_outputs outputs = M3E_OUTPUTS;
+  outputs.vectors = again.data();
+  outputs.token_weights = weights.data();
+  outputs.token_vectors = rows.data();
+  char message[M3E_MESSAGE_SIZE];
+  if (m3e_run_outputs(encoder, &inputs, &outputs, nullptr, nullptr, message) != M3E_OK) {
+    fail(message);
+  }
+  for (size_t text = 0; text < inputs.texts; ++text) {
+    std::vector<float>& vector = vectors[text];
+    if (std::memcmp(vector.data(), &again[text * dimension], dimension * sizeof(float)) != 0) {
+      fail("other bytes beside outputs of tokens");
+    }
+    const int64_t begin = inputs.offsets[text], end = inputs.offsets[text + 1];
+    vector.insert(vector.end(), weights.begin() + begin, weights.begin() + end);
+    const auto width = static_cast<int64_t>(size);
+    vector.insert(vector.end(), rows.begin() + begin * width, rows.begin() + end * width);
+  }
+}
+
 Vectors encode(m3e_encoder* encoder, const std::vector<Text>& texts, int32_t most_types = 1 << 16) {
   std::vector<int32_t> ids, types;
   std::vector<int64_t> offsets{0}, prompts;
@@ -112,6 +138,7 @@ Vectors encode(m3e_encoder* encoder, const std::vector<Text>& texts, int32_t mos
     const auto begin = flat.begin() + static_cast<int64_t>(i * dimension);
     vectors.emplace_back(begin, begin + static_cast<int64_t>(dimension));
   }
+  if (m3e_has_token_weights(encoder)) add_token_outputs(encoder, inputs, vectors);
   return vectors;
 }
 
@@ -229,6 +256,8 @@ void check_kinds(const std::string& path, const std::vector<std::string>& all) {
         {"pooling", "cls"},
         {"dense", "72:tanh+2:identity"},
         {"normalize", "false"}}},
+      {"weights and vectors of tokens",
+       {{"pooling", "cls"}, {"token_weights", "relu"}, {"token_vectors", "40:unit_length"}}},
       {"token types, projected", {{"token_types", "2"}, {"embedding", "40"}, {"padding", "9"}}},
   };
   for (const auto& [name, entries] : kinds) check_model(model_of("I8", entries), path, name, sets);

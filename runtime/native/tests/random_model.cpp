@@ -116,6 +116,7 @@ class Maker {
     }
     if (says("states")) floats("state_weights", {number("layers") + 1}, kWordStep);
     if (says("dense")) head(hidden);
+    token_heads(hidden);
     writer_.write(model_.metadata, path);
   }
 
@@ -228,6 +229,11 @@ class Maker {
     if (!model_.smoothing) return;
     writer_.add(name + ".smoothing", "F32", {inputs},
                 std::vector<float>(static_cast<size_t>(inputs), 2.0f));
+  }
+
+  void token_heads(int hidden) {
+    if (says("token_weights")) matrix("token_weights", hidden, 1, "F32");
+    if (says("token_vectors")) matrix("token_vectors", hidden, number("token_vectors"), "F32");
   }
 
   void head(int hidden) {

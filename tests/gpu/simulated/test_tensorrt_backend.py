@@ -11,7 +11,7 @@ import pytest
 
 import gpu.simulated.tensorrt as simulated
 from m3e_export import ExportRequest, export
-from m3e_runtime import Bundle, BundleError, Encoder, EngineMissingError
+from m3e_runtime import Bundle, BundleError, Encoder, EngineMissingError, Reranker
 from m3e_runtime.errors import ClosedError, EngineBuildError, EngineRunError
 from m3e_runtime.gpu import tensorrt_backend as backend_module
 from m3e_runtime.gpu.cuda import CudaContext
@@ -19,6 +19,7 @@ from m3e_runtime.gpu.driver import Gpu
 from m3e_runtime.gpu.tensorrt import plans
 from m3e_runtime.gpu.tensorrt.build import BuiltEngine
 from m3e_runtime.gpu.tensorrt.package import TensorRT
+from scoring_bundles import random_pairs
 
 VERSION = "1.7.1"
 TOKENS = 64
@@ -401,3 +402,22 @@ def test_the_calls_are_those_of_the_real_package():
         assert [name for name in names if not hasattr(theirs, name)] == []
     for name in ("device_memory_size_v2", "num_optimization_profiles", "num_io_tensors"):
         assert hasattr(real.ICudaEngine, name)
+
+
+def test_types_of_tokens_travel_to_the_engine(classifiers, tmp_path):
+    request = ExportRequest(
+        str(classifiers[1]), tmp_path / "portable", targets=("portable",), max_length=TOKENS, gate="off",
+        oracle="numpy",
+    )  # fmt: skip
+    bundle = Bundle.open(export(request).path)
+    (artifact,) = bundle.manifest.artifacts
+    profiles = [{**each, "token_type_ids": each["input_ids"]} for each in PADDED]
+    plan = simulated.make_plan(bundle.resolve(artifact.files[0]), profiles)
+    folder = write_bundle(bundle, artifact, plan, tmp_path / "bundle", {})
+    pairs = random_pairs(30)
+    expected = Reranker.load(bundle.path, device="cpu").predict(pairs)
+    reranker = Reranker.load(folder, verify=False)
+    assert reranker.info["engine"] == f"tensorrt-rtx {VERSION}"
+    for _ in range(3):
+        np.testing.assert_allclose(reranker.predict(pairs), expected, atol=1e-5)
+        np.testing.assert_allclose([reranker.predict(pair) for pair in pairs], expected, atol=1e-5)

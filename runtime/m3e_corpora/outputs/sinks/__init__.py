@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy.typing as npt
 
 from m3e_corpora.inputs.rows import Payload
+from m3e_corpora.outputs.others import NO_OTHERS, Others
 from m3e_corpora.outputs.sinks.json_lines import JsonLinesSink
 from m3e_corpora.outputs.sinks.npy import NpySink
 from m3e_corpora.outputs.sinks.parquet import ParquetSink
@@ -19,8 +20,8 @@ __all__ = ["Sink", "make_sink"]
 class Sink(Protocol):
     """Writes one format to an open file."""
 
-    def write(self, payload: Payload, vectors: npt.NDArray[Any]) -> None:
-        """Append rows: vectors ``[n, length]``, and the payload of each."""
+    def write(self, payload: Payload, vectors: npt.NDArray[Any], others: Others = NO_OTHERS) -> None:
+        """Append rows: vectors ``[n, length]``, and the payload and the other outputs of each."""
 
     def close(self) -> None:
         """Complete the format. The file stays open."""
@@ -41,4 +42,4 @@ def make_sink(
     if part_format == "parquet":
         assert schema is not None  # noqa: S101 - a job with typed columns always has one
         return ParquetSink(stream, vectors, schema, provenance)
-    return NpySink(stream, vectors) if part_format == "npy" else JsonLinesSink(stream)
+    return NpySink(stream, vectors) if part_format == "npy" else JsonLinesSink(stream, vectors)

@@ -1,4 +1,4 @@
-"""An array ``[rows, length]`` that ``numpy.load`` reads, also with ``mmap_mode``."""
+"""An array that ``numpy.load`` reads, also with ``mmap_mode``: ``[rows, length]``, or scores ``[rows]``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_corpora.inputs.rows import Payload
+from m3e_corpora.outputs.others import NO_OTHERS, Others
 from m3e_corpora.outputs.vectors import VectorSpec
 from m3e_runtime.errors import M3EError
 
@@ -24,9 +25,9 @@ class NpySink:
         write_npy_header(stream, vectors, 0)
         self._data_start = stream.tell()
 
-    def write(self, payload: Payload, vectors: npt.NDArray[Any]) -> None:
+    def write(self, payload: Payload, vectors: npt.NDArray[Any], others: Others = NO_OTHERS) -> None:
         """Append vectors."""
-        del payload
+        del payload, others
         self._stream.write(np.ascontiguousarray(vectors, self._vectors.dtype).data)
         self._rows += len(vectors)
 
@@ -47,6 +48,6 @@ def write_npy_header(stream: BinaryIO, vectors: VectorSpec, rows: int) -> None:
     header = {
         "descr": np.lib.format.dtype_to_descr(vectors.dtype),
         "fortran_order": False,
-        "shape": (rows, vectors.length),
+        "shape": (rows,) if vectors.is_number else (rows, vectors.length),
     }
     np.lib.format.write_array_header_1_0(stream, header)

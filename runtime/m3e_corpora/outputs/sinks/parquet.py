@@ -1,4 +1,4 @@
-"""Parquet: the kept columns, and the vector in the column ``embedding``, a list of fixed size."""
+"""Parquet: the kept columns, and the vector in the column ``embedding``, a list of fixed size, or scores."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy.typing as npt
 
 from m3e_corpora.arrow import import_arrow
 from m3e_corpora.inputs.rows import Payload
+from m3e_corpora.outputs.others import NO_OTHERS, OTHERS, Others, arrow_type
 from m3e_corpora.outputs.payload import TypedColumns, schema_from_text
-from m3e_corpora.outputs.vectors import VectorSpec
+from m3e_corpora.outputs.vectors import EMBEDDING, SCORE, SCORES, VectorSpec
 
-__all__ = ["EMBEDDING", "ParquetSink", "open_parquet"]
+__all__ = ["ParquetSink", "open_parquet"]
 
-EMBEDDING = "embedding"
 ROWS_PER_GROUP = 8192
+BYTES_PER_GROUP = 128 << 20
+"""About so much is held with multi-vectors, which are many times larger than vectors of texts."""
 
 
 class ParquetSink:
@@ -32,15 +34,21 @@ class ParquetSink:
         self._rows = 0
         self._file = open_parquet(stream, self._schema)
 
-    def write(self, payload: Payload, vectors: npt.NDArray[Any]) -> None:
+    def write(self, payload: Payload, vectors: npt.NDArray[Any], others: Others = NO_OTHERS) -> None:
         """Append rows. Full row groups are written to the file."""
         assert isinstance(payload, TypedColumns)  # noqa: S101 - the form of this format
         values = self._arrow.array(np.ascontiguousarray(vectors).reshape(-1))
-        column = self._arrow.FixedSizeListArray.from_arrays(values, self._vectors.length)
-        self._held.append(self._arrow.table([*payload.batch.columns, column], schema=self._schema))
+        if self._vectors.is_number:
+            column = values
+        else:
+            column = self._arrow.FixedSizeListArray.from_arrays(values, self._vectors.length)
+        columns = [*payload.batch.columns, column, *others.arrow_columns(self._arrow)]
+        self._held.append(self._arrow.table(columns, schema=self._schema))
         self._rows += len(vectors)
         while self._rows >= ROWS_PER_GROUP:
             self._write_group(ROWS_PER_GROUP)
+        if self._vectors.others and sum(table.nbytes for table in self._held) > BYTES_PER_GROUP:
+            self._write_group(self._rows)
 
     def close(self) -> None:
         """Write the last row group and the footer."""
@@ -52,9 +60,13 @@ class ParquetSink:
 
     def _complete(self, schema: Any, provenance: Mapping[str, str]) -> Any:
         values = self._arrow.from_numpy_dtype(self._vectors.dtype)
-        field = self._arrow.field(EMBEDDING, self._arrow.list_(values, self._vectors.length))
+        kind = values if self._vectors.is_number else self._arrow.list_(values, self._vectors.length)
+        field = self._arrow.field(self._vectors.column, kind)
         metadata = {f"m3e.{name}": value for name, value in provenance.items()}
-        return schema.append(field).with_metadata(metadata)
+        schema = schema.append(field)
+        for name in self._vectors.others:
+            schema = schema.append(self._arrow.field(name, arrow_type(self._arrow, name)))
+        return schema.with_metadata(metadata)
 
     def _write_group(self, rows: int) -> None:
         table = self._arrow.concat_tables(self._held)
@@ -65,7 +77,8 @@ class ParquetSink:
 
 def open_parquet(stream: BinaryIO, schema: Any) -> Any:
     """Open a ``pyarrow.parquet.ParquetWriter`` for vectors."""
-    columns = [name for name in schema.names if name != EMBEDDING]
+    outputs = (EMBEDDING, SCORE, SCORES, *OTHERS)
+    columns = [name for name in schema.names if name not in outputs]
     return import_arrow("Parquet", "parquet").ParquetWriter(
         stream,
         schema,

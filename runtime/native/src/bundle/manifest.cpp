@@ -60,6 +60,7 @@ Artifact read_artifact(const Json& json, const std::string& where) {
   if (fields.has("layout")) fields.word("layout", {"padded", "packed"});
   if (fields.has("mix")) check_mix(fields);
   if (fields.has("kept")) fields.list("kept");
+  if (fields.has("token_fidelity")) fields.value("token_fidelity");
   fields.end();
   return artifact;
 }
@@ -128,6 +129,7 @@ Golden read_golden(const Json& json, int32_t dimension) {
   const std::optional<std::string> bytes = base64_decode(fields.text("vectors"));
   if (fields.has("prompt")) golden.prompt = fields.text("prompt");
   if (fields.has("passages")) golden.passages = fields.list("passages");
+  if (fields.has("tokens")) fields.value("tokens");
   fields.end();
   if (!golden.passages.empty() && golden.passages.size() != golden.texts.size()) {
     refuse("there are more or fewer golden passages than texts");
@@ -237,6 +239,7 @@ Manifest Manifest::parse(std::string_view text) {
   read_prompts(fields, manifest);
   read_artifacts(fields, manifest);
   manifest.golden = read_golden(fields.value("golden"), manifest.output_dimension);
+  if (fields.has("token_outputs")) fields.value("token_outputs");
   if (fields.has("files")) manifest.files = read_file_entries(fields, "files");
   fields.end();
   return manifest;

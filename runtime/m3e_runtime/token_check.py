@@ -1,0 +1,56 @@
+"""The check of an artifact's sparse vectors and multi-vectors against the golden ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from m3e_runtime.encoder import Encoder
+from m3e_runtime.hybrid import max_sim_scores, sparse_cosine
+from m3e_runtime.manifest import MAX_SIM_TOKENS, GoldenTokens, TokenFidelity
+from m3e_runtime.token_outputs import Outputs, SparseVector
+
+__all__ = ["check_token_outputs"]
+
+_ROUNDING = 1e-4
+"""An allowance for the rounding of other processors."""
+_SLACK = 1.25
+"""The golden texts may be this much farther from the oracle's outputs than the worst text at export."""
+
+
+def check_token_outputs(encoder: Encoder) -> dict[str, Any] | None:
+    """Compare the outputs of tokens for the golden texts with the stored ones.
+
+    Returns:
+        None if the artifact has no such outputs. Otherwise ``passed``, and for each output that the model has
+        its worst measure and the bound for it.
+    """
+    golden, measured = encoder.bundle.manifest.golden, encoder.artifact.token_fidelity
+    if golden.tokens is None or measured is None:
+        return None
+    found = encoder.encode_outputs(list(golden.texts), encoder.info["outputs"])
+    assert isinstance(found, Outputs)  # noqa: S101 - the texts are a list
+    result = {**_sparse(found, golden.tokens, measured), **_multi_vector(found, golden.tokens, measured)}
+    passed = result.get("sparse_min_cosine", 1.0) >= result.get("sparse_floor", 0.0) and (
+        result.get("max_sim_difference", 0.0) <= result.get("max_sim_ceiling", 0.0)
+    )
+    return {"passed": bool(passed), **result}
+
+
+def _sparse(found: Outputs, golden: GoldenTokens, measured: TokenFidelity) -> dict[str, float]:
+    if found.sparse is None or measured.sparse is None or not golden.sparse:
+        return {}
+    expected = [SparseVector.of_dict({int(key): each[key] for key in each}) for each in golden.sparse]
+    least = min(sparse_cosine(a, b) for a, b in zip(found.sparse, expected, strict=True))
+    floor = 1 - _SLACK * (1 - measured.sparse.min_cosine) - _ROUNDING
+    return {"sparse_min_cosine": least, "sparse_floor": floor}
+
+
+def _multi_vector(found: Outputs, golden: GoldenTokens, measured: TokenFidelity) -> dict[str, float]:
+    if found.multi_vector is None or measured.multi_vector is None or not golden.max_sim:
+        return {}
+    scores = max_sim_scores([each[:MAX_SIM_TOKENS] for each in found.multi_vector])
+    difference = float(np.abs(scores - np.array(golden.max_sim, np.float32)).max())
+    ceiling = _SLACK * measured.multi_vector.max_difference + _ROUNDING
+    return {"max_sim_difference": difference, "max_sim_ceiling": ceiling}
