@@ -279,7 +279,7 @@ def test_the_summary(encode, encoder, text_file, out):
     assert code == 0
     summary = json.loads(stdout)
     assert set(summary) == {
-        *("texts", "duplicates", "truncated", "skipped", "dimension", "dtype", "output"),
+        *("texts", "duplicates", "truncated", "skipped", "divided", "dimension", "dtype", "output"),
         *("seconds", "texts_per_second", "tokens_per_second", "padding_share", "partitions", "resumed"),
     }
     assert (summary["texts"], summary["dimension"]) == np.load(out / "v.npy").shape

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from m3e_corpora.encoding.tokens import Model
-from m3e_corpora.inputs.rows import ChunkPlaces, Rows
+from m3e_corpora.inputs.rows import BadRow, ChunkPlaces, Rows
 from m3e_corpora.job.job import Job
 from m3e_runtime.chunking import Chunker
 from m3e_runtime.errors import InvalidTextError, TextTooLongError
+from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["RowChunker"]
+
+_TOGETHER = 1 << 16
+"""Characters of texts that are divided together. The engine begins when the first window is full."""
 
 
 class RowChunker:
@@ -25,13 +31,19 @@ class RowChunker:
         self._prompt = job.prompt
         self._field = None if job.columns.drop_text else job.columns.field
 
-    def divide(self, rows: Rows) -> Rows:
-        """Rows with a text, a number and a payload for each chunk.
+    def divide(self, rows: Rows) -> Iterator[Rows]:
+        """Rows with a text, a number and a payload for each chunk, some rows of the input at a time.
 
         Raises:
             InvalidTextError: a character of a text has more tokens than a chunk.
         """
-        places = self._places(rows)
+        bad, size = rows.bad, rows.size  # of all rows: the first of these have them
+        for start, stop in _parts(rows.texts):
+            yield self._divide(rows, start, stop, bad, size)
+            bad, size = [], 0
+
+    def _divide(self, rows: Rows, first: int, stop: int, bad: Sequence[BadRow], size: int) -> Rows:
+        places, token_ids = self._chunks(rows, first, stop)
         ranges = zip(places.rows, places.start, places.end, strict=True)
         texts = [rows.texts[at][start:end] for at, start, end in ranges]
         return Rows(
@@ -40,21 +52,37 @@ class RowChunker:
             rows.payload.take(places.rows).with_chunks(places, self._field, texts),
             [rows.numbers[at] for at in places.rows],
             rows.locate,
-            rows.bad,
-            rows.size,
+            bad,
+            size,
+            token_ids=token_ids,
             divided=len({at for at, chunk in zip(places.rows, places.chunk, strict=True) if chunk}),
         )
 
-    def _places(self, rows: Rows) -> ChunkPlaces:
-        prompts = self._prompt if rows.prompts is None else rows.prompts
+    def _chunks(self, rows: Rows, first: int, stop: int) -> tuple[ChunkPlaces, list[TokenIds]]:
+        """Where the chunks of some rows are, and their tokens."""
+        token_ids: list[TokenIds] = []
+        prompts = self._prompt if rows.prompts is None else rows.prompts[first:stop]
         places = ChunkPlaces([], [], [], [])
-        at = -1
+        at = first
         try:
-            for at, chunks in enumerate(self._chunker.chunks_of_each(rows.texts, prompts)):
+            for chunks in self._chunker.chunks_of_each(rows.texts[first:stop], prompts):
                 places.rows.extend([at] * len(chunks))
                 places.chunk.extend(range(len(chunks)))
                 places.start.extend(chunk.start for chunk in chunks)
                 places.end.extend(chunk.end for chunk in chunks)
+                token_ids.extend(chunk.token_ids for chunk in chunks)
+                at += 1
         except TextTooLongError as error:
-            raise InvalidTextError(f"{rows.locate(rows.numbers[at + 1], str(error))}") from error
-        return places
+            raise InvalidTextError(f"{rows.locate(rows.numbers[at], str(error))}") from error
+        return places, token_ids
+
+
+def _parts(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Where texts of about :data:`_TOGETHER` characters begin and end; at least one part."""
+    start = characters = 0
+    for stop, text in enumerate(texts):
+        if characters >= _TOGETHER:
+            yield start, stop
+            start, characters = stop, 0
+        characters += len(text)
+    yield start, len(texts)

@@ -106,7 +106,7 @@ def _rows(encoder: Model, job: Job, schema: str | None, partition: Partition) ->
     rows = read_partition(job, schema, partition)
     if job.chunking is None or not isinstance(encoder, Encoder):
         return rows
-    return map(RowChunker(encoder, job).divide, rows)
+    return itertools.chain.from_iterable(map(RowChunker(encoder, job).divide, rows))
 
 
 def write_window(sink: Sink, window: Window, vectors: npt.NDArray[Any], others: Others = NO_OTHERS) -> None:

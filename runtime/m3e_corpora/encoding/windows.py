@@ -146,7 +146,12 @@ class _OpenWindow:
 
     def add(self, rows: Rows) -> None:
         texts = texts_of(self.encoder, rows, self.prefix)
-        self._tokenize([text for text in dict.fromkeys(texts) if text not in self._known])
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if rows.token_ids is None:
+            self._add(fresh, *tokenize(self.encoder, fresh))
+        else:
+            known = dict(zip(texts, rows.token_ids, strict=True))
+            self._add(fresh, [known[text] for text in fresh], None, [False] * len(fresh))
         places = [self._known[text] for text in texts]
         if self.over_long in ("skip", "fail"):
             cut = [index for index, place in enumerate(places) if self.cut[place]]
@@ -178,8 +183,9 @@ class _OpenWindow:
         )
         return Window(partition, self.rows, places, len(self.token_ids), batches, counts, last)
 
-    def _tokenize(self, fresh: list[Text]) -> None:
-        token_ids, types, cut = tokenize(self.encoder, fresh)
+    def _add(
+        self, fresh: list[Text], token_ids: list[TokenIds], types: list[TokenIds] | None, cut: list[bool]
+    ) -> None:
         self._known.update(zip(fresh, itertools.count(len(self.token_ids)), strict=False))
         self.token_ids += token_ids
         self.token_types += types or []

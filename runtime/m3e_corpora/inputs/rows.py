@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from m3e_runtime.tokenization import TokenIds
+
 __all__ = [
     "CHUNK_COLUMNS",
     "READ_BYTES",
@@ -131,6 +133,7 @@ class Rows:
         bad: the bad rows.
         size: bytes of the input that all these rows take, for the progress bar.
         divided: rows of the input that are several of these.
+        token_ids: the tokens of each text with its prompt, if they are known.
     """
 
     texts: Sequence[str]
@@ -141,6 +144,7 @@ class Rows:
     bad: Sequence[BadRow]
     size: int
     divided: int = 0
+    token_ids: Sequence[TokenIds] | None = None
 
     def without(self, indices: Sequence[int], problem: str) -> Rows:
         """Turn some good rows into bad ones."""
