@@ -26,8 +26,10 @@ if native.missing() is None:
 
 TEXTS = ["今天天气很好", "short", "a longer text " * 9]
 
+# The texts are longer than the model takes, of which the encoder warns once.
 _LOAD = """
-import os, signal, sys, threading, time
+import logging, os, signal, sys, threading, time
+logging.getLogger("m3e_runtime").setLevel(logging.ERROR)
 from m3e_runtime import Encoder
 encoder = Encoder.load(sys.argv[1], artifact=sys.argv[2], threads=2)
 """
