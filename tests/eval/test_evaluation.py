@@ -305,14 +305,14 @@ def test_a_checkpoint_without_modules_is_judged_by_its_own_pooling(tmp_path, dat
 @pytest.mark.slow
 @needs_mteb
 @needs_native
-def test_int8_at_the_size_of_m3e_base_keeps_the_ranking(m3e_base_checkpoint, data, tmp_path):
+def test_int8_at_the_size_of_m3e_small_keeps_the_ranking(m3e_small_checkpoint, data, tmp_path):
     """Random weights: all cosines lie within .06, so a task score is chance, and a search moves by a step.
 
     What can be asked of int8 is that it ranks pairs as PyTorch does, whose own cosines are a task here.
     """
     (tmp_path / "calibration.txt").write_text("\n".join(f"第{n}句话" for n in range(20)), encoding="utf-8")
     export_request = ExportRequest(
-        str(m3e_base_checkpoint),
+        str(m3e_small_checkpoint),
         tmp_path / "bundle",
         precisions=("int8",),
         targets=("native",),
@@ -320,7 +320,7 @@ def test_int8_at_the_size_of_m3e_base_keeps_the_ranking(m3e_base_checkpoint, dat
         gate="off",
     )
     bundle = export(export_request)
-    reference = load_reference(str(m3e_base_checkpoint), bundle)
+    reference = load_reference(str(m3e_small_checkpoint), bundle)
     pairs = read_local(data / "similarity.jsonl")
     cosines = reference.similarity_pairwise(reference.vectors(pairs.first), reference.vectors(pairs.second))
     own = [
@@ -329,7 +329,7 @@ def test_int8_at_the_size_of_m3e_base_keeps_the_ranking(m3e_base_checkpoint, dat
     ]
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, own)), encoding="utf-8")
     suites = (*(str(data / name) for name in _FILES[:3]), str(tmp_path / "own.jsonl"))
-    rows = evaluate(EvaluationRequest(bundle.path, str(m3e_base_checkpoint), suites))
+    rows = evaluate(EvaluationRequest(bundle.path, str(m3e_small_checkpoint), suites))
     loss = {row.task: rows.loss(row)["int8-native"] for row in rows.rows}
     assert loss["own"][0] >= -0.002
     assert abs(loss["similarity"][1]) <= 0.005
