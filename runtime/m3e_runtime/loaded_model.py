@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
 from copy import copy
@@ -28,7 +29,7 @@ MOST_THREADS = 1024
 """The native engine's limit."""
 
 
-class LoadedModel:
+class LoadedModel(abc.ABC):
     """What :class:`m3e_runtime.Encoder` and :class:`m3e_runtime.Reranker` share.
 
     A pickle holds the bundle's path and the options of ``load``; unpickling loads the bundle again. Copies
@@ -109,9 +110,9 @@ class LoadedModel:
         )
 
     @property
+    @abc.abstractmethod
     def _outputs(self) -> str:
         """The outputs, in words."""
-        raise NotImplementedError
 
     @property
     def _device(self) -> str:

@@ -12,10 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
-from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.errors import CheckpointError
-from m3e_export.oracle.sentence_transformers_oracle import found_weights, longest_input
-from m3e_export.quiet import quiet
+from m3e_export.oracle.sentence_transformers_oracle import found_weights, load_original, longest_input
 
 __all__ = ["CrossEncoderOracle"]
 
@@ -38,21 +36,7 @@ class CrossEncoderOracle:
         self.name = f"sentence-transformers {sentence_transformers.__version__} / torch {torch.__version__}"
         self._folder = checkpoint.folder
         self._transformer = checkpoint.sentence_config.transformer
-        try:
-            with quiet(), readable_folder(checkpoint.folder) as readable:
-                self._model = sentence_transformers.CrossEncoder(
-                    str(readable),
-                    device="cpu",
-                    activation_fn=torch.nn.Identity(),
-                    trust_remote_code=False,
-                    local_files_only=True,
-                    model_kwargs={"dtype": torch.float32},
-                )
-        except Exception as error:  # each module raises its own errors
-            raise CheckpointError(
-                f"{checkpoint.folder}: sentence-transformers {sentence_transformers.__version__} cannot load "
-                f"it: {str(error).strip() or type(error).__name__} (--oracle numpy does without it.)"
-            ) from error
+        self._model = load_original(checkpoint, "CrossEncoder", activation_fn=torch.nn.Identity())
         self._model.float()
         self._model.default_prompt_name = None  # the gate has none
         longest = min(self._model.max_seq_length or math.inf, longest_input(checkpoint))

@@ -22,10 +22,36 @@ from m3e_export.errors import CheckpointError
 from m3e_export.quiet import quiet
 from m3e_runtime.manifest import Route
 
-__all__ = ["SentenceTransformersOracle", "found_weights", "longest_input", "task_of_route"]
+__all__ = ["SentenceTransformersOracle", "found_weights", "load_original", "longest_input", "task_of_route"]
 
 _TOKENS = 2048
 """Tokens of the texts that run together. One text at a time reads the weights too often."""
+
+
+def load_original(checkpoint: BaseCheckpoint, kind: str, **options: Any) -> Any:
+    """The checkpoint's folder in sentence-transformers' class ``kind``, in float32 on the CPU.
+
+    Raises:
+        CheckpointError: sentence-transformers cannot load the folder.
+    """
+    import sentence_transformers
+    import torch
+
+    try:
+        with quiet(), readable_folder(checkpoint.folder) as readable:
+            return getattr(sentence_transformers, kind)(
+                str(readable),
+                device="cpu",
+                trust_remote_code=False,
+                local_files_only=True,
+                model_kwargs={"dtype": torch.float32},
+                **options,
+            )
+    except Exception as error:  # each module raises its own errors
+        raise CheckpointError(
+            f"{checkpoint.folder}: sentence-transformers {sentence_transformers.__version__} cannot load "
+            f"it: {str(error).strip() or type(error).__name__} (--oracle numpy does without it.)"
+        ) from error
 
 
 class SentenceTransformersOracle:
@@ -44,20 +70,7 @@ class SentenceTransformersOracle:
         self._folder = checkpoint.folder
         self._tokenizer = checkpoint.text_tokenizer()
         self._sentence_config = checkpoint.sentence_config
-        try:
-            with quiet(), readable_folder(checkpoint.folder) as readable:
-                self._model = sentence_transformers.SentenceTransformer(
-                    str(readable),
-                    device="cpu",
-                    trust_remote_code=False,
-                    local_files_only=True,
-                    model_kwargs={"dtype": torch.float32},
-                )
-        except Exception as error:  # each module raises its own errors
-            raise CheckpointError(
-                f"{checkpoint.folder}: sentence-transformers {sentence_transformers.__version__} cannot load "
-                f"it: {str(error).strip() or type(error).__name__} (--oracle numpy does without it.)"
-            ) from error
+        self._model = load_original(checkpoint, "SentenceTransformer")
         self._model.float()
         self._task = task_of_route(self._model, self._sentence_config.route)
         self._model.default_prompt_name = None  # the gate has its own prompt
