@@ -198,6 +198,13 @@ class EncoderWeights:
         """The matrix of every product of a forward pass. A shared matrix comes several times."""
         return self._linears(self.layers)
 
+    def single_norms(self, norm_first: bool) -> int:
+        """The number of normalizations in a forward pass that do not follow a residual sum."""
+        layers = [norm for layer in self.layers for norm in (layer.query_norm, layer.key_norm)]
+        if norm_first:
+            layers += [norm for layer in self.layers for norm in (layer.attention_norm, layer.output_norm)]
+        return sum(norm is not None for norm in (self.embedding_norm, self.final_norm, *layers))
+
     def _linears(self, layers: Iterable[LayerWeights]) -> Iterator[Linear]:
         if self.embedding_projection is not None:
             yield self.embedding_projection
