@@ -140,18 +140,16 @@ def _norm(name: str, norm: Norm | None) -> Tensors:
 
 def _linear(linear: Linear, plan: PrecisionPlan, alternate: bool = False) -> Tensors:
     """A matrix. ``alternate`` says that panels of both halves of its outputs take turns."""
+    arranged = alternate_halves if alternate else np.asarray
     quantized = plan.quantized.get(linear.name)
-    if alternate:
-        linear = replace(linear, weight=alternate_halves(linear.weight), bias=alternate_halves(linear.bias))
-        quantized = None if quantized is None else _alternating(quantized)
     if quantized is None:
-        stored = linear.weight.astype(plan.storage_of(linear.name))
+        stored = arranged(linear.weight).astype(plan.storage_of(linear.name))
         if plan.bfloat16 and stored.dtype == np.float16:
             stored = rounded_to_bfloat16(stored)
         yield linear.name, pack_floats(stored)
-        yield f"{linear.name}.bias", pad_outputs(linear.bias)
+        yield f"{linear.name}.bias", pad_outputs(arranged(linear.bias))
     else:
-        yield from _quantized(quantized)
+        yield from _quantized(_alternating(quantized) if alternate else quantized)
 
 
 def _alternating(linear: QuantizedLinear) -> QuantizedLinear:
