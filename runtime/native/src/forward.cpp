@@ -10,8 +10,9 @@ namespace {
 constexpr int kRowsEach = 48;  // with this many rows per thread, each thread has its own rows
 // Rows that pass through the feed-forward layers together, so that they stay in cache.
 constexpr int kWideRows = 128;
-constexpr int kReadAhead = 32;  // rows beyond the last one that a kernel may read
-constexpr int kRowsStep = 64;   // the workspace grows in steps of this many rows
+constexpr int kRowsAtOnce = 256;  // up to which all operations of a layer take all rows
+constexpr int kReadAhead = 32;    // rows beyond the last one that a kernel may read
+constexpr int kRowsStep = 64;     // the workspace grows in steps of this many rows
 // Keeps rows in different cache sets when the width is a power of two.
 constexpr int kStrideGap = 16;
 constexpr int kTileRows = 16;       // rows are divided in units of a tile's height
@@ -37,6 +38,11 @@ int Pack::longest() const {
 Range Pack::pooled(int text) const {
   const int count = length(text);
   return {prompts ? static_cast<int>(std::min<int64_t>(prompts[text], count)) : 0, count};
+}
+
+Range Pack::within(int text, Range rows) const {
+  const int first = std::max(rows.begin - begin(text), 0);
+  return {first, std::max(first, std::min(rows.end - begin(text), length(text)))};
 }
 
 Rows Rows::from(int row) const {
@@ -208,34 +214,54 @@ void Forward::embed_words() {
 }
 
 bool Forward::layer(const Layer& layer) {
-  const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows,
-             &context = space_.context_.rows;
-  const bool first = weights_.norm_first;
-  const Rows in = first ? normalized(layer.attention_norm, hidden, context, mine_) : hidden;
-  quantize(layer.qkv, in, mine_);
-  step();
   if (stop_) stop_->look();
-  multiply(layer.qkv, in, {qkv.x, qkv.stride, nullptr, Activation::none}, mine_);
-  prepare(layer);
+  for_blocks([&](Range rows) { project_attention(layer, rows); });
   team_.wait();
   // All threads read the same value: stop_->look() is not called again before the next wait.
   if (stop_ && stop_->stopped()) return false;
   attend(layer);
   team_.wait();  // also: the next layer may now write over queries, keys and values
-  quantize(layer.attention_output, context, mine_);
+  for_blocks([&](Range rows) { after_attention(layer, rows); });
+  return true;
+}
+
+// Calls body(rows) with this thread's rows. Those of a long text come in blocks that stay in cache
+// from one operation to the next.
+template <class Body>
+void Forward::for_blocks(Body body) {
+  if (!by_rows_) return body(mine_);
+  const int most = mine_.size() <= kRowsAtOnce ? kRowsAtOnce : kWideRows;
+  for (int row = mine_.begin; row < mine_.end; row += most) {
+    body(Range{row, std::min(row + most, mine_.end)});
+  }
+}
+
+// Queries, keys and values of some rows.
+void Forward::project_attention(const Layer& layer, Range rows) {
+  const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows;
+  const Rows in = weights_.norm_first
+                      ? normalized(layer.attention_norm, hidden, space_.context_.rows, rows)
+                      : hidden;
+  quantize(layer.qkv, in, rows);
+  step();
+  multiply(layer.qkv, in, {qkv.x, qkv.stride, nullptr, Activation::none}, rows);
+  prepare(layer, rows);
+}
+
+void Forward::after_attention(const Layer& layer, Range rows) {
+  const Rows &hidden = space_.hidden_.rows, &context = space_.context_.rows;
+  quantize(layer.attention_output, context, rows);
   step();
   multiply(layer.attention_output, context, {hidden.x, hidden.stride, hidden.x, Activation::none},
-           mine_);
+           rows);
   step();
-  if (!first) normalize(layer.attention_norm, weights_.sizes.hidden, hidden, mine_);
-  if (!by_rows_) {
-    feed_forward(layer, 0, pack_.rows());
-    return true;
+  if (!weights_.norm_first) {
+    normalize(layer.attention_norm, weights_.sizes.hidden, hidden, rows);
   }
-  for (int row = mine_.begin; row < mine_.end; row += kWideRows) {
-    feed_forward(layer, row, std::min(kWideRows, mine_.end - row));
+  if (!by_rows_) return feed_forward(layer, 0, pack_.rows());
+  for (int row = rows.begin; row < rows.end; row += kWideRows) {
+    feed_forward(layer, row, std::min(kWideRows, rows.end - row));
   }
-  return true;
 }
 
 // What a part reads if its normalization precedes it: `hidden` itself if there is none.
@@ -247,19 +273,19 @@ Rows Forward::normalized(const NormWeights& norm, const Rows& hidden, const Rows
 
 // Normalizes and rotates queries and keys. Threads with rows of their own rotate these; the others
 // rotate a head before its attention.
-void Forward::prepare(const Layer& layer) {
-  const int hidden = weights_.sizes.hidden;
-  Rows queries = space_.qkv_.rows, keys = queries;
-  keys.x += hidden;
+void Forward::prepare(const Layer& layer, Range rows) {
+  const Sizes& sizes = weights_.sizes;
+  const Rows queries = space_.qkv_.rows;
+  Rows keys = queries;
+  keys.x += sizes.hidden;
   if (layer.query_norm.gamma) {
     step();
-    normalize(layer.query_norm, hidden, queries, mine_);
-    normalize(layer.key_norm, hidden, keys, mine_);
+    normalize(layer.query_norm, sizes.hidden, queries, rows);
+    normalize(layer.key_norm, sizes.hidden, keys, rows);
   }
   if (!by_rows_ || !layer.rotary) return;
-  const Sizes& sizes = weights_.sizes;
   for (int text = 0; text < pack_.texts; ++text) {
-    rotate(layer, text, mine_in(text), 0, 2 * sizes.heads, sizes.head_size());
+    rotate(layer, text, pack_.within(text, rows), 0, 2 * sizes.heads, sizes.head_size());
   }
 }
 
@@ -284,17 +310,11 @@ void Forward::mix(size_t state) {
   }
 }
 
-// This thread's rows of a text; empty if it has none.
-Range Forward::mine_in(int text) const {
-  const int begin = pack_.begin(text), first = std::max(mine_.begin - begin, 0);
-  return {first, std::max(first, std::min(mine_.end - begin, pack_.length(text)))};
-}
-
 void Forward::attend(const Layer& layer) {
   const Sizes& sizes = weights_.sizes;
   if (by_rows_) {
     for (int text = 0; text < pack_.texts; ++text) {
-      const Range queries = mine_in(text);
+      const Range queries = pack_.within(text, mine_);
       if (queries.size() == 0) continue;
       for (int head = 0; head < sizes.heads; ++head) attend(layer, text, head, queries);
     }

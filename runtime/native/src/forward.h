@@ -33,6 +33,7 @@ struct Pack {
   int length(int text) const { return static_cast<int>(offsets[text + 1] - offsets[text]); }
   int rows() const { return begin(texts); }
   int longest() const;
+  Range within(int text, Range rows) const;  // those of `rows` that are a text's, from its first on
   Range pooled(int text) const;  // its tokens that are pooled; empty if all belong to the prompt
 };
 
@@ -95,9 +96,13 @@ class Forward {
   void embed_words();
   void project(const Rows& embedded);
   bool layer(const Layer& layer);  // returns false if stopped
+  template <class Body>
+  void for_blocks(Body body);
+  void project_attention(const Layer& layer, Range rows);
+  void after_attention(const Layer& layer, Range rows);
   void attend(const Layer& layer);
   void attend(const Layer& layer, int text, int head, Range queries);
-  void prepare(const Layer& layer);
+  void prepare(const Layer& layer, Range rows);
   void rotate(const Layer& layer, int text, Range rows, int column, int heads, int between);
   void feed_forward(const Layer& layer, int begin, int count);
   void quantize(const Matrix& matrix, const Rows& rows, Range range);
@@ -122,7 +127,6 @@ class Forward {
   Rows apply_head(Range texts);
 
   Range share(int count, int step = 1) const;
-  Range mine_in(int text) const;
   Range own(int count) const { return by_rows_ ? Range{0, count} : share(count); }
   // The next operation reads rows that other threads have written, unless each has its own rows.
   void step() {
