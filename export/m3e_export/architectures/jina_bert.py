@@ -1,8 +1,8 @@
 """jina-embeddings-v2 (small-en, base-en, base-zh): BERT with ALiBi and gated layers.
 
 The model_type in ``config.json`` is ``bert``, the code lies on the hub. transformers does not have this
-family; its BERT would read such a folder wrongly. See https://arxiv.org/abs/2310.19923 and, for the biases of both
-directions, section 2 there. ALiBi's slopes are those of https://arxiv.org/abs/2108.12409.
+family; its BERT would read such a folder wrongly. See https://arxiv.org/abs/2310.19923. ALiBi's slopes are
+those of https://arxiv.org/abs/2108.12409; here they act in both directions.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _KNOWN = ("rope_type", "type", "rope_theta", "factor", "partial_rotary_factor")
 
 
 def frequencies(base: float, dimensions: int) -> Array:
-    """The angle of each pair of columns per position, ``base^(-2k/dimensions)``: float32 ``[dimensions / 2]``.
+    """Angles per position of the pairs of columns, ``base^(-2k/dimensions)``: float32 ``[dimensions / 2]``.
 
     See https://arxiv.org/abs/2104.09864, section 3.2.2.
     """
