@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, architecture_for
+from m3e_export.architectures.settings import Config
 from m3e_export.architectures.tensors import Tensors
 from m3e_export.checkpoint.base import BaseCheckpoint
 from m3e_export.checkpoint.classification import read_classifier
@@ -82,7 +83,7 @@ def load_checkpoint(
     tokenizer = load_tokenizer(sentence_config.tokenizer, spec.model_type, sentence_config.lower_case)
     _check_vocabulary(sentence_config.tokenizer, tokenizer, spec)
     special_tokens = special_token_names(sentence_config.tokenizer, tokenizer, spec.model_type)
-    dense = _head(sentence_config, spec, tensors.arrays)
+    dense = _head(sentence_config, config, spec, tensors.arrays)
     return Checkpoint(
         source=source_name(source, folder),
         origin=origin,
@@ -110,10 +111,12 @@ def load_checkpoint(
     )
 
 
-def _head(sentence_config: SentenceConfig, spec: EncoderSpec, tensors: Tensors) -> tuple[HeadLayer, ...]:
+def _head(
+    sentence_config: SentenceConfig, config: Config, spec: EncoderSpec, tensors: Tensors
+) -> tuple[HeadLayer, ...]:
     """The layers after the pooling."""
     if sentence_config.labels:
-        return read_classifier(spec, tensors, len(sentence_config.labels))
+        return read_classifier(config, spec, tensors, len(sentence_config.labels))
     return read_head(sentence_config.pooling, sentence_config.dense, spec.hidden, tensors)
 
 
