@@ -1,7 +1,7 @@
 """jina-embeddings-v2 with random weights, and a small PyTorch model of it, written from the papers.
 
 transformers does not have this family, and the code on the hub is not run here. The formulas are those of
-https://arxiv.org/abs/2310.19923 (post-norm BERT, gated feed-forward part, biases by distance both ways) and of
+https://arxiv.org/abs/2310.19923 (post-norm BERT, gated feed-forward part, biases by distance both ways), and
 https://arxiv.org/abs/2108.12409 (the slopes of these biases).
 """
 
