@@ -29,6 +29,7 @@ from m3e_runtime.token_outputs import (
     SparseVector,
     TextOutputs,
     finish_tokens,
+    given_outputs,
     wanted_outputs,
 )
 from m3e_runtime.tokenization import TokenIds
@@ -99,6 +100,8 @@ class Encoder(LoadedModel):
 
     @property
     def _outputs(self) -> str:
+        if not self._manifest.gives_dense:
+            return f"{' and '.join(self._given_outputs())} outputs"
         return f"{self.dimension} dimensions"
 
     @property
@@ -446,7 +449,7 @@ class Encoder(LoadedModel):
             raise OptionError(f'truncation={truncation!r}: use "cut" or "error" here.')
         wanted = self.wanted_outputs(outputs)
         prompts = self._prompts(prompt_name, prompt)
-        options = self.output_options(truncate_dim, normalize_embeddings)
+        options = self.output_options(truncate_dim, normalize_embeddings) if "dense" in wanted else None
         check_batch_size(batch_size)
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
         each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
@@ -462,7 +465,7 @@ class Encoder(LoadedModel):
                 sparse += [first for first, _ in found]
                 vectors += [second for _, second in found]
         all_outputs = Outputs(
-            options.apply(dense) if "dense" in wanted else None,
+            None if options is None else options.apply(dense),
             [one for one in sparse if one is not None] if "sparse" in wanted else None,
             [one for one in vectors if one is not None] if "multi_vector" in wanted else None,
         )
@@ -682,12 +685,19 @@ class Encoder(LoadedModel):
     def _left_out(self, prompts: str | list[str], count: int) -> list[int] | None:
         return self.prompt_lengths([prompts] * count if isinstance(prompts, str) else prompts)
 
-    def _given_outputs(self) -> list[str]:
-        backend, given = self._backend, self._manifest.token_outputs
-        if given is None or not isinstance(backend, OutputsBackend) or not backend.gives_outputs:
-            return ["dense"]
-        others = {"sparse": given.sparse, "multi_vector": given.multi_vector}
-        return ["dense", *(name for name, there in others.items() if there is not None)]
+    def _given_outputs(self) -> list[Output]:
+        backend, given = self._backend, given_outputs(self._manifest.token_outputs)
+        if isinstance(backend, OutputsBackend) and backend.gives_outputs:
+            return given
+        return [name for name in given if name == "dense"]
+
+    def _check_dense(self) -> None:
+        if self._manifest.gives_dense:
+            return
+        names = ", ".join(f'"{name}"' for name in self._given_outputs())
+        raise OptionError(
+            f"the model gives no vector of a text; use encode_outputs(texts, outputs=[{names}])."
+        )
 
     def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
         if prompt is None or isinstance(prompt, str):
@@ -727,8 +737,10 @@ class Encoder(LoadedModel):
             ranges: see ``truncate_dim``.
 
         Raises:
-            OptionError: an unknown precision, a size out of range, or an argument of the wrong type.
+            OptionError: an unknown precision, a size out of range, an argument of the wrong type, or a model
+                without vectors of texts.
         """
+        self._check_dense()
         if precision not in OUTPUT_PRECISIONS:
             raise OptionError(
                 f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}."

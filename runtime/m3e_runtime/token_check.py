@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 
+from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.hybrid import max_sim_scores, sparse_cosine
-from m3e_runtime.manifest import MAX_SIM_TOKENS, GoldenTokens, TokenFidelity
+from m3e_runtime.manifest import MAX_SIM_TOKENS, Artifact, GoldenTokens, TokenFidelity
 from m3e_runtime.token_outputs import Outputs, SparseVector
 
-__all__ = ["check_token_outputs"]
+__all__ = ["check_token_outputs", "check_tokens_alone"]
 
 _ROUNDING = 1e-4
 """An allowance for the rounding of other processors."""
 _SLACK = 1.25
 """The golden texts may be this much farther from the oracle's outputs than the worst text at export."""
+
+
+def check_tokens_alone(bundle: Bundle, artifact: Artifact, threads: int | None) -> dict[str, Any]:
+    """:func:`check_token_outputs` of an artifact whose model has no vectors of texts."""
+    with closing(Encoder.load(bundle.path, artifact=artifact.name, threads=threads, verify=False)) as encoder:
+        tokens = check_token_outputs(encoder)
+    return {
+        "name": artifact.name,
+        "passed": tokens is not None and tokens["passed"],
+        "texts": len(bundle.manifest.golden.texts),
+        "token_outputs": tokens or {},
+    }
 
 
 def check_token_outputs(encoder: Encoder) -> dict[str, Any] | None:

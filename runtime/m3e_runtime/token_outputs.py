@@ -26,6 +26,7 @@ __all__ = [
     "TokenResult",
     "all_outputs",
     "finish_tokens",
+    "given_outputs",
     "sparse_vector",
     "wanted_outputs",
 ]
@@ -132,14 +133,24 @@ def wanted_outputs(outputs: Sequence[Output], given: TokenOutputs | None) -> fro
     """
     if isinstance(outputs, str) or not outputs or any(each not in OUTPUTS for each in outputs):
         raise OptionError(f"outputs={outputs!r}: give some of {', '.join(OUTPUTS)}.")
-    known = {"dense": True, "sparse": given and given.sparse, "multi_vector": given and given.multi_vector}
-    if lacking := [each for each in outputs if not known[each]]:
-        has = ", ".join(name for name, there in known.items() if there)
+    known = given_outputs(given)
+    if lacking := [each for each in outputs if each not in known]:
         raise OptionError(
-            f"the model gives no {' and no '.join(lacking)} output; it gives: {has}. bge-m3 gives all three "
-            "if sparse_linear.pt and colbert_linear.pt are in the folder that is exported."
+            f"the model gives no {' and no '.join(lacking)} output; it gives: {', '.join(known)}. bge-m3 "
+            "gives all three if sparse_linear.pt and colbert_linear.pt are in the folder that is exported."
         )
     return frozenset(outputs)
+
+
+def given_outputs(given: TokenOutputs | None) -> list[Output]:
+    """The names of a model's outputs."""
+    given = given or TokenOutputs()
+    known: dict[Output, Any] = {
+        "dense": given.dense,
+        "sparse": given.sparse,
+        "multi_vector": given.multi_vector,
+    }
+    return [name for name, there in known.items() if there]
 
 
 def sparse_vector(ids: TokenIds, weights: Array, left_out: Sequence[int]) -> SparseVector:

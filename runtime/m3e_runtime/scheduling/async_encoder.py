@@ -67,7 +67,7 @@ class AsyncEncoder(AsyncModel):
 
     async def warm_up(self) -> None:
         """Encode until the speed of the engine is measured. The first runs take longer than others."""
-        await self.encode("")
+        await self.encode_token_ids([self.encoder.tokenizer.encode("")])
         longest = self.encoder.tokenizer.encode("a " * self.encoder.max_seq_length)
         count = math.ceil(self._pace.full_run / len(longest))
         for _ in range(WARM_UP_RUNS):
@@ -144,11 +144,13 @@ class AsyncEncoder(AsyncModel):
         """
         wanted = self.encoder.wanted_outputs(outputs)
         prefix = self.encoder.prefix(prompt_name, prompt)
-        options = self.encoder.output_options(truncate_dim, normalize_embeddings)
+        options = (
+            self.encoder.output_options(truncate_dim, normalize_embeddings) if "dense" in wanted else None
+        )
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
         token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
         encoded = await self.encode_token_ids(token_ids, priority, prefix, wanted=wanted - {"dense"})
-        dense = await self.finish(encoded, options) if "dense" in wanted else None
+        dense = None if options is None else await self.finish(encoded, options)
         given = self.encoder.bundle.manifest.token_outputs or TokenOutputs()
         found = await self.in_thread(lambda: all_outputs(token_ids, dense, encoded.tokens, given, wanted))
         return found[0] if isinstance(sentences, str) else found
