@@ -16,6 +16,7 @@ from m3e_runtime.arguments import check_batch_size, check_flag, check_text, whol
 from m3e_runtime.backends import OutputsBackend, TokenBackend
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, OptionError
+from m3e_runtime.late_interaction import Task, check_task_name, expanded, prompt_of_task, settings_of_task
 from m3e_runtime.loaded_model import LoadedModel
 from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
@@ -32,7 +33,7 @@ from m3e_runtime.token_outputs import (
     given_outputs,
     wanted_outputs,
 )
-from m3e_runtime.tokenization import TokenIds
+from m3e_runtime.tokenization import TextTokenizer, TokenIds
 from m3e_runtime.truncation import CutTexts, Truncation, check_truncation
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Encoder(LoadedModel):
     @property
     def _outputs(self) -> str:
         if not self._manifest.gives_dense:
-            return f"{' and '.join(self._given_outputs())} outputs"
+            return f"{' and '.join(self.given_outputs())} outputs"
         return f"{self.dimension} dimensions"
 
     @property
@@ -128,7 +129,7 @@ class Encoder(LoadedModel):
             "truncated": self.cut_texts.count,
             "pooling": self._manifest.pooling,
             "include_prompt": self._manifest.include_prompt,
-            "outputs": self._given_outputs(),
+            "outputs": self.given_outputs(),
             "route": self._manifest.route and self._manifest.route.name,
             "fidelity": {
                 name: getattr(self.artifact.vector_fidelity, name)
@@ -423,8 +424,11 @@ class Encoder(LoadedModel):
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
         truncation: Literal["cut", "error"] = "cut",
+        task: Task | None = None,
     ) -> Outputs | TextOutputs:
         """Dense vectors, sparse vectors and multi-vectors of texts from one pass, for models such as bge-m3.
+
+        Models such as ColBERT encode queries and documents differently: set ``task``.
 
         Args:
             sentences: as in :meth:`encode`.
@@ -436,6 +440,9 @@ class Encoder(LoadedModel):
             normalize_embeddings: of the dense vectors, as in :meth:`encode`.
             truncate_dim: of the dense vectors, as in :meth:`encode`.
             truncation: as in :meth:`encode`, without ``"chunk"``.
+            task: ``"query"`` and ``"document"`` do what ``encode_query`` and ``encode_document`` of
+                sentence-transformers do: they take the prompt of that name, if no other is asked for, and the
+                lengths, the expansion of queries and the tokens without vectors that the model has.
 
         Returns:
             One text's outputs for a string, those of all texts for a sequence, in the order given.
@@ -448,20 +455,20 @@ class Encoder(LoadedModel):
         if truncation not in ("cut", "error"):
             raise OptionError(f'truncation={truncation!r}: use "cut" or "error" here.')
         wanted = self.wanted_outputs(outputs)
-        prompts = self._prompts(prompt_name, prompt)
+        prompts = self._prompts(self.prompt_name_of(task, prompt_name, prompt), prompt)
         options = self.output_options(truncate_dim, normalize_embeddings) if "dense" in wanted else None
         check_batch_size(batch_size)
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
         each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
         bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
         if truncation == "error":
-            self._check_lengths(texts, each if isinstance(each, str) else list(each))
+            self._check_lengths(texts, each if isinstance(each, str) else list(each), task)
         dense = np.empty((len(texts), self.full_dimension), dtype=np.float32)
         sparse: list[SparseVector | None] = []
         vectors: list[npt.NDArray[np.float32] | None] = []
         with self._named_by_place(texts, each), bar_of as bar:
             for part, some in _windows(len(texts), each):
-                found = self._outputs_into(dense[part], texts[part], some, wanted, batch_size, bar)
+                found = self._outputs_into(dense[part], texts[part], some, wanted, batch_size, bar, task)
                 sparse += [first for first, _ in found]
                 vectors += [second for _, second in found]
         all_outputs = Outputs(
@@ -599,16 +606,17 @@ class Encoder(LoadedModel):
         wanted: Container[Output],
         batch_size: int | None,
         bar: Any,
+        task: Task | None,
     ) -> list[tuple[SparseVector | None, npt.NDArray[np.float32] | None]]:
         """Write the dense vectors of a window; return the other outputs of each text."""
         given = self._manifest.token_outputs or TokenOutputs()
-        token_ids = self._tokenize(texts, prompts)
+        token_ids = self._tokenize(texts, prompts, task)
         found: dict[int, tuple[SparseVector | None, npt.NDArray[np.float32] | None]] = {}
         left_out = self._left_out(prompts, len(texts))
         for batch, vectors, tokens in self.run_outputs(token_ids, wanted, batch_size, left_out):
             dense[batch.indices] = vectors
             for place, each in zip(batch.indices.tolist(), tokens, strict=True):
-                found[place] = finish_tokens(token_ids[place], each, given)
+                found[place] = finish_tokens(token_ids[place], each, given, task)
             if bar is not None:
                 bar.update(len(batch.indices))
         return [found[at] for at in range(len(texts))]
@@ -658,20 +666,33 @@ class Encoder(LoadedModel):
             if bar is not None:
                 bar.update(len(batch.indices))
 
-    def _tokenize(self, texts: list[str], prompts: str | list[str]) -> list[TokenIds]:
-        token_ids, cut = self.tokenizer.encode_marked_in_pieces(with_prompts(prompts, texts))
-        self.cut_texts.add(cut, self.max_seq_length)
-        return token_ids
+    def _tokenize(
+        self, texts: list[str], prompts: str | list[str], task: Task | None = None
+    ) -> list[TokenIds]:
+        tokenizer = self.tokenizer_of(task)
+        token_ids, cut = tokenizer.encode_marked_in_pieces(with_prompts(prompts, texts))
+        self.cut_texts.add(cut, tokenizer.max_length)
+        return self.expanded(token_ids, task)
 
-    def _check_lengths(self, texts: list[str], prompts: str | list[str]) -> None:
+    def tokenizer_of(self, task: Task | None) -> TextTokenizer:
+        """:attr:`tokenizer` with the length of queries or documents, if the model has one for them."""
+        settings = settings_of_task(self._manifest.multi_vector, task)
+        return self.tokenizer if settings is None else self.tokenizer.limited(settings.max_length)
+
+    def expanded(self, token_ids: list[TokenIds], task: Task | None) -> list[TokenIds]:
+        """The token ids of queries with their expansion, if the model has one; those of others as given."""
+        settings = settings_of_task(self._manifest.multi_vector, task)
+        return token_ids if settings is None else expanded(token_ids, settings.expansion)
+
+    def _check_lengths(self, texts: list[str], prompts: str | list[str], task: Task | None = None) -> None:
         """Raise an error for the first text that is too long."""
-        whole = with_prompts(prompts, texts)
+        whole, tokenizer = with_prompts(prompts, texts), self.tokenizer_of(task)
         for part, _ in _windows(len(texts), ""):
             with self._named_by_place(texts, prompts):
-                _, cut = self.tokenizer.encode_marked_in_pieces(whole[part])
+                _, cut = tokenizer.encode_marked_in_pieces(whole[part])
             if any(cut):
                 index = part.start + cut.index(True)
-                raise self.tokenizer.too_long(index, whole[index])
+                raise tokenizer.too_long(index, whole[index])
 
     def _run_states(
         self, token_ids: Sequence[TokenIds], batch_size: int | None
@@ -685,7 +706,8 @@ class Encoder(LoadedModel):
     def _left_out(self, prompts: str | list[str], count: int) -> list[int] | None:
         return self.prompt_lengths([prompts] * count if isinstance(prompts, str) else prompts)
 
-    def _given_outputs(self) -> list[Output]:
+    def given_outputs(self) -> list[Output]:
+        """The names of the outputs that the model and the artifact give."""
         backend, given = self._backend, given_outputs(self._manifest.token_outputs)
         if isinstance(backend, OutputsBackend) and backend.gives_outputs:
             return given
@@ -694,7 +716,7 @@ class Encoder(LoadedModel):
     def _check_dense(self) -> None:
         if self._manifest.gives_dense:
             return
-        names = ", ".join(f'"{name}"' for name in self._given_outputs())
+        names = ", ".join(f'"{name}"' for name in self.given_outputs())
         raise OptionError(
             f"the model gives no vector of a text; use encode_outputs(texts, outputs=[{names}])."
         )
@@ -704,6 +726,18 @@ class Encoder(LoadedModel):
             return self.prefix(prompt_name, prompt)
         check_task(self._manifest.route, prompt_name)
         return prompt
+
+    def prompt_name_of(self, task: Task | None, prompt_name: str | None, prompt: object) -> str | None:
+        """``prompt_name``, or that of ``task``'s prompt if neither a name nor a prompt is given.
+
+        Raises:
+            OptionError: the task is unknown, or it belongs to another route of a model with a Router.
+        """
+        check_task_name(task)
+        check_task(self._manifest.route, task)
+        if prompt_name is None and prompt is None:
+            return prompt_of_task(self._manifest, task)
+        return prompt_name
 
     def prefix(self, prompt_name: str | None, prompt: str | None) -> str:
         """The prompt for each text: ``prompt``, or the one of that name, or the default.

@@ -404,6 +404,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.token_outputs is None or self.token_outputs.dense
 
     @property
+    def multi_vector(self) -> MultiVectorOutput | None:
+        """The multi-vector output of the model, if it has one."""
+        return None if self.token_outputs is None else self.token_outputs.multi_vector
+
+    @property
     def output_dimension(self) -> int:
         """The default number of dimensions that are kept, also in the golden vectors."""
         return self.truncate_dim or self.dimension

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from m3e_runtime.containers import as_list
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.outputs import OutputOptions, OutputPrecision
 from m3e_runtime.scheduling.async_model import INLINE_CHARACTERS, RUN_SECONDS, WARM_UP_RUNS, AsyncModel
@@ -126,6 +127,7 @@ class AsyncEncoder(AsyncModel):
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
         priority: Priority = "query",
+        task: Task | None = None,
     ) -> Outputs | TextOutputs:
         """Dense vectors, sparse vectors and multi-vectors of texts, as :meth:`Encoder.encode_outputs`.
 
@@ -137,22 +139,27 @@ class AsyncEncoder(AsyncModel):
             normalize_embeddings: see ``outputs``.
             truncate_dim: see ``outputs``.
             priority: as in :meth:`encode`.
+            task: as in :meth:`Encoder.encode_outputs`. It does not set the priority.
 
         Raises:
             M3EError: as :meth:`encode`.
             OptionError: the model or the artifact does not give an output.
         """
         wanted = self.encoder.wanted_outputs(outputs)
-        prefix = self.encoder.prefix(prompt_name, prompt)
+        prefix = self.encoder.prefix(self.encoder.prompt_name_of(task, prompt_name, prompt), prompt)
         options = (
             self.encoder.output_options(truncate_dim, normalize_embeddings) if "dense" in wanted else None
         )
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
-        token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
+        token_ids = await self.tokenize(
+            [prefix + text for text in texts] if prefix else texts, priority, task=task
+        )
         encoded = await self.encode_token_ids(token_ids, priority, prefix, wanted=wanted - {"dense"})
         dense = None if options is None else await self.finish(encoded, options)
         given = self.encoder.bundle.manifest.token_outputs or TokenOutputs()
-        found = await self.in_thread(lambda: all_outputs(token_ids, dense, encoded.tokens, given, wanted))
+        found = await self.in_thread(
+            lambda: all_outputs(token_ids, dense, encoded.tokens, given, wanted, task)
+        )
         return found[0] if isinstance(sentences, str) else found
 
     async def tokenize(
@@ -161,6 +168,7 @@ class AsyncEncoder(AsyncModel):
         priority: Priority = "query",
         truncate: bool = True,
         keep_end: bool = False,
+        task: Task | None = None,
     ) -> list[TokenIds]:
         """Token ids of each text. Many characters are tokenized in another thread.
 
@@ -169,13 +177,14 @@ class AsyncEncoder(AsyncModel):
             priority: as in :meth:`encode`.
             truncate: truncate long texts instead of raising an error.
             keep_end: keep the last tokens of truncated texts instead of the first.
+            task: as in :meth:`Encoder.encode_outputs`.
 
         Raises:
             OverloadedError: as :meth:`encode`, before any work is done.
             InvalidTextError: a text is not a string, or has a lone surrogate.
             TextTooLongError: a text is too long, and ``truncate`` is false.
         """
-        return (await self.tokenize_marked(texts, priority, truncate, keep_end))[0]
+        return (await self.tokenize_marked(texts, priority, truncate, keep_end, task))[0]
 
     async def tokenize_marked(
         self,
@@ -183,6 +192,7 @@ class AsyncEncoder(AsyncModel):
         priority: Priority = "query",
         truncate: bool = True,
         keep_end: bool = False,
+        task: Task | None = None,
     ) -> tuple[list[TokenIds], list[bool]]:
         """As :meth:`tokenize`, and for each text whether it was truncated.
 
@@ -191,6 +201,7 @@ class AsyncEncoder(AsyncModel):
             priority: as in :meth:`encode`.
             truncate: truncate long texts instead of raising an error.
             keep_end: keep the last tokens of truncated texts instead of the first.
+            task: as in :meth:`Encoder.encode_outputs`.
 
         Raises:
             OverloadedError: as :meth:`encode`, before any work is done.
@@ -198,14 +209,15 @@ class AsyncEncoder(AsyncModel):
             TextTooLongError: a text is too long, and ``truncate`` is false.
         """
         texts = as_list(texts)
-        tokenize = partial(_tokenized, self.encoder.tokenizer, texts, truncate, keep_end)
+        tokenizer = self.encoder.tokenizer_of(task)
+        tokenize = partial(_tokenized, tokenizer, texts, truncate, keep_end)
         with self.tokenizing(texts, priority):
             if (keep_end and truncate) or sum(map(len, texts)) > INLINE_CHARACTERS:
                 token_ids, cut = await self.in_thread(tokenize)
             else:
                 token_ids, cut = tokenize()
-        self.encoder.cut_texts.add(cut, self.encoder.max_seq_length)
-        return token_ids, cut
+        self.encoder.cut_texts.add(cut, tokenizer.max_length)
+        return self.encoder.expanded(token_ids, task), cut
 
     async def tokenize_chunks(
         self, texts: Sequence[str], chunker: Chunker, priority: Priority, prompt: str, most: int
