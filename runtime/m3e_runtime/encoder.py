@@ -16,7 +16,13 @@ from m3e_runtime.arguments import check_batch_size, check_flag, check_text, whol
 from m3e_runtime.backends import OutputsBackend, TokenBackend
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, OptionError
-from m3e_runtime.late_interaction import Task, check_task_name, expanded, prompt_of_task, settings_of_task
+from m3e_runtime.late_interaction import (
+    Task,
+    check_task_name,
+    expanded,
+    prompt_name_of_task,
+    settings_of_task,
+)
 from m3e_runtime.loaded_model import LoadedModel
 from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
@@ -736,7 +742,7 @@ class Encoder(LoadedModel):
         check_task_name(task)
         check_task(self._manifest.route, task)
         if prompt_name is None and prompt is None:
-            return prompt_of_task(self._manifest, task)
+            return prompt_name_of_task(self._manifest.prompts, task)
         return prompt_name
 
     def prefix(self, prompt_name: str | None, prompt: str | None) -> str:

@@ -8,13 +8,13 @@ paper is https://arxiv.org/abs/2004.12832.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Literal, get_args
 
 import numpy as np
 
 from m3e_runtime.errors import OptionError
-from m3e_runtime.manifest import Manifest, MultiVectorOutput, QueryExpansion, TaskSettings
+from m3e_runtime.manifest import MultiVectorOutput, QueryExpansion, TaskSettings
 from m3e_runtime.prompts import document_prompt_name, query_prompt_name
 from m3e_runtime.tokenization import TokenIds
 
@@ -24,7 +24,7 @@ __all__ = [
     "attended_lengths",
     "check_task_name",
     "expanded",
-    "prompt_of_task",
+    "prompt_name_of_task",
     "settings_of_task",
     "skipped_tokens",
 ]
@@ -43,12 +43,11 @@ def check_task_name(task: Task | None) -> None:
         raise OptionError(f"task={task!r} is unknown; use one of {', '.join(TASKS)}, or None.")
 
 
-def prompt_of_task(manifest: Manifest, task: Task | None) -> str | None:
+def prompt_name_of_task(prompts: Container[str], task: Task | None) -> str | None:
     """The name of the prompt that ``encode_query`` or ``encode_document`` of sentence-transformers takes."""
     if task is None:
         return None
-    find = query_prompt_name if task == "query" else document_prompt_name
-    return find(manifest.prompts)
+    return query_prompt_name(prompts) if task == "query" else document_prompt_name(prompts)
 
 
 def settings_of_task(given: MultiVectorOutput | None, task: Task | None) -> TaskSettings | None:
