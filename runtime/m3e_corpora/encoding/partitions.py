@@ -89,6 +89,7 @@ def encoded_windows(
             job.over_long,
             on_error,
             MULTI_VECTOR_WINDOW_TOKENS if "multi_vector" in job.vectors.others else None,
+            job.task,
         )
         for each in partitions
     )
@@ -97,7 +98,7 @@ def encoded_windows(
         if job.inputs[0].path != STANDARD_INPUT:
             windows = stack.enter_context(closing(prefetched(windows)))
         for window, distinct, others in compute(
-            encoder, windows, workers, job.batch_size, job.vectors.others
+            encoder, windows, workers, job.batch_size, job.vectors.others, job.task
         ):
             yield window, job.vectors.finish(distinct)[window.places], others.take(window.places)
 

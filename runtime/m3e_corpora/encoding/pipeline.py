@@ -16,6 +16,7 @@ import numpy.typing as npt
 from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.encoding.windows import TokenizedBatch, Window
 from m3e_corpora.outputs.others import NO_OTHERS, OtherOutput, Others
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.token_outputs import TokenResult
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import stop_calls
@@ -79,6 +80,7 @@ def compute(
     workers: int,
     batch_size: int | None,
     others: tuple[OtherOutput, ...] = (),
+    task: Task | None = None,
 ) -> Iterator[tuple[Window, Vectors, Others]]:
     """Compute windows in order.
 
@@ -88,6 +90,7 @@ def compute(
         workers: threads that run the engine, each on its own batches.
         batch_size: largest number of texts in a batch.
         others: outputs to compute beside the vectors.
+        task: what the texts are, for models that encode queries and documents differently.
 
     Yields:
         Each window, the vectors of its distinct texts, float32 ``[distinct, dimension]``, and their other
@@ -112,9 +115,9 @@ def compute(
                 ]
                 started.append((window, submitted))
                 if len(started) > ahead:
-                    yield _collect(encoder, others, *started.popleft())
+                    yield _collect(encoder, others, task, *started.popleft())
             while started:
-                yield _collect(encoder, others, *started.popleft())
+                yield _collect(encoder, others, task, *started.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             running.stop()
@@ -156,7 +159,11 @@ def _run(
 
 
 def _collect(
-    encoder: Model, others: tuple[OtherOutput, ...], window: Window, submitted: list[_Submitted]
+    encoder: Model,
+    others: tuple[OtherOutput, ...],
+    task: Task | None,
+    window: Window,
+    submitted: list[_Submitted],
 ) -> tuple[Window, Vectors, Others]:
     vectors = np.zeros((window.distinct, encoder.full_dimension), dtype=np.float32)
     token_ids: list[TokenIds] = [np.empty(0, np.int32)] * window.distinct
@@ -168,4 +175,4 @@ def _collect(
     given = encoder.bundle.manifest.token_outputs
     if given is None or not others:
         return window, vectors, NO_OTHERS
-    return window, vectors, Others.of(token_ids, tokens, given, others)
+    return window, vectors, Others.of(token_ids, tokens, given, others, task)

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from m3e_corpora.encoding.tokens import Model, Text, prompt_lengths, texts_of, tokenize
+from m3e_corpora.encoding.tokens import Model, Text, longest_text, prompt_lengths, texts_of, tokenize
 from m3e_corpora.inputs.rows import BadRow, Rows
 from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.policies import OnError, OverLong
 from m3e_runtime.errors import InvalidTextError
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["TokenizedBatch", "Window", "windows_of"]
@@ -89,6 +90,7 @@ def windows_of(
     over_long: OverLong,
     on_error: OnError,
     most_tokens: int | None = None,
+    task: Task | None = None,
 ) -> Iterator[Window]:
     """Tokenize the rows of a partition.
 
@@ -100,6 +102,7 @@ def windows_of(
         over_long: what to do with texts that are too long.
         on_error: what to do with rows that cannot be encoded.
         most_tokens: about how many tokens a window may have, by default as many as suit the engine.
+        task: what the texts are, for models that encode queries and documents differently.
 
     Yields:
         Windows, at least one. Only the last one is marked as such.
@@ -107,13 +110,13 @@ def windows_of(
     Raises:
         InvalidTextError: a row cannot be encoded or is too long, and the policy is ``fail``.
     """
-    window = _OpenWindow(encoder, prefix, over_long, most_tokens)
+    window = _OpenWindow(encoder, prefix, over_long, most_tokens, task)
     for each in rows:
         if each.bad and on_error == "fail":
             raise InvalidTextError(f"{each.bad[0]} {_SKIP_BAD}")
         if window.is_full(len(each.texts)):
             yield window.close(partition, last=False)
-            window = _OpenWindow(encoder, prefix, over_long, most_tokens)
+            window = _OpenWindow(encoder, prefix, over_long, most_tokens, task)
         window.add(each)
     yield window.close(partition, last=True)
 
@@ -124,6 +127,7 @@ class _OpenWindow:
     prefix: str
     over_long: OverLong
     most_tokens: int | None = None
+    task: Task | None = None
     rows: list[Rows] = field(default_factory=list)
     token_ids: list[TokenIds] = field(default_factory=list)
     token_types: list[TokenIds] = field(default_factory=list)
@@ -148,7 +152,7 @@ class _OpenWindow:
         texts = texts_of(self.encoder, rows, self.prefix)
         fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
         if rows.token_ids is None:
-            self._add(fresh, *tokenize(self.encoder, fresh))
+            self._add(fresh, *tokenize(self.encoder, fresh, self.task))
         else:
             known = dict(zip(texts, rows.token_ids, strict=True))
             self._add(fresh, [known[text] for text in fresh], None, [False] * len(fresh))
@@ -163,7 +167,7 @@ class _OpenWindow:
         self._places += places
 
     def _leave_out(self, rows: Rows, cut: list[int]) -> Rows:
-        problem = f"longer than {self.encoder.max_seq_length} tokens."
+        problem = f"longer than {longest_text(self.encoder, self.task)} tokens."
         if self.over_long == "fail":
             raise InvalidTextError(f"{rows.locate(rows.numbers[cut[0]], problem)} {_SKIP_LONG}")
         return rows.without(cut, problem)
