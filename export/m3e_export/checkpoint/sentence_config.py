@@ -62,6 +62,7 @@ _HEADS = (
     *("ForTokenClassification", "ForQuestionAnswering"),
     *("ForMultipleChoice", "ForNextSentencePrediction"),
 )
+_STANFORD = "HF_ColBERT"
 # The supported lists of modules.
 _KNOWN_MODULES = re.compile(rf"Transformer(( WeightedLayerPooling)? Pooling( ({'|'.join(HEAD_MODULES)}))*)?")
 # uniem/model.py. The older key is read if the newer one is absent.
@@ -242,6 +243,11 @@ def _classifier(
 def _check_plain(folder: Path, config: dict[str, Any]) -> None:
     """Check that the folder is a classifier, or an embedding model that only lacks the pooling."""
     named = config.get("architectures")
+    if isinstance(named, list) and _STANFORD in named:
+        raise UnsupportedModelError(
+            f"{folder / 'config.json'}: {_STANFORD} is the format of Stanford's ColBERT. Load the folder with "
+            "MultiVectorEncoder of sentence-transformers, and export what its save_pretrained writes."
+        )
     heads = [name for name in named if str(name).endswith(_HEADS)] if isinstance(named, list) else []
     if heads:
         raise UnsupportedModelError(
