@@ -118,7 +118,7 @@ def test_stanfords_format_is_refused_by_name(tmp_path):
     for name in ("modules.json", "config_sentence_transformers.json"):
         (plain / name).unlink()
     update_json(plain / "config.json", architectures=["HF_ColBERT"])
-    with pytest.raises(UnsupportedModelError, match="HF_ColBERT is the format"):
+    with pytest.raises(UnsupportedModelError, match="HF_ColBERT is Stanford"):
         load_checkpoint(str(plain))
 
 

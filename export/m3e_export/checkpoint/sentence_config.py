@@ -245,7 +245,7 @@ def _check_plain(folder: Path, config: dict[str, Any]) -> None:
     named = config.get("architectures")
     if isinstance(named, list) and _STANFORD in named:
         raise UnsupportedModelError(
-            f"{folder / 'config.json'}: {_STANFORD} is the format of Stanford's ColBERT. Load the folder with "
+            f"{folder / 'config.json'}: {_STANFORD} is Stanford's format. Load the folder with "
             "MultiVectorEncoder of sentence-transformers, and export what its save_pretrained writes."
         )
     heads = [name for name in named if str(name).endswith(_HEADS)] if isinstance(named, list) else []
