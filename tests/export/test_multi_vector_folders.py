@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from colbert import FIXED, make_colbert, make_pylate, original_multi_vectors
-from m3e_export import CheckpointError, ExportRequest, OptionError, UnsupportedModelError, export
+from m3e_export import CheckpointError, ExportRequest, UnsupportedModelError, export
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.cli import main as export_main
-from m3e_runtime import Encoder
+from m3e_runtime import Encoder, OptionError
 from m3e_runtime.cli import main as check_main
 from synthetic import read_json, update_json, write_json
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from m3e_export.checkpoint.jsonfile import read_object
@@ -64,7 +63,7 @@ class TransformerSettings:
 
     max_seq_length: int | None = None
     lower_case: bool = False
-    late_interaction: Mapping[str, Any] = MappingProxyType({})
+    late_interaction: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_transformer_settings(
