@@ -9,12 +9,22 @@ import pytest
 
 from c_bundles import ARGUMENT, CBundleError, CModel
 from m3e_runtime import AsyncEncoder, Encoder, OptionError
+from m3e_runtime.backends import native
+from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.errors import TextTooLongError
 from m3e_runtime.hybrid import max_sim, max_sim_scores
 
 TEXTS = ["hello, world!", "", "今天天气很好，我们去公园。", *(f"word {n}, " * n for n in range(1, 30, 7))]
 ONLY = ("multi_vector",)
 NATIVE = ["fp32-native", "fp16-native", "int8-native"]
+
+
+def instruction_sets() -> list[str]:
+    if native.missing():
+        return []
+    from m3e_runtime._native import instruction_sets as usable
+
+    return usable().split()
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +148,32 @@ def test_the_engine_checks_how_many_tokens_are_attended(colbert_bundle):
     for wrong in ([0, 0], [5, 0], [-1, 0], [3, 1]):
         with pytest.raises(ValueError, match="attended"):
             engine.run_outputs(ids, None, False, True, wrong)
+
+
+LENGTHS = [(1, 1), (2, 40), (9, 70), (17, 20), (40, 100), (100, 110), (64, 64), (65, 128)]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("instruction_set", instruction_sets())
+def test_tokens_that_are_not_attended_change_no_other_byte(colbert_bundle, precision, instruction_set):
+    file = colbert_bundle / "native" / f"model_{precision}_native.safetensors"
+    random = np.random.default_rng(0)
+    ids = [random.integers(0, 2000, tokens).astype(np.int32) for _, tokens in LENGTHS]
+    attended = [count for count, _ in LENGTHS]
+    engine = NativeCpu(file, 1, instruction_set=instruction_set)
+    before = engine.run_outputs(
+        [each[:count] for each, count in zip(ids, attended, strict=True)], None, False
+    )[1]
+    alone = [
+        engine.run_outputs([one], None, False, True, [n])[1][0] for one, n in zip(ids, attended, strict=True)
+    ]
+    for first, whole, count in zip(before, alone, attended, strict=True):
+        assert whole.vectors[:count].tobytes() == first.vectors.tobytes()
+        assert np.isfinite(whole.vectors).all()
+    for threads in (2, 5):
+        engine = NativeCpu(file, threads, instruction_set=instruction_set)
+        together = engine.run_outputs(ids, None, False, True, attended)[1]
+        assert [each.vectors.tobytes() for each in together] == [each.vectors.tobytes() for each in alone]
 
 
 def test_the_c_interface_names_what_to_use(colbert_bundle):
