@@ -16,7 +16,7 @@ from m3e_corpora.outputs.others import OTHERS
 from m3e_corpora.outputs.vectors import VectorSpec, ranges_to_text
 from m3e_runtime.arguments import check_batch_size
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.chunking import Chunker
+from m3e_runtime.chunking import ChunkTokenizer
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
 from m3e_runtime.reranker import Reranker
@@ -89,7 +89,7 @@ def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
     asked = encoder.output_options(request.truncate_dim, request.normalize, request.precision, ranges)
     check_batch_size(request.batch_size)
     if request.chunking is not None:
-        Chunker(encoder.tokenizer, request.chunking)  # checks them
+        ChunkTokenizer(encoder, request.chunking)  # checks them
     dimension = asked.truncate_dim
     if ranges is not None and ranges.shape != (2, dimension):
         raise OptionError(f"ranges must have shape (2, {dimension}), not {ranges.shape}.")

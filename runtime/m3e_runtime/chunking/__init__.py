@@ -4,8 +4,9 @@ from m3e_runtime.chunking.chunked_text import ChunkedText
 from m3e_runtime.chunking.chunker import Chunk, Chunker
 from m3e_runtime.chunking.late import LatePooling
 from m3e_runtime.chunking.options import ChunkOptions
+from m3e_runtime.chunking.parts import Parts
 from m3e_runtime.chunking.tokenizing import ChunkTokenizer, TokenizedChunks
-from m3e_runtime.chunking.windows import Window
+from m3e_runtime.chunking.windows import LateWindow
 
 __all__ = [
     "Chunk",
@@ -14,6 +15,7 @@ __all__ = [
     "ChunkedText",
     "Chunker",
     "LatePooling",
+    "LateWindow",
+    "Parts",
     "TokenizedChunks",
-    "Window",
 ]

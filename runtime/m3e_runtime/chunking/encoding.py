@@ -11,8 +11,9 @@ import numpy.typing as npt
 from m3e_runtime.chunking.chunked_text import ChunkedText
 from m3e_runtime.chunking.chunker import Chunk
 from m3e_runtime.chunking.options import ChunkOptions
+from m3e_runtime.chunking.parts import Parts
 from m3e_runtime.chunking.tokenizing import ChunkTokenizer, TokenizedChunks
-from m3e_runtime.chunking.windows import Window
+from m3e_runtime.chunking.windows import LateWindow
 from m3e_runtime.outputs import OutputOptions
 
 if TYPE_CHECKING:
@@ -57,13 +58,13 @@ class ChunkEncoder:
         for start in range(0, len(texts), _TEXTS):
             their_prompts = prompts[start : start + _TEXTS]
             found = self._tokenizer.tokenize(texts[start : start + _TEXTS], their_prompts, start)
-            vectors += self._vectors(found, their_prompts)
+            vectors.append(self._vectors(found, their_prompts))
             chunks += found.chunks
             if bar is not None:
                 bar.update(len(their_prompts))
         return split_by_text(chunks, output.apply(np.concatenate(vectors)))
 
-    def _vectors(self, found: TokenizedChunks, prompts: Sequence[str]) -> list[Vectors]:
+    def _vectors(self, found: TokenizedChunks, prompts: Sequence[str]) -> Vectors:
         if found.windows is not None:
             return self._of_windows(found.windows)
         ids = found.token_ids
@@ -71,17 +72,12 @@ class ChunkEncoder:
         vectors = np.empty((len(ids), self._encoder.full_dimension), np.float32)
         for batch, some in self._encoder.run(ids, self._batch_size, self._encoder.prompt_lengths(each)):
             vectors[batch.indices] = some
-        return [vectors]
+        return vectors
 
-    def _of_windows(self, windows: Sequence[Window]) -> list[Vectors]:
-        """The vectors of the chunks of each window."""
-        pool = self._encoder.late_pooling
-        found: dict[int, Vectors] = {}
+    def _of_windows(self, windows: Sequence[LateWindow]) -> Vectors:
         ids = [window.token_ids for window in windows]
-        for batch, _, states in self._encoder.run_states(ids, self._batch_size):
-            for place, of_window in zip(batch.indices.tolist(), states, strict=True):
-                found[place] = pool(of_window, windows[place].tokens)
-        return [found[place] for place in range(len(windows))]
+        parts = Parts([window.tokens for window in windows], self._encoder.late_pooling)
+        return parts.vectors(self._encoder.run_states(ids, self._batch_size), self._encoder.full_dimension)
 
 
 def split_by_text(chunks: Sequence[Sequence[Chunk]], vectors: npt.NDArray[Any]) -> list[ChunkedText]:

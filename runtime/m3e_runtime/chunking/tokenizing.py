@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from m3e_runtime.chunking.chunker import Chunk, Chunker
 from m3e_runtime.chunking.options import ChunkOptions
-from m3e_runtime.chunking.windows import Window, WindowReader
+from m3e_runtime.chunking.windows import LateWindow, WindowReader
 from m3e_runtime.tokenization import TokenIds
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class TokenizedChunks(NamedTuple):
     """
 
     chunks: list[list[Chunk]]
-    windows: list[Window] | None
+    windows: list[LateWindow] | None
 
     @property
     def token_ids(self) -> list[TokenIds]:
@@ -60,7 +60,7 @@ class ChunkTokenizer:
     ) -> TokenizedChunks:
         """Divide texts; the arguments and errors are those of :meth:`Chunker.chunks_of_each`."""
         chunks: list[list[Chunk]] = []
-        windows: list[Window] = []
+        windows: list[LateWindow] = []
         for some, its_windows in self.each(texts, prompts, first, most):
             chunks.append(some)
             windows += its_windows
@@ -68,7 +68,7 @@ class ChunkTokenizer:
 
     def each(
         self, texts: Sequence[str], prompts: str | Sequence[str] = "", first: int = 0, most: int | None = None
-    ) -> Iterator[tuple[list[Chunk], list[Window]]]:
+    ) -> Iterator[tuple[list[Chunk], list[LateWindow]]]:
         """The chunks of each text, and its windows, of which there are none without late chunking.
 
         The arguments and errors are those of :meth:`Chunker.chunks_of_each`.
