@@ -112,7 +112,7 @@ def test_prompts_precede_each_chunk(encode, encoder, tmp_path, out):
 def test_late_chunks_have_the_encoders_vectors_whatever_is_read_with_them(
     encode, unpooled_bundle, tmp_path, out
 ):
-    """Prompts that are not pooled; a text of several windows; and texts that come twice, with another prompt."""
+    """Prompts that are not pooled, a text of several windows, texts that come twice or with another prompt."""
     encoder = Encoder.load(unpooled_bundle)
     texts = [LONG * 40, "短", LONG * 4, "", LONG * 4, LONG * 4, LONG * 40]
     prompts = ["问题：", "", "问题：", "p", "问题：", "", "问题："]
