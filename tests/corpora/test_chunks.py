@@ -112,7 +112,7 @@ def test_prompts_precede_each_chunk(encode, encoder, tmp_path, out):
 def test_late_chunks_have_the_encoders_vectors_whatever_is_read_with_them(
     encode, unpooled_bundle, tmp_path, out
 ):
-    """Prompts that are not pooled, a text of several windows, texts that come twice or with another prompt."""
+    """Prompts that are not pooled, texts of several windows, texts that come twice or with another prompt."""
     encoder = Encoder.load(unpooled_bundle)
     texts = [LONG * 40, "短", LONG * 4, "", LONG * 4, LONG * 4, LONG * 40]
     prompts = ["问题：", "", "问题：", "p", "问题：", "", "问题："]
@@ -153,10 +153,9 @@ def test_the_command_has_options_and_counts(tiny_bundle, tmp_path, out, capsys):
     summary = json.loads(capsys.readouterr().out)
     assert summary["texts"] == pq.read_table(out / "v.parquet").num_rows > 5
     assert (summary["divided"], summary["truncated"]) == (1, 0)
-    assert (
-        main([str(tiny_bundle), str(source), "-o", str(out / "late.parquet"), "--chunk-late", *options]) == 0
-    )
-    late = pq.read_table(out / "late.parquet")
+    output = out / "late.parquet"
+    assert main([str(tiny_bundle), str(source), "-o", str(output), "--chunk-late", *options]) == 0
+    late = pq.read_table(output)
     assert late.drop_columns("embedding") == pq.read_table(out / "v.parquet").drop_columns("embedding")
     assert late.column("embedding") != pq.read_table(out / "v.parquet").column("embedding")
 
