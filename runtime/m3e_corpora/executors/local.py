@@ -83,6 +83,7 @@ def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
     Raises:
         OptionError: an option cannot be used with this bundle.
     """
+    request.for_model(encoder.bundle.manifest.classification)  # which may be known here only
     if isinstance(encoder, Reranker):
         return _describe_scoring(encoder, request)
     ranges = request.ranges
@@ -108,6 +109,10 @@ def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
 
 
 def _describe_scoring(reranker: Reranker, request: CorpusRequest) -> EncodingSpec:
+    if request.query_field is None and len(reranker.labels) == 1:
+        raise OptionError(
+            "this bundle scores pairs of texts; name the column of the queries, --query-field query."
+        )
     activation = request.activation or reranker.classification.activation
     reranker.activation(activation)
     check_batch_size(request.batch_size)
