@@ -6,12 +6,14 @@ import itertools
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from corpus_files import read_json_lines, read_vectors, write_json_lines, write_text
 from m3e_corpora.cli import main
 from m3e_corpora.errors import ResumeError
+from m3e_corpora.outputs.payload import TypedColumns
 from m3e_runtime import ChunkOptions, Encoder, OptionError
 
 LONG = "今天天气很好。我们去公园散步吧！\r\nIt costs 3.14 dollars. 👩‍👩‍👧‍👦 "
@@ -70,6 +72,23 @@ def test_parquet_has_columns_for_places(encode, encoder, source, texts, out, out
     for index, name in enumerate(("id", "chunk", "start", "end", "doc.body")):
         assert table.column(name).to_pylist() == [row[index] for row in expected]
     np.testing.assert_array_equal(read_vectors(out / output), np.stack([row[5] for row in expected]))
+
+
+def test_a_huge_text_is_stored_once_and_not_for_each_of_its_chunks(encode, tmp_path, out, monkeypatch):
+    taken = []
+    real = TypedColumns.with_chunks
+
+    def watched(self, places, field, texts):
+        before = pa.total_allocated_bytes()
+        made = real(self, places, field, texts)
+        taken.append(pa.total_allocated_bytes() - before)
+        return made
+
+    monkeypatch.setattr(TypedColumns, "with_chunks", watched)
+    source = write_json_lines(tmp_path / "in.jsonl", [{"id": 1, "text": LONG * 1000}])
+    summary = encode(source, out / "v.parquet", keep=("id",), over_long="chunk", chunking=ChunkOptions(400))
+    assert summary.texts > 50
+    assert sum(taken) < 4 * len((LONG * 1000).encode())
 
 
 def test_texts_can_be_left_out(encode, source, out):

@@ -50,7 +50,7 @@ class RowChunker:
         return Rows(
             texts,
             rows.prompts and [rows.prompts[at] for at in places.rows],
-            rows.payload.take(places.rows).with_chunks(places, self._field, texts),
+            rows.payload.with_chunks(places, self._field, texts),
             [rows.numbers[at] for at in places.rows],
             rows.locate,
             bad,

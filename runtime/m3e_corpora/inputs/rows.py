@@ -99,7 +99,7 @@ class Payload(Protocol):
     """What is stored beside the vectors of some rows."""
 
     def with_chunks(self, places: ChunkPlaces, field: str | None, texts: Sequence[str]) -> Payload:
-        """Add the places of chunks to the payload of their rows, one for each chunk.
+        """The payload of the chunks of these rows: that of their row, and their places in it.
 
         The column ``field``, if there is one, gets the texts of the chunks.
         """
