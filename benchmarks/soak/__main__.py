@@ -1,8 +1,8 @@
 """``python -m benchmarks.soak``: minutes of twice what the service can do, nonsense among it, then SIGTERM.
 
 The service has an embedding model and a reranker. Every answer is judged: a vector must be
-``Encoder.encode``'s bit for bit, or ``Encoder.encode_chunks``'s, a score ``Reranker.predict``'s, a refusal must
-be one in the shape of its interface. The resident memory is watched. Exits with 1 where something was wrong.
+``Encoder.encode``'s bit for bit, or ``encode_chunks``'s, a score ``Reranker.predict``'s, a refusal must be
+one in the shape of its interface. The resident memory is watched. Exits with 1 where something was wrong.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ QUERIES, PASSAGES = 20, 60
 """Texts of the pool that are queries, and passages."""
 
 _PART_OF_RANKINGS = 0.15  # of the good requests
-_PART_OF_LONG = 0.01  # of the others; each costs as much as twenty usual texts
+_PART_OF_LONG = 0.02  # of the others; each costs as much as twenty usual texts
 
 _PART_OF_NONSENSE = 0.05
 _PART_OF_BORDERLINE = 0.005
@@ -212,8 +212,8 @@ def judge(
 ) -> str:
     """What became of a request, in words; those that begin with ``WRONG`` must not happen.
 
-    ``vectors`` are those of the pool and of the chunks of long texts, float32 ``[n, d]``, and ``scores`` those of its first texts as queries
-    and as passages, float32 ``[QUERIES, PASSAGES]``.
+    ``vectors`` are those of the pool and of the chunks of long texts, float32 ``[n, d]``. ``scores`` are
+    those of the pool's first texts as queries and as passages, float32 ``[QUERIES, PASSAGES]``.
     """
     if status == NO_CONNECTION:
         return "no connection"
