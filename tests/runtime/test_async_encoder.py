@@ -75,7 +75,6 @@ def test_vectors_equal_those_of_encode(encoder):
         assert found.dtype == expected.dtype
 
 
-@pytest.mark.parametrize("artifact", ["fp32-cpu", "int8-cpu"])
 def test_late_chunks_share_runs_with_texts(encoder):
     """Chunks of several windows, and whole texts that are computed in the same runs."""
     if reason := native.missing():
@@ -99,6 +98,7 @@ def test_late_chunks_share_runs_with_texts(encoder):
     assert np.stack(found[4:]).tobytes() == encoder.encode(texts).tobytes()
 
 
+@pytest.mark.parametrize("artifact", ["fp32-cpu", "int8-cpu"])
 def test_padding_engines(bundle, artifact):
     padding = Encoder.load(bundle, backend="onnxruntime", artifact=artifact)
     texts = random_texts(60)

@@ -123,10 +123,10 @@ def test_what_cannot_be_done_is_refused_by_name(http, body, field, message):
     assert error.json()["error"]["param"] == field
 
 
-def test_late_chunking_needs_a_model_that_pools_by_mean(start, bge_m3_bundle):
+def test_late_chunking_needs_a_model_that_pools_by_mean(start, cls_bundle):
     from m3e_serve.settings import ModelSource
 
-    running = start(models=(ModelSource("tiny", bge_m3_bundle),))
+    running = start(models=(ModelSource("tiny", cls_bundle),))
     with httpx.Client(base_url=running.url) as http:
         error = embed(http, input=LONG, truncation="chunk", chunking={"late": True})
         assert len(embed(http, input=LONG, truncation="chunk").json()["data"]) > 1
