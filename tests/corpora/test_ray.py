@@ -21,7 +21,7 @@ CHUNKS = {
     "keep": ("id",),
     "partition_bytes": 20_000,
     "over_long": "chunk",
-    "chunking": ChunkOptions(tokens=16, overlap=4),
+    "chunking": ChunkOptions(tokens=16, overlap=4, late=True),
 }
 
 
@@ -82,7 +82,6 @@ def test_chunks_and_pairs_have_the_bytes_of_one_process(
 ):
     for name, given, options in (
         ("chunks", source, CHUNKS),
-        ("late", source, {**CHUNKS, "chunking": ChunkOptions(tokens=16, overlap=4, late=True)}),
         ("pairs", pairs, {"bundle": scoring_bundles[1], "keep": ("id",), "partition_bytes": 6000}),
     ):
         expected = encode(given, f"{tmp_path}/{name}/", **options)
