@@ -85,7 +85,7 @@ def test_spans_of_scores_count_pairs(
 ):
     from m3e_serve.settings import ModelSource
 
-    sources = (ModelSource("reranker", reranker_bundle), ModelSource("classifier", classifier_bundle))
+    sources = (ModelSource("classifier", classifier_bundle), ModelSource("reranker", reranker_bundle))
     running = start(models=sources, otel=True)
     query, passages = "a question that nobody else may read", ["a secret passage", "b", "c" * 4000]
     asked = {"query": query, "documents": passages}
