@@ -120,6 +120,14 @@ def unpooled_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def cls_bundle(tiny_bundle, tmp_path_factory) -> Path:
+    """The tiny model's bundle, whose manifest says that it pools by the first token."""
+    folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("cls") / "bundle")
+    synthetic.update_json(folder / "manifest.json", pooling="cls")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def classifiers(tmp_path_factory) -> dict[int, Path]:
     """Checkpoints for sequence classification, by number of labels. Read only: copy one to change it."""
     folder = tmp_path_factory.mktemp("classifiers")

@@ -158,6 +158,12 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most tokens that a chunk repeats of the one before it (default: 0)",
     )
+    group.add_argument(
+        "--chunk-late",
+        action="store_true",
+        help="late chunking: the model reads many chunks at once, and a chunk's vector is the mean of its "
+        "tokens' states (default: --chunk-tokens 256)",
+    )
 
 
 def _add_vector_options(parser: argparse.ArgumentParser) -> None:
@@ -301,9 +307,9 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _chunking(options: argparse.Namespace) -> ChunkOptions | None:
-    if options.chunk_tokens is None and options.chunk_overlap is None:
+    if options.chunk_tokens is None and options.chunk_overlap is None and not options.chunk_late:
         return None
-    return ChunkOptions(options.chunk_tokens, options.chunk_overlap or 0)
+    return ChunkOptions(options.chunk_tokens, options.chunk_overlap or 0, options.chunk_late)
 
 
 def _executor(options: argparse.Namespace) -> Callable[[CorpusRequest], Executor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from m3e_runtime import outputs
 from m3e_runtime.arguments import check_batch_size, check_flag, check_text, whole_number
-from m3e_runtime.backends import OutputsBackend, TokenBackend
+from m3e_runtime.backends import OutputsBackend
 from m3e_runtime.containers import as_iterator, as_list
 from m3e_runtime.errors import InvalidTextError, OptionError
 from m3e_runtime.late_interaction import (
@@ -43,7 +44,7 @@ from m3e_runtime.tokenization import TextTokenizer, TokenIds
 from m3e_runtime.truncation import CutTexts, Truncation, check_truncation
 
 if TYPE_CHECKING:
-    from m3e_runtime.chunking import ChunkedText, ChunkOptions
+    from m3e_runtime.chunking import ChunkedText, ChunkOptions, LatePooling
 
 __all__ = ["Encoder", "as_list"]
 
@@ -311,7 +312,7 @@ class Encoder(LoadedModel):
         prompts = self._prompts(prompt_name, prompt)
         options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
         check_batch_size(batch_size)
-        chunks = ChunkEncoder(self, chunking, batch_size, self._run_states)
+        chunks = ChunkEncoder(self, chunking, batch_size)
         if isinstance(sentences, str):
             return chunks.encode([sentences], [single_prompt(prompts)], options, None)[0]
         texts = as_list(sentences)
@@ -321,6 +322,22 @@ class Encoder(LoadedModel):
             progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar,
         ):
             return chunks.encode(texts, each, options, bar)
+
+    @cached_property
+    def late_pooling(self) -> LatePooling:
+        """What makes the vectors of late chunking.
+
+        Raises:
+            OptionError: the model does not pool by mean, has layers behind the pooling, or gives no states of
+                tokens.
+        """
+        from m3e_runtime.chunking import LatePooling
+
+        def run(token_ids: TokenIds) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+            _, (vector,), (states,) = next(self.run_states([token_ids]))
+            return vector, states
+
+        return LatePooling(self.tokenizer, self._manifest, run)
 
     def find_truncated(
         self,
@@ -405,18 +422,18 @@ class Encoder(LoadedModel):
             InvalidTextError: as :meth:`encode`.
             OptionError: as :meth:`encode_tokens`.
         """
-        backend = self._token_backend()
+        self._token_backend()  # raises an error where there is none
         prompts = self._prompts(prompt_name, prompt)
         check_batch_size(batch_size)
         if isinstance(sentences, str):
-            return self._with_tokens(backend, [sentences], single_prompt(prompts), batch_size, None)[0]
+            return self._with_tokens([sentences], single_prompt(prompts), batch_size, None)[0]
         texts = as_list(sentences)
         each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
         encoded: list[EncodedText] = []
         bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
         with self._named_by_place(texts, each), bar_of as bar:
             for part, some in _windows(len(texts), each):
-                encoded += self._with_tokens(backend, texts[part], some, batch_size, bar)
+                encoded += self._with_tokens(texts[part], some, batch_size, bar)
         return encoded
 
     def encode_outputs(
@@ -593,17 +610,6 @@ class Encoder(LoadedModel):
             return self._backend.run(token_ids)
         return self._backend.run(token_ids, [self.tokenizer.prompt_length(prompt)])
 
-    def _token_backend(self) -> TokenBackend:
-        backend = self._backend
-        if isinstance(backend, TokenBackend) and backend.gives_tokens:
-            return backend
-        names = ", ".join(each.name for each in self._manifest.artifacts if each.format == "native")
-        remedy = f"load one with artifact= ({names})" if names else "export one with --target native"
-        raise OptionError(
-            f"artifact {self.artifact.name!r} gives vectors of texts, not of tokens. Native artifacts give "
-            f"both: {remedy}."
-        )
-
     def _outputs_into(
         self,
         dense: npt.NDArray[np.float32],
@@ -629,7 +635,6 @@ class Encoder(LoadedModel):
 
     def _with_tokens(
         self,
-        backend: TokenBackend,
         texts: list[str],
         prompts: str | list[str],
         batch_size: int | None,
@@ -638,11 +643,9 @@ class Encoder(LoadedModel):
         token_ids = self._tokenize(texts, prompts)
         left_out = self._left_out(prompts, len(texts))
         encoded: dict[int, EncodedText] = {}
-        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
+        for batch, vectors, states in self.run_states(token_ids, batch_size, left_out):
             places = batch.indices.tolist()
             ids = [token_ids[at] for at in places]
-            lengths = None if left_out is None else [left_out[at] for at in places]
-            vectors, states = backend.run_tokens(ids, lengths)
             encoded.update(zip(places, map(EncodedText, ids, states, map(np.copy, vectors)), strict=True))
             if bar is not None:
                 bar.update(len(places))
@@ -699,15 +702,6 @@ class Encoder(LoadedModel):
             if any(cut):
                 index = part.start + cut.index(True)
                 raise tokenizer.too_long(index, whole[index])
-
-    def _run_states(
-        self, token_ids: Sequence[TokenIds], batch_size: int | None
-    ) -> Iterator[tuple[list[int], npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]]:
-        """Run texts; yield the places of each batch, its vectors, and the states of its tokens."""
-        backend = self._token_backend()
-        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
-            places = batch.indices.tolist()
-            yield places, *backend.run_tokens([token_ids[at] for at in places])
 
     def _left_out(self, prompts: str | list[str], count: int) -> list[int] | None:
         return self.prompt_lengths([prompts] * count if isinstance(prompts, str) else prompts)

@@ -8,14 +8,17 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import takewhile
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_corpora.encoding.tokens import Model
-from m3e_corpora.encoding.windows import TokenizedBatch, Window
+from m3e_corpora.encoding.window import TokenizedBatch, Window
 from m3e_corpora.outputs.others import NO_OTHERS, OtherOutput, Others
+from m3e_runtime.chunking import Parts
+from m3e_runtime.encoder import Encoder
 from m3e_runtime.late_interaction import Task
 from m3e_runtime.token_outputs import TokenResult
 from m3e_runtime.tokenization import TokenIds
@@ -145,6 +148,8 @@ def _run(
     running: _Running,
 ) -> _Found:
     running.threads.add(threading.get_ident())
+    if batch.parts is not None:
+        return _run_parts(encoder, batch.token_ids, batch.parts, batch_size, running), []
     vectors = np.empty((len(batch.indices), encoder.full_dimension), dtype=np.float32)
     tokens = [_NOTHING] * len(batch.indices)
     for computed, found, results in encoder.run_outputs(
@@ -158,6 +163,19 @@ def _run(
     return vectors, tokens
 
 
+def _run_parts(
+    encoder: Model,
+    token_ids: list[TokenIds],
+    parts: list[list[tuple[int, int]]],
+    batch_size: int | None,
+    running: _Running,
+) -> Vectors:
+    """The vectors of the parts of texts, which late chunking makes of the states of tokens."""
+    assert isinstance(encoder, Encoder)  # noqa: S101 - a reranker has no chunks
+    batches = takewhile(lambda _: not running.stopped, encoder.run_states(token_ids, batch_size))
+    return Parts(parts, encoder.late_pooling).vectors(batches, encoder.full_dimension)
+
+
 def _collect(
     encoder: Model,
     others: tuple[OtherOutput, ...],
@@ -168,11 +186,12 @@ def _collect(
     vectors = np.zeros((window.distinct, encoder.full_dimension), dtype=np.float32)
     token_ids: list[TokenIds] = [np.empty(0, np.int32)] * window.distinct
     tokens = [_NOTHING] * window.distinct
+    given = encoder.bundle.manifest.token_outputs
     for batch, future in submitted:
         vectors[batch.indices], results = future.result()
-        for place, ids, result in zip(batch.indices.tolist(), batch.token_ids, results, strict=True):
-            token_ids[place], tokens[place] = ids, result
-    given = encoder.bundle.manifest.token_outputs
+        if others:
+            for place, ids, result in zip(batch.indices.tolist(), batch.token_ids, results, strict=True):
+                token_ids[place], tokens[place] = ids, result
     if given is None or not others:
         return window, vectors, NO_OTHERS
     return window, vectors, Others.of(token_ids, tokens, given, others, task)

@@ -16,7 +16,7 @@ from m3e_corpora.outputs.others import OTHERS
 from m3e_corpora.outputs.vectors import VectorSpec, ranges_to_text
 from m3e_runtime.arguments import check_batch_size
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.chunking import Chunker
+from m3e_runtime.chunking import ChunkTokenizer
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
 from m3e_runtime.late_interaction import Task
@@ -84,6 +84,7 @@ def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
     Raises:
         OptionError: an option cannot be used with this bundle.
     """
+    request.for_model(encoder.bundle.manifest.classification)  # which may be known here only
     if isinstance(encoder, Reranker):
         return _describe_scoring(encoder, request)
     if not encoder.bundle.manifest.gives_dense:
@@ -92,7 +93,7 @@ def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
     asked = encoder.output_options(request.truncate_dim, request.normalize, request.precision, ranges)
     check_batch_size(request.batch_size)
     if request.chunking is not None:
-        Chunker(encoder.tokenizer, request.chunking)  # checks them
+        ChunkTokenizer(encoder, request.chunking)  # checks them
     dimension = asked.truncate_dim
     if ranges is not None and ranges.shape != (2, dimension):
         raise OptionError(f"ranges must have shape (2, {dimension}), not {ranges.shape}.")
@@ -143,6 +144,10 @@ def _prompt(encoder: Encoder, request: CorpusRequest, task: Task | None) -> str:
 
 
 def _describe_scoring(reranker: Reranker, request: CorpusRequest) -> EncodingSpec:
+    if request.query_field is None and len(reranker.labels) == 1:
+        raise OptionError(
+            "this bundle scores pairs of texts; name the column of the queries, --query-field query."
+        )
     activation = request.activation or reranker.classification.activation
     reranker.activation(activation)
     check_batch_size(request.batch_size)

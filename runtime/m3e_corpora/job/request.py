@@ -59,7 +59,8 @@ class CorpusRequest:
         over_long: what to do with texts that have more tokens than the model's limit. With ``chunk``, each
             chunk is a row, with the columns ``chunk`` (its number), ``start`` and ``end`` (its place in the
             text, in characters); the column of the texts has the chunk's own text.
-        chunking: the length of chunks and their overlap, by default as long as the model takes and none.
+        chunking: the length of chunks, their overlap, and whether chunking is late. By default they are as
+            long as the model takes, and do not overlap.
         precision: as in :meth:`m3e_runtime.Encoder.encode`.
         ranges: as in :meth:`m3e_runtime.Encoder.encode`; needed for int8 and uint8.
         normalize: scale each vector to unit length.
@@ -242,14 +243,14 @@ class CorpusRequest:
     def _check_chunks(self, output: OutputPath) -> None:
         if self.over_long != "chunk":
             if self.chunking is not None:
-                raise OptionError("--chunk-tokens and --chunk-overlap need --over-long chunk.")
+                raise OptionError("--chunk-tokens, --chunk-overlap and --chunk-late need --over-long chunk.")
             return
         if output.part_format == "npy":
             raise OptionError(
                 f"{self.output}: cannot store which chunk a vector is of; use .parquet or .jsonl."
             )
-        if self.chunking is not None and self.chunking.late:
-            raise OptionError("late chunking is for Encoder.encode_chunks; corpora are divided first.")
+        if self.chunking is not None and self.chunking.late and self.also:
+            raise OptionError(f"--also {self.also[0]}: late chunking gives dense vectors only.")
         taken = [name for name in self.columns(output.part_format).read if name in CHUNK_COLUMNS]
         if taken:
             raise OptionError(f"the column {taken[0]!r} cannot be kept: chunks have a column of this name.")

@@ -22,7 +22,7 @@ from m3e_runtime.token_outputs import OUTPUTS, Output, Outputs, TextOutputs, all
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
 if TYPE_CHECKING:
-    from m3e_runtime.chunking import Chunk, Chunker
+    from m3e_runtime.chunking import ChunkOptions, TokenizedChunks
 
 __all__ = ["AsyncEncoder"]
 
@@ -220,13 +220,13 @@ class AsyncEncoder(AsyncModel):
         return self.encoder.expanded(token_ids, task), cut
 
     async def tokenize_chunks(
-        self, texts: Sequence[str], chunker: Chunker, priority: Priority, prompt: str, most: int
-    ) -> list[list[Chunk]]:
+        self, texts: Sequence[str], options: ChunkOptions, priority: Priority, prompt: str, most: int
+    ) -> TokenizedChunks:
         """Divide texts into chunks, in another thread.
 
         Args:
             texts: the texts, without prompt.
-            chunker: divides them.
+            options: the length of chunks, and whether chunking is late.
             priority: as in :meth:`encode`.
             prompt: the prompt before each chunk.
             most: largest number of chunks. The work ends when there are more.
@@ -235,11 +235,41 @@ class AsyncEncoder(AsyncModel):
             OverloadedError: as :meth:`encode`, before any work is done.
             BatchTooLargeError: the texts have more chunks.
             InvalidTextError: as :meth:`tokenize`, or a character has more tokens than a chunk.
-            OptionError: a prompt leaves no room for text.
+            OptionError: an option is out of range, a prompt leaves no room for text, or the model cannot be
+                used for late chunking.
         """
+        from m3e_runtime.chunking import ChunkTokenizer
+
         texts = as_list(texts)
         with self.tokenizing(texts, priority):
-            return await self.in_thread(lambda: list(chunker.chunks_of_each(texts, prompt, most=most)))
+            return await self.in_thread(
+                lambda: ChunkTokenizer(self.encoder, options).tokenize(texts, prompt, most=most)
+            )
+
+    async def encode_tokenized_chunks(
+        self,
+        tokenized: TokenizedChunks,
+        priority: Priority = "query",
+        prompt: str = "",
+        seconds: float = math.inf,
+    ) -> Encoded:
+        """Vectors of all chunks in their order, bit for bit those of :meth:`Encoder.encode_chunks`.
+
+        Args:
+            tokenized: what :meth:`tokenize_chunks` returns.
+            priority: as in :meth:`encode_token_ids`.
+            prompt: as in :meth:`encode_token_ids`.
+            seconds: as in :meth:`encode_token_ids`.
+
+        Raises:
+            M3EError: as :meth:`encode_token_ids`.
+        """
+        if tokenized.windows is None:
+            return await self.encode_token_ids(tokenized.token_ids, priority, prompt, seconds)
+        from m3e_runtime.chunking import Parts
+
+        parts = Parts([window.tokens for window in tokenized.windows], self.encoder.late_pooling)
+        return await self._compute(tokenized.token_ids, priority, seconds, parts=parts)
 
     async def encode_token_ids(
         self,

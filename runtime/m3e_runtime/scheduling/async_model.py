@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from m3e_runtime.scheduling.pace import Pace
 from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, Request, RunReport
 from m3e_runtime.token_outputs import Output
 from m3e_runtime.tokenization import TokenIds
+
+if TYPE_CHECKING:
+    from m3e_runtime.chunking import Parts
 
 __all__ = ["INLINE_CHARACTERS", "RUN_SECONDS", "WARM_UP_RUNS", "AsyncModel"]
 
@@ -123,6 +126,7 @@ class AsyncModel:
         prompt_length: int = 0,
         token_types: Sequence[TokenIds] | None = None,
         wanted: frozenset[Output] = frozenset(),
+        parts: Parts | None = None,
     ) -> Encoded:
         """Queue token ids, and wait for their vectors or logits."""
         loop = self._start()
@@ -142,6 +146,7 @@ class AsyncModel:
             seconds,
             token_types,
             wanted,
+            parts,
         )
         self._admission.add(request)
         self._engine.submit(request)
