@@ -27,6 +27,7 @@ from m3e_runtime.backends import (
 from m3e_runtime.backends.device import device_name
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import BundleError, OptionError
+from m3e_runtime.late_interaction import attended_lengths
 from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.threads import available_threads
 from m3e_runtime.token_outputs import Output, TokenResult
@@ -238,13 +239,14 @@ class LoadedModel(abc.ABC):
             for batch, found in self.run(token_ids, batch_size, prompt_lengths, token_types):
                 yield batch, found, [TokenResult(None, None)] * len(found)
             return
-        backend = self._outputs_backend()
+        backend, given = self._outputs_backend(), self._manifest.multi_vector
         token_ids = id_arrays("token_ids", token_ids)
         for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
             places = batch.indices.tolist()
             ids = [token_ids[at] for at in places]
             lengths = None if prompt_lengths is None else [prompt_lengths[at] for at in places]
-            yield batch, *backend.run_outputs(ids, lengths, weights, vectors)
+            attended = attended_lengths(ids, given)
+            yield batch, *backend.run_outputs(ids, lengths, weights, vectors, attended)
 
     def run_states(
         self,

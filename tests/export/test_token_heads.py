@@ -122,6 +122,15 @@ def test_an_artifact_below_the_gate_is_not_kept(bge_m3_checkpoint, few_texts, tm
     assert not (tmp_path / "bundle").exists()
 
 
+def test_a_graph_for_gpus_gives_the_dense_vector_only(bge_m3_checkpoint, few_texts, tmp_path):
+    pytest.importorskip("onnxruntime")
+    request = ExportRequest(
+        str(bge_m3_checkpoint), tmp_path / "bundle", targets=("cuda",), gate=str(few_texts)
+    )
+    manifest = export(request).manifest
+    assert (manifest.token_outputs, manifest.artifacts[0].token_fidelity) == (None, None)
+
+
 def test_the_command_prints_what_the_gate_measured(bge_m3_bundle):
     bundle = Bundle.open(bge_m3_bundle)
     printed = report(bundle)
@@ -131,7 +140,7 @@ def test_the_command_prints_what_the_gate_measured(bge_m3_bundle):
     assert first.keys() == {"texts", "sparse", "multi_vector"}
 
 
-@pytest.mark.parametrize("kind", ["SparseEncoder", "MultiVectorEncoder"])
+@pytest.mark.parametrize("kind", ["SparseEncoder", "OtherEncoder"])
 def test_other_encoders_are_refused_by_name(checkpoint, kind):
     (checkpoint / "config_sentence_transformers.json").write_text(f'{{"model_type": "{kind}"}}')
     with pytest.raises(UnsupportedModelError, match=kind):

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from m3e_corpora.encoding.tokens import Model, Text, prompt_lengths, texts_of, tokenize
+from m3e_corpora.encoding.tokens import Model, Text, longest_text, prompt_lengths, texts_of, tokenize
 from m3e_corpora.encoding.window import TokenizedBatch, Window
 from m3e_corpora.inputs.rows import Rows
 from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.policies import OverLong
 from m3e_runtime.errors import InvalidTextError
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.planning import Batch
 from m3e_runtime.tokenization import TokenIds
 
@@ -40,6 +41,7 @@ class OpenWindow:
         prefix: prompt before each text that has none of its own.
         over_long: what to do with texts that are too long.
         most_tokens: about how many tokens the window may have, by default as many as suit the engine.
+        task: what the texts are, for models that encode queries and documents differently.
         rows: the rows so far.
         token_ids: the tokens of each distinct text.
         token_types: the types of these tokens, if the model takes them.
@@ -52,6 +54,7 @@ class OpenWindow:
     prefix: str
     over_long: OverLong
     most_tokens: int | None = None
+    task: Task | None = None
     rows: list[Rows] = field(default_factory=list)
     token_ids: list[TokenIds] = field(default_factory=list)
     token_types: list[TokenIds] = field(default_factory=list)
@@ -90,7 +93,7 @@ class OpenWindow:
         self._places += places
 
     def _leave_out(self, rows: Rows, cut: list[int]) -> Rows:
-        problem = f"longer than {self.encoder.max_seq_length} tokens."
+        problem = f"longer than {longest_text(self.encoder, self.task)} tokens."
         if self.over_long == "fail":
             raise InvalidTextError(f"{rows.locate(rows.numbers[cut[0]], problem)} {_SKIP_LONG}")
         return rows.without(cut, problem)
@@ -115,7 +118,7 @@ class OpenWindow:
         texts = texts_of(self.encoder, rows, self.prefix)
         fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
         if rows.token_ids is None:
-            self._add(fresh, *tokenize(self.encoder, fresh))
+            self._add(fresh, *tokenize(self.encoder, fresh, self.task))
         else:
             known = dict(zip(texts, rows.token_ids, strict=True))
             self._add(fresh, [known[text] for text in fresh], None, [False] * len(fresh))

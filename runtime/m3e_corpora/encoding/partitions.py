@@ -91,6 +91,7 @@ def encoded_windows(
             on_error,
             MULTI_VECTOR_WINDOW_TOKENS if "multi_vector" in job.vectors.others else None,
             late=job.chunking is not None and job.chunking.late,
+            task=job.task,
         )
         for each in partitions
     )
@@ -99,7 +100,7 @@ def encoded_windows(
         if job.inputs[0].path != STANDARD_INPUT:
             windows = stack.enter_context(closing(prefetched(windows)))
         for window, distinct, others in compute(
-            encoder, windows, workers, job.batch_size, job.vectors.others
+            encoder, windows, workers, job.batch_size, job.vectors.others, job.task
         ):
             yield window, job.vectors.finish(distinct)[window.places], others.take(window.places)
 

@@ -19,6 +19,7 @@ from m3e_corpora.encoding.window import TokenizedBatch, Window
 from m3e_corpora.outputs.others import NO_OTHERS, OtherOutput, Others
 from m3e_runtime.chunking import Parts
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.token_outputs import TokenResult
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import stop_calls
@@ -82,6 +83,7 @@ def compute(
     workers: int,
     batch_size: int | None,
     others: tuple[OtherOutput, ...] = (),
+    task: Task | None = None,
 ) -> Iterator[tuple[Window, Vectors, Others]]:
     """Compute windows in order.
 
@@ -91,6 +93,7 @@ def compute(
         workers: threads that run the engine, each on its own batches.
         batch_size: largest number of texts in a batch.
         others: outputs to compute beside the vectors.
+        task: what the texts are, for models that encode queries and documents differently.
 
     Yields:
         Each window, the vectors of its distinct texts, float32 ``[distinct, dimension]``, and their other
@@ -115,9 +118,9 @@ def compute(
                 ]
                 started.append((window, submitted))
                 if len(started) > ahead:
-                    yield _collect(encoder, others, *started.popleft())
+                    yield _collect(encoder, others, task, *started.popleft())
             while started:
-                yield _collect(encoder, others, *started.popleft())
+                yield _collect(encoder, others, task, *started.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             running.stop()
@@ -174,7 +177,11 @@ def _run_parts(
 
 
 def _collect(
-    encoder: Model, others: tuple[OtherOutput, ...], window: Window, submitted: list[_Submitted]
+    encoder: Model,
+    others: tuple[OtherOutput, ...],
+    task: Task | None,
+    window: Window,
+    submitted: list[_Submitted],
 ) -> tuple[Window, Vectors, Others]:
     vectors = np.zeros((window.distinct, encoder.full_dimension), dtype=np.float32)
     token_ids: list[TokenIds] = [np.empty(0, np.int32)] * window.distinct
@@ -187,4 +194,4 @@ def _collect(
                 token_ids[place], tokens[place] = ids, result
     if given is None or not others:
         return window, vectors, NO_OTHERS
-    return window, vectors, Others.of(token_ids, tokens, given, others)
+    return window, vectors, Others.of(token_ids, tokens, given, others, task)

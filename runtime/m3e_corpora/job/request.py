@@ -23,6 +23,7 @@ from m3e_corpora.outputs.others import OTHERS, OtherOutput
 from m3e_corpora.outputs.vectors import EMBEDDING, SCORE, SCORES
 from m3e_runtime.chunking import ChunkOptions
 from m3e_runtime.errors import OptionError
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.manifest import Classification
 from m3e_runtime.outputs import OutputPrecision
 
@@ -66,6 +67,8 @@ class CorpusRequest:
         truncate_dim: as in :meth:`m3e_runtime.Encoder.encode`.
         also: outputs to store beside the dense vectors, in columns of their names: ``sparse`` and
             ``multi_vector``, for models that give them.
+        task: as in :meth:`m3e_runtime.Encoder.encode_outputs`, by default ``document`` for models that encode
+            queries and documents differently.
         prompt_name: as in :meth:`m3e_runtime.Encoder.encode`.
         prompt_field: column of each text's own prompt.
         prompt: as in :meth:`m3e_runtime.Encoder.encode`.
@@ -100,6 +103,7 @@ class CorpusRequest:
     normalize: bool = False
     truncate_dim: int | None = None
     also: tuple[OtherOutput, ...] = ()
+    task: Task | None = None
     prompt_name: str | None = None
     prompt_field: str | None = None
     prompt: str | None = None
@@ -158,15 +162,33 @@ class CorpusRequest:
             return dataclasses.replace(self, query_field=_QUERY_FIELD)
         return self
 
+    def check_tokens_only(self) -> None:
+        """Check the options for a model that gives outputs of tokens, and no vectors of texts.
+
+        Raises:
+            OptionError: an option is for vectors of texts.
+        """
+        options = {
+            **self._of_dense(),
+            f"--precision {self.precision}": self.precision != "float32",
+            "--over-long chunk": self.over_long == "chunk",
+            f"the output {self.output}": str(self.output).endswith((".faiss", ".npy")),
+        }
+        if given := [option for option, value in options.items() if value]:
+            raise OptionError(f"{given[0]} is for vectors of texts; this bundle gives outputs of tokens.")
+
+    def _of_dense(self) -> dict[str, bool]:
+        return {"--normalize": self.normalize, "--truncate-dim": self.truncate_dim is not None}
+
     def _of_vectors(self) -> dict[str, bool]:
-        """Whether options are given that only vectors of texts have."""
+        """Whether options are given that only encoders have."""
         return {
-            "--normalize": self.normalize,
-            "--truncate-dim": self.truncate_dim is not None,
+            **self._of_dense(),
             f"--precision {self.precision}": self.precision not in ("float32", "float16"),
             "--prompt-field": self.prompt_field is not None,
             "--over-long chunk": self.over_long == "chunk",
             "--also": bool(self.also),
+            "--task": self.task is not None,
             f"the output {self.output}": str(self.output).endswith(".faiss"),
         }
 

@@ -299,9 +299,9 @@ class ServedModel:
         prompt: str = "",
         truncated: int = 0,
     ) -> Embedded:
+        options = self.encoder.output_options(dimensions, normalize)
         encoded = await self.scheduler.encode_token_ids(token_ids, priority, prompt, self._timeout)
         self._metrics.record_request(tokenize_seconds, encoded, truncated)
-        options = self.encoder.output_options(dimensions, normalize)
         vectors = await self.scheduler.finish(encoded, options)
         return Embedded(vectors, sum(map(len, token_ids)), truncated)
 
