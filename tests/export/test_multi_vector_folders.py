@@ -46,6 +46,7 @@ FOLDERS = {
     "pylate, attended, with prompts": lambda folder: make_pylate(
         folder, attend_to_expansion_tokens=True, prompts={"query": "[unused1] query: "}, skiplist_words=None
     ),
+    "pylate, added prefixes": lambda folder: make_pylate(folder, added=True),
     "pylate without expansion": lambda folder: make_pylate(folder, do_query_expansion=False),
 }
 
