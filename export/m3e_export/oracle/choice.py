@@ -67,6 +67,10 @@ def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: i
         CheckpointError: the original library cannot load the checkpoint.
         DependencyMissingError: ``name`` is ``torch``, and torch is not installed.
     """
+    if checkpoint.sentence_config.multi_vector is not None:
+        from m3e_export.oracle.multi_vector_oracle import load_multi_vector_oracle
+
+        return load_multi_vector_oracle(checkpoint, name)
     installed = _has("torch", "transformers")
     if name == "torch" and not installed:
         raise DependencyMissingError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
