@@ -17,7 +17,7 @@ from m3e_runtime.chunking.windows import LateWindow
 from m3e_runtime.outputs import OutputOptions
 
 if TYPE_CHECKING:
-    from m3e_runtime.encoder import Encoder
+    from m3e_runtime.encoding.chunks import ChunkEncoding
 
 __all__ = ["ChunkEncoder", "split_by_text"]
 
@@ -39,7 +39,7 @@ class ChunkEncoder:
         OptionError: the options are out of range, or the model cannot be used for late chunking.
     """
 
-    def __init__(self, encoder: Encoder, options: ChunkOptions | None, batch_size: int | None) -> None:
+    def __init__(self, encoder: ChunkEncoding, options: ChunkOptions | None, batch_size: int | None) -> None:
         self._encoder = encoder
         self._batch_size = batch_size
         self._tokenizer = ChunkTokenizer(encoder, options or ChunkOptions())

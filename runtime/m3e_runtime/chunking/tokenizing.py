@@ -12,7 +12,7 @@ from m3e_runtime.chunking.windows import LateWindow, WindowReader
 from m3e_runtime.tokenization import TokenIds
 
 if TYPE_CHECKING:
-    from m3e_runtime.encoder import Encoder
+    from m3e_runtime.encoding.chunks import ChunkEncoding
 
 __all__ = ["ChunkTokenizer", "TokenizedChunks"]
 
@@ -48,7 +48,7 @@ class ChunkTokenizer:
         OptionError: the options are out of range, or the model cannot be used for late chunking.
     """
 
-    def __init__(self, encoder: Encoder, options: ChunkOptions) -> None:
+    def __init__(self, encoder: ChunkEncoding, options: ChunkOptions) -> None:
         self._chunker = Chunker(encoder.tokenizer, options)
         self._reader: WindowReader | None = None
         if options.late:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,8 @@ from m3e_runtime.encoder import Encoder
 from m3e_runtime.late_interaction import Task
 from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.outputs import OutputOptions, OutputPrecision
-from m3e_runtime.scheduling.async_model import INLINE_CHARACTERS, RUN_SECONDS, WARM_UP_RUNS, AsyncModel
-from m3e_runtime.scheduling.lane import Lane
-from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, RunReport
+from m3e_runtime.scheduling.async_model import AsyncModel
+from m3e_runtime.scheduling.request import Encoded, Priority
 from m3e_runtime.token_outputs import OUTPUTS, Output, Outputs, TextOutputs, all_outputs
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
@@ -29,7 +28,7 @@ __all__ = ["AsyncEncoder"]
 _INLINE_VALUES = 1 << 16  # vectors of up to this many values are normalized in the event loop, too
 
 
-class AsyncEncoder(AsyncModel):
+class AsyncEncoder(AsyncModel[Encoder]):
     """Encodes for many asyncio tasks with one engine.
 
     The texts of all callers are batched. An idle engine starts at once with the waiting texts, or with a
@@ -42,7 +41,7 @@ class AsyncEncoder(AsyncModel):
     not close the encoder.
 
     Args:
-        encoder: the encoder to use.
+        model: the encoder to use.
         limits: limits of the queue. Calls beyond them are rejected.
         run_seconds: approximate maximum duration of one run of the engine.
         on_run: called in the event loop after each run of the engine.
@@ -54,25 +53,16 @@ class AsyncEncoder(AsyncModel):
         ...         return await asyncio.gather(*(encoder.encode(text) for text in ("你好", "世界")))
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        *,
-        limits: QueueLimits | None = None,
-        run_seconds: float = RUN_SECONDS,
-        on_run: Callable[[RunReport], None] | None = None,
-        lane: Lane | None = None,
-    ) -> None:
-        super().__init__(encoder, limits=limits, run_seconds=run_seconds, on_run=on_run, lane=lane)
-        self.encoder = encoder
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that it uses."""
+        return self._model
 
     async def warm_up(self) -> None:
         """Encode until the speed of the engine is measured. The first runs take longer than others."""
         await self.encode_token_ids([self.encoder.tokenizer.encode("")])
         longest = self.encoder.tokenizer.encode("a " * self.encoder.max_seq_length)
-        count = math.ceil(self._pace.full_run / len(longest))
-        for _ in range(WARM_UP_RUNS):
-            await self.encode_token_ids([longest] * count)
+        await self._measure(len(longest), lambda count: self.encode_token_ids([longest] * count))
 
     async def encode(
         self,
@@ -211,11 +201,10 @@ class AsyncEncoder(AsyncModel):
         texts = as_list(texts)
         tokenizer = self.encoder.tokenizer_of(task)
         tokenize = partial(_tokenized, tokenizer, texts, truncate, keep_end)
-        with self.tokenizing(texts, priority):
-            if (keep_end and truncate) or sum(map(len, texts)) > INLINE_CHARACTERS:
-                token_ids, cut = await self.in_thread(tokenize)
-            else:
-                token_ids, cut = tokenize()
+        characters = sum(map(len, texts))
+        token_ids, cut = await self._tokenized(
+            len(texts), characters, priority, tokenize, slow=keep_end and truncate
+        )
         self.encoder.cut_texts.add(cut, tokenizer.max_length)
         return self.encoder.expanded(token_ids, task), cut
 
@@ -241,10 +230,11 @@ class AsyncEncoder(AsyncModel):
         from m3e_runtime.chunking import ChunkTokenizer
 
         texts = as_list(texts)
-        with self.tokenizing(texts, priority):
-            return await self.in_thread(
-                lambda: ChunkTokenizer(self.encoder, options).tokenize(texts, prompt, most=most)
-            )
+
+        def tokenize() -> TokenizedChunks:
+            return ChunkTokenizer(self.encoder, options).tokenize(texts, prompt, most=most)
+
+        return await self._tokenized(len(texts), sum(map(len, texts)), priority, tokenize, slow=True)
 
     async def encode_tokenized_chunks(
         self,
