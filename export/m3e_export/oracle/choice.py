@@ -71,6 +71,10 @@ def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: i
         from m3e_export.oracle.multi_vector_oracle import load_multi_vector_oracle
 
         return load_multi_vector_oracle(checkpoint, name)
+    if checkpoint.sentence_config.splade is not None:
+        from m3e_export.oracle.sparse_oracle import load_sparse_oracle
+
+        return load_sparse_oracle(checkpoint, name)
     installed = _has("torch", "transformers")
     if name == "torch" and not installed:
         raise DependencyMissingError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
