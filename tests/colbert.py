@@ -7,8 +7,11 @@ import string
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+from tokenizers.normalizers import BertNormalizer
+
 from families import make_family
-from synthetic import write_json
+from synthetic import update_json, write_json
 
 __all__ = ["COLBERT_SIZE", "FIXED", "make_colbert", "make_pylate", "original_multi_vectors"]
 
@@ -61,12 +64,15 @@ def make_colbert(
     return folder
 
 
-def make_pylate(folder: Path, **settings: Any) -> Path:
-    """Write a folder of PyLate 1, whose prefixes are tokens of the vocabulary."""
+def make_pylate(folder: Path, added: bool = False, **settings: Any) -> Path:
+    """Write a folder of PyLate 1, whose prefixes are tokens of the vocabulary, or ``added`` to it."""
     import torch
     from safetensors.torch import save_file
 
-    make_family(folder, "bert")
+    make_family(folder, "bert", config={"vocab_size": 2002})
+    if added:
+        _add_prefixes(folder)
+        settings = {"query_prefix": "[Q] ", "document_prefix": "[D] ", **settings}
     (folder / "1_Pooling" / "config.json").unlink()
     (folder / "1_Pooling").rmdir()
     types = ("sentence_transformers.models.Transformer", "pylate.models.Dense.Dense")
@@ -105,3 +111,13 @@ def original_multi_vectors(folder: Path, texts: list[str], task: str | None) -> 
     encode = model.encode if task is None else getattr(model, f"encode_{task}")
     found: list[Any] = encode(texts, convert_to_numpy=True)
     return found
+
+
+def _add_prefixes(folder: Path) -> None:
+    """Add the prefixes as PyLate does: a lower-casing tokenizer does not find them in a text."""
+    file = str(folder / "tokenizer.json")
+    tokenizer = Tokenizer.from_file(file)
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.add_tokens(["[Q] ", "[D] "])
+    tokenizer.save(file)
+    update_json(folder / "tokenizer_config.json", do_lower_case=True)

@@ -16,6 +16,7 @@ from m3e_export.precision.search import float_plan
 from m3e_runtime import BundleError
 from m3e_runtime.backends import native
 from m3e_runtime.backends.native import NativeCpu
+from random_encoders import random_encoder
 
 pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
 
@@ -447,6 +448,121 @@ def test_changed_headers_with_shared_layers(tmp_path, good_shared, name):
 def test_a_projection_that_is_said_to_be_there_is_asked_for(tmp_path, good):
     with pytest.raises(BundleError, match="embedding_projection"):
         load(tmp_path, joined(*metadata("embedding", "64")(*split(good))))
+
+
+@pytest.fixture(scope="module")
+def good_newer(tmp_path_factory) -> bytes:
+    """Weights of an encoder with gates, windows, rotations, and norms before the parts."""
+    spec, weights = random_encoder("modernbert", 64)
+    file = tmp_path_factory.mktemp("newer") / "weights"
+    save_native(spec, weights, float_plan("fp32"), "mean", False, file)
+    return file.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def good_normed(tmp_path_factory) -> bytes:
+    """Weights of an encoder that normalizes queries and keys."""
+    spec, weights = random_encoder("causal, partly rotated", 64)
+    file = tmp_path_factory.mktemp("normed") / "weights"
+    save_native(spec, weights, float_plan("fp32"), "mean", False, file)
+    return file.read_bytes()
+
+
+def test_the_untouched_file_of_a_newer_encoder_loads(tmp_path, good_newer, good_normed):
+    said = split(good_newer)[0]["__metadata__"]
+    assert said["attention_spans"] == "-:-,20:33,-:-"
+    assert (said["rotary"], said["rotary_layers"]) == ("24", "0,1,0")
+    assert (said["norm_place"], said["first_norm"], said["final_norm"]) == ("before", "none", "yes")
+    assert (said["feed_forward"], said["position_table"]) == ("gated", "one")
+    assert np.isfinite(load(tmp_path, good_newer)).all()
+    assert split(good_normed)[0]["__metadata__"]["query_key_norm"] == "hidden"
+    assert np.isfinite(load(tmp_path, good_normed)).all()
+
+
+def angle(value):
+    """Put a number that is not finite into the rotary tables."""
+
+    def change(header, data):
+        begin, _ = header["rotary_tables"]["data_offsets"]
+        return header, data[:begin] + np.float32(value).tobytes() + data[begin + 4 :]
+
+    return change
+
+
+NEWER_CHANGES = {
+    "not gated": metadata("feed_forward", None),
+    "gated in another way": metadata("feed_forward", "split"),
+    "positions for all": metadata("position_table", None),
+    "positions of another kind": metadata("position_table", "two"),
+    "positions and padding": metadata("padding", "0"),
+    "norms after, but none first": metadata("norm_place", None),
+    "norms elsewhere": metadata("norm_place", "within"),
+    "norm of another kind": metadata("norm_kind", "batch"),
+    "first norm missing": metadata("first_norm", None),
+    "first norm of another kind": metadata("first_norm", "1"),
+    "final norm not said": metadata("final_norm", None),
+    "final norm of another kind": metadata("final_norm", "no"),
+    "final norm missing": changed(lambda header: header.pop("final_norm.beta")),
+    "final norm narrower": tensor("final_norm.gamma", shape=[36, 2]),
+    "embedding norm said to be absent": metadata("embedding_norm", "none"),
+    "embedding norm of another kind": metadata("embedding_norm", "rms"),
+    "query norms of nothing": metadata("query_key_norm", "hidden"),
+    "spans of fewer layers": metadata("attention_spans", "-:-,20:33"),
+    "spans of more layers": metadata("attention_spans", "-:-,20:33,-:-,-:-"),
+    "spans of endlessly many": metadata("attention_spans", "-:-," * 100_000),
+    "spans empty": metadata("attention_spans", ""),
+    "a span without an end": metadata("attention_spans", "-:-,20,-:-"),
+    "a span of three": metadata("attention_spans", "-:-,20:33:1,-:-"),
+    "a span that is negative": metadata("attention_spans", "-:-,-1:33,-:-"),
+    "a span that is no number": metadata("attention_spans", "-:-,x:33,-:-"),
+    "a span that is huge": metadata("attention_spans", "-:-,2097152:33,-:-"),
+    "a span that is endless": metadata("attention_spans", "-:-,1:" + "9" * 1000 + ",-:-"),
+    "no rotation": metadata("rotary", None),
+    "a rotation of nothing": metadata("rotary", "0"),
+    "a rotation of an odd number": metadata("rotary", "23"),
+    "a rotation of fewer columns": metadata("rotary", "22"),
+    "a rotation beyond the head": metadata("rotary", "26"),
+    "a rotation of no number": metadata("rotary", "all"),
+    "no tables of layers": metadata("rotary_layers", None),
+    "tables of fewer layers": metadata("rotary_layers", "0,1"),
+    "tables of more layers": metadata("rotary_layers", "0,1,0,0"),
+    "a table that is not there": metadata("rotary_layers", "0,2,0"),
+    "a table before the first": metadata("rotary_layers", "0,-1,0"),
+    "a table that is no number": metadata("rotary_layers", "0,one,0"),
+    "rotary tables missing": changed(lambda header: header.pop("rotary_tables")),
+    "rotary tables of other positions": metadata("positions", "65"),
+    "rotary tables in a row": tensor("rotary_tables", shape=[2 * 64 * 24]),
+    "rotary tables without a shape": tensor("rotary_tables", shape=[]),
+    "more rotary tables than layers": tensor("rotary_tables", shape=[32, 4, 24]),
+    "no rotary tables": tensor("rotary_tables", shape=[0, 64, 24], data_offsets=[0, 0]),
+    "rotary tables in float16": tensor("rotary_tables", shape=[4, 64, 24], dtype="F16"),
+    "an angle that is NaN": angle(np.nan),
+    "an angle that is infinite": angle(np.inf),
+    "intermediate other": metadata("intermediate", "112"),
+}
+
+
+@pytest.mark.parametrize("name", NEWER_CHANGES)
+def test_changed_headers_of_a_newer_encoder(tmp_path, good_newer, name):
+    content = joined(*NEWER_CHANGES[name](*split(good_newer)))
+    with pytest.raises(BundleError, match="native engine cannot load it"):
+        load(tmp_path, content)
+
+
+NORMED_CHANGES = {
+    "queries not normalized": metadata("query_key_norm", None),
+    "queries normalized in another way": metadata("query_key_norm", "head"),
+    "a key norm missing": changed(lambda header: header.pop("layer.1.key_norm.gamma")),
+    "a query norm of a head": tensor("layer.0.query_norm.beta", shape=[3, 24]),
+    "first norm said to be absent": metadata("first_norm", "none"),
+}
+
+
+@pytest.mark.parametrize("name", NORMED_CHANGES)
+def test_changed_headers_with_normalized_queries(tmp_path, good_normed, name):
+    content = joined(*NORMED_CHANGES[name](*split(good_normed)))
+    with pytest.raises(BundleError, match="native engine cannot load it"):
+        load(tmp_path, content)
 
 
 def test_misaligned(tmp_path, good):

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from c_bundles import ARGUMENT, CBundleError, CModel
-from m3e_runtime import AsyncEncoder, Encoder, OptionError
+from m3e_runtime import AsyncEncoder, Bundle, BundleError, Encoder, OptionError
 from m3e_runtime.backends import native
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.errors import TextTooLongError
 from m3e_runtime.hybrid import max_sim, max_sim_scores
+from synthetic import read_json, write_json
 
 TEXTS = ["hello, world!", "", "今天天气很好，我们去公园。", *(f"word {n}, " * n for n in range(1, 30, 7))]
 ONLY = ("multi_vector",)
@@ -148,6 +149,23 @@ def test_the_engine_checks_how_many_tokens_are_attended(colbert_bundle):
     for wrong in ([0, 0], [5, 0], [-1, 0], [3, 1]):
         with pytest.raises(ValueError, match="attended"):
             engine.run_outputs(ids, None, False, True, wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda query: query["expansion"].update(length=1 << 40), "an expansion to 1099511627776 tokens"),
+        (lambda query: query["expansion"].update(token_id=-1), "with the token -1"),
+        (lambda query: query.update(max_length=0), "max_length 0 of a task"),
+        (lambda query: query.update(other=1), "other"),
+    ],
+)
+def test_a_manifest_with_other_settings_is_refused(colbert_bundle, tmp_path, change, problem):
+    manifest = read_json(colbert_bundle / "manifest.json")
+    change(manifest["token_outputs"]["multi_vector"]["query"])
+    write_json(tmp_path / "manifest.json", manifest)
+    with pytest.raises(BundleError, match=problem):
+        Bundle.open(tmp_path)
 
 
 LENGTHS = [(1, 1), (2, 40), (9, 70), (17, 20), (40, 100), (100, 110), (64, 64), (65, 128)]

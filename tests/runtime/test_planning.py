@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from m3e_runtime.planning import MAX_PADDING_SHARE, RUN_OVERHEAD_TOKENS, plan, plan_packed
+from m3e_runtime.planning import MAX_PADDING_SHARE, RUN_OVERHEAD_TOKENS, plan, plan_packed, work_of
 
 
 @given(
@@ -63,3 +63,10 @@ def test_packed_batches_hold_every_text_once_within_the_bounds(lengths, budget, 
         assert batch.tokens == real.sum() <= max(budget, real.max())
         full = max_batch is not None and len(real) == max_batch
         assert following is None or full or real.sum() + lengths[following.indices[0]] > budget
+
+
+def test_long_texts_count_by_their_attention_too():
+    assert [work_of(length) for length in (0, 1, 512, 2048, 8192)] == [0, 1, 512, 3584, 38912]
+    lengths = np.array([8192, *[64] * 300], dtype=np.int64)
+    batches = list(plan_packed(lengths, 16384))
+    assert [(len(batch.indices), batch.tokens) for batch in batches] == [(1, 8192), (256, 16384), (44, 2816)]

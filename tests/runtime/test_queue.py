@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from m3e_runtime.planning import work_of
 from m3e_runtime.scheduling.pace import Pace
 from m3e_runtime.scheduling.queue import FairQueue
 from m3e_runtime.scheduling.request import DOCUMENT_HANDICAP, PIECE_SECONDS, Request
@@ -20,7 +21,7 @@ def make():
 
     def request(*lengths, arrival=0.0, priority="query"):
         ids = [np.zeros(length, np.int32) for length in lengths]
-        return Request(ids, sum(lengths), priority, arrival, loop.create_future())
+        return Request(ids, sum(map(work_of, lengths)), priority, arrival, loop.create_future())
 
     yield request
     loop.close()
@@ -51,6 +52,11 @@ def test_a_text_longer_than_the_budget_goes_alone(make):
     queue = queue_of(long, short)
     assert taken(queue, 100) == {(long, 0)}
     assert taken(queue, 100) == {(short, 0)}
+
+
+def test_the_attention_of_a_long_text_fills_a_run(make):
+    long, short = make(8192), make(8192, arrival=2.0)
+    assert taken(queue_of(long, short), 16384 + 512) == {(long, 0)}
 
 
 def test_a_short_text_passes_a_long_one_that_came_a_moment_before(make):
@@ -99,13 +105,13 @@ def test_nothing_starves_under_a_stream_of_short_queries_that_never_ends(make):
 def test_abandoned_requests_are_not_computed(make):
     a, b = make(10, 10), make(10)
     queue = queue_of(a, b)
-    assert queue.tokens == 30
+    assert queue.work == 30
     assert taken(queue, 10) == {(a, 0)}
-    assert queue.tokens == 20
+    assert queue.work == 20
     a.abandoned = True
     assert taken(queue, 1000) == {(b, 0)}
     assert not queue
-    assert queue.tokens == 0
+    assert queue.work == 0
     assert not queue.take(1000, SPEED).texts
 
 
@@ -143,7 +149,7 @@ def test_every_text_is_taken_once_and_no_run_exceeds_its_budget(requests, budget
         run = queue.take(budget, SPEED)
         assert len(run.texts) == 1 or run.tokens <= budget
         seen += run.texts
-    assert queue.tokens == 0
+    assert queue.work == 0
     assert len(seen) == len(set(seen)) == sum(len(lengths) for lengths, _, _ in requests)
 
 

@@ -12,9 +12,11 @@ from m3e_export.architectures.encoder import (
     Activation,
     EncoderSpec,
     EncoderWeights,
+    LayerAttention,
     LayerWeights,
     Linear,
     Norm,
+    NormKind,
 )
 from m3e_export.architectures.registry import Architecture, architecture_for
 
@@ -23,8 +25,10 @@ __all__ = [
     "Architecture",
     "EncoderSpec",
     "EncoderWeights",
+    "LayerAttention",
     "LayerWeights",
     "Linear",
     "Norm",
+    "NormKind",
     "architecture_for",
 ]

@@ -9,7 +9,7 @@ float32 ``[batch, length, hidden]``.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from m3e_export.architectures import EncoderSpec, EncoderWeights, LayerWeights
+from m3e_export.architectures import EncoderSpec, EncoderWeights, LayerWeights, Norm
 from m3e_export.checkpoint.head import HeadLayer, dimension_of
 from m3e_export.checkpoint.pooling import PoolingSpec, pooling_spec
 from m3e_export.graph.builder import GraphBuilder
 from m3e_export.graph.dialects.base import Dialect
 from m3e_export.graph.embeddings import look_up
 from m3e_export.graph.head import finish, reduce_states
+from m3e_export.graph.rotary import changed_queries, changes_queries
 from m3e_export.precision.plan import PrecisionPlan
 
 __all__ = ["GraphOptions", "build_model"]
@@ -69,9 +70,12 @@ def build_model(
         dialect.leave_out_prompts()
     words, hidden = _embed(builder, dialect, weights, plan)
     every = [(hidden, dialect.compute)]
-    for layer in weights.layers:
+    for layer, seen in zip(weights.layers, spec.layer_attention, strict=False):  # ensure counts the layers
+        dialect.seen = seen
         hidden = dialect.enter(hidden, [linear.name for linear in layer.linears()])
-        hidden = _layer(dialect, layer, hidden, dialect.mask)
+        hidden = _layer(dialect, layer, hidden, dialect.mask, weights.rotary_tables)
+        if weights.final_norm is not None and len(every) == spec.layers:
+            hidden = dialect.norm(hidden, weights.final_norm)
         every.append((hidden, dialect.compute))
     early = {"words": (words, np.float32), "embeddings": every[0], "first layer": every[1]}
     states = texts.states(dialect.to_float32(hidden), spec.hidden)
@@ -92,14 +96,51 @@ def build_model(
     return model
 
 
-def _layer(dialect: Dialect, layer: LayerWeights, hidden: ir.Value, mask: ir.Value) -> ir.Value:
-    qkv, qkv_bias = dialect.project(hidden, layer.qkv)
-    context = dialect.attention(qkv, qkv_bias, mask)
-    attended, bias = dialect.linear(context, layer.attention_output)
-    hidden = dialect.add_norm(attended, bias, hidden, layer.attention_norm)
-    wide, bias = dialect.linear(hidden, layer.intermediate)
-    narrow, bias = dialect.linear(dialect.activate(wide, bias), layer.output)
-    return dialect.add_norm(narrow, bias, hidden, layer.output_norm)
+def _layer(
+    dialect: Dialect,
+    layer: LayerWeights,
+    hidden: ir.Value,
+    mask: ir.Value,
+    rotary_tables: npt.NDArray[np.float32] | None,
+) -> ir.Value:
+    attended = functools.partial(_attention, dialect, layer, mask, rotary_tables)
+    hidden = _part(dialect, hidden, layer.attention_norm, attended)
+    return _part(dialect, hidden, layer.output_norm, functools.partial(_feed_forward, dialect, layer))
+
+
+def _part(
+    dialect: Dialect,
+    hidden: ir.Value,
+    norm: Norm | None,
+    part: Callable[[ir.Value], tuple[ir.Value, ir.Value]],
+) -> ir.Value:
+    """One part of a layer, its residual sum, and the normalization before or after.
+
+    ``part`` returns its result and a bias to be added.
+    """
+    if not dialect.spec.norm_first and norm is not None:
+        return dialect.add_norm(*part(hidden), hidden, norm)
+    found, bias = part(hidden if norm is None else dialect.norm(hidden, norm))
+    return dialect.builder.op("Add", dialect.builder.op("Add", found, bias), hidden)
+
+
+def _attention(
+    dialect: Dialect,
+    layer: LayerWeights,
+    mask: ir.Value,
+    rotary_tables: npt.NDArray[np.float32] | None,
+    x: ir.Value,
+) -> tuple[ir.Value, ir.Value]:
+    if changes_queries(layer, dialect.seen):
+        qkv, bias = changed_queries(dialect, layer, dialect.seen, rotary_tables, x)
+    else:
+        qkv, bias = dialect.project(x, layer.qkv)
+    return dialect.linear(dialect.attention(qkv, bias, mask), layer.attention_output)
+
+
+def _feed_forward(dialect: Dialect, layer: LayerWeights, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    activate = dialect.gate if dialect.spec.gated else dialect.activate
+    return dialect.linear(activate(*dialect.linear(x, layer.intermediate)), layer.output)
 
 
 def _embed(
@@ -112,13 +153,15 @@ def _embed(
     storage = plan.storage_of("position_embeddings")
     table = builder.weight("position_embeddings", weights.position_embeddings.astype(storage))
     padding = dialect.spec.pad_token_id if dialect.spec.skips_padding else None
-    positions = texts.positions(table, padding)
+    positions = texts.positions(table, padding) if dialect.spec.learned_positions else table
     positions = builder.op("Cast", positions, to=ir.DataType.FLOAT) if storage != np.float32 else positions
     summed = builder.op("Add", words, positions)
     if weights.token_type_embeddings is not None:
         summed = builder.op("Add", summed, _token_types(dialect, weights.token_type_embeddings))
     flat = builder.op("Reshape", summed, builder.constant([-1, width], np.int64))
-    normed = dialect.norm(dialect.to_compute(flat), weights.embedding_norm)
+    normed = dialect.to_compute(flat)
+    if weights.embedding_norm is not None:
+        normed = dialect.norm(normed, weights.embedding_norm)
     if weights.embedding_projection is None:
         return words, normed
     return words, builder.op("Add", *dialect.linear(normed, weights.embedding_projection))

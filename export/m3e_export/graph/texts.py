@@ -58,6 +58,10 @@ class Texts(abc.ABC):
         return op("Gather", table, op("Cast", rows, to=ir.DataType.INT64), axis=0)
 
     @abc.abstractmethod
+    def split(self, *last: int) -> ir.Value:
+        """The shape of states that are not flat, with ``last`` as its last dimensions."""
+
+    @abc.abstractmethod
     def all_positions(self, table: ir.Value) -> ir.Value:
         """Rows of ``table`` for all tokens, in order from the first."""
 
@@ -148,8 +152,9 @@ class PaddedTexts(Texts):
         """Length of the longest text, int64 ``[1]``."""
         return self.builder.op("Shape", self.input_ids, start=1, end=2)
 
+    @override
     def split(self, *last: int) -> ir.Value:
-        """The shape ``[batch, length, *last]``."""
+        """``[batch, length, *last]``."""
         return self.builder.op(
             "Concat", self.batch, self.length, self.builder.constant(list(last), np.int64), axis=0
         )
@@ -309,6 +314,11 @@ class PackedTexts(Texts):
         begun = op("GreaterOrEqual", places, op("Unsqueeze", self.starts, column))
         going_on = op("Less", places, op("Unsqueeze", self.ends, column))
         return op("Cast", op("And", begun, going_on), to=ir.DataType.FLOAT)
+
+    @override
+    def split(self, *last: int) -> ir.Value:
+        """``[tokens, *last]``."""
+        return self.builder.constant([-1, *last], np.int64)
 
     @override
     def all_positions(self, table: ir.Value) -> ir.Value:

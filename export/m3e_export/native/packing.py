@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PANEL", "pack_codes", "pack_floats", "pad_outputs"]
+__all__ = ["PANEL", "alternate_halves", "pack_codes", "pack_floats", "pad_outputs"]
 
 PANEL = 16
 _STEP = 4
@@ -32,6 +32,17 @@ def pack_floats(weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """``[inputs, outputs]`` → ``[outputs / 16, inputs, 16]``, of the same dtype."""
     padded = pad_outputs(weight)
     return np.ascontiguousarray(padded.reshape(len(weight), -1, PANEL).transpose(1, 0, 2))
+
+
+def alternate_halves(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``values`` with the panels of both halves of the last axis in turns, ``[…, 2 · padded half]``.
+
+    Panel ``2 i`` of a gated matrix then holds columns that pass the activation, and panel ``2 i + 1`` their
+    factors. Each half is padded with zeros to whole panels.
+    """
+    halves = pad_outputs(values.reshape(*values.shape[:-1], 2, -1))
+    panels = halves.reshape(*halves.shape[:-1], -1, PANEL)
+    return np.ascontiguousarray(np.swapaxes(panels, -3, -2)).reshape(*values.shape[:-1], -1)
 
 
 def pad_outputs(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

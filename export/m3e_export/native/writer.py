@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export.architectures import EncoderSpec, EncoderWeights, Linear, Norm
+from m3e_export.architectures import EncoderSpec, EncoderWeights, LayerWeights, Linear, Norm
 from m3e_export.checkpoint.head import HeadLayer, LayerNorm, UnitLength, dimension_of
 from m3e_export.checkpoint.pooling import Dense, pooling_spec
 from m3e_export.checkpoint.token_heads import TokenHeads, TokenLinear
-from m3e_export.native.packing import pack_codes, pack_floats, pad_outputs
+from m3e_export.native.metadata import FORMAT_VERSION, encoder_metadata
+from m3e_export.native.packing import alternate_halves, pack_codes, pack_floats, pad_outputs
 from m3e_export.native.safetensors_file import write_safetensors
 from m3e_export.precision.half import rounded_to_bfloat16
 from m3e_export.precision.int8 import QuantizedLinear
 from m3e_export.precision.plan import PrecisionPlan
 
 __all__ = ["FORMAT_VERSION", "save_native"]
-
-FORMAT_VERSION = "3"
 
 Tensors = Iterator[tuple[str, npt.NDArray[Any]]]
 
@@ -43,30 +43,7 @@ def save_native(
     ``token_heads`` are always float32: they are small and matter much. ``state_weights``, float32
     ``[layers + 1]``, are the weights of the states of the embeddings and each layer in the pooled states.
     """
-    metadata = {
-        "format": "m3e-native",
-        "version": FORMAT_VERSION,
-        "layers": str(spec.layers),
-        "hidden": str(spec.hidden),
-        "heads": str(spec.heads),
-        "intermediate": str(spec.intermediate),
-        "activation": spec.activation,
-        "vocabulary": str(spec.vocab_size),
-        "positions": str(spec.max_positions),
-        "norm_eps": repr(spec.norm_eps),
-        "pooling": _pooling(pooling),
-        "normalize": str(normalize).lower(),
-    }
-    if spec.skips_padding:
-        metadata["padding"] = str(spec.pad_token_id)
-    if weights.relative_bias is not None:
-        metadata["attention_bias"] = "relative"
-    if weights.token_type_embeddings is not None:
-        metadata["token_types"] = str(len(weights.token_type_embeddings) + 1)
-    if weights.embedding_projection is not None:
-        metadata["embedding"] = str(spec.embedding_size)
-    if len(weights.stored_layers()) < spec.layers:
-        metadata["layer_weights"] = ",".join(map(str, _layer_weights(weights)))
+    metadata = encoder_metadata(spec, weights, _pooling(pooling), normalize)
     if dense:
         widths = (dimension_of(pooling, spec.hidden, dense[: place + 1]) for place in range(len(dense)))
         metadata["dense"] = "+".join(
@@ -74,7 +51,7 @@ def save_native(
         )
     if plan.bfloat16:
         metadata["products"] = "bfloat16"
-    tensors = {**dict(_tensors(weights, plan)), **dict(_head(dense))}
+    tensors = {**dict(_tensors(spec, weights, plan)), **dict(_head(dense))}
     if state_weights is not None:
         metadata["states"] = "weighted"
         tensors["state_weights"] = state_weights
@@ -89,12 +66,6 @@ def _pooling(name: str) -> str:
     """The pooling's name in the metadata. The encoder's pooler is a dense layer there."""
     spec = pooling_spec(name)
     return "+".join(spec.reductions) if spec.pooler else spec.name
-
-
-def _layer_weights(weights: EncoderWeights) -> Iterator[int]:
-    """The index of the stored layer that each layer uses."""
-    numbers = {id(layer): number for number, layer in enumerate(weights.stored_layers())}
-    return (numbers[id(layer)] for layer in weights.layers)
 
 
 def _kind(layer: HeadLayer) -> str:
@@ -134,7 +105,7 @@ def _token_tensors(heads: TokenHeads) -> Tensors:
             yield f"{name}.bias", pad_outputs(linear.bias)
 
 
-def _tensors(weights: EncoderWeights, plan: PrecisionPlan) -> Tensors:
+def _tensors(spec: EncoderSpec, weights: EncoderWeights, plan: PrecisionPlan) -> Tensors:
     yield from plan.embeddings.tensors("word_embeddings", weights.word_embeddings)
     name = "position_embeddings"
     yield name, weights.position_embeddings.astype(plan.storage_of(name))
@@ -143,30 +114,51 @@ def _tensors(weights: EncoderWeights, plan: PrecisionPlan) -> Tensors:
     yield from _norm("embedding_norm", weights.embedding_norm)
     if weights.relative_bias is not None:
         yield "relative_bias", weights.relative_bias
+    if weights.rotary_tables is not None:
+        yield "rotary_tables", weights.rotary_tables
     if weights.embedding_projection is not None:
         yield from _linear(weights.embedding_projection, plan)
     for index, layer in enumerate(weights.stored_layers()):
-        for linear in layer.linears():
-            yield from _linear(linear, plan)
-        yield from _norm(f"layer.{index}.attention_norm", layer.attention_norm)
-        yield from _norm(f"layer.{index}.output_norm", layer.output_norm)
+        yield from _layer(f"layer.{index}", layer, plan, spec.gated)
+    yield from _norm("final_norm", weights.final_norm)
 
 
-def _norm(name: str, norm: Norm) -> Tensors:
-    yield f"{name}.gamma", norm.gamma
-    yield f"{name}.beta", norm.beta
+def _layer(base: str, layer: LayerWeights, plan: PrecisionPlan, gated: bool) -> Tensors:
+    for linear in layer.linears():
+        yield from _linear(linear, plan, alternate=gated and linear is layer.intermediate)
+    yield from _norm(f"{base}.attention_norm", layer.attention_norm)
+    yield from _norm(f"{base}.output_norm", layer.output_norm)
+    yield from _norm(f"{base}.query_norm", layer.query_norm)
+    yield from _norm(f"{base}.key_norm", layer.key_norm)
 
 
-def _linear(linear: Linear, plan: PrecisionPlan) -> Tensors:
+def _norm(name: str, norm: Norm | None) -> Tensors:
+    if norm is not None:
+        yield f"{name}.gamma", norm.gamma
+        yield f"{name}.beta", norm.beta
+
+
+def _linear(linear: Linear, plan: PrecisionPlan, alternate: bool = False) -> Tensors:
+    """A matrix. ``alternate`` says that panels of both halves of its outputs take turns."""
+    arranged = alternate_halves if alternate else np.asarray
     quantized = plan.quantized.get(linear.name)
     if quantized is None:
-        stored = linear.weight.astype(plan.storage_of(linear.name))
+        stored = arranged(linear.weight).astype(plan.storage_of(linear.name))
         if plan.bfloat16 and stored.dtype == np.float16:
             stored = rounded_to_bfloat16(stored)
         yield linear.name, pack_floats(stored)
-        yield f"{linear.name}.bias", pad_outputs(linear.bias)
+        yield f"{linear.name}.bias", pad_outputs(arranged(linear.bias))
     else:
-        yield from _quantized(quantized)
+        yield from _quantized(_alternating(quantized) if alternate else quantized)
+
+
+def _alternating(linear: QuantizedLinear) -> QuantizedLinear:
+    return replace(
+        linear,
+        codes=alternate_halves(linear.codes),
+        scales=alternate_halves(linear.scales),
+        bias=alternate_halves(linear.bias),
+    )
 
 
 def _quantized(linear: QuantizedLinear) -> Tensors:

@@ -14,7 +14,15 @@ from itertools import accumulate, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export.architectures import Activation, EncoderSpec, EncoderWeights, LayerWeights, Linear, Norm
+from m3e_export.architectures import (
+    Activation,
+    EncoderSpec,
+    EncoderWeights,
+    LayerAttention,
+    LayerWeights,
+    Linear,
+    Norm,
+)
 
 __all__ = ["ACTIVATIONS", "NumpyForward", "gelu", "relu", "silu"]
 
@@ -51,8 +59,8 @@ class NumpyForward:
         """:meth:`states` for packed ``texts``, each float32 ``[tokens, hidden]``."""
         lengths = [len(token_ids) for token_ids in texts]
         states = [self.embedded(texts, token_types)]
-        for layer in self._weights.layers:
-            states.append(self.layer(layer, states[-1], lengths))
+        for place in range(self._spec.layers):
+            states.append(self.layer(place, states[-1], lengths))
         return states
 
     def embedded(
@@ -82,31 +90,70 @@ class NumpyForward:
             x += np.concatenate([of_zero, weights.token_type_embeddings])[np.concatenate(token_types)]
         return x
 
-    def layer(self, layer: LayerWeights, x: Array, lengths: Sequence[int]) -> Array:
-        """The output of ``layer`` for packed texts of ``lengths`` tokens, float32 ``[tokens, hidden]``."""
+    def layer(self, place: int, x: Array, lengths: Sequence[int]) -> Array:
+        """The output of layer ``place`` for packed texts of ``lengths`` tokens, float32 ``[tokens, hidden]``.
+
+        That of the last layer has passed the final normalization.
+        """
+        layer, first = self._weights.layers[place], self._spec.norm_first
+        attention = self._spec.layer_attention[place]
+        before = self._norm(layer.attention_norm, x) if first else x
+        attended = self._attended(layer, before, lengths, attention)
+        x = self._residual_sum(layer, x, self._linear(layer.attention_output, attended))
+        x = x if first else self._norm(layer.attention_norm, x)
+        wide = self._wide(layer, self._norm(layer.output_norm, x) if first else x)
+        x = self._residual_sum(layer, x, self._linear(layer.output, wide))
+        x = x if first else self._norm(layer.output_norm, x)
+        return self._norm(self._weights.final_norm, x) if place == self._spec.layers - 1 else x
+
+    def _residual_sum(self, layer: LayerWeights, x: Array, y: Array) -> Array:
+        """The input ``x`` of a part of ``layer`` plus its result ``y``."""
+        del layer
+        return x + y
+
+    def _attended(
+        self, layer: LayerWeights, x: Array, lengths: Sequence[int], attention: LayerAttention
+    ) -> Array:
+        """The weighted means of the values, float32 ``[tokens, hidden]``."""
         qkv = self._linear(layer.qkv, x)
-        attended = np.concatenate(
-            [self._attention(qkv[begin:end]) for begin, end in pairwise(accumulate(lengths, initial=0))]
-        )
-        x = self._norm(layer.attention_norm, x + self._linear(layer.attention_output, attended))
-        wide = ACTIVATIONS[self._spec.activation](self._linear(layer.intermediate, x))
-        return self._norm(layer.output_norm, x + self._linear(layer.output, wide))
+        hidden = self._spec.hidden
+        for place, norm in enumerate((layer.query_norm, layer.key_norm)):
+            columns = slice(place * hidden, (place + 1) * hidden)
+            if norm is not None:
+                qkv[:, columns] = self._norm(norm, qkv[:, columns])
+        bounds = pairwise(accumulate(lengths, initial=0))
+        return np.concatenate([self._attention(qkv[begin:end], attention) for begin, end in bounds])
+
+    def _wide(self, layer: LayerWeights, x: Array) -> Array:
+        """The input of the second product of the feed-forward part."""
+        activation, width = ACTIVATIONS[self._spec.activation], self._spec.intermediate
+        product = self._linear(layer.intermediate, x)
+        if not self._spec.gated:
+            return activation(product)
+        return activation(np.ascontiguousarray(product[:, :width])) * product[:, width:]
 
     def _positions(self, token_ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
         """The row of the position table for each token; see :class:`EncoderWeights`."""
+        if not self._spec.learned_positions:
+            return np.zeros(len(token_ids), np.int64)
         if not self._spec.skips_padding:
             return np.arange(len(token_ids))
         counted = token_ids != self._spec.pad_token_id
         rows: npt.NDArray[np.int64] = np.cumsum(counted) * counted
         return rows
 
-    def _attention(self, qkv: Array) -> Array:
+    def _attention(self, qkv: Array, attention: LayerAttention) -> Array:
         length, spec = len(qkv), self._spec
         query, key, value = qkv.reshape(length, 3, spec.heads, spec.head_size).transpose(1, 2, 0, 3)
+        if attention.rotary is not None and self._weights.rotary_tables is not None:
+            table = self._weights.rotary_tables[attention.rotary, :length]
+            query, key = _rotated(query, table), _rotated(key, table)
         scores = query @ key.transpose(0, 2, 1) / np.float32(math.sqrt(spec.head_size))
         if self._weights.relative_bias is not None:
             places = np.arange(length)
             scores += self._weights.relative_bias[:, places - places[:, None] + spec.max_positions - 1]
+        if not attention.full:
+            scores = np.where(_seen(length, attention), scores, np.float32(-np.inf))
         exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
         shares = exponents / exponents.sum(axis=-1, keepdims=True)
         context: Array = (shares @ value).transpose(1, 0, 2).reshape(length, spec.hidden)
@@ -117,11 +164,31 @@ class NumpyForward:
             self._observe(linear, x)
         return x @ linear.weight + linear.bias
 
-    def _norm(self, norm: Norm, x: Array) -> Array:
-        centred = x - x.mean(axis=-1, keepdims=True)
+    def _norm(self, norm: Norm | None, x: Array) -> Array:
+        if norm is None:
+            return x
+        centred = x if self._spec.norm_kind == "rms" else x - x.mean(axis=-1, keepdims=True)
         variance = np.square(centred).mean(axis=-1, keepdims=True)
         normalized: Array = centred / np.sqrt(variance + np.float32(self._spec.norm_eps))
         return normalized * norm.gamma + norm.beta
+
+
+def _rotated(x: Array, table: Array) -> Array:
+    """``x``, float32 ``[heads, length, head_size]``, turned by a row of ``table`` for each position."""
+    half = table.shape[1] // 2
+    cosines, sines = table[:, :half], table[:, half:]
+    left, right, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return np.concatenate([left * cosines - right * sines, right * cosines + left * sines, rest], axis=-1)
+
+
+def _seen(length: int, attention: LayerAttention) -> npt.NDArray[np.bool_]:
+    """Whether a query, the row, sees a key, the column."""
+    places = np.arange(length)
+    distance = places - places[:, None]
+    before = length if attention.before is None else attention.before
+    after = length if attention.after is None else attention.after
+    seen: npt.NDArray[np.bool_] = (distance >= -before) & (distance <= after)
+    return seen
 
 
 def gelu(x: Array) -> Array:

@@ -55,7 +55,7 @@ def calibrate(
     for place, layer in enumerate(layers):
         for start in range(0, len(groups), _GROUPS):
             some = groups[start : start + _GROUPS]
-            seen = list(parallel_map(functools.partial(_Group.enter, layer=layer), some))
+            seen = list(parallel_map(functools.partial(_Group.enter, place=place), some))
             _add(samples, layer, some, seen)
         if last_uses[id(layer)] == place:
             for linear in layer.linears():
@@ -101,9 +101,9 @@ class _Group:
         self._seen.clear()  # a projection of embeddings stays in float
         self._kept = _first_states(checkpoint)
 
-    def enter(self, layer: LayerWeights) -> list[Array]:
-        """Compute the next layer; return the inputs of its matrices, in the order of ``layer.linears()``."""
-        x = self._forward.layer(layer, self._states[-1], self._lengths)
+    def enter(self, place: int) -> list[Array]:
+        """Compute layer ``place``, the next; return the inputs of its matrices in their order."""
+        x = self._forward.layer(place, self._states[-1], self._lengths)
         self._states[self._kept :] = [x]
         seen, self._seen = self._seen, []
         return seen

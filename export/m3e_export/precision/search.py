@@ -76,7 +76,7 @@ class Int8Search:
         """``run`` computes the sentence vectors or logits, ``[n, d]``, of inputs with a plan."""
         self._rules = rules
         self._strengths = {kind: _STRENGTHS[kind] for kind in rules.kinds}
-        self._activation = checkpoint.spec.activation
+        self._spec = checkpoint.spec
         self._layers = checkpoint.weights.stored_layers()
         self._linears = [linear for linear in checkpoint.weights.linears() if _kind(linear) in rules.kinds]
         self._calibration = calibration
@@ -152,7 +152,7 @@ class Int8Search:
 
     def _quantize(self, linear: Linear, strength: Strength, compensate: bool = False) -> QuantizedLinear:
         sample = self._calibration.samples[linear.name]
-        shift = self._rules.activations.shift(_kind(linear), self._activation)
+        shift = self._shift(_kind(linear))
         factors = None if strength is None else smoothing_factors(linear.weight, sample.largest, strength)
         known = input_statistics(self._rules.activations, sample, factors, shift) if compensate else None
         quantized = quantize_linear(linear, factors, shift, self._rules.activations.together, known)
@@ -160,6 +160,12 @@ class Int8Search:
             return quantized
         largest = sample.largest if factors is None else sample.largest * factors
         return dataclasses.replace(quantized, input_scale=float(largest.max()) / 127)
+
+    def _shift(self, kind: str) -> float | None:
+        """See :meth:`ActivationCodes.shift`. A gated product has both signs, whatever its activation."""
+        if self._spec.gated:
+            return None
+        return self._rules.activations.shift(kind, self._spec.activation)
 
 
 def _cosine_distance(found: Array, expected: Array) -> float:

@@ -72,6 +72,8 @@ class TensorRtTarget(OnnxTarget):
             return "the pooling 'max' needs padded batches"
         if checkpoint.weights.relative_bias is not None:
             return "relative positions need padded batches"
+        if not all(attention.full for attention in checkpoint.spec.layer_attention):
+            return "windows of attention need padded batches"
         package, spec = find_package(self._package), checkpoint.spec
         capabilities = choose_capabilities(package, options.compute_capabilities)
         return why_not_packed(package, spec.heads, spec.head_size, capabilities)

@@ -32,6 +32,8 @@ _SAFETY = 0.8  # the suggested number of texts is this share of what would just 
 class Admission:
     """Counts waiting texts and rejects requests beyond the limits. Used by the event loop's thread only.
 
+    Tokens are counted as :func:`~m3e_runtime.planning.work_of` counts them: more for long texts.
+
     Attributes:
         texts: admitted texts that are not computed yet.
         tokens: the tokens of these texts.
@@ -121,29 +123,29 @@ class Admission:
 
     def add(self, request: Request) -> None:
         """Count an admitted request."""
-        if self._is_large(request.tokens):
+        if self._is_large(request.work):
             self._large.add(request)
         self._count(request, 1)
 
     def text_computed(self, request: Request, tokens: int) -> None:
-        """Subtract one computed text of ``request``, which has ``tokens`` tokens."""
+        """Subtract one computed text of ``request``, which counts for ``tokens`` tokens."""
         self._count(request, -1)
         request.outstanding_texts -= 1
-        request.outstanding_tokens -= tokens
+        request.outstanding_work -= tokens
         self._count(request, 1)
 
     def remove(self, request: Request) -> None:
         """Subtract the outstanding texts of ``request``."""
         self._count(request, -1)
-        request.outstanding_texts = request.outstanding_tokens = 0
+        request.outstanding_texts = request.outstanding_work = 0
         self._large.discard(request)
 
     def _count(self, request: Request, sign: int) -> None:
-        texts, tokens = self._capped(request.outstanding_texts, request.outstanding_tokens)
+        texts, tokens = self._capped(request.outstanding_texts, request.outstanding_work)
         self._counted_texts += sign * texts
         self._counted_tokens += sign * tokens
         self.texts += sign * request.outstanding_texts
-        self.tokens += sign * request.outstanding_tokens
+        self.tokens += sign * request.outstanding_work
 
     def _capped(self, texts: int, tokens: int) -> tuple[int, int]:
         """The texts and tokens that a request of this size counts for."""

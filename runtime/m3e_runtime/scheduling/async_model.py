@@ -15,6 +15,7 @@ import numpy as np
 
 from m3e_runtime.errors import ClosedError, EngineRunError, M3EError, OptionError
 from m3e_runtime.loaded_model import LoadedModel
+from m3e_runtime.planning import work_of
 from m3e_runtime.scheduling.admission import Admission
 from m3e_runtime.scheduling.engine_thread import EngineThread, Outcome
 from m3e_runtime.scheduling.lane import Lane
@@ -114,7 +115,7 @@ class AsyncModel(Generic[_M]):
 
     @property
     def waiting_tokens(self) -> int:
-        """Tokens of these texts."""
+        """Tokens of these texts; those of long texts count several times, see :func:`work_of`."""
         return self._admission.tokens
 
     @contextmanager
@@ -162,15 +163,15 @@ class AsyncModel(Generic[_M]):
     ) -> Encoded:
         """Queue token ids, and wait for their vectors or logits."""
         loop = self._start()
-        tokens = sum(map(len, token_ids))
-        self._admission.check_queue(len(token_ids), tokens, priority)
-        self._admission.check_time(len(token_ids), tokens, seconds)
+        work = sum(work_of(len(ids)) for ids in token_ids)
+        self._admission.check_queue(len(token_ids), work, priority)
+        self._admission.check_time(len(token_ids), work, seconds)
         if not token_ids:
             return Encoded(np.empty((0, self._model.bundle.manifest.dimension), dtype=np.float32), 0.0)
         arrival = time.perf_counter()
         request = Request(
             token_ids,
-            tokens,
+            work,
             priority,
             arrival,
             loop.create_future(),
@@ -228,7 +229,7 @@ class AsyncModel(Generic[_M]):
                 request.future.set_exception(_copy_of(outcome.error))
                 self._release(request)
                 continue
-            self._admission.text_computed(request, len(request.token_ids[index]))
+            self._admission.text_computed(request, work_of(len(request.token_ids[index])))
             if not request.outstanding_texts and request.vectors is not None:
                 request.future.set_result(request.encoded(request.vectors))
         if outcome.report is not None and self._on_run is not None:

@@ -88,7 +88,7 @@ class EngineThread:
             with self._lane.turn(self) as shared:
                 start = time.perf_counter()
                 open_ = self._receive(wait=False) and open_  # what came while it waited for its turn
-                budget, speed = self.pace.budget(self._queue.tokens, shared), self.pace.tokens_per_second
+                budget, speed = self.pace.budget(self._queue.work, shared), self.pace.tokens_per_second
                 run = self._queue.take(budget, speed, start)
                 outcome = self._execute(run, start - asked) if run.texts else None
             if outcome is not None:
@@ -113,7 +113,7 @@ class EngineThread:
             logger.error("a run of %d texts failed: %s", len(run.texts), type(error).__name__)
             return Outcome(run, error=error)
         seconds = time.perf_counter() - start
-        self.pace.record(run.tokens, seconds, waited)
+        self.pace.record(run.work, seconds, waited)
         return Outcome(run, RunReport(len(run.texts), run.tokens, computed, seconds))
 
     def _compute(self, run: Run, now: float) -> int:

@@ -23,6 +23,8 @@ _MIN_SECONDS = 0.01
 class Pace:
     """Measures the engine's speed and chooses the size of its runs.
 
+    Tokens are counted as :func:`~m3e_runtime.planning.work_of` counts them: more for long texts.
+
     Attributes:
         tokens_per_second: the speed at which texts leave the queue.
 

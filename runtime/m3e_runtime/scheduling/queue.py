@@ -19,6 +19,7 @@ import heapq
 import math
 from dataclasses import dataclass, field
 
+from m3e_runtime.planning import work_of
 from m3e_runtime.scheduling.request import Request
 from m3e_runtime.token_outputs import Output
 from m3e_runtime.tokenization import TokenIds
@@ -28,10 +29,14 @@ __all__ = ["FairQueue", "Run"]
 
 @dataclass
 class Run:
-    """The texts of one run of the engine, as pairs of a request and the text's index in it."""
+    """The texts of one run of the engine, as pairs of a request and the text's index in it.
+
+    ``work`` is the sum of :func:`~m3e_runtime.planning.work_of`; ``tokens`` are as they are.
+    """
 
     texts: list[tuple[Request, int]] = field(default_factory=list)
     tokens: int = 0
+    work: int = 0
 
     def divided(self) -> tuple[Run, Run]:
         """The texts that have a vector each, and those whose parts have vectors."""
@@ -69,11 +74,11 @@ class FairQueue:
     """Waiting requests, ordered by the due time of their next text. For one thread.
 
     Attributes:
-        tokens: tokens of all waiting texts. An abandoned request counts until its next text is due.
+        work: that of all waiting texts. An abandoned request counts until its next text is due.
     """
 
     def __init__(self) -> None:
-        self.tokens = 0
+        self.work = 0
         self._heap: list[tuple[float, int, Request]] = []
         self._added = 0
 
@@ -83,11 +88,11 @@ class FairQueue:
     def add(self, request: Request, tokens_per_second: float) -> None:
         """Add ``request``. ``tokens_per_second`` is the present speed of the engine."""
         self._added += 1
-        self.tokens += request.tokens
+        self.work += request.work
         heapq.heappush(self._heap, (_due(request, tokens_per_second), self._added, request))
 
     def take(self, budget: int, tokens_per_second: float, now: float = -math.inf) -> Run:
-        """Remove and return the texts that are due first, up to ``budget`` tokens, but at least one.
+        """Remove and return the texts that are due first, up to the work of ``budget``, but at least one.
 
         ``now`` is a time of the same clock as the arrivals of requests.
 
@@ -99,23 +104,25 @@ class FairQueue:
             _, number, request = heap[0]
             if request.abandoned:
                 heapq.heappop(heap)
-                self.tokens -= request.tokens - request.taken_tokens
+                self.work -= request.work - request.taken_work
                 continue
             index = request.order[request.taken]
             length = len(request.token_ids[index])
-            if run.texts and run.tokens + length > budget:
+            work = work_of(length)
+            if run.texts and run.work + work > budget:
                 break
             run.texts.append((request, index))
             run.tokens += length
-            request.advance(length, tokens_per_second, now)
+            run.work += work
+            request.advance(work, tokens_per_second, now)
             if request.taken == len(request.order):
                 heapq.heappop(heap)
             else:
                 heapq.heapreplace(heap, (_due(request, tokens_per_second), number, request))
-        self.tokens -= run.tokens
+        self.work -= run.work
         return run
 
 
 def _due(request: Request, tokens_per_second: float) -> float:
-    length = len(request.token_ids[request.order[request.taken]])
-    return request.base + request.handicap + (request.piece_tokens + length) / tokens_per_second
+    work = work_of(len(request.token_ids[request.order[request.taken]]))
+    return request.base + request.handicap + (request.piece_work + work) / tokens_per_second

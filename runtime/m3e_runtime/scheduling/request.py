@@ -84,9 +84,9 @@ class RunReport:
 
 
 class Request:
-    """The texts of one call.
+    """The texts of one call. ``work`` is the sum of :func:`~m3e_runtime.planning.work_of` over them.
 
-    The event loop's thread owns ``future``, ``outstanding_texts`` and ``outstanding_tokens``. The engine's
+    The event loop's thread owns ``future``, ``outstanding_texts`` and ``outstanding_work``. The engine's
     thread owns the rest once the request is submitted. ``abandoned`` changes from false to true only.
     """
 
@@ -99,25 +99,25 @@ class Request:
         "handicap",
         "order",
         "outstanding_texts",
-        "outstanding_tokens",
+        "outstanding_work",
         "parts",
-        "piece_tokens",
+        "piece_work",
         "prompt_length",
         "started",
         "taken",
-        "taken_tokens",
+        "taken_work",
         "token_ids",
         "token_results",
         "token_types",
-        "tokens",
         "vectors",
         "wanted",
+        "work",
     )
 
     def __init__(
         self,
         token_ids: Sequence[TokenIds],
-        tokens: int,
+        work: int,
         priority: Priority,
         arrival: float,
         future: asyncio.Future[Encoded],
@@ -132,7 +132,7 @@ class Request:
         self.token_types = token_types
         self.wanted = wanted  # outputs beside the vectors of the texts
         self.token_results: dict[int, TokenResult] = {}  # by the text's index, if any are wanted
-        self.tokens = tokens
+        self.work = work
         self.prompt_length = prompt_length
         self.arrival = arrival
         self.deadline = arrival + seconds
@@ -140,14 +140,14 @@ class Request:
         # Shortest first, as among requests.
         self.order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
         self.base = arrival  # start of the current piece: its arrival, or a later time if it is late
-        self.piece_tokens = 0
+        self.piece_work = 0
         self.taken = 0
-        self.taken_tokens = 0
+        self.taken_work = 0
         self.started = 0.0
         self.vectors: Vectors | None = None
         self.abandoned = False
         self.outstanding_texts = len(token_ids)
-        self.outstanding_tokens = tokens
+        self.outstanding_work = work
         self.future = future
 
     def store(self, index: int, vectors: Vectors, now: float) -> None:
@@ -163,12 +163,12 @@ class Request:
         tokens = tuple(self.token_results[index] for index in range(len(self.token_results)))
         return Encoded(vectors, self.started - self.arrival, tokens)
 
-    def advance(self, length: int, tokens_per_second: float, now: float) -> None:
-        """Count the next text, of ``length`` tokens, as taken."""
+    def advance(self, work: int, tokens_per_second: float, now: float) -> None:
+        """Count the next text, of so much ``work``, as taken."""
         self.taken += 1
-        self.taken_tokens += length
-        self.piece_tokens += length
-        seconds = self.piece_tokens / tokens_per_second
+        self.taken_work += work
+        self.piece_work += work
+        seconds = self.piece_work / tokens_per_second
         if seconds >= PIECE_SECONDS:
             self.base = max(self.base + seconds, now - self.handicap)
-            self.piece_tokens = 0
+            self.piece_work = 0

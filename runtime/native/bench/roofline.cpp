@@ -67,8 +67,20 @@ Kernels with_clock() {
                    int hidden, float* out, int stride, Range rows) {
     time("embedding", 0, 0, [&] { timed->embed(e, ids, positions, hidden, out, stride, rows); });
   };
-  table.layer_norm = [](const NormWeights& norm, int hidden, float* x, int stride, Range rows) {
-    time("layer norm", 0, 0, [&] { timed->layer_norm(norm, hidden, x, stride, rows); });
+  table.layer_norm = [](const NormWeights& norm, int hidden, const float* x, float* out, int stride,
+                        Range rows) {
+    time("normalization", 0, 0, [&] { timed->layer_norm(norm, hidden, x, out, stride, rows); });
+  };
+  table.rms_norm = [](const NormWeights& norm, int hidden, const float* x, float* out, int stride,
+                      Range rows) {
+    time("normalization", 0, 0, [&] { timed->rms_norm(norm, hidden, x, out, stride, rows); });
+  };
+  table.rotate = [](const Rotation& rotation, float* x, int stride, Range rows) {
+    time("rotation", 0, 0, [&] { timed->rotate(rotation, x, stride, rows); });
+  };
+  table.gate = [](Activation activation, const float* x, int stride, float* out, int out_stride,
+                  int panels, Range rows) {
+    time("gate", 0, 0, [&] { timed->gate(activation, x, stride, out, out_stride, panels, rows); });
   };
   table.quantize = [](const float* x, int stride, int columns, const float* smoothing,
                       const QuantizedRows& codes, Range rows) {

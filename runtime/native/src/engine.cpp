@@ -60,13 +60,25 @@ std::vector<Pack> cut(const Inputs& inputs, const Weights& weights, const Output
   return packs;
 }
 
+// As m3e_runtime.planning.work_of: attention grows with the square of the length.
+int64_t work_of(const Pack& pack) {
+  constexpr int64_t kShortTokens = 512, kAttentionTokens = 2048;
+  int64_t work = 0;
+  for (int text = 0; text < pack.texts; ++text) {
+    const int64_t length = pack.length(text);
+    work += length + length * std::max<int64_t>(0, length - kShortTokens) / kAttentionTokens;
+  }
+  return work;
+}
+
 // Whether threads that take one pack after the other finish at nearly the same time.
 bool balanced(const std::vector<Pack>& packs, int threads) {
   std::vector<int64_t> busy(static_cast<size_t>(threads), 0);
   int64_t total = 0;
   for (const Pack& pack : packs) {
-    *std::min_element(busy.begin(), busy.end()) += pack.rows();
-    total += pack.rows();
+    const int64_t work = work_of(pack);
+    *std::min_element(busy.begin(), busy.end()) += work;
+    total += work;
   }
   const auto longest = static_cast<double>(*std::max_element(busy.begin(), busy.end()));
   return longest * threads <= kMostIdle * static_cast<double>(total);

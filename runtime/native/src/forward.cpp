@@ -10,12 +10,14 @@ namespace {
 constexpr int kRowsEach = 48;  // with this many rows per thread, each thread has its own rows
 // Rows that pass through the feed-forward layers together, so that they stay in cache.
 constexpr int kWideRows = 128;
-constexpr int kReadAhead = 32;  // rows beyond the last one that a kernel may read
-constexpr int kRowsStep = 64;   // the workspace grows in steps of this many rows
+constexpr int kRowsAtOnce = 256;  // up to which all operations of a layer take all rows
+constexpr int kReadAhead = 32;    // rows beyond the last one that a kernel may read
+constexpr int kRowsStep = 64;     // the workspace grows in steps of this many rows
 // Keeps rows in different cache sets when the width is a power of two.
 constexpr int kStrideGap = 16;
 constexpr int kTileRows = 16;       // rows are divided in units of a tile's height
 constexpr int kPanelsTogether = 4;  // output channels are divided in units of 64
+constexpr int kGatedPanels = 32;    // of a product and its factors: with kWideRows, 256 KiB
 
 bool enough_rows(int rows, int threads) { return threads > 1 && rows >= threads * kRowsEach; }
 
@@ -36,6 +38,11 @@ int Pack::longest() const {
 Range Pack::pooled(int text) const {
   const int count = attended(text);
   return {prompts ? static_cast<int>(std::min<int64_t>(prompts[text], count)) : 0, count};
+}
+
+Range Pack::within(int text, Range rows) const {
+  const int first = std::max(rows.begin - begin(text), 0);
+  return {first, std::max(first, std::min(rows.end - begin(text), length(text)))};
 }
 
 Rows Rows::from(int row) const {
@@ -73,6 +80,8 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   const bool one_each = threads == 1 || enough_rows(pack.rows(), threads);
   wide_each_ = one_each ? std::min(rows, kWideRows) + kReadAhead : 0;
   wide_.reserve(one_each ? threads * wide_each_ : rows, sizes.intermediate, true);
+  gated_each_ = std::min(rows, kWideRows);
+  if (sizes.gated) gated_.reserve(threads * gated_each_, kGatedPanels * kPanelColumns, false);
   attention_each_ = attention_scratch(pack.longest(), sizes.head_size());
   attention_.reserve(static_cast<size_t>(attention_each_), static_cast<size_t>(threads));
   halves_each_ = weights.has_halves ? kFloatScratch : 0;
@@ -82,6 +91,7 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   positions_.reserve(static_cast<size_t>(rows));
   for (int text = 0; text < pack.texts; ++text) {
     const int begin = pack.begin(text);
+    if (weights.one_position) continue;  // they are zeros
     count_positions(pack.ids + begin, pack.length(text), sizes.padding, positions_.data() + begin);
   }
   if (!weights.simple_pooling()) reserve_pooled(weights, pack.texts, rows);
@@ -125,6 +135,9 @@ void Forward::run() {
   mix(0);
   for (const Layer& each : weights_.layers) {
     if (!layer(each)) return;
+    if (weights_.final_norm.gamma && &each == &weights_.layers.back()) {
+      normalize(weights_.final_norm, weights_.sizes.hidden, space_.hidden_.rows, mine_);
+    }
     mix(static_cast<size_t>(&each - weights_.layers.data()) + 1);
     if (early == Early::first_layer && &each == &weights_.layers.front()) pool_early();
   }
@@ -166,7 +179,7 @@ void Forward::embed() {
   kernels_.embed(weights_.embeddings, pack_.ids, space_.positions_.data(), width, rows.x,
                  rows.stride, mine_);
   if (pack_.types && weights_.token_types) add_token_types(rows);
-  normalize(weights_.embedding_norm, width, rows, mine_);
+  if (weights_.embedding_norm.gamma) normalize(weights_.embedding_norm, width, rows, mine_);
   if (weights_.projected) project(rows);
 }
 
@@ -201,31 +214,86 @@ void Forward::embed_words() {
 }
 
 bool Forward::layer(const Layer& layer) {
-  const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows,
-             &context = space_.context_.rows;
-  quantize(layer.qkv, hidden, mine_);
-  step();
   if (stop_) stop_->look();
-  multiply(layer.qkv, hidden, {qkv.x, qkv.stride, nullptr, Activation::none}, mine_);
+  for_blocks([&](Range rows) { project_attention(layer, rows); });
   team_.wait();
   // All threads read the same value: stop_->look() is not called again before the next wait.
   if (stop_ && stop_->stopped()) return false;
-  attend(layer.qkv.is_int8() ? kernels_.attention_rounded : kernels_.attention);
+  attend(layer);
   team_.wait();  // also: the next layer may now write over queries, keys and values
-  quantize(layer.attention_output, context, mine_);
+  for_blocks([&](Range rows) { after_attention(layer, rows); });
+  return true;
+}
+
+// Calls body(rows) with this thread's rows. Those of a long text come in blocks that stay in cache
+// from one operation to the next.
+template <class Body>
+void Forward::for_blocks(Body body) {
+  if (!by_rows_) return body(mine_);
+  const int most = mine_.size() <= kRowsAtOnce ? kRowsAtOnce : kWideRows;
+  for (int row = mine_.begin; row < mine_.end; row += most) {
+    body(Range{row, std::min(row + most, mine_.end)});
+  }
+}
+
+// Queries, keys and values of some rows.
+void Forward::project_attention(const Layer& layer, Range rows) {
+  const Rows &hidden = space_.hidden_.rows, &qkv = space_.qkv_.rows;
+  const Rows in = weights_.norm_first
+                      ? normalized(layer.attention_norm, hidden, space_.context_.rows, rows)
+                      : hidden;
+  quantize(layer.qkv, in, rows);
+  step();
+  multiply(layer.qkv, in, {qkv.x, qkv.stride, nullptr, Activation::none}, rows);
+  prepare(layer, rows);
+}
+
+void Forward::after_attention(const Layer& layer, Range rows) {
+  const Rows &hidden = space_.hidden_.rows, &context = space_.context_.rows;
+  quantize(layer.attention_output, context, rows);
   step();
   multiply(layer.attention_output, context, {hidden.x, hidden.stride, hidden.x, Activation::none},
-           mine_);
+           rows);
   step();
-  normalize(layer.attention_norm, weights_.sizes.hidden, hidden, mine_);
-  if (!by_rows_) {
-    feed_forward(layer, 0, pack_.rows());
-    return true;
+  if (!weights_.norm_first) {
+    normalize(layer.attention_norm, weights_.sizes.hidden, hidden, rows);
   }
-  for (int row = mine_.begin; row < mine_.end; row += kWideRows) {
-    feed_forward(layer, row, std::min(kWideRows, mine_.end - row));
+  if (!by_rows_) return feed_forward(layer, 0, pack_.rows());
+  for (int row = rows.begin; row < rows.end; row += kWideRows) {
+    feed_forward(layer, row, std::min(kWideRows, rows.end - row));
   }
-  return true;
+}
+
+// What a part reads if its normalization precedes it: `hidden` itself if there is none.
+Rows Forward::normalized(const NormWeights& norm, const Rows& hidden, const Rows& to, Range range) {
+  if (!norm.gamma) return hidden;
+  normalize(norm, weights_.sizes.hidden, hidden, to.x, range);
+  return to;
+}
+
+// Normalizes and rotates queries and keys. Threads with rows of their own rotate these; the others
+// rotate a head before its attention.
+void Forward::prepare(const Layer& layer, Range rows) {
+  const Sizes& sizes = weights_.sizes;
+  const Rows queries = space_.qkv_.rows;
+  Rows keys = queries;
+  keys.x += sizes.hidden;
+  if (layer.query_norm.gamma) {
+    step();
+    normalize(layer.query_norm, sizes.hidden, queries, rows);
+    normalize(layer.key_norm, sizes.hidden, keys, rows);
+  }
+  if (!by_rows_ || !layer.rotary) return;
+  for (int text = 0; text < pack_.texts; ++text) {
+    rotate(layer, text, pack_.within(text, rows), 0, 2 * sizes.heads, sizes.head_size());
+  }
+}
+
+// Rotates `heads` heads of queries and keys, from `column` on, for some rows of a text.
+void Forward::rotate(const Layer& layer, int text, Range rows, int column, int heads, int between) {
+  const Rows qkv = space_.qkv_.rows.from(pack_.begin(text));
+  kernels_.rotate({layer.rotary, weights_.rotary_size, heads, between}, qkv.x + column, qkv.stride,
+                  rows);
 }
 
 // Adds the current states, those of layer `state`, to the weighted sum, for this thread's rows. No
@@ -242,26 +310,26 @@ void Forward::mix(size_t state) {
   }
 }
 
-void Forward::attend(Attention attention) {
-  const int heads = weights_.sizes.heads;
+void Forward::attend(const Layer& layer) {
+  const Sizes& sizes = weights_.sizes;
   if (by_rows_) {
     for (int text = 0; text < pack_.texts; ++text) {
-      const int begin = pack_.begin(text);
-      const Range queries{std::max(mine_.begin - begin, 0),
-                          std::min(mine_.end - begin, pack_.length(text))};
-      if (queries.size() <= 0) continue;
-      for (int head = 0; head < heads; ++head) attend(attention, text, head, queries);
+      const Range queries = pack_.within(text, mine_);
+      if (queries.size() == 0) continue;
+      for (int head = 0; head < sizes.heads; ++head) attend(layer, text, head, queries);
     }
     return;
   }
-  const Range items = share(pack_.texts * heads);
+  const Range items = share(pack_.texts * sizes.heads);
   for (int item = items.begin; item < items.end; ++item) {
-    const int text = item / heads;
-    attend(attention, text, item % heads, {0, pack_.length(text)});
+    const int text = item / sizes.heads, head = item % sizes.heads;
+    const Range all{0, pack_.length(text)};
+    if (layer.rotary) rotate(layer, text, all, head * sizes.head_size(), 2, sizes.hidden);
+    attend(layer, text, head, all);
   }
 }
 
-void Forward::attend(Attention attention, int text, int head, Range queries) {
+void Forward::attend(const Layer& layer, int text, int head, Range queries) {
   const Sizes& sizes = weights_.sizes;
   const Rows qkv = space_.qkv_.rows.from(pack_.begin(text));
   const Rows context = space_.context_.rows.from(pack_.begin(text));
@@ -275,7 +343,9 @@ void Forward::attend(Attention attention, int text, int head, Range queries) {
   job.out = context.x;
   job.out_stride = context.stride;
   job.bias = weights_.bias_of(head);
+  job.span = layer.span;
   job.scratch = space_.attention_.data() + rank_ * space_.attention_each_;
+  const auto attention = layer.qkv.is_int8() ? kernels_.attention_rounded : kernels_.attention;
   // The scratch memory has room for as many queries as keys. All other texts take one turn.
   for (int begin = queries.begin; begin < queries.end; begin += job.length) {
     job.queries = {begin, std::min(begin + job.length, queries.end)};
@@ -289,15 +359,26 @@ void Forward::feed_forward(const Layer& layer, int begin, int count) {
   const Rows hidden = space_.hidden_.rows.from(begin);
   const Rows wide = space_.wide_.rows.from(by_rows_ ? rank_ * space_.wide_each_ : 0);
   const Range all{0, count};
-  quantize(layer.intermediate, hidden, own(count));
+  const Rows in = weights_.norm_first ? normalized(layer.output_norm, hidden,
+                                                   space_.context_.rows.from(begin), own(count))
+                                      : hidden;
+  quantize(layer.intermediate, in, own(count));
   step();
-  multiply(layer.intermediate, hidden, {wide.x, wide.stride, nullptr, weights_.activation}, all);
+  const bool gated = weights_.sizes.gated;
+  if (gated && !layer.intermediate.is_int8()) {
+    multiply_gated(layer.intermediate, in, wide, all);
+  } else {
+    multiply(layer.intermediate, in, {wide.x, wide.stride, nullptr, weights_.activation, gated},
+             all);
+  }
   step();
   quantize(layer.output, wide, own(count));
   step();
   multiply(layer.output, wide, {hidden.x, hidden.stride, hidden.x, Activation::none}, all);
   step();
-  normalize(layer.output_norm, weights_.sizes.hidden, hidden, own(count));
+  if (!weights_.norm_first) {
+    normalize(layer.output_norm, weights_.sizes.hidden, hidden, own(count));
+  }
 }
 
 void Forward::quantize(const Matrix& matrix, const Rows& rows, Range range) {
@@ -306,13 +387,38 @@ void Forward::quantize(const Matrix& matrix, const Rows& rows, Range range) {
                     range);
 }
 
+Range Forward::share_of(const Matrix& matrix, int least) const {
+  if (by_rows_) return {0, matrix.panels()};
+  return share(matrix.panels(),
+               matrix.panels() >= kPanelsTogether * team_.size() ? kPanelsTogether : least);
+}
+
 void Forward::multiply(const Matrix& matrix, const Rows& from, const Epilogue& to, Range range) {
-  Range panels{0, matrix.panels()};
-  if (!by_rows_) {
-    range = {0, pack_.rows()};
-    panels = share(matrix.panels(),
-                   matrix.panels() >= kPanelsTogether * team_.size() ? kPanelsTogether : 1);
+  multiply_here(matrix, from, to, by_rows_ ? range : Range{0, pack_.rows()},
+                share_of(matrix, to.gated ? 2 : 1));
+}
+
+// The gated product with a float matrix. It is computed in pieces that stay in the cache until each
+// two panels are one of `to`.
+void Forward::multiply_gated(const Matrix& matrix, const Rows& from, const Rows& to, Range range) {
+  const Rows piece = space_.gated_.rows.from(rank_ * space_.gated_each_);
+  const Range rows = by_rows_ ? range : Range{0, pack_.rows()}, mine = share_of(matrix, 2);
+  for (int panel = mine.begin; panel < mine.end; panel += kGatedPanels) {
+    const int panels = std::min(kGatedPanels, mine.end - panel);
+    const Matrix some = matrix.from(panel);
+    for (int row = rows.begin; row < rows.end; row += kWideRows) {
+      const Range all{0, std::min(kWideRows, rows.end - row)};
+      multiply_here(some, from.from(row), {piece.x, piece.stride, nullptr, Activation::none}, all,
+                    {0, panels});
+      kernels_.gate(weights_.activation, piece.x, piece.stride,
+                    to.row(row) + panel / 2 * kPanelColumns, to.stride, panels / 2, all);
+    }
   }
+}
+
+// The product with some panels of a matrix, by this thread alone.
+void Forward::multiply_here(const Matrix& matrix, const Rows& from, const Epilogue& to, Range range,
+                            Range panels) {
   if (matrix.is_int8()) {
     kernels_.gemm_int8(from.codes, matrix.int8, to, range, panels);
   } else {
@@ -324,7 +430,13 @@ void Forward::multiply(const Matrix& matrix, const Rows& from, const Epilogue& t
 }
 
 void Forward::normalize(const NormWeights& norm, int width, const Rows& rows, Range range) {
-  kernels_.layer_norm(norm, width, rows.x, rows.stride, range);
+  normalize(norm, width, rows, rows.x, range);
+}
+
+void Forward::normalize(const NormWeights& norm, int width, const Rows& rows, float* to,
+                        Range range) {
+  (weights_.norm_kind == NormKind::rms ? kernels_.rms_norm : kernels_.layer_norm)(
+      norm, width, rows.x, to, rows.stride, range);
 }
 
 void Forward::pool() {
@@ -390,7 +502,7 @@ Rows Forward::apply_head(Range texts) {
   Rows from = space_.pooled_.rows, to = space_.dense_.rows;
   for (const HeadLayer& layer : weights_.head) {
     if (layer.kind == HeadLayer::Kind::layer_norm) {
-      normalize(layer.norm, layer.width, from, texts);
+      kernels_.layer_norm(layer.norm, layer.width, from.x, from.x, from.stride, texts);
     } else if (layer.kind == HeadLayer::Kind::unit_length) {
       for (int text = texts.begin; text < texts.end; ++text) {
         scale_to_unit_length(from.row(text), layer.width);

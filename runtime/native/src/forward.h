@@ -34,6 +34,7 @@ struct Pack {
   int length(int text) const { return static_cast<int>(offsets[text + 1] - offsets[text]); }
   int rows() const { return begin(texts); }
   int longest() const;
+  Range within(int text, Range rows) const;  // those of `rows` that are a text's, from its first on
   int attended(int text) const {
     return attended_lengths ? static_cast<int>(attended_lengths[text]) : length(text);
   }
@@ -66,7 +67,9 @@ class Workspace {
 
   void reserve_pooled(const Weights& weights, int texts, int rows);
 
+  // context_ holds what a product reads: normalized states or the results of the attention.
   Store hidden_, qkv_, context_, wide_;
+  Store gated_;     // a piece of a product and of its factors; empty if there are no gates
   Store embedded_;  // embeddings before their projection; empty if the model has none
   Store mixed_;     // weighted sum of the states so far; empty if only the last states are pooled
   // One row per text; empty if the kernels' own pooling is enough.
@@ -79,7 +82,8 @@ class Workspace {
   int64_t token_rows_each_ = 0;               // floats of it per thread
   int64_t attention_each_ = 0;                // floats of scratch per thread
   int halves_each_ = 0;
-  int wide_each_ = 0;  // rows of wide_ per thread, when threads have their own rows
+  int wide_each_ = 0;   // rows of wide_ per thread, when threads have their own rows
+  int gated_each_ = 0;  // rows of gated_ per thread
 };
 
 // One thread's share of a forward pass. A team divides products by rows if there are enough rows,
@@ -96,13 +100,24 @@ class Forward {
   void embed_words();
   void project(const Rows& embedded);
   bool layer(const Layer& layer);  // returns false if stopped
-  using Attention = void (*)(const AttentionJob&);
-  void attend(Attention attention);
-  void attend(Attention attention, int text, int head, Range queries);
+  template <class Body>
+  void for_blocks(Body body);
+  void project_attention(const Layer& layer, Range rows);
+  void after_attention(const Layer& layer, Range rows);
+  void attend(const Layer& layer);
+  void attend(const Layer& layer, int text, int head, Range queries);
+  void prepare(const Layer& layer, Range rows);
+  void rotate(const Layer& layer, int text, Range rows, int column, int heads, int between);
   void feed_forward(const Layer& layer, int begin, int count);
   void quantize(const Matrix& matrix, const Rows& rows, Range range);
   void multiply(const Matrix& matrix, const Rows& from, const Epilogue& to, Range range);
+  void multiply_gated(const Matrix& matrix, const Rows& from, const Rows& to, Range range);
+  void multiply_here(const Matrix& matrix, const Rows& from, const Epilogue& to, Range range,
+                     Range panels);
+  Range share_of(const Matrix& matrix, int least) const;  // its panels that are this thread's
   void normalize(const NormWeights& norm, int width, const Rows& rows, Range range);
+  void normalize(const NormWeights& norm, int width, const Rows& rows, float* to, Range range);
+  Rows normalized(const NormWeights& norm, const Rows& hidden, const Rows& to, Range range);
   void pool();
   void pool_early();
   void pool_simply(Range texts);

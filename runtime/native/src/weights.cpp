@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
+#include <functional>
+#include <numeric>
 
 #include "error.h"
-#include "json_text.h"
+#include "metadata.h"
 
 namespace m3e {
 namespace {
@@ -16,51 +17,6 @@ constexpr const char* kVersion = "3";
 constexpr size_t kMostHead = 16;
 constexpr int kMostTypes = 1 << 16;
 constexpr float kHeadEpsilon = 1e-5f;  // torch.nn.LayerNorm's own
-
-int number(const std::string& key, const std::string& text, int smallest, int largest) {
-  char* end = nullptr;
-  const long value = std::strtol(text.c_str(), &end, 10);
-  if (text.empty() || *end || value < smallest || value > largest) {
-    refuse("the metadata says " + key + " = '" + text + "', not a number from " +
-           std::to_string(smallest) + " to " + std::to_string(largest));
-  }
-  return static_cast<int>(value);
-}
-
-// Not by strtof, which follows the locale.
-float epsilon(const std::string& text) {
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  JsonNumber number;
-  if (!read_json_number(at, end, number) || at != end || !(number.value >= 0)) {
-    refuse("the metadata says norm_eps = '" + text + "'");
-  }
-  return static_cast<float>(number.value);
-}
-
-int bounded(const SafeTensors& file, const std::string& key, int largest) {
-  return number(key, file.metadata(key), 1, largest);
-}
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts(1);
-  for (const char each : text) {
-    if (each == separator) {
-      parts.emplace_back();
-    } else {
-      parts.back() += each;
-    }
-  }
-  return parts;
-}
-
-bool choice(const SafeTensors& file, const std::string& key, const char* no, const char* yes) {
-  const std::string& value = file.metadata(key);
-  if (value != no && value != yes) {
-    refuse("the metadata says " + key + " = '" + value + "'; known: " + no + ", " + yes);
-  }
-  return value == yes;
-}
 
 Activation activation_named(const std::string& name) {
   if (name == "gelu") return Activation::gelu;
@@ -79,6 +35,24 @@ const Value* as(const Tensor& tensor) {
 
 }  // namespace
 
+Matrix Matrix::from(int panel) const {
+  Matrix rest = *this;
+  const int column = panel * kPanelColumns;
+  if (is_int8()) {
+    rest.int8.panels += static_cast<int64_t>(round_up(int8.inputs, kInputsAlign)) * column;
+    rest.int8.scales += column;
+    rest.int8.sums += column;
+    rest.int8.bias += column;
+    rest.int8.outputs -= column;
+    return rest;
+  }
+  if (floats.panels) rest.floats.panels += static_cast<int64_t>(floats.inputs) * column;
+  if (floats.half_panels) rest.floats.half_panels += static_cast<int64_t>(floats.inputs) * column;
+  rest.floats.bias += column;
+  rest.floats.outputs -= column;
+  return rest;
+}
+
 Weights::Weights(const std::string& path) : file_(path) {
   read_metadata();
   read_embeddings();
@@ -96,34 +70,40 @@ void Weights::read_metadata() {
     refuse("not native weights of version " + std::string(kVersion) +
            "; export the checkpoint again");
   }
-  sizes.layers = bounded(file_, "layers", 1024);
-  sizes.hidden = bounded(file_, "hidden", 1 << 16);
-  sizes.heads = bounded(file_, "heads", 1024);
-  sizes.intermediate = bounded(file_, "intermediate", 1 << 18);
-  sizes.vocabulary = bounded(file_, "vocabulary", 1 << 26);
-  sizes.positions = bounded(file_, "positions", 1 << 20);
+  sizes.layers = metadata_count(file_, "layers", 1024);
+  sizes.hidden = metadata_count(file_, "hidden", 1 << 16);
+  sizes.heads = metadata_count(file_, "heads", 1024);
+  sizes.intermediate = metadata_count(file_, "intermediate", 1 << 18);
+  sizes.vocabulary = metadata_count(file_, "vocabulary", 1 << 26);
+  sizes.positions = metadata_count(file_, "positions", 1 << 20);
   // Absent if positions count every token. Otherwise the table has one more row, at its start.
-  sizes.padding = file_.says("padding")
-                      ? number("padding", file_.metadata("padding"), 0, sizes.vocabulary - 1)
-                      : -1;
+  sizes.padding = file_.says("padding") ? metadata_number("padding", file_.metadata("padding"), 0,
+                                                          sizes.vocabulary - 1)
+                                        : -1;
   // Absent if the embeddings have the width of the layers.
   projected = file_.says("embedding");
-  sizes.embedding = projected ? bounded(file_, "embedding", 1 << 16) : sizes.hidden;
+  sizes.embedding = projected ? metadata_count(file_, "embedding", 1 << 16) : sizes.hidden;
   if (sizes.hidden % sizes.heads) refuse("hidden is not divisible by heads");
   pooling = Pooling::named(file_.metadata("pooling"));
   if (pooling.early == Early::words && sizes.embedding != sizes.hidden) {
     refuse("the pooling adds word embeddings to states of another width");
   }
-  normalize = choice(file_, "normalize", "false", "true");
+  normalize = metadata_choice(file_, "normalize", "false", "true");
   activation = activation_named(file_.metadata("activation"));
-  epsilon_ = epsilon(file_.metadata("norm_eps"));
-  if (file_.says("products")) {  // absent if products are float32
-    const std::string& kind = file_.metadata("products");
-    if (kind != "bfloat16") {
-      refuse("the metadata says products = '" + kind.substr(0, 80) + "'; known: bfloat16");
-    }
-    bfloat16 = true;
+  epsilon_ = metadata_epsilon(file_.metadata("norm_eps"));
+  bfloat16 = metadata_says(file_, "products", "bfloat16");  // absent if products are float32
+  sizes.gated = metadata_says(file_, "feed_forward", "gated");
+  one_position = metadata_says(file_, "position_table", "one");
+  if (one_position && sizes.padding >= 0) {
+    refuse("one position for all tokens, and padding that moves none, are not possible together");
   }
+  if (metadata_says(file_, "norm_kind", "rms")) norm_kind = NormKind::rms;
+  norm_first = metadata_says(file_, "norm_place", "before");
+  lacks_first_norm_ = metadata_says(file_, "first_norm", "none");
+  if (lacks_first_norm_ && !norm_first) {
+    refuse("the first normalization may be left out only where it precedes the attention");
+  }
+  norms_queries_ = metadata_says(file_, "query_key_norm", "hidden");
 }
 
 const char* Weights::arithmetic() const {
@@ -133,7 +113,7 @@ const char* Weights::arithmetic() const {
 
 void Weights::read_embeddings() {
   const int64_t words = sizes.vocabulary, width = sizes.embedding;
-  const int64_t positions = sizes.positions + (sizes.padding >= 0 ? 1 : 0);
+  const int64_t positions = one_position ? 1 : sizes.positions + (sizes.padding >= 0 ? 1 : 0);
   const Tensor& table = file_.tensor("word_embeddings");
   if (table.type == "F32") {
     embeddings.words = as<float>(take("word_embeddings", "F32", {words, width}));
@@ -149,7 +129,9 @@ void Weights::read_embeddings() {
   } else {
     embeddings.positions = as<float>(take("position_embeddings", "F32", {positions, width}));
   }
-  embedding_norm = norm("embedding_norm", sizes.embedding);
+  if (!metadata_says(file_, "embedding_norm", "none")) {
+    embedding_norm = norm("embedding_norm", sizes.embedding);
+  }
   if (projected) {
     embedding_projection = matrix("embedding_projection", sizes.embedding, sizes.hidden);
   }
@@ -157,60 +139,20 @@ void Weights::read_embeddings() {
 
 // The entry is absent if tokens have no types.
 void Weights::read_token_types() {
-  sizes.token_types = file_.says("token_types")
-                          ? number("token_types", file_.metadata("token_types"), 2, kMostTypes)
-                          : 1;
+  sizes.token_types =
+      file_.says("token_types")
+          ? metadata_number("token_types", file_.metadata("token_types"), 2, kMostTypes)
+          : 1;
   if (sizes.token_types == 1) return;
   token_types = as<float>(
       take("token_type_embeddings", "F32", {int64_t{sizes.token_types} - 1, sizes.embedding}));
 }
 
-// "0,0,1" in the metadata means that the first two of three layers share their weights. The entry
-// is absent if no layers share weights.
-void Weights::read_layers() {
-  if (!file_.says("layer_weights")) {
-    for (int i = 0; i < sizes.layers; ++i) layers.push_back(read_layer(i));
-    return;
-  }
-  const std::vector<std::string> numbers = split(file_.metadata("layer_weights"), ',');
-  if (numbers.size() != static_cast<size_t>(sizes.layers)) {
-    refuse("layer_weights names another number of layers");
-  }
-  std::vector<Layer> stored;
-  for (const std::string& each : numbers) {
-    const int count = static_cast<int>(stored.size());
-    const int at = number("layer_weights", each, 0, count);  // an earlier one, or the next
-    if (at == count) stored.push_back(read_layer(at));
-    layers.push_back(stored[static_cast<size_t>(at)]);
-  }
-}
-
-Layer Weights::read_layer(int index) {
-  const std::string base = "layer." + std::to_string(index) + ".";
-  const int hidden = sizes.hidden, wide = sizes.intermediate;
-  Layer layer;
-  layer.qkv = matrix(base + "qkv", hidden, 3 * hidden);
-  layer.attention_output = matrix(base + "attention_output", hidden, hidden);
-  layer.attention_norm = norm(base + "attention_norm", hidden);
-  layer.intermediate = matrix(base + "intermediate", hidden, wide);
-  layer.output = matrix(base + "output", wide, hidden);
-  layer.output_norm = norm(base + "output_norm", hidden);
-  return layer;
-}
-
 // The entry is absent if the scores have no bias.
 void Weights::read_relative_bias() {
-  if (!file_.says("attention_bias")) return;
-  const std::string& kind = file_.metadata("attention_bias");
-  if (kind != "relative") {
-    refuse("the metadata says attention_bias = '" + kind.substr(0, 80) + "'; known: relative");
-  }
+  if (!metadata_says(file_, "attention_bias", "relative")) return;
   const int64_t heads = sizes.heads, distances = 2 * static_cast<int64_t>(sizes.positions) - 1;
-  relative_bias = as<float>(take("relative_bias", "F32", {heads, distances}));
-  if (!std::all_of(relative_bias, relative_bias + heads * distances,
-                   [](float x) { return std::isfinite(x); })) {
-    refuse("tensor 'relative_bias' holds NaN or infinite values");
-  }
+  relative_bias = finite("relative_bias", {heads, distances});
 }
 
 const float* Weights::bias_of(int head) const {
@@ -221,19 +163,11 @@ const float* Weights::bias_of(int head) const {
 // The entry is absent if only the last states are pooled. The first weight is that of the
 // embeddings.
 void Weights::read_state_weights() {
-  if (!file_.says("states")) return;
-  const std::string& kind = file_.metadata("states");
-  if (kind != "weighted") {
-    refuse("the metadata says states = '" + kind.substr(0, 80) + "'; known: weighted");
-  }
+  if (!metadata_says(file_, "states", "weighted")) return;
   if (pooling.early != Early::none) {
     refuse("the pooling takes states before the last, and these are weighted too");
   }
-  state_weights = floats("state_weights", sizes.layers + 1);
-  if (!std::all_of(state_weights, state_weights + sizes.layers + 1,
-                   [](float x) { return std::isfinite(x); })) {
-    refuse("tensor 'state_weights' holds NaN or infinite values");
-  }
+  state_weights = finite("state_weights", {sizes.layers + 1});
 }
 
 // The metadata describes each layer by its width and its activation or kind, as in
@@ -250,7 +184,7 @@ void Weights::read_head() {
     if (parts.size() != 2) {
       refuse("the metadata says dense = '" + each.substr(0, 80) + "', not outputs:activation");
     }
-    const int width = number("dense", parts[0], 1, std::max(1 << 16, sizes.dimension));
+    const int width = metadata_number("dense", parts[0], 1, std::max(1 << 16, sizes.dimension));
     head.push_back(head_layer("dense." + std::to_string(head.size()), width, parts[1]));
     sizes.dimension = width;
     sizes.widest = std::max(sizes.widest, width);
@@ -279,7 +213,7 @@ HeadLayer Weights::head_layer(const std::string& name, int width, const std::str
 // in "1024:unit_length". Both are absent if there are only vectors of texts.
 void Weights::read_token_heads() {
   if (file_.says("token_weights")) {
-    choice(file_, "token_weights", "relu", "relu");
+    metadata_choice(file_, "token_weights", "relu", "relu");
     token_heads.weight = float_matrix("token_weights", sizes.hidden, 1);
   }
   if (!file_.says("token_vectors")) return;
@@ -289,7 +223,7 @@ void Weights::read_token_heads() {
            "'; a size with :identity or :unit_length is needed");
   }
   token_heads.unit_length = parts[1] == "unit_length";
-  const int width = number("token_vectors", parts[0], 1, 1 << 16);
+  const int width = metadata_number("token_vectors", parts[0], 1, 1 << 16);
   token_heads.vector = float_matrix("token_vectors", sizes.hidden, width);
 }
 
@@ -331,6 +265,16 @@ NormWeights Weights::norm(const std::string& name, int width) {
 
 const float* Weights::floats(const std::string& name, int64_t count) {
   return as<float>(take(name, "F32", {count}));
+}
+
+const float* Weights::finite(const std::string& name, const std::vector<int64_t>& shape) {
+  const float* values = as<float>(take(name, "F32", shape));
+  const int64_t count =
+      std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<int64_t>());
+  if (!std::all_of(values, values + count, [](float x) { return std::isfinite(x); })) {
+    refuse("tensor '" + name + "' holds NaN or infinite values");
+  }
+  return values;
 }
 
 const Tensor& Weights::take(const std::string& name, const char* type,

@@ -19,7 +19,13 @@ struct Sizes {
   int embedding;    // width of the embeddings
   int dimension;    // of a sentence vector
   int widest;       // largest width from the pooled vector to the sentence vector
+  bool gated;       // whether activated columns of the feed-forward part are multiplied by others
   int head_size() const { return hidden / heads; }
+  // Columns of the product that precedes the activation. In a gated layer, panels of columns that
+  // pass the activation and panels of their factors take turns.
+  int wide_columns() const {
+    return gated ? 2 * round_up(intermediate, kPanelColumns) : intermediate;
+  }
 };
 
 // An int8 or a float matrix; `int8.panels` is null for a float matrix.
@@ -29,11 +35,17 @@ struct Matrix {
   bool is_int8() const { return int8.panels != nullptr; }
   int outputs() const { return is_int8() ? int8.outputs : floats.outputs; }
   int panels() const { return (outputs() + kPanelColumns - 1) / kPanelColumns; }
+  Matrix from(int panel) const;  // the panels from there on
 };
 
+// The normalizations of attention and feed-forward part follow the residual sum, or precede the
+// part if the encoder normalizes first. One that a layer lacks has no gamma.
 struct Layer {
   Matrix qkv, attention_output, intermediate, output;
   NormWeights attention_norm, output_norm;
+  NormWeights query_norm, key_norm;  // of all heads together, before a rotation
+  Span span{};                       // keys that a query sees
+  const float* rotary = nullptr;     // Weights::rotary_size floats for each position; or null
 };
 
 // A layer after the pooling: linear (always float32), layer normalization, or scaling to unit
@@ -74,7 +86,12 @@ class Weights {
   // [token_types − 1][embedding]: the embedding of each type but 0, minus that of type 0, which the
   // positions contain. Null if tokens have no types.
   const float* token_types = nullptr;
-  NormWeights embedding_norm;
+  NormWeights embedding_norm{};  // without gamma: none
+  bool one_position = false;     // whether all tokens have the same row of the position table
+  NormKind norm_kind = NormKind::layer;  // of all normalizations up to the last states
+  bool norm_first = false;               // see Layer
+  NormWeights final_norm{};              // of the last states; without gamma: none
+  int rotary_size = 0;                   // columns of a head that a rotation turns; 0: none
   bool projected;  // whether a matrix projects the embeddings to the width of the layers
   Matrix embedding_projection;
   // [heads][2 · positions − 1], or null if the scores have no bias.
@@ -100,7 +117,10 @@ class Weights {
   void read_token_types();
   void read_relative_bias();
   void read_layers();
+  void read_stored_layers();
   Layer read_layer(int index);
+  void read_spans();
+  void read_rotary();
   void read_state_weights();
   void read_head();
   void read_token_heads();
@@ -109,11 +129,14 @@ class Weights {
   Matrix matrix(const std::string& name, int inputs, int outputs);
   NormWeights norm(const std::string& name, int width);
   const float* floats(const std::string& name, int64_t count);
+  const float* finite(const std::string& name, const std::vector<int64_t>& shape);
   const Tensor& take(const std::string& name, const char* type, const std::vector<int64_t>& shape);
 
   SafeTensors file_;
   size_t used_ = 0;
   float epsilon_ = 0;
+  bool lacks_first_norm_ = false;  // whether layer 0 has no attention_norm
+  bool norms_queries_ = false;     // whether layers have query_norm and key_norm
 };
 
 }  // namespace m3e

@@ -15,10 +15,11 @@ struct AttentionCase {
   bool equal;      // all numbers are `spread`: codes are as large as can be, and so are their sums
   bool rounded;    // the function for encoders in int8
   float bias = 0;  // how large biases of scores are; 0 for none
+  Span span{};
 };
 
 void test_case(const Kernels& kernels, const AttentionCase& each) {
-  const auto [length, head_size, spread, equal, rounded, bias] = each;
+  const auto [length, head_size, spread, equal, rounded, bias, span] = each;
   const int heads = 3, hidden = heads * head_size;
   const auto attention = rounded ? kernels.attention_rounded : kernels.attention;
   FloatGrid qkv = floats(length, 3 * hidden), out = floats(length, hidden),
@@ -35,6 +36,7 @@ void test_case(const Kernels& kernels, const AttentionCase& each) {
     AttentionJob job{qkv.data(), qkv.stride,  hidden,     head * head_size, head_size,
                      length,     {0, length}, out.data(), out.stride,       scratch.data()};
     if (bias > 0) job.bias = biases.data() + length - 1;
+    job.span = span;
     attention(job);
     for (int row = 0; row < length; ++row) {  // row by row: the same bytes
       job.out = part.data();
@@ -46,6 +48,8 @@ void test_case(const Kernels& kernels, const AttentionCase& each) {
       double top = -1e300, total = 0;
       for (int k = 0; k < length; ++k) {
         double score = 0;
+        shares[static_cast<size_t>(k)] = -1e300;
+        if (k < q - span.before || k > q + span.after) continue;
         for (int i = 0; i < head_size; ++i) {
           score += static_cast<double>(qkv.at(q, job.head + i)) * qkv.at(k, hidden + job.head + i);
         }
@@ -166,7 +170,7 @@ void test_attention(const Kernels& kernels) {
     run(kernels,
         std::string("attention ") + (each.rounded ? "rounded " : "") + std::to_string(each.length) +
             " " + std::to_string(each.head_size) + " " + std::to_string(each.spread) +
-            (each.bias > 0 ? " biased" : ""),
+            (each.bias > 0 ? " biased" : "") + (each.span.is_full() ? "" : " window"),
         [&] { test_case(kernels, each); });
   };
   for (const bool rounded : {false, true}) {
@@ -195,6 +199,15 @@ void test_attention(const Kernels& kernels) {
     for (const int length : {200, 2048, 8192}) {
       run(kernels, "long attention", [&] { test_long_random(kernels, length, rounded); });
     }
+    for (const int length : {1, 17, 70, 300}) {
+      for (const Span span : {Span{0, 0}, Span{3, 40}, Span{64, 64}, Span{kUnlimited, 0},
+                              Span{0, kUnlimited}, Span{1000, 1}}) {
+        attention({length, 16, 1.0f, false, rounded, 0, span});
+        attention({length, 26, 1.0f, false, rounded, 3.0f, span});
+      }
+    }
+    attention({600, 4, 1.0f, false, rounded});
+    attention({600, 4, 1.0f, false, rounded, 1.0f, Span{300, 128}});
     attention({300, 16, 1.0f, false, rounded});
     attention({500, 64, 1.0f, false, rounded});
     attention({300, 26, 1.0f, false, rounded, 3.0f});

@@ -263,6 +263,47 @@ void check_kinds(const std::string& path, const std::vector<std::string>& all) {
   for (const auto& [name, entries] : kinds) check_model(model_of("I8", entries), path, name, sets);
 }
 
+// What encoders after BERT have, in every precision.
+void check_newer(const std::string& path, const std::vector<std::string>& sets) {
+  const std::vector<std::pair<std::string, std::map<std::string, std::string>>> kinds = {
+      {"rotary and gated",
+       {{"position_table", "one"},
+        {"feed_forward", "gated"},
+        {"activation", "silu"},
+        {"rotary", "24"},
+        {"rotary_layers", "0,0"}}},
+      {"norms before, windows, two tables",
+       {{"position_table", "one"},
+        {"norm_place", "before"},
+        {"first_norm", "none"},
+        {"final_norm", "yes"},
+        {"feed_forward", "gated"},
+        {"attention_spans", "-:-,20:33"},
+        {"rotary", "10"},
+        {"rotary_layers", "1,0"}}},
+      {"rms, queries and keys normalized",
+       {{"norm_kind", "rms"},
+        {"norm_place", "before"},
+        {"final_norm", "yes"},
+        {"embedding_norm", "none"},
+        {"query_key_norm", "hidden"},
+        {"attention_spans", "-:0,0:-"},
+        {"rotary", "2"},
+        {"rotary_layers", "-,0"}}},
+      {"biased and gated",
+       {{"attention_bias", "relative"},
+        {"feed_forward", "gated"},
+        {"activation", "relu"},
+        {"attention_spans", "70:2,-:-"},
+        {"intermediate", "130"}}},
+  };
+  for (const auto& [name, entries] : kinds) {
+    const Vectors exact = check_model(model_of("F32", entries), path, name, sets);
+    check_near(check_model(model_of("F16", entries), path, name, sets), exact, 0.9999f, "F32");
+    check_near(check_model(model_of("I8", entries), path, name, sets), exact, kAnyCosine, "F32");
+  }
+}
+
 // Type 0 alone is no type at all; other types change the vectors; types beyond the last are
 // refused.
 void check_token_types(const std::string& path) {
@@ -325,6 +366,7 @@ int main(int count, char** arguments) {
   const std::vector<std::string> sets = instruction_sets();
   check_precisions(path, sets);
   check_kinds(path, sets);
+  check_newer(path, sets);
   check_token_types(path);
   check_invalid(path, sets);
   std::remove(path.c_str());

@@ -116,6 +116,40 @@ void test_shape(const Kernels& kernels, int rows, int inputs, int outputs, bool 
   }
 }
 
+// Panels and panels of their factors in turns; the same bytes for a part, and nothing outside.
+void test_gated(const Kernels& kernels, int rows, Activation activation) {
+  const int inputs = 100, panels = 6, outputs = panels * kPanelColumns;
+  Weights8 w(inputs, outputs, false);
+  Codes x(rows, inputs);
+  for (int r = 0; r < rows; ++r) {
+    x.scale[static_cast<size_t>(r)] = 0.02f;
+    x.minimum[static_cast<size_t>(r)] = -2;
+    for (int k = 0; k < inputs; ++k) x.grid.at(r, k) = static_cast<uint8_t>(uniform(0, 255.99f));
+  }
+  FloatGrid product = floats(rows, outputs), out = floats(rows, outputs),
+            part = floats(rows, outputs);
+  kernels.gemm_int8(x.rows, w.matrix, {product.data(), product.stride, nullptr, Activation::none},
+                    {0, rows}, {0, panels});
+  kernels.gemm_int8(x.rows, w.matrix, {out.data(), out.stride, nullptr, activation, true},
+                    {0, rows}, {0, panels});
+  const Range some{rows / 2, rows};
+  kernels.gemm_int8(x.rows, w.matrix, {part.data(), part.stride, nullptr, activation, true}, some,
+                    {2, panels});
+  for (int r = 0; r < rows; ++r) {
+    for (int c = 0; c < outputs; ++c) {
+      const int from = c / kPanelColumns * 2 * kPanelColumns + c % kPanelColumns;
+      const bool written = c < outputs / 2;
+      const double factor = written ? product.at(r, from + kPanelColumns) : 0;
+      const double expected = written ? activated(activation, product.at(r, from)) * factor : 0;
+      check_near(out.at(r, c), expected, 2e-4 * std::abs(factor) + 2e-5 * std::abs(expected),
+                 "gated product");
+      const bool in = written && r >= some.begin && c >= kPanelColumns;
+      check(part.at(r, c) == (in ? out.at(r, c) : 0), "part of the gated product", part.at(r, c),
+            in ? out.at(r, c) : 0);
+    }
+  }
+}
+
 // What quantize makes of a row with a NaN: a row of NaN, whatever follows, and no other row.
 void test_invalid(const Kernels& kernels, Activation activation) {
   const int rows = 3, inputs = 70, outputs = 40;
@@ -136,6 +170,12 @@ void test_invalid(const Kernels& kernels, Activation activation) {
 }  // namespace
 
 void test_gemm_int8(const Kernels& kernels) {
+  for (const Activation activation : kActivations) {
+    for (const int rows : {1, 5, 12, 31, 33}) {
+      run(kernels, "gated gemm_int8 " + std::to_string(rows),
+          [&] { test_gated(kernels, rows, activation); });
+    }
+  }
   for_shapes([&](int rows, int inputs, int outputs, Activation activation, bool odd) {
     run(kernels, "gemm_int8 " + shape_name(rows, inputs, outputs), [&] {
       test_shape(kernels, rows, inputs, outputs, false, activation, odd);

@@ -15,6 +15,8 @@ int main() {
     const int before = checks;
     test_quantize(kernels);
     test_layer_norm(kernels);
+    test_rotation(kernels);
+    test_gate(kernels);
     test_gemm_int8(kernels);
     test_gemm_float(kernels);
     test_attention(kernels);

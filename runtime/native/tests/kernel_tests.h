@@ -19,6 +19,8 @@ namespace m3e {
 // One file each.
 void test_quantize(const Kernels& kernels);
 void test_layer_norm(const Kernels& kernels);
+void test_rotation(const Kernels& kernels);
+void test_gate(const Kernels& kernels);
 void test_gemm_int8(const Kernels& kernels);
 void test_gemm_float(const Kernels& kernels);
 void test_attention(const Kernels& kernels);

@@ -9,7 +9,8 @@
 namespace m3e {
 namespace {
 
-void test_shape(const Kernels& kernels, int rows, int hidden, const std::string& kind) {
+void test_shape(const Kernels& kernels, NormKind norm, int rows, int hidden,
+                const std::string& kind) {
   FloatGrid x = floats(rows, hidden);
   fill(x, kind);
   FloatGrid before = floats(rows, hidden);
@@ -18,11 +19,15 @@ void test_shape(const Kernels& kernels, int rows, int hidden, const std::string&
   for (float& value : gamma) value = normal();
   for (float& value : beta) value = normal();
   const float epsilon = 1e-12f;
-  kernels.layer_norm({gamma.data(), beta.data(), epsilon}, hidden, x.data(), x.stride, {0, rows});
+  const NormWeights weights{gamma.data(), beta.data(), epsilon};
+  const auto normalize = norm == NormKind::rms ? kernels.rms_norm : kernels.layer_norm;
+  FloatGrid apart = floats(rows, hidden);
+  normalize(weights, hidden, x.data(), apart.data(), x.stride, {1, rows});
+  normalize(weights, hidden, x.data(), x.data(), x.stride, {0, rows});
   for (int r = 0; r < rows; ++r) {
     double mean = 0, variance = 0;
     for (int c = 0; c < hidden; ++c) mean += before.at(r, c);
-    mean /= hidden;
+    mean = norm == NormKind::rms ? 0 : mean / hidden;
     for (int c = 0; c < hidden; ++c) {
       variance += (before.at(r, c) - mean) * (before.at(r, c) - mean);
     }
@@ -31,6 +36,8 @@ void test_shape(const Kernels& kernels, int rows, int hidden, const std::string&
     // finite.
     const bool flat = variance < 1e-6 * mean * mean;
     for (int c = 0; c < hidden; ++c) {
+      check(apart.at(r, c) == (r ? x.at(r, c) : 0), "value beside the row", apart.at(r, c),
+            x.at(r, c));
       const size_t at = static_cast<size_t>(c);
       const double normalized =
           (before.at(r, c) - mean) / std::sqrt(variance + static_cast<double>(epsilon));
@@ -52,7 +59,9 @@ void test_layer_norm(const Kernels& kernels) {
     if (std::string(kind) == "huge") continue;  // squares of 1e18 leave float32
     for (const int columns : {7, 16, 31, 64, 384, 515}) {
       run(kernels, std::string("layer_norm ") + kind + " " + std::to_string(columns),
-          [&] { test_shape(kernels, 3, columns, kind); });
+          [&] { test_shape(kernels, NormKind::layer, 3, columns, kind); });
+      run(kernels, std::string("rms_norm ") + kind + " " + std::to_string(columns),
+          [&] { test_shape(kernels, NormKind::rms, 3, columns, kind); });
     }
   }
 }

@@ -105,15 +105,9 @@ class Maker {
     if (says("attention_bias")) {
       floats("relative_bias", {number("heads"), 2 * number("positions") - 1}, kWordStep);
     }
-    for (int layer = 0; layer < stored_layers(); ++layer) {
-      const std::string base = "layer." + std::to_string(layer) + ".";
-      matrix(base + "qkv", hidden, 3 * hidden);
-      matrix(base + "attention_output", hidden, hidden);
-      norm(base + "attention_norm", hidden);
-      matrix(base + "intermediate", hidden, number("intermediate"));
-      matrix(base + "output", number("intermediate"), hidden);
-      norm(base + "output_norm", hidden);
-    }
+    if (says("rotary")) rotary_tables();
+    for (int index = 0; index < stored_layers(); ++index) layer(index, hidden);
+    if (says("final_norm")) norm("final_norm", hidden);
     if (says("states")) floats("state_weights", {number("layers") + 1}, kWordStep);
     if (says("dense")) head(hidden);
     token_heads(hidden);
@@ -123,6 +117,28 @@ class Maker {
  private:
   bool says(const std::string& key) const { return model_.metadata.count(key) != 0; }
   int number(const std::string& key) const { return std::stoi(model_.metadata.at(key)); }
+
+  void layer(int index, int hidden) {
+    const std::string base = "layer." + std::to_string(index) + ".";
+    const int wide = number("intermediate");
+    matrix(base + "qkv", hidden, 3 * hidden);
+    matrix(base + "attention_output", hidden, hidden);
+    if (index || !says("first_norm")) norm(base + "attention_norm", hidden);
+    matrix(base + "intermediate", hidden,
+           says("feed_forward") ? 2 * round_up(wide, kPanelColumns) : wide);
+    matrix(base + "output", wide, hidden);
+    norm(base + "output_norm", hidden);
+    if (!says("query_key_norm")) return;
+    norm(base + "query_norm", hidden);
+    norm(base + "key_norm", hidden);
+  }
+
+  // As many as the highest number in "rotary_layers" asks for.
+  void rotary_tables() {
+    const std::string& tables = model_.metadata.at("rotary_layers");
+    const int highest = *std::max_element(tables.begin(), tables.end()) - '0';
+    floats("rotary_tables", {highest + 1, number("positions"), number("rotary")}, kWordStep);
+  }
 
   int stored_layers() const {
     if (!says("layer_weights")) return number("layers");
@@ -178,11 +194,11 @@ class Maker {
     const bool whole = model_.type == "F32" || model_.invalid_word >= 0;
     table("word_embeddings", whole ? "F32" : model_.type, number("vocabulary"), width);
     table("position_embeddings", whole ? "F32" : "F16",
-          number("positions") + (says("padding") ? 1 : 0), width);
+          says("position_table") ? 1 : number("positions") + (says("padding") ? 1 : 0), width);
     if (says("token_types")) {
       floats("token_type_embeddings", {number("token_types") - 1, width}, kWordStep);
     }
-    norm("embedding_norm", width);
+    if (!says("embedding_norm")) norm("embedding_norm", width);
   }
 
   void matrix(const std::string& name, int inputs, int outputs) {

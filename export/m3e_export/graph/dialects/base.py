@@ -12,7 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from m3e_export.architectures import Activation, EncoderSpec, EncoderWeights, Linear, Norm
+from m3e_export.architectures import (
+    Activation,
+    EncoderSpec,
+    EncoderWeights,
+    LayerAttention,
+    Linear,
+    Norm,
+)
 from m3e_export.errors import UnsupportedModelError
 from m3e_export.graph.builder import OPSET, GraphBuilder
 from m3e_export.graph.dialects.rowwise import RowwiseProducts, integer_product
@@ -48,7 +55,7 @@ class Dialect(abc.ABC):
     """The operator that occurs once in each layer's attention."""
 
     fused_norm = "LayerNormalization"
-    """The operator of each of a layer's two normalizations."""
+    """The operator of each of a layer's two normalizations if they follow the residual sums."""
 
     activations: ClassVar[Mapping[Activation, str]] = {
         "gelu": "Gelu",
@@ -74,17 +81,20 @@ class Dialect(abc.ABC):
         """``relative_bias`` is that of the encoder's weights.
 
         The attribute ``compute`` is the dtype of the arithmetic of the part being written: the plan's, or
-        float32 for matrices that half precision cannot hold.
+        float32 for matrices that half precision cannot hold. ``seen`` says what the attention of the layer
+        being written sees.
         """
         self.builder = builder
         self.spec = spec
         self.plan = plan
         self.relative_bias = relative_bias
         self.compute = plan.compute
+        self.seen = LayerAttention()
         self.texts = self.texts_type(builder)
         self._parameters: dict[tuple[str, str], ir.Value] = {}
-        self._masks: dict[str, ir.Value] = {}
-        self._score_biases: dict[str, ir.Value] = {}
+        self._of_positions: dict[tuple[str, str], ir.Value] = {}
+        self._masks: dict[tuple[str, int | None, int | None], ir.Value] = {}
+        self._score_biases: dict[tuple[str, int | None, int | None], ir.Value] = {}
         self._products = RowwiseProducts(builder, self.integer_product)
 
     def leave_out_prompts(self) -> None:
@@ -113,24 +123,51 @@ class Dialect(abc.ABC):
 
     @property
     def mask(self) -> ir.Value:
-        """The result of :meth:`attention_mask`, computed once for each arithmetic."""
-        if self._type.name not in self._masks:
-            self._masks[self._type.name] = self.attention_mask()
-        return self._masks[self._type.name]
+        """The result of :meth:`attention_mask`, computed once for each arithmetic and each window."""
+        if self._kind not in self._masks:
+            self._masks[self._kind] = self.attention_mask()
+        return self._masks[self._kind]
+
+    @property
+    def _kind(self) -> tuple[str, int | None, int | None]:
+        """What masks and biases of scores depend on."""
+        return self._type.name, self.seen.before, self.seen.after
+
+    @property
+    def has_score_bias(self) -> bool:
+        """Whether :attr:`score_bias` is not None in the layer being written."""
+        return self.relative_bias is not None or not self.seen.full
 
     @property
     def score_bias(self) -> ir.Value | None:
-        """The bias of the scaled scores in every layer, ``[1, heads, queries, keys]``, or None.
+        """The bias of the layer's scaled scores, ``[1, heads or 1, queries, keys]``, or None.
 
-        It has the dtype of the arithmetic, and is the same for every text.
+        It holds relative biases, and :data:`MASKED` outside the window. It has the dtype of the arithmetic,
+        and is the same for every text.
         """
-        if self.relative_bias is None:
+        if not self.has_score_bias:
             return None
-        if self._type.name not in self._score_biases:
-            self._score_biases[self._type.name] = self._score_bias(self.relative_bias)
-        return self._score_biases[self._type.name]
+        if self._kind not in self._score_biases:
+            parts = [] if self.relative_bias is None else [self._relative_scores(self.relative_bias)]
+            parts += [] if self.seen.full else [self._window_scores()]
+            whole = parts[0] if len(parts) == 1 else self.builder.op("Add", *parts)
+            self._score_biases[self._kind] = whole
+        return self._score_biases[self._kind]
 
-    def _score_bias(self, relative_bias: npt.NDArray[np.float32]) -> ir.Value:
+    def _window_scores(self) -> ir.Value:
+        op, const = self.builder.op, self.builder.constant
+        places = self.compared_places()
+        distances = op("Sub", places, op("Unsqueeze", places, const([1], np.int64)))
+        outside = []
+        if self.seen.before is not None:
+            outside.append(op("Less", distances, const(-self.seen.before, np.int64)))
+        if self.seen.after is not None:
+            outside.append(op("Greater", distances, const(self.seen.after, np.int64)))
+        hidden = outside[0] if len(outside) == 1 else op("Or", *outside)
+        scores = op("Where", hidden, const(MASKED, self.compute), const(0, self.compute))
+        return op("Unsqueeze", scores, const([0, 1], np.int64))
+
+    def _relative_scores(self, relative_bias: npt.NDArray[np.float32]) -> ir.Value:
         op, const = self.builder.op, self.builder.constant
         places = self.compared_places()
         keys = op("Add", places, const(self.spec.max_positions - 1, np.int64))
@@ -153,6 +190,22 @@ class Dialect(abc.ABC):
     def project(self, x: ir.Value, qkv: Linear) -> tuple[ir.Value, ir.Value]:
         """The product of query, key and value for :meth:`attention`, and its bias."""
         return self.linear(x, qkv)
+
+    def arranged(self, qkv: ir.Value) -> ir.Value:
+        """Flat ``qkv``, all queries before all keys before all values, as :meth:`attention` takes it."""
+        return qkv
+
+    def of_positions(self, name: str, table: npt.NDArray[np.float32]) -> ir.Value:
+        """The rows of ``table``, ``[positions, width]``, for all tokens, to multiply all heads with.
+
+        The table is stored in float32: angles need its digits.
+        """
+        key = name, self._type.name
+        if key not in self._of_positions:
+            op = self.builder.op
+            rows = self.to_compute(self.texts.all_positions(self.builder.weight(name, table)))
+            self._of_positions[key] = op("Unsqueeze", rows, self.builder.constant([1], np.int64))
+        return self._of_positions[key]
 
     def integer_product(self, codes: ir.Value, linear: QuantizedLinear, zero_point: ir.Value) -> ir.Value:
         """``(codes - zero_point) @ weights`` times the weights' scales, float32."""
@@ -195,8 +248,18 @@ class Dialect(abc.ABC):
             return self.builder.op("Mul", added, self.builder.op("Sigmoid", scaled))
         return self.builder.op("Gelu", added, approximate="tanh" if activation == "gelu_tanh" else "none")
 
+    def gate(self, x: ir.Value, bias: ir.Value) -> ir.Value:
+        """The gated activation of ``x + bias``: of its first half, times its second."""
+        builder, width = self.builder, self.spec.intermediate
+        sizes = builder.constant([width] * 2, np.int64)
+        activated, factor = builder.ops("Split", x, sizes, outputs=2, axis=1)
+        biases = builder.ops("Split", bias, sizes, outputs=2, axis=0)
+        return builder.op("Mul", self.activate(activated, biases[0]), builder.op("Add", factor, biases[1]))
+
     def norm(self, x: ir.Value, norm: Norm) -> ir.Value:
-        """Layer normalization with statistics in float32 (``stash_type``)."""
+        """Normalization with statistics in float32 (``stash_type`` of the operator)."""
+        if self.spec.norm_kind == "rms":
+            return self._root_mean_square_norm(x, norm)
         return self.builder.op(
             "LayerNormalization",
             x,
@@ -205,6 +268,18 @@ class Dialect(abc.ABC):
             axis=-1,
             epsilon=self.spec.norm_eps,
             stash_type=1,
+        )
+
+    def _root_mean_square_norm(self, x: ir.Value, norm: Norm) -> ir.Value:
+        """Spelled out: the operator exists since opset 23 only."""
+        op, wide = self.builder.op, self.to_float32(x)
+        mean = self.builder.reduce("ReduceMean", op("Mul", wide, wide), -1, keepdims=True)
+        root = op("Sqrt", op("Add", mean, self.builder.constant(self.spec.norm_eps, np.float32)))
+        scaled = op(
+            "Mul", self.to_compute(op("Div", wide, root)), self.parameter(f"{norm.name}.gamma", norm.gamma)
+        )
+        return (
+            op("Add", scaled, self.parameter(f"{norm.name}.beta", norm.beta)) if norm.beta.any() else scaled
         )
 
     def linear(self, x: ir.Value, linear: Linear) -> tuple[ir.Value, ir.Value]:
@@ -245,8 +320,11 @@ class Dialect(abc.ABC):
         ``counts`` are the operators up to the pooling; those after it are not checked.
         """
         layers, activation = self.spec.layers, self.activations[self.spec.activation]
-        expected = Counter({self.fused_attention: layers, activation: layers, "LayerNormalization": 1})
-        expected[self.fused_norm] += 2 * layers
+        expected = Counter({self.fused_attention: layers, activation: layers})
+        rms = self.spec.norm_kind == "rms"
+        single, after_sum = ("ReduceMean",) * 2 if rms else ("LayerNormalization", self.fused_norm)
+        expected[single] += weights.single_norms(self.spec.norm_first)
+        expected[after_sum] += 0 if self.spec.norm_first else 2 * layers
         for operator, number in expected.items():
             _expect(counts[operator] == number, f"{number} {operator}, so many in every layer", counts)
         integer = sum(counts[operator] for operator in self.integer_operators)

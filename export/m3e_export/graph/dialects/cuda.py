@@ -35,6 +35,8 @@ class CudaOperators(Dialect):
 
     def add_norm(self, x: ir.Value, bias: ir.Value, residual: ir.Value, norm: Norm) -> ir.Value:
         """One kernel. It sums in float32 since ONNX Runtime 1.28, and before in its strict mode."""
+        if self.spec.norm_kind == "rms":
+            return super().add_norm(x, bias, residual, norm)
         return self.builder.op(
             "SkipLayerNormalization",
             x,
@@ -70,7 +72,7 @@ class CudaDialect(CudaOperators, OnnxRuntimeDialect):
         builder, texts = self.builder, self.texts
         axis = builder.constant([1], np.int64)
         counts = builder.op("Cast", builder.op("Squeeze", texts.counts, axis), to=ir.DataType.INT32)
-        if self.compute != np.float16 or self.spec.head_size % 8 or self.relative_bias is not None:
+        if self.compute != np.float16 or self.spec.head_size % 8 or self.has_score_bias:
             return counts
         # Range: other computations with shapes would run on the CPU and be copied.
         end = builder.op("Add", builder.op("Size", texts.input_ids), builder.constant(1, np.int64))
@@ -88,6 +90,13 @@ class CudaPackedTwin(CudaOperators, PackedDialect):
         spec = self.spec
         by_head = qkv.weight.reshape(-1, 3, spec.heads, spec.head_size).swapaxes(1, 2)
         return self.linear(x, dataclasses.replace(qkv, weight=by_head.reshape(qkv.weight.shape)))
+
+    @override
+    def arranged(self, qkv: ir.Value) -> ir.Value:
+        op, const, spec = self.builder.op, self.builder.constant, self.spec
+        heads = op("Reshape", qkv, const([-1, 3, spec.heads, spec.head_size], np.int64))
+        by_head = op("Transpose", heads, perm=[0, 2, 1, 3])
+        return op("Reshape", by_head, const([-1, 3 * spec.hidden], np.int64))
 
     @override
     def heads(self, qkv: ir.Value, bias: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:

@@ -91,12 +91,12 @@ class TensorRtPackedDialect(TensorRtPackedTwin):
         """The starts of the texts and the end of the last.
 
         Raises:
-            UnsupportedModelError: the scores have biases, which the operator does not support.
+            UnsupportedModelError: the scores have biases or windows, which the operator does not support.
         """
-        if self.relative_bias is not None:
+        if self.has_score_bias:
             raise UnsupportedModelError(
-                "relative positions are not supported in packed batches for TensorRT; use --target "
-                "cuda-packed."
+                "relative positions and windows of attention are not supported in packed batches for "
+                "TensorRT; use --target cuda-packed."
             )
         return self.texts.cumulative_lengths
 

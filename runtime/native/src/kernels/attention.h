@@ -3,81 +3,10 @@
 // time.
 #pragma once
 
-#include "gemm_float.h"
-#include "rows.h"
+#include "attention_blocks.h"
 
 namespace m3e {
 namespace {
-
-static_assert(kFloatTileRows <= 16, "attention_scratch has room for the scores of 16 rows");
-
-// Keys as panels [length / 16][head_size][16] (the transposed matrix), padded with zeros.
-inline void pack_keys(const AttentionJob& job, float* to) {
-  const float* keys = job.qkv + job.hidden + job.head;
-  for (int begin = 0; begin < job.length; begin += 16) {
-    const int lanes = job.length - begin < 16 ? job.length - begin : 16;
-    for (int k = 0; k < job.head_size; ++k) {
-      for (int lane = 0; lane < lanes; ++lane) {
-        to[k * 16 + lane] = keys[static_cast<int64_t>(begin + lane) * job.stride + k];
-      }
-      for (int lane = lanes; lane < 16; ++lane) to[k * 16 + lane] = 0;
-    }
-    to += job.head_size * 16;
-  }
-}
-
-// Values as panels [head_size / 16][length][16], padded with zeros.
-inline void pack_values(const AttentionJob& job, float* to) {
-  const float* values = job.qkv + 2 * job.hidden + job.head;
-  for_columns(job.head_size, [&](int column, int lanes) {
-    for (int row = 0; row < job.length; ++row) {
-      store(to, load_some(values + static_cast<int64_t>(row) * job.stride + column, lanes));
-      to += 16;
-    }
-  });
-}
-
-// scores[r][j] = query r · key j, for the keys of a few panels. Not inlined, like mix_panels: the
-// compiler would keep its sums in memory.
-template <int kRows, int kPanels>
-[[gnu::noinline]] void score_panels(const float* queries, const AttentionJob& job,
-                                    const float* keys, float* scores, int scores_stride) {
-  Floats sums[kRows][kPanels];
-  unroll<kRows>(
-      [&](auto r) M3E_INLINE { unroll<kPanels>([&](auto p) M3E_INLINE { sums[r][p] = zero(); }); });
-  accumulate(queries, job.stride, keys, static_cast<int64_t>(job.head_size) * 16, job.head_size,
-             NothingAhead{}, sums);
-  unroll<kRows>([&](auto r) M3E_INLINE {
-    unroll<kPanels>([&](auto p)
-                        M3E_INLINE { store(scores + r * scores_stride + p * 16, sums[r][p]); });
-  });
-}
-
-template <int kRows>
-inline void score_rows(const float* queries, const AttentionJob& job, const float* keys,
-                       float* scores, int scores_stride) {
-  for_panels<kFloatTilePanels>(scores_stride, [&](auto panels, int column, int) {
-    score_panels<kRows, panels.value>(queries, job,
-                                      keys + static_cast<int64_t>(column) * job.head_size,
-                                      scores + column, scores_stride);
-  });
-}
-
-// Replaces scores by factor · scores + bias.
-inline void add_bias(const float* bias, int count, float factor, float* scores) {
-  for_columns(count, [&](int c, int lanes) {
-    store(scores + c, fma(load(scores + c), splat(factor), load_some(bias + c, lanes)));
-  });
-}
-
-inline float highest(const float* scores, int length) {
-  Floats most = splat(scores[0]);
-  int column = 0;
-  for (; column + 16 <= length; column += 16) most = larger(most, load(scores + column));
-  float top = largest(most);
-  for (; column < length; ++column) top = scores[column] > top ? scores[column] : top;
-  return top;
-}
 
 // scores → e^(factor · (score − largest)); returns the sum. Lanes past `length` become zero.
 inline float exponentiate(float* scores, int length, float factor) {
@@ -126,17 +55,18 @@ inline void mix_values(const AttentionJob& job, const float* values, const float
   });
 }
 
-// Scratch memory, in floats, with columns = length rounded up to 16; see attention_scratch.cpp:
+// Of texts whose keys and values stay in the second-level cache. Scratch memory, in floats, with
+// columns = length rounded up to 16; see attention_scratch.cpp:
 //   keys    columns · head_size
 //   values  length · head_size rounded up to 16
 //   scores  kFloatTileRows · columns
-inline void attention(const AttentionJob& job) {
+inline void attention_at_once(const AttentionJob& job) {
   const int columns = round_up(job.length, 16);
   float* keys = job.scratch;
   float* values = keys + static_cast<int64_t>(columns) * job.head_size;
   float* scores = values + static_cast<int64_t>(job.length) * round_up(job.head_size, 16);
-  pack_keys(job, keys);
-  pack_values(job, values);
+  pack_keys(job, {0, job.length}, keys);
+  pack_values(job, {0, job.length}, values);
   const float factor = 1.0f / __builtin_sqrtf(static_cast<float>(job.head_size));
   for_row_tiles(job.queries, kFloatTileRows, [&](int row, int count) {
     const float* queries = job.qkv + static_cast<int64_t>(row) * job.stride + job.head;
@@ -152,6 +82,11 @@ inline void attention(const AttentionJob& job) {
       mix_values<tall.value>(job, values, scores, columns, inverse, out);
     });
   });
+}
+
+inline void attention(const AttentionJob& job) {
+  if (job.length <= kLengthAtOnce && job.span.is_full()) return attention_at_once(job);
+  attention_in_blocks(job);
 }
 
 }  // namespace

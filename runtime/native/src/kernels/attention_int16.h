@@ -7,6 +7,9 @@
 // block meets all rows. A share has steps of 1/32767 of the largest in its row and block: what
 // rounding loses is at most 1/1000 of the row's weight, however many keys there are. The rows of
 // the blocks are added as floats, each relative to the largest score that the row has met so far.
+//
+// With a window, a row passes the blocks of which it sees a key. A score that it does not see is so
+// low that its code is zero.
 #pragma once
 
 #include "attention.h"
@@ -22,11 +25,11 @@ struct Int16Space {
   explicit Int16Space(const AttentionJob& job)
       : pairs(pairs_of(job.head_size)),
         query_scales(job.scratch),
-        tops(query_scales + round_up(job.length, 16)),
-        totals(tops + round_up(job.length, 16)),
-        value_scales(totals + static_cast<int64_t>(job.length) * 16),
+        tops(query_scales + round_up(job.queries.size(), 16)),
+        totals(tops + round_up(job.queries.size(), 16)),
+        value_scales(totals + static_cast<int64_t>(job.queries.size()) * 16),
         queries(reinterpret_cast<int16_t*>(value_scales + round_up(job.head_size, 16))),
-        keys(queries + static_cast<int64_t>(job.length) * pairs * 2),
+        keys(queries + static_cast<int64_t>(job.queries.size()) * pairs * 2),
         values(keys + kKeysTogether * pairs * 2) {}
   const int pairs;
   // Of each row: the scale of its codes, the largest score so far, and the sum of the shares so
@@ -44,7 +47,7 @@ struct Int16Space {
 struct KeyBlock {
   Range keys;
   float key_scale;
-  bool first, last;
+  bool first, last;  // of all rows; false with a window
   int panels() const { return (keys.size() + 15) / 16; }
   int value_pairs() const {
     const int rest = keys.size() % 32;
@@ -146,6 +149,16 @@ inline float top_of(const AttentionJob& job, const KeyBlock& block, float* score
   return largest(most);
 }
 
+// Lowers the scores of keys that a row does not see. The copies behind the last key count as it
+// does.
+inline void hide_unseen(const AttentionJob& job, const KeyBlock& block, int row, float* scores) {
+  const Range seen = seen_by(job, block.keys, row);
+  const int begin = seen.begin - block.keys.begin, end = seen.end - block.keys.begin;
+  for (int key = 0; key < begin; ++key) scores[key] = kLowest;
+  if (end == block.keys.size()) return;
+  for (int key = end; key < kKeysTogether; ++key) scores[key] = kLowest;
+}
+
 inline void attend_rows(const AttentionJob& job, const Int16Space& space, const KeyBlock& block,
                         int row, int count) {
   RowGroup group;
@@ -163,6 +176,9 @@ inline void attend_rows(const AttentionJob& job, const Int16Space& space, const 
     if (job.bias) {
       add_bias(job.bias - (row + job.queries.begin + r) + block.keys.begin, block.keys.size(),
                space.query_scales[row + r] * block.key_scale, group.scores[r]);
+    }
+    if (!job.span.is_full()) {
+      hide_unseen(job, block, job.queries.begin + row + r, group.scores[r]);
     }
     group.tops[r] = top_of(job, block, group.scores[r]);
   }
@@ -195,22 +211,56 @@ inline void attend_rows(const AttentionJob& job, const Int16Space& space, const 
   });
 }
 
-void attention_int16(const AttentionJob& job) {
-  const Int16Space space(job);
+inline void pack_queries(const AttentionJob& job, const Int16Space& space) {
   const float per_score = 1.0f / __builtin_sqrtf(static_cast<float>(job.head_size));
-  const Range rows{0, job.queries.size()};
-  for (int row = 0; row < rows.end; ++row) {
+  for (int row = 0; row < job.queries.size(); ++row) {
     const float* query =
         job.qkv + static_cast<int64_t>(job.queries.begin + row) * job.stride + job.head;
     int16_t* codes = space.queries + static_cast<int64_t>(row) * space.pairs * 2;
     space.query_scales[row] = per_score * pack_query(query, job.head_size, codes);
   }
+}
+
+// With a window, rows begin at different blocks: a state to which any block can be added.
+inline void begin_rows(const AttentionJob& job, const Int16Space& space) {
+  clear_results(job);
+  for (int row = 0; row < job.queries.size(); ++row) {
+    space.tops[row] = kLowest;
+    store(space.totals + static_cast<int64_t>(row) * 16, zero());
+  }
+}
+
+inline void end_rows(const AttentionJob& job, const Int16Space& space) {
+  for_results(job, [&](int row, float* out, int lanes) {
+    const float total = sum(load(space.totals + static_cast<int64_t>(row) * 16));
+    store_some(out, mul(load_some(out, lanes), splat(1.0f / total)), lanes);
+  });
+}
+
+// At most kQueriesTogether rows.
+inline void attend_together(const AttentionJob& job) {
+  const Int16Space space(job);
+  const bool windowed = !job.span.is_full();
+  pack_queries(job, space);
+  if (windowed) begin_rows(job, space);
   for_blocks({0, job.length}, kKeysTogether, [&](Range keys) {
-    const KeyBlock block{keys, pack_keys(job, keys, space.keys), keys.begin == 0,
-                         keys.end == job.length};
+    const Range seeing = queries_that_see(job, keys);
+    if (seeing.size() <= 0) return;
+    const KeyBlock block{keys, pack_keys(job, keys, space.keys), !windowed && keys.begin == 0,
+                         !windowed && keys.end == job.length};
     pack_values(job, keys, space.values, space.value_scales);
+    const Range rows{seeing.begin - job.queries.begin, seeing.end - job.queries.begin};
     for_row_tiles(rows, kRowsTogether,
                   [&](int row, int count) { attend_rows(job, space, block, row, count); });
+  });
+  if (windowed) end_rows(job, space);
+}
+
+void attention_int16(const AttentionJob& job) {
+  for_blocks(job.queries, kQueriesTogether, [&](Range queries) {
+    AttentionJob some = job;
+    some.queries = queries;
+    attend_together(some);
   });
 }
 

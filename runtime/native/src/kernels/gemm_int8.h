@@ -9,6 +9,7 @@
 // - kInt8TileRows, kInt8TilePanels: the tile that fills the registers.
 #pragma once
 
+#include "activations.h"
 #include "tiles.h"
 
 namespace m3e {
@@ -112,6 +113,30 @@ inline void restore_panel(const Sums& from, const Restore& restore, Finish finis
   }
 }
 
+// The end of a gated product for one panel of a tile: it is activated, or it holds the factors of
+// what the panel before it has left in its place.
+[[gnu::noinline]] inline void gate_panel(const Sums& sums, Activation activation,
+                                         const Restore& restore, bool factors) {
+  if (factors) {
+    const float* activated = sums.out;
+    restore_panel(sums, restore, [activated](Floats y, int64_t at) M3E_INLINE {
+      return mul(y, load(activated + at));
+    });
+    return;
+  }
+  with_activation<Accuracy::codes>(activation, [&](auto function) {
+    restore_panel(sums, restore, [function](Floats y, int64_t) M3E_INLINE { return function(y); });
+  });
+}
+
+// The end of a product, gated or not, for one vector.
+inline void end_vector(const Epilogue& to, int row, int panel, Floats y) {
+  if (!to.gated) return finish<gelu_fast>(to, row, panel, add_residual(to, row, panel, y));
+  float* at = place_of(to, row, panel);
+  if (panel % 2) return store(at, mul(y, load(at)));
+  with_activation<Accuracy::codes>(to.activation, [&](auto function) { store(at, function(y)); });
+}
+
 template <int kPanels>
 inline void int8_panels(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows,
                         int panel) {
@@ -124,9 +149,14 @@ inline void int8_panels(const QuantizedRows& x, const Int8Matrix& w, const Epilo
     Constant<kInt8TileRows>::call(
         count, [&](auto tall) { sum_tile<tall.value, kPanels>(x, w, row, panel, ahead, totals); });
     for (int p = 0; p < kPanels; ++p) {
-      float* out = to.out + static_cast<int64_t>(row) * to.stride + (panel + p) * kPanelColumns;
-      restore_panel({totals + p, kPanels, x.scale + row, x.minimum + row, out, to.stride, count},
-                    to, Restore(w, panel + p));
+      const Sums sums{
+          totals + p, kPanels, x.scale + row, x.minimum + row, place_of(to, row, panel + p),
+          to.stride,  count};
+      if (to.gated) {
+        gate_panel(sums, to.activation, Restore(w, panel + p), (panel + p) % 2 != 0);
+      } else {
+        restore_panel(sums, to, Restore(w, panel + p));
+      }
     }
   });
 }

@@ -32,7 +32,7 @@ inline void restore_tile(const TileSums& sums, const QuantizedRows& x, const Int
   for (int r = 0; r < count; ++r) {
     const Ints total = _mm512_load_si512(sums.lane[r]);
     const Floats product = restore(total, x.scale[row + r], x.minimum[row + r]);
-    finish<gelu_fast>(to, row + r, panel, add_residual(to, row + r, panel, product));
+    end_vector(to, row + r, panel, product);
   }
 }
 

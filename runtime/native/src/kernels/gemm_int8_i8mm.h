@@ -61,7 +61,7 @@ inline void pair_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogu
   for (int r = 0; r < 2 * kCount; ++r) {
     const Ints total = row_of(sums[r / 2], r % 2);
     const Floats product = restore(total, x.scale[row + r], x.minimum[row + r]);
-    finish<gelu_fast>(to, row + r, panel, add_residual(to, row + r, panel, product));
+    end_vector(to, row + r, panel, product);
   }
 }
 
@@ -71,7 +71,7 @@ void gemm_int8_i8mm(const QuantizedRows& x, const Int8Matrix& w, const Epilogue&
     int row = rows.begin;
     for (; row + 2 * kPairs <= rows.end; row += 2 * kPairs) pair_tile<kPairs>(x, w, to, row, panel);
     for (; row + 2 <= rows.end; row += 2) pair_tile<1>(x, w, to, row, panel);
-    if (row < rows.end) int8_tile<1, 1>(x, w, to, row, panel, NothingAhead{});
+    if (row < rows.end) int8_panels<1>(x, w, to, {row, rows.end}, panel);
   }
   activate(to, rows, panels);
 }

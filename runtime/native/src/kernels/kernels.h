@@ -61,7 +61,13 @@ struct Epilogue {
   int stride;
   const float* residual;  // of the same stride, or null; may be `out` itself
   Activation activation;
+  // Whether panels of the product and panels of their factors take turns: panel i of `out` is then
+  // activation(panel 2 i) · panel 2 i + 1. Without a residual, from an even panel on, and of 8-bit
+  // matrices only.
+  bool gated = false;
 };
+
+enum class NormKind { layer, rms };
 
 struct NormWeights {
   const float* gamma;  // [hidden]
@@ -80,6 +86,23 @@ struct EmbeddingTable {
   const uint16_t* half_positions;
 };
 
+// More than any text has tokens, and so little that sums of several fit.
+constexpr int kUnlimited = 1 << 21;
+
+// Query i sees the keys from i - before to i + after.
+struct Span {
+  int before = kUnlimited, after = kUnlimited;
+  bool is_full() const { return before == kUnlimited && after == kUnlimited; }
+};
+
+// Turns the pairs of columns (k, k + size / 2) of each head by the angles of the token's position.
+struct Rotation {
+  const float* table;  // [positions][size]: the cosines of size / 2 angles, then their sines
+  int size;            // columns of a head that are turned; even
+  int heads;
+  int between;  // from the first column of a head to that of the next
+};
+
 // Attention of one head of one sequence, for some of its query rows.
 struct AttentionJob {
   const float* qkv;  // first row of the sequence: query, key and value, each of all heads
@@ -95,20 +118,36 @@ struct AttentionJob {
   // bias[j − i] is added to the scaled score of query i and key j, from bias[1 − length] to
   // bias[length − 1].
   const float* bias = nullptr;  // or null
+  Span span{};                  // keys that a query sees; each sees one at least
 };
 
-// Floats of scratch that an AttentionJob needs, in either function; a multiple of 16.
+constexpr int kLengthAtOnce = 512;     // up to which attention on floats packs all keys at once
+constexpr int kQueriesTogether = 512;  // queries of longer texts that pass all keys together
+
+// Floats of scratch that an AttentionJob needs, in either function; a multiple of 16. A text longer
+// than both constants needs no more than one as long as they are.
 int64_t attention_scratch(int length, int head_size);
 
 struct Kernels {
   const char* name;
   void (*embed)(const EmbeddingTable&, const int32_t* ids, const int32_t* positions, int hidden,
                 float* out, int stride, Range rows);
-  void (*layer_norm)(const NormWeights&, int hidden, float* x, int stride, Range rows);
+  // Layer normalization of `x`, written to rows of the same stride, or in place.
+  void (*layer_norm)(const NormWeights&, int hidden, const float* x, float* out, int stride,
+                     Range rows);
+  // Divides by the root of the mean square, and subtracts no mean.
+  void (*rms_norm)(const NormWeights&, int hidden, const float* x, float* out, int stride,
+                   Range rows);
+  // `x` is the first head of the token at position 0.
+  void (*rotate)(const Rotation&, float* x, int stride, Range rows);
   void (*quantize)(const float* x, int stride, int columns, const float* smoothing,
                    const QuantizedRows&, Range rows);
   void (*gemm_int8)(const QuantizedRows&, const Int8Matrix&, const Epilogue&, Range rows,
                     Range panels);
+  // out = activation(x) · factor. Panels of x and panels of factors take turns in a row of `x`;
+  // `panels` counts those of `out`.
+  void (*gate)(Activation, const float* x, int stride, float* out, int out_stride, int panels,
+               Range rows);
   // `scratch` has kFloatScratch floats, or is null if the matrix is stored as float32.
   void (*gemm_float)(const float* x, int stride, const FloatMatrix&, const Epilogue&, Range rows,
                      Range panels, float* scratch);

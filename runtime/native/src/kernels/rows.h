@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operations on single rows: embedding, layer normalization, quantization, pooling.
+// Operations on single rows: embedding, normalization, rotation, gates, quantization, pooling.
 #pragma once
 
 #include "tiles.h"
@@ -73,18 +73,25 @@ inline void for_rows_together(Range rows, Body body) {
 }
 
 template <int kRows>
-inline void normalize_rows(const NormWeights& norm, int hidden, float* x, int64_t stride) {
-  const float per_column = 1.0f / static_cast<float>(hidden);
-  Floats sums[kRows], means[kRows], inverses[kRows];
+M3E_INLINE inline void mean_of_rows(int hidden, const float* x, int64_t stride,
+                                    Floats (&means)[kRows]) {
+  Floats sums[kRows];
   unroll<kRows>([&](auto r) M3E_INLINE { sums[r] = zero(); });
   for_columns(hidden, [&](int c, int lanes) {
     unroll<kRows>([&](auto r)
                       M3E_INLINE { sums[r] = add(sums[r], load_some(x + r * stride + c, lanes)); });
   });
-  unroll<kRows>([&](auto r) M3E_INLINE {
-    means[r] = splat(sum(sums[r]) * per_column);
-    sums[r] = zero();
-  });
+  const float per_column = 1.0f / static_cast<float>(hidden);
+  unroll<kRows>([&](auto r) M3E_INLINE { means[r] = splat(sum(sums[r]) * per_column); });
+}
+
+template <NormKind kKind, int kRows>
+inline void normalize_rows(const NormWeights& norm, int hidden, const float* x, float* out,
+                           int64_t stride) {
+  const float per_column = 1.0f / static_cast<float>(hidden);
+  Floats sums[kRows], means[kRows], inverses[kRows];
+  unroll<kRows>([&](auto r) M3E_INLINE { sums[r] = means[r] = zero(); });
+  if constexpr (kKind == NormKind::layer) mean_of_rows(hidden, x, stride, means);
   for_columns(hidden, [&](int c, int lanes) {
     unroll<kRows>([&](auto r) M3E_INLINE {
       Floats centred = sub(load_some(x + r * stride + c, lanes), means[r]);
@@ -98,17 +105,39 @@ inline void normalize_rows(const NormWeights& norm, int hidden, float* x, int64_
   for_columns(hidden, [&](int c, int lanes) {
     const Floats gamma = load_some(norm.gamma + c, lanes), beta = load_some(norm.beta + c, lanes);
     unroll<kRows>([&](auto r) M3E_INLINE {
-      float* at = x + r * stride + c;
-      const Floats centred = mul(sub(load_some(at, lanes), means[r]), inverses[r]);
-      store_some(at, fma(centred, gamma, beta), lanes);
+      const int64_t at = r * stride + c;
+      const Floats centred = mul(sub(load_some(x + at, lanes), means[r]), inverses[r]);
+      store_some(out + at, fma(centred, gamma, beta), lanes);
     });
   });
 }
 
-inline void layer_norm(const NormWeights& norm, int hidden, float* x, int stride, Range rows) {
+template <NormKind kKind>
+inline void normalize(const NormWeights& norm, int hidden, const float* x, float* out, int stride,
+                      Range rows) {
   for_rows_together<kRowsSideBySide>(rows, [&](auto count, int row) {
-    normalize_rows<count.value>(norm, hidden, x + static_cast<int64_t>(row) * stride, stride);
+    const int64_t at = static_cast<int64_t>(row) * stride;
+    normalize_rows<kKind, count.value>(norm, hidden, x + at, out + at, stride);
   });
+}
+
+inline void rotate_head(const float* angles, int half, float* x) {
+  for_columns(half, [&](int c, int lanes) {
+    const Floats cosine = load_some(angles + c, lanes), sine = load_some(angles + half + c, lanes);
+    const Floats left = load_some(x + c, lanes), right = load_some(x + half + c, lanes);
+    store_some(x + c, fma(left, cosine, sub(zero(), mul(right, sine))), lanes);
+    store_some(x + half + c, fma(right, cosine, mul(left, sine)), lanes);
+  });
+}
+
+inline void rotate(const Rotation& rotation, float* x, int stride, Range rows) {
+  for (int row = rows.begin; row < rows.end; ++row) {
+    const float* angles = rotation.table + static_cast<int64_t>(row) * rotation.size;
+    float* head = x + static_cast<int64_t>(row) * stride;
+    for (int i = 0; i < rotation.heads; ++i, head += rotation.between) {
+      rotate_head(angles, rotation.size / 2, head);
+    }
+  }
 }
 
 // Calls body(row, values) with sixteen columns of each of some rows, multiplied by the smoothing.

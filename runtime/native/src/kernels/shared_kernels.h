@@ -4,6 +4,7 @@
 
 #include "attention.h"
 #include "bfloat16.h"
+#include "gate.h"
 #include "gemm_float.h"
 #include "rows.h"
 
@@ -14,8 +15,11 @@ namespace {
 constexpr Kernels shared_kernels() {
   Kernels table{};
   table.embed = embed;
-  table.layer_norm = layer_norm;
+  table.layer_norm = normalize<NormKind::layer>;
+  table.rms_norm = normalize<NormKind::rms>;
+  table.rotate = rotate;
   table.quantize = quantize;
+  table.gate = gate;
   table.gemm_float = gemm_float;
   table.gemm_bfloat16 = gemm_bfloat16;
   table.attention = attention;

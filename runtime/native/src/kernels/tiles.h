@@ -151,11 +151,17 @@ inline void for_panels(int columns, Body body) {
   }
 }
 
+// Where a product writes a panel of a row.
+inline float* place_of(const Epilogue& to, int row, int panel) {
+  const int place = to.gated ? panel / 2 : panel;
+  return to.out + static_cast<int64_t>(row) * to.stride + place * kPanelColumns;
+}
+
 // Brings the lines that a tile writes into the cache, while the tile computes.
 template <int kPanels>
 M3E_INLINE inline void fetch_tile(const Epilogue& to, int row, int count, int panel) {
   constexpr int kWrite = 1;
-  const float* out = to.out + static_cast<int64_t>(row) * to.stride + panel * kPanelColumns;
+  const float* out = place_of(to, row, panel);
   for (int r = 0; r < count; ++r, out += to.stride) {
     unroll<kPanels>([&](auto p)
                         M3E_INLINE { __builtin_prefetch(out + p * kPanelColumns, kWrite); });
@@ -187,6 +193,7 @@ inline void apply(const Epilogue& to, Range rows, Range panels, Function functio
 
 // Applies the other activations to a whole product.
 inline void activate(const Epilogue& to, Range rows, Range panels) {
+  if (to.gated) return;  // every panel is activated by itself
   if (to.activation == Activation::gelu_tanh) {
     apply(to, rows, panels, [](Floats x) { return gelu_tanh(x); });
   }
