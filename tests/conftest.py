@@ -17,6 +17,7 @@ from filelock import FileLock
 
 import synthetic
 from bge_m3 import make_bge_m3
+from colbert import FIXED, make_colbert
 from held_engine import Held
 from m3e_export import ExportRequest, export
 from m3e_export.texts import built_in
@@ -116,6 +117,14 @@ def unpooled_bundle(tiny_checkpoint, tmp_path_factory) -> Path:
     checkpoint = shutil.copytree(tiny_checkpoint, folder / "checkpoint")
     synthetic.update_json(checkpoint / "1_Pooling" / "config.json", include_prompt=False)
     return export(ExportRequest(str(checkpoint), folder / "bundle", gate="off", oracle="numpy")).path
+
+
+@pytest.fixture(scope="session")
+def cls_bundle(tiny_bundle, tmp_path_factory) -> Path:
+    """The tiny model's bundle, whose manifest says that it pools by the first token."""
+    folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("cls") / "bundle")
+    synthetic.update_json(folder / "manifest.json", pooling="cls")
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -222,6 +231,36 @@ def bge_m3_bundle(bge_m3_checkpoint, few_texts, tmp_path_factory) -> Path:
             output,
             precisions=("fp32", "fp16", "int8"),
             targets=("native",),
+            gate=str(few_texts),
+        )
+    ).path
+
+
+@pytest.fixture(scope="session")
+def colbert_checkpoint(tmp_path_factory) -> Path:
+    """A late-interaction model as sentence-transformers writes it. Read only."""
+    pytest.importorskip("sentence_transformers.multi_vector_encoder")
+    return make_colbert(
+        tmp_path_factory.mktemp("colbert") / "checkpoint",
+        query_expansion=FIXED,
+        document_length=40,
+        prompts={"query": "query: ", "document": "text: "},
+    )
+
+
+@pytest.fixture(scope="session")
+def colbert_bundle(colbert_checkpoint, few_texts, tmp_path_factory) -> Path:
+    """Its bundle for two engines in all precisions."""
+    pytest.importorskip("onnxruntime")
+    if reason := native.missing():
+        pytest.skip(reason)
+    output = tmp_path_factory.mktemp("colbert-bundle") / "bundle"
+    return export(
+        ExportRequest(
+            str(colbert_checkpoint),
+            output,
+            precisions=("fp32", "fp16", "int8"),
+            targets=("native", "cpu"),
             gate=str(few_texts),
         )
     ).path

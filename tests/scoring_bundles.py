@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 import synthetic
 
-__all__ = ["make_classifier", "random_pairs"]
+__all__ = ["PAIRS", "make_classifier", "random_pairs"]
 
 
 def make_classifier(folder: Path, labels: int = 1, **config: Any) -> Path:
@@ -41,3 +41,7 @@ def random_pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
         return " ".join(chosen.choices(words, k=chosen.choice((0, 1, 2, 5, 9, 40, 300, 700))))
 
     return [(text(), text()) for _ in range(count)]
+
+
+PAIRS = [*random_pairs(60), *random_pairs(10)]
+"""Queries and passages for a file; some come twice."""

@@ -1,8 +1,8 @@
 """``python -m benchmarks.soak``: minutes of twice what the service can do, nonsense among it, then SIGTERM.
 
 The service has an embedding model and a reranker. Every answer is judged: a vector must be
-``Encoder.encode``'s bit for bit, a score ``Reranker.predict``'s, a refusal must be one in the shape of its
-interface. The resident memory is watched. Exits with 1 where something was wrong.
+``Encoder.encode``'s bit for bit, or ``encode_chunks``'s, a score ``Reranker.predict``'s, a refusal must be
+one in the shape of its interface. The resident memory is watched. Exits with 1 where something was wrong.
 """
 
 from __future__ import annotations
@@ -31,14 +31,24 @@ from benchmarks.command import (
 )
 from benchmarks.serve.client import Client, closed_loop, open_loop
 from benchmarks.serve.servers import MODEL, OURS, RERANKER, SERVERS, Server
-from benchmarks.soak.traffic import PASSAGES, QUERIES, Question, Ranking, Traffic, judge
+from benchmarks.soak.traffic import PASSAGES, QUERIES, LongText, Question, Ranking, Traffic, judge
 from benchmarks.workloads import corpus
-from m3e_runtime import Encoder, Reranker
+from m3e_runtime import ChunkOptions, Encoder, Reranker
 
 _POOL = 1000
 _CALLERS = 32
 _CONNECTIONS = 8192
 """More than there will be: at the limit nonsense would be refused unread, and would prove nothing."""
+
+_TEXTS_OF_A_LONG_ONE = 20
+_CHUNKINGS: list[dict[str, Any]] = [
+    {"tokens": 64, "overlap": 8},
+    {"tokens": 64, "late": True},
+    {"late": True},
+]
+
+_RIGHT = ("answered", "scored", "divided")
+"""What must have happened to some requests."""
 
 _SATURATING_SECONDS = 5.0
 _LAST_SECONDS = 6.0
@@ -65,6 +75,7 @@ def _soak(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     texts = corpus(_POOL)
     with closing(Encoder.load(bundle, threads=options.threads)) as encoder:
         vectors = encoder.encode(texts, normalize_embeddings=True)
+        long_texts, of_chunks = _long_texts(encoder, texts)
     reranker = prepared_reranker(options.shape, folder)
     with closing(Reranker.load(reranker, threads=options.threads)) as scorer:
         pairs = [(query, passage) for query in texts[:QUERIES] for passage in texts[:PASSAGES]]
@@ -72,16 +83,37 @@ def _soak(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     limits = ["--max-connections", str(_CONNECTIONS)]
     server = Server(OURS, bundle, options.threads, *limits, reranker=reranker)
     try:
-        soak = _Soak(server, texts, vectors, scores)
+        soak = _Soak(server, texts, np.concatenate([vectors, of_chunks]), scores, long_texts)
         return uvloop.run(soak.run(60 * options.minutes, options.overload))
     finally:
         server.close()
 
 
+def _long_texts(encoder: Encoder, texts: list[str]) -> tuple[list[LongText], np.ndarray]:
+    """Texts that are longer than the model takes, and the vectors of their chunks."""
+    made: list[LongText] = []
+    vectors: list[np.ndarray] = []
+    first = len(texts)
+    for at, chunking in enumerate(_CHUNKINGS):
+        text = "。".join(texts[at : at + _TEXTS_OF_A_LONG_ONE])
+        found = encoder.encode_chunks(text, normalize_embeddings=True, chunking=ChunkOptions(**chunking))
+        made.append(LongText(text, chunking, range(first, first + len(found))))
+        vectors.append(found.vectors)
+        first += len(found)
+    return made, np.concatenate(vectors)
+
+
 class _Soak:
-    def __init__(self, server: Server, texts: list[str], vectors: np.ndarray, scores: np.ndarray) -> None:
+    def __init__(
+        self,
+        server: Server,
+        texts: list[str],
+        vectors: np.ndarray,
+        scores: np.ndarray,
+        long_texts: list[LongText],
+    ) -> None:
         self._server = server
-        self._traffic = Traffic(MODEL, texts, RERANKER)
+        self._traffic = Traffic(MODEL, texts, RERANKER, long_texts)
         self._vectors = vectors
         self._scores = scores
         self._client = Client("127.0.0.1", server.port)
@@ -158,7 +190,7 @@ def _is_wrong(outcomes: Counter[str], ending: dict[str, Any]) -> bool:
     return (
         any(each.startswith("WRONG") for each in (*outcomes, *ending["outcomes"]))
         or "no connection" in outcomes  # only at the end there is nobody to connect to
-        or not all(any(each.startswith(right) for each in outcomes) for right in ("answered", "scored"))
+        or not all(any(each.startswith(right) for each in outcomes) for right in _RIGHT)
         or ending["exit_code"] != 0
         or bool(ending["not_logs"])
     )

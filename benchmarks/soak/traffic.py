@@ -13,12 +13,23 @@ import orjson
 
 from benchmarks.serve.client import NO_ANSWER, NO_CONNECTION, post
 
-__all__ = ["PASSAGES", "QUERIES", "Borderline", "Nonsense", "Question", "Ranking", "Traffic", "judge"]
+__all__ = [
+    "PASSAGES",
+    "QUERIES",
+    "Borderline",
+    "LongText",
+    "Nonsense",
+    "Question",
+    "Ranking",
+    "Traffic",
+    "judge",
+]
 
 QUERIES, PASSAGES = 20, 60
 """Texts of the pool that are queries, and passages."""
 
 _PART_OF_RANKINGS = 0.15  # of the good requests
+_PART_OF_LONG = 0.02  # of the others; each costs as much as twenty usual texts
 
 _PART_OF_NONSENSE = 0.05
 _PART_OF_BORDERLINE = 0.005
@@ -34,13 +45,24 @@ _OVERLOADED = (429, 503)
 class Question:
     """A request that has an answer: texts of the pool, by their positions, over one of the interfaces.
 
-    ``last`` says that the client ends the sending side of its connection, and waits for the answer.
+    ``last`` says that the client ends the sending side of its connection, and waits for the answer. ``right``
+    is what is said of the right answer.
     """
 
     data: bytes
     positions: Sequence[int]
     decode: Callable[[bytes], np.ndarray]
     last: bool = False
+    right: str = "answered, bit for bit"
+
+
+@dataclass(frozen=True)
+class LongText:
+    """A text that is asked for in chunks, how it is divided, and the positions of the chunks' vectors."""
+
+    text: str
+    chunking: dict[str, Any]
+    positions: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -83,18 +105,30 @@ class Traffic:
         model: name under which the service knows its embedding model.
         texts: the pool.
         reranker: name of its reranker; None: it has none.
+        long_texts: texts to be asked for in chunks.
     """
 
-    def __init__(self, model: str, texts: Sequence[str], reranker: str | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        texts: Sequence[str],
+        reranker: str | None = None,
+        long_texts: Sequence[LongText] = (),
+    ) -> None:
         self._model = model
         self._texts = texts
         self._reranker = reranker
+        self._long_texts = long_texts
         self._random = np.random.default_rng(1)
 
     @property
     def texts_per_request(self) -> float:
         """On average."""
-        return (1 - _PART_OF_NONSENSE - _PART_OF_BORDERLINE) * float(np.dot(_SIZES, _SHARES))
+        usual = float(np.dot(_SIZES, _SHARES))
+        if self._long_texts:
+            chunks = float(np.mean([len(each.positions) for each in self._long_texts]))
+            usual += _PART_OF_LONG * (1 - _PART_OF_RANKINGS) * (chunks - usual)
+        return (1 - _PART_OF_NONSENSE - _PART_OF_BORDERLINE) * usual
 
     def next(self) -> Question | Ranking | Nonsense | Borderline:
         """The next request."""
@@ -105,6 +139,8 @@ class Traffic:
             return self._borderline()
         if self._reranker is not None and self._random.random() < _PART_OF_RANKINGS:
             return self._ranking(self._reranker)
+        if self._long_texts and self._random.random() < _PART_OF_LONG:
+            return self._chunks()
         return self._question()
 
     def _question(self) -> Question:
@@ -120,6 +156,18 @@ class Traffic:
             content["encoding_format"] = "base64"
         data = post("/v1/embeddings", _json(content), headers)
         return Question(data, positions, _of_base64 if kind == 1 else _of_floats, last)
+
+    def _chunks(self) -> Question:
+        asked = self._long_texts[int(self._random.integers(0, len(self._long_texts)))]
+        content = {
+            "model": self._model,
+            "input": asked.text,
+            "encoding_format": "base64",
+            "truncation": "chunk",
+            "chunking": asked.chunking,
+        }
+        data = post("/v1/embeddings", _json(content), self._offer())
+        return Question(data, asked.positions, _of_base64, right="divided, bit for bit")
 
     def _ranking(self, reranker: str) -> Ranking:
         size = int(self._random.choice(_SIZES, p=_SHARES))
@@ -164,8 +212,8 @@ def judge(
 ) -> str:
     """What became of a request, in words; those that begin with ``WRONG`` must not happen.
 
-    ``vectors`` are those of the pool, float32 ``[n, d]``, and ``scores`` those of its first texts as queries
-    and as passages, float32 ``[QUERIES, PASSAGES]``.
+    ``vectors`` are those of the pool and of the chunks of long texts, float32 ``[n, d]``. ``scores`` are
+    those of the pool's first texts as queries and as passages, float32 ``[QUERIES, PASSAGES]``.
     """
     if status == NO_CONNECTION:
         return "no connection"
@@ -182,7 +230,7 @@ def judge(
     if isinstance(sent, Ranking):
         assert scores is not None  # there are rankings only where there is a reranker
         return _judge_question(sent, status, body, scores[sent.query], "scored, bit for bit")
-    return _judge_question(sent, status, body, vectors, "answered, bit for bit")
+    return _judge_question(sent, status, body, vectors, sent.right)
 
 
 def _judge_question(sent: Question | Ranking, status: int, body: bytes, known: np.ndarray, right: str) -> str:

@@ -116,7 +116,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
             shown(bundle.path),
             bundle.manifest.route.name,
         )
-    _check_ranks(bundle)
+    _check_kind(bundle)
     names = _artifacts(bundle, request.artifacts)
     run = _Run(request, bundle)
     # The data is checked before a model is loaded.
@@ -277,8 +277,15 @@ def _loaders(
         yield functools.partial(artifact, bundle, name, request.threads)
 
 
-def _check_ranks(bundle: Bundle) -> None:
-    """Check that a model of scores is a reranker: mteb has no task for a classifier's own labels."""
+def _check_kind(bundle: Bundle) -> None:
+    """Check that the model gives vectors of texts, or is a reranker.
+
+    mteb has no task for a classifier's own labels.
+    """
+    if not bundle.manifest.gives_dense:
+        raise OptionError(
+            f"{bundle.path}: gives outputs of tokens; m3e-eval scores vectors of texts, and rerankers."
+        )
     classification = bundle.manifest.classification
     if classification is not None and len(classification.labels) > 1:
         raise OptionError(

@@ -43,7 +43,8 @@ class Gate:
 
     ``enforced`` says whether an artifact must pass. ``prompt`` precedes each text; it is not empty if the
     pooling leaves prompts out, so that this is compared too. ``tokens`` are the oracle's outputs of tokens if
-    the checkpoint has any.
+    the checkpoint has any. If ``dense`` is false, the model has no vectors of texts: these are means of
+    states, which are compared, and have no thresholds.
     """
 
     texts: tuple[str, ...]
@@ -52,6 +53,7 @@ class Gate:
     enforced: bool
     prompt: str = ""
     tokens: GateTokens | None = None
+    dense: bool = True
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def compare(
         max_abs_difference=float(f"{np.abs(vectors - gate.vectors).max():.2e}"),
         overlap_at_10=_rounded(shared.mean() / before.shape[1] if before.size else 1.0),
         spearman=_rounded(_spearman(wanted, got)),
-        thresholds=DEFAULT_THRESHOLDS[precision],
+        thresholds=DEFAULT_THRESHOLDS[precision] if gate.dense else GateThresholds(),
         enforced=gate.enforced,
         of=of,
     )

@@ -11,7 +11,6 @@ from m3e_export.checkpoint.token_heads import TokenHeads
 from m3e_export.gate import Gate
 from m3e_export.score_gate import ScoreGate
 from m3e_export.token_gate import GateTokens
-from m3e_runtime.hybrid import max_sim_scores
 from m3e_runtime.manifest import (
     SCHEMA_VERSION,
     Artifact,
@@ -92,10 +91,9 @@ def _golden_tokens(tokens: GateTokens | None, chosen: npt.NDArray[np.int64]) -> 
         return None
     places = np.searchsorted(tokens.places, chosen)
     sparse = [_named(tokens.sparse[at]) for at in places] if tokens.sparse else []
-    scores: list[list[float]] = []
-    if tokens.multi_vector:
-        scores = max_sim_scores([tokens.multi_vector[at] for at in places]).round(6).tolist()
-    return GoldenTokens(tuple(sparse), tuple(map(tuple, scores)))
+    scores = tokens.max_sim_scores(places)
+    rows = [] if scores is None else scores.round(6).tolist()
+    return GoldenTokens(tuple(sparse), tuple(map(tuple, rows)))
 
 
 def _named(vector: SparseVector) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from m3e_export.report.token_lines import token_lines
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.manifest import Artifact, ScoreFidelity
+from m3e_runtime.token_outputs import given_outputs
 
 __all__ = ["report"]
 
@@ -16,11 +17,12 @@ def report(bundle: Bundle) -> str:
     """The table that the command prints without ``--json``."""
     manifest = bundle.manifest
     scores = manifest.artifacts[0].score_fidelity
+    measures = _SCORES if scores is not None else _VECTORS if manifest.gives_dense else ""
     return "\n".join(
         [
             _about_vectors(bundle) if scores is None else _about_scores(bundle, scores),
-            f"{'artifact':<16}{'size':>9}  {_VECTORS if scores is None else _SCORES}  matrices",
-            *map(_line, manifest.artifacts),
+            f"{'artifact':<16}{'size':>9}  {measures}  matrices",
+            *(_line(each, manifest.gives_dense) for each in manifest.artifacts),
             *token_lines(bundle),
             f"licence: {manifest.licence}",
         ]
@@ -28,10 +30,14 @@ def report(bundle: Bundle) -> str:
 
 
 def _about_vectors(bundle: Bundle) -> str:
-    fidelity = bundle.manifest.artifacts[0].vector_fidelity
+    manifest = bundle.manifest
+    fidelity = manifest.artifacts[0].vector_fidelity
+    given = f"{manifest.output_dimension} dimensions"
+    if not manifest.gives_dense:
+        given = f"{', '.join(given_outputs(manifest.token_outputs))} only"
     return (
-        f"{bundle.path}: {bundle.manifest.source.id}, {bundle.manifest.output_dimension} dimensions, judged "
-        f"against {fidelity.oracle} on {fidelity.texts} texts"
+        f"{bundle.path}: {manifest.source.id}, {given}, judged against {fidelity.oracle} on {fidelity.texts} "
+        "texts"
     )
 
 
@@ -46,10 +52,10 @@ def _about_scores(bundle: Bundle, fidelity: ScoreFidelity) -> str:
     )
 
 
-def _line(artifact: Artifact) -> str:
+def _line(artifact: Artifact, measured: bool) -> str:
     size = sum(entry.size for entry in artifact.files) / 1e6
     mix = ", ".join(f"{count} {name}" for name, count in artifact.mix.items())
-    return f"{artifact.name:<16}{size:>6.1f} MB  {_measures(artifact)}  {mix}"
+    return f"{artifact.name:<16}{size:>6.1f} MB  {_measures(artifact) if measured else ''}  {mix}"
 
 
 def _measures(artifact: Artifact) -> str:

@@ -41,25 +41,41 @@ class GateTokens:
 
     ``places`` are the indices of the texts among the gate's, int64 ``[n]``. ``sparse`` and ``multi_vector``
     have an entry for each of them, or are None if the model does not have that output. Multi-vectors are cut
-    to the first :data:`m3e_runtime.manifest.MAX_SIM_TOKENS` vectors.
+    to the first :data:`m3e_runtime.manifest.MAX_SIM_TOKENS` vectors. ``queries`` are those of the texts as
+    queries, if the model encodes these differently.
     """
 
     places: npt.NDArray[np.int64]
     sparse: tuple[SparseVector, ...] | None
     multi_vector: tuple[Array, ...] | None
+    queries: tuple[Array, ...] | None = None
 
     @staticmethod
     def of(
         places: npt.NDArray[np.int64],
         sparse: Sequence[SparseVector | None],
         multi_vector: Sequence[Array | None],
+        queries: Sequence[Array | None] = (),
     ) -> GateTokens:
         """Gather the outputs of each text."""
         return GateTokens(
             places,
             tuple(each for each in sparse if each is not None) or None,
-            tuple(each[:MAX_SIM_TOKENS] for each in multi_vector if each is not None) or None,
+            _first(multi_vector),
+            _first(queries),
         )
+
+    def max_sim_scores(self, chosen: npt.NDArray[np.int64] | None = None) -> Array | None:
+        """MaxSim of each text as a query with each text, float32 ``[n, n]``; of ``chosen`` ones if given."""
+        if self.multi_vector is None:
+            return None
+        chosen = np.arange(len(self.places)) if chosen is None else chosen
+        queries = self.multi_vector if self.queries is None else self.queries
+        return max_sim_scores([queries[at] for at in chosen], [self.multi_vector[at] for at in chosen])
+
+
+def _first(vectors: Sequence[Array | None]) -> tuple[Array, ...] | None:
+    return tuple(each[:MAX_SIM_TOKENS] for each in vectors if each is not None) or None
 
 
 @dataclass(frozen=True)
@@ -82,14 +98,15 @@ def judge_tokens(wanted: GateTokens, found: GateTokens, precision: Precision) ->
     fidelity = TokenFidelity(
         texts=len(wanted.places),
         sparse=_sparse(wanted.sparse, found.sparse),
-        multi_vector=_multi_vector(wanted.multi_vector, found.multi_vector),
+        multi_vector=_multi_vector(wanted, found),
         thresholds=TOKEN_THRESHOLDS[precision],
     )
     return TokenVerdict(fidelity, tuple(_failures(fidelity)))
 
 
 def _all_finite(found: GateTokens) -> bool:
-    arrays = [*(each.values for each in found.sparse or ()), *(found.multi_vector or ())]
+    vectors = [*(found.multi_vector or ()), *(found.queries or ())]
+    arrays = [*(each.values for each in found.sparse or ()), *vectors]
     return all(np.isfinite(each).all() for each in arrays)
 
 
@@ -114,12 +131,10 @@ def _shared(a: set[int], b: set[int]) -> float:
     return len(a & b) / max(len(a), len(b), 1) if a or b else 1.0
 
 
-def _multi_vector(
-    wanted: tuple[Array, ...] | None, found: tuple[Array, ...] | None
-) -> MultiVectorFidelity | None:
-    if wanted is None or found is None:
+def _multi_vector(wanted: GateTokens, found: GateTokens) -> MultiVectorFidelity | None:
+    before, after = wanted.max_sim_scores(), found.max_sim_scores()
+    if before is None or after is None:
         return None
-    before, after = max_sim_scores(wanted), max_sim_scores(found)
     kept = [_order_kept(*rows) for rows in zip(_others(before), _others(after), strict=True)]
     difference = float(f"{np.abs(before - after).max():.2e}")
     return MultiVectorFidelity(_rounded(np.mean(kept)), difference)

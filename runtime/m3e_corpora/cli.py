@@ -32,6 +32,7 @@ from m3e_runtime import git_lfs
 from m3e_runtime.chunking import ChunkOptions
 from m3e_runtime.command_line import run
 from m3e_runtime.errors import OptionError
+from m3e_runtime.late_interaction import TASKS
 from m3e_runtime.outputs import OUTPUT_PRECISIONS
 from m3e_runtime.scores import ACTIVATIONS
 from m3e_runtime.standard_output import say
@@ -118,6 +119,12 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
         "(default: none; all for JSON Lines to .jsonl)",
     )
     group.add_argument("--drop-text", action="store_true", help="do not store the texts")
+    group.add_argument(
+        "--task",
+        choices=TASKS,
+        help="what the texts are; it selects the prompt, and how a model such as ColBERT encodes them "
+        "(default: document for such models)",
+    )
     group.add_argument("--prompt-name", metavar="NAME", help="prompt of the checkpoint before each text")
     group.add_argument("--prompt", metavar="TEXT", help="prompt before each text; overrides --prompt-name")
     group.add_argument(
@@ -151,6 +158,12 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most tokens that a chunk repeats of the one before it (default: 0)",
     )
+    group.add_argument(
+        "--chunk-late",
+        action="store_true",
+        help="late chunking: the model reads many chunks at once, and a chunk's vector is the mean of its "
+        "tokens' states (default: --chunk-tokens 256)",
+    )
 
 
 def _add_vector_options(parser: argparse.ArgumentParser) -> None:
@@ -179,7 +192,8 @@ def _add_vector_options(parser: argparse.ArgumentParser) -> None:
         choices=OTHERS,
         default=[],
         metavar="OUTPUT",
-        help="outputs to store beside the vectors, of models such as bge-m3: sparse, multi_vector",
+        help="outputs to store beside the vectors, of models such as bge-m3: sparse, multi_vector "
+        "(default: none; all for models without vectors of texts)",
     )
     group.add_argument(
         "--index",
@@ -270,6 +284,7 @@ def _command(options: argparse.Namespace) -> int:
             normalize=options.normalize,
             truncate_dim=options.truncate_dim,
             also=tuple(options.also),
+            task=options.task,
             prompt_name=options.prompt_name,
             prompt=options.prompt,
             prompt_field=options.prompt_field,
@@ -292,9 +307,9 @@ def _command(options: argparse.Namespace) -> int:
 
 
 def _chunking(options: argparse.Namespace) -> ChunkOptions | None:
-    if options.chunk_tokens is None and options.chunk_overlap is None:
+    if options.chunk_tokens is None and options.chunk_overlap is None and not options.chunk_late:
         return None
-    return ChunkOptions(options.chunk_tokens, options.chunk_overlap or 0)
+    return ChunkOptions(options.chunk_tokens, options.chunk_overlap or 0, options.chunk_late)
 
 
 def _executor(options: argparse.Namespace) -> Callable[[CorpusRequest], Executor]:
@@ -347,8 +362,9 @@ def _in_words(summary: Summary) -> str:
         "skipped": summary.skipped,
     }
     remarks = "".join(f", {count} {name}" for name, count in counted.items() if count)
+    shape = "outputs of tokens" if summary.dimension is None else f"{summary.dimension} x {summary.dtype}"
     return (
-        f"{summary.output}: {summary.texts} texts{remarks}, {summary.dimension} x {summary.dtype}, "
+        f"{summary.output}: {summary.texts} texts{remarks}, {shape}, "
         f"{summary.seconds:.1f} s ({summary.texts_per_second:.0f} texts/s, "
         f"{summary.tokens_per_second:.0f} tokens/s)"
     )

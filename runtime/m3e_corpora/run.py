@@ -98,7 +98,7 @@ def _check_fields(request: CorpusRequest, inputs: tuple[InputFile, ...]) -> None
 def _make_job(
     request: CorpusRequest, output: OutputPath, inputs: tuple[InputFile, ...], executor: Executor
 ) -> Job:
-    bundle, vectors, prompt = executor.describe()
+    bundle, vectors, prompt, task = executor.describe()
     return Job(
         runtime=m3e_runtime.__version__,
         bundle=bundle,
@@ -106,6 +106,7 @@ def _make_job(
         columns=request.columns(output.part_format, inputs),
         vectors=vectors,
         prompt=prompt,
+        task=task,
         over_long=request.over_long,
         batch_size=request.batch_size,
         part_format=output.part_format,

@@ -21,6 +21,7 @@ __all__ = ["Bundle", "sha256_of"]
 
 _MANIFEST_LIMIT = 64 * 1024 * 1024
 _BLOCK = 1 << 20
+_MOST_TOKENS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def _problems_of_sizes(manifest: Manifest) -> Iterator[str]:
         yield f"dimension {manifest.dimension}"
     if manifest.truncate_dim is not None and not 1 <= manifest.truncate_dim <= manifest.dimension:
         yield f"truncate_dim {manifest.truncate_dim} of {manifest.dimension} dimensions"
-    if not 1 <= manifest.tokenization.max_length <= 1 << 20:
+    if not 1 <= manifest.tokenization.max_length <= _MOST_TOKENS:
         yield f"max_length {manifest.tokenization.max_length}"
     labelled = manifest.classification
     if labelled is not None and len(labelled.labels) != manifest.dimension:
@@ -207,11 +208,24 @@ def _problems_of_tokens(manifest: Manifest) -> Iterator[str]:
     vectors = given.multi_vector
     if vectors is not None and not (1 <= vectors.dimension <= 1 << 16 and vectors.left_out >= 0):
         yield f"multi-vectors of {vectors.dimension} dimensions without the first {vectors.left_out}"
+    if vectors is not None:
+        yield from _problems_of_tasks(vectors)
     if golden is None:
         return
     count = len(manifest.golden.texts)
     if any(len(rows) not in (0, count) for rows in (golden.sparse, golden.max_sim, *golden.max_sim)):
         yield "more or fewer golden outputs of tokens than texts"
+
+
+def _problems_of_tasks(vectors: schema.MultiVectorOutput) -> Iterator[str]:
+    if (vectors.query is None) != (vectors.document is None):
+        yield "settings of queries or of documents only"
+    for settings in filter(None, (vectors.query, vectors.document)):
+        added = settings.expansion
+        if not 1 <= settings.max_length <= _MOST_TOKENS:
+            yield f"max_length {settings.max_length} of a task"
+        if added is not None and not (1 <= added.length <= _MOST_TOKENS and 0 <= added.token_id < 1 << 31):
+            yield f"an expansion to {added.length} tokens with the token {added.token_id}"
 
 
 def _problems_of_artifacts(manifest: Manifest) -> Iterator[str]:

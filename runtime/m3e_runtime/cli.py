@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -22,7 +22,7 @@ from m3e_runtime.outputs import normalize
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.reranker import Reranker
 from m3e_runtime.standard_output import say
-from m3e_runtime.token_check import check_token_outputs
+from m3e_runtime.token_check import check_token_outputs, check_tokens_alone
 
 __all__ = ["check_artifact", "check_scores", "main"]
 
@@ -85,8 +85,11 @@ def _measures(result: dict[str, Any]) -> str:
     if "max_difference" in result:
         differences = f"mean {result['mean_difference']:.1e} max {result['max_difference']:.1e}"
         return f"{result['texts']} golden scores, difference {differences}"
+    tokens = _token_words(result.get("token_outputs", {}))
+    if "mean_cosine" not in result:
+        return f"{result['texts']} golden texts{tokens}"
     cosines = f"mean {result['mean_cosine']:.6f} min {result['min_cosine']:.6f}"
-    return f"{result['texts']} golden texts, cosine {cosines}{_token_words(result.get('token_outputs', {}))}"
+    return f"{result['texts']} golden texts, cosine {cosines}{tokens}"
 
 
 def _token_words(found: dict[str, Any]) -> str:
@@ -113,7 +116,7 @@ def _check_all(
     bundle: Bundle, artifacts: Sequence[Artifact], threads: int | None
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The results, and the reasons for skipped artifacts. A missing engine is not an error of the bundle."""
-    check = check_artifact if bundle.manifest.classification is None else check_scores
+    check = _check_of(bundle)
     results, not_run = [], {}
     for artifact in artifacts:
         if reason := why_not_here(artifact):
@@ -124,6 +127,12 @@ def _check_all(
         except EngineMissingError as error:  # it is there and cannot be imported
             not_run[artifact.name] = str(error)
     return results, not_run
+
+
+def _check_of(bundle: Bundle) -> Callable[[Bundle, Artifact, int | None], dict[str, Any]]:
+    if bundle.manifest.classification is not None:
+        return check_scores
+    return check_artifact if bundle.manifest.gives_dense else check_tokens_alone
 
 
 def check_artifact(bundle: Bundle, artifact: Artifact, threads: int | None) -> dict[str, Any]:

@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime import outputs
-from m3e_runtime.arguments import check_batch_size, check_flag, check_text, whole_number
-from m3e_runtime.backends import OutputsBackend, TokenBackend
-from m3e_runtime.containers import as_iterator, as_list
-from m3e_runtime.errors import InvalidTextError, OptionError
-from m3e_runtime.loaded_model import LoadedModel
-from m3e_runtime.manifest import TokenOutputs
-from m3e_runtime.outputs import OUTPUT_PRECISIONS, OutputOptions, OutputPrecision
+from m3e_runtime.arguments import check_batch_size
+from m3e_runtime.containers import as_list
+from m3e_runtime.encoding.base import windows
+from m3e_runtime.encoding.chunks import ChunkEncoding
+from m3e_runtime.encoding.outputs import OutputsEncoding
+from m3e_runtime.encoding.stream import StreamEncoding
+from m3e_runtime.encoding.tokens import TokenEncoding
+from m3e_runtime.errors import OptionError
+from m3e_runtime.outputs import OutputPrecision
 from m3e_runtime.progress import progress_bar
-from m3e_runtime.prompts import named_prompt, prompt_for_each, single_prompt, with_prompts
-from m3e_runtime.routes import check_task
-from m3e_runtime.token_embeddings import EncodedText
-from m3e_runtime.token_outputs import (
-    Output,
-    Outputs,
-    SparseVector,
-    TextOutputs,
-    finish_tokens,
-    wanted_outputs,
-)
-from m3e_runtime.tokenization import TokenIds
-from m3e_runtime.truncation import CutTexts, Truncation, check_truncation
+from m3e_runtime.prompts import prompt_for_each, single_prompt
+from m3e_runtime.truncation import Truncation, check_truncation
 
 if TYPE_CHECKING:
     from m3e_runtime.chunking import ChunkedText, ChunkOptions
 
 __all__ = ["Encoder", "as_list"]
 
-WINDOW = 8192
-"""Texts in a window. It is large enough to fill batches with texts of equal length."""
 
-
-class Encoder(LoadedModel):
+class Encoder(ChunkEncoding, TokenEncoding, OutputsEncoding, StreamEncoding):
     """A loaded bundle. Several threads can share an encoder; their calls do not affect each other's results.
 
     A pickle holds the bundle's path and the options of :meth:`load`; unpickling loads the bundle again.
@@ -55,12 +41,6 @@ class Encoder(LoadedModel):
         >>> encoder.encode(["你好,世界", "Hello, world"]).shape
         (2, 768)
     """
-
-    _classifies = False
-
-    def __init__(self, *loaded: Any) -> None:
-        super().__init__(*loaded)
-        self.cut_texts = CutTexts()
 
     @staticmethod
     def load(
@@ -98,20 +78,6 @@ class Encoder(LoadedModel):
         return Encoder._open(path, device, artifact, backend, threads, verify)
 
     @property
-    def _outputs(self) -> str:
-        return f"{self.dimension} dimensions"
-
-    @property
-    def dimension(self) -> int:
-        """Default length of a vector: the checkpoint's ``truncate_dim``, or :attr:`full_dimension`."""
-        return self._manifest.output_dimension
-
-    @property
-    def full_dimension(self) -> int:
-        """Length of the engine's vectors, and the largest ``truncate_dim``."""
-        return self._manifest.dimension
-
-    @property
     def info(self) -> dict[str, Any]:
         """The artifact, precision, engine, threads and measured fidelity in use.
 
@@ -125,7 +91,7 @@ class Encoder(LoadedModel):
             "truncated": self.cut_texts.count,
             "pooling": self._manifest.pooling,
             "include_prompt": self._manifest.include_prompt,
-            "outputs": self._given_outputs(),
+            "outputs": self.given_outputs(),
             "route": self._manifest.route and self._manifest.route.name,
             "fidelity": {
                 name: getattr(self.artifact.vector_fidelity, name)
@@ -245,293 +211,9 @@ class Encoder(LoadedModel):
         vectors = np.empty((len(texts), self.full_dimension), dtype=np.float32)
         bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
         with self._named_by_place(texts, each), bar_of as bar:
-            for part, some in _windows(len(texts), each):
+            for part, some in windows(len(texts), each):
                 self._encode_into(vectors[part], texts[part], some, batch_size, bar)
         return options.apply(vectors)
-
-    def encode_chunks(
-        self,
-        sentences: str | Iterable[str],
-        prompt_name: str | None = None,
-        prompt: str | Iterable[str] | None = None,
-        batch_size: int | None = None,
-        show_progress_bar: bool | None = None,
-        precision: OutputPrecision = "float32",
-        normalize_embeddings: bool = False,
-        truncate_dim: int | None = None,
-        ranges: npt.NDArray[np.float32] | None = None,
-        *,
-        chunking: ChunkOptions | None = None,
-    ) -> ChunkedText | list[ChunkedText]:
-        """Encode all of each text, in chunks that the model takes.
-
-        Chunks end at the ends of sentences and lines where that is possible; see
-        :class:`m3e_runtime.chunking.Chunker`. Each chunk gets the prompt. A text that fits is one chunk, and
-        its vector is that of :meth:`encode`.
-
-        Args:
-            sentences: as in :meth:`encode`, like the next eight.
-            prompt_name: see ``sentences``.
-            prompt: see ``sentences``.
-            batch_size: see ``sentences``.
-            show_progress_bar: see ``sentences``.
-            precision: see ``sentences``.
-            normalize_embeddings: see ``sentences``.
-            truncate_dim: see ``sentences``.
-            ranges: see ``sentences``; by default from all chunks.
-            chunking: the length of chunks, their overlap, and whether chunking is late. By default chunks
-                are as long as the model takes, and do not overlap.
-
-        Returns:
-            The vectors of a text's chunks and where these are in the text; for a sequence a list of them, in
-            the order given.
-
-        Raises:
-            InvalidTextError: as :meth:`encode`.
-            TextTooLongError: a single character has more tokens than a chunk.
-            OptionError: as :meth:`encode`; ``chunking`` is out of range; or it is late, and the model does
-                not pool by mean, has layers behind the pooling, or gives no states of tokens.
-
-        Example:
-            >>> chunked = encoder.encode_chunks(text, chunking=ChunkOptions(tokens=256, overlap=32))
-            >>> [text[start:end] for start, end in zip(chunked.start, chunked.end)]
-        """
-        from m3e_runtime.chunking.encoding import ChunkEncoder
-
-        prompts = self._prompts(prompt_name, prompt)
-        options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
-        check_batch_size(batch_size)
-        chunks = ChunkEncoder(self, chunking, batch_size, self._run_states)
-        if isinstance(sentences, str):
-            return chunks.encode([sentences], [single_prompt(prompts)], options, None)[0]
-        texts = as_list(sentences)
-        each = [prompts] * len(texts) if isinstance(prompts, str) else prompt_for_each(prompts, texts)
-        with (
-            self._named_by_place(texts, each),
-            progress_bar(len(texts), "text", "Encoding", show_progress_bar) as bar,
-        ):
-            return chunks.encode(texts, each, options, bar)
-
-    def find_truncated(
-        self,
-        sentences: str | Iterable[str],
-        prompt_name: str | None = None,
-        prompt: str | Iterable[str] | None = None,
-    ) -> npt.NDArray[np.bool_]:
-        """Which texts :meth:`encode` cuts: those with more than :attr:`max_seq_length` tokens.
-
-        Args:
-            sentences: as in :meth:`encode`, like the other arguments.
-            prompt_name: see ``sentences``.
-            prompt: see ``sentences``.
-
-        Returns:
-            bool ``[n]``; for a string ``[1]``.
-
-        Raises:
-            InvalidTextError: as :meth:`encode`.
-            OptionError: as :meth:`encode`.
-        """
-        texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
-        prompts = self._prompts(prompt_name, prompt)
-        each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
-        with self._named_by_place(texts, each):
-            _, cut = self.tokenizer.encode_marked_in_pieces(with_prompts(each, texts))
-        return np.array(cut, dtype=np.bool_)
-
-    def encode_tokens(
-        self,
-        sentences: str | Iterable[str],
-        prompt_name: str | None = None,
-        prompt: str | Iterable[str] | None = None,
-        batch_size: int | None = None,
-        show_progress_bar: bool | None = None,
-    ) -> npt.NDArray[np.float32] | list[npt.NDArray[np.float32]]:
-        """The vector of each token of one text or of a list of texts, as they are before pooling.
-
-        The texts are tokenized, truncated and batched as in :meth:`encode`. Their tokens include special ones
-        and those of the prompt. With the native engine a text gives the same bytes in every batch.
-
-        Args:
-            sentences: as in :meth:`encode`, like the other arguments.
-            prompt_name: see ``sentences``.
-            prompt: see ``sentences``.
-            batch_size: see ``sentences``.
-            show_progress_bar: see ``sentences``.
-
-        Returns:
-            float32 ``[tokens, hidden]`` for a string, a list of them for a sequence, in the order given.
-
-        Raises:
-            InvalidTextError: as :meth:`encode`.
-            OptionError: as :meth:`encode`, or the artifact gives vectors of texts only.
-        """
-        found = self.encode_with_tokens(sentences, prompt_name, prompt, batch_size, show_progress_bar)
-        if isinstance(found, EncodedText):
-            return found.token_embeddings
-        return [each.token_embeddings for each in found]
-
-    def encode_with_tokens(
-        self,
-        sentences: str | Iterable[str],
-        prompt_name: str | None = None,
-        prompt: str | Iterable[str] | None = None,
-        batch_size: int | None = None,
-        show_progress_bar: bool | None = None,
-    ) -> EncodedText | list[EncodedText]:
-        """What :meth:`encode` and :meth:`encode_tokens` give, and the token ids, from one run.
-
-        Args:
-            sentences: as in :meth:`encode`, like the other arguments.
-            prompt_name: see ``sentences``.
-            prompt: see ``sentences``.
-            batch_size: see ``sentences``.
-            show_progress_bar: see ``sentences``.
-
-        Returns:
-            One for a string, a list of them for a sequence, in the order given.
-
-        Raises:
-            InvalidTextError: as :meth:`encode`.
-            OptionError: as :meth:`encode_tokens`.
-        """
-        backend = self._token_backend()
-        prompts = self._prompts(prompt_name, prompt)
-        check_batch_size(batch_size)
-        if isinstance(sentences, str):
-            return self._with_tokens(backend, [sentences], single_prompt(prompts), batch_size, None)[0]
-        texts = as_list(sentences)
-        each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
-        encoded: list[EncodedText] = []
-        bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
-        with self._named_by_place(texts, each), bar_of as bar:
-            for part, some in _windows(len(texts), each):
-                encoded += self._with_tokens(backend, texts[part], some, batch_size, bar)
-        return encoded
-
-    def encode_outputs(
-        self,
-        sentences: str | Iterable[str],
-        outputs: Sequence[Output] = ("dense", "sparse", "multi_vector"),
-        prompt_name: str | None = None,
-        prompt: str | Iterable[str] | None = None,
-        batch_size: int | None = None,
-        show_progress_bar: bool | None = None,
-        normalize_embeddings: bool = False,
-        truncate_dim: int | None = None,
-        truncation: Literal["cut", "error"] = "cut",
-    ) -> Outputs | TextOutputs:
-        """Dense vectors, sparse vectors and multi-vectors of texts from one pass, for models such as bge-m3.
-
-        Args:
-            sentences: as in :meth:`encode`.
-            outputs: which to give. Sparse vectors leave out special tokens, multi-vectors the first token.
-            prompt_name: as in :meth:`encode`, like the other arguments.
-            prompt: see ``prompt_name``.
-            batch_size: see ``prompt_name``.
-            show_progress_bar: see ``prompt_name``.
-            normalize_embeddings: of the dense vectors, as in :meth:`encode`.
-            truncate_dim: of the dense vectors, as in :meth:`encode`.
-            truncation: as in :meth:`encode`, without ``"chunk"``.
-
-        Returns:
-            One text's outputs for a string, those of all texts for a sequence, in the order given.
-
-        Raises:
-            InvalidTextError: as :meth:`encode`.
-            OptionError: as :meth:`encode`, or the model or the artifact does not give an output.
-            TextTooLongError: as :meth:`encode`.
-        """
-        if truncation not in ("cut", "error"):
-            raise OptionError(f'truncation={truncation!r}: use "cut" or "error" here.')
-        wanted = self.wanted_outputs(outputs)
-        prompts = self._prompts(prompt_name, prompt)
-        options = self.output_options(truncate_dim, normalize_embeddings)
-        check_batch_size(batch_size)
-        texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
-        each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
-        bar_of = progress_bar(len(texts), "text", "Encoding", show_progress_bar)
-        if truncation == "error":
-            self._check_lengths(texts, each if isinstance(each, str) else list(each))
-        dense = np.empty((len(texts), self.full_dimension), dtype=np.float32)
-        sparse: list[SparseVector | None] = []
-        vectors: list[npt.NDArray[np.float32] | None] = []
-        with self._named_by_place(texts, each), bar_of as bar:
-            for part, some in _windows(len(texts), each):
-                found = self._outputs_into(dense[part], texts[part], some, wanted, batch_size, bar)
-                sparse += [first for first, _ in found]
-                vectors += [second for _, second in found]
-        all_outputs = Outputs(
-            options.apply(dense) if "dense" in wanted else None,
-            [one for one in sparse if one is not None] if "sparse" in wanted else None,
-            [one for one in vectors if one is not None] if "multi_vector" in wanted else None,
-        )
-        return all_outputs[0] if isinstance(sentences, str) else all_outputs
-
-    def wanted_outputs(self, outputs: Sequence[Output]) -> frozenset[Output]:
-        """Check which outputs are asked for.
-
-        Raises:
-            OptionError: a name is unknown, or the model or the artifact does not give an output.
-        """
-        wanted = wanted_outputs(outputs, self._manifest.token_outputs)
-        if wanted != {"dense"}:
-            self._outputs_backend()
-        return wanted
-
-    def encode_iter(
-        self,
-        sentences: Iterable[str],
-        prompt_name: str | None = None,
-        prompt: str | Iterable[str] | None = None,
-        batch_size: int | None = None,
-        precision: OutputPrecision = "float32",
-        normalize_embeddings: bool = False,
-        truncate_dim: int | None = None,
-        ranges: npt.NDArray[np.float32] | None = None,
-        window: int = WINDOW,
-    ) -> Iterator[npt.NDArray[Any]]:
-        """Encode a stream of any length in bounded memory: one vector per text, in order.
-
-        Args:
-            sentences: any iterable of texts; it is read up to ``window`` texts ahead.
-            window: texts tokenized and sorted together.
-            prompt_name: as in :meth:`encode`, like the other arguments.
-            prompt: as in :meth:`encode`; those for each text may be any iterable.
-            batch_size: as in :meth:`encode`.
-            precision: as in :meth:`encode`; int8 and uint8 need ``ranges`` here.
-            normalize_embeddings: as in :meth:`encode`.
-            truncate_dim: as in :meth:`encode`.
-            ranges: as in :meth:`encode`.
-
-        Yields:
-            ``[dimension]`` vectors.
-
-        Raises:
-            InvalidTextError: not a string, or a lone surrogate.
-            OptionError: as :meth:`encode`, and int8 or uint8 without ``ranges``.
-        """
-        texts = as_iterator(sentences)
-        prompts = self._prompts(prompt_name, prompt)
-        options = self.output_options(truncate_dim, normalize_embeddings, precision, ranges)
-        check_batch_size(batch_size)
-        window = whole_number("window", window, 1, why=": so many texts are read ahead")
-        if precision in ("int8", "uint8") and ranges is None:
-            raise OptionError(f"precision={precision!r} in a stream needs ranges, float32 [2, dimension].")
-        return self._stream(
-            texts,
-            window,
-            prompts if isinstance(prompts, str) else as_iterator(prompts),
-            batch_size,
-            options,
-        )
-
-    def prompt_lengths(self, prompts: Sequence[str]) -> list[int] | None:
-        """Number of prompt tokens in each text; None if the pooling includes prompts."""
-        if self._manifest.include_prompt:
-            return None
-        lengths = {prompt: self.tokenizer.prompt_length(prompt) for prompt in set(prompts)}
-        return [lengths[prompt] for prompt in prompts]
 
     def similarity(self, a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Similarity of float vectors by the checkpoint's function, cosine by default.
@@ -548,22 +230,6 @@ class Encoder(LoadedModel):
         """
         return outputs.similarity(*outputs.comparable(a, b), self._manifest.similarity)
 
-    def _stream(
-        self,
-        texts: Iterator[str],
-        window: int,
-        prompts: str | Iterator[str],
-        batch_size: int | None,
-        options: OutputOptions,
-    ) -> Iterator[npt.NDArray[Any]]:
-        while chunk := list(islice(texts, window)):
-            some = (
-                prompts if isinstance(prompts, str) else prompt_for_each(islice(prompts, len(chunk)), chunk)
-            )
-            vectors = np.empty((len(chunk), self.full_dimension), dtype=np.float32)
-            self._encode_into(vectors, chunk, some, batch_size, None)
-            yield from options.apply(vectors)
-
     def _encode_one(
         self, text: str, prompt: str | Iterable[str], truncation: Truncation
     ) -> npt.NDArray[np.float32]:
@@ -576,173 +242,3 @@ class Encoder(LoadedModel):
         if self._manifest.include_prompt:
             return self._backend.run(token_ids)
         return self._backend.run(token_ids, [self.tokenizer.prompt_length(prompt)])
-
-    def _token_backend(self) -> TokenBackend:
-        backend = self._backend
-        if isinstance(backend, TokenBackend) and backend.gives_tokens:
-            return backend
-        names = ", ".join(each.name for each in self._manifest.artifacts if each.format == "native")
-        remedy = f"load one with artifact= ({names})" if names else "export one with --target native"
-        raise OptionError(
-            f"artifact {self.artifact.name!r} gives vectors of texts, not of tokens. Native artifacts give "
-            f"both: {remedy}."
-        )
-
-    def _outputs_into(
-        self,
-        dense: npt.NDArray[np.float32],
-        texts: list[str],
-        prompts: str | list[str],
-        wanted: Container[Output],
-        batch_size: int | None,
-        bar: Any,
-    ) -> list[tuple[SparseVector | None, npt.NDArray[np.float32] | None]]:
-        """Write the dense vectors of a window; return the other outputs of each text."""
-        given = self._manifest.token_outputs or TokenOutputs()
-        token_ids = self._tokenize(texts, prompts)
-        found: dict[int, tuple[SparseVector | None, npt.NDArray[np.float32] | None]] = {}
-        left_out = self._left_out(prompts, len(texts))
-        for batch, vectors, tokens in self.run_outputs(token_ids, wanted, batch_size, left_out):
-            dense[batch.indices] = vectors
-            for place, each in zip(batch.indices.tolist(), tokens, strict=True):
-                found[place] = finish_tokens(token_ids[place], each, given)
-            if bar is not None:
-                bar.update(len(batch.indices))
-        return [found[at] for at in range(len(texts))]
-
-    def _with_tokens(
-        self,
-        backend: TokenBackend,
-        texts: list[str],
-        prompts: str | list[str],
-        batch_size: int | None,
-        bar: Any,
-    ) -> list[EncodedText]:
-        token_ids = self._tokenize(texts, prompts)
-        left_out = self._left_out(prompts, len(texts))
-        encoded: dict[int, EncodedText] = {}
-        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
-            places = batch.indices.tolist()
-            ids = [token_ids[at] for at in places]
-            lengths = None if left_out is None else [left_out[at] for at in places]
-            vectors, states = backend.run_tokens(ids, lengths)
-            encoded.update(zip(places, map(EncodedText, ids, states, map(np.copy, vectors)), strict=True))
-            if bar is not None:
-                bar.update(len(places))
-        return [encoded[at] for at in range(len(texts))]
-
-    @contextmanager
-    def _named_by_place(self, texts: list[str], prompts: str | list[str]) -> Iterator[None]:
-        """An invalid text of a window is named by its place among all."""
-        try:
-            yield
-        except InvalidTextError:
-            self.tokenizer.encode_batch(with_prompts(prompts, texts))
-            raise
-
-    def _encode_into(
-        self,
-        vectors: npt.NDArray[np.float32],
-        texts: list[str],
-        prompts: str | list[str],
-        batch_size: int | None,
-        bar: Any,
-    ) -> None:
-        token_ids = self._tokenize(texts, prompts)
-        left_out = self._left_out(prompts, len(texts))
-        for batch, found in self.run(token_ids, batch_size, left_out):
-            vectors[batch.indices] = found
-            if bar is not None:
-                bar.update(len(batch.indices))
-
-    def _tokenize(self, texts: list[str], prompts: str | list[str]) -> list[TokenIds]:
-        token_ids, cut = self.tokenizer.encode_marked_in_pieces(with_prompts(prompts, texts))
-        self.cut_texts.add(cut, self.max_seq_length)
-        return token_ids
-
-    def _check_lengths(self, texts: list[str], prompts: str | list[str]) -> None:
-        """Raise an error for the first text that is too long."""
-        whole = with_prompts(prompts, texts)
-        for part, _ in _windows(len(texts), ""):
-            with self._named_by_place(texts, prompts):
-                _, cut = self.tokenizer.encode_marked_in_pieces(whole[part])
-            if any(cut):
-                index = part.start + cut.index(True)
-                raise self.tokenizer.too_long(index, whole[index])
-
-    def _run_states(
-        self, token_ids: Sequence[TokenIds], batch_size: int | None
-    ) -> Iterator[tuple[list[int], npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]]:
-        """Run texts; yield the places of each batch, its vectors, and the states of its tokens."""
-        backend = self._token_backend()
-        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
-            places = batch.indices.tolist()
-            yield places, *backend.run_tokens([token_ids[at] for at in places])
-
-    def _left_out(self, prompts: str | list[str], count: int) -> list[int] | None:
-        return self.prompt_lengths([prompts] * count if isinstance(prompts, str) else prompts)
-
-    def _given_outputs(self) -> list[str]:
-        backend, given = self._backend, self._manifest.token_outputs
-        if given is None or not isinstance(backend, OutputsBackend) or not backend.gives_outputs:
-            return ["dense"]
-        others = {"sparse": given.sparse, "multi_vector": given.multi_vector}
-        return ["dense", *(name for name, there in others.items() if there is not None)]
-
-    def _prompts(self, prompt_name: str | None, prompt: str | Iterable[str] | None) -> str | Iterable[str]:
-        if prompt is None or isinstance(prompt, str):
-            return self.prefix(prompt_name, prompt)
-        check_task(self._manifest.route, prompt_name)
-        return prompt
-
-    def prefix(self, prompt_name: str | None, prompt: str | None) -> str:
-        """The prompt for each text: ``prompt``, or the one of that name, or the default.
-
-        Raises:
-            OptionError: no prompt of that name, or it belongs to another route of a model with a Router.
-        """
-        check_text("prompt_name", prompt_name)
-        check_text("prompt", prompt)
-        check_task(self._manifest.route, prompt_name)
-        if prompt is not None:
-            return prompt
-        name = prompt_name if prompt_name is not None else self._manifest.default_prompt_name
-        if name is None:
-            return ""
-        return named_prompt(self._manifest.prompts, name)
-
-    def output_options(
-        self,
-        truncate_dim: int | None = None,
-        normalize_embeddings: bool = False,
-        precision: OutputPrecision = "float32",
-        ranges: npt.NDArray[np.float32] | None = None,
-    ) -> OutputOptions:
-        """Validate the output arguments of :meth:`encode`.
-
-        Args:
-            truncate_dim: as in :meth:`encode`, like the other arguments.
-            normalize_embeddings: see ``truncate_dim``.
-            precision: see ``truncate_dim``.
-            ranges: see ``truncate_dim``.
-
-        Raises:
-            OptionError: an unknown precision, a size out of range, or an argument of the wrong type.
-        """
-        if precision not in OUTPUT_PRECISIONS:
-            raise OptionError(
-                f"precision={precision!r} is unknown; use one of {', '.join(OUTPUT_PRECISIONS)}."
-            )
-        check_flag("normalize_embeddings", normalize_embeddings)
-        if truncate_dim is None:
-            truncate_dim = self.dimension
-        else:
-            truncate_dim = whole_number("truncate_dim", truncate_dim, 1, self.full_dimension)
-        return OutputOptions(truncate_dim, normalize_embeddings, precision, ranges)
-
-
-def _windows(count: int, prompts: str | list[str]) -> Iterator[tuple[slice, str | list[str]]]:
-    """Where each window of ``count`` texts lies, and its prompts."""
-    for start in range(0, count, WINDOW):
-        part = slice(start, start + WINDOW)
-        yield part, prompts if isinstance(prompts, str) else prompts[part]

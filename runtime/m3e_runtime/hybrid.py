@@ -66,19 +66,27 @@ def sparse_cosine(a: SparseVector, b: SparseVector) -> float:
     return sparse_dot(a, b) / float(np.linalg.norm(a.values) * np.linalg.norm(b.values))
 
 
-def max_sim_scores(vectors: Sequence[Array]) -> Array:
-    """:func:`max_sim` of each text, as a query, with each text.
+def max_sim_scores(queries: Sequence[Array], passages: Sequence[Array] | None = None) -> Array:
+    """:func:`max_sim` of each query with each passage.
 
     Args:
-        vectors: float32 ``[tokens, size]`` for each text, at least one token each.
+        queries: float32 ``[tokens, size]`` for each query.
+        passages: float32 ``[tokens, size]`` for each passage; None: the queries.
 
     Returns:
-        float32 ``[n, n]``: a row for each query.
+        float32 ``[queries, passages]``.
     """
-    every = np.concatenate(vectors)
-    starts = np.cumsum([0, *map(len, vectors[:-1])])
-    rows = [np.maximum.reduceat(query @ every.T, starts, axis=1).mean(axis=0) for query in vectors]
-    return np.stack(rows).astype(np.float32)
+    passages = queries if passages is None else passages
+    some = [place for place, vectors in enumerate(passages) if len(vectors)]
+    scores = np.zeros((len(queries), len(passages)), np.float32)
+    if not some:
+        return scores
+    every = np.concatenate([passages[place] for place in some])
+    starts = np.cumsum([0, *(len(passages[place]) for place in some[:-1])])
+    for row, query in zip(scores, queries, strict=True):
+        if len(query):
+            row[some] = np.maximum.reduceat(query @ every.T, starts, axis=1).mean(axis=0)
+    return scores
 
 
 def hybrid_score(

@@ -14,10 +14,20 @@ import numpy.typing as npt
 
 from m3e_runtime import forked  # noqa: F401 - importing it registers it
 from m3e_runtime.arguments import check_flag, check_text, id_arrays, whole_number
-from m3e_runtime.backends import Backend, Choice, Inputs, OutputsBackend, native, open_best, run_all
+from m3e_runtime.backends import (
+    Backend,
+    Choice,
+    Inputs,
+    OutputsBackend,
+    TokenBackend,
+    native,
+    open_best,
+    run_all,
+)
 from m3e_runtime.backends.device import device_name
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.errors import BundleError, OptionError
+from m3e_runtime.late_interaction import attended_lengths
 from m3e_runtime.planning import Batch, plan, plan_packed
 from m3e_runtime.threads import available_threads
 from m3e_runtime.token_outputs import Output, TokenResult
@@ -229,13 +239,52 @@ class LoadedModel(abc.ABC):
             for batch, found in self.run(token_ids, batch_size, prompt_lengths, token_types):
                 yield batch, found, [TokenResult(None, None)] * len(found)
             return
-        backend = self._outputs_backend()
+        backend, given = self._outputs_backend(), self._manifest.multi_vector
         token_ids = id_arrays("token_ids", token_ids)
         for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
             places = batch.indices.tolist()
             ids = [token_ids[at] for at in places]
             lengths = None if prompt_lengths is None else [prompt_lengths[at] for at in places]
-            yield batch, *backend.run_outputs(ids, lengths, weights, vectors)
+            attended = attended_lengths(ids, given)
+            yield batch, *backend.run_outputs(ids, lengths, weights, vectors, attended)
+
+    def run_states(
+        self,
+        token_ids: Sequence[TokenIds],
+        batch_size: int | None = None,
+        prompt_lengths: Sequence[int] | None = None,
+    ) -> Iterator[tuple[Batch, npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]]:
+        """:meth:`run` that also gives the hidden states of tokens, as they are before pooling.
+
+        Args:
+            token_ids: as in :meth:`run`.
+            batch_size: as in :meth:`run`.
+            prompt_lengths: as in :meth:`run`.
+
+        Yields:
+            Each batch, the vectors of its texts, and the states of each text's tokens, float32
+            ``[length, hidden]``.
+
+        Raises:
+            OptionError: as :meth:`run`, or the artifact gives vectors of texts only.
+        """
+        backend = self._token_backend()
+        token_ids = id_arrays("token_ids", token_ids)
+        for batch in self.plan(np.fromiter(map(len, token_ids), np.int64, len(token_ids)), batch_size):
+            places = batch.indices.tolist()
+            lengths = None if prompt_lengths is None else [prompt_lengths[at] for at in places]
+            yield batch, *backend.run_tokens([token_ids[at] for at in places], lengths)
+
+    def _token_backend(self) -> TokenBackend:
+        backend = self._backend
+        if isinstance(backend, TokenBackend) and backend.gives_tokens:
+            return backend
+        names = ", ".join(each.name for each in self._manifest.artifacts if each.format == "native")
+        remedy = f"load one with artifact= ({names})" if names else "export one with --target native"
+        raise OptionError(
+            f"artifact {self.artifact.name!r} gives vectors of texts, not of tokens. Native artifacts give "
+            f"both: {remedy}."
+        )
 
     def _outputs_backend(self) -> OutputsBackend:
         backend = self._backend

@@ -29,6 +29,7 @@ __all__ = [
     "Manifest",
     "MultiVectorFidelity",
     "MultiVectorOutput",
+    "QueryExpansion",
     "Route",
     "ScoreFidelity",
     "ScoreThresholds",
@@ -36,6 +37,7 @@ __all__ = [
     "Source",
     "SparseFidelity",
     "SparseOutput",
+    "TaskSettings",
     "TokenFidelity",
     "TokenOutputs",
     "TokenThresholds",
@@ -269,21 +271,52 @@ class SparseOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     left_out: tuple[int, ...]
 
 
+class QueryExpansion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tokens ``token_id`` after a query, up to ``length`` tokens in all. They get vectors like all tokens.
+
+    ``attended`` says whether tokens attend to them. If not, only they attend to the query's.
+    """
+
+    token_id: int
+    length: int
+    attended: bool
+
+
+class TaskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How queries, or documents, become multi-vectors.
+
+    ``max_length`` is the longest text in tokens, special ones and those of the prompt included. Tokens whose
+    ids are ``skipped`` get no vector.
+    """
+
+    max_length: int
+    skipped: tuple[int, ...] = ()
+    expansion: QueryExpansion | None = None
+
+
 class MultiVectorOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A vector of ``dimension`` numbers for each token but the first ``left_out``."""
+    """A vector of ``dimension`` numbers for each token but the first ``left_out``.
+
+    ``query`` and ``document`` are there for models such as ColBERT, which encode the two differently. Texts
+    that are neither have the longest text of :class:`Tokenization`, and the ``skipped`` tokens of a document.
+    """
 
     dimension: int
     left_out: int
+    query: TaskSettings | None = None
+    document: TaskSettings | None = None
 
 
 class TokenOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the model gives beside the vector of a text, as bge-m3 does.
 
-    The artifacts with a ``token_fidelity`` give it.
+    The artifacts with a ``token_fidelity`` give it. If ``dense`` is false, the model has no vector of a text:
+    that of an artifact is the mean of its tokens' states. It is measured, and has no thresholds.
     """
 
     sparse: SparseOutput | None = None
     multi_vector: MultiVectorOutput | None = None
+    dense: bool = True
 
 
 class GoldenTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -364,6 +397,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     truncate_dim: int | None = None
     classification: Classification | None = None
     token_outputs: TokenOutputs | None = None
+
+    @property
+    def gives_dense(self) -> bool:
+        """Whether the model has a vector of a text."""
+        return self.token_outputs is None or self.token_outputs.dense
+
+    @property
+    def multi_vector(self) -> MultiVectorOutput | None:
+        """The multi-vector output of the model, if it has one."""
+        return None if self.token_outputs is None else self.token_outputs.multi_vector
 
     @property
     def output_dimension(self) -> int:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.errors import OptionError
-from m3e_runtime.manifest import TokenOutputs
+from m3e_runtime.late_interaction import Task, skipped_tokens
+from m3e_runtime.manifest import MultiVectorOutput, TokenOutputs
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "TokenResult",
     "all_outputs",
     "finish_tokens",
+    "given_outputs",
     "sparse_vector",
     "wanted_outputs",
 ]
@@ -132,14 +134,24 @@ def wanted_outputs(outputs: Sequence[Output], given: TokenOutputs | None) -> fro
     """
     if isinstance(outputs, str) or not outputs or any(each not in OUTPUTS for each in outputs):
         raise OptionError(f"outputs={outputs!r}: give some of {', '.join(OUTPUTS)}.")
-    known = {"dense": True, "sparse": given and given.sparse, "multi_vector": given and given.multi_vector}
-    if lacking := [each for each in outputs if not known[each]]:
-        has = ", ".join(name for name, there in known.items() if there)
+    known = given_outputs(given)
+    if lacking := [each for each in outputs if each not in known]:
         raise OptionError(
-            f"the model gives no {' and no '.join(lacking)} output; it gives: {has}. bge-m3 gives all three "
-            "if sparse_linear.pt and colbert_linear.pt are in the folder that is exported."
+            f"the model gives no {' and no '.join(lacking)} output; it gives: {', '.join(known)}. bge-m3 "
+            "gives all three if sparse_linear.pt and colbert_linear.pt are in the folder that is exported."
         )
     return frozenset(outputs)
+
+
+def given_outputs(given: TokenOutputs | None) -> list[Output]:
+    """The names of a model's outputs."""
+    given = given or TokenOutputs()
+    known: dict[Output, Any] = {
+        "dense": given.dense,
+        "sparse": given.sparse,
+        "multi_vector": given.multi_vector,
+    }
+    return [name for name, there in known.items() if there]
 
 
 def sparse_vector(ids: TokenIds, weights: Array, left_out: Sequence[int]) -> SparseVector:
@@ -160,7 +172,7 @@ def sparse_vector(ids: TokenIds, weights: Array, left_out: Sequence[int]) -> Spa
 
 
 def finish_tokens(
-    ids: TokenIds, found: TokenResult, given: TokenOutputs
+    ids: TokenIds, found: TokenResult, given: TokenOutputs, task: Task | None = None
 ) -> tuple[SparseVector | None, Array | None]:
     """The sparse vector and the multi-vector of a text, from what the engine gives for its tokens.
 
@@ -168,13 +180,25 @@ def finish_tokens(
         ids: int32 ``[tokens]``.
         found: the engine's result.
         given: says which tokens are left out.
+        task: of the text.
     """
     sparse = vectors = None
     if found.weights is not None and given.sparse is not None:
         sparse = sparse_vector(ids, found.weights, given.sparse.left_out)
     if found.vectors is not None and given.multi_vector is not None:
-        vectors = found.vectors[given.multi_vector.left_out :]
+        vectors = _kept(ids, found.vectors, given.multi_vector, task)
     return sparse, vectors
+
+
+def _kept(ids: TokenIds, vectors: Array, given: MultiVectorOutput, task: Task | None) -> Array:
+    """The vectors of the tokens that have one in the output."""
+    skipped = skipped_tokens(given, task)
+    if not skipped:
+        return vectors[given.left_out :]
+    kept = ~np.isin(ids, skipped)
+    kept[: given.left_out] = False
+    some: Array = vectors[kept]
+    return some
 
 
 def all_outputs(
@@ -183,6 +207,7 @@ def all_outputs(
     tokens: Sequence[TokenResult],
     given: TokenOutputs,
     wanted: frozenset[Output],
+    task: Task | None = None,
 ) -> Outputs:
     """Gather the outputs of texts.
 
@@ -192,8 +217,9 @@ def all_outputs(
         tokens: the engine's results for the tokens of each text; empty if none are wanted.
         given: as for :func:`finish_tokens`.
         wanted: as from :func:`wanted_outputs`.
+        task: as for :func:`finish_tokens`.
     """
-    both = [finish_tokens(ids, each, given) for ids, each in zip(token_ids, tokens, strict=False)]
+    both = [finish_tokens(ids, each, given, task) for ids, each in zip(token_ids, tokens, strict=False)]
     return Outputs(
         dense,
         [each for each, _ in both if each is not None] if "sparse" in wanted else None,

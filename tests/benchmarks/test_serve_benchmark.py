@@ -83,6 +83,7 @@ def test_a_short_soak_finds_nothing_wrong(tmp_path):
     assert not results["wrong"]
     assert results["outcomes"]["answered, bit for bit"] > 100
     assert results["outcomes"]["scored, bit for bit"] > 10
+    assert results["outcomes"]["divided, bit for bit"] > 0
     assert results["outcomes"]["nonsense, refused"] > 10
     assert results["ending"]["exit_code"] == 0
     assert results["ending"]["not_logs"] == []

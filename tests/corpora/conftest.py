@@ -10,6 +10,7 @@ import pytest
 from corpus_files import write_json_lines
 from m3e_corpora import CorpusRequest, encode_corpus
 from m3e_runtime import Encoder
+from scoring_bundles import PAIRS
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +43,13 @@ def source(tmp_path, corpus):
     """Nine hundred texts with ids, in JSON Lines."""
     rows = ({"id": number, "text": text} for number, text in enumerate(corpus * 3))
     return write_json_lines(tmp_path / "in.jsonl", rows)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A file of queries and passages."""
+    rows = ({"id": place, "query": query, "text": text} for place, (query, text) in enumerate(PAIRS))
+    return write_json_lines(tmp_path / "pairs.jsonl", rows)
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ import itertools
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from corpus_files import read_json_lines, read_vectors, write_json_lines, write_text
 from m3e_corpora.cli import main
 from m3e_corpora.errors import ResumeError
+from m3e_corpora.outputs.payload import TypedColumns
 from m3e_runtime import ChunkOptions, Encoder, OptionError
 
 LONG = "今天天气很好。我们去公园散步吧！\r\nIt costs 3.14 dollars. 👩‍👩‍👧‍👦 "
@@ -30,11 +32,12 @@ def source(tmp_path, texts):
 
 
 OPTIONS = {"over_long": "chunk", "chunking": CHUNKING, "field": "doc.body", "partition_bytes": 3000}
+LATE = ChunkOptions(tokens=40, overlap=8, late=True)
 
 
-def expected_rows(encoder, texts):
+def expected_rows(encoder, texts, chunking):
     """Number of the text, number of the chunk, start, end, text of the chunk, vector."""
-    found = encoder.encode_chunks(texts, chunking=CHUNKING)
+    found = encoder.encode_chunks(texts, chunking=chunking)
     return [
         (number, chunk, start, end, text[start:end], vector)
         for number, (text, each) in enumerate(zip(texts, found, strict=True))
@@ -44,9 +47,10 @@ def expected_rows(encoder, texts):
     ]
 
 
-def test_json_lines_have_a_line_for_each_chunk(encode, encoder, source, texts, out):
-    summary = encode(source, out / "v.jsonl", **OPTIONS)
-    expected = expected_rows(encoder, texts)
+@pytest.mark.parametrize("chunking", [CHUNKING, LATE])
+def test_json_lines_have_a_line_for_each_chunk(encode, encoder, source, texts, out, chunking):
+    summary = encode(source, out / "v.jsonl", **{**OPTIONS, "chunking": chunking})
+    expected = expected_rows(encoder, texts, chunking)
     found = read_json_lines(out / "v.jsonl")
     assert [(row["id"], row["chunk"], row["start"], row["end"], row["doc"]["body"]) for row in found] == [
         row[:5] for row in expected
@@ -64,10 +68,27 @@ def test_parquet_has_columns_for_places(encode, encoder, source, texts, out, out
     encode(source, f"{out}/{output}", keep=("id",), **OPTIONS)
     table = pq.read_table(out / output)
     assert table.schema.names == ["doc.body", "id", "chunk", "start", "end", "embedding"]
-    expected = expected_rows(encoder, texts)
+    expected = expected_rows(encoder, texts, CHUNKING)
     for index, name in enumerate(("id", "chunk", "start", "end", "doc.body")):
         assert table.column(name).to_pylist() == [row[index] for row in expected]
     np.testing.assert_array_equal(read_vectors(out / output), np.stack([row[5] for row in expected]))
+
+
+def test_a_huge_text_is_stored_once_and_not_for_each_of_its_chunks(encode, tmp_path, out, monkeypatch):
+    taken = []
+    real = TypedColumns.with_chunks
+
+    def watched(self, places, field, texts):
+        before = pa.total_allocated_bytes()
+        made = real(self, places, field, texts)
+        taken.append(pa.total_allocated_bytes() - before)
+        return made
+
+    monkeypatch.setattr(TypedColumns, "with_chunks", watched)
+    source = write_json_lines(tmp_path / "in.jsonl", [{"id": 1, "text": LONG * 1000}])
+    summary = encode(source, out / "v.parquet", keep=("id",), over_long="chunk", chunking=ChunkOptions(400))
+    assert summary.texts > 50
+    assert sum(taken) < 4 * len((LONG * 1000).encode())
 
 
 def test_texts_can_be_left_out(encode, source, out):
@@ -107,6 +128,33 @@ def test_prompts_precede_each_chunk(encode, encoder, tmp_path, out):
     np.testing.assert_array_equal(vectors, np.concatenate([each.vectors for each in found]))
 
 
+def test_late_chunks_have_the_encoders_vectors_whatever_is_read_with_them(
+    encode, unpooled_bundle, tmp_path, out
+):
+    """Prompts that are not pooled, texts of several windows, texts that come twice or with another prompt."""
+    encoder = Encoder.load(unpooled_bundle)
+    longest = "".join(f"{number} {LONG}" for number in range(40))
+    texts = [longest, "短", LONG * 4, "", LONG * 4, LONG * 4, longest]
+    prompts = ["问题：", "", "问题：", "p", "问题：", "", "问题："]
+    rows = [{"text": text, "p": prompt} for text, prompt in zip(texts, prompts, strict=True)]
+    source = write_json_lines(tmp_path / "in.jsonl", rows)
+    summary = encode(
+        source, out / "v.jsonl", unpooled_bundle, prompt_field="p", over_long="chunk", chunking=LATE,
+        threads=2,
+    )  # fmt: skip
+    found = encoder.encode_chunks(texts, prompt=prompts, chunking=LATE)
+    vectors = np.array([row["embedding"] for row in read_json_lines(out / "v.jsonl")], np.float32)
+    np.testing.assert_array_equal(vectors, np.concatenate([each.vectors for each in found]))
+    assert (summary.texts, summary.divided) == (len(vectors), 5)
+    assert summary.duplicates == len(found[0]) + len(found[2])
+
+
+def test_late_chunking_needs_a_model_that_pools_by_mean(encode, cls_bundle, source, out):
+    with pytest.raises(OptionError, match="needs mean pooling, and this model pools by cls"):
+        encode(source, out / "v.jsonl", cls_bundle, **{**OPTIONS, "chunking": LATE})
+    assert not list(out.iterdir())
+
+
 def test_the_command_has_options_and_counts(tiny_bundle, tmp_path, out, capsys):
     source = write_text(tmp_path / "in.txt", ["短", "今天天气很好。" * 40])
     options = [
@@ -123,6 +171,11 @@ def test_the_command_has_options_and_counts(tiny_bundle, tmp_path, out, capsys):
     summary = json.loads(capsys.readouterr().out)
     assert summary["texts"] == pq.read_table(out / "v.parquet").num_rows > 5
     assert (summary["divided"], summary["truncated"]) == (1, 0)
+    output = out / "late.parquet"
+    assert main([str(tiny_bundle), str(source), "-o", str(output), "--chunk-late", *options]) == 0
+    late = pq.read_table(output)
+    assert late.drop_columns("embedding") == pq.read_table(out / "v.parquet").drop_columns("embedding")
+    assert late.column("embedding") != pq.read_table(out / "v.parquet").column("embedding")
 
 
 @pytest.mark.parametrize(
@@ -131,8 +184,8 @@ def test_the_command_has_options_and_counts(tiny_bundle, tmp_path, out, capsys):
         ({"over_long": "chunk", "output": "v.npy"}, "cannot store which chunk"),
         ({"over_long": "chunk", "output": "v.faiss"}, "cannot store which chunk"),
         ({"chunking": CHUNKING}, "need --over-long chunk"),
-        ({"over_long": "chunk", "chunking": ChunkOptions(late=True)}, "late chunking is for"),
         ({"over_long": "chunk", "chunking": ChunkOptions(9999)}, "tokens=9999 is not between"),
+        ({"over_long": "chunk", "chunking": LATE, "also": ("sparse",)}, "--also sparse: late chunking gives"),
         ({"over_long": "chunk", "keep": ("start",)}, "the column 'start' cannot be kept"),
     ],
 )

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from m3e_corpora.cli import main
-from m3e_corpora.encoding import pipeline, windows
+from m3e_corpora.encoding import open_window, pipeline
 from m3e_corpora.inputs.formats import rows
 from m3e_corpora.outputs import sinks
 from m3e_corpora.outputs.sinks import json_lines, parquet
@@ -626,7 +626,7 @@ def test_only_a_few_windows_of_texts_are_held(encode, out, monkeypatch):
 
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
     monkeypatch.setattr(sinks, "JsonLinesSink", Watching)
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 10)
+    monkeypatch.setattr(open_window, "WINDOW_ROWS", 10)
     monkeypatch.setattr(rows, "READ_ROWS", 5)
     assert encode("-o", out / "v.jsonl")[0] == 0
     assert Watching.written == 500

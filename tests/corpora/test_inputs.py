@@ -214,10 +214,10 @@ def test_many_small_files_share_a_part(encode, encoder, corpus, tmp_path, out):
 
 
 def test_rows_of_all_windows_are_there(encode, encoder, corpus, tmp_path, out, monkeypatch):
-    from m3e_corpora.encoding import windows
+    from m3e_corpora.encoding import open_window
     from m3e_corpora.inputs.formats import rows
 
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 32)
+    monkeypatch.setattr(open_window, "WINDOW_ROWS", 32)
     monkeypatch.setattr(rows, "READ_ROWS", 7)
     write_text(tmp_path / "in.txt", corpus)
     for threads in (1, 3):

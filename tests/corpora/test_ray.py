@@ -11,11 +11,18 @@ from corpus_files import files_of, write_text
 from m3e_corpora import CorpusRequest, encode_corpus
 from m3e_corpora.cli import main
 from m3e_corpora.executors.ray import EncodeBatches, RayExecutor
+from m3e_runtime import ChunkOptions
 from m3e_runtime.errors import InvalidTextError, OptionError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'm3e-runtime[ray]'")
 
 OPTIONS = {"keep": ("id",), "partition_bytes": 600}
+CHUNKS = {
+    "keep": ("id",),
+    "partition_bytes": 20_000,
+    "over_long": "chunk",
+    "chunking": ChunkOptions(tokens=16, overlap=4, late=True),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,8 +39,8 @@ def _cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture
 def encode_on_ray(tiny_bundle):
-    def call(source, output, **options):
-        request = CorpusRequest(tiny_bundle, (str(source),), str(output), threads=1, **options)
+    def call(source, output, bundle=tiny_bundle, **options):
+        request = CorpusRequest(bundle, (str(source),), str(output), threads=1, **options)
         return encode_corpus(request, functools.partial(RayExecutor, actors=2))
 
     return call
@@ -68,6 +75,20 @@ def test_two_actors_give_the_bytes_of_one_process(encode_on_ray, source, out, ex
     assert summary.texts == 900
     assert summary.tokens_per_second > 0
     assert len(seen) == 2
+
+
+def test_chunks_and_pairs_have_the_bytes_of_one_process(
+    encode, encode_on_ray, source, pairs, scoring_bundles, out, tmp_path
+):
+    for name, given, options in (
+        ("chunks", source, CHUNKS),
+        ("pairs", pairs, {"bundle": scoring_bundles[1], "keep": ("id",), "partition_bytes": 6000}),
+    ):
+        expected = encode(given, f"{tmp_path}/{name}/", **options)
+        summary = encode_on_ray(given, f"{out}/{name}/", **options)
+        assert files_of(out / name) == files_of(tmp_path / name)
+        assert (summary.texts, summary.divided) == (expected.texts, expected.divided)
+        assert summary.partitions > 2
 
 
 def test_an_actor_that_is_killed_is_replaced_and_nothing_is_lost_or_doubled(
@@ -126,3 +147,5 @@ def test_vectors_for_a_data_set_of_ray(tiny_bundle, encoder, corpus):
     table = sorted(found.take_all(), key=lambda row: row["id"])
     vectors = np.stack([row["embedding"] for row in table])
     np.testing.assert_array_equal(vectors, encoder.encode(corpus, normalize_embeddings=True))
+    with pytest.raises(OptionError, match="gives a text several vectors, and a row has one"):
+        EncodeBatches(tiny_bundle, truncation="chunk")

@@ -1,16 +1,17 @@
 """``m3e-encode`` with a reranker or a classifier: scores of the pairs and texts of files."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from corpus_files import write_json_lines
+from m3e_corpora import CorpusRequest
 from m3e_corpora.cli import main
+from m3e_corpora.executors.local import describe_encoding
 from m3e_runtime import InvalidTextError, OptionError, Reranker
-from scoring_bundles import random_pairs
-
-PAIRS = [*random_pairs(60), *random_pairs(10)]
+from scoring_bundles import PAIRS
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +22,6 @@ def reranker(scoring_bundles):
 @pytest.fixture(scope="module")
 def classifier(scoring_bundles):
     return Reranker.load(scoring_bundles[3])
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    """A file of queries and passages."""
-    rows = ({"id": place, "query": query, "text": text} for place, (query, text) in enumerate(PAIRS))
-    return write_json_lines(tmp_path / "pairs.jsonl", rows)
 
 
 @pytest.fixture
@@ -129,6 +123,16 @@ def test_rows_without_a_query_and_long_ones(tmp_path, out, score):
     summary = score(source, out / "scores.npy", on_error="skip", over_long="skip")
     assert (summary.texts, summary.skipped) == (1, 2)
     assert len(rows_of(out / "scores.npy.rejected.jsonl")) == 2
+
+
+def test_a_reranker_that_only_other_machines_know_needs_the_name_of_the_queries(pairs, out, reranker):
+    request = CorpusRequest("elsewhere", (str(pairs),), str(out / "scores.npy"))
+    with pytest.raises(OptionError, match="name the column of the queries, --query-field query"):
+        describe_encoding(reranker, request)
+    with pytest.raises(OptionError, match="--normalize is for vectors"):
+        describe_encoding(reranker, dataclasses.replace(request, normalize=True))
+    described = describe_encoding(reranker, dataclasses.replace(request, query_field="query"))
+    assert described.vectors.activation == "sigmoid"
 
 
 @pytest.mark.parametrize(

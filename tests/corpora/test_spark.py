@@ -11,11 +11,18 @@ import pytest
 from corpus_files import files_of
 from m3e_corpora import CorpusRequest, encode_corpus
 from m3e_corpora.executors.spark import SparkExecutor, with_embeddings
+from m3e_runtime import ChunkOptions
 from m3e_runtime.errors import InvalidTextError, OptionError
 
 sql = pytest.importorskip("pyspark.sql", reason="Spark is not installed: pip install 'm3e-runtime[spark]'")
 
 OPTIONS = {"keep": ("id",), "partition_bytes": 1500}
+CHUNKS = {
+    "keep": ("id",),
+    "partition_bytes": 20_000,
+    "over_long": "chunk",
+    "chunking": ChunkOptions(tokens=16, overlap=4),
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +49,8 @@ def session(tmp_path_factory):
 
 @pytest.fixture
 def encode_on_spark(tiny_bundle, session):
-    def call(source, output, bundle_everywhere=False, **options):
-        request = CorpusRequest(tiny_bundle, (str(source),), str(output), **options)
+    def call(source, output, bundle=tiny_bundle, bundle_everywhere=False, **options):
+        request = CorpusRequest(bundle, (str(source),), str(output), **options)
         executor = functools.partial(SparkExecutor, session=session, bundle_everywhere=bundle_everywhere)
         return encode_corpus(request, executor)
 
@@ -62,6 +69,21 @@ def test_two_tasks_at_a_time_give_the_bytes_of_one_process(encode_on_spark, sour
     assert summary.texts == 900
     encode_on_spark(source, f"{out}/w/", bundle_everywhere=True, **OPTIONS)
     assert files_of(out / "w") == expected
+
+
+def test_chunks_and_pairs_have_the_bytes_of_one_process(
+    encode, encode_on_spark, source, pairs, scoring_bundles, out, tmp_path
+):
+    for name, given, options in (
+        ("chunks", source, CHUNKS),
+        ("late", source, {**CHUNKS, "chunking": ChunkOptions(tokens=16, overlap=4, late=True)}),
+        ("pairs", pairs, {"bundle": scoring_bundles[1], "keep": ("id",), "partition_bytes": 6000}),
+    ):
+        expected = encode(given, f"{tmp_path}/{name}/", **options)
+        summary = encode_on_spark(given, f"{out}/{name}/", **options)
+        assert files_of(out / name) == files_of(tmp_path / name)
+        assert (summary.texts, summary.divided) == (expected.texts, expected.divided)
+        assert summary.partitions > 2
 
 
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost_or_doubled(
@@ -116,3 +138,5 @@ def test_vectors_for_a_data_frame(session, tiny_bundle, encoder, corpus):
         np.testing.assert_array_equal(vectors.astype(expected.dtype), expected)
     with pytest.raises(OptionError, match="float16"):
         with_embeddings(frame, tiny_bundle, "body", precision="float16")
+    with pytest.raises(OptionError, match="gives a text several vectors, and a row has one"):
+        with_embeddings(frame, tiny_bundle, "body", truncation="chunk")

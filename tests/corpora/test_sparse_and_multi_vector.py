@@ -93,3 +93,39 @@ def test_what_cannot_be_stored_is_refused(encode, rows_file, tmp_path, bge_m3_bu
     ):
         with pytest.raises(OptionError, match=message):
             encode(rows_file, tmp_path / output, **{"bundle": bge_m3_bundle, **options})
+
+
+def test_a_model_without_vectors_of_texts_stores_its_other_outputs(
+    encode, rows_file, tmp_path, colbert_bundle
+):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    encoder = Encoder.load(colbert_bundle)
+    for task, name in ((None, "document"), ("query", "query")):
+        expected = encoder.encode_outputs(TEXTS, ["multi_vector"], task=name).multi_vector
+        for suffix in ("parquet", "jsonl"):
+            file = tmp_path / f"{name}.{suffix}"
+            summary = encode(rows_file, file, bundle=colbert_bundle, task=task, keep=("id",))
+            assert summary.dimension is None
+            if suffix == "parquet":
+                rows = parquet.read_table(file).to_pylist()
+            else:
+                rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+            assert list(rows[0])[-1] == "multi_vector"
+            assert "embedding" not in rows[0]
+            for row, each in zip(rows, expected, strict=True):
+                assert np.array(row["multi_vector"], np.float32).tobytes() == each.tobytes()
+
+
+def test_options_for_vectors_of_texts_are_refused_for_such_a_model(
+    encode, rows_file, tmp_path, colbert_bundle
+):
+    for output, options, message in (
+        ("v.npy", {}, "the output .*v.npy is for vectors of texts"),
+        ("v.jsonl", {"normalize": True}, "--normalize is for"),
+        ("v.jsonl", {"truncate_dim": 8}, "--truncate-dim is for"),
+        ("v.jsonl", {"precision": "float16"}, "--precision float16 is for"),
+        ("v.jsonl", {"over_long": "chunk"}, "--over-long chunk is for"),
+        ("v.jsonl", {"also": ("sparse",)}, "gives no sparse output"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            encode(rows_file, tmp_path / output, bundle=colbert_bundle, **options)

@@ -1,5 +1,6 @@
 """What half precision cannot hold: the matrix is named, stays in float32, and the rest goes on."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +21,7 @@ from m3e_export.precision.search import float_plan
 from m3e_export.targets import TARGETS
 from m3e_runtime import Bundle
 from m3e_runtime.outputs import normalize
+from random_encoders import random_encoder
 from synthetic import TINY, make_checkpoint, rewrite_tensors
 
 LAYER = "encoder.layer.0"
@@ -189,3 +191,18 @@ def test_rounding_to_bfloat16_is_to_the_nearest_and_stays_finite():
     halves = np.array([1, 1 + 2**-8, 1 + 3 * 2**-8, -(1 + 5 * 2**-9), 65504, -65504, 2**-24, 0], np.float16)
     expected = np.array([1, 1, 1 + 2**-6, -(1 + 2**-7), 65280, -65280, 2**-24, 0], np.float32)
     np.testing.assert_array_equal(rounded_to_bfloat16(halves).astype(np.float32), expected)
+
+
+def test_residual_sums_that_grow_from_layer_to_layer():
+    """Where normalization comes first, only the sums are large, and neither they nor their parts before."""
+    spec, weights = random_encoder("modernbert")
+    first, *others = weights.layers
+    larger = dataclasses.replace(first.output, weight=first.output.weight * np.float32(2e5))
+    layers = (dataclasses.replace(first, output=larger), *others)
+    checkpoint = SimpleNamespace(spec=spec, weights=dataclasses.replace(weights, layers=layers))
+    inputs = ModelInputs([np.arange(5, 30, dtype=np.int32)])
+    assert overflowing(checkpoint, inputs, lambda _: None) == {
+        each.name for each in checkpoint.weights.linears()
+    }
+    same = SimpleNamespace(spec=spec, weights=weights)
+    assert overflowing(same, inputs, lambda _: None) == frozenset()

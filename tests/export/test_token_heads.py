@@ -1,6 +1,7 @@
 """The linear layers of bge-m3 in checkpoints, and the gate for what they give."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from m3e_export.checkpoint import load_checkpoint
 from m3e_export.cli import as_json, report
 from m3e_export.errors import UntrustedCheckpointError
 from m3e_export.hubs.wanted import is_wanted, patterns
+from m3e_export.report.token_table import token_section
 from m3e_export.token_gate import GateTokens, judge_tokens, places_judged
 from m3e_runtime import Bundle
 from m3e_runtime.token_outputs import SparseVector
@@ -122,6 +124,30 @@ def test_an_artifact_below_the_gate_is_not_kept(bge_m3_checkpoint, few_texts, tm
     assert not (tmp_path / "bundle").exists()
 
 
+def test_the_report_has_each_measure_with_its_threshold(bge_m3_bundle):
+    artifact = Bundle.open(bge_m3_bundle).manifest.artifacts[0]
+    good = SimpleNamespace(artifact=artifact.name, token_fidelity=artifact.token_fidelity)
+    found = judge_tokens(random_outputs(0), random_outputs(2), "int8").fidelity
+    bad = SimpleNamespace(artifact="other", token_fidelity=found)
+    page = str(token_section([good, bad], dense=True))
+    for words in ("sparse: mean cosine", "top 100", "MaxSim orders kept", "largest difference"):
+        assert words in page
+    assert "≥ 0.9999" in page
+    assert page.count("✗") == 2
+    assert f"✗ {found.multi_vector.order_kept:.4f}" in page
+    assert "no vectors of texts" not in page
+    assert token_section([SimpleNamespace(artifact="none", token_fidelity=None)], dense=True) is None
+
+
+def test_a_graph_for_gpus_gives_the_dense_vector_only(bge_m3_checkpoint, few_texts, tmp_path):
+    pytest.importorskip("onnxruntime")
+    request = ExportRequest(
+        str(bge_m3_checkpoint), tmp_path / "bundle", targets=("cuda",), gate=str(few_texts)
+    )
+    manifest = export(request).manifest
+    assert (manifest.token_outputs, manifest.artifacts[0].token_fidelity) == (None, None)
+
+
 def test_the_command_prints_what_the_gate_measured(bge_m3_bundle):
     bundle = Bundle.open(bge_m3_bundle)
     printed = report(bundle)
@@ -131,7 +157,7 @@ def test_the_command_prints_what_the_gate_measured(bge_m3_bundle):
     assert first.keys() == {"texts", "sparse", "multi_vector"}
 
 
-@pytest.mark.parametrize("kind", ["SparseEncoder", "MultiVectorEncoder"])
+@pytest.mark.parametrize("kind", ["SparseEncoder", "OtherEncoder"])
 def test_other_encoders_are_refused_by_name(checkpoint, kind):
     (checkpoint / "config_sentence_transformers.json").write_text(f'{{"model_type": "{kind}"}}')
     with pytest.raises(UnsupportedModelError, match=kind):

@@ -9,7 +9,15 @@ import sys
 import numpy as np
 import pytest
 
-from m3e_runtime import AsyncEncoder, ClosedError, Encoder, InvalidTextError, OptionError, OverloadedError
+from m3e_runtime import (
+    AsyncEncoder,
+    ChunkOptions,
+    ClosedError,
+    Encoder,
+    InvalidTextError,
+    OptionError,
+    OverloadedError,
+)
 from m3e_runtime.backends import native
 from m3e_runtime.errors import BatchTooLargeError, EngineRunError, TextTooLongError
 from m3e_runtime.scheduling import QueueLimits
@@ -65,6 +73,29 @@ def test_vectors_equal_those_of_encode(encoder):
         expected = encoder.encode(request, **options[i % len(options)])
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == expected.dtype
+
+
+def test_late_chunks_share_runs_with_texts(encoder):
+    """Chunks of several windows, and whole texts that are computed in the same runs."""
+    if reason := native.missing():
+        pytest.skip(reason)
+    options = ChunkOptions(tokens=40, late=True)
+    texts = random_texts(40)
+
+    async def chunks(service, some):
+        found = await service.tokenize_chunks(some, options, "query", "p: ", most=10_000)
+        encoded = await service.encode_tokenized_chunks(found, prompt="p: ")
+        return encoded.vectors
+
+    async def main():
+        async with AsyncEncoder(encoder, run_seconds=0.001) as service:
+            calls = [chunks(service, texts[at : at + 10]) for at in range(0, 40, 10)]
+            return await asyncio.gather(*calls, *(service.encode(text) for text in texts))
+
+    found = asyncio.run(main())
+    expected = encoder.encode_chunks(texts, prompt="p: ", chunking=options)
+    assert np.concatenate(found[:4]).tobytes() == np.concatenate([it.vectors for it in expected]).tobytes()
+    assert np.stack(found[4:]).tobytes() == encoder.encode(texts).tobytes()
 
 
 @pytest.mark.parametrize("artifact", ["fp32-cpu", "int8-cpu"])

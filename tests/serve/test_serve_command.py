@@ -155,6 +155,11 @@ def test_an_address_in_use_is_an_error(bundle, running, capsys):
     assert "in use" in capsys.readouterr().err
 
 
+def test_a_model_without_a_route_is_an_error(colbert_bundle, capsys):
+    assert main([str(colbert_bundle), "--port", "0"]) == 2
+    assert "gives multi-vectors only" in capsys.readouterr().err
+
+
 def test_a_missing_extra_says_what_to_install(bundle, monkeypatch, capsys):
     def missing(name):
         raise ModuleNotFoundError(name, name=name)

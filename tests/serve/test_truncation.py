@@ -62,9 +62,12 @@ def test_truncation_says_what_happens_to_long_texts(http):
         assert error.json()["error"]["message"].startswith("text 1 has ")
 
 
-@pytest.mark.parametrize("chunking", [None, {"tokens": 64}, {"tokens": 64, "overlap": 12}])
+@pytest.mark.parametrize(
+    "chunking",
+    [None, {"tokens": 64}, {"tokens": 64, "overlap": 12}, {"tokens": 64, "late": True}, {"late": True}],
+)
 def test_chunks_have_the_encoders_vectors_and_their_places(http, encoder, chunking):
-    texts = [LONG, "短", LONG[:400]]
+    texts = [LONG * 3, "短", LONG[:400]]
     asked = {} if chunking is None else {"chunking": chunking}
     content = embed(http, input=texts, truncation="chunk", dimensions=16, **asked).json()
     expected = encoder.encode_chunks(
@@ -82,7 +85,10 @@ def test_chunks_have_the_encoders_vectors_and_their_places(http, encoder, chunki
     found = np.array([row["embedding"] for row in content["data"]], np.float32)
     np.testing.assert_array_equal(found, np.concatenate([each.vectors for each in expected]))
     tokens = sum(len(encoder.tokenizer.encode(texts[row[0]][row[2] : row[3]])) for row in rows)
-    assert content["usage"]["prompt_tokens"] == tokens
+    if chunking is None or not chunking.get("late"):
+        assert content["usage"]["prompt_tokens"] == tokens
+    else:  # what is read at once has its special tokens once, and chunks that are context again
+        assert content["usage"]["prompt_tokens"] != tokens
 
 
 def test_openais_client_passes_the_fields_and_reads_the_places(http):
@@ -102,7 +108,6 @@ def test_openais_client_passes_the_fields_and_reads_the_places(http):
     ("body", "field", "message"),
     [
         ({"chunking": {"tokens": 64}}, "chunking", 'is for "truncation": "chunk"'),
-        ({"truncation": "chunk", "chunking": {"late": True}}, "chunking", "not supported"),
         ({"truncation": "chunk", "chunking": {"size": 3}}, "chunking", "size"),
         ({"truncation": "chunk", "chunking": {"tokens": 99999}}, None, "tokens=99999 is not between"),
         ({"truncation": "chunk", "chunking": {"tokens": 64, "overlap": 40}}, None, "at most half"),
@@ -116,6 +121,18 @@ def test_what_cannot_be_done_is_refused_by_name(http, body, field, message):
     assert error.status_code == 400
     assert message in error.json()["error"]["message"]
     assert error.json()["error"]["param"] == field
+
+
+def test_late_chunking_needs_a_model_that_pools_by_mean(start, cls_bundle):
+    from m3e_serve.settings import ModelSource
+
+    running = start(models=(ModelSource("tiny", cls_bundle),))
+    with httpx.Client(base_url=running.url) as http:
+        error = embed(http, input=LONG, truncation="chunk", chunking={"late": True})
+        assert len(embed(http, input=LONG, truncation="chunk").json()["data"]) > 1
+    running.stop()
+    assert error.status_code == 400
+    assert "needs mean pooling, and this model pools by cls" in error.json()["error"]["message"]
 
 
 def test_more_chunks_than_texts_are_allowed_are_refused(start):

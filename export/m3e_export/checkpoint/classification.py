@@ -1,8 +1,8 @@
 """Rerankers and classifiers: what their logits mean, and the layers that compute them.
 
 transformers defines them in ``models/*/modeling_*.py``, in the classes ``…ForSequenceClassification``, and
-sentence-transformers 6.2 in ``cross_encoder/model.py``. Each is the encoder's first state, or in some families
-the mean of all, and layers that are read as those after a pooling.
+sentence-transformers 6.2 in ``cross_encoder/model.py``. Each is the encoder's first state, or in some
+families the mean of all, and layers that are read as those after a pooling.
 
 ``problem_type`` chooses the loss of a training and changes no logits, and dropout only acts in training.
 """
@@ -50,7 +50,7 @@ _LAYERS: dict[str, _OwnLayers] = {
     "xlm-roberta": _ROBERTA,
 }
 
-# classifier_pooling by family; the first is the default. EuroBERT's "late" pools what follows the first layer.
+# classifier_pooling by family; the first is the default. EuroBERT's "late" pools the logits.
 _POOLINGS: dict[str, dict[str, str | None]] = {
     "modernbert": {"cls": "cls", "mean": "mean"},
     "eurobert": {"late": None, "bos": "cls", "mean": "mean"},

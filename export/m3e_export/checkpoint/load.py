@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from m3e_export.checkpoint.base import BaseCheckpoint
 from m3e_export.checkpoint.classification import read_classifier
 from m3e_export.checkpoint.head import HeadLayer, dimension_of, read_head
 from m3e_export.checkpoint.jsonfile import read_object
+from m3e_export.checkpoint.late_interaction_heads import late_interaction_heads
 from m3e_export.checkpoint.licence import licence
+from m3e_export.checkpoint.multi_vector import register_prefixes
 from m3e_export.checkpoint.pooling import check_pooling
 from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.sentence_config import SHORTEST, Pooling, SentenceConfig, read_sentence_config
 from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.state_weights import read_state_weights
-from m3e_export.checkpoint.token_heads import read_token_heads
+from m3e_export.checkpoint.token_heads import TokenHeads, read_token_heads
 from m3e_export.checkpoint.tokenizer import (
     gives_token_types,
     load_tokenizer,
@@ -81,9 +84,12 @@ def load_checkpoint(
     if not (sentence_config.labels and gives_token_types(sentence_config.tokenizer, spec.model_type)):
         weights = dataclasses.replace(weights, token_type_embeddings=None)
     tokenizer = load_tokenizer(sentence_config.tokenizer, spec.model_type, sentence_config.lower_case)
+    if sentence_config.multi_vector is not None:
+        register_prefixes(tokenizer, sentence_config.multi_vector.prefixes)
     _check_vocabulary(sentence_config.tokenizer, tokenizer, spec)
     special_tokens = special_token_names(sentence_config.tokenizer, tokenizer, spec.model_type)
     dense = _head(sentence_config, config, spec, tensors.arrays)
+    length = _max_length(sentence_config, spec, max_length)
     return Checkpoint(
         source=source_name(source, folder),
         origin=origin,
@@ -97,7 +103,7 @@ def load_checkpoint(
         weights_sha256=tensors.sha256,
         tokenizer=tokenizer,
         special_tokens=special_tokens,
-        max_length=_max_length(sentence_config, spec, max_length),
+        max_length=length,
         pad_token_id=spec.pad_token_id,
         licence=licence(folder, source, sentence_config, config),
         dense=dense,
@@ -105,9 +111,7 @@ def load_checkpoint(
             sentence_config.state_weights, config, spec.layers, sentence_config.pooling
         ),
         classification=_classification(sentence_config, weights),
-        token_heads=read_token_heads(
-            folder, spec.hidden, sentence_config.normalize, tokenizer, special_tokens
-        ),
+        token_heads=_token_heads(sentence_config, folder, spec, tokenizer, special_tokens, length),
     )
 
 
@@ -118,6 +122,20 @@ def _head(
     if sentence_config.labels:
         return read_classifier(config, spec, tensors, len(sentence_config.labels))
     return read_head(sentence_config.pooling, sentence_config.dense, spec.hidden, tensors)
+
+
+def _token_heads(
+    sentence_config: SentenceConfig,
+    folder: Path,
+    spec: EncoderSpec,
+    tokenizer: Tokenizer,
+    special_tokens: Mapping[str, str],
+    length: int,
+) -> TokenHeads | None:
+    config = sentence_config.multi_vector
+    if config is not None:
+        return late_interaction_heads(config, spec, tokenizer, special_tokens, length)
+    return read_token_heads(folder, spec.hidden, sentence_config.normalize, tokenizer, special_tokens)
 
 
 def _classification(sentence_config: SentenceConfig, weights: EncoderWeights) -> Classification | None:
@@ -136,6 +154,10 @@ def _max_length(sentence_config: SentenceConfig, spec: EncoderSpec, wanted: int 
         known.append(tokenizer_length(sentence_config.tokenizer) or spec.max_positions)
     if wanted is None:
         return _long_enough(min(known))
+    if sentence_config.multi_vector is not None:
+        raise OptionError(
+            f"--max-length {wanted}: a MultiVectorEncoder has query_length and document_length."
+        )
     if not SHORTEST <= wanted <= spec.max_positions:
         raise OptionError(
             f"--max-length {wanted}: the model supports {SHORTEST} to {spec.max_positions} tokens."

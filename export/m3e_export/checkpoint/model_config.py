@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,10 +10,21 @@ from m3e_export.checkpoint.jsonfile import read_object
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 from m3e_runtime.manifest import SIMILARITIES, Similarity
 
-__all__ = ["MODEL_TYPES", "read_model_config", "read_prompts", "read_similarity"]
+__all__ = [
+    "MODEL_CONFIG",
+    "MODEL_TYPES",
+    "read_default_prompt",
+    "read_model_config",
+    "read_prompts",
+    "read_similarity",
+]
 
-MODEL_TYPES = ("SentenceTransformer", "CrossEncoder")
-"""The kinds of models that are supported. The first is the default."""
+MODEL_TYPES = ("SentenceTransformer", "CrossEncoder", "MultiVectorEncoder", "ColBERT")
+"""The kinds of models that are supported. The first is the default; the last is a MultiVectorEncoder that
+PyLate has saved."""
+
+MODEL_CONFIG = "config_sentence_transformers.json"
+"""The file of the settings."""
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:
@@ -22,7 +34,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
         CheckpointError: the file is broken, or a setting is not valid.
         UnsupportedModelError: the kind of model is not supported; the message names it.
     """
-    file = folder / "config_sentence_transformers.json"
+    file = folder / MODEL_CONFIG
     config = read_object(file)
     kind = config.get("model_type", MODEL_TYPES[0])
     if kind not in MODEL_TYPES:
@@ -44,15 +56,21 @@ def read_prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
     if isinstance(prompts, dict):  # sentence-transformers writes null for a prompt that is not set
         prompts = {prompt: "" if text is None else text for prompt, text in prompts.items()}
     if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
-        raise CheckpointError(
-            f"{folder / 'config_sentence_transformers.json'}: prompts must map names to texts."
-        )
+        raise CheckpointError(f"{folder / MODEL_CONFIG}: prompts must map names to texts.")
+    read_default_prompt(folder, config, prompts)
+    return dict(sorted(prompts.items()))
+
+
+def read_default_prompt(folder: Path, config: Mapping[str, Any], prompts: Container[str]) -> str | None:
+    """The name of the default prompt.
+
+    Raises:
+        CheckpointError: it is not among ``prompts``.
+    """
     name = config.get("default_prompt_name")
     if name is not None and (not isinstance(name, str) or name not in prompts):
-        raise CheckpointError(
-            f"{folder / 'config_sentence_transformers.json'}: default_prompt_name {name!r} is not in prompts."
-        )
-    return dict(sorted(prompts.items()))
+        raise CheckpointError(f"{folder / MODEL_CONFIG}: default_prompt_name {name!r} is not in prompts.")
+    return name
 
 
 def read_similarity(folder: Path, config: dict[str, Any]) -> Similarity:
@@ -65,7 +83,7 @@ def read_similarity(folder: Path, config: dict[str, Any]) -> Similarity:
     known: Similarity | None = next((each for each in get_args(Similarity) if each == name), None)
     if known is None:
         raise UnsupportedModelError(
-            f"{folder / 'config_sentence_transformers.json'}: similarity_fn_name {name!r} is not supported; "
+            f"{folder / MODEL_CONFIG}: similarity_fn_name {name!r} is not supported; "
             f"known: {', '.join(SIMILARITIES)}."
         )
     return known

@@ -231,12 +231,7 @@ _ACTIVATIONS: dict[str, DenseActivation] = {
     **{torch_name: name for name, torch_name in _TORCH_NAMES.items()},
     **{f"torch.nn.{torch_name.rsplit('.', 1)[1]}": name for name, torch_name in _TORCH_NAMES.items()},
 }
-# The supported values. The first is the default.
-_DENSE_VARIANTS: dict[str, tuple[Any, ...]] = {
-    "module_input_name": ("sentence_embedding",),
-    "module_output_name": (None, "sentence_embedding"),
-    "use_residual": (False, None),
-}
+Features = Literal["sentence_embedding", "token_embeddings"]
 _WIDEST = 1 << 16  # outputs of a layer; the limit of the native engine
 
 
@@ -257,8 +252,8 @@ def pooler_layer(hidden: int, tensors: Tensors) -> Dense:
     return Dense(np.ascontiguousarray(weight.T), lookup.get(f"{name}.bias", hidden), "tanh")
 
 
-def read_dense(folder: Path, width: int) -> Dense:
-    """The Dense module in ``folder``, whose inputs have ``width`` numbers.
+def read_dense(folder: Path, width: int, features: Features = "sentence_embedding") -> Dense:
+    """The Dense module in ``folder`` for ``features``, whose inputs have ``width`` numbers.
 
     Raises:
         CheckpointError: a tensor is missing, or its shape does not match config.json and the layer before.
@@ -266,7 +261,7 @@ def read_dense(folder: Path, width: int) -> Dense:
     """
     file = folder / "config.json"
     config = read_object(file, required=True)
-    for key, allowed in _DENSE_VARIANTS.items():
+    for key, allowed in _dense_variants(features).items():
         if config.get(key, allowed[0]) not in allowed:
             raise UnsupportedModelError(f"{file}: {key} {config[key]!r} is not supported.")
     activation = str(config.get("activation_function", _TORCH_NAMES["tanh"]))
@@ -285,6 +280,15 @@ def read_dense(folder: Path, width: int) -> Dense:
     if config.get("bias", True):
         bias = TensorLookup(tensors, "linear.bias").get("linear.bias", outputs)
     return Dense(np.ascontiguousarray(weight.T), bias, _ACTIVATIONS[activation])
+
+
+def _dense_variants(features: Features) -> dict[str, tuple[Any, ...]]:
+    """The supported values. The first is the default."""
+    return {
+        "module_input_name": (features,),
+        "module_output_name": (None, features),
+        "use_residual": (False, None),
+    }
 
 
 def read_size(file: Path, config: Mapping[str, Any], key: str, limit: int) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,11 +32,19 @@ from m3e_export.checkpoint.head import HEAD_MODULES, head_modules
 from m3e_export.checkpoint.jsonfile import read_json, read_object
 from m3e_export.checkpoint.model_config import (
     MODEL_TYPES,
+    read_default_prompt,
     read_model_config,
     read_prompts,
     read_similarity,
 )
 from m3e_export.checkpoint.module_entry import ModuleEntry, read_entry
+from m3e_export.checkpoint.multi_vector import (
+    ALIASES,
+    MultiVectorConfig,
+    has_multi_vectors,
+    read_multi_vector_config,
+    with_prefixes,
+)
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
 from m3e_export.checkpoint.refused import refuse_folder_above
 from m3e_export.checkpoint.router import follow_route, read_route
@@ -59,6 +67,7 @@ _HEADS = (
     *("ForTokenClassification", "ForQuestionAnswering"),
     *("ForMultipleChoice", "ForNextSentencePrediction"),
 )
+_STANFORD = "HF_ColBERT"
 # The supported lists of modules.
 _KNOWN_MODULES = re.compile(rf"Transformer(( WeightedLayerPooling)? Pooling( ({'|'.join(HEAD_MODULES)}))*)?")
 # uniem/model.py. The older key is read if the newer one is absent.
@@ -76,7 +85,8 @@ class SentenceConfig:
     pooled, ``pooling_given`` whether the user chose the pooling. ``route`` is the route that was followed in
     a Router. ``truncate_dim`` is the number of dimensions that sentence-transformers keeps by default.
     ``labels`` are those of a reranker or classifier, and ``activation`` what CrossEncoder applies to its
-    logits; an embedding model has none.
+    logits; an embedding model has none. ``multi_vector`` is there for a late-interaction model, which has no
+    vectors of texts: the pooling is only there to compare states with the original's.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
@@ -98,6 +108,7 @@ class SentenceConfig:
     truncate_dim: int | None = None
     labels: tuple[str, ...] = ()
     activation: Activation | None = None
+    multi_vector: MultiVectorConfig | None = None
 
     def truncated(self, dimension: int) -> int | None:
         """``truncate_dim``, or None if vectors of ``dimension`` are not longer."""
@@ -189,9 +200,9 @@ def _adapter_alone(folder: Path, override: Pooling | None, hub: HubName) -> Sent
     return dataclasses.replace(_adapted(base, folder, base.transformer), kind="transformers")
 
 
-def _unmerged(adapter: Path) -> UnsupportedModelError:
+def _unmerged(adapter: Path, kind: str = "reranker or classifier") -> UnsupportedModelError:
     return UnsupportedModelError(
-        f"{adapter}: an adapter of a reranker or classifier is not supported; merge it with PEFT's "
+        f"{adapter}: an adapter of a {kind} is not supported; merge it with PEFT's "
         "merge_and_unload, and export the result."
     )
 
@@ -238,6 +249,11 @@ def _classifier(
 def _check_plain(folder: Path, config: dict[str, Any]) -> None:
     """Check that the folder is a classifier, or an embedding model that only lacks the pooling."""
     named = config.get("architectures")
+    if isinstance(named, list) and _STANFORD in named:
+        raise UnsupportedModelError(
+            f"{folder / 'config.json'}: {_STANFORD} is Stanford's format. Load the folder with "
+            "MultiVectorEncoder of sentence-transformers, and export what its save_pretrained writes."
+        )
     heads = [name for name in named if str(name).endswith(_HEADS)] if isinstance(named, list) else []
     if heads:
         raise UnsupportedModelError(
@@ -254,10 +270,13 @@ def _check_plain(folder: Path, config: dict[str, Any]) -> None:
 
 def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> SentenceConfig:
     top = read_model_config(folder)
-    listed = _modules(folder)
+    late_interaction = has_multi_vectors(top)
+    listed = _modules(folder, ALIASES if late_interaction else {})
     modules = follow_route(folder, listed, route)
     if top.get("model_type") == MODEL_TYPES[1]:
         return _cross_encoder(folder, top, modules, override)
+    if late_interaction:
+        return _late_interaction(folder, top, modules, override)
     kinds = [kind for kind, _ in modules]
     if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
         raise UnsupportedModelError(
@@ -330,7 +349,31 @@ def _cross_encoder(
     )
 
 
-def _modules(folder: Path) -> list[ModuleEntry]:
+def _late_interaction(
+    folder: Path, top: dict[str, Any], modules: Sequence[ModuleEntry], override: Pooling | None
+) -> SentenceConfig:
+    """The folder of a MultiVectorEncoder."""
+    if override is not None:
+        raise OptionError(f"--pooling {override}: a MultiVectorEncoder gives a vector of each token.")
+    transformer = modules[0][1] if modules else folder
+    if is_adapter(transformer):
+        raise _unmerged(transformer, "MultiVectorEncoder")
+    settings = read_transformer_settings(transformer, late_interaction=True)
+    prompts = with_prefixes(folder, top, read_prompts(folder, {**top, "default_prompt_name": None}))
+    return SentenceConfig(
+        kind="sentence-transformers",
+        transformer=transformer,
+        pooling="mean",
+        normalize=False,
+        max_seq_length=settings.max_seq_length,
+        lower_case=settings.lower_case,
+        prompts=prompts,
+        default_prompt_name=read_default_prompt(folder, top, prompts),
+        multi_vector=read_multi_vector_config(folder, top, modules, settings),
+    )
+
+
+def _modules(folder: Path, aliases: Mapping[str, str]) -> list[ModuleEntry]:
     file = folder / "modules.json"
     entries = read_json(file)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -342,5 +385,5 @@ def _modules(folder: Path) -> list[ModuleEntry]:
             raise UnsupportedModelError(
                 f"{file}: the module {kind!r} has kwargs {entry['kwargs']!r}, which are not supported."
             )
-        modules.append(read_entry(file, folder, folder, kind, path))
+        modules.append(read_entry(file, folder, folder, aliases.get(kind, kind), path))
     return modules

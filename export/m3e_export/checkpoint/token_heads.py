@@ -1,6 +1,6 @@
-"""The linear layers of bge-m3 that give each token a weight and a vector.
+"""The linear layers that give each token a weight and a vector: those of bge-m3, and of MultiVectorEncoders.
 
-Sources: ``FlagEmbedding/finetune/embedder/encoder_only/m3/modeling.py`` (the formulas) and
+Sources of the former: ``FlagEmbedding/finetune/embedder/encoder_only/m3/modeling.py`` (the formulas) and
 ``FlagEmbedding/inference/embedder/encoder_only/m3.py`` (the tokens left out) of
 https://github.com/FlagOpen/FlagEmbedding; the paper is https://arxiv.org/abs/2402.03216.
 """
@@ -19,7 +19,7 @@ from m3e_export.checkpoint.jsonfile import refuse_pointer
 from m3e_export.checkpoint.weights import read_tensors
 from m3e_export.errors import CheckpointError
 from m3e_export.hubs.wanted import HEAD_FILES
-from m3e_runtime.manifest import MultiVectorOutput, SparseOutput, TokenOutputs
+from m3e_runtime.manifest import MultiVectorOutput, SparseOutput, TaskSettings, TokenOutputs
 
 __all__ = ["TokenHeads", "TokenLinear", "has_token_heads", "read_token_heads"]
 
@@ -44,20 +44,30 @@ class TokenHeads:
     """The layers of a checkpoint, and which tokens are left out.
 
     ``sparse`` gives a weight, which is then at least zero; ``multi_vector`` a vector, which is then scaled to
-    unit length if ``unit_length``. ``left_out`` are token ids without a weight. The first token has no
-    vector.
+    unit length if ``unit_length``. ``left_out`` are token ids without a weight. The first
+    ``first_left_out`` tokens have no vector. Late-interaction models have ``query`` and ``document``.
+    ``dense`` says whether there also is a vector of a text.
     """
 
     sparse: TokenLinear | None
     multi_vector: TokenLinear | None
     left_out: tuple[int, ...]
     unit_length: bool
+    first_left_out: int = 1
+    query: TaskSettings | None = None
+    document: TaskSettings | None = None
+    dense: bool = True
 
     def outputs(self) -> TokenOutputs:
         """What the manifest says about them."""
         sparse = None if self.sparse is None else SparseOutput(self.left_out)
-        vectors = None if self.multi_vector is None else MultiVectorOutput(len(self.multi_vector.bias), 1)
-        return TokenOutputs(sparse, vectors)
+        return TokenOutputs(sparse, self._vectors(), self.dense)
+
+    def _vectors(self) -> MultiVectorOutput | None:
+        if self.multi_vector is None:
+            return None
+        size = len(self.multi_vector.bias)
+        return MultiVectorOutput(size, self.first_left_out, self.query, self.document)
 
 
 def has_token_heads(folder: Path) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,13 +38,13 @@ _OUTPUTS: dict[Task, tuple[str, str]] = {
     "feature-extraction": ("last_hidden_state", "token_embeddings"),
     "sequence-classification": ("logits", "scores"),
 }
+# Settings of MultiVectorEncoders, which encode queries and documents differently.
+_LATE_INTERACTION = ("query_length", "document_length", "query_expansion")
 # The supported values of each setting but those of :func:`_allowed`. Others would change vectors.
 _ALLOWED: dict[str, tuple[Any, ...]] = {
     "processing_kwargs": ({}, None),
     "config_kwargs": ({}, None),
-    "query_length": (None,),
-    "document_length": (None,),
-    "query_expansion": (None,),
+    **dict.fromkeys(_LATE_INTERACTION, (None,)),
     "tokenizer_name_or_path": (None,),
 }
 _HONOURED = ("max_seq_length", "do_lower_case", "processor_kwargs", "model_kwargs")
@@ -56,14 +56,22 @@ _MODEL_KWARGS = ("attn_implementation", "torch_dtype", "dtype", "low_cpu_mem_usa
 
 @dataclass(frozen=True)
 class TransformerSettings:
-    """The longest input in tokens, or None, and whether texts are lower-cased first."""
+    """The longest input in tokens, or None, and whether texts are lower-cased first.
+
+    ``late_interaction`` has those settings of a MultiVectorEncoder that are there, unchecked.
+    """
 
     max_seq_length: int | None = None
     lower_case: bool = False
+    late_interaction: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_transformer_settings(folder: Path, task: Task = "feature-extraction") -> TransformerSettings:
+def read_transformer_settings(
+    folder: Path, task: Task = "feature-extraction", late_interaction: bool = False
+) -> TransformerSettings:
     """Read the settings of the Transformer module in ``folder``, which must have the task ``task``.
+
+    ``late_interaction`` says whether it may encode queries and documents differently.
 
     Raises:
         CheckpointError: a file is broken, or the length is not valid.
@@ -77,6 +85,7 @@ def read_transformer_settings(folder: Path, task: Task = "feature-extraction") -
             f"{file}: transformer_task {found!r} does not belong to the model_type of "
             f"config_sentence_transformers.json, whose Transformer has {task!r}."
         )
+    special = {key: config.pop(key) for key in _LATE_INTERACTION if late_interaction and key in config}
     for key, value in config.items():
         _check(file, key, value, _allowed(task))
     processor = _settings_of(file, config, "processor_kwargs", ("model_max_length",))
@@ -85,7 +94,7 @@ def read_transformer_settings(folder: Path, task: Task = "feature-extraction") -
     lower_case = config.get("do_lower_case", False)
     if not isinstance(lower_case, bool):
         raise CheckpointError(f"{file}: do_lower_case {lower_case!r} is neither true nor false.")
-    return TransformerSettings(_length(file, length), lower_case)
+    return TransformerSettings(_length(file, length), lower_case, special)
 
 
 def _config(folder: Path) -> tuple[Path, dict[str, Any]]:

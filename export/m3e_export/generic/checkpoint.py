@@ -88,6 +88,11 @@ class GenericCheckpointFiles:
                 f"{folder}: rerankers and classifiers are not supported by this exporter; use --exporter own "
                 "for the families that are built in, or set --pooling to export the encoder."
             )
+        if sentence_config.multi_vector is not None:
+            raise UnsupportedModelError(
+                f"{folder}: a MultiVectorEncoder is not supported by this exporter; use --exporter own for "
+                "the families that are built in."
+            )
         if sentence_config.state_weights is not None:
             raise UnsupportedModelError(
                 f"{sentence_config.state_weights}: WeightedLayerPooling needs the states of all "

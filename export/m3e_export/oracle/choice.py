@@ -74,6 +74,10 @@ def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: i
         DependencyMissingError: ``name`` is ``torch``, and torch is not installed.
         UnsupportedModelError: ``name`` is ``torch``, and only code beside the checkpoint could load it.
     """
+    if checkpoint.sentence_config.multi_vector is not None:
+        from m3e_export.oracle.multi_vector_oracle import load_multi_vector_oracle
+
+        return load_multi_vector_oracle(checkpoint, name)
     return original(checkpoint, max_length) if _in_pytorch(checkpoint, name) else NumpyOracle(checkpoint)
 
 

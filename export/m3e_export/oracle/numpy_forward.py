@@ -98,12 +98,18 @@ class NumpyForward:
         layer, first = self._weights.layers[place], self._spec.norm_first
         attention = self._spec.layer_attention[place]
         before = self._norm(layer.attention_norm, x) if first else x
-        x = x + self._linear(layer.attention_output, self._attended(layer, before, lengths, attention))
+        attended = self._attended(layer, before, lengths, attention)
+        x = self._residual_sum(layer, x, self._linear(layer.attention_output, attended))
         x = x if first else self._norm(layer.attention_norm, x)
         wide = self._wide(layer, self._norm(layer.output_norm, x) if first else x)
-        x = x + self._linear(layer.output, wide)
+        x = self._residual_sum(layer, x, self._linear(layer.output, wide))
         x = x if first else self._norm(layer.output_norm, x)
         return self._norm(self._weights.final_norm, x) if place == self._spec.layers - 1 else x
+
+    def _residual_sum(self, layer: LayerWeights, x: Array, y: Array) -> Array:
+        """The input ``x`` of a part of ``layer`` plus its result ``y``."""
+        del layer
+        return x + y
 
     def _attended(
         self, layer: LayerWeights, x: Array, lengths: Sequence[int], attention: LayerAttention

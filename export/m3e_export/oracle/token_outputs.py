@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.errors import CheckpointError
+from m3e_export.oracle.multi_vector_oracle import MultiVectorOracle
 from m3e_export.token_gate import GateTokens, places_judged
+from m3e_runtime.late_interaction import TASKS
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.token_outputs import SparseVector
 from m3e_runtime.tokenization import TokenIds
@@ -44,6 +46,10 @@ def oracle_tokens(oracle: StatesOracle, checkpoint: BaseCheckpoint, texts: Seque
     """
     places = places_judged(len(texts))
     some = [texts[at] for at in places]
+    if isinstance(oracle, MultiVectorOracle):
+        with progress_bar(2 * len(some), "text", "Original multi-vectors") as bar:
+            queries, documents = (oracle.multi_vectors(some, task, bar.update) for task in TASKS)
+        return GateTokens.of(places, [None] * len(some), documents, queries)
     token_ids = checkpoint.text_tokenizer().encode_batch(some)
     with progress_bar(len(some), "text", "Original outputs of tokens") as bar:
         states = oracle.states(some, bar.update)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from m3e_export.texts.judged import calibration_texts
 from m3e_export.token_gate import TokenVerdict, judge_tokens
 from m3e_runtime.gpu.tensorrt import EngineOptions, default_profiles
 from m3e_runtime.manifest import Artifact, Precision
-from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["ArtifactWriter"]
 
@@ -136,13 +134,9 @@ class ArtifactWriter:
         gate = self._gate.tokens if isinstance(self._gate, Gate) else None
         if heads is None or gate is None or not wanted.target.gives_token_outputs:
             return None
-        found = artifact_tokens(wanted.target, wanted.file, self._token_ids_alone, heads, gate)
+        texts = self._gate.texts
+        found = artifact_tokens(wanted.target, wanted.file, self._checkpoint, texts, heads, gate)
         return judge_tokens(gate, found, wanted.precision)
-
-    @functools.cached_property
-    def _token_ids_alone(self) -> Sequence[TokenIds]:
-        """The token ids of the gate's texts without its prompt."""
-        return self._checkpoint.text_tokenizer().encode_batch(self._gate.texts)
 
     def _vectors(self, wanted: _Wanted, plan: PrecisionPlan) -> Vectors:
         label = f"Judging {wanted.label}"

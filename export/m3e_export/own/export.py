@@ -49,6 +49,7 @@ def export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
             hub=request.hub,
         )
         _check_prompt(request, checkpoint)
+        _check_outputs(request, checkpoint)
         judged = judged_texts(request.gate, checkpoint.classification)
         if request.oracle != "numpy":
             check_tokens(checkpoint, judged, request.gate in ("default", "off"))
@@ -66,7 +67,8 @@ def _gate(request: ExportRequest, checkpoint: Checkpoint, judged: Judged) -> Gat
         gate = make_gate(oracle, checkpoint.sentence_config, request.gate)
         if checkpoint.token_heads is None:
             return gate
-        return dataclasses.replace(gate, tokens=oracle_tokens(oracle, checkpoint, gate.texts))
+        tokens = oracle_tokens(oracle, checkpoint, gate.texts)
+        return dataclasses.replace(gate, tokens=tokens, dense=checkpoint.token_heads.dense)
     scores = load_score_oracle(checkpoint, request.oracle, request.max_length)
     return make_score_gate(scores, judged, enforced=request.gate != "off")
 
@@ -90,4 +92,15 @@ def _check_prompt(request: ExportRequest, checkpoint: Checkpoint) -> None:
         raise UnsupportedModelError(
             f"{checkpoint.source}: include_prompt=false is not supported by --target {' '.join(unable)}; "
             "use native, cpu or portable."
+        )
+
+
+def _check_outputs(request: ExportRequest, checkpoint: Checkpoint) -> None:
+    """Check that each target gives an output of the model."""
+    heads, wanted = checkpoint.token_heads, request.targets or default_targets()
+    unable = [name for name in wanted if not TARGETS[name].gives_token_outputs]
+    if unable and heads is not None and not heads.dense:
+        raise UnsupportedModelError(
+            f"{checkpoint.source}: the model gives outputs of tokens only, which --target {' '.join(unable)} "
+            "does not give; use native, cpu or portable."
         )

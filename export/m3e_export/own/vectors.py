@@ -16,6 +16,14 @@ from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.targets import Target
 from m3e_export.token_gate import GateTokens
 from m3e_runtime.backends import OutputsBackend
+from m3e_runtime.late_interaction import (
+    Task,
+    attended_lengths,
+    expanded,
+    prompt_name_of_task,
+    settings_of_task,
+)
+from m3e_runtime.manifest import MultiVectorOutput
 from m3e_runtime.planning import plan_packed
 from m3e_runtime.progress import progress_bar
 from m3e_runtime.threads import available_threads
@@ -58,31 +66,66 @@ def artifact_vectors(
 
 
 def artifact_tokens(
-    target: Target, file: Path, token_ids: Sequence[TokenIds], heads: TokenHeads, gate: GateTokens
+    target: Target,
+    file: Path,
+    checkpoint: Checkpoint,
+    texts: Sequence[str],
+    heads: TokenHeads,
+    gate: GateTokens,
 ) -> GateTokens:
     """Run a written artifact on the texts of ``gate``; return its outputs of tokens.
 
     Args:
         target: what the artifact is for; its engine gives outputs of tokens.
         file: the artifact.
-        token_ids: of all texts of the gate.
+        checkpoint: has the tokenizer, and the prompts of queries and documents.
+        texts: all texts of the gate.
         heads: the checkpoint's.
         gate: the oracle's outputs.
     """
     engine = target.load(file, available_threads())
     if not isinstance(engine, OutputsBackend):
         raise TypeError(f"{engine.name} gives no outputs of tokens")
-    some = [token_ids[at] for at in gate.places]
+    some = [texts[at] for at in gate.places]
+    if heads.query is None:
+        return GateTokens.of(gate.places, *_tokens_of_task(engine, checkpoint, some, heads, None))
+    _, queries = _tokens_of_task(engine, checkpoint, some, heads, "query")
+    sparse, documents = _tokens_of_task(engine, checkpoint, some, heads, "document")
+    return GateTokens.of(gate.places, sparse, documents, queries)
+
+
+def _tokens_of_task(
+    engine: OutputsBackend,
+    checkpoint: Checkpoint,
+    texts: Sequence[str],
+    heads: TokenHeads,
+    task: Task | None,
+) -> tuple[list[SparseVector | None], list[Vectors | None]]:
+    """The sparse vectors and the multi-vectors of texts."""
     given = heads.outputs()
+    token_ids = _token_ids(checkpoint, texts, given.multi_vector, task)
     finished: dict[int, tuple[SparseVector | None, Vectors | None]] = {}
-    for batch in plan_packed(np.array([len(ids) for ids in some]), _TOKENS):
-        ids = [some[at] for at in batch.indices]
-        _, found = engine.run_outputs(ids, None, heads.sparse is not None, heads.multi_vector is not None)
-        finished.update(
-            zip(batch.indices.tolist(), map(finish_tokens, ids, found, [given] * len(ids)), strict=True)
-        )
-    both = [finished[at] for at in range(len(some))]
-    return GateTokens.of(gate.places, [each for each, _ in both], [each for _, each in both])
+    for batch in plan_packed(np.array([len(ids) for ids in token_ids]), _TOKENS):
+        ids = [token_ids[at] for at in batch.indices]
+        attended = attended_lengths(ids, given.multi_vector)
+        wanted = heads.sparse is not None, heads.multi_vector is not None
+        _, found = engine.run_outputs(ids, None, *wanted, attended)
+        both = (finish_tokens(each, result, given, task) for each, result in zip(ids, found, strict=True))
+        finished.update(zip(batch.indices.tolist(), both, strict=True))
+    pairs = [finished[at] for at in range(len(texts))]
+    return [sparse for sparse, _ in pairs], [vectors for _, vectors in pairs]
+
+
+def _token_ids(
+    checkpoint: Checkpoint, texts: Sequence[str], given: MultiVectorOutput | None, task: Task | None
+) -> list[TokenIds]:
+    tokenizer, settings = checkpoint.text_tokenizer(), settings_of_task(given, task)
+    if task is None or settings is None:
+        return tokenizer.encode_batch(texts)
+    name = prompt_name_of_task(checkpoint.sentence_config.prompts, task)
+    prompt = checkpoint.sentence_config.prompts[name] if name is not None else ""
+    token_ids = tokenizer.limited(settings.max_length).encode_batch([prompt + text for text in texts])
+    return expanded(token_ids, settings.expansion)
 
 
 def twin_vectors(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export.architectures import EncoderWeights, Linear
+from m3e_export.architectures import EncoderWeights, LayerWeights, Linear
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.inputs import ModelInputs
 from m3e_export.oracle.numpy_forward import NumpyForward
@@ -94,6 +94,13 @@ class _Watching(NumpyForward):
         for place, states in enumerate(self.packed_states(inputs.ids, inputs.types)):
             if _is_large(states):  # between two layers: both need float32
                 self.found.update(after[place : place + 1] + before[place : place + 1])
+
+    def _residual_sum(self, layer: LayerWeights, x: Array, y: Array) -> Array:
+        """Nothing normalizes these sums from layer to layer if normalization comes first: they may grow."""
+        total = super()._residual_sum(layer, x, y)
+        if self._spec.norm_first and _is_large(total):
+            self.found.update(linear.name for linear in layer.linears())
+        return total
 
     def _linear(self, linear: Linear, x: Array) -> Array:
         y = super()._linear(linear, x)

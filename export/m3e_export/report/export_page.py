@@ -14,6 +14,7 @@ from m3e_export.report.latency import RUNS, Latency, processor_name
 from m3e_export.report.markup import Markup, element, visible
 from m3e_export.report.page import page
 from m3e_export.report.pieces import badge, bar, facts, section, table
+from m3e_export.report.token_table import token_section
 from m3e_export.score_gate import ScoreGate
 from m3e_runtime.bundle import Bundle
 
@@ -59,10 +60,17 @@ def export_page(
             _header(record, bundle, error),
             section("Checkpoint", _facts(record, bundle)),
             section("Artifacts", fidelity_table(last, bundle), _terms(record)),
+            *_tokens(record, last),
             section("Latency", *_latency(latencies)),
             *_cards(record, first),
         ],
     )
+
+
+def _tokens(record: ExportRecord, last: Sequence[Candidate]) -> list[Markup]:
+    """The section about outputs of tokens, if there are any."""
+    found = token_section(last, not isinstance(record.gate, Gate) or record.gate.dense)
+    return [] if found is None else [found]
 
 
 def _cards(record: ExportRecord, first: int) -> Iterator[Markup]:

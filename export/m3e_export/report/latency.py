@@ -83,10 +83,12 @@ def _timings(model: Encoder | Reranker, tick: Callable[[], object]) -> Iterator[
 
 def _run(model: Encoder | Reranker, text: str) -> None:
     """Encode or score one text. A pair of as many tokens takes as long."""
-    if isinstance(model, Encoder):
+    if not isinstance(model, Encoder):
+        model.logits(text, prompt="")
+    elif model.bundle.manifest.gives_dense:
         model.encode(text, prompt="")
     else:
-        model.logits(text, prompt="")
+        model.encode_outputs(text, model.given_outputs(), prompt="")
 
 
 def _long_text(tokenizer: TextTokenizer) -> str:

@@ -41,7 +41,7 @@ class OnnxTarget(Target):
         self.requires = {"onnxruntime": "1.23", "opset": "20"}
         self.int8 = Int8Rules(SymmetricCodes())
         self._dialect = dialect
-        self.gives_token_outputs = not self.has_twin and self.layout == "padded"
+        self.gives_token_outputs = dialect.gives_states
 
     def path(self, folder: Path, name: str, first: bool) -> Path:
         """The first is ``onnx/model.onnx``, which sentence-transformers and Optimum look for."""

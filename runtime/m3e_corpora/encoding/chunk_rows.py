@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from m3e_corpora.encoding.tokens import Model
 from m3e_corpora.inputs.rows import BadRow, ChunkPlaces, Rows
 from m3e_corpora.job.job import Job
-from m3e_runtime.chunking import Chunker
+from m3e_runtime.chunking import ChunkTokenizer, LateWindow
+from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import InvalidTextError, TextTooLongError
 from m3e_runtime.tokenization import TokenIds
 
@@ -21,13 +21,14 @@ class RowChunker:
     """Divides the texts of rows into chunks, which are rows of their own.
 
     Args:
-        model: has the tokenizer.
+        encoder: has the tokenizer.
         job: has the length of chunks, the prompt and the column of the texts.
     """
 
-    def __init__(self, model: Model, job: Job) -> None:
+    def __init__(self, encoder: Encoder, job: Job) -> None:
         assert job.chunking is not None  # noqa: S101 - a job that divides texts has it
-        self._chunker = Chunker(model.tokenizer, job.chunking)
+        self._tokenizer = ChunkTokenizer(encoder, job.chunking)
+        self._late = job.chunking.late
         self._prompt = job.prompt
         self._field = None if job.columns.drop_text else job.columns.field
 
@@ -43,38 +44,43 @@ class RowChunker:
             bad, size = [], 0
 
     def _divide(self, rows: Rows, first: int, stop: int, bad: Sequence[BadRow], size: int) -> Rows:
-        places, token_ids = self._chunks(rows, first, stop)
+        places, token_ids, windows = self._chunks(rows, first, stop)
         ranges = zip(places.rows, places.start, places.end, strict=True)
         texts = [rows.texts[at][start:end] for at, start, end in ranges]
         return Rows(
             texts,
             rows.prompts and [rows.prompts[at] for at in places.rows],
-            rows.payload.take(places.rows).with_chunks(places, self._field, texts),
+            rows.payload.with_chunks(places, self._field, texts),
             [rows.numbers[at] for at in places.rows],
             rows.locate,
             bad,
             size,
             token_ids=token_ids,
+            windows=windows if self._late else None,
             divided=len({at for at, chunk in zip(places.rows, places.chunk, strict=True) if chunk}),
         )
 
-    def _chunks(self, rows: Rows, first: int, stop: int) -> tuple[ChunkPlaces, list[TokenIds]]:
-        """Where the chunks of some rows are, and their tokens."""
+    def _chunks(
+        self, rows: Rows, first: int, stop: int
+    ) -> tuple[ChunkPlaces, list[TokenIds], list[LateWindow]]:
+        """Where the chunks of some rows are, their tokens, and the windows of late chunking."""
         token_ids: list[TokenIds] = []
+        windows: list[LateWindow] = []
         prompts = self._prompt if rows.prompts is None else rows.prompts[first:stop]
         places = ChunkPlaces([], [], [], [])
         at = first
         try:
-            for chunks in self._chunker.chunks_of_each(rows.texts[first:stop], prompts):
+            for chunks, read in self._tokenizer.each(rows.texts[first:stop], prompts):
                 places.rows.extend([at] * len(chunks))
                 places.chunk.extend(range(len(chunks)))
                 places.start.extend(chunk.start for chunk in chunks)
                 places.end.extend(chunk.end for chunk in chunks)
                 token_ids.extend(chunk.token_ids for chunk in chunks)
+                windows += read
                 at += 1
         except TextTooLongError as error:
             raise InvalidTextError(f"{rows.locate(rows.numbers[at], str(error))}") from error
-        return places, token_ids
+        return places, token_ids, windows
 
 
 def _parts(texts: Sequence[str]) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from m3e_corpora.encoding.chunk_rows import RowChunker
 from m3e_corpora.encoding.pipeline import compute, prefetched
 from m3e_corpora.encoding.tokens import Model
-from m3e_corpora.encoding.windows import Window, windows_of
+from m3e_corpora.encoding.window import Window
+from m3e_corpora.encoding.windows import windows_of
 from m3e_corpora.inputs.find import STANDARD_INPUT
 from m3e_corpora.inputs.rows import BadRow, Rows
 from m3e_corpora.job.counts import Counts
@@ -89,6 +90,8 @@ def encoded_windows(
             job.over_long,
             on_error,
             MULTI_VECTOR_WINDOW_TOKENS if "multi_vector" in job.vectors.others else None,
+            late=job.chunking is not None and job.chunking.late,
+            task=job.task,
         )
         for each in partitions
     )
@@ -97,7 +100,7 @@ def encoded_windows(
         if job.inputs[0].path != STANDARD_INPUT:
             windows = stack.enter_context(closing(prefetched(windows)))
         for window, distinct, others in compute(
-            encoder, windows, workers, job.batch_size, job.vectors.others
+            encoder, windows, workers, job.batch_size, job.vectors.others, job.task
         ):
             yield window, job.vectors.finish(distinct)[window.places], others.take(window.places)
 

@@ -8,14 +8,18 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import takewhile
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_corpora.encoding.tokens import Model
-from m3e_corpora.encoding.windows import TokenizedBatch, Window
+from m3e_corpora.encoding.window import TokenizedBatch, Window
 from m3e_corpora.outputs.others import NO_OTHERS, OtherOutput, Others
+from m3e_runtime.chunking import Parts
+from m3e_runtime.encoder import Encoder
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.token_outputs import TokenResult
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import stop_calls
@@ -79,6 +83,7 @@ def compute(
     workers: int,
     batch_size: int | None,
     others: tuple[OtherOutput, ...] = (),
+    task: Task | None = None,
 ) -> Iterator[tuple[Window, Vectors, Others]]:
     """Compute windows in order.
 
@@ -88,6 +93,7 @@ def compute(
         workers: threads that run the engine, each on its own batches.
         batch_size: largest number of texts in a batch.
         others: outputs to compute beside the vectors.
+        task: what the texts are, for models that encode queries and documents differently.
 
     Yields:
         Each window, the vectors of its distinct texts, float32 ``[distinct, dimension]``, and their other
@@ -112,9 +118,9 @@ def compute(
                 ]
                 started.append((window, submitted))
                 if len(started) > ahead:
-                    yield _collect(encoder, others, *started.popleft())
+                    yield _collect(encoder, others, task, *started.popleft())
             while started:
-                yield _collect(encoder, others, *started.popleft())
+                yield _collect(encoder, others, task, *started.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             running.stop()
@@ -142,6 +148,8 @@ def _run(
     running: _Running,
 ) -> _Found:
     running.threads.add(threading.get_ident())
+    if batch.parts is not None:
+        return _run_parts(encoder, batch.token_ids, batch.parts, batch_size, running), []
     vectors = np.empty((len(batch.indices), encoder.full_dimension), dtype=np.float32)
     tokens = [_NOTHING] * len(batch.indices)
     for computed, found, results in encoder.run_outputs(
@@ -155,17 +163,35 @@ def _run(
     return vectors, tokens
 
 
+def _run_parts(
+    encoder: Model,
+    token_ids: list[TokenIds],
+    parts: list[list[tuple[int, int]]],
+    batch_size: int | None,
+    running: _Running,
+) -> Vectors:
+    """The vectors of the parts of texts, which late chunking makes of the states of tokens."""
+    assert isinstance(encoder, Encoder)  # noqa: S101 - a reranker has no chunks
+    batches = takewhile(lambda _: not running.stopped, encoder.run_states(token_ids, batch_size))
+    return Parts(parts, encoder.late_pooling).vectors(batches, encoder.full_dimension)
+
+
 def _collect(
-    encoder: Model, others: tuple[OtherOutput, ...], window: Window, submitted: list[_Submitted]
+    encoder: Model,
+    others: tuple[OtherOutput, ...],
+    task: Task | None,
+    window: Window,
+    submitted: list[_Submitted],
 ) -> tuple[Window, Vectors, Others]:
     vectors = np.zeros((window.distinct, encoder.full_dimension), dtype=np.float32)
     token_ids: list[TokenIds] = [np.empty(0, np.int32)] * window.distinct
     tokens = [_NOTHING] * window.distinct
+    given = encoder.bundle.manifest.token_outputs
     for batch, future in submitted:
         vectors[batch.indices], results = future.result()
-        for place, ids, result in zip(batch.indices.tolist(), batch.token_ids, results, strict=True):
-            token_ids[place], tokens[place] = ids, result
-    given = encoder.bundle.manifest.token_outputs
+        if others:
+            for place, ids, result in zip(batch.indices.tolist(), batch.token_ids, results, strict=True):
+                token_ids[place], tokens[place] = ids, result
     if given is None or not others:
         return window, vectors, NO_OTHERS
-    return window, vectors, Others.of(token_ids, tokens, given, others)
+    return window, vectors, Others.of(token_ids, tokens, given, others, task)

@@ -10,6 +10,7 @@ from m3e_corpora.job.folder import JobFolder, PartRecord
 from m3e_corpora.job.job import BundleId
 from m3e_corpora.job.partition import Partition
 from m3e_corpora.outputs.vectors import VectorSpec
+from m3e_runtime.late_interaction import Task
 
 __all__ = ["EncodingSpec", "Executor"]
 
@@ -21,11 +22,13 @@ class EncodingSpec(NamedTuple):
         bundle: the model and its artifact.
         vectors: the type of the stored vectors.
         prompt: the prompt before each text.
+        task: what the texts are, for models that encode queries and documents differently.
     """
 
     bundle: BundleId
     vectors: VectorSpec
     prompt: str
+    task: Task | None = None
 
 
 class Executor(Protocol):

@@ -16,9 +16,10 @@ from m3e_corpora.outputs.others import OTHERS
 from m3e_corpora.outputs.vectors import VectorSpec, ranges_to_text
 from m3e_runtime.arguments import check_batch_size
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.chunking import Chunker
+from m3e_runtime.chunking import ChunkTokenizer
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.reranker import Reranker
 from m3e_runtime.threads import available_threads
 
@@ -83,17 +84,21 @@ def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
     Raises:
         OptionError: an option cannot be used with this bundle.
     """
+    request.for_model(encoder.bundle.manifest.classification)  # which may be known here only
     if isinstance(encoder, Reranker):
         return _describe_scoring(encoder, request)
+    if not encoder.bundle.manifest.gives_dense:
+        return _describe_tokens(encoder, request)
     ranges = request.ranges
     asked = encoder.output_options(request.truncate_dim, request.normalize, request.precision, ranges)
     check_batch_size(request.batch_size)
     if request.chunking is not None:
-        Chunker(encoder.tokenizer, request.chunking)  # checks them
+        ChunkTokenizer(encoder, request.chunking)  # checks them
     dimension = asked.truncate_dim
     if ranges is not None and ranges.shape != (2, dimension):
         raise OptionError(f"ranges must have shape (2, {dimension}), not {ranges.shape}.")
     encoder.wanted_outputs(("dense", *request.also))
+    task = _task(encoder, request)
     return EncodingSpec(
         BundleId.of(encoder.bundle, encoder.artifact.name),
         VectorSpec(
@@ -103,11 +108,46 @@ def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
             None if ranges is None else ranges_to_text(ranges),
             others=tuple(name for name in OTHERS if name in request.also),
         ),
-        "" if request.prompt_field else encoder.prefix(request.prompt_name, request.prompt),
+        _prompt(encoder, request, task),
+        task,
     )
 
 
+def _describe_tokens(encoder: Encoder, request: CorpusRequest) -> EncodingSpec:
+    """Describe the encoding by a model without vectors of texts. By default all of its outputs are stored."""
+    request.check_tokens_only()
+    check_batch_size(request.batch_size)
+    names = request.also or encoder.given_outputs()
+    encoder.wanted_outputs(names)
+    others, task = tuple(name for name in OTHERS if name in names), _task(encoder, request)
+    return EncodingSpec(
+        BundleId.of(encoder.bundle, encoder.artifact.name),
+        VectorSpec(encoder.full_dimension, request.precision, False, others=others, dense=False),
+        _prompt(encoder, request, task),
+        task,
+    )
+
+
+def _task(encoder: Encoder, request: CorpusRequest) -> Task | None:
+    """The task of the texts. Models that encode queries differently get documents by default."""
+    given = encoder.bundle.manifest.multi_vector
+    if request.task is None and given is not None and given.document is not None:
+        return "document"
+    return request.task
+
+
+def _prompt(encoder: Encoder, request: CorpusRequest, task: Task | None) -> str:
+    if request.prompt_field:
+        return ""
+    name = encoder.prompt_name_of(task, request.prompt_name, request.prompt)
+    return encoder.prefix(name, request.prompt)
+
+
 def _describe_scoring(reranker: Reranker, request: CorpusRequest) -> EncodingSpec:
+    if request.query_field is None and len(reranker.labels) == 1:
+        raise OptionError(
+            "this bundle scores pairs of texts; name the column of the queries, --query-field query."
+        )
     activation = request.activation or reranker.classification.activation
     reranker.activation(activation)
     check_batch_size(request.batch_size)

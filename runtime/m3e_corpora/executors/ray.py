@@ -12,6 +12,7 @@ from typing import Any
 from m3e_corpora.executors.base import EncodingSpec
 from m3e_corpora.executors.bundle_transfer import read_bundle
 from m3e_corpora.executors.cluster import Machine, size_pool
+from m3e_corpora.executors.row_options import check_one_vector
 from m3e_corpora.executors.worker import Outcome, PartitionWorker, WorkerSpec, describe
 from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
@@ -151,11 +152,13 @@ class EncodeBatches:
             column: column of the vectors, which is added.
             device: as in :meth:`m3e_runtime.Encoder.load`.
             threads: threads of the actor, equal to its ``num_cpus``.
-            options: options of :meth:`m3e_runtime.Encoder.encode`.
+            options: options of :meth:`m3e_runtime.Encoder.encode` that give a text one vector.
 
         Raises:
             M3EError: as :meth:`m3e_runtime.Encoder.load`.
+            OptionError: an option gives a text several vectors.
         """
+        check_one_vector(options)
         self._encoder = Encoder.load(bundle, device=device, threads=threads)
         self._field, self._column, self._options = field, column, options
 

@@ -15,6 +15,7 @@ from typing import Any
 from m3e_corpora.arrow import import_arrow
 from m3e_corpora.executors.base import EncodingSpec
 from m3e_corpora.executors.bundle_transfer import read_bundle
+from m3e_corpora.executors.row_options import check_one_vector
 from m3e_corpora.executors.worker import Outcome, PartitionWorker, WorkerSpec, describe
 from m3e_corpora.job.counts import Counts
 from m3e_corpora.job.folder import JobFolder, PartRecord
@@ -134,11 +135,12 @@ def with_embeddings(
         column: column of the vectors, which is added.
         device: as in :meth:`m3e_runtime.Encoder.load`.
         threads: threads of each task. Set ``spark.task.cpus`` to the same number.
-        options: options of :meth:`m3e_runtime.Encoder.encode`.
+        options: options of :meth:`m3e_runtime.Encoder.encode` that give a text one vector.
 
     Raises:
-        OptionError: Spark has no type for the precision.
+        OptionError: Spark has no type for the precision, or an option gives a text several vectors.
     """
+    check_one_vector(options)
     with extra_packages("encoding a data frame of Spark", "spark", "pyspark"):
         from pyspark.sql import types
 

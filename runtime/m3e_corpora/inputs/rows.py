@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from m3e_runtime.chunking import LateWindow
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = [
@@ -98,7 +99,7 @@ class Payload(Protocol):
     """What is stored beside the vectors of some rows."""
 
     def with_chunks(self, places: ChunkPlaces, field: str | None, texts: Sequence[str]) -> Payload:
-        """Add the places of chunks to the payload of their rows, one for each chunk.
+        """The payload of the chunks of these rows: that of their row, and their places in it.
 
         The column ``field``, if there is one, gets the texts of the chunks.
         """
@@ -134,6 +135,7 @@ class Rows:
         size: bytes of the input that all these rows take, for the progress bar.
         divided: rows of the input that are several of these.
         token_ids: the tokens of each text with its prompt, if they are known.
+        windows: for late chunking, what the model reads at once; in their order they have all texts.
     """
 
     texts: Sequence[str]
@@ -145,6 +147,7 @@ class Rows:
     size: int
     divided: int = 0
     token_ids: Sequence[TokenIds] | None = None
+    windows: Sequence[LateWindow] | None = None
 
     def without(self, indices: Sequence[int], problem: str) -> Rows:
         """Turn some good rows into bad ones."""

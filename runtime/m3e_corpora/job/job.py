@@ -12,6 +12,7 @@ from m3e_corpora.job.policies import OverLong
 from m3e_corpora.outputs.vectors import VectorSpec
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.chunking import ChunkOptions
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.manifest import MANIFEST_NAME
 
 __all__ = ["BundleId", "Job", "provenance"]
@@ -52,6 +53,7 @@ class Job(msgspec.Struct, frozen=True):
         batch_size: largest number of texts in a batch.
         part_format: format of the parts.
         chunking: the length of chunks, if ``over_long`` is ``chunk``.
+        task: what the texts are, for models that encode queries and documents differently.
     """
 
     runtime: str
@@ -64,6 +66,7 @@ class Job(msgspec.Struct, frozen=True):
     batch_size: int | None
     part_format: str
     chunking: ChunkOptions | None = None
+    task: Task | None = None
 
 
 def provenance(job: Job) -> dict[str, str]:
@@ -81,4 +84,6 @@ def provenance(job: Job) -> dict[str, str]:
         "meaning": vectors.meaning,
         "prompt": job.prompt,
     }
-    return known | ({"ranges": vectors.ranges} if vectors.ranges else {})
+    if vectors.ranges:
+        known["ranges"] = vectors.ranges
+    return known | ({"task": job.task} if job.task else {})

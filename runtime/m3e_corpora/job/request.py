@@ -23,6 +23,7 @@ from m3e_corpora.outputs.others import OTHERS, OtherOutput
 from m3e_corpora.outputs.vectors import EMBEDDING, SCORE, SCORES
 from m3e_runtime.chunking import ChunkOptions
 from m3e_runtime.errors import OptionError
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.manifest import Classification
 from m3e_runtime.outputs import OutputPrecision
 
@@ -58,13 +59,16 @@ class CorpusRequest:
         over_long: what to do with texts that have more tokens than the model's limit. With ``chunk``, each
             chunk is a row, with the columns ``chunk`` (its number), ``start`` and ``end`` (its place in the
             text, in characters); the column of the texts has the chunk's own text.
-        chunking: the length of chunks and their overlap, by default as long as the model takes and none.
+        chunking: the length of chunks, their overlap, and whether chunking is late. By default they are as
+            long as the model takes, and do not overlap.
         precision: as in :meth:`m3e_runtime.Encoder.encode`.
         ranges: as in :meth:`m3e_runtime.Encoder.encode`; needed for int8 and uint8.
         normalize: scale each vector to unit length.
         truncate_dim: as in :meth:`m3e_runtime.Encoder.encode`.
         also: outputs to store beside the dense vectors, in columns of their names: ``sparse`` and
             ``multi_vector``, for models that give them.
+        task: as in :meth:`m3e_runtime.Encoder.encode_outputs`, by default ``document`` for models that encode
+            queries and documents differently.
         prompt_name: as in :meth:`m3e_runtime.Encoder.encode`.
         prompt_field: column of each text's own prompt.
         prompt: as in :meth:`m3e_runtime.Encoder.encode`.
@@ -99,6 +103,7 @@ class CorpusRequest:
     normalize: bool = False
     truncate_dim: int | None = None
     also: tuple[OtherOutput, ...] = ()
+    task: Task | None = None
     prompt_name: str | None = None
     prompt_field: str | None = None
     prompt: str | None = None
@@ -157,15 +162,33 @@ class CorpusRequest:
             return dataclasses.replace(self, query_field=_QUERY_FIELD)
         return self
 
+    def check_tokens_only(self) -> None:
+        """Check the options for a model that gives outputs of tokens, and no vectors of texts.
+
+        Raises:
+            OptionError: an option is for vectors of texts.
+        """
+        options = {
+            **self._of_dense(),
+            f"--precision {self.precision}": self.precision != "float32",
+            "--over-long chunk": self.over_long == "chunk",
+            f"the output {self.output}": str(self.output).endswith((".faiss", ".npy")),
+        }
+        if given := [option for option, value in options.items() if value]:
+            raise OptionError(f"{given[0]} is for vectors of texts; this bundle gives outputs of tokens.")
+
+    def _of_dense(self) -> dict[str, bool]:
+        return {"--normalize": self.normalize, "--truncate-dim": self.truncate_dim is not None}
+
     def _of_vectors(self) -> dict[str, bool]:
-        """Whether options are given that only vectors of texts have."""
+        """Whether options are given that only encoders have."""
         return {
-            "--normalize": self.normalize,
-            "--truncate-dim": self.truncate_dim is not None,
+            **self._of_dense(),
             f"--precision {self.precision}": self.precision not in ("float32", "float16"),
             "--prompt-field": self.prompt_field is not None,
             "--over-long chunk": self.over_long == "chunk",
             "--also": bool(self.also),
+            "--task": self.task is not None,
             f"the output {self.output}": str(self.output).endswith(".faiss"),
         }
 
@@ -220,14 +243,14 @@ class CorpusRequest:
     def _check_chunks(self, output: OutputPath) -> None:
         if self.over_long != "chunk":
             if self.chunking is not None:
-                raise OptionError("--chunk-tokens and --chunk-overlap need --over-long chunk.")
+                raise OptionError("--chunk-tokens, --chunk-overlap and --chunk-late need --over-long chunk.")
             return
         if output.part_format == "npy":
             raise OptionError(
                 f"{self.output}: cannot store which chunk a vector is of; use .parquet or .jsonl."
             )
-        if self.chunking is not None and self.chunking.late:
-            raise OptionError("late chunking is for Encoder.encode_chunks; corpora are divided first.")
+        if self.chunking is not None and self.chunking.late and self.also:
+            raise OptionError(f"--also {self.also[0]}: late chunking gives dense vectors only.")
         taken = [name for name in self.columns(output.part_format).read if name in CHUNK_COLUMNS]
         if taken:
             raise OptionError(f"the column {taken[0]!r} cannot be kept: chunks have a column of this name.")

@@ -22,7 +22,8 @@ class Summary:
         truncated: truncated texts in the whole output.
         skipped: rows that are left out of the whole output.
         divided: rows that are divided into chunks in the whole output; each chunk is one of ``texts``.
-        dimension: length of a stored vector; an eighth of the dimensions for binary ones.
+        dimension: length of a stored vector; an eighth of the dimensions for binary ones. None if only
+            outputs of tokens are stored.
         dtype: type of a stored number.
         seconds: duration of this run.
         texts_per_second: texts of this run.
@@ -34,7 +35,7 @@ class Summary:
     """
 
     texts: int
-    dimension: int
+    dimension: int | None
     dtype: str
     seconds: float
     texts_per_second: float
@@ -67,7 +68,7 @@ def summarize(
     seconds = max(seconds, 1e-9)
     return Summary(
         texts=total.texts,
-        dimension=job.vectors.length,
+        dimension=job.vectors.length if job.vectors.dense else None,
         dtype=str(job.vectors.dtype),
         seconds=round(seconds, 3),
         texts_per_second=round(run.texts / seconds, 1),

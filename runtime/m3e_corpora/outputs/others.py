@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.token_outputs import SparseVector, TokenResult, finish_tokens
 from m3e_runtime.tokenization import TokenIds
@@ -38,9 +39,10 @@ class Others:
         found: Sequence[TokenResult],
         given: TokenOutputs,
         names: Sequence[OtherOutput],
+        task: Task | None = None,
     ) -> Others:
         """Finish what the engine gives for the tokens of texts. Texts that were left out have nothing."""
-        both = [finish_tokens(ids, each, given) for ids, each in zip(token_ids, found, strict=True)]
+        both = [finish_tokens(ids, each, given, task) for ids, each in zip(token_ids, found, strict=True)]
         size = 0 if given.multi_vector is None else given.multi_vector.dimension
         no_weights = SparseVector(np.empty(0, np.int32), np.empty(0, np.float32))
         no_vectors = np.empty((0, size), np.float32)

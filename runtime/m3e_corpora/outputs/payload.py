@@ -36,7 +36,7 @@ class NoPayload:
         return self
 
     def with_chunks(self, places: ChunkPlaces, field: str | None, texts: Sequence[str]) -> NoPayload:
-        """Return nothing for any chunks."""
+        """Return nothing for the chunks of any rows."""
         del places, field, texts
         return self
 
@@ -52,10 +52,10 @@ class Records:
         return Records([self.objects[index] for index in indices])
 
     def with_chunks(self, places: ChunkPlaces, field: str | None, texts: Sequence[str]) -> Records:
-        """Add members to the objects; the text becomes that of the chunk."""
+        """An object for each chunk, with its place; the text becomes that of the chunk."""
+        whole = (self.objects[at] for at in places.rows)
         objects = [
-            with_value(each, field, text) if field else each
-            for each, text in zip(self.objects, texts, strict=True)
+            with_value(each, field, text) if field else each for each, text in zip(whole, texts, strict=True)
         ]
         numbers = zip(*places.columns.values(), strict=True)
         return Records(
@@ -77,11 +77,14 @@ class TypedColumns:
         return TypedColumns(self.batch.take(indices))
 
     def with_chunks(self, places: ChunkPlaces, field: str | None, texts: Sequence[str]) -> TypedColumns:
-        """Add columns; the column of the texts becomes that of the chunks' texts."""
+        """A row for each chunk, with columns for its place; the column of the texts has the chunks' texts.
+
+        The whole texts are not taken for each of their chunks: that would be quadratic in their length.
+        """
         arrow = import_arrow("Parquet")
-        schema = with_chunk_fields(self.batch.schema)
+        schema, rows = with_chunk_fields(self.batch.schema), arrow.array(places.rows, arrow.int64())
         columns = [
-            arrow.array(texts, each.type) if each.name == field else column
+            arrow.array(texts, each.type) if each.name == field else column.take(rows)
             for each, column in zip(self.batch.schema, self.batch.columns, strict=True)
         ]
         added = [arrow.array(numbers, arrow.int64()) for numbers in places.columns.values()]

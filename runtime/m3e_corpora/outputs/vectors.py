@@ -49,6 +49,7 @@ class VectorSpec(msgspec.Struct, frozen=True):
         activation: of a reranker or classifier, the function that makes scores of the logits; None: there
             are vectors.
         others: outputs that are stored beside the vectors, in the order of their columns.
+        dense: whether there are vectors of texts. Some models have other outputs only.
     """
 
     dimension: int
@@ -57,6 +58,7 @@ class VectorSpec(msgspec.Struct, frozen=True):
     ranges: str | None = None
     activation: str | None = None
     others: tuple[OtherOutput, ...] = ()
+    dense: bool = True
 
     @property
     def column(self) -> str:

@@ -66,6 +66,7 @@ class _Inputs(Structure):
         ("texts", c_size_t),
         ("prompt_lengths", c_char_p),
         ("token_types", c_char_p),
+        ("attended_lengths", c_char_p),
     )
 
 
@@ -127,6 +128,7 @@ class NativeEncoder(Loaded):
         token_types: npt.NDArray[np.int32] | None = None,
         token_weights: npt.NDArray[np.float32] | None = None,
         token_vectors: npt.NDArray[np.float32] | None = None,
+        attended_lengths: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Encode a flat run of ids. A signal handler that raises ends the call.
 
@@ -141,6 +143,8 @@ class NativeEncoder(Loaded):
             token_types: type of each token, int32 ``[tokens]``, below ``self.token_types``. None: all are 0.
             token_weights: takes the weight of each token, float32 ``[tokens, 1]``.
             token_vectors: takes the vector of each token, float32 ``[tokens, token_vector_size]``.
+            attended_lengths: number of tokens at the start of each text that its tokens attend to, int64
+                ``[texts]``. None: all.
 
         Raises:
             ValueError: arrays that do not fit together, a token id that is not in the vocabulary, or a token
@@ -157,9 +161,10 @@ class NativeEncoder(Loaded):
             raise ValueError("vectors must be [texts, dimension] and offsets [texts + 1]")
         if _int64_at(offset_bytes, 8 * texts)[0] != tokens:
             raise ValueError("the last offset must be the number of token ids")
-        prompts = None if prompt_lengths is None else _prompts(prompt_lengths, texts)
+        prompts = _of_texts(prompt_lengths, texts, "prompt_lengths")
+        attended = _of_texts(attended_lengths, texts, "attended_lengths")
         types = None if token_types is None else _types(token_types, tokens)
-        inputs = _Inputs(_INPUTS_SIZE, id_bytes, offset_bytes, texts, prompts, types)
+        inputs = _Inputs(_INPUTS_SIZE, id_bytes, offset_bytes, texts, prompts, types, attended)
         written = None if states is None else self._states(states, tokens)
         stop, message = Stop() if stop is None else stop, Message()
         if token_weights is None and token_vectors is None:
@@ -200,11 +205,13 @@ def _address(array: npt.NDArray[np.float32], rows: int, columns: int) -> int:
     return array.ctypes.data
 
 
-def _prompts(lengths: npt.NDArray[np.int64], texts: int) -> bytes:
-    prompts = _copy(lengths, _INT64, "prompt_lengths must be a contiguous int64 array [texts]")
-    if len(prompts) != 8 * texts:
-        raise ValueError("prompt_lengths must be [texts]")
-    return prompts
+def _of_texts(lengths: npt.NDArray[np.int64] | None, texts: int, name: str) -> bytes | None:
+    if lengths is None:
+        return None
+    given = _copy(lengths, _INT64, f"{name} must be a contiguous int64 array [texts]")
+    if len(given) != 8 * texts:
+        raise ValueError(f"{name} must be [texts]")
+    return given
 
 
 def _types(types: npt.NDArray[np.int32], tokens: int) -> bytes:

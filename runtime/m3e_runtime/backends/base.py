@@ -109,6 +109,7 @@ class OutputsBackend(Protocol):
         prompt_lengths: Sequence[int] | None = None,
         weights: bool = True,
         vectors: bool = True,
+        attended_lengths: Sequence[int] | None = None,
     ) -> tuple[Vectors, list[TokenResult]]:
         """:meth:`Backend.run`, and the outputs of tokens for each text.
 
@@ -117,6 +118,7 @@ class OutputsBackend(Protocol):
             prompt_lengths: as in :meth:`Backend.run`.
             weights: compute weights of tokens.
             vectors: compute vectors of tokens.
+            attended_lengths: number of tokens at the start of each text that its tokens attend to; None: all.
         """
         ...
 

@@ -158,6 +158,7 @@ class NativeCpu:
         prompt_lengths: Sequence[int] | None = None,
         weights: bool = True,
         vectors: bool = True,
+        attended_lengths: Sequence[int] | None = None,
     ) -> tuple[npt.NDArray[np.float32], list[TokenResult]]:
         """See :class:`m3e_runtime.backends.base.OutputsBackend`."""
         tokens = sum(map(len, token_ids))
@@ -165,6 +166,7 @@ class NativeCpu:
         size = self._engine.token_vector_size
         token_vectors = np.empty((tokens, size), np.float32) if vectors else None
         offsets, flat, found, prompts = self._inputs(token_ids, prompt_lengths)
+        attended = None if attended_lengths is None else np.array(attended_lengths, dtype=np.int64)
         stop = _native.Stop()
         with under_way(stop.set):
             self._engine.encode(
@@ -175,6 +177,7 @@ class NativeCpu:
                 stop,
                 token_weights=token_weights,
                 token_vectors=token_vectors,
+                attended_lengths=attended,
             )
         return found, list(
             map(

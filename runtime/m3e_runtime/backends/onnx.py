@@ -164,8 +164,7 @@ class OnnxRuntimeCpu:
         self, token_ids: Sequence[TokenIds], prompt_lengths: Sequence[int] | None = None
     ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
         """See :class:`m3e_runtime.backends.base.TokenBackend`."""
-        vectors, states = self._run(token_ids, prompt_lengths, [_SENTENCE, _STATES])
-        return vectors, [row[: len(ids)].copy() for row, ids in zip(states, token_ids, strict=True)]
+        return self._run_states(token_ids, prompt_lengths)
 
     @property
     def gives_outputs(self) -> bool:
@@ -178,11 +177,23 @@ class OnnxRuntimeCpu:
         prompt_lengths: Sequence[int] | None = None,
         weights: bool = True,
         vectors: bool = True,
+        attended_lengths: Sequence[int] | None = None,
     ) -> tuple[npt.NDArray[np.float32], list[TokenResult]]:
         """See :class:`m3e_runtime.backends.base.OutputsBackend`."""
         assert self._heads is not None  # noqa: S101 - gives_outputs says so
-        found, states = self.run_tokens(token_ids, prompt_lengths)
+        found, states = self._run_states(token_ids, prompt_lengths, attended_lengths)
         return found, [self._heads(each, weights, vectors) for each in states]
+
+    def _run_states(
+        self,
+        token_ids: Sequence[TokenIds],
+        prompt_lengths: Sequence[int] | None,
+        attended_lengths: Sequence[int] | None = None,
+    ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+        vectors, states = self._run(
+            token_ids, prompt_lengths, [_SENTENCE, _STATES], attended_lengths=attended_lengths
+        )
+        return vectors, [row[: len(ids)].copy() for row, ids in zip(states, token_ids, strict=True)]
 
     def _run(
         self,
@@ -190,8 +201,11 @@ class OnnxRuntimeCpu:
         prompt_lengths: Sequence[int] | None,
         wanted: list[str],
         token_types: Sequence[TokenIds] | None = None,
+        attended_lengths: Sequence[int] | None = None,
     ) -> list[npt.NDArray[np.float32]]:
         feed = self._feed(token_ids, token_types)
+        if attended_lengths is not None:
+            feed["attention_mask"] = _mask(feed["input_ids"].shape[1], attended_lengths)
         if prompt_lengths is not None:
             feed[_PROMPT] = np.array(prompt_lengths, dtype=np.int64)
         options = self._run_options()
@@ -243,8 +257,13 @@ def _pad(token_ids: Sequence[TokenIds]) -> dict[str, npt.NDArray[Any]]:
     padded = _padded(token_ids)
     if len(token_ids) == 1:
         return {"input_ids": padded, "attention_mask": np.ones_like(padded)}
-    mask = np.arange(padded.shape[1]) < np.array([len(ids) for ids in token_ids])[:, None]
-    return {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
+    return {"input_ids": padded, "attention_mask": _mask(padded.shape[1], list(map(len, token_ids)))}
+
+
+def _mask(width: int, lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    """1 for the first tokens of each text, int64 ``[texts, width]``."""
+    mask = np.arange(width) < np.array(lengths)[:, None]
+    return mask.astype(np.int64)
 
 
 def _padded(arrays: Sequence[TokenIds]) -> npt.NDArray[np.int64]:

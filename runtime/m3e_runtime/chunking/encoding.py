@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from m3e_runtime.chunking.chunked_text import ChunkedText
-from m3e_runtime.chunking.chunker import Chunk, Chunker
-from m3e_runtime.chunking.late import LateChunks
+from m3e_runtime.chunking.chunker import Chunk
 from m3e_runtime.chunking.options import ChunkOptions
+from m3e_runtime.chunking.parts import Parts
+from m3e_runtime.chunking.tokenizing import ChunkTokenizer, TokenizedChunks
+from m3e_runtime.chunking.windows import LateWindow
 from m3e_runtime.outputs import OutputOptions
-from m3e_runtime.tokenization import TokenIds
 
 if TYPE_CHECKING:
-    from m3e_runtime.encoder import Encoder
+    from m3e_runtime.encoding.chunks import ChunkEncoding
 
 __all__ = ["ChunkEncoder", "split_by_text"]
 
 Vectors = npt.NDArray[np.float32]
-StateRun = Callable[[Sequence[TokenIds], int | None], Iterator[tuple[list[int], Vectors, list[Vectors]]]]
 
 _TEXTS = 1024
 """Texts that are divided and computed together."""
@@ -35,28 +34,15 @@ class ChunkEncoder:
         encoder: computes the chunks.
         options: the length of chunks; None: the default.
         batch_size: as in :meth:`m3e_runtime.Encoder.encode`.
-        run_states: computes texts with the states of their tokens, for late chunking.
 
     Raises:
         OptionError: the options are out of range, or the model cannot be used for late chunking.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        options: ChunkOptions | None,
-        batch_size: int | None,
-        run_states: StateRun,
-    ) -> None:
-        options = options or ChunkOptions()
+    def __init__(self, encoder: ChunkEncoding, options: ChunkOptions | None, batch_size: int | None) -> None:
         self._encoder = encoder
         self._batch_size = batch_size
-        self._chunker = Chunker(encoder.tokenizer, options)
-        self._late: LateChunks | None = None
-        if options.late:
-            self._late = LateChunks(
-                encoder.tokenizer, encoder.bundle.manifest, lambda ids: run_states(ids, batch_size)
-            )
+        self._tokenizer = ChunkTokenizer(encoder, options or ChunkOptions())
 
     def encode(
         self, texts: Sequence[str], prompts: Sequence[str], output: OutputOptions, bar: Any
@@ -70,23 +56,28 @@ class ChunkEncoder:
         chunks: list[list[Chunk]] = []
         vectors = [np.empty((0, self._encoder.full_dimension), np.float32)]
         for start in range(0, len(texts), _TEXTS):
-            some, their_prompts = texts[start : start + _TEXTS], prompts[start : start + _TEXTS]
-            found = list(self._chunker.chunks_of_each(some, their_prompts, start))
-            vectors.append(self._vectors(some, their_prompts, found))
-            chunks += found
+            their_prompts = prompts[start : start + _TEXTS]
+            found = self._tokenizer.tokenize(texts[start : start + _TEXTS], their_prompts, start)
+            vectors.append(self._vectors(found, their_prompts))
+            chunks += found.chunks
             if bar is not None:
-                bar.update(len(some))
+                bar.update(len(their_prompts))
         return split_by_text(chunks, output.apply(np.concatenate(vectors)))
 
-    def _vectors(self, texts: Sequence[str], prompts: Sequence[str], chunks: list[list[Chunk]]) -> Vectors:
-        if self._late is not None:
-            return self._late.vectors(texts, prompts, chunks)
-        ids = [chunk.token_ids for chunk in chain.from_iterable(chunks)]
-        each = [prompt for prompt, some in zip(prompts, chunks, strict=True) for _ in some]
+    def _vectors(self, found: TokenizedChunks, prompts: Sequence[str]) -> Vectors:
+        if found.windows is not None:
+            return self._of_windows(found.windows)
+        ids = found.token_ids
+        each = [prompt for prompt, some in zip(prompts, found.chunks, strict=True) for _ in some]
         vectors = np.empty((len(ids), self._encoder.full_dimension), np.float32)
-        for batch, found in self._encoder.run(ids, self._batch_size, self._encoder.prompt_lengths(each)):
-            vectors[batch.indices] = found
+        for batch, some in self._encoder.run(ids, self._batch_size, self._encoder.prompt_lengths(each)):
+            vectors[batch.indices] = some
         return vectors
+
+    def _of_windows(self, windows: Sequence[LateWindow]) -> Vectors:
+        ids = [window.token_ids for window in windows]
+        parts = Parts([window.tokens for window in windows], self._encoder.late_pooling)
+        return parts.vectors(self._encoder.run_states(ids, self._batch_size), self._encoder.full_dimension)
 
 
 def split_by_text(chunks: Sequence[Sequence[Chunk]], vectors: npt.NDArray[Any]) -> list[ChunkedText]:

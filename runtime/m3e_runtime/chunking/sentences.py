@@ -14,10 +14,14 @@ Range = tuple[int, int]
 """Where a part of a text begins, and where it ends, in characters."""
 
 _CLOSING = "\"'\u2018\u2019\u201c\u201d\u00bb\u203a)\\]}）】］｝》〉」』〕〗｠＂＇"
+_WIDE = "。！？；｡…‥؟।॥"
+_LINE = r"\r\n\v\f\x1c-\x1e\x85\u2028\u2029"
 _END = re.compile(
-    rf"[。！？；｡…‥؟।॥]++[!?.]*+[{_CLOSING}]*+"  # ends wherever it stands
-    rf"|(?<![.!?])(?<!\b[A-Z])(?<!\b[DMS][rst])[.!?]++[{_CLOSING}]*+(?=\s)"  # not in 3.14, J. Doe, Dr. Who
-    r"|\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]"
+    rf"[{_WIDE}.!?{_LINE}](?:"  # one set for all: re searches for a set at the beginning fast
+    rf"(?<=[{_WIDE}])[{_WIDE}]*+[!?.]*+[{_CLOSING}]*+"  # ends wherever it stands
+    rf"|(?<=[.!?])(?<![.!?]{{2}})(?<!\b[A-Z].)(?<!\b[DMS][rst].)"  # not in J. Doe, Dr. Who
+    rf"[.!?]*+[{_CLOSING}]*+(?=\s)"  # nor in 3.14
+    rf"|(?<=\r)\n|(?<=[{_LINE}]))"
 )
 _CLAUSE = re.compile(r"[，、：；—]++|(?<![,;:–])[,;:–]++(?=\s)")
 _SPACE = re.compile(r"(?<=\S)(?=\s)")

@@ -10,13 +10,13 @@ import numpy as np
 from m3e_runtime.chunking.chunker import Chunk
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
-__all__ = ["Window", "WindowReader"]
+__all__ = ["LateWindow", "WindowReader"]
 
 _CONTEXT_SHARE = 4
 """Chunks before a window that fill up to this share of it are read again, as the context of the others."""
 
 
-class Window(NamedTuple):
+class LateWindow(NamedTuple):
     """Chunks of a text that are read at once.
 
     Attributes:
@@ -44,7 +44,7 @@ class WindowReader:
         self._before = _common(tokenizer.encode(""), tokenizer.encode("a"))
         self._behind = tokenizer.special_tokens - self._before
 
-    def windows(self, text: str, prompt: str, chunks: list[Chunk]) -> Iterator[Window]:
+    def windows(self, text: str, prompt: str, chunks: list[Chunk]) -> Iterator[LateWindow]:
         """The windows of a text; each chunk is in one of them."""
         first = 0
         while first < len(chunks):
@@ -89,7 +89,7 @@ class WindowReader:
         begin: int,
         own: range,
         token_ids: TokenIds,
-    ) -> Window:
+    ) -> LateWindow:
         start = chunks[begin].start
         places = sorted({place for at in own for place in (chunks[at].start, chunks[at].end)})
         prefixes, _ = self._tokenizer.encode_batch_marked([prompt + text[start:place] for place in places])
@@ -105,7 +105,7 @@ class WindowReader:
             tokens[0] = skipped, tokens[0][1]
         if own.stop == len(chunks):
             tokens[-1] = tokens[-1][0], len(token_ids)
-        return Window(own, token_ids, tokens)
+        return LateWindow(own, token_ids, tokens)
 
     def _tokens(self, borders: dict[int, int], chunk: Chunk, last: int) -> tuple[int, int]:
         """Where the tokens of a chunk begin and end; it has at least one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,23 +12,23 @@ import numpy.typing as npt
 
 from m3e_runtime.containers import as_list
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.late_interaction import Task
 from m3e_runtime.manifest import TokenOutputs
 from m3e_runtime.outputs import OutputOptions, OutputPrecision
-from m3e_runtime.scheduling.async_model import INLINE_CHARACTERS, RUN_SECONDS, WARM_UP_RUNS, AsyncModel
-from m3e_runtime.scheduling.lane import Lane
-from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, RunReport
+from m3e_runtime.scheduling.async_model import AsyncModel
+from m3e_runtime.scheduling.request import Encoded, Priority
 from m3e_runtime.token_outputs import OUTPUTS, Output, Outputs, TextOutputs, all_outputs
 from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
 if TYPE_CHECKING:
-    from m3e_runtime.chunking import Chunk, Chunker
+    from m3e_runtime.chunking import ChunkOptions, TokenizedChunks
 
 __all__ = ["AsyncEncoder"]
 
 _INLINE_VALUES = 1 << 16  # vectors of up to this many values are normalized in the event loop, too
 
 
-class AsyncEncoder(AsyncModel):
+class AsyncEncoder(AsyncModel[Encoder]):
     """Encodes for many asyncio tasks with one engine.
 
     The texts of all callers are batched. An idle engine starts at once with the waiting texts, or with a
@@ -41,7 +41,7 @@ class AsyncEncoder(AsyncModel):
     not close the encoder.
 
     Args:
-        encoder: the encoder to use.
+        model: the encoder to use.
         limits: limits of the queue. Calls beyond them are rejected.
         run_seconds: approximate maximum duration of one run of the engine.
         on_run: called in the event loop after each run of the engine.
@@ -53,25 +53,16 @@ class AsyncEncoder(AsyncModel):
         ...         return await asyncio.gather(*(encoder.encode(text) for text in ("你好", "世界")))
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        *,
-        limits: QueueLimits | None = None,
-        run_seconds: float = RUN_SECONDS,
-        on_run: Callable[[RunReport], None] | None = None,
-        lane: Lane | None = None,
-    ) -> None:
-        super().__init__(encoder, limits=limits, run_seconds=run_seconds, on_run=on_run, lane=lane)
-        self.encoder = encoder
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that it uses."""
+        return self._model
 
     async def warm_up(self) -> None:
         """Encode until the speed of the engine is measured. The first runs take longer than others."""
-        await self.encode("")
+        await self.encode_token_ids([self.encoder.tokenizer.encode("")])
         longest = self.encoder.tokenizer.encode("a " * self.encoder.max_seq_length)
-        count = math.ceil(self._pace.full_run / len(longest))
-        for _ in range(WARM_UP_RUNS):
-            await self.encode_token_ids([longest] * count)
+        await self._measure(len(longest), lambda count: self.encode_token_ids([longest] * count))
 
     async def encode(
         self,
@@ -126,6 +117,7 @@ class AsyncEncoder(AsyncModel):
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
         priority: Priority = "query",
+        task: Task | None = None,
     ) -> Outputs | TextOutputs:
         """Dense vectors, sparse vectors and multi-vectors of texts, as :meth:`Encoder.encode_outputs`.
 
@@ -137,20 +129,27 @@ class AsyncEncoder(AsyncModel):
             normalize_embeddings: see ``outputs``.
             truncate_dim: see ``outputs``.
             priority: as in :meth:`encode`.
+            task: as in :meth:`Encoder.encode_outputs`. It does not set the priority.
 
         Raises:
             M3EError: as :meth:`encode`.
             OptionError: the model or the artifact does not give an output.
         """
         wanted = self.encoder.wanted_outputs(outputs)
-        prefix = self.encoder.prefix(prompt_name, prompt)
-        options = self.encoder.output_options(truncate_dim, normalize_embeddings)
+        prefix = self.encoder.prefix(self.encoder.prompt_name_of(task, prompt_name, prompt), prompt)
+        options = (
+            self.encoder.output_options(truncate_dim, normalize_embeddings) if "dense" in wanted else None
+        )
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
-        token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
+        token_ids = await self.tokenize(
+            [prefix + text for text in texts] if prefix else texts, priority, task=task
+        )
         encoded = await self.encode_token_ids(token_ids, priority, prefix, wanted=wanted - {"dense"})
-        dense = await self.finish(encoded, options) if "dense" in wanted else None
+        dense = None if options is None else await self.finish(encoded, options)
         given = self.encoder.bundle.manifest.token_outputs or TokenOutputs()
-        found = await self.in_thread(lambda: all_outputs(token_ids, dense, encoded.tokens, given, wanted))
+        found = await self.in_thread(
+            lambda: all_outputs(token_ids, dense, encoded.tokens, given, wanted, task)
+        )
         return found[0] if isinstance(sentences, str) else found
 
     async def tokenize(
@@ -159,6 +158,7 @@ class AsyncEncoder(AsyncModel):
         priority: Priority = "query",
         truncate: bool = True,
         keep_end: bool = False,
+        task: Task | None = None,
     ) -> list[TokenIds]:
         """Token ids of each text. Many characters are tokenized in another thread.
 
@@ -167,13 +167,14 @@ class AsyncEncoder(AsyncModel):
             priority: as in :meth:`encode`.
             truncate: truncate long texts instead of raising an error.
             keep_end: keep the last tokens of truncated texts instead of the first.
+            task: as in :meth:`Encoder.encode_outputs`.
 
         Raises:
             OverloadedError: as :meth:`encode`, before any work is done.
             InvalidTextError: a text is not a string, or has a lone surrogate.
             TextTooLongError: a text is too long, and ``truncate`` is false.
         """
-        return (await self.tokenize_marked(texts, priority, truncate, keep_end))[0]
+        return (await self.tokenize_marked(texts, priority, truncate, keep_end, task))[0]
 
     async def tokenize_marked(
         self,
@@ -181,6 +182,7 @@ class AsyncEncoder(AsyncModel):
         priority: Priority = "query",
         truncate: bool = True,
         keep_end: bool = False,
+        task: Task | None = None,
     ) -> tuple[list[TokenIds], list[bool]]:
         """As :meth:`tokenize`, and for each text whether it was truncated.
 
@@ -189,6 +191,7 @@ class AsyncEncoder(AsyncModel):
             priority: as in :meth:`encode`.
             truncate: truncate long texts instead of raising an error.
             keep_end: keep the last tokens of truncated texts instead of the first.
+            task: as in :meth:`Encoder.encode_outputs`.
 
         Raises:
             OverloadedError: as :meth:`encode`, before any work is done.
@@ -196,23 +199,23 @@ class AsyncEncoder(AsyncModel):
             TextTooLongError: a text is too long, and ``truncate`` is false.
         """
         texts = as_list(texts)
-        tokenize = partial(_tokenized, self.encoder.tokenizer, texts, truncate, keep_end)
-        with self.tokenizing(texts, priority):
-            if (keep_end and truncate) or sum(map(len, texts)) > INLINE_CHARACTERS:
-                token_ids, cut = await self.in_thread(tokenize)
-            else:
-                token_ids, cut = tokenize()
-        self.encoder.cut_texts.add(cut, self.encoder.max_seq_length)
-        return token_ids, cut
+        tokenizer = self.encoder.tokenizer_of(task)
+        tokenize = partial(_tokenized, tokenizer, texts, truncate, keep_end)
+        characters = sum(map(len, texts))
+        token_ids, cut = await self._tokenized(
+            len(texts), characters, priority, tokenize, slow=keep_end and truncate
+        )
+        self.encoder.cut_texts.add(cut, tokenizer.max_length)
+        return self.encoder.expanded(token_ids, task), cut
 
     async def tokenize_chunks(
-        self, texts: Sequence[str], chunker: Chunker, priority: Priority, prompt: str, most: int
-    ) -> list[list[Chunk]]:
+        self, texts: Sequence[str], options: ChunkOptions, priority: Priority, prompt: str, most: int
+    ) -> TokenizedChunks:
         """Divide texts into chunks, in another thread.
 
         Args:
             texts: the texts, without prompt.
-            chunker: divides them.
+            options: the length of chunks, and whether chunking is late.
             priority: as in :meth:`encode`.
             prompt: the prompt before each chunk.
             most: largest number of chunks. The work ends when there are more.
@@ -221,11 +224,42 @@ class AsyncEncoder(AsyncModel):
             OverloadedError: as :meth:`encode`, before any work is done.
             BatchTooLargeError: the texts have more chunks.
             InvalidTextError: as :meth:`tokenize`, or a character has more tokens than a chunk.
-            OptionError: a prompt leaves no room for text.
+            OptionError: an option is out of range, a prompt leaves no room for text, or the model cannot be
+                used for late chunking.
         """
+        from m3e_runtime.chunking import ChunkTokenizer
+
         texts = as_list(texts)
-        with self.tokenizing(texts, priority):
-            return await self.in_thread(lambda: list(chunker.chunks_of_each(texts, prompt, most=most)))
+
+        def tokenize() -> TokenizedChunks:
+            return ChunkTokenizer(self.encoder, options).tokenize(texts, prompt, most=most)
+
+        return await self._tokenized(len(texts), sum(map(len, texts)), priority, tokenize, slow=True)
+
+    async def encode_tokenized_chunks(
+        self,
+        tokenized: TokenizedChunks,
+        priority: Priority = "query",
+        prompt: str = "",
+        seconds: float = math.inf,
+    ) -> Encoded:
+        """Vectors of all chunks in their order, bit for bit those of :meth:`Encoder.encode_chunks`.
+
+        Args:
+            tokenized: what :meth:`tokenize_chunks` returns.
+            priority: as in :meth:`encode_token_ids`.
+            prompt: as in :meth:`encode_token_ids`.
+            seconds: as in :meth:`encode_token_ids`.
+
+        Raises:
+            M3EError: as :meth:`encode_token_ids`.
+        """
+        if tokenized.windows is None:
+            return await self.encode_token_ids(tokenized.token_ids, priority, prompt, seconds)
+        from m3e_runtime.chunking import Parts
+
+        parts = Parts([window.tokens for window in tokenized.windows], self.encoder.late_pooling)
+        return await self._compute(tokenized.token_ids, priority, seconds, parts=parts)
 
     async def encode_token_ids(
         self,

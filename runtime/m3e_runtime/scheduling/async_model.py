@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
 import numpy as np
 
@@ -23,33 +24,47 @@ from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, Reque
 from m3e_runtime.token_outputs import Output
 from m3e_runtime.tokenization import TokenIds
 
-__all__ = ["INLINE_CHARACTERS", "RUN_SECONDS", "WARM_UP_RUNS", "AsyncModel"]
+if TYPE_CHECKING:
+    from m3e_runtime.chunking import Parts
 
-RUN_SECONDS = 0.05
+__all__ = ["AsyncModel"]
+
+_RUN_SECONDS = 0.05
 """Approximate maximum duration of one run of the engine. New requests wait for its end."""
 
-INLINE_CHARACTERS = 512
+_INLINE_CHARACTERS = 512
 """Texts of up to this many characters in total are tokenized in the event loop. That takes a few hundred
 microseconds at most; handing over to another thread costs a hundred."""
 
-WARM_UP_RUNS = 3
+_WARM_UP_RUNS = 3
 _HELPER_THREADS = 2  # for long texts: one text of megabytes does not block all others
 
 _T = TypeVar("_T")
+_M = TypeVar("_M", bound=LoadedModel)
 
 
-class AsyncModel:
+class AsyncModel(Generic[_M]):
     """The queue, the engine's thread, and the helper threads of a loaded model.
 
     See :class:`m3e_runtime.AsyncEncoder` for what a caller can rely on.
+
+    Args:
+        model: the encoder or the reranker to use. Closing this object does not close it.
+        limits: limits of the queue. Calls beyond them are rejected.
+        run_seconds: approximate maximum duration of one run of the engine.
+        on_run: called in the event loop after each run of the engine.
+        lane: shared with the other models of this process, whose engines take turns; None: it has no others.
+
+    Raises:
+        OptionError: ``run_seconds`` is not above 0.
     """
 
     def __init__(
         self,
-        model: LoadedModel,
+        model: _M,
         *,
         limits: QueueLimits | None = None,
-        run_seconds: float = RUN_SECONDS,
+        run_seconds: float = _RUN_SECONDS,
         on_run: Callable[[RunReport], None] | None = None,
         lane: Lane | None = None,
     ) -> None:
@@ -116,6 +131,26 @@ class AsyncModel:
         with self._admission.tokenizing(len(texts), sum(map(len, texts)), priority):
             yield
 
+    async def _tokenized(
+        self, count: int, characters: int, priority: Priority, work: Callable[[], _T], slow: bool = False
+    ) -> _T:
+        """Tokenize ``count`` texts or pairs by ``work``; if they are long, or it is slow, in another thread.
+
+        Raises:
+            M3EError: as :meth:`tokenizing`.
+        """
+        self._start()
+        with self._admission.tokenizing(count, characters, priority):
+            if slow or characters > _INLINE_CHARACTERS:
+                return await self.in_thread(work)
+            return work()
+
+    async def _measure(self, longest: int, run: Callable[[int], Awaitable[object]]) -> None:
+        """Measure the speed of the engine: ``run`` computes so many inputs of ``longest`` tokens."""
+        count = math.ceil(self._pace.full_run / longest)
+        for _ in range(_WARM_UP_RUNS):
+            await run(count)
+
     async def _compute(
         self,
         token_ids: Sequence[TokenIds],
@@ -124,6 +159,7 @@ class AsyncModel:
         prompt_length: int = 0,
         token_types: Sequence[TokenIds] | None = None,
         wanted: frozenset[Output] = frozenset(),
+        parts: Parts | None = None,
     ) -> Encoded:
         """Queue token ids, and wait for their vectors or logits."""
         loop = self._start()
@@ -143,6 +179,7 @@ class AsyncModel:
             seconds,
             token_types,
             wanted,
+            parts,
         )
         self._admission.add(request)
         self._engine.submit(request)

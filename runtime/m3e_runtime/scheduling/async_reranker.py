@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 
 from m3e_runtime.arguments import check_flag
 from m3e_runtime.pair_inputs import PairInput, as_pairs, ranking_pairs, with_prompt
 from m3e_runtime.pairs import TokenizedPairs
 from m3e_runtime.reranker import Reranker
-from m3e_runtime.scheduling.async_model import INLINE_CHARACTERS, RUN_SECONDS, WARM_UP_RUNS, AsyncModel
-from m3e_runtime.scheduling.lane import Lane
-from m3e_runtime.scheduling.request import Encoded, Priority, QueueLimits, RunReport
+from m3e_runtime.scheduling.async_model import AsyncModel
+from m3e_runtime.scheduling.request import Encoded, Priority
 from m3e_runtime.scores import ActivationFn, activate, check_top_k, ranked
 
 __all__ = ["AsyncReranker"]
 
 
-class AsyncReranker(AsyncModel):
+class AsyncReranker(AsyncModel[Reranker]):
     """Scores pairs for many asyncio tasks with one engine, through the queue of :class:`AsyncEncoder`.
 
     The scores are those of :meth:`Reranker.predict`, bit for bit if ``Reranker.info["batch_invariant"]``.
 
     Args:
-        reranker: the reranker to use. Closing this object does not close it.
+        model: the reranker to use. Closing this object does not close it.
         limits: limits of the queue, in pairs and tokens. Calls beyond them are rejected.
         run_seconds: approximate maximum duration of one run of the engine.
         on_run: called in the event loop after each run of the engine.
@@ -36,27 +35,22 @@ class AsyncReranker(AsyncModel):
         ...         return await reranker.rank("人口有多少?", ["柏林有三百五十万人口。", "博物馆"])
     """
 
-    def __init__(
-        self,
-        reranker: Reranker,
-        *,
-        limits: QueueLimits | None = None,
-        run_seconds: float = RUN_SECONDS,
-        on_run: Callable[[RunReport], None] | None = None,
-        lane: Lane | None = None,
-    ) -> None:
-        super().__init__(reranker, limits=limits, run_seconds=run_seconds, on_run=on_run, lane=lane)
-        self.reranker = reranker
+    @property
+    def reranker(self) -> Reranker:
+        """The reranker that it uses."""
+        return self._model
 
     async def warm_up(self) -> None:
         """Score until the speed of the engine is measured. The first runs take longer than others."""
         await self.predict(("", ""))
         half = "a " * self.reranker.max_length
         longest = await self.tokenize([(half, half)])
-        count = math.ceil(self._pace.full_run / len(longest.ids[0]))
-        many = TokenizedPairs(longest.ids * count, longest.types * count, longest.cut * count)
-        for _ in range(WARM_UP_RUNS):
-            await self.score_tokens(many)
+
+        def score(count: int) -> Awaitable[object]:
+            many = TokenizedPairs(longest.ids * count, longest.types * count, longest.cut * count)
+            return self.score_tokens(many)
+
+        await self._measure(len(longest.ids[0]), score)
 
     async def predict(
         self,
@@ -149,11 +143,9 @@ class AsyncReranker(AsyncModel):
         """
         pairs, _ = as_pairs(list(pairs))
         characters = sum(len(text) for pair in pairs for text in pair)
-        self._start()
-        with self._admission.tokenizing(len(pairs), characters, priority):
-            if characters > INLINE_CHARACTERS:
-                return await self.in_thread(lambda: self.reranker.tokenize(pairs, truncate))
-            return self.reranker.tokenize(pairs, truncate)
+        return await self._tokenized(
+            len(pairs), characters, priority, lambda: self.reranker.tokenize(pairs, truncate)
+        )
 
     async def score_tokens(
         self, tokens: TokenizedPairs, priority: Priority = "query", seconds: float = math.inf

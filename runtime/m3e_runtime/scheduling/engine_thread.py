@@ -118,14 +118,30 @@ class EngineThread:
 
     def _compute(self, run: Run, now: float) -> int:
         """Write the vectors of the texts into their requests. Returns the computed tokens, with padding."""
+        whole, in_parts = run.divided()
+        computed = self._compute_whole(whole, now) if whole.texts else 0
+        return computed + (self._compute_parts(in_parts, now) if in_parts.texts else 0)
+
+    def _compute_whole(self, run: Run, now: float) -> int:
         computed = 0
         for batch, vectors, tokens in self._batches(run):
             computed += batch.tokens
             for position, vector, result in zip(batch.indices.tolist(), vectors, tokens, strict=True):
                 request, index = run.texts[position]
-                _store(request, index, vector, now)
+                request.store(index, vector, now)
                 if result is not None and request.wanted:
                     request.token_results[index] = result
+        return computed
+
+    def _compute_parts(self, run: Run, now: float) -> int:
+        """Texts whose parts have vectors. The states of tokens are kept no longer than for a batch."""
+        computed = 0
+        for batch, _, states in self._model.run_states(run.token_ids()):
+            computed += batch.tokens
+            for position, of_text in zip(batch.indices.tolist(), states, strict=True):
+                request, index = run.texts[position]
+                assert request.parts is not None  # noqa: S101 - so they were divided
+                request.store(index, request.parts.pooled(index, of_text), now)
         return computed
 
     def _batches(
@@ -138,10 +154,3 @@ class EngineThread:
             return
         for batch, vectors in self._model.run(token_ids, None, lengths, run.token_types()):
             yield batch, vectors, [None] * len(vectors)
-
-
-def _store(request: Request, index: int, vector: npt.NDArray[np.float32], now: float) -> None:
-    if request.vectors is None:
-        request.started = now
-        request.vectors = np.empty((len(request.token_ids), len(vector)), dtype=np.float32)
-    request.vectors[index] = vector

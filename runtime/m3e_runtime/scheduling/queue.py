@@ -38,6 +38,13 @@ class Run:
     tokens: int = 0
     work: int = 0
 
+    def divided(self) -> tuple[Run, Run]:
+        """The texts that have a vector each, and those whose parts have vectors."""
+        whole, in_parts = Run(), Run()
+        for request, index in self.texts:
+            (whole if request.parts is None else in_parts).texts.append((request, index))
+        return whole, in_parts
+
     def token_ids(self) -> list[TokenIds]:
         """Sort the texts, longest first, and return their token ids."""
         # Threads that each take the next text finish together if the short ones come last.

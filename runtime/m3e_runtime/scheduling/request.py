@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from m3e_runtime.arguments import whole_number
 from m3e_runtime.errors import OptionError
 from m3e_runtime.token_outputs import Output, TokenResult
 from m3e_runtime.tokenization import TokenIds
+
+if TYPE_CHECKING:
+    from m3e_runtime.chunking import Parts
 
 __all__ = [
     "DOCUMENT_HANDICAP",
@@ -26,6 +29,8 @@ __all__ = [
     "Request",
     "RunReport",
 ]
+
+Vectors = npt.NDArray[np.float32]
 
 Priority = Literal["query", "document"]
 PRIORITIES: tuple[str, ...] = get_args(Priority)
@@ -95,6 +100,7 @@ class Request:
         "order",
         "outstanding_texts",
         "outstanding_work",
+        "parts",
         "piece_work",
         "prompt_length",
         "started",
@@ -119,8 +125,10 @@ class Request:
         seconds: float = math.inf,
         token_types: Sequence[TokenIds] | None = None,
         wanted: frozenset[Output] = frozenset(),
+        parts: Parts | None = None,
     ) -> None:
         self.token_ids = token_ids
+        self.parts = parts  # None: the vectors are those of the texts
         self.token_types = token_types
         self.wanted = wanted  # outputs beside the vectors of the texts
         self.token_results: dict[int, TokenResult] = {}  # by the text's index, if any are wanted
@@ -136,13 +144,21 @@ class Request:
         self.taken = 0
         self.taken_work = 0
         self.started = 0.0
-        self.vectors: npt.NDArray[np.float32] | None = None
+        self.vectors: Vectors | None = None
         self.abandoned = False
         self.outstanding_texts = len(token_ids)
         self.outstanding_work = work
         self.future = future
 
-    def encoded(self, vectors: npt.NDArray[np.float32]) -> Encoded:
+    def store(self, index: int, vectors: Vectors, now: float) -> None:
+        """Keep the vector of a text, ``[dimension]``, or those of its parts, ``[parts, dimension]``."""
+        if self.vectors is None:
+            self.started = now
+            count = len(self.token_ids) if self.parts is None else self.parts.count
+            self.vectors = np.empty((count, vectors.shape[-1]), dtype=np.float32)
+        self.vectors[index if self.parts is None else self.parts.place(index)] = vectors
+
+    def encoded(self, vectors: Vectors) -> Encoded:
         """The result, once all texts are computed."""
         tokens = tuple(self.token_results[index] for index in range(len(self.token_results)))
         return Encoded(vectors, self.started - self.arrival, tokens)

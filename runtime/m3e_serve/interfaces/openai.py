@@ -71,7 +71,7 @@ class EmbeddingRequest(_FixedFields, kw_only=True):  # type: ignore[misc, valid-
         truncate: truncate long texts, or reject them. The default is an option of the service.
         truncation: the same, as Voyage's clients send it; or ``cut``, ``error``, or ``chunk``, which encodes
             all of each text and gives a vector for each chunk.
-        chunking: the length of chunks and their overlap, in tokens.
+        chunking: the length of chunks and their overlap, in tokens, and whether chunking is late.
     """
 
     input: RawInputs
@@ -207,8 +207,6 @@ def _check_chunking(request: EmbeddingRequest, has_ids: bool) -> None:
     chunks = request.truncation == "chunk"
     if request.chunking is not None and not chunks:
         raise _wrong("chunking", '`chunking` is for "truncation": "chunk"')
-    if request.chunking is not None and request.chunking.late:
-        raise _wrong("chunking", "`chunking.late` is not supported; leave it out")
     if chunks and request.truncate is not None:
         raise _wrong("truncate", '`truncate` has no meaning beside "truncation": "chunk"; leave it out')
     if chunks and has_ids:

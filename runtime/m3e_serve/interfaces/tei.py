@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-import orjson
 from msgspec import Meta
 
 import m3e_runtime
@@ -20,7 +18,7 @@ from m3e_serve.models.served_model import Embedded, ServedModel
 from m3e_serve.models.served_reranker import ServedReranker
 from m3e_serve.requests.call import Call
 from m3e_serve.requests.json_bodies import BodyDecoder
-from m3e_serve.requests.response import Response, json_response
+from m3e_serve.requests.response import Response, json_response, rows_response
 from m3e_serve.service import Service
 
 __all__ = [
@@ -36,8 +34,6 @@ __all__ = [
     "TokenizeRequest",
     "keeps_end",
 ]
-
-_ROWS = 64
 
 _TEXT = re.compile(r"^text (\d+)")
 
@@ -104,12 +100,7 @@ class Embed:
         call.model = model.name
         embedded = await self._embed(call, request, model)
         call.tokens, call.truncated = embedded.tokens, embedded.truncated
-        parts: list[bytes] = []
-        for start in range(0, len(embedded.vectors), _ROWS):
-            rows = embedded.vectors[start : start + _ROWS]
-            parts.append(orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
-            await asyncio.sleep(0)
-        return Response(b"[" + b",".join(parts) + b"]")
+        return await rows_response(embedded.vectors)
 
     async def _embed(self, call: Call, request: EmbedRequest, model: ServedModel) -> Embedded:
         settings = self._service.settings

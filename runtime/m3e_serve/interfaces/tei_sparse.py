@@ -6,10 +6,7 @@ https://github.com/huggingface/text-embeddings-inference.
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
-import orjson
 
 from m3e_runtime.errors import OptionError
 from m3e_runtime.token_outputs import SparseVector
@@ -20,12 +17,10 @@ from m3e_serve.interfaces.tei import keeps_end
 from m3e_serve.models.served_model import ServedModel, SparseEmbedded
 from m3e_serve.requests.call import Call
 from m3e_serve.requests.json_bodies import BodyDecoder
-from m3e_serve.requests.response import Response
+from m3e_serve.requests.response import Response, rows_response
 from m3e_serve.service import Service
 
 __all__ = ["EmbedSparse", "EmbedSparseRequest", "SparseValue"]
-
-_ROWS = 64
 
 
 class EmbedSparseRequest(msgspec.Struct):
@@ -60,12 +55,7 @@ class EmbedSparse:
         call.model = model.name
         embedded = await self._embed(call, request, model)
         call.tokens, call.truncated = embedded.tokens, embedded.truncated
-        parts: list[bytes] = []
-        for start in range(0, len(embedded.vectors), _ROWS):
-            rows = [_values(vector) for vector in embedded.vectors[start : start + _ROWS]]
-            parts.append(orjson.dumps(rows)[1:-1])
-            await asyncio.sleep(0)
-        return Response(b"[" + b",".join(parts) + b"]")
+        return await rows_response(embedded.vectors, lambda some: [_values(vector) for vector in some])
 
     async def _embed(self, call: Call, request: EmbedSparseRequest, model: ServedModel) -> SparseEmbedded:
         settings = self._service.settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.errors import OptionError
 from m3e_runtime.reranker import Reranker
 from m3e_runtime.scheduling import Lane
 from m3e_serve.models.served_model import ServedModel
@@ -21,6 +22,7 @@ def load_models(settings: ServeSettings, metrics: Metrics) -> list[Served]:
 
     Raises:
         M3EError: as :meth:`m3e_runtime.Encoder.load`.
+        OptionError: a model gives nothing that the service has a route for.
     """
     lane = Lane()
     return [_load(source, settings, metrics, lane) for source in settings.models]
@@ -30,6 +32,8 @@ def _load(source: ModelSource, settings: ServeSettings, metrics: Metrics, lane: 
     if Bundle.open(source.path).manifest.classification is not None:
         return ServedReranker(source.name, load_reranker(source, settings), settings, metrics, lane)
     encoder = load_encoder(source, settings)
+    if encoder.given_outputs() == ["multi_vector"]:
+        raise OptionError(f"{source.path}: gives multi-vectors only, for which the service has no route.")
     unique = [each.name for each in settings.models].count(source.name) == 1
     label = source.name if unique else f"{source.name}:{encoder.info['route']}"
     return ServedModel(source.name, encoder, settings, metrics, label, lane)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from m3e_runtime.chunking import Chunk, Chunker, ChunkOptions
+from m3e_runtime.chunking import Chunk, ChunkOptions
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
 from m3e_runtime.manifest import MANIFEST_NAME, Manifest, TokenOutputs
@@ -212,7 +212,7 @@ class ServedModel:
         Args:
             texts: as in :meth:`embed`, like the others.
             priority: see ``texts``.
-            options: the length of chunks.
+            options: the length of chunks, and whether chunking is late.
             normalize: see ``texts``.
             most: largest number of chunks of all texts.
             dimensions: see ``texts``.
@@ -224,12 +224,12 @@ class ServedModel:
         """
         self.check_dimensions(dimensions)
         start = time.perf_counter()
-        chunker = Chunker(self.encoder.tokenizer, options)
-        chunks = await self.scheduler.tokenize_chunks(texts, chunker, priority, prompt, most)
+        found = await self.scheduler.tokenize_chunks(texts, options, priority, prompt, most)
         seconds = time.perf_counter() - start
-        token_ids = [chunk.token_ids for some in chunks for chunk in some]
-        embedded = await self._embed(token_ids, priority, normalize, dimensions, seconds, prompt)
-        return replace(embedded, chunks=chunks)
+        encoded = await self.scheduler.encode_tokenized_chunks(found, priority, prompt, self._timeout)
+        self._metrics.record_request(seconds, encoded)
+        vectors = await self.scheduler.finish(encoded, self.encoder.output_options(dimensions, normalize))
+        return Embedded(vectors, sum(map(len, found.token_ids)), chunks=found.chunks)
 
     def check_dimensions(self, dimensions: int | None, longest: int | None = None) -> None:
         """Check that vectors have at least ``dimensions`` dimensions, or can be padded to ``longest``.
@@ -299,9 +299,9 @@ class ServedModel:
         prompt: str = "",
         truncated: int = 0,
     ) -> Embedded:
+        options = self.encoder.output_options(dimensions, normalize)
         encoded = await self.scheduler.encode_token_ids(token_ids, priority, prompt, self._timeout)
         self._metrics.record_request(tokenize_seconds, encoded, truncated)
-        options = self.encoder.output_options(dimensions, normalize)
         vectors = await self.scheduler.finish(encoded, options)
         return Embedded(vectors, sum(map(len, token_ids)), truncated)
 

@@ -137,9 +137,13 @@ typedef struct m3e_inputs {
   /* The type of each token, parallel to `ids`, from 0 to m3e_token_types - 1; in BERT's models the
    * second text of a pair has type 1. NULL means that every token has type 0. */
   const int32_t *token_types;
+  /* Number of tokens at the start of each text that its tokens attend to, at least 1; the others
+   * only attend, as the tokens with which ColBERT expands queries. NULL means all. An empty text
+   * has 0. */
+  const int64_t *attended_lengths;
 } m3e_inputs;
 
-#define M3E_INPUTS {sizeof(m3e_inputs), NULL, NULL, 0, NULL, NULL}
+#define M3E_INPUTS {sizeof(m3e_inputs), NULL, NULL, 0, NULL, NULL, NULL}
 
 /* The function that the others of this kind call: m3e_encode_tokens with token types. `states` and
  * `stop` may be NULL. */

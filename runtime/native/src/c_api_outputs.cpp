@@ -46,7 +46,7 @@ m3e_status m3e_run_outputs(m3e_encoder* encoder, const m3e_inputs* inputs,
     m3e::Stop stopping(stop, context);
     encoder->engine.encode(
         {given.ids, given.offsets, static_cast<int64_t>(given.texts), given.prompt_lengths,
-         given.token_types},
+         given.token_types, given.attended_lengths},
         {wanted.vectors, wanted.states, {wanted.token_weights, wanted.token_vectors}}, stopping);
   });
 }

@@ -52,7 +52,8 @@ std::vector<Pack> cut(const Inputs& inputs, const Weights& weights, const Output
                        1,
                        {vector, states, output.tokens.from(offsets[text], weights.token_heads)},
                        inputs.prompts ? inputs.prompts + text : nullptr,
-                       inputs.types ? inputs.types + offsets[text] : nullptr});
+                       inputs.types ? inputs.types + offsets[text] : nullptr,
+                       inputs.attended_lengths ? inputs.attended_lengths + text : nullptr});
       open = true;
     }
   }
@@ -93,6 +94,14 @@ void check_numbers(const int32_t* numbers, int64_t tokens, int count, const char
   }
 }
 
+// Every token attends to at least one.
+void check_attended(int64_t text, int64_t attended, int64_t length) {
+  if (attended >= std::min<int64_t>(length, 1) && attended <= length) return;
+  throw Error(ErrorKind::argument, "text " + std::to_string(text) + " has " +
+                                       std::to_string(length) + " tokens, and " +
+                                       std::to_string(attended) + " attended ones");
+}
+
 void end_if_stopped(const Stop& stop) {
   if (stop.stopped()) throw Error(ErrorKind::stopped, "stopped by the caller");
 }
@@ -124,6 +133,7 @@ void Engine::check(const Inputs& inputs) const {
       throw Error(ErrorKind::argument, "text " + std::to_string(text) + " has a prompt of " +
                                            std::to_string(prompts[text]) + " tokens");
     }
+    if (inputs.attended_lengths) check_attended(text, inputs.attended_lengths[text], length);
   }
   const int64_t tokens = offsets[inputs.texts];
   check_numbers(inputs.ids, tokens, sizes.vocabulary, "token id", "is not in the vocabulary of");

@@ -21,6 +21,7 @@ struct Inputs {
   int64_t texts;
   const int64_t* prompts = nullptr;
   const int32_t* types = nullptr;
+  const int64_t* attended_lengths = nullptr;
 };
 
 class Engine {

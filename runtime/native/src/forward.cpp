@@ -36,7 +36,7 @@ int Pack::longest() const {
 }
 
 Range Pack::pooled(int text) const {
-  const int count = length(text);
+  const int count = attended(text);
   return {prompts ? static_cast<int>(std::min<int64_t>(prompts[text], count)) : 0, count};
 }
 
@@ -339,14 +339,18 @@ void Forward::attend(const Layer& layer, int text, int head, Range queries) {
   job.hidden = sizes.hidden;
   job.head = head * sizes.head_size();
   job.head_size = sizes.head_size();
-  job.length = pack_.length(text);
-  job.queries = queries;
+  job.length = pack_.attended(text);
   job.out = context.x;
   job.out_stride = context.stride;
   job.bias = weights_.bias_of(head);
   job.span = layer.span;
   job.scratch = space_.attention_.data() + rank_ * space_.attention_each_;
-  (layer.qkv.is_int8() ? kernels_.attention_rounded : kernels_.attention)(job);
+  const auto attention = layer.qkv.is_int8() ? kernels_.attention_rounded : kernels_.attention;
+  // The scratch memory has room for as many queries as keys. All other texts take one turn.
+  for (int begin = queries.begin; begin < queries.end; begin += job.length) {
+    job.queries = {begin, std::min(begin + job.length, queries.end)};
+    attention(job);
+  }
 }
 
 // The feed-forward layers, for `count` rows from `begin`. Threads with their own rows also have

@@ -28,12 +28,16 @@ struct Pack {
   Output output;
   const int64_t* prompts = nullptr;  // [texts]: first tokens that are not pooled; or null
   const int32_t* types = nullptr;    // of the tokens, in the order of `ids`; or null: all 0
+  const int64_t* attended_lengths = nullptr;  // [texts]: first tokens that are attended; or null
 
   int begin(int text) const { return static_cast<int>(offsets[text] - offsets[0]); }
   int length(int text) const { return static_cast<int>(offsets[text + 1] - offsets[text]); }
   int rows() const { return begin(texts); }
   int longest() const;
   Range within(int text, Range rows) const;  // those of `rows` that are a text's, from its first on
+  int attended(int text) const {
+    return attended_lengths ? static_cast<int>(attended_lengths[text]) : length(text);
+  }
   Range pooled(int text) const;  // its tokens that are pooled; empty if all belong to the prompt
 };
 

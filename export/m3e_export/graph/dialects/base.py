@@ -275,8 +275,11 @@ class Dialect(abc.ABC):
         op, wide = self.builder.op, self.to_float32(x)
         mean = self.builder.reduce("ReduceMean", op("Mul", wide, wide), -1, keepdims=True)
         root = op("Sqrt", op("Add", mean, self.builder.constant(self.spec.norm_eps, np.float32)))
-        return op(
+        scaled = op(
             "Mul", self.to_compute(op("Div", wide, root)), self.parameter(f"{norm.name}.gamma", norm.gamma)
+        )
+        return (
+            op("Add", scaled, self.parameter(f"{norm.name}.beta", norm.beta)) if norm.beta.any() else scaled
         )
 
     def linear(self, x: ir.Value, linear: Linear) -> tuple[ir.Value, ir.Value]:

@@ -29,7 +29,7 @@ class JsonLinesSink:
         if self._vectors.is_number:
             vectors = vectors[:, 0]
         objects = (
-            {**fields, self._vectors.column: vector, **record}
+            {**fields, **({self._vectors.column: vector} if self._vectors.dense else {}), **record}
             for fields, vector, record in zip(
                 payload.objects, vectors.tolist(), others.records(len(vectors)), strict=True
             )

@@ -37,18 +37,20 @@ class ParquetSink:
     def write(self, payload: Payload, vectors: npt.NDArray[Any], others: Others = NO_OTHERS) -> None:
         """Append rows. Full row groups are written to the file."""
         assert isinstance(payload, TypedColumns)  # noqa: S101 - the form of this format
-        values = self._arrow.array(np.ascontiguousarray(vectors).reshape(-1))
-        if self._vectors.is_number:
-            column = values
-        else:
-            column = self._arrow.FixedSizeListArray.from_arrays(values, self._vectors.length)
-        columns = [*payload.batch.columns, column, *others.arrow_columns(self._arrow)]
+        dense = [self._column(vectors)] if self._vectors.dense else []
+        columns = [*payload.batch.columns, *dense, *others.arrow_columns(self._arrow)]
         self._held.append(self._arrow.table(columns, schema=self._schema))
         self._rows += len(vectors)
         while self._rows >= ROWS_PER_GROUP:
             self._write_group(ROWS_PER_GROUP)
         if self._vectors.others and sum(table.nbytes for table in self._held) > BYTES_PER_GROUP:
             self._write_group(self._rows)
+
+    def _column(self, vectors: npt.NDArray[Any]) -> Any:
+        values = self._arrow.array(np.ascontiguousarray(vectors).reshape(-1))
+        if self._vectors.is_number:
+            return values
+        return self._arrow.FixedSizeListArray.from_arrays(values, self._vectors.length)
 
     def close(self) -> None:
         """Write the last row group and the footer."""
@@ -63,7 +65,8 @@ class ParquetSink:
         kind = values if self._vectors.is_number else self._arrow.list_(values, self._vectors.length)
         field = self._arrow.field(self._vectors.column, kind)
         metadata = {f"m3e.{name}": value for name, value in provenance.items()}
-        schema = schema.append(field)
+        if self._vectors.dense:
+            schema = schema.append(field)
         for name in self._vectors.others:
             schema = schema.append(self._arrow.field(name, arrow_type(self._arrow, name)))
         return schema.with_metadata(metadata)

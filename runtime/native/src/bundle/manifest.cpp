@@ -93,6 +93,14 @@ Classification read_classification(const Json& json) {
   return classification;
 }
 
+void read_token_outputs(const Json& json, Manifest& manifest) {
+  Fields fields(json, "token_outputs");
+  fields.value("sparse");
+  fields.value("multi_vector");
+  if (fields.has("dense")) manifest.gives_dense = fields.flag("dense");
+  fields.end();
+}
+
 int64_t within(int64_t value, int64_t most, const std::string& name) {
   if (value < 1 || value > most) {
     refuse(name + " is " + std::to_string(value) + ", not from 1 to " + std::to_string(most));
@@ -239,7 +247,7 @@ Manifest Manifest::parse(std::string_view text) {
   read_prompts(fields, manifest);
   read_artifacts(fields, manifest);
   manifest.golden = read_golden(fields.value("golden"), manifest.output_dimension);
-  if (fields.has("token_outputs")) fields.value("token_outputs");
+  if (fields.given("token_outputs")) read_token_outputs(fields.value("token_outputs"), manifest);
   if (fields.has("files")) manifest.files = read_file_entries(fields, "files");
   fields.end();
   return manifest;

@@ -62,6 +62,7 @@ struct Manifest {
   std::vector<FileEntry> files;
   std::optional<Route> route;
   std::optional<Classification> classification;  // else the artifacts give vectors of texts
+  bool gives_dense = true;  // whether these mean anything; if not, the vectors of tokens do
   Golden golden;
 
   std::vector<const FileEntry*> entries() const;  // every file that it lists

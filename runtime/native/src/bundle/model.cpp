@@ -143,10 +143,18 @@ std::string Model::prompt(const char* name, const char* prompt) const {
 }
 
 void Model::require_vectors() const {
-  if (!bundle_.manifest().classification) return;
-  throw Error(ErrorKind::argument,
-              bundle_.path() +
-                  ": gives scores of pairs of texts, not vectors; use m3e_score, or `m3e rerank`");
+  if (bundle_.manifest().classification) {
+    throw Error(
+        ErrorKind::argument,
+        bundle_.path() +
+            ": gives scores of pairs of texts, not vectors; use m3e_score, or `m3e rerank`");
+  }
+  if (!bundle_.manifest().gives_dense) {
+    throw Error(ErrorKind::argument,
+                bundle_.path() +
+                    ": gives outputs of tokens, and no vector of a text; use m3e_run_outputs with "
+                    "its weights, or the Python package");
+  }
 }
 
 void Model::require_scores() const {

@@ -65,13 +65,24 @@ inline void pair_tile(const QuantizedRows& x, const Int8Matrix& w, const Epilogu
   }
 }
 
+// A row without a partner.
+inline void single_row(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, int row,
+                       int panel) {
+  const int64_t bytes = bytes_of_panel(w);
+  const Ahead ahead(w.panels + (panel + 1) * bytes, bytes, bytes, {row, row + 1}, row, 1,
+                    bytes / (kLinesTogether * kLine));
+  Ints total;
+  sum_tile<1, 1>(x, w, row, panel, ahead, &total);
+  end_vector(to, row, panel, Restore(w, panel)(total, x.scale[row], x.minimum[row]));
+}
+
 void gemm_int8_i8mm(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows,
                     Range panels) {
   for (int panel = panels.begin; panel < panels.end; ++panel) {
     int row = rows.begin;
     for (; row + 2 * kPairs <= rows.end; row += 2 * kPairs) pair_tile<kPairs>(x, w, to, row, panel);
     for (; row + 2 <= rows.end; row += 2) pair_tile<1>(x, w, to, row, panel);
-    if (row < rows.end) int8_panels<1>(x, w, to, {row, rows.end}, panel);
+    if (row < rows.end) single_row(x, w, to, row, panel);
   }
   activate(to, rows, panels);
 }

@@ -110,9 +110,9 @@ struct AttentionJob {
   int hidden;  // offset from query to key to value
   int head;    // offset of the head within each
   int head_size;
-  int length;     // tokens of the sequence
-  Range queries;  // rows to compute
-  float* out;     // first row of the sequence, [length][out_stride], written at column `head`
+  int length;     // tokens of the sequence that have keys and values
+  Range queries;  // rows to compute, at most `length`; some may lie behind these tokens
+  float* out;     // first row of the sequence, [rows][out_stride], written at column `head`
   int out_stride;
   float* scratch;  // attention_scratch(length, head_size) floats
   // bias[j − i] is added to the scaled score of query i and key j, from bias[1 − length] to
