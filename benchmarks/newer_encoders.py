@@ -56,9 +56,9 @@ def measure(
         tempfile.TemporaryDirectory() as folder,
         Contest().start(models, Place("cpu", threads), 1, label) as contest,
     ):
-        contest.alternate(Workload("corpus", texts, 1 if quick else 3), label)
         for length in lengths:
             contest.alternate(_workload(length, quick), label)
+        contest.alternate(Workload("corpus", texts, 1 if quick else 3), label)
         vectors = contest.vectors(texts, Path(folder))
         contest.details(texts)
         for name in contest.workers:
