@@ -17,6 +17,8 @@ from m3e_export.architectures.custom_code import HUB_NOMIC_BERT, only_in_custom_
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.oracle import load_oracle
 from m3e_export.oracle.numpy_forward import NumpyForward
+from m3e_export.precision.search import float_plan
+from m3e_export.targets import TARGETS
 from m3e_runtime import Encoder
 from synthetic import rewrite_tensors, update_json
 
@@ -63,6 +65,27 @@ def transformers_states(folder, length):
 def test_states_are_those_of_transformers(family, length, folders):
     expected = transformers_states(folders[family], length)
     np.testing.assert_allclose(states(folders[family], length), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [*FAMILIES, "jina_bert"])
+def test_the_native_engine_at_the_full_length(family, tmp_path):
+    """At 8192 tokens, a rotation has turned by thousands of radians."""
+    config, jina = {"max_position_embeddings": 8192}, family == "jina_bert"
+    folder = tmp_path / "model"
+    folder = make_jina_bert(folder, **config) if jina else make_family(folder, family, config=config)
+    checkpoint = load_checkpoint(str(folder), max_length=8192)
+    for length in (512, 8192):
+        if jina:
+            expected = jina_states(torch.from_numpy(ids_of(length)).long()).numpy()
+        else:
+            expected = transformers_states(folder, length)
+        for precision, most in (("fp32", 1e-6), ("fp16", 1e-4)):
+            target, file = TARGETS["native"], tmp_path / f"{precision}-{length}"
+            engine = target.load(target.save(checkpoint, float_plan(precision), file)[0], 1)
+            found = engine.run([ids_of(length)])[0].astype(np.float64)
+            mean = expected.mean(axis=0, dtype=np.float64)
+            assert 1 - found @ mean / np.linalg.norm(found) / np.linalg.norm(mean) <= most
 
 
 @pytest.mark.parametrize("family", HUB)
