@@ -31,6 +31,7 @@ examples:
   m3e-eval m3e-base-int8 --reference ./m3e-base --suite c-mteb --tasks LCQMC T2Retrieval
   m3e-eval my-bundle --reference ./my-finetune --suite pairs.jsonl search.tsv  your own files
   m3e-eval m3e-base-int8 --suite m3e --data ./sets                             local data sets
+  m3e-eval my-bundle --reference ./my-finetune --suite code                    questions to code
   m3e-eval text2vec-int8 --golden                                              the author's examples only
   m3e-eval my-bundle --reference ./my-finetune --suite pairs.jsonl --report scores.html    write a report
   report
@@ -90,7 +91,7 @@ def _command(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     """Check the options before hours of evaluation."""
     if not options.suite and not options.golden:
-        raise OptionError("nothing to do: give --suite with m3e, c-mteb or files, or give --golden.")
+        raise OptionError("nothing to do: give --suite with m3e, c-mteb, code or files, or give --golden.")
     if options.threads is not None and options.threads < 1:
         raise OptionError(f"--threads {options.threads}: give at least 1.")
     if options.output is not None and options.output.exists() and not options.output.is_dir():
@@ -117,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
         "--suite",
         nargs="+",
         default=[],
-        metavar="m3e|c-mteb|FILE",
-        help="the tasks of the M3E authors, C-MTEB, or your own files",
+        metavar="m3e|c-mteb|code|FILE",
+        help="the tasks of the M3E authors, C-MTEB, questions to code, or your own files",
     )
     add("--tasks", nargs="+", default=[], metavar="TASK", help="run only these tasks")
     add("--data", type=Path, metavar="DIR", help="read the data sets of --suite m3e from this folder")

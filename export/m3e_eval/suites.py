@@ -1,4 +1,4 @@
-"""The suites: the tasks of the M3E authors, C-MTEB, or local files."""
+"""The suites: the tasks of the M3E authors, C-MTEB, questions with code, or local files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,24 @@ from m3e_eval.published import Published
 from m3e_eval.tasks import ClassificationTask, Loaded, RerankingTask, RetrievalTask, make_task
 from m3e_export.errors import OptionError
 
-__all__ = ["SUITES", "Planned", "plan"]
+__all__ = ["CODE_FILE", "SUITES", "Planned", "plan"]
 
-SUITES = ("m3e", "c-mteb")
+SUITES = ("m3e", "c-mteb", "code")
 LOCAL = "files"
 
 _BENCHMARK = "MTEB(cmn, v1)"
 _PARQUET = "refs/convert/parquet"
 _T2R = "T2RRetrieval"
 _RERANKING = "Reranking"
+_CODE = "QuestionsWithCode"
+CODE_FILE = Path(__file__).parent / "data" / "questions_with_code.jsonl"
+"""Questions, half of them Chinese, with functions in Python, Go and Java and statements of SQL, our own. The
+functions of one topic come one after the other, so that the nearest wrong answers do something similar."""
+
+_CODE_TASKS = ("CosQA", "AppsRetrieval", "StackOverflowQA", "SyntheticText2SQL", "CodeSearchNetRetrieval")
+"""mteb's tasks from text to code."""
+
+_SEARCH_METRICS = ("ndcg_at_10", "mrr_at_10", "recall_at_10")
 _RANKING_METRICS = ("ndcg_at_10", "mrr_at_10", "map_at_1000")
 """nDCG@10, MRR@10, and MAP: no query has a thousand passages."""
 
@@ -94,7 +103,7 @@ def plan(
     """The tasks of ``suites``, each of them ``m3e``, ``c-mteb`` or a file.
 
     Args:
-        suites: names of suites, or files.
+        suites: names of suites, or files. ``code`` needs the hub for all tasks but the first.
         data: a folder with the sets of ``m3e``; None downloads them.
         only: names of the tasks to keep; empty keeps all.
         ranks: whether the model is a reranker, for which only some tasks are meant.
@@ -120,13 +129,15 @@ def _embeddings(suite: str, data: Path | None) -> list[Planned]:
     """The tasks of an embedding model."""
     if suite == "m3e":
         return _m3e(data)
+    if suite == "code":
+        return _code()
     return _c_mteb() if suite == "c-mteb" else [_file(suite)]
 
 
 def _rankings(suite: str) -> list[Planned]:
     """The tasks of a reranker. The published scores are those of embedding models, and left out."""
-    if suite == "m3e":
-        raise OptionError("--suite m3e has no task for a reranker; use c-mteb, or files.")
+    if suite in ("m3e", "code"):
+        raise OptionError(f"--suite {suite} has no task for a reranker; use c-mteb, or files.")
     if suite != "c-mteb":
         return [_ranking_file(suite)]
     tasks = [planned for planned in _c_mteb() if planned.task.metadata.type == _RERANKING]
@@ -189,6 +200,20 @@ def _c_mteb() -> list[Planned]:
             table=published.C_MTEB,
         )
         for task in mteb.get_benchmark(_BENCHMARK).tasks
+    ]
+
+
+def _code() -> list[Planned]:
+    import mteb
+
+    def load() -> Loaded:
+        return Loaded(read_local(CODE_FILE), CODE_FILE.name)
+
+    own = RetrievalTask(_CODE, load, "test")
+    tasks = [mteb.get_task(name) for name in _CODE_TASKS]
+    return [
+        Planned("code", _CODE, own, _SEARCH_METRICS, "test"),
+        *(Planned("code", each.metadata.name, each, _SEARCH_METRICS, each.eval_splits[0]) for each in tasks),
     ]
 
 
