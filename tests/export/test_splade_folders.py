@@ -9,11 +9,13 @@ import pytest
 
 from m3e_export import BelowGateError, CheckpointError, ExportRequest, UnsupportedModelError, export
 from m3e_export.checkpoint import load_checkpoint
+from m3e_export.graph import terms
 from m3e_export.own import artifacts
 from m3e_runtime import Encoder, OptionError
 from m3e_runtime.backends import native
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.cli import main as check_main
+from m3e_runtime.hybrid import sparse_cosine
 from splade import LONGEST_TEXT, as_version_5, make_splade, original_weights
 from synthetic import read_json, rewrite_tensors, update_json, write_json
 
@@ -131,9 +133,34 @@ def test_a_decoder_of_its_own(folder, tmp_path):
     np.testing.assert_array_equal(found, 2 * table.T)
 
 
-@pytest.mark.parametrize("target", ["cpu", "portable", "cuda"])
+@pytest.mark.parametrize(
+    ("target", "precisions"), [("cpu", ("fp32", "fp16", "int8")), ("portable", ("fp32", "fp16"))]
+)
+def test_graphs_compute_the_same(folder, few_texts, target, precisions, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(terms, "TERMS_TOGETHER", 500)  # several parts of the small vocabulary
+    expected = original_weights(folder, TEXTS)
+    bundle = exported(
+        folder,
+        tmp_path / "bundle",
+        few_texts,
+        targets=(target,),
+        precisions=precisions,
+        max_length=LONGEST_TEXT,
+    )
+    for artifact, atol in zip(bundle.manifest.artifacts, (1e-5, 1e-2, 3e-2), strict=False):
+        encoder = Encoder.load(bundle.path, artifact=artifact.name)
+        assert encoder.info["outputs"] == ["sparse"]
+        np.testing.assert_allclose(weights_of(encoder, TEXTS, expected.shape[1]), expected, atol=atol)
+        alone = encoder.encode_outputs(TEXTS[0], ["sparse"]).sparse
+        together = encoder.encode_outputs(TEXTS, ["sparse"]).sparse[0]
+        assert sparse_cosine(alone, together) > 0.99999
+    assert check_main([str(bundle.path)]) == 0
+
+
+@pytest.mark.parametrize("target", ["cuda", "cuda-packed"])
 def test_other_targets_are_refused_by_name(folder, few_texts, target, tmp_path):
-    with pytest.raises(UnsupportedModelError, match=rf"--target {target}.*use --target native"):
+    with pytest.raises(UnsupportedModelError, match=rf"--target {target}.*native or cpu or portable"):
         exported(folder, tmp_path / "bundle", few_texts, targets=(target,))
     assert not (tmp_path / "bundle").exists()
 
