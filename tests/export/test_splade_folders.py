@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -34,8 +35,8 @@ def usable_sets() -> list[str]:
     return instruction_sets().split()
 
 
-def exported(folder, bundle, few_texts, **options):
-    return export(ExportRequest(str(folder), bundle, gate=str(few_texts), **options))
+def exported(folder, bundle, few_texts, targets=("native",), **options):
+    return export(ExportRequest(str(folder), bundle, gate=str(few_texts), targets=targets, **options))
 
 
 def weights_of(encoder, texts, columns):
@@ -131,6 +132,39 @@ def test_a_decoder_of_its_own(folder, tmp_path):
     update_json(model / "config.json", tie_word_embeddings=False)
     found = load_checkpoint(str(model)).token_heads.terms.decoder.weight
     np.testing.assert_array_equal(found, 2 * table.T)
+
+
+def test_only_the_largest_weights_are_kept(folder, few_texts, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(folder, model)
+    update_json(model / "config_sentence_transformers.json", max_active_dims=20)
+    expected = original_weights(model, TEXTS)
+    encoder = Encoder.load(exported(model, tmp_path / "bundle", few_texts, max_length=LONGEST_TEXT).path)
+    np.testing.assert_allclose(weights_of(encoder, TEXTS, expected.shape[1]), expected, atol=1e-5)
+    assert (np.count_nonzero(expected, axis=1) == 20).all()
+    update_json(model / "config_sentence_transformers.json", max_active_dims=0)
+    with pytest.raises(CheckpointError, match="max_active_dims 0"):
+        load_checkpoint(str(model))
+
+
+def test_documents_of_a_model_with_static_queries(folder, few_texts, tmp_path):
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.models import Router
+    from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
+
+    plain = SparseEncoder(str(folder), device="cpu")
+    queries = SparseStaticEmbedding(plain.tokenizer)
+    router = Router.for_query_document([queries], list(plain), default_route="document")
+    routed = SparseEncoder(modules=[router], device="cpu")
+    routed.save_pretrained(str(tmp_path / "model"))
+    expected = original_weights(folder, TEXTS)
+    options = {"route": "document", "max_length": LONGEST_TEXT}
+    encoder = Encoder.load(exported(tmp_path / "model", tmp_path / "bundle", few_texts, **options).path)
+    np.testing.assert_allclose(weights_of(encoder, TEXTS, expected.shape[1]), expected, atol=1e-5)
+    with pytest.raises(OptionError, match="route"):
+        encoder.encode_outputs(TEXTS, ["sparse"], task="query")
+    with pytest.raises(UnsupportedModelError, match="SparseStaticEmbedding gives each token of a query"):
+        load_checkpoint(str(tmp_path / "model"), route="query")
 
 
 @pytest.mark.parametrize(

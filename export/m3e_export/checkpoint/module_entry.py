@@ -11,7 +11,7 @@ __all__ = ["ModuleEntry", "read_entry"]
 ModuleEntry = tuple[str, Path]
 """The name of the class and the folder."""
 
-_OTHER_MODELS = ("cross_encoder", "sparse_encoder")
+_OTHER_MODELS = ("cross_encoder",)
 
 
 def read_entry(file: Path, root: Path, folder: Path, kind: str, path: str) -> ModuleEntry:

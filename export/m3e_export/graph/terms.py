@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +82,7 @@ def _largest(dialect: Dialect, flat: ir.Value, decoder: Linear) -> tuple[ir.Valu
     return (parts[0] if len(parts) == 1 else op("Concat", *parts, axis=1)), bias
 
 
-def _columns(weight: npt.NDArray[np.generic]) -> Iterator[tuple[int, npt.NDArray[np.generic]]]:
+def _columns(weight: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """The parts of a matrix for some terms each, and their first term."""
     for start in range(0, weight.shape[-1], TERMS_TOGETHER):
         yield start, weight[..., start : start + TERMS_TOGETHER]
