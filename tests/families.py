@@ -38,6 +38,8 @@ _DISTIL = {"dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128}
 # Positions 2 more than the longest text, as in the originals.
 _ROBERTA = {**_SIZES, "max_position_embeddings": 130, "type_vocab_size": 1, "pad_token_id": 1}
 _BERT = {"max_position_embeddings": 128, "pad_token_id": 0}
+_ENDS = {"bos_token_id": 101, "cls_token_id": 101, "eos_token_id": 102, "sep_token_id": 102}
+_MODERNBERT = {**_SIZES, **_BERT, **_ENDS, "local_attention": 16, "global_attn_every_n_layers": 2}
 
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "albert": ("Albert", "albert", {**_ALBERT, **_BERT, "embedding_size": 32}),
@@ -63,6 +65,23 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "camembert": ("Camembert", "unigram", {**_ROBERTA, "layer_norm_eps": 1e-5}),
     # Long enough for distances beyond 128, from which on all are one.
     "mpnet": ("MPNet", "mpnet-wordpiece", {**_SIZES, "max_position_embeddings": 302}),
+    "modernbert": ("ModernBert", "wordpiece", _MODERNBERT),
+    "nomic_bert": ("NomicBert", "wordpiece", {**_SIZES, **_BERT}),
+    "gte": ("Gte", "unigram", {**_SIZES, **_BERT, "pad_token_id": 1}),
+    "eurobert": (
+        "EuroBert",
+        "general unigram",
+        {
+            **_SIZES,
+            **_BERT,
+            "pad_token_id": 1,
+            "bos_token_id": 0,
+            "eos_token_id": 2,
+            "mask_token_id": 4,
+            "num_key_value_heads": 2,
+            "classifier_pooling": "mean",
+        },
+    ),
 }
 """By name: the stem of transformers' classes, the kind of tokenizer, the entries of the configuration."""
 
@@ -74,19 +93,7 @@ ALBERT_SPECIAL = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
 _FOREIGN = {**_SIZES, **_BERT}
 FOREIGN: dict[str, tuple[str, str, dict[str, Any]]] = {
     "electra": ("Electra", "wordpiece", {**_FOREIGN, "embedding_size": 32}),
-    "modernbert": (
-        "ModernBert",
-        "wordpiece",
-        {
-            **_FOREIGN,
-            "local_attention": 16,
-            "global_attn_every_n_layers": 2,
-            "bos_token_id": 101,
-            "cls_token_id": 101,
-            "eos_token_id": 102,
-            "sep_token_id": 102,
-        },
-    ),
+    "modernbert": ("ModernBert", "wordpiece", _MODERNBERT),
     "deberta-v2": (
         "DebertaV2",
         "general unigram",

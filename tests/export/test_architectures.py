@@ -237,7 +237,8 @@ def test_mpnets_positions_begin_after_a_padding_id_of_one_though_the_config_is_s
         (
             "bert",
             {"model_type": "electra"},
-            "albert, bert, camembert, distilbert, ernie, mpnet, roberta, xlm-roberta",
+            "albert, bert, camembert, distilbert, ernie, eurobert, gte, jina_bert, modernbert, mpnet, new, "
+            "nomic_bert, roberta, xlm-roberta",
         ),
     ],
     ids=str,

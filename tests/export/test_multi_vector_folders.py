@@ -131,6 +131,16 @@ def test_what_is_not_understood_is_refused_by_name(folder, spoil, message):
         load_checkpoint(str(folder))
 
 
+def test_queries_beyond_a_window_are_refused(tmp_path):
+    """Behind a short query, the last tokens of the expansion would see none that is attended."""
+    expansion = {**FIXED, "length": 60}
+    folder = make_colbert(tmp_path / "checkpoint", "modernbert", query_expansion=expansion)
+    with pytest.raises(UnsupportedModelError, match="beyond the window of"):
+        load_checkpoint(str(folder))
+    update_json(folder / "sentence_bert_config.json", query_expansion={**expansion, "attend": True})
+    load_checkpoint(str(folder))
+
+
 def test_stanfords_format_is_refused_by_name(tmp_path):
     plain = make_pylate(tmp_path / "stanford")
     for name in ("modules.json", "config_sentence_transformers.json"):

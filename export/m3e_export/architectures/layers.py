@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "layer_weights",
     "linear_weights",
     "norm_weights",
+    "side_by_side",
     "type_differences",
 ]
 
@@ -108,11 +110,7 @@ def layer_weights(
 
     parts = [linear(name, "qkv", hidden, hidden) for name in (names.query, names.key, names.value)]
     return LayerWeights(
-        qkv=Linear(
-            parts[0].name,
-            np.concatenate([part.weight for part in parts], axis=1),
-            np.concatenate([part.bias for part in parts]),
-        ),
+        qkv=side_by_side(parts),
         attention_output=linear(names.attention_output, "attention_output", hidden, hidden),
         attention_norm=norm_weights(lookup, f"{base}.{names.attention_norm}", hidden),
         intermediate=linear(names.intermediate, "intermediate", hidden, wide),
@@ -121,20 +119,37 @@ def layer_weights(
     )
 
 
-def linear_weights(lookup: TensorLookup, name: str, known_as: str, inputs: int, outputs: int) -> Linear:
+def linear_weights(
+    lookup: TensorLookup, name: str, known_as: str, inputs: int, outputs: int, bias: bool = True
+) -> Linear:
     """The linear layer ``name`` of the checkpoint, which gets the name ``known_as``.
+
+    Without ``bias``, the biases are zeros.
 
     Raises:
         CheckpointError: see :func:`encoder_weights`.
     """
     weight = lookup.get(f"{name}.weight", outputs, inputs)
-    return Linear(known_as, np.ascontiguousarray(weight.T), lookup.get(f"{name}.bias", outputs))
+    return Linear(known_as, np.ascontiguousarray(weight.T), _shift(lookup, name, outputs, bias))
 
 
-def norm_weights(lookup: TensorLookup, name: str, width: int) -> Norm:
-    """The layer normalization ``name``.
+def side_by_side(parts: Sequence[Linear]) -> Linear:
+    """Linear layers of the same input as one, with the name of the first."""
+    return Linear(
+        parts[0].name,
+        np.concatenate([part.weight for part in parts], axis=1),
+        np.concatenate([part.bias for part in parts]),
+    )
+
+
+def norm_weights(lookup: TensorLookup, name: str, width: int, bias: bool = True) -> Norm:
+    """The normalization ``name``. Without ``bias``, its shift is zeros.
 
     Raises:
         CheckpointError: see :func:`encoder_weights`.
     """
-    return Norm(name, lookup.get(f"{name}.weight", width), lookup.get(f"{name}.bias", width))
+    return Norm(name, lookup.get(f"{name}.weight", width), _shift(lookup, name, width, bias))
+
+
+def _shift(lookup: TensorLookup, name: str, width: int, there: bool) -> Array:
+    return lookup.get(f"{name}.bias", width) if there else np.zeros(width, np.float32)

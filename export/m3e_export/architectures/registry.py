@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from m3e_export.architectures import albert, bert, distilbert, ernie, mpnet, roberta
+from m3e_export.architectures import (
+    albert,
+    bert,
+    distilbert,
+    ernie,
+    eurobert,
+    gte,
+    jina_bert,
+    modernbert,
+    mpnet,
+    nomic_bert,
+    roberta,
+)
 from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights
 from m3e_export.architectures.settings import Config
 from m3e_export.architectures.tensors import Tensors
@@ -31,7 +43,13 @@ _FAMILIES: dict[str, Architecture] = {
     "camembert": roberta,
     "distilbert": distilbert,
     "ernie": ernie,
+    "eurobert": eurobert,
+    "gte": gte,
+    "jina_bert": jina_bert,
+    "modernbert": modernbert,
     "mpnet": mpnet,
+    "new": gte,
+    "nomic_bert": nomic_bert,
     "roberta": roberta,
     "xlm-roberta": roberta,
 }
@@ -49,4 +67,6 @@ def architecture_for(config: Config) -> Architecture:
             f"model_type {model_type!r} in config.json is not supported; known: {', '.join(_FAMILIES)}. "
             "For others, try --exporter torch."
         )
-    return _FAMILIES[model_type]
+    # jina-embeddings-v2 calls itself "bert"; what it is shows in its positions.
+    jina = model_type == "bert" and config.get("position_embedding_type") == "alibi"
+    return jina_bert if jina else _FAMILIES[model_type]

@@ -18,6 +18,8 @@ __all__ = [
     "Config",
     "SizeKeys",
     "encoder_spec",
+    "flag",
+    "positive_float",
     "positive_int",
     "refuse_variants",
 ]
@@ -60,6 +62,7 @@ class SizeKeys:
     intermediate: str = "intermediate_size"
     activation: str = "hidden_act"
     norm_eps: str | None = "layer_norm_eps"
+    positions: str = "max_position_embeddings"
 
 
 _BERT_KEYS = SizeKeys()
@@ -73,6 +76,7 @@ def encoder_spec(
     activation: str = "gelu",
     pad_token_id: int = 0,
     positions_after_padding: bool = False,
+    norm_eps: float = _DEFAULT_EPS,
 ) -> EncoderSpec:
     """Sizes of an encoder.
 
@@ -84,6 +88,7 @@ def encoder_spec(
         pad_token_id: the default of the family's configuration class.
         positions_after_padding: whether the first token uses the row after the padding id, and padding in a
             text the row of its id.
+        norm_eps: the default of the family's configuration class.
 
     Raises:
         CheckpointError: a size is missing, invalid, or does not fit the others.
@@ -92,7 +97,7 @@ def encoder_spec(
     vocab_size = positive_int(config, "vocab_size")
     pad = _padding_id(config, vocab_size, pad_token_id)
     hidden = positive_int(config, keys.hidden, 1 << 16)
-    rows = positive_int(config, "max_position_embeddings", 1 << 20)
+    rows = positive_int(config, keys.positions, 1 << 20)
     spec = EncoderSpec(
         model_type=model_type,
         layers=positive_int(config, keys.layers, MOST_LAYERS),
@@ -103,7 +108,7 @@ def encoder_spec(
         activation=_activation(config, keys.activation, activation),
         vocab_size=vocab_size,
         max_positions=rows - (pad + 1 if positions_after_padding else 0),
-        norm_eps=_DEFAULT_EPS if keys.norm_eps is None else _positive_float(config, keys.norm_eps),
+        norm_eps=norm_eps if keys.norm_eps is None else positive_float(config, keys.norm_eps, norm_eps),
         pad_token_id=pad,
         skips_padding=positions_after_padding,
     )
@@ -113,7 +118,7 @@ def encoder_spec(
         )
     if spec.max_positions < 1:
         raise CheckpointError(
-            f"config.json: max_position_embeddings {rows} ends before the first token's position, {pad + 1}."
+            f"config.json: {keys.positions} {rows} ends before the first token's position, {pad + 1}."
         )
     return spec
 
@@ -173,13 +178,25 @@ def positive_int(config: Config, key: str, limit: int = 1 << 24, default: int | 
     return value
 
 
-def _positive_float(config: Config, key: str) -> float:
-    """``config[key]``, or BERT's default if it is absent: a finite float above zero.
+def positive_float(config: Config, key: str, default: float | None = None) -> float:
+    """``config[key]``, or ``default`` if it is absent: a finite float above zero.
 
     Raises:
         CheckpointError: not such a number.
     """
-    value = config.get(key, _DEFAULT_EPS)
+    value = config.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
         raise CheckpointError(f"config.json: {key} is {value!r}; a number above zero was expected.")
     return float(value)
+
+
+def flag(config: Config, key: str, default: bool) -> bool:
+    """``config[key]``, or ``default`` if it is absent: true or false.
+
+    Raises:
+        CheckpointError: another value.
+    """
+    value = config.get(key, default)
+    if not isinstance(value, bool):
+        raise CheckpointError(f"config.json: {key} is {value!r}; true or false was expected.")
+    return value

@@ -1,8 +1,8 @@
 """Rerankers and classifiers: what their logits mean, and the layers that compute them.
 
 transformers defines them in ``models/*/modeling_*.py``, in the classes ``…ForSequenceClassification``, and
-sentence-transformers 6.2 in ``cross_encoder/model.py``. Each is the encoder's first state and linear layers,
-which are read as the layers after a pooling ``cls``.
+sentence-transformers 6.2 in ``cross_encoder/model.py``. Each is the encoder's first state, or in some
+families the mean of all, and layers that are read as those after a pooling.
 
 ``problem_type`` chooses the loss of a training and changes no logits, and dropout only acts in training.
 """
@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 from m3e_export.architectures import EncoderSpec
-from m3e_export.architectures.layers import linear_weights
+from m3e_export.architectures.layers import linear_weights, norm_weights
+from m3e_export.architectures.settings import flag, refuse_variants
 from m3e_export.architectures.tensors import TensorLookup, Tensors
+from m3e_export.checkpoint.head import LAYER_NORM_EPS, HeadLayer, LayerNorm
 from m3e_export.checkpoint.pooling import Dense, DenseActivation, activation_of_class, pooler_layer
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 from m3e_runtime.manifest import Activation
 
-__all__ = ["is_classifier", "read_activation", "read_classifier", "read_labels"]
+__all__ = ["classifier_pooling", "is_classifier", "read_activation", "read_classifier", "read_labels"]
 
 _SUFFIX = "ForSequenceClassification"
 _DEFAULT_LABELS = 2  # PretrainedConfig's
@@ -31,15 +33,27 @@ _OwnLayers = tuple[tuple[str, DenseActivation], ...]
 _AFTER_POOLER: _OwnLayers = (("classifier", "identity"),)
 _ROBERTA: _OwnLayers = (("classifier.dense", "tanh"), ("classifier.out_proj", "identity"))
 _DISTILBERT: _OwnLayers = (("pre_classifier", "relu"), ("classifier", "identity"))
+_EUROBERT: _OwnLayers = (("dense", "gelu"), ("classifier", "identity"))
 _LAYERS: dict[str, _OwnLayers] = {
     "albert": _AFTER_POOLER,
     "bert": _AFTER_POOLER,
     "camembert": _ROBERTA,
     "distilbert": _DISTILBERT,
     "ernie": _AFTER_POOLER,
+    "eurobert": _EUROBERT,
+    "gte": _AFTER_POOLER,
+    "jina_bert": _AFTER_POOLER,
     "mpnet": _ROBERTA,
+    "new": _AFTER_POOLER,
+    "nomic_bert": _AFTER_POOLER,
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
+}
+
+# classifier_pooling by family; the first is the default. EuroBERT's "late" pools the logits.
+_POOLINGS: dict[str, dict[str, str | None]] = {
+    "modernbert": {"cls": "cls", "mean": "mean"},
+    "eurobert": {"late": None, "bos": "cls", "mean": "mean"},
 }
 
 
@@ -113,17 +127,60 @@ def _of_config(config: Mapping[str, Any]) -> object:
     return config.get("sbert_ce_default_activation_function")
 
 
-def read_classifier(spec: EncoderSpec, tensors: Tensors, labels: int) -> tuple[Dense, ...]:
-    """The layers after the first token's state, including the encoder's pooler if the family uses it.
+def classifier_pooling(file: Path, config: Mapping[str, Any]) -> str:
+    """The pooling before the layers of :func:`read_classifier`.
+
+    Args:
+        file: the path of config.json, for messages.
+        config: its content.
+
+    Raises:
+        UnsupportedModelError: the pooling is not supported; the message names it.
+    """
+    known = _POOLINGS.get(str(config.get("model_type")), {"cls": "cls"})
+    name = config.get("classifier_pooling", next(iter(known))) if len(known) > 1 else "cls"
+    found = known.get(str(name))
+    if found is None:
+        supported = ", ".join(repr(each) for each, pooling in known.items() if pooling)
+        raise UnsupportedModelError(
+            f"{file}: classifier_pooling {name!r} is not supported; known: {supported}."
+        )
+    return found
+
+
+def read_classifier(
+    config: Mapping[str, Any], spec: EncoderSpec, tensors: Tensors, labels: int
+) -> tuple[HeadLayer, ...]:
+    """The layers after the pooling, including the encoder's pooler if the family uses it.
 
     Raises:
         CheckpointError: a tensor is missing, not finite, or its shape differs from config.json.
+        UnsupportedModelError: the activation or a variant is not supported.
     """
+    if spec.model_type == "modernbert":
+        return _modernbert(config, spec, tensors, labels)
     own = _LAYERS[spec.model_type]
     lookup = TensorLookup(tensors, f"{own[0][0]}.weight")
-    layers = [pooler_layer(spec.hidden, tensors)] if own is _AFTER_POOLER else []
+    layers: list[HeadLayer] = [pooler_layer(spec.hidden, tensors)] if own is _AFTER_POOLER else []
     for place, (name, activation) in enumerate(own):
         outputs = labels if place == len(own) - 1 else spec.hidden
         linear = linear_weights(lookup, name, name, spec.hidden, outputs)
         layers.append(Dense(linear.weight, linear.bias, activation))
     return tuple(layers)
+
+
+def _modernbert(
+    config: Mapping[str, Any], spec: EncoderSpec, tensors: Tensors, labels: int
+) -> tuple[HeadLayer, ...]:
+    """ModernBertPredictionHead and the classifier."""
+    refuse_variants(config, {"classifier_activation": ("gelu",), "norm_eps": (LAYER_NORM_EPS,)})
+    lookup = TensorLookup(tensors, "head.dense.weight")
+    bias = flag(config, "classifier_bias", False)
+    dense = linear_weights(lookup, "head.dense", "head.dense", spec.hidden, spec.hidden, bias)
+    norm = norm_weights(lookup, "head.norm", spec.hidden, flag(config, "norm_bias", False))
+    classifier = linear_weights(lookup, "classifier", "classifier", spec.hidden, labels)
+    return (
+        Dense(dense.weight, dense.bias, "gelu"),
+        LayerNorm(norm.gamma, norm.beta),
+        Dense(classifier.weight, classifier.bias, "identity"),
+    )

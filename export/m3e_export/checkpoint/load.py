@@ -11,6 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, architecture_for
+from m3e_export.architectures.settings import Config
 from m3e_export.architectures.tensors import Tensors
 from m3e_export.checkpoint.base import BaseCheckpoint
 from m3e_export.checkpoint.classification import read_classifier
@@ -89,7 +90,7 @@ def load_checkpoint(
         register_prefixes(tokenizer, sentence_config.multi_vector.prefixes)
     _check_vocabulary(sentence_config.tokenizer, tokenizer, spec)
     special_tokens = special_token_names(sentence_config.tokenizer, tokenizer, spec.model_type)
-    dense = _head(sentence_config, spec, tensors.arrays)
+    dense = _head(sentence_config, config, spec, tensors.arrays)
     length = _max_length(sentence_config, spec, max_length)
     return Checkpoint(
         source=source_name(source, folder),
@@ -117,10 +118,12 @@ def load_checkpoint(
     )
 
 
-def _head(sentence_config: SentenceConfig, spec: EncoderSpec, tensors: Tensors) -> tuple[HeadLayer, ...]:
+def _head(
+    sentence_config: SentenceConfig, config: Config, spec: EncoderSpec, tensors: Tensors
+) -> tuple[HeadLayer, ...]:
     """The layers after the pooling."""
     if sentence_config.labels:
-        return read_classifier(spec, tensors, len(sentence_config.labels))
+        return read_classifier(config, spec, tensors, len(sentence_config.labels))
     return read_head(sentence_config.pooling, sentence_config.dense, spec.hidden, tensors)
 
 

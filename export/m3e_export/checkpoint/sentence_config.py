@@ -22,7 +22,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from m3e_export.checkpoint.adapter import fetch_base, is_adapter, merge_adapter
-from m3e_export.checkpoint.classification import is_classifier, read_activation, read_labels
+from m3e_export.checkpoint.classification import (
+    classifier_pooling,
+    is_classifier,
+    read_activation,
+    read_labels,
+)
 from m3e_export.checkpoint.head import HEAD_MODULES, head_modules
 from m3e_export.checkpoint.jsonfile import read_json, read_object
 from m3e_export.checkpoint.model_config import (
@@ -243,8 +248,9 @@ def _classifier(
     file = folder / "config.json"
     labels = read_labels(file, config)
     activation = read_activation(file, config, len(labels), given, source)
+    pooling = classifier_pooling(file, config)
     return SentenceConfig(
-        "transformers", folder, "cls", normalize=False, labels=labels, activation=activation
+        "transformers", folder, pooling, normalize=False, labels=labels, activation=activation
     )
 
 

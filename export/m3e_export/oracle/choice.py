@@ -10,9 +10,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from m3e_export.architectures.custom_code import only_in_custom_code
 from m3e_export.checkpoint import BaseCheckpoint, Checkpoint
 from m3e_export.checkpoint.tokenizer import only_bert_vocabulary
-from m3e_export.errors import DependencyMissingError
+from m3e_export.errors import DependencyMissingError, UnsupportedModelError
 from m3e_export.oracle.numpy_oracle import NumpyOracle
 
 __all__ = ["Oracle", "OracleName", "ScoreOracle", "load_oracle", "load_score_oracle", "original"]
@@ -20,6 +21,11 @@ __all__ = ["Oracle", "OracleName", "ScoreOracle", "load_oracle", "load_score_ora
 logger = logging.getLogger(__name__)
 
 _NOT_FOUND = "sentence-transformers does not find these weights; transformers' model is the oracle."
+
+_CUSTOM_CODE = (
+    "transformers has no class for this %r model, and the code beside a checkpoint is never run; numpy's "
+    "forward pass is the oracle."
+)
 
 OracleName = Literal["auto", "torch", "numpy"]
 
@@ -59,13 +65,14 @@ class ScoreOracle(Protocol):
 
 
 def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: int | None = None) -> Oracle:
-    """The oracle for ``checkpoint``. ``auto`` uses PyTorch and transformers if they are installed.
+    """The oracle for ``checkpoint``. ``auto`` uses PyTorch and transformers if they can load it.
 
     ``max_length`` replaces the checkpoint's longest input.
 
     Raises:
         CheckpointError: the original library cannot load the checkpoint.
         DependencyMissingError: ``name`` is ``torch``, and torch is not installed.
+        UnsupportedModelError: ``name`` is ``torch``, and only code beside the checkpoint could load it.
     """
     if checkpoint.sentence_config.multi_vector is not None:
         from m3e_export.oracle.multi_vector_oracle import load_multi_vector_oracle
@@ -75,10 +82,7 @@ def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: i
         from m3e_export.oracle.sparse_oracle import load_sparse_oracle
 
         return load_sparse_oracle(checkpoint, name)
-    installed = _has("torch", "transformers")
-    if name == "torch" and not installed:
-        raise DependencyMissingError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
-    return NumpyOracle(checkpoint) if name == "numpy" or not installed else original(checkpoint, max_length)
+    return original(checkpoint, max_length) if _in_pytorch(checkpoint, name) else NumpyOracle(checkpoint)
 
 
 def load_score_oracle(
@@ -89,10 +93,7 @@ def load_score_oracle(
     sentence-transformers' CrossEncoder is the oracle. If it is not installed, does not find the weights, or
     makes another tokenizer than the authors (see :func:`original`), transformers' model is.
     """
-    installed = _has("torch", "transformers")
-    if name == "torch" and not installed:
-        raise DependencyMissingError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
-    if name == "numpy" or not installed:
+    if not _in_pytorch(checkpoint, name):
         return NumpyOracle(checkpoint)
     bert = only_bert_vocabulary(checkpoint.sentence_config.tokenizer, checkpoint.model_type)
     if not bert and _has("sentence_transformers"):
@@ -132,6 +133,24 @@ def original(checkpoint: BaseCheckpoint, max_length: int | None = None, model: A
     from m3e_export.oracle.torch_oracle import TorchOracle
 
     return TorchOracle(checkpoint, model)
+
+
+def _in_pytorch(checkpoint: Checkpoint, name: OracleName) -> bool:
+    """Whether the oracle is the model in PyTorch. The errors are those of :func:`load_oracle`."""
+    if name == "numpy":
+        return False
+    installed = _has("torch", "transformers")
+    if name == "torch" and not installed:
+        raise DependencyMissingError("--oracle torch needs `pip install 'm3e-runtime[torch]'`.")
+    if not only_in_custom_code(checkpoint.config):
+        return installed
+    if name == "torch":
+        raise UnsupportedModelError(
+            f"--oracle torch: transformers has no class for this {checkpoint.model_type!r} model, and the "
+            "code beside a checkpoint is never run; use --oracle numpy."
+        )
+    logger.warning(_CUSTOM_CODE, checkpoint.model_type)
+    return False
 
 
 def _is_sentence_transformers_own(checkpoint: BaseCheckpoint) -> bool:

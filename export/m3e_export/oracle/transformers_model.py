@@ -90,7 +90,7 @@ def load_tokenizer(sentence_config: SentenceConfig, model_type: str) -> Any:
     bert = only_bert_vocabulary(sentence_config.tokenizer, model_type)
     loader = transformers.BertTokenizerFast if bert else transformers.AutoTokenizer
     try:
-        with readable_folder(folder) as readable:
+        with quiet(), readable_folder(folder) as readable:
             tokenizer = loader.from_pretrained(str(readable), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # many kinds of errors
         raise CheckpointError(f"{folder}: transformers cannot load its tokenizer ({error}).") from error
