@@ -265,10 +265,12 @@ class Classification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SparseOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A weight for each token. A sparse vector has the largest weight of each token id.
 
-    ``left_out`` are ids of special tokens, which no sparse vector has.
+    ``left_out`` are ids of special tokens, which no sparse vector has. ``most_terms`` is how many of its
+    largest weights a vector keeps; None: all.
     """
 
     left_out: tuple[int, ...]
+    most_terms: int | None = None
 
 
 class QueryExpansion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -60,6 +60,13 @@ class SparseVector:
         indices = np.flatnonzero(weights > 0)
         return SparseVector(indices.astype(np.int32), weights[indices])
 
+    def largest(self, count: int | None) -> SparseVector:
+        """The ``count`` largest weights; those of earlier ids if some are equal. None: all."""
+        if count is None or count >= len(self.values):
+            return self
+        kept = np.sort(np.argsort(-self.values, kind="stable")[:count])
+        return SparseVector(self.indices[kept], self.values[kept])
+
     @staticmethod
     def of_dict(weights: dict[int, float]) -> SparseVector:
         """The inverse of :meth:`as_dict`."""
@@ -190,7 +197,10 @@ def finish_tokens(
         given: says which tokens are left out.
         task: of the text.
     """
-    sparse, vectors = found.terms, None
+    vectors = None
+    sparse = (
+        None if found.terms is None or given.sparse is None else found.terms.largest(given.sparse.most_terms)
+    )
     if found.weights is not None and given.sparse is not None:
         sparse = sparse_vector(ids, found.weights, given.sparse.left_out)
     if found.vectors is not None and given.multi_vector is not None:

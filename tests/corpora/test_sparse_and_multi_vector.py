@@ -129,3 +129,20 @@ def test_options_for_vectors_of_texts_are_refused_for_such_a_model(
     ):
         with pytest.raises(OptionError, match=message):
             encode(rows_file, tmp_path / output, bundle=colbert_bundle, **options)
+
+
+def test_weights_of_terms_are_stored_alone(encode, rows_file, few_texts, tmp_path):
+    pytest.importorskip("sentence_transformers.sparse_encoder")
+    from m3e_export import ExportRequest, export
+    from splade import make_splade
+
+    checkpoint = make_splade(tmp_path / "model")
+    request = ExportRequest(str(checkpoint), tmp_path / "bundle", targets=("native",), gate=str(few_texts))
+    bundle = export(request).path
+    expected = Encoder.load(bundle).encode_outputs(TEXTS, ["sparse"]).sparse
+    file = tmp_path / "out.jsonl"
+    encode(rows_file, file, bundle=bundle, also=("sparse",))
+    for line, each in zip(file.read_text("utf-8").splitlines(), expected, strict=True):
+        row = json.loads(line)
+        assert list(row) == ["id", "text", "sparse"]
+        assert {int(key): value for key, value in row["sparse"].items()} == each.as_dict()

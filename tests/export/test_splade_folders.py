@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
 from m3e_export import BelowGateError, CheckpointError, ExportRequest, UnsupportedModelError, export
 from m3e_export.checkpoint import load_checkpoint
+from m3e_export.graph import terms
 from m3e_export.own import artifacts
 from m3e_runtime import Encoder, OptionError
 from m3e_runtime.backends import native
 from m3e_runtime.backends.native import NativeCpu
 from m3e_runtime.cli import main as check_main
+from m3e_runtime.hybrid import sparse_cosine
 from splade import LONGEST_TEXT, as_version_5, make_splade, original_weights
 from synthetic import read_json, rewrite_tensors, update_json, write_json
 
@@ -32,8 +35,8 @@ def usable_sets() -> list[str]:
     return instruction_sets().split()
 
 
-def exported(folder, bundle, few_texts, **options):
-    return export(ExportRequest(str(folder), bundle, gate=str(few_texts), **options))
+def exported(folder, bundle, few_texts, targets=("native",), **options):
+    return export(ExportRequest(str(folder), bundle, gate=str(few_texts), targets=targets, **options))
 
 
 def weights_of(encoder, texts, columns):
@@ -131,9 +134,67 @@ def test_a_decoder_of_its_own(folder, tmp_path):
     np.testing.assert_array_equal(found, 2 * table.T)
 
 
-@pytest.mark.parametrize("target", ["cpu", "portable", "cuda"])
+def test_only_the_largest_weights_are_kept(folder, few_texts, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(folder, model)
+    update_json(model / "config_sentence_transformers.json", max_active_dims=20)
+    expected = original_weights(model, TEXTS)
+    encoder = Encoder.load(exported(model, tmp_path / "bundle", few_texts, max_length=LONGEST_TEXT).path)
+    np.testing.assert_allclose(weights_of(encoder, TEXTS, expected.shape[1]), expected, atol=1e-5)
+    assert (np.count_nonzero(expected, axis=1) == 20).all()
+    update_json(model / "config_sentence_transformers.json", max_active_dims=0)
+    with pytest.raises(CheckpointError, match="max_active_dims 0"):
+        load_checkpoint(str(model))
+
+
+def test_documents_of_a_model_with_static_queries(folder, few_texts, tmp_path):
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.models import Router
+    from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding
+
+    plain = SparseEncoder(str(folder), device="cpu")
+    queries = SparseStaticEmbedding(plain.tokenizer)
+    router = Router.for_query_document([queries], list(plain), default_route="document")
+    routed = SparseEncoder(modules=[router], device="cpu")
+    routed.save_pretrained(str(tmp_path / "model"))
+    expected = original_weights(folder, TEXTS)
+    options = {"route": "document", "max_length": LONGEST_TEXT}
+    encoder = Encoder.load(exported(tmp_path / "model", tmp_path / "bundle", few_texts, **options).path)
+    np.testing.assert_allclose(weights_of(encoder, TEXTS, expected.shape[1]), expected, atol=1e-5)
+    with pytest.raises(OptionError, match="route"):
+        encoder.encode_outputs(TEXTS, ["sparse"], task="query")
+    with pytest.raises(UnsupportedModelError, match="SparseStaticEmbedding gives each token of a query"):
+        load_checkpoint(str(tmp_path / "model"), route="query")
+
+
+@pytest.mark.parametrize(
+    ("target", "precisions"), [("cpu", ("fp32", "fp16", "int8")), ("portable", ("fp32", "fp16"))]
+)
+def test_graphs_compute_the_same(folder, few_texts, target, precisions, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(terms, "TERMS_TOGETHER", 500)  # several parts of the small vocabulary
+    expected = original_weights(folder, TEXTS)
+    bundle = exported(
+        folder,
+        tmp_path / "bundle",
+        few_texts,
+        targets=(target,),
+        precisions=precisions,
+        max_length=LONGEST_TEXT,
+    )
+    for artifact, atol in zip(bundle.manifest.artifacts, (1e-5, 1e-2, 3e-2), strict=False):
+        encoder = Encoder.load(bundle.path, artifact=artifact.name)
+        assert encoder.info["outputs"] == ["sparse"]
+        np.testing.assert_allclose(weights_of(encoder, TEXTS, expected.shape[1]), expected, atol=atol)
+        alone = encoder.encode_outputs(TEXTS[0], ["sparse"]).sparse
+        together = encoder.encode_outputs(TEXTS, ["sparse"]).sparse[0]
+        assert sparse_cosine(alone, together) > 0.99999
+    assert check_main([str(bundle.path)]) == 0
+
+
+@pytest.mark.parametrize("target", ["cuda", "cuda-packed"])
 def test_other_targets_are_refused_by_name(folder, few_texts, target, tmp_path):
-    with pytest.raises(UnsupportedModelError, match=rf"--target {target}.*use --target native"):
+    with pytest.raises(UnsupportedModelError, match=rf"--target {target}.*native or cpu or portable"):
         exported(folder, tmp_path / "bundle", few_texts, targets=(target,))
     assert not (tmp_path / "bundle").exists()
 

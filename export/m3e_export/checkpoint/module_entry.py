@@ -12,6 +12,8 @@ ModuleEntry = tuple[str, Path]
 """The name of the class and the folder."""
 
 _OTHER_MODELS = ("cross_encoder", "sparse_encoder")
+_OF_SPARSE_ENCODERS = ("MLMTransformer", "SparseStaticEmbedding", "SpladePooling")
+"""Classes that no other model has; those who read lists of modules check what fits."""
 
 
 def read_entry(file: Path, root: Path, folder: Path, kind: str, path: str) -> ModuleEntry:
@@ -33,11 +35,12 @@ def read_entry(file: Path, root: Path, folder: Path, kind: str, path: str) -> Mo
             f"{file}: the module type {kind!r} is custom code, which is never run; "
             "only modules of sentence-transformers are supported."
         )
-    if kind.split(".")[1] in _OTHER_MODELS:
+    name = kind.rsplit(".", 1)[-1]
+    if kind.split(".")[1] in _OTHER_MODELS and name not in _OF_SPARSE_ENCODERS:
         raise UnsupportedModelError(
             f"{file}: the module type {kind!r} does not belong to a SentenceTransformer."
         )
     target = folder / path
     if not target.resolve().is_relative_to(root.resolve()):
         raise UntrustedCheckpointError(f"{file}: the module path {path!r} leads out of the checkpoint.")
-    return kind.rsplit(".", 1)[-1], target
+    return name, target

@@ -48,7 +48,6 @@ from m3e_export.checkpoint.multi_vector import (
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
 from m3e_export.checkpoint.refused import refuse_folder_above
 from m3e_export.checkpoint.router import follow_route, read_route
-from m3e_export.checkpoint.splade import ALIASES as SPLADE_ALIASES
 from m3e_export.checkpoint.splade import SpladeConfig, read_splade_config
 from m3e_export.checkpoint.token_heads import has_token_heads
 from m3e_export.checkpoint.tokenizer import has_tokenizer
@@ -280,14 +279,15 @@ def _check_plain(folder: Path, config: dict[str, Any]) -> None:
 def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> SentenceConfig:
     top = read_model_config(folder)
     late_interaction, sparse = has_multi_vectors(top), top.get("model_type") == MODEL_TYPES[-1]
-    listed = _modules(folder, SPLADE_ALIASES if sparse else ALIASES if late_interaction else {})
+    listed = _modules(folder, ALIASES if late_interaction else {})
     modules = follow_route(folder, listed, route)
     if top.get("model_type") == MODEL_TYPES[1]:
         return _cross_encoder(folder, top, modules, override)
     if late_interaction:
         return _late_interaction(folder, top, modules, override)
     if sparse:
-        return _sparse(folder, top, modules, override)
+        found = _sparse(folder, top, modules, override)
+        return dataclasses.replace(found, route=read_route(listed, route))
     kinds = [kind for kind, _ in modules]
     if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
         raise UnsupportedModelError(
@@ -390,7 +390,7 @@ def _sparse(
     """The folder of a SparseEncoder."""
     if override is not None:
         raise OptionError(f"--pooling {override}: a SparseEncoder gives weights of the vocabulary.")
-    config = read_splade_config(folder, modules)
+    config = read_splade_config(folder, top, modules)
     transformer = modules[0][1]
     if is_adapter(transformer):
         raise _unmerged(transformer, "SparseEncoder")

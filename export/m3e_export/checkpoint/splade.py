@@ -16,33 +16,28 @@ from m3e_export.architectures import Activation, EncoderSpec, EncoderWeights, Li
 from m3e_export.architectures.layers import linear_weights, norm_weights
 from m3e_export.architectures.tensors import TensorLookup, Tensors
 from m3e_export.checkpoint.jsonfile import read_object
+from m3e_export.checkpoint.model_config import MODEL_CONFIG
 from m3e_export.checkpoint.module_entry import ModuleEntry
 from m3e_export.errors import CheckpointError, UnsupportedModelError
 
-__all__ = ["ALIASES", "SpladeConfig", "TermHead", "read_splade_config", "read_term_head"]
-
-_OLD, _NEW = "sentence_transformers.sparse_encoder.models", "sentence_transformers.sparse_encoder.modules"
-ALIASES = {
-    f"{_NEW}.splade_pooling.SpladePooling": "sentence_transformers.SpladePooling",
-    f"{_NEW}.mlm_transformer.MLMTransformer": "sentence_transformers.MLMTransformer",
-    **{
-        f"{_OLD}.{kind}": f"sentence_transformers.{name}"
-        for name in ("SpladePooling", "MLMTransformer")
-        for kind in (name, f"{name}.{name}")
-    },
-}
-"""The modules by all names that versions of sentence-transformers have written."""
+__all__ = ["SpladeConfig", "TermHead", "read_splade_config", "read_term_head"]
 
 _MODULES = (["Transformer", "SpladePooling"], ["MLMTransformer", "SpladePooling"])
 _LOGARITHMS = {"relu": 1, "log1p_relu": 2}
+_STATIC = "SparseStaticEmbedding"
 _WITHOUT_EFFECT = ("embedding_dimension", "word_embedding_dimension", "chunk_size")
 
 
 @dataclass(frozen=True)
 class SpladeConfig:
-    """``logarithms`` says how often log(1 + x) is applied. ``old`` is the module's name before version 6."""
+    """How logits become weights.
+
+    ``logarithms`` says how often log(1 + x) is applied, ``most_terms`` how many of the largest weights a text
+    keeps; None: all. ``old`` says that the Transformer has its name before version 6.
+    """
 
     logarithms: int
+    most_terms: int | None
     old: bool
 
 
@@ -51,7 +46,8 @@ class TermHead:
     """What follows the encoder: ``decoder(norm(activation(transform(x))))`` are logits of the vocabulary.
 
     The largest logit of a text's tokens, at least 0, passes log(1 + x) ``logarithms`` times and is the weight
-    of a term. ``transform`` is ``[hidden, hidden]``, ``decoder`` ``[hidden, vocabulary]``.
+    of a term. A text keeps its ``most_terms`` largest weights; None: all. ``transform`` is
+    ``[hidden, hidden]``, ``decoder`` ``[hidden, vocabulary]``.
     """
 
     transform: Linear
@@ -59,6 +55,7 @@ class TermHead:
     norm: Norm
     decoder: Linear
     logarithms: int
+    most_terms: int | None
 
 
 @dataclass(frozen=True)
@@ -98,13 +95,24 @@ _FAMILIES = {
 }
 
 
-def read_splade_config(folder: Path, modules: Sequence[ModuleEntry]) -> SpladeConfig:
-    """The settings of the SpladePooling among ``modules``, which are those of ``folder``.
+def read_splade_config(folder: Path, top: Mapping[str, Any], modules: Sequence[ModuleEntry]) -> SpladeConfig:
+    """The settings of the SparseEncoder in ``folder``.
+
+    Args:
+        folder: the checkpoint's folder.
+        top: the settings of the whole model.
+        modules: kinds and folders in order.
 
     Raises:
+        CheckpointError: a setting is not valid.
         UnsupportedModelError: other modules or another pooling; the message names them.
     """
     kinds = [kind for kind, _ in modules]
+    if kinds == [_STATIC]:
+        raise UnsupportedModelError(
+            f"{modules[0][1]}: a {_STATIC} gives each token of a query a fixed weight and needs no engine; "
+            "use it in sentence-transformers, and export the route of documents."
+        )
     if kinds not in _MODULES:
         raise UnsupportedModelError(
             f"{folder / 'modules.json'}: the modules {' → '.join(kinds) or '(none)'} of a SparseEncoder are "
@@ -123,7 +131,12 @@ def read_splade_config(folder: Path, modules: Sequence[ModuleEntry]) -> SpladeCo
         raise UnsupportedModelError(
             f"{file}: activation_function {activation!r} is not supported; known: {known}."
         )
-    return SpladeConfig(_LOGARITHMS[activation], old=kinds[0] == "MLMTransformer")
+    most = top.get("max_active_dims")
+    if most is not None and (type(most) is not int or most < 1):
+        raise CheckpointError(
+            f"{folder / MODEL_CONFIG}: max_active_dims {most!r} must be above zero or null."
+        )
+    return SpladeConfig(_LOGARITHMS[activation], most, old=kinds[0] == "MLMTransformer")
 
 
 def read_term_head(
@@ -161,4 +174,5 @@ def read_term_head(
         norm_weights(lookup, names.norm, spec.hidden),
         Linear("term_decoder", table.T, lookup.get(bias_name, spec.vocab_size)),
         given.logarithms,
+        given.most_terms,
     )

@@ -68,7 +68,8 @@ class TokenHeads:
 
     def outputs(self) -> TokenOutputs:
         """What the manifest says about them."""
-        sparse = SparseOutput(self.left_out) if self.gives_sparse else None
+        most = None if self.terms is None else self.terms.most_terms
+        sparse = SparseOutput(self.left_out, most) if self.gives_sparse else None
         return TokenOutputs(sparse, self._vectors(), self.dense)
 
     def _vectors(self) -> MultiVectorOutput | None:

@@ -3,7 +3,8 @@
 The hidden state is flat, ``[tokens, hidden]``: only attention and pooling distinguish texts. The inputs are
 those of the dialect's :mod:`m3e_export.graph.texts`. The outputs are ``sentence_embedding``, float32
 ``[texts, dimension]``, and, in most dialects and if the last states alone are pooled, ``last_hidden_state``,
-float32 ``[batch, length, hidden]``.
+float32 ``[batch, length, hidden]``. A SparseEncoder also has ``term_weights``, float32
+``[batch, vocabulary]``.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import onnx_ir as ir
 from m3e_export.architectures import EncoderSpec, EncoderWeights, LayerWeights, Norm
 from m3e_export.checkpoint.head import HeadLayer, dimension_of
 from m3e_export.checkpoint.pooling import PoolingSpec, pooling_spec
+from m3e_export.checkpoint.splade import TermHead
 from m3e_export.graph.builder import GraphBuilder
 from m3e_export.graph.dialects.base import Dialect
 from m3e_export.graph.embeddings import look_up
 from m3e_export.graph.head import finish, reduce_states
 from m3e_export.graph.rotary import changed_queries, changes_queries
+from m3e_export.graph.terms import term_weights
 from m3e_export.precision.plan import PrecisionPlan
 
 __all__ = ["GraphOptions", "build_model"]
@@ -37,7 +40,8 @@ class GraphOptions:
     ``pooling`` is a name. ``dense`` are the layers after it, including the encoder's pooler. Without
     ``include_prompt``, the graph has the input ``prompt_length``, the number of tokens of each text that are
     not pooled. ``state_weights``, float32 ``[layers + 1]``, are the weights of the states of the embeddings
-    and each layer in the pooled states; None pools the last states only.
+    and each layer in the pooled states; None pools the last states only. ``terms`` is the head of a
+    SparseEncoder.
     """
 
     pooling: str
@@ -45,6 +49,7 @@ class GraphOptions:
     dense: tuple[HeadLayer, ...] = ()
     include_prompt: bool = True
     state_weights: npt.NDArray[np.float32] | None = None
+    terms: TermHead | None = None
 
 
 def build_model(
@@ -60,7 +65,7 @@ def build_model(
     an integer product for every quantized matrix. Each matrix is stored once.
 
     Raises:
-        UnsupportedModelError: the pooling is not supported in the dialect.
+        UnsupportedModelError: the pooling, or a SparseEncoder, is not supported in the dialect.
     """
     pooling = pooling_spec(options.pooling)
     builder = GraphBuilder()
@@ -91,6 +96,9 @@ def build_model(
     if dialect.gives_states and options.state_weights is None:  # else other states are pooled
         _output(states, "last_hidden_state", ["batch", "length", spec.hidden])
         outputs.append(states)
+    if options.terms is not None:
+        outputs.append(term_weights(dialect, states, options.terms))
+        _output(outputs[-1], "term_weights", ["batch", spec.vocab_size])
     model = builder.finish(f"{spec.model_type}-encoder", texts.inputs, outputs, "m3e-export", dialect.opset)
     dialect.ensure(operators, weights)
     return model

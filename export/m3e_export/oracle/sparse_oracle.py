@@ -13,7 +13,12 @@ import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.errors import CheckpointError, DependencyMissingError, OptionError
-from m3e_export.oracle.sentence_transformers_oracle import found_weights, load_original, longest_input
+from m3e_export.oracle.sentence_transformers_oracle import (
+    found_weights,
+    load_original,
+    longest_input,
+    task_of_route,
+)
 from m3e_runtime.token_outputs import SparseVector
 
 __all__ = ["SparseOracle", "load_sparse_oracle"]
@@ -55,6 +60,10 @@ class SparseOracle:
         self._transformer = checkpoint.sentence_config.transformer
         self._model = load_original(checkpoint, "SparseEncoder")
         self._model.float()
+        route = checkpoint.sentence_config.route
+        self._task = task_of_route(self._model, route)
+        first = self._model[0]
+        self._first = first if route is None else first.sub_modules[route.name][0]
         self._model.max_seq_length = int(
             min(self._model.max_seq_length or 1 << 20, longest_input(checkpoint))
         )
@@ -62,7 +71,7 @@ class SparseOracle:
     @property
     def has_weights(self) -> bool:
         """Whether sentence-transformers found the checkpoint's tensors, and did not take random ones."""
-        return found_weights(self._model[0].auto_model, self._transformer)
+        return found_weights(self._first.auto_model, self._transformer)
 
     def encode(self, texts: Sequence[str], tick: Callable[[int], object], prompt: str = "") -> Array:
         """Means of the states of ``texts``, float32 ``[n, hidden]``, with ``prompt`` before each."""
@@ -72,10 +81,10 @@ class SparseOracle:
         """The last state of each token of ``texts``, float32 ``[tokens, hidden]`` each."""
         import torch
 
-        encoder: Any = self._model[0].auto_model.base_model
+        encoder: Any = self._first.auto_model.base_model
         found = []
         for text in texts:
-            features = self._model.preprocess([text])
+            features = self._model.preprocess([text], **self._task)
             given = {key: features[key] for key in ("input_ids", "attention_mask")}
             with torch.inference_mode():
                 found.append(encoder(**given).last_hidden_state[0].numpy())
@@ -92,7 +101,11 @@ class SparseOracle:
         for text in texts:
             try:
                 weights = self._model.encode(
-                    [text], prompt="", convert_to_sparse_tensor=False, show_progress_bar=False
+                    [text],
+                    prompt="",
+                    convert_to_sparse_tensor=False,
+                    show_progress_bar=False,
+                    **self._task,
                 )
             except Exception as error:  # the model's code may raise anything
                 raise CheckpointError(f"{self._folder}: the original model fails: {error}") from error

@@ -133,7 +133,7 @@ class ArtifactWriter:
         """The verdict on the outputs of tokens, if the checkpoint has any and the target gives them."""
         heads = self._checkpoint.token_heads
         gate = self._gate.tokens if isinstance(self._gate, Gate) else None
-        if heads is None or gate is None or not wanted.target.gives(heads):
+        if heads is None or gate is None or not wanted.target.gives_token_outputs:
             return None
         texts = self._gate.texts
         found = artifact_tokens(wanted.target, wanted.file, self._checkpoint, texts, heads, gate)

@@ -19,7 +19,7 @@ def chosen_targets(request: ExportRequest, checkpoint: Checkpoint) -> tuple[str,
     heads, wanted = checkpoint.token_heads, request.targets or default_targets()
     if heads is None or heads.dense:
         return wanted
-    able = tuple(name for name in TARGETS if TARGETS[name].gives(heads))
+    able = tuple(name for name in TARGETS if TARGETS[name].gives_token_outputs)
     unable = [name for name in wanted if name not in able]
     if len(unable) == len(wanted) or (unable and request.targets):
         raise UnsupportedModelError(

@@ -43,11 +43,6 @@ class OnnxTarget(Target):
         self._dialect = dialect
         self.gives_token_outputs = dialect.gives_states
 
-    @override
-    def gives(self, heads: TokenHeads) -> bool:
-        """Not weights of terms: ONNX Runtime would write logits of all tokens and terms first."""
-        return self.gives_token_outputs and heads.terms is None
-
     def path(self, folder: Path, name: str, first: bool) -> Path:
         """The first is ``onnx/model.onnx``, which sentence-transformers and Optimum look for."""
         return folder / "onnx" / ("model.onnx" if first else f"model_{name}.onnx")
@@ -56,7 +51,7 @@ class OnnxTarget(Target):
     def save(self, checkpoint: Checkpoint, plan: PrecisionPlan, path: Path) -> list[Path]:
         files = _save_graph(checkpoint, plan, self._dialect, path)
         heads = checkpoint.token_heads
-        if heads is None or not self.gives_token_outputs:
+        if heads is None or heads.terms is not None or not self.gives_token_outputs:
             return files
         return [*files, _save_heads(heads, path.with_name(HEADS_FILE))]
 
@@ -84,12 +79,13 @@ def _save_heads(heads: TokenHeads, file: Path) -> Path:
 def _save_graph(
     checkpoint: Checkpoint, plan: PrecisionPlan, dialect: type[Dialect], path: Path
 ) -> list[Path]:
-    sentence_config = checkpoint.sentence_config
+    sentence_config, heads = checkpoint.sentence_config, checkpoint.token_heads
     options = GraphOptions(
         sentence_config.pooling,
         sentence_config.normalize,
         checkpoint.dense,
         sentence_config.include_prompt,
         checkpoint.state_weights,
+        None if heads is None else heads.terms,
     )
     return save_model(build_model(checkpoint.spec, checkpoint.weights, plan, dialect, options), path)

@@ -15,6 +15,7 @@ from m3e_runtime.token_outputs import TokenResult
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = [
+    "TERM_TEXTS",
     "Backend",
     "Inputs",
     "OutputsBackend",
@@ -26,6 +27,10 @@ __all__ = [
 
 Vectors = npt.NDArray[np.float32]
 Key = TypeVar("Key")
+
+
+TERM_TEXTS = 32
+"""Texts whose weights of terms are in memory together: 4 MB for 30,000 terms, 32 MB for 250,000."""
 
 
 class Backend(Protocol):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import m3e_runtime
+from m3e_runtime.backends.base import TERM_TEXTS
 from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.engine_files import library_file
 from m3e_runtime.errors import BundleError, EngineMissingError
@@ -34,9 +35,6 @@ _SAME_BYTES = (
 )
 """Instruction sets with the same bytes, with and without fused multiply-add: sums of integers are exact, and
 those of floats have one order."""
-
-_TERM_TEXTS = 32
-"""Texts whose weights of terms are in memory together: 4 MB for 30,000 terms, 32 MB for 250,000."""
 
 _REINSTALL = (
     "`pip install --force-reinstall --no-deps --no-cache-dir m3e-runtime` (or the folder or archive in place "
@@ -199,8 +197,8 @@ class NativeCpu:
         """Weights of terms, of a few texts at a time: a row has the size of the vocabulary."""
         vectors: list[npt.NDArray[np.float32]] = []
         results: list[TokenResult] = []
-        for begin in range(0, len(token_ids), _TERM_TEXTS):
-            some = slice(begin, begin + _TERM_TEXTS)
+        for begin in range(0, len(token_ids), TERM_TEXTS):
+            some = slice(begin, begin + TERM_TEXTS)
             prompts_of_some = None if prompt_lengths is None else prompt_lengths[some]
             offsets, flat, found, prompts = self._inputs(token_ids[some], prompts_of_some)
             terms = np.empty((len(found), self._engine.vocabulary_size), np.float32)

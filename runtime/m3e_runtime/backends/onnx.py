@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from m3e_runtime.backends.base import TERM_TEXTS
 from m3e_runtime.backends.token_heads import HEADS_FILE, NumpyTokenHeads
 from m3e_runtime.backends.unloading import Closed, return_free_memory
 from m3e_runtime.errors import BundleError, EngineMissingError
-from m3e_runtime.token_outputs import TokenResult
+from m3e_runtime.token_outputs import SparseVector, TokenResult
 from m3e_runtime.tokenization import TokenIds
 from m3e_runtime.under_way import interruptible, under_way
 
@@ -42,6 +43,7 @@ INTERRUPTIBLE_TOKENS = 256
 
 _SENTENCE = "sentence_embedding"
 _STATES = "last_hidden_state"
+_TERMS = "term_weights"
 _TYPES = "token_type_ids"
 """An input of graphs that take a type for each token."""
 _PROMPT = "prompt_length"
@@ -125,6 +127,7 @@ class OnnxRuntimeCpu:
                 f"{' and '.join(sorted(wanted, reverse=True))} and gives sentence_embedding. Export it again."
             )
         self.gives_tokens = _STATES in outputs
+        self._gives_terms = _TERMS in outputs
         heads = model.with_name(HEADS_FILE)
         self._heads = NumpyTokenHeads(heads) if self.gives_tokens and heads.is_file() else None
         shape = outputs[_SENTENCE]
@@ -149,7 +152,7 @@ class OnnxRuntimeCpu:
     def most_texts(self, longest: int) -> int | None:
         """See :class:`m3e_runtime.backends.base.Backend`."""
         del longest
-        return None
+        return TERM_TEXTS if self._gives_terms else None
 
     def run(
         self,
@@ -169,7 +172,7 @@ class OnnxRuntimeCpu:
     @property
     def gives_outputs(self) -> bool:
         """See :class:`m3e_runtime.backends.base.OutputsBackend`."""
-        return self._heads is not None
+        return self._heads is not None or self._gives_terms
 
     def run_outputs(
         self,
@@ -180,6 +183,9 @@ class OnnxRuntimeCpu:
         attended_lengths: Sequence[int] | None = None,
     ) -> tuple[npt.NDArray[np.float32], list[TokenResult]]:
         """See :class:`m3e_runtime.backends.base.OutputsBackend`."""
+        if self._gives_terms:
+            found, terms = self._run(token_ids, prompt_lengths, [_SENTENCE, _TERMS])
+            return found, [TokenResult(None, None, SparseVector.of_dense(row)) for row in terms]
         assert self._heads is not None  # noqa: S101 - gives_outputs says so
         found, states = self._run_states(token_ids, prompt_lengths, attended_lengths)
         return found, [self._heads(each, weights, vectors) for each in states]

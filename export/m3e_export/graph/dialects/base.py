@@ -238,15 +238,18 @@ class Dialect(abc.ABC):
         return self.norm(self.builder.op("Add", self.builder.op("Add", x, bias), residual), norm)
 
     def activate(self, x: ir.Value, bias: ir.Value) -> ir.Value:
-        """The activation of ``x + bias``. Gelu of opset 20 is as fast as the fused BiasGelu."""
-        added, activation = self.builder.op("Add", x, bias), self.spec.activation
+        """The encoder's activation of ``x + bias``."""
+        return self.activated(self.builder.op("Add", x, bias), self.spec.activation)
+
+    def activated(self, x: ir.Value, activation: Activation) -> ir.Value:
+        """``activation`` of ``x``. Gelu of opset 20 is as fast as the fused BiasGelu."""
         if activation == "relu":
-            return self.builder.op("Relu", added)
+            return self.builder.op("Relu", x)
         if activation in LOGISTIC_FACTORS:
-            factor = self.builder.constant(LOGISTIC_FACTORS[activation], self.plan.compute)
-            scaled = added if activation == "silu" else self.builder.op("Mul", added, factor)
-            return self.builder.op("Mul", added, self.builder.op("Sigmoid", scaled))
-        return self.builder.op("Gelu", added, approximate="tanh" if activation == "gelu_tanh" else "none")
+            factor = self.builder.constant(LOGISTIC_FACTORS[activation], self.compute)
+            scaled = x if activation == "silu" else self.builder.op("Mul", x, factor)
+            return self.builder.op("Mul", x, self.builder.op("Sigmoid", scaled))
+        return self.builder.op("Gelu", x, approximate="tanh" if activation == "gelu_tanh" else "none")
 
     def gate(self, x: ir.Value, bias: ir.Value) -> ir.Value:
         """The gated activation of ``x + bias``: of its first half, times its second."""
@@ -289,7 +292,7 @@ class Dialect(abc.ABC):
             weight = self.parameter(f"{linear.name}.weight", linear.weight)
             return self.builder.op("MatMul", x, weight), self.parameter(f"{linear.name}.bias", linear.bias)
         bias = self.parameter(f"{linear.name}.bias", quantized.bias)
-        return self._quantized_product(x, quantized), bias
+        return self.quantized_product(x, quantized), bias
 
     def parameter(self, name: str, array: np.ndarray) -> ir.Value:
         """A float weight in the storage of the plan, converted to the arithmetic."""
@@ -332,7 +335,8 @@ class Dialect(abc.ABC):
         every = integer == len(names) and set(names) == set(self.plan.quantized)
         _expect(every, "an integer product wherever a matrix is quantized", counts)
 
-    def _quantized_product(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:
+    def quantized_product(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:
+        """``x @ weight`` in integers, float32, without the bias."""
         return self._products(x, linear)
 
 

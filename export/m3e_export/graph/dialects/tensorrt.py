@@ -28,9 +28,9 @@ class ExplicitQuantization(Dialect):
         quantized = self.plan.quantized.get(linear.name)
         if quantized is None:
             return super().linear(x, linear)
-        return self._quantized_product(x, quantized), self.parameter(f"{linear.name}.bias", quantized.bias)
+        return self.quantized_product(x, quantized), self.parameter(f"{linear.name}.bias", quantized.bias)
 
-    def _quantized_product(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:
+    def quantized_product(self, x: ir.Value, linear: QuantizedLinear) -> ir.Value:
         builder = self.builder
         if linear.input_scale is None or linear.shift is not None:
             raise AssertionError(f"{linear.name}: TensorRT needs a static scale and no shift")
