@@ -171,15 +171,19 @@ def test_a_model_that_only_its_code_loads_is_judged_by_numpy_and_its_code_is_not
 ):
     jina = family.startswith("jina_bert")
     folder = make_jina_bert(tmp_path / "jina", "later" in family) if jina else hub_gte(copied(family))
-    targets = ("native", "cpu", "portable")
-    request = ExportRequest(str(folder), tmp_path / "bundle", targets=targets, gate=str(few_texts))
+    targets = ("native", "cpu")
+    request = ExportRequest(
+        str(folder), tmp_path / "bundle", ("fp32", "int8"), targets=targets, gate=str(few_texts)
+    )
     bundle = export(request)
     assert "never run" in caplog.text
     assert {each.fidelity.oracle for each in bundle.manifest.artifacts} == {"numpy float32"}
     expected = load_oracle(load_checkpoint(str(folder)), "numpy").encode(some_texts, lambda done: None)
     for artifact in bundle.manifest.artifacts:
         found = Encoder.load(bundle.path, artifact=artifact.name).encode(some_texts)
-        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+        norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+        least = 0.999999 if artifact.precision == "fp32" else 0.999
+        assert ((found * expected).sum(axis=1) / norms).min() >= least
     with pytest.raises(UnsupportedModelError, match="--oracle numpy"):
         load_oracle(load_checkpoint(str(folder)), "torch")
 
