@@ -9,7 +9,16 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-__all__ = ["REHEARSAL", "SHAPES", "make_checkpoint", "random_tensors", "sizes_of", "write_configs"]
+__all__ = [
+    "REHEARSAL",
+    "SHAPES",
+    "VOCABULARY",
+    "make_checkpoint",
+    "make_tokenizer",
+    "random_tensors",
+    "sizes_of",
+    "write_configs",
+]
 
 SHAPES = {
     "m3e-small": {"layers": 4, "hidden": 512, "heads": 8, "intermediate": 2048},
@@ -35,7 +44,7 @@ def make_checkpoint(folder: Path, shape: str, deviation: float = 0.05) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     sizes = sizes_of(shape)
     _configs(folder, sizes)
-    _tokenizer(folder)
+    make_tokenizer(folder)
     save_file(random_tensors(sizes, deviation), str(folder / "model.safetensors"))
     return folder
 
@@ -57,18 +66,12 @@ def _configs(folder: Path, sizes: dict[str, int]) -> None:
             "type_vocab_size": 2,
             "vocab_size": VOCABULARY,
         },
-        "tokenizer_config.json": {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": False,
-            "model_max_length": 512,
-            **{f"{name.strip('[]').lower()}_token": name for name in _SPECIAL},
-        },
     }
     write_configs(folder, contents, sizes["hidden"])
 
 
-def write_configs(folder: Path, contents: dict[str, object], hidden: int) -> None:
-    """Write ``contents`` as JSON files, and the configuration of a mean over at most 512 tokens."""
+def write_configs(folder: Path, contents: dict[str, object], hidden: int, longest: int = 512) -> None:
+    """Write ``contents`` as JSON files, and the configuration of a mean over at most ``longest`` tokens."""
     pooled = {
         "modules.json": [
             {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
@@ -79,7 +82,7 @@ def write_configs(folder: Path, contents: dict[str, object], hidden: int) -> Non
             "pooling_mode_mean_tokens": True,
             "pooling_mode_cls_token": False,
         },
-        "sentence_bert_config.json": {"max_seq_length": 512, "do_lower_case": False},
+        "sentence_bert_config.json": {"max_seq_length": longest, "do_lower_case": False},
     }
     for name, content in {**contents, **pooled}.items():
         file = folder / name
@@ -87,7 +90,15 @@ def write_configs(folder: Path, contents: dict[str, object], hidden: int) -> Non
         file.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _tokenizer(folder: Path) -> None:
+def make_tokenizer(folder: Path, longest: int = 512) -> None:
+    """Write a tokenizer for which every Chinese character is a token, and its settings."""
+    settings = {
+        "tokenizer_class": "BertTokenizer",
+        "do_lower_case": False,
+        "model_max_length": longest,
+        **{f"{name.strip('[]').lower()}_token": name for name in _SPECIAL},
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     free = [n for n in range(VOCABULARY) if n not in _SPECIAL.values()]
     characters = (chr(0x4E00 + n) if n < 0x5200 else f"[unused{n}]" for n in range(VOCABULARY))
     vocabulary = {**_SPECIAL, **dict(zip(characters, free, strict=False))}

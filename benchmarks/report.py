@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ _RIVALS = {
 """The native engine's artifacts, and who else computes in their precision, our graph on ONNX Runtime too."""
 
 
-def write_table(results: dict[str, Any], file: Path) -> None:
+def write_table(results: dict[str, Any], file: Path, lengths: Sequence[int] = SINGLE_LENGTHS) -> None:
     """Write medians and their ratios to the baseline (above 1: faster than it)."""
     machine = results["machine"]
     lines = [
@@ -31,26 +32,26 @@ def write_table(results: dict[str, Any], file: Path) -> None:
         f"In parentheses: times as fast as {results['baseline']}, same run.",
         "",
     ]
-    lines += _duels(results["runs"])
+    lines += _duels(results["runs"], lengths)
     for run in results["runs"]:
-        lines += _table(run, results["baseline"])
+        lines += _table(run, results["baseline"], lengths)
     file.write_text("\n".join(lines), encoding="utf-8")
 
 
-def _table(run: dict[str, Any], baseline: str) -> list[str]:
+def _table(run: dict[str, Any], baseline: str, lengths: Sequence[int]) -> list[str]:
     lines = [
         f"**{run['shape']}, {_threads(run)}**",
         "",
         "| | "
-        + " | ".join(f"{length} tokens, ms" for length in SINGLE_LENGTHS)
+        + " | ".join(f"{length} tokens, ms" for length in lengths)
         + " | corpus, tokens/s | cold start, s | peak MB | file MB | cosine |",
-        "|---" * (len(SINGLE_LENGTHS) + 6) + "|",
+        "|---" * (len(lengths) + 6) + "|",
     ]
     reference = run["found"].get(baseline, {}).get("workloads", {})
     for name, found in run["found"].items():
         if "not_measured" in found:
             lines.append(
-                f"| {name} | not measured: {found['not_measured']} " + "| " * (len(SINGLE_LENGTHS) + 4) + "|"
+                f"| {name} | not measured: {found['not_measured']} " + "| " * (len(lengths) + 4) + "|"
             )
             continue
         cells = [_cell(workload, found, reference, run) for workload in found["workloads"]]
@@ -64,13 +65,13 @@ def _table(run: dict[str, Any], baseline: str) -> list[str]:
     return [*lines, ""]
 
 
-def _duels(runs: list[dict[str, Any]]) -> list[str]:
+def _duels(runs: list[dict[str, Any]], lengths: Sequence[int]) -> list[str]:
     """The native engine against the fastest rival at each workload: above 1, it is faster than all."""
     lines = [
         "**The native engine against the fastest other engine in the same precision** (times as fast)",
         "",
-        "| | " + " | ".join([f"{length} tokens" for length in SINGLE_LENGTHS] + ["corpus"]) + " |",
-        "|---" * (len(SINGLE_LENGTHS) + 2) + "|",
+        "| | " + " | ".join([f"{length} tokens" for length in lengths] + ["corpus"]) + " |",
+        "|---" * (len(lengths) + 2) + "|",
     ]
     for name, run in ((name, run) for name in _RIVALS for run in runs):
         measured = {each: found["workloads"] for each, found in run["found"].items() if "workloads" in found}

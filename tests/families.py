@@ -168,6 +168,12 @@ def make_classifier(
     return folder
 
 
+def make_masked_model(folder: Path, name: str) -> Path:
+    """As :func:`make_family`, for a masked language model without files of sentence-transformers."""
+    _write(folder, name, "ForMaskedLM", {}, "")
+    return folder
+
+
 def _write(folder: Path, name: str, suffix: str, config: dict[str, Any], prefix: str) -> int:
     """Write the model and the tokenizer; return the width of the states."""
     import torch

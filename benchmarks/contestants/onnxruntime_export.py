@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +16,22 @@ BATCH = 32
 
 
 def export_onnx(checkpoint: Path, folder: Path) -> Path:
-    """torch.onnx.export of transformers' BertModel; kept when it is there already."""
+    """torch.onnx.export of transformers' model; kept when it is there already."""
     file = folder.parent / "torch-export" / "model.onnx"
     if file.exists():
         return file
     import torch
-    from transformers import BertModel
+    from transformers import AutoModel
 
     file.parent.mkdir(parents=True, exist_ok=True)
 
     class LastHiddenState(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.bert = BertModel.from_pretrained(checkpoint, attn_implementation="eager")
+            self.encoder = AutoModel.from_pretrained(checkpoint, attn_implementation="eager")
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            states: torch.Tensor = self.bert(input_ids=input_ids, attention_mask=attention_mask)[0]
+            states: torch.Tensor = self.encoder(input_ids=input_ids, attention_mask=attention_mask)[0]
             return states
 
     ids = torch.ones((2, 8), dtype=torch.int64)
@@ -55,7 +56,8 @@ class PaddedTokenizer:
         from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-        self._tokenizer.enable_truncation(512)
+        settings = json.loads((checkpoint / "tokenizer_config.json").read_text(encoding="utf-8"))
+        self._tokenizer.enable_truncation(settings["model_max_length"])
         self._tokenizer.enable_padding()
 
     def batches(self, texts: list[str]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -78,7 +80,8 @@ class Plain(Contestant):
     @classmethod
     def prepare(cls, checkpoint: Path, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "tokenizer.json").write_bytes((checkpoint / "tokenizer.json").read_bytes())
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (folder / name).write_bytes((checkpoint / name).read_bytes())
         cls._convert(export_onnx(checkpoint, folder), folder / "model.onnx")
         return folder
 

@@ -34,7 +34,7 @@ def _companions(checkpoint: BaseCheckpoint) -> dict[str, Any]:
     """The files by name, in the older form that sentence-transformers 2 to 6 all read."""
     sentence_config = checkpoint.sentence_config
     config = {key: value for key, value in checkpoint.config.items() if key not in _CONFIG_KEYS_OUT}
-    if checkpoint.classification is not None or sentence_config.multi_vector is not None:
+    if checkpoint.classification is not None or not sentence_config.gives_dense:
         return {"config.json": config, "tokenizer_config.json": _tokenizer_config(checkpoint)}
     kept = sentence_config.truncated(checkpoint.dimension)
     companions: dict[str, Any] = {
@@ -79,7 +79,7 @@ def _modules(checkpoint: BaseCheckpoint) -> dict[str, Any]:
 
 def _has_modules(checkpoint: BaseCheckpoint) -> bool:
     """Whether there is a pooling of the last states only, and no classifier."""
-    if checkpoint.classification is not None or checkpoint.sentence_config.multi_vector is not None:
+    if checkpoint.classification is not None or not checkpoint.sentence_config.gives_dense:
         return False
     return pooling_spec(checkpoint.sentence_config.pooling).early is None and checkpoint.state_weights is None
 

@@ -55,6 +55,12 @@ class SparseVector:
         return dict(zip(self.indices.tolist(), self.values.tolist(), strict=True))
 
     @staticmethod
+    def of_dense(weights: Array) -> SparseVector:
+        """The weights above zero of all token ids, float32 ``[vocabulary]``."""
+        indices = np.flatnonzero(weights > 0)
+        return SparseVector(indices.astype(np.int32), weights[indices])
+
+    @staticmethod
     def of_dict(weights: dict[int, float]) -> SparseVector:
         """The inverse of :meth:`as_dict`."""
         ids = sorted(weights)
@@ -115,11 +121,13 @@ class Outputs:
 class TokenResult:
     """What an engine gives for the tokens of one text, special tokens included.
 
-    ``weights`` is float32 ``[tokens]``, ``vectors`` float32 ``[tokens, size]``; each may be None.
+    ``weights`` is float32 ``[tokens]``, ``vectors`` float32 ``[tokens, size]``; each may be None. ``terms``
+    are weights of the vocabulary, which models such as SPLADE give instead of ``weights``.
     """
 
     weights: Array | None
     vectors: Array | None
+    terms: SparseVector | None = None
 
 
 def wanted_outputs(outputs: Sequence[Output], given: TokenOutputs | None) -> frozenset[Output]:
@@ -182,7 +190,7 @@ def finish_tokens(
         given: says which tokens are left out.
         task: of the text.
     """
-    sparse = vectors = None
+    sparse, vectors = found.terms, None
     if found.weights is not None and given.sparse is not None:
         sparse = sparse_vector(ids, found.weights, given.sparse.left_out)
     if found.vectors is not None and given.multi_vector is not None:

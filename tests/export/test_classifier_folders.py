@@ -168,7 +168,7 @@ def test_missing_tensors_are_refused(folder, name):
         ("sentence_bert_config.json", {"unknown_setting": 1}, "unknown_setting"),
         ("config.json", {"architectures": ["BertModel"]}, "BertModel"),
         ("config.json", {"architectures": None}, "no class"),
-        ("config_sentence_transformers.json", {"model_type": "SparseEncoder"}, "SparseEncoder"),
+        ("config_sentence_transformers.json", {"model_type": "OtherEncoder"}, "OtherEncoder"),
         ("config_sentence_transformers.json", {"model_type": "SentenceTransformer"}, "transformer_task"),
     ],
 )

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from colbert import FIXED, make_colbert, make_pylate, original_multi_vectors
-from m3e_export import CheckpointError, ExportRequest, UnsupportedModelError, export
+from m3e_export import BelowGateError, CheckpointError, ExportRequest, UnsupportedModelError, export
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.cli import main as export_main
+from m3e_export.own import vectors
 from m3e_runtime import Encoder, OptionError
 from m3e_runtime.cli import main as check_main
 from synthetic import read_json, update_json, write_json
@@ -79,6 +80,22 @@ def test_a_portable_graph_equals_it_too(colbert_checkpoint, few_texts, tmp_path)
             np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("attended_lengths", lambda token_ids, given: None),
+        ("expanded", lambda token_ids, expansion: token_ids),
+        ("finish_tokens", lambda ids, found, given, task: (None, found.vectors)),
+    ],
+)
+def test_the_gate_finds_a_setting_that_is_misread(
+    colbert_checkpoint, few_texts, tmp_path, monkeypatch, name, wrong
+):
+    monkeypatch.setattr(vectors, name, wrong)
+    with pytest.raises(BelowGateError, match=r"multi_vector order_kept 0\.\d+ < 0\.999"):
+        exported(colbert_checkpoint, tmp_path / "bundle", few_texts, targets=("native",))
+
+
 @pytest.fixture
 def folder(colbert_checkpoint, tmp_path):
     return shutil.copytree(colbert_checkpoint, tmp_path / "checkpoint")
@@ -112,6 +129,16 @@ def test_what_is_not_understood_is_refused_by_name(folder, spoil, message):
     spoil(folder)
     with pytest.raises(UnsupportedModelError, match=message):
         load_checkpoint(str(folder))
+
+
+def test_queries_beyond_a_window_are_refused(tmp_path):
+    """Behind a short query, the last tokens of the expansion would see none that is attended."""
+    expansion = {**FIXED, "length": 60}
+    folder = make_colbert(tmp_path / "checkpoint", "modernbert", query_expansion=expansion)
+    with pytest.raises(UnsupportedModelError, match="beyond the window of"):
+        load_checkpoint(str(folder))
+    update_json(folder / "sentence_bert_config.json", query_expansion={**expansion, "attend": True})
+    load_checkpoint(str(folder))
 
 
 def test_stanfords_format_is_refused_by_name(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from m3e_export.architectures.settings import ACTIVATION_NAMES
 from m3e_export.checkpoint import load_checkpoint
 from m3e_export.oracle import load_oracle
+from m3e_export.oracle.equal_lengths import equal_lengths
 from m3e_export.oracle.numpy_forward import ACTIVATIONS
 
 
@@ -40,3 +41,12 @@ def test_activations_are_transformers(name):
     x = np.concatenate([np.linspace(-40, 40, 200_001), [0.0, -0.0, 1e-30, -1e-30, 1e4]]).astype(np.float32)
     expected = ACT2FN[name](torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(ours(x), expected, atol=2e-6, rtol=1e-6)
+
+
+def test_texts_run_in_groups_of_one_length_and_a_long_text_alone():
+    lengths = np.array([8192, 3, 700, 8192, 3, *[700] * 6])
+    groups = list(equal_lengths(lengths))
+    assert sorted(np.concatenate(groups)) == list(range(len(lengths)))
+    assert [(len(places), *set(lengths[places])) for places in groups] == [
+        (1, 8192), (1, 8192), (3, 700), (2, 700), (2, 700), (2, 3)
+    ]  # fmt: skip

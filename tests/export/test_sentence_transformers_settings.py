@@ -131,7 +131,7 @@ def test_what_means_nothing_is_no_obstacle(key, model):
 
 
 def test_models_that_give_no_sentence_vectors_are_refused(model):
-    update_json(model / "config_sentence_transformers.json", model_type="SparseEncoder")
+    update_json(model / "config_sentence_transformers.json", model_type="OtherEncoder")
     with pytest.raises(UnsupportedModelError, match="model_type"):
         load_checkpoint(str(model))
 

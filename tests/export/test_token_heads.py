@@ -157,8 +157,7 @@ def test_the_command_prints_what_the_gate_measured(bge_m3_bundle):
     assert first.keys() == {"texts", "sparse", "multi_vector"}
 
 
-@pytest.mark.parametrize("kind", ["SparseEncoder", "OtherEncoder"])
-def test_other_encoders_are_refused_by_name(checkpoint, kind):
-    (checkpoint / "config_sentence_transformers.json").write_text(f'{{"model_type": "{kind}"}}')
-    with pytest.raises(UnsupportedModelError, match=kind):
+def test_other_encoders_are_refused_by_name(checkpoint):
+    (checkpoint / "config_sentence_transformers.json").write_text('{"model_type": "OtherEncoder"}')
+    with pytest.raises(UnsupportedModelError, match="OtherEncoder"):
         load_checkpoint(str(checkpoint))

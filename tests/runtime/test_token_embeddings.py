@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from m3e_runtime import ClosedError, Encoder, InvalidTextError, OptionError
-from m3e_runtime import encoder as encoder_module
 from m3e_runtime.backends import native
+from m3e_runtime.encoding import base
 
 TEXTS = ["hello world", "", "今天天气很好", *(f"word {n} " * n for n in range(0, 40, 3)), "long " * 600]
 
@@ -82,7 +82,7 @@ def test_a_batch_is_within_the_token_budget_and_nothing_holds_it(encoder, monkey
 
 def test_windows_give_the_same_and_name_texts_by_their_place(encoder, monkeypatch):
     expected = encoder.encode_tokens(TEXTS[:9])
-    monkeypatch.setattr(encoder_module, "WINDOW", 4)
+    monkeypatch.setattr(base, "WINDOW", 4)
     for found, each in zip(encoder.encode_tokens(TEXTS[:9]), expected, strict=True):
         np.testing.assert_allclose(found, each, atol=2e-6)
     with pytest.raises(InvalidTextError, match="text 7"):

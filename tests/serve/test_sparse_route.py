@@ -71,3 +71,21 @@ def test_the_asynchronous_encoder_gives_what_the_encoder_gives(bge_m3_bundle):
     ]
     assert one.dense.tobytes() == expected.dense[1].tobytes()
     assert one.sparse is None
+
+
+def test_weights_of_terms_of_a_splade_model(start, few_texts, tmp_path):
+    from m3e_export import ExportRequest, export
+    from m3e_serve.settings import ModelSource
+    from splade import make_splade
+
+    pytest.importorskip("sentence_transformers.sparse_encoder")
+    folder = make_splade(tmp_path / "model")
+    bundle = export(ExportRequest(str(folder), tmp_path / "bundle", gate=str(few_texts))).path
+    expected = Encoder.load(bundle).encode_outputs(TEXTS, ["sparse"]).sparse
+    service = start(models=(ModelSource("splade", bundle),))
+    with httpx.Client(base_url=service.url) as client:
+        found = as_dicts(client.post("/embed_sparse", json={"inputs": TEXTS}))
+        assert found == [each.as_dict() for each in expected]
+        answer = client.post("/embed", json={"inputs": TEXTS[0]})
+    assert answer.status_code == 422
+    assert "encode_outputs" in answer.json()["error"]

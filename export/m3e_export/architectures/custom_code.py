@@ -33,7 +33,8 @@ def only_in_custom_code(config: Config) -> bool:
     """
     model_type = config.get("model_type")
     if model_type == "nomic_bert" and "n_embd" in config:
-        return any(config.get(key, value) != value for key, value in HUB_NOMIC_BERT.items())
+        # The default of the hub's code for a missing key is often another.
+        return any(config.get(key) != value for key, value in HUB_NOMIC_BERT.items())
     scaling = config.get("rope_scaling") or {}
     if model_type == "gte" and isinstance(scaling, dict):
         return "ntk" in (scaling.get("type"), scaling.get("rope_type"))

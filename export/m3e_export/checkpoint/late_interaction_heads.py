@@ -47,8 +47,10 @@ def late_interaction_heads(
     expansion = _expansion(config.expansion, tokenizer, special_tokens)
     query = TaskSettings(_query_length(config, length), of_task["query"], expansion)
     document = TaskSettings(config.document_length or length, of_task["document"])
+    special = tokenizer.num_special_tokens_to_add(False)
     for task, settings in (("query", query), ("document", document)):
-        _check_length(task, settings, spec.max_positions, tokenizer.num_special_tokens_to_add(False))
+        _check_length(task, settings, spec.max_positions, special)
+    _check_windows(expansion, spec, special)
     linear = _linear(config.dense, spec.hidden)
     return TokenHeads(None, linear, (), config.unit_length, 0, query, document, dense=False)
 
@@ -96,6 +98,19 @@ def _query_length(config: MultiVectorConfig, length: int) -> int:
     if config.expansion.cuts:
         return config.expansion.length
     return max(config.query_length, config.expansion.length) if config.query_length else length
+
+
+def _check_windows(expansion: QueryExpansion | None, spec: EncoderSpec, special: int) -> None:
+    """Check that each token of an expansion that is not attended sees a token of the shortest query."""
+    if expansion is None or expansion.attended:
+        return
+    windows = [each.before for each in spec.layer_attention if each.before is not None]
+    if windows and expansion.length - 1 - min(windows) >= special:
+        raise UnsupportedModelError(
+            f"query_expansion: {expansion.length} tokens that are not attended are beyond the window of "
+            f"{min(windows)} tokens before a token, so the last see none; set attend to true or a shorter "
+            "length."
+        )
 
 
 def _check_length(task: Task | str, settings: TaskSettings, positions: int, special: int) -> None:

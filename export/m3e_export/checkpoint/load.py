@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -23,6 +24,7 @@ from m3e_export.checkpoint.pooling import check_pooling
 from m3e_export.checkpoint.refused import refuse_quantized
 from m3e_export.checkpoint.sentence_config import SHORTEST, Pooling, SentenceConfig, read_sentence_config
 from m3e_export.checkpoint.source import fetch, source_name
+from m3e_export.checkpoint.splade import read_term_head
 from m3e_export.checkpoint.state_weights import read_state_weights
 from m3e_export.checkpoint.token_heads import TokenHeads, read_token_heads
 from m3e_export.checkpoint.tokenizer import (
@@ -111,7 +113,8 @@ def load_checkpoint(
             sentence_config.state_weights, config, spec.layers, sentence_config.pooling
         ),
         classification=_classification(sentence_config, weights),
-        token_heads=_token_heads(sentence_config, folder, spec, tokenizer, special_tokens, length),
+        token_heads=_term_heads(sentence_config, config, spec, weights, tensors.arrays)
+        or _token_heads(sentence_config, folder, spec, tokenizer, special_tokens, length),
     )
 
 
@@ -122,6 +125,20 @@ def _head(
     if sentence_config.labels:
         return read_classifier(config, spec, tensors, len(sentence_config.labels))
     return read_head(sentence_config.pooling, sentence_config.dense, spec.hidden, tensors)
+
+
+def _term_heads(
+    sentence_config: SentenceConfig,
+    config: Mapping[str, Any],
+    spec: EncoderSpec,
+    weights: EncoderWeights,
+    tensors: Tensors,
+) -> TokenHeads | None:
+    """The head of a SparseEncoder."""
+    if sentence_config.splade is None:
+        return None
+    terms = read_term_head(sentence_config.splade, config, spec, weights, tensors)
+    return TokenHeads(None, None, (), unit_length=False, terms=terms, dense=False)
 
 
 def _token_heads(

@@ -19,8 +19,8 @@ __all__ = [
     "read_similarity",
 ]
 
-MODEL_TYPES = ("SentenceTransformer", "CrossEncoder", "MultiVectorEncoder", "ColBERT")
-"""The kinds of models that are supported. The first is the default; the last is a MultiVectorEncoder that
+MODEL_TYPES = ("SentenceTransformer", "CrossEncoder", "MultiVectorEncoder", "ColBERT", "SparseEncoder")
+"""The kinds of models that are supported. The first is the default; ColBERT is a MultiVectorEncoder that
 PyLate has saved."""
 
 MODEL_CONFIG = "config_sentence_transformers.json"

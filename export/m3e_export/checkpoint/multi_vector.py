@@ -83,7 +83,7 @@ class MultiVectorConfig:
 
 def has_multi_vectors(config: Mapping[str, Any]) -> bool:
     """Whether ``config`` of :func:`read_model_config` is that of a MultiVectorEncoder."""
-    return config.get("model_type") in MODEL_TYPES[2:]
+    return config.get("model_type") in MODEL_TYPES[2:4]
 
 
 def read_multi_vector_config(

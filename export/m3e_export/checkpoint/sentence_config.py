@@ -48,9 +48,11 @@ from m3e_export.checkpoint.multi_vector import (
 from m3e_export.checkpoint.pooling import UNIEM_POOLINGS, pooling_spec, read_include_prompt, read_pooling
 from m3e_export.checkpoint.refused import refuse_folder_above
 from m3e_export.checkpoint.router import follow_route, read_route
+from m3e_export.checkpoint.splade import ALIASES as SPLADE_ALIASES
+from m3e_export.checkpoint.splade import SpladeConfig, read_splade_config
 from m3e_export.checkpoint.token_heads import has_token_heads
 from m3e_export.checkpoint.tokenizer import has_tokenizer
-from m3e_export.checkpoint.transformer_module import SHORTEST, read_transformer_settings
+from m3e_export.checkpoint.transformer_module import SHORTEST, Task, read_transformer_settings
 from m3e_export.checkpoint.weights import Tensors, has_weights, load_tensors
 from m3e_export.errors import CheckpointError, OptionError, UnsupportedModelError
 from m3e_export.hubs import DEFAULT_HUB, HubName
@@ -85,8 +87,9 @@ class SentenceConfig:
     pooled, ``pooling_given`` whether the user chose the pooling. ``route`` is the route that was followed in
     a Router. ``truncate_dim`` is the number of dimensions that sentence-transformers keeps by default.
     ``labels`` are those of a reranker or classifier, and ``activation`` what CrossEncoder applies to its
-    logits; an embedding model has none. ``multi_vector`` is there for a late-interaction model, which has no
-    vectors of texts: the pooling is only there to compare states with the original's.
+    logits; an embedding model has none. ``multi_vector`` is there for a late-interaction model and ``splade``
+    for a SparseEncoder. These have no vectors of texts: the pooling is only there to compare states with the
+    original's.
     """
 
     kind: Literal["sentence-transformers", "uniem", "transformers"]
@@ -109,6 +112,12 @@ class SentenceConfig:
     labels: tuple[str, ...] = ()
     activation: Activation | None = None
     multi_vector: MultiVectorConfig | None = None
+    splade: SpladeConfig | None = None
+
+    @property
+    def gives_dense(self) -> bool:
+        """Whether the model has vectors of texts."""
+        return self.multi_vector is None and self.splade is None
 
     def truncated(self, dimension: int) -> int | None:
         """``truncate_dim``, or None if vectors of ``dimension`` are not longer."""
@@ -270,13 +279,15 @@ def _check_plain(folder: Path, config: dict[str, Any]) -> None:
 
 def _sentence_transformers(folder: Path, override: Pooling | None, route: str | None) -> SentenceConfig:
     top = read_model_config(folder)
-    late_interaction = has_multi_vectors(top)
-    listed = _modules(folder, ALIASES if late_interaction else {})
+    late_interaction, sparse = has_multi_vectors(top), top.get("model_type") == MODEL_TYPES[-1]
+    listed = _modules(folder, SPLADE_ALIASES if sparse else ALIASES if late_interaction else {})
     modules = follow_route(folder, listed, route)
     if top.get("model_type") == MODEL_TYPES[1]:
         return _cross_encoder(folder, top, modules, override)
     if late_interaction:
         return _late_interaction(folder, top, modules, override)
+    if sparse:
+        return _sparse(folder, top, modules, override)
     kinds = [kind for kind, _ in modules]
     if not _KNOWN_MODULES.fullmatch(" ".join(kinds)):
         raise UnsupportedModelError(
@@ -370,6 +381,31 @@ def _late_interaction(
         prompts=prompts,
         default_prompt_name=read_default_prompt(folder, top, prompts),
         multi_vector=read_multi_vector_config(folder, top, modules, settings),
+    )
+
+
+def _sparse(
+    folder: Path, top: dict[str, Any], modules: Sequence[ModuleEntry], override: Pooling | None
+) -> SentenceConfig:
+    """The folder of a SparseEncoder."""
+    if override is not None:
+        raise OptionError(f"--pooling {override}: a SparseEncoder gives weights of the vocabulary.")
+    config = read_splade_config(folder, modules)
+    transformer = modules[0][1]
+    if is_adapter(transformer):
+        raise _unmerged(transformer, "SparseEncoder")
+    unnamed: Task = "fill-mask" if config.old else "feature-extraction"
+    settings = read_transformer_settings(transformer, "fill-mask", unnamed=unnamed)
+    return SentenceConfig(
+        kind="sentence-transformers",
+        transformer=transformer,
+        pooling="mean",
+        normalize=False,
+        max_seq_length=settings.max_seq_length,
+        lower_case=settings.lower_case,
+        prompts=read_prompts(folder, top),
+        default_prompt_name=top.get("default_prompt_name"),
+        splade=config,
     )
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from m3e_export.checkpoint.jsonfile import refuse_pointer
+from m3e_export.checkpoint.splade import TermHead
 from m3e_export.checkpoint.weights import read_tensors
 from m3e_export.errors import CheckpointError
 from m3e_export.hubs.wanted import HEAD_FILES
@@ -46,7 +47,8 @@ class TokenHeads:
     ``sparse`` gives a weight, which is then at least zero; ``multi_vector`` a vector, which is then scaled to
     unit length if ``unit_length``. ``left_out`` are token ids without a weight. The first
     ``first_left_out`` tokens have no vector. Late-interaction models have ``query`` and ``document``.
-    ``dense`` says whether there also is a vector of a text.
+    ``terms`` gives the sparse vector of a SparseEncoder, in place of ``sparse``. ``dense`` says whether there
+    also is a vector of a text.
     """
 
     sparse: TokenLinear | None
@@ -57,10 +59,16 @@ class TokenHeads:
     query: TaskSettings | None = None
     document: TaskSettings | None = None
     dense: bool = True
+    terms: TermHead | None = None
+
+    @property
+    def gives_sparse(self) -> bool:
+        """Whether there is a sparse vector."""
+        return self.sparse is not None or self.terms is not None
 
     def outputs(self) -> TokenOutputs:
         """What the manifest says about them."""
-        sparse = None if self.sparse is None else SparseOutput(self.left_out)
+        sparse = SparseOutput(self.left_out) if self.gives_sparse else None
         return TokenOutputs(sparse, self._vectors(), self.dense)
 
     def _vectors(self) -> MultiVectorOutput | None:

@@ -31,12 +31,14 @@ _OLD_NAMES = {
     "model_args": "model_kwargs",
 }
 
-Task = Literal["feature-extraction", "sequence-classification"]
-"""What a Transformer module computes: the states of the tokens, or a CrossEncoder's logits."""
+Task = Literal["feature-extraction", "sequence-classification", "fill-mask"]
+"""What a Transformer module computes: the states of the tokens, a CrossEncoder's logits, or logits of the
+vocabulary."""
 
 _OUTPUTS: dict[Task, tuple[str, str]] = {
     "feature-extraction": ("last_hidden_state", "token_embeddings"),
     "sequence-classification": ("logits", "scores"),
+    "fill-mask": ("logits", "token_embeddings"),
 }
 # Settings of MultiVectorEncoders, which encode queries and documents differently.
 _LATE_INTERACTION = ("query_length", "document_length", "query_expansion")
@@ -67,11 +69,15 @@ class TransformerSettings:
 
 
 def read_transformer_settings(
-    folder: Path, task: Task = "feature-extraction", late_interaction: bool = False
+    folder: Path,
+    task: Task = "feature-extraction",
+    late_interaction: bool = False,
+    unnamed: Task = "feature-extraction",
 ) -> TransformerSettings:
     """Read the settings of the Transformer module in ``folder``, which must have the task ``task``.
 
-    ``late_interaction`` says whether it may encode queries and documents differently.
+    ``late_interaction`` says whether it may encode queries and documents differently, ``unnamed`` which task
+    a module has whose settings name none.
 
     Raises:
         CheckpointError: a file is broken, or the length is not valid.
@@ -79,7 +85,7 @@ def read_transformer_settings(
     """
     file, config = _config(folder)
     config = {_OLD_NAMES.get(key, key): value for key, value in config.items()}
-    found = config.get("transformer_task", "feature-extraction")
+    found = config.get("transformer_task", unnamed)
     if found != task:
         raise UnsupportedModelError(
             f"{file}: transformer_task {found!r} does not belong to the model_type of "

@@ -88,10 +88,11 @@ class GenericCheckpointFiles:
                 f"{folder}: rerankers and classifiers are not supported by this exporter; use --exporter own "
                 "for the families that are built in, or set --pooling to export the encoder."
             )
-        if sentence_config.multi_vector is not None:
+        if not sentence_config.gives_dense:
+            kind = "SparseEncoder" if sentence_config.splade else "MultiVectorEncoder"
             raise UnsupportedModelError(
-                f"{folder}: a MultiVectorEncoder is not supported by this exporter; use --exporter own for "
-                "the families that are built in."
+                f"{folder}: a {kind} is not supported by this exporter; use --exporter own for the families "
+                "that are built in."
             )
         if sentence_config.state_weights is not None:
             raise UnsupportedModelError(

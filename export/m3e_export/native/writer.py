@@ -13,12 +13,14 @@ import numpy.typing as npt
 from m3e_export.architectures import EncoderSpec, EncoderWeights, LayerWeights, Linear, Norm
 from m3e_export.checkpoint.head import HeadLayer, LayerNorm, UnitLength, dimension_of
 from m3e_export.checkpoint.pooling import Dense, pooling_spec
+from m3e_export.checkpoint.splade import TermHead
 from m3e_export.checkpoint.token_heads import TokenHeads, TokenLinear
 from m3e_export.native.metadata import FORMAT_VERSION, encoder_metadata
 from m3e_export.native.packing import alternate_halves, pack_codes, pack_floats, pad_outputs
 from m3e_export.native.safetensors_file import write_safetensors
+from m3e_export.precision.activations import RangeCodes
 from m3e_export.precision.half import rounded_to_bfloat16
-from m3e_export.precision.int8 import QuantizedLinear
+from m3e_export.precision.int8 import QuantizedLinear, quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
 
 __all__ = ["FORMAT_VERSION", "save_native"]
@@ -40,8 +42,9 @@ def save_native(
     """Write the weights in the formats of ``plan``; return the files.
 
     Norms, biases, the layers after the pooling (``dense``, including the encoder's pooler) and
-    ``token_heads`` are always float32: they are small and matter much. ``state_weights``, float32
-    ``[layers + 1]``, are the weights of the states of the embeddings and each layer in the pooled states.
+    ``token_heads`` but for terms are always float32: they are small and matter much. ``state_weights``,
+    float32 ``[layers + 1]``, are the weights of the states of the embeddings and each layer in the pooled
+    states.
     """
     metadata = encoder_metadata(spec, weights, _pooling(pooling), normalize)
     if dense:
@@ -58,6 +61,8 @@ def save_native(
     if token_heads is not None:
         metadata |= _token_metadata(token_heads)
         tensors |= dict(_token_tensors(token_heads))
+        if token_heads.terms is not None:
+            tensors |= dict(_term_tensors(token_heads.terms, plan))
     write_safetensors(path, tensors, metadata)
     return [path]
 
@@ -88,10 +93,22 @@ def _head(layers: Sequence[HeadLayer]) -> Tensors:
 
 def _token_metadata(heads: TokenHeads) -> dict[str, str]:
     found = {} if heads.sparse is None else {"token_weights": "relu"}
+    if heads.terms is not None:
+        found["term_weights"] = ":".join([heads.terms.activation, *["log1p"] * heads.terms.logarithms])
     if heads.multi_vector is not None:
         length = "unit_length" if heads.unit_length else "identity"
         found["token_vectors"] = f"{len(heads.multi_vector.bias)}:{length}"
     return found
+
+
+def _term_tensors(head: TermHead, plan: PrecisionPlan) -> Tensors:
+    """The decoder is int8 if the encoder is: it is as large as the word embeddings."""
+    if plan.quantized:
+        decoder = quantize_linear(head.decoder, together=RangeCodes.together)
+        plan = replace(plan, quantized={**plan.quantized, decoder.name: decoder})
+    yield from _linear(head.transform, plan)
+    yield from _norm("term_norm", head.norm)
+    yield from _linear(head.decoder, plan)
 
 
 def _token_tensors(heads: TokenHeads) -> Tensors:

@@ -78,6 +78,10 @@ def load_oracle(checkpoint: Checkpoint, name: OracleName = "auto", max_length: i
         from m3e_export.oracle.multi_vector_oracle import load_multi_vector_oracle
 
         return load_multi_vector_oracle(checkpoint, name)
+    if checkpoint.sentence_config.splade is not None:
+        from m3e_export.oracle.sparse_oracle import load_sparse_oracle
+
+        return load_sparse_oracle(checkpoint, name)
     return original(checkpoint, max_length) if _in_pytorch(checkpoint, name) else NumpyOracle(checkpoint)
 
 

@@ -13,12 +13,10 @@ import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.errors import CheckpointError
+from m3e_export.oracle.equal_lengths import equal_lengths
 from m3e_export.oracle.sentence_transformers_oracle import found_weights, load_original, longest_input
 
 __all__ = ["CrossEncoderOracle"]
-
-_TOKENS = 2048
-"""Tokens of the texts that run together. One text at a time reads the weights too often."""
 
 
 class CrossEncoderOracle:
@@ -70,10 +68,7 @@ class CrossEncoderOracle:
     def _groups(self, texts: Sequence[str], passages: Sequence[str]) -> Iterator[npt.NDArray[np.int64]]:
         """Places of pairs with equally many tokens, which need no padding."""
         found = self._model.tokenizer(list(texts), list(passages), truncation="longest_first")
-        lengths = np.array([len(ids) for ids in found["input_ids"]])
-        for length in np.unique(lengths)[::-1]:
-            places = np.flatnonzero(lengths == length)
-            yield from np.array_split(places, math.ceil(len(places) * length / _TOKENS))
+        return equal_lengths(np.array([len(ids) for ids in found["input_ids"]]))
 
     def _predict(self, items: str | list[tuple[str, str]]) -> npt.NDArray[np.float32]:
         rows = 1 if isinstance(items, str) else len(items)

@@ -19,13 +19,11 @@ from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.router import ROUTER_KINDS
 from m3e_export.checkpoint.weights import tensor_names
 from m3e_export.errors import CheckpointError
+from m3e_export.oracle.equal_lengths import equal_lengths
 from m3e_export.quiet import quiet
 from m3e_runtime.manifest import Route
 
 __all__ = ["SentenceTransformersOracle", "found_weights", "load_original", "longest_input", "task_of_route"]
-
-_TOKENS = 2048
-"""Tokens of the texts that run together. One text at a time reads the weights too often."""
 
 
 def load_original(checkpoint: BaseCheckpoint, kind: str, **options: Any) -> Any:
@@ -112,10 +110,7 @@ class SentenceTransformersOracle:
 
     def _groups(self, texts: Sequence[str]) -> Iterator[npt.NDArray[np.int64]]:
         """Places of texts with equally many tokens, which need no padding. Were a count wrong, they would."""
-        lengths = np.array([len(ids) for ids in self._tokenizer.encode_batch(texts)])
-        for length in np.unique(lengths)[::-1]:
-            places = np.flatnonzero(lengths == length)
-            yield from np.array_split(places, math.ceil(len(places) * length / _TOKENS))
+        return equal_lengths(np.array([len(ids) for ids in self._tokenizer.encode_batch(texts)]))
 
     def _encode(self, texts: list[str], prompt: str) -> npt.NDArray[np.float32]:
         vectors: npt.NDArray[np.float32] = self._run(texts, prompt, convert_to_numpy=True)

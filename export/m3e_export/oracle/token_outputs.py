@@ -19,6 +19,7 @@ import numpy.typing as npt
 from m3e_export.checkpoint import BaseCheckpoint
 from m3e_export.errors import CheckpointError
 from m3e_export.oracle.multi_vector_oracle import MultiVectorOracle
+from m3e_export.oracle.sparse_oracle import SparseOracle
 from m3e_export.token_gate import GateTokens, places_judged
 from m3e_runtime.late_interaction import TASKS
 from m3e_runtime.progress import progress_bar
@@ -50,6 +51,9 @@ def oracle_tokens(oracle: StatesOracle, checkpoint: BaseCheckpoint, texts: Seque
         with progress_bar(2 * len(some), "text", "Original multi-vectors") as bar:
             queries, documents = (oracle.multi_vectors(some, task, bar.update) for task in TASKS)
         return GateTokens.of(places, [None] * len(some), documents, queries)
+    if isinstance(oracle, SparseOracle):
+        with progress_bar(len(some), "text", "Original weights of terms") as bar:
+            return GateTokens.of(places, oracle.sparse(some, bar.update), [None] * len(some))
     token_ids = checkpoint.text_tokenizer().encode_batch(some)
     with progress_bar(len(some), "text", "Original outputs of tokens") as bar:
         states = oracle.states(some, bar.update)

@@ -13,13 +13,14 @@ from m3e_export.candidates import Written, first_passing
 from m3e_export.checkpoint import Checkpoint
 from m3e_export.gate import Gate, judge
 from m3e_export.inputs import ModelInputs, model_inputs
+from m3e_export.own.chosen_targets import chosen_targets
 from m3e_export.own.plans import Plans
 from m3e_export.own.vectors import Vectors, artifact_tokens, artifact_vectors, twin_vectors
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.record import ExportRecord
 from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_export.score_gate import ScoreGate
-from m3e_export.targets import TARGETS, Target, default_targets
+from m3e_export.targets import TARGETS, Target
 from m3e_export.texts.judged import calibration_texts
 from m3e_export.token_gate import TokenVerdict, judge_tokens
 from m3e_runtime.gpu.tensorrt import EngineOptions, default_profiles
@@ -93,7 +94,7 @@ class ArtifactWriter:
 
     def _names(self) -> Iterator[tuple[Precision, str]]:
         precisions = [each for each in PRECISIONS if each in self._request.precisions]
-        wanted = self._request.targets or default_targets()
+        wanted = chosen_targets(self._request, self._checkpoint)
         return itertools.product(precisions, [name for name in TARGETS if name in wanted])
 
     def _write(self, wanted: _Wanted) -> Artifact:
@@ -132,7 +133,7 @@ class ArtifactWriter:
         """The verdict on the outputs of tokens, if the checkpoint has any and the target gives them."""
         heads = self._checkpoint.token_heads
         gate = self._gate.tokens if isinstance(self._gate, Gate) else None
-        if heads is None or gate is None or not wanted.target.gives_token_outputs:
+        if heads is None or gate is None or not wanted.target.gives(heads):
             return None
         texts = self._gate.texts
         found = artifact_tokens(wanted.target, wanted.file, self._checkpoint, texts, heads, gate)

@@ -13,6 +13,7 @@ from m3e_export.gate import Gate
 from m3e_export.oracle import check_tokens, load_oracle, load_score_oracle, make_gate, make_score_gate
 from m3e_export.oracle.token_outputs import oracle_tokens
 from m3e_export.own.artifacts import ArtifactWriter
+from m3e_export.own.chosen_targets import chosen_targets
 from m3e_export.record import ExportRecord
 from m3e_export.request import ExportRequest
 from m3e_export.score_gate import ScoreGate
@@ -49,7 +50,7 @@ def export_own(request: ExportRequest, record: ExportRecord) -> Bundle:
             hub=request.hub,
         )
         _check_prompt(request, checkpoint)
-        _check_outputs(request, checkpoint)
+        chosen_targets(request, checkpoint)
         judged = judged_texts(request.gate, checkpoint.classification)
         if request.oracle != "numpy":
             check_tokens(checkpoint, judged, request.gate in ("default", "off"))
@@ -92,15 +93,4 @@ def _check_prompt(request: ExportRequest, checkpoint: Checkpoint) -> None:
         raise UnsupportedModelError(
             f"{checkpoint.source}: include_prompt=false is not supported by --target {' '.join(unable)}; "
             "use native, cpu or portable."
-        )
-
-
-def _check_outputs(request: ExportRequest, checkpoint: Checkpoint) -> None:
-    """Check that each target gives an output of the model."""
-    heads, wanted = checkpoint.token_heads, request.targets or default_targets()
-    unable = [name for name in wanted if not TARGETS[name].gives_token_outputs]
-    if unable and heads is not None and not heads.dense:
-        raise UnsupportedModelError(
-            f"{checkpoint.source}: the model gives outputs of tokens only, which --target {' '.join(unable)} "
-            "does not give; use native, cpu or portable."
         )

@@ -108,7 +108,7 @@ def _tokens_of_task(
     for batch in plan_packed(np.array([len(ids) for ids in token_ids]), _TOKENS):
         ids = [token_ids[at] for at in batch.indices]
         attended = attended_lengths(ids, given.multi_vector)
-        wanted = heads.sparse is not None, heads.multi_vector is not None
+        wanted = heads.gives_sparse, heads.multi_vector is not None
         _, found = engine.run_outputs(ids, None, *wanted, attended)
         both = (finish_tokens(each, result, given, task) for each, result in zip(ids, found, strict=True))
         finished.update(zip(batch.indices.tolist(), both, strict=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from m3e_export.checkpoint import Checkpoint
+from m3e_export.checkpoint.token_heads import TokenHeads
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.search import Int8Rules
 from m3e_runtime.backends import Backend
@@ -43,6 +44,11 @@ class Target(ABC):
     half_arithmetic: bool
     bfloat16 = False
     int8: Int8Rules
+
+    def gives(self, heads: TokenHeads) -> bool:
+        """Whether its artifacts give the outputs of ``heads``."""
+        del heads
+        return self.gives_token_outputs
 
     @abstractmethod
     def path(self, folder: Path, name: str, first: bool) -> Path:

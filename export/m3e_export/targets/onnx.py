@@ -43,6 +43,11 @@ class OnnxTarget(Target):
         self._dialect = dialect
         self.gives_token_outputs = dialect.gives_states
 
+    @override
+    def gives(self, heads: TokenHeads) -> bool:
+        """Not weights of terms: ONNX Runtime would write logits of all tokens and terms first."""
+        return self.gives_token_outputs and heads.terms is None
+
     def path(self, folder: Path, name: str, first: bool) -> Path:
         """The first is ``onnx/model.onnx``, which sentence-transformers and Optimum look for."""
         return folder / "onnx" / ("model.onnx" if first else f"model_{name}.onnx")

@@ -29,6 +29,7 @@ _run_outputs: Callable[..., int] = function("m3e_run_outputs", c_int32, c_void_p
 _stop_if_set = address_of("m3e_stop_if_set")
 
 _has_token_weights = function("m3e_has_token_weights", c_int32, c_void_p)
+_has_term_weights = function("m3e_has_term_weights", c_int32, c_void_p)
 _token_vector_size = function("m3e_token_vector_size", c_int32, c_void_p)
 _dimension = function("m3e_dimension", c_int32, c_void_p)
 _hidden_size = function("m3e_hidden_size", c_int32, c_void_p)
@@ -82,6 +83,7 @@ class _Outputs(Structure):
         ("states", c_void_p),
         ("token_weights", c_void_p),
         ("token_vectors", c_void_p),
+        ("term_weights", c_void_p),
     )
 
 
@@ -110,6 +112,7 @@ class NativeEncoder(Loaded):
         self.token_types: int = _token_types(self.address)
         self.has_token_weights = bool(_has_token_weights(self.address))
         self.token_vector_size: int = _token_vector_size(self.address)
+        self.has_term_weights = bool(_has_term_weights(self.address))
         self.threads: int = _threads(self.address)
         self.arithmetic: str = _arithmetic(self.address).decode()
         self.instruction_set: str = _instruction_set(self.address).decode()
@@ -129,6 +132,7 @@ class NativeEncoder(Loaded):
         token_weights: npt.NDArray[np.float32] | None = None,
         token_vectors: npt.NDArray[np.float32] | None = None,
         attended_lengths: npt.NDArray[np.int64] | None = None,
+        term_weights: npt.NDArray[np.float32] | None = None,
     ) -> None:
         """Encode a flat run of ids. A signal handler that raises ends the call.
 
@@ -145,6 +149,7 @@ class NativeEncoder(Loaded):
             token_vectors: takes the vector of each token, float32 ``[tokens, token_vector_size]``.
             attended_lengths: number of tokens at the start of each text that its tokens attend to, int64
                 ``[texts]``. None: all.
+            term_weights: takes the weight of each term in each text, float32 ``[texts, vocabulary_size]``.
 
         Raises:
             ValueError: arrays that do not fit together, a token id that is not in the vocabulary, or a token
@@ -167,7 +172,7 @@ class NativeEncoder(Loaded):
         inputs = _Inputs(_INPUTS_SIZE, id_bytes, offset_bytes, texts, prompts, types, attended)
         written = None if states is None else self._states(states, tokens)
         stop, message = Stop() if stop is None else stop, Message()
-        if token_weights is None and token_vectors is None:
+        if token_weights is None and token_vectors is None and term_weights is None:
             status = self._call(tokens, stop, message, _run, byref(inputs), memory, written)
         else:
             outputs = _Outputs(
@@ -176,6 +181,7 @@ class NativeEncoder(Loaded):
                 None if states is None else states.ctypes.data,
                 None if token_weights is None else _address(token_weights, tokens, 1),
                 None if token_vectors is None else _address(token_vectors, tokens, self.token_vector_size),
+                None if term_weights is None else _address(term_weights, texts, self.vocabulary_size),
             )
             status = self._call(tokens, stop, message, _run_outputs, byref(inputs), byref(outputs))
         check(status, message)

@@ -157,9 +157,11 @@ typedef struct m3e_outputs {
   float *states;        /* tokens x m3e_hidden_size, as in m3e_run */
   float *token_weights; /* tokens: the weight of each, at least 0; see m3e_has_token_weights */
   float *token_vectors; /* tokens x m3e_token_vector_size */
+  float *term_weights;  /* texts x m3e_vocabulary_size: the weight of each term of the vocabulary in
+                           each text, at least 0 and mostly 0; see m3e_has_term_weights */
 } m3e_outputs;
 
-#define M3E_OUTPUTS {sizeof(m3e_outputs), NULL, NULL, NULL, NULL}
+#define M3E_OUTPUTS {sizeof(m3e_outputs), NULL, NULL, NULL, NULL, NULL}
 
 /* m3e_run for models that give more than one vector of a text, such as bge-m3: all outputs from one
  * pass. The outputs of tokens are in the order of `ids`; special tokens have some, too.
@@ -170,6 +172,8 @@ M3E_API m3e_status m3e_run_outputs(m3e_encoder *encoder, const m3e_inputs *input
 
 /* Nonzero if the model gives weights of tokens. */
 M3E_API int32_t m3e_has_token_weights(const m3e_encoder *encoder);
+/* Nonzero if the model gives weights of terms: a sparse vector over the vocabulary, as SPLADE. */
+M3E_API int32_t m3e_has_term_weights(const m3e_encoder *encoder);
 /* Size of the vectors of tokens; 0 if the model does not give any. */
 M3E_API int32_t m3e_token_vector_size(const m3e_encoder *encoder);
 

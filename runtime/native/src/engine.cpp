@@ -38,8 +38,10 @@ std::vector<Pack> cut(const Inputs& inputs, const Weights& weights, const Output
   bool open = false;
   for (int64_t text = 0; text < inputs.texts; ++text) {
     float* vector = output.vectors + text * sizes.dimension;
+    float* terms = output.term_weights ? output.term_weights + text * sizes.vocabulary : nullptr;
     if (offsets[text] == offsets[text + 1]) {
       std::fill(vector, vector + sizes.dimension, 0.0f);
+      if (terms) std::fill(terms, terms + sizes.vocabulary, 0.0f);
       open = false;
       continue;
     }
@@ -47,13 +49,14 @@ std::vector<Pack> cut(const Inputs& inputs, const Weights& weights, const Output
       ++packs.back().texts;
     } else {
       float* states = output.states ? output.states + offsets[text] * sizes.hidden : nullptr;
-      packs.push_back({inputs.ids + offsets[text],
-                       offsets + text,
-                       1,
-                       {vector, states, output.tokens.from(offsets[text], weights.token_heads)},
-                       inputs.prompts ? inputs.prompts + text : nullptr,
-                       inputs.types ? inputs.types + offsets[text] : nullptr,
-                       inputs.attended_lengths ? inputs.attended_lengths + text : nullptr});
+      packs.push_back(
+          {inputs.ids + offsets[text],
+           offsets + text,
+           1,
+           {vector, states, output.tokens.from(offsets[text], weights.token_heads), terms},
+           inputs.prompts ? inputs.prompts + text : nullptr,
+           inputs.types ? inputs.types + offsets[text] : nullptr,
+           inputs.attended_lengths ? inputs.attended_lengths + text : nullptr});
       open = true;
     }
   }

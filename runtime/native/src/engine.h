@@ -34,6 +34,7 @@ class Engine {
 
   const Sizes& sizes() const { return weights_.sizes; }
   const TokenHeads& token_heads() const { return weights_.token_heads; }
+  bool has_term_weights() const { return weights_.term_head.exists(); }
   const char* instruction_set() const { return kernels_.name; }
   const char* arithmetic() const { return weights_.arithmetic(); }
   int threads() const { return threads_; }

@@ -96,6 +96,7 @@ void Workspace::reserve(const Weights& weights, const Pack& pack, int threads) {
   halves_each_ = weights.has_halves ? kFloatScratch : 0;
   halves_.reserve(static_cast<size_t>(halves_each_), static_cast<size_t>(threads));
   token_rows_each_ = pack.output.tokens.any() ? token_scratch(weights.token_heads) : 0;
+  if (pack.output.term_weights) token_rows_each_ = std::max(token_rows_each_, kTermScratch);
   token_rows_.reserve(static_cast<size_t>(token_rows_each_), static_cast<size_t>(threads));
   positions_.reserve(static_cast<size_t>(rows));
   for (int text = 0; text < pack.texts; ++text) {
@@ -152,6 +153,7 @@ void Forward::run() {
   }
   if (pack_.output.states) copy_states();
   if (pack_.output.tokens.any()) apply_token_heads();
+  if (pack_.output.term_weights) weigh_terms();
   team_.wait();
   pool();
 }
@@ -171,6 +173,27 @@ void Forward::apply_token_heads() const {
   m3e::apply_token_heads(weights_.token_heads, kernels_, rows.x, rows.stride, mine_,
                          pack_.output.tokens,
                          space_.token_rows_.data() + rank_ * space_.token_rows_each_);
+}
+
+// The states pass the transform into the memory of attention. Then each thread weighs terms of its
+// own, for which it needs the states of all threads.
+void Forward::weigh_terms() {
+  const TermHead& head = weights_.term_head;
+  const Rows &hidden = space_.hidden_.rows, &states = space_.context_.rows;
+  quantize(head.transform, hidden, mine_);
+  step();
+  multiply(head.transform, hidden, {states.x, states.stride, nullptr, head.activation}, mine_);
+  step();
+  normalize(head.norm, weights_.sizes.hidden, states, mine_);
+  quantize(head.decoder, states, mine_);
+  team_.wait();
+  const int64_t rank = rank_;
+  const TermTexts texts{pack_.offsets, pack_.texts, pack_.output.term_weights,
+                        weights_.sizes.vocabulary};
+  m3e::weigh_terms(head, kernels_, {states.x, states.stride, states.codes}, weights_.bfloat16,
+                   texts, share(head.decoder.panels()),
+                   {space_.token_rows_.data() + rank * space_.token_rows_each_,
+                    space_.halves_.data() + rank * space_.halves_each_});
 }
 
 // This thread's part of `count` items, in multiples of `step`.

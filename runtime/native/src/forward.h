@@ -7,6 +7,7 @@
 #include "buffer.h"
 #include "kernels/kernels.h"
 #include "stop.h"
+#include "term_weights.h"
 #include "thread_pool.h"
 #include "token_heads.h"
 #include "weights.h"
@@ -18,6 +19,7 @@ struct Output {
   float* vectors;  // [texts][dimension]
   float* states;   // [tokens][hidden]: hidden states before pooling; or null
   TokenOutput tokens{};
+  float* term_weights = nullptr;  // [texts][vocabulary]; or null
 };
 
 // Texts that are computed together, as consecutive tokens without padding. None of them is empty.
@@ -78,7 +80,7 @@ class Workspace {
   Buffer<float> halves_;  // scratch of products with float16 weights; empty if there are none
   Buffer<int32_t> positions_, no_positions_;  // no_positions_ is all zeros
   Buffer<float> no_position_;                 // the row of zeros that it refers to
-  Buffer<float> token_rows_;                  // scratch of the token heads
+  Buffer<float> token_rows_;                  // scratch of the token heads, then of terms
   int64_t token_rows_each_ = 0;               // floats of it per thread
   int64_t attention_each_ = 0;                // floats of scratch per thread
   int halves_each_ = 0;
@@ -127,6 +129,7 @@ class Forward {
   void mix(size_t state);
   void copy_states() const;
   void apply_token_heads() const;
+  void weigh_terms();
   const Rows& pooled_states() const {
     return (weights_.state_weights ? space_.mixed_ : space_.hidden_).rows;
   }

@@ -16,6 +16,7 @@ constexpr const char* kFormat = "m3e-native";
 constexpr const char* kVersion = "3";
 constexpr size_t kMostHead = 16;
 constexpr int kMostTypes = 1 << 16;
+constexpr size_t kMostLogarithms = 2;
 constexpr float kHeadEpsilon = 1e-5f;  // torch.nn.LayerNorm's own
 
 Activation activation_named(const std::string& name) {
@@ -62,6 +63,7 @@ Weights::Weights(const std::string& path) : file_(path) {
   read_state_weights();
   read_head();
   read_token_heads();
+  read_term_head();
   if (used_ != file_.size()) refuse("the file has tensors that an encoder does not use");
 }
 
@@ -229,6 +231,25 @@ void Weights::read_token_heads() {
   token_heads.unit_length = parts[1] == "unit_length";
   const int width = metadata_number("token_vectors", parts[0], 1, 1 << 16);
   token_heads.vector = float_matrix("token_vectors", sizes.hidden, width);
+}
+
+// "gelu:log1p" says what follows the transform, and that the logarithm is taken once;
+// "gelu:log1p:log1p" takes it twice. The entry is absent if terms have no weights.
+void Weights::read_term_head() {
+  if (!file_.says("term_weights")) return;
+  const std::vector<std::string> parts = split(file_.metadata("term_weights"), ':');
+  const size_t logarithms = parts.size() - 1;
+  if (logarithms < 1 || logarithms > kMostLogarithms ||
+      !std::all_of(parts.begin() + 1, parts.end(),
+                   [](const std::string& each) { return each == "log1p"; })) {
+    refuse("the metadata says term_weights = '" + file_.metadata("term_weights").substr(0, 80) +
+           "'; an activation with :log1p once or twice is needed");
+  }
+  term_head.activation = activation_named(parts[0]);
+  term_head.transform = matrix("term_transform", sizes.hidden, sizes.hidden);
+  term_head.norm = norm("term_norm", sizes.hidden);
+  term_head.decoder = matrix("term_decoder", sizes.hidden, sizes.vocabulary);
+  term_head.logarithms = static_cast<int>(logarithms);
 }
 
 Matrix Weights::float_matrix(const std::string& name, int inputs, int outputs) {

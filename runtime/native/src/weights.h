@@ -70,6 +70,18 @@ struct TokenHeads {
   int widest() const { return std::max(weight.floats.outputs, vector.floats.outputs); }
 };
 
+// The head of a masked language model, which gives each term of the vocabulary a weight in a text:
+// the largest of its tokens' logits, at least 0, of which log(1 + x) is taken.
+struct TermHead {
+  Matrix transform{};  // of states to states of the same width; without outputs: there is no head
+  Activation activation = Activation::none;  // after the transform
+  NormWeights norm{};                        // after the activation
+  Matrix decoder{};                          // to a logit of each term
+  int logarithms = 0;                        // how often log(1 + x) is taken
+
+  bool exists() const { return logarithms > 0; }
+};
+
 class Weights {
  public:
   // Throws Error if the file does not match its metadata exactly.
@@ -100,6 +112,7 @@ class Weights {
   std::vector<Layer> layers;    // layers that share weights are equal
   std::vector<HeadLayer> head;  // after the pooling
   TokenHeads token_heads;
+  TermHead term_head;
   // [layers + 1], or null if only the last states are pooled.
   const float* state_weights = nullptr;
 
@@ -125,6 +138,7 @@ class Weights {
   void read_state_weights();
   void read_head();
   void read_token_heads();
+  void read_term_head();
   HeadLayer head_layer(const std::string& name, int width, const std::string& what);
   Matrix float_matrix(const std::string& name, int inputs, int outputs);
   Matrix matrix(const std::string& name, int inputs, int outputs);

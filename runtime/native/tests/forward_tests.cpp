@@ -83,16 +83,22 @@ std::vector<int32_t> types_of(const Text& text, int32_t types) {
   return found;
 }
 
-// Appends the outputs of each text's tokens to its vector, which must be the same beside them.
-void add_token_outputs(m3e_encoder* encoder, const m3e_inputs& inputs, Vectors& vectors) {
+// Appends the outputs of each text's tokens and the weights of terms to its vector, which must be the
+// same beside them.
+void add_other_outputs(m3e_encoder* encoder, const m3e_inputs& inputs, Vectors& vectors) {
   const auto dimension = static_cast<size_t>(m3e_dimension(encoder)),
              size = static_cast<size_t>(m3e_token_vector_size(encoder)),
-             tokens = static_cast<size_t>(inputs.offsets[inputs.texts]);
-  std::vector<float> again(inputs.texts * dimension), weights(tokens), rows(tokens * size);
+             tokens = static_cast<size_t>(inputs.offsets[inputs.texts]),
+             terms = m3e_has_term_weights(encoder)
+                         ? static_cast<size_t>(m3e_vocabulary_size(encoder))
+                         : 0;
+  std::vector<float> again(inputs.texts * dimension), weights(tokens), rows(tokens * size),
+      of_terms(inputs.texts * terms, -1.0f);
   m3e_outputs outputs = M3E_OUTPUTS;
   outputs.vectors = again.data();
-  outputs.token_weights = weights.data();
-  outputs.token_vectors = rows.data();
+  if (m3e_has_token_weights(encoder)) outputs.token_weights = weights.data();
+  if (size) outputs.token_vectors = rows.data();
+  if (terms) outputs.term_weights = of_terms.data();
   char message[M3E_MESSAGE_SIZE];
   if (m3e_run_outputs(encoder, &inputs, &outputs, nullptr, nullptr, message) != M3E_OK) {
     fail(message);
@@ -106,6 +112,11 @@ void add_token_outputs(m3e_encoder* encoder, const m3e_inputs& inputs, Vectors& 
     vector.insert(vector.end(), weights.begin() + begin, weights.begin() + end);
     const auto width = static_cast<int64_t>(size);
     vector.insert(vector.end(), rows.begin() + begin * width, rows.begin() + end * width);
+    const auto first = of_terms.begin() + static_cast<int64_t>(text * terms);
+    vector.insert(vector.end(), first, first + static_cast<int64_t>(terms));
+    if (*std::min_element(vector.end() - static_cast<int64_t>(terms), vector.end()) < 0 && terms) {
+      fail("a weight of a term below zero");
+    }
   }
 }
 
@@ -138,7 +149,9 @@ Vectors encode(m3e_encoder* encoder, const std::vector<Text>& texts, int32_t mos
     const auto begin = flat.begin() + static_cast<int64_t>(i * dimension);
     vectors.emplace_back(begin, begin + static_cast<int64_t>(dimension));
   }
-  if (m3e_has_token_weights(encoder)) add_token_outputs(encoder, inputs, vectors);
+  if (m3e_has_token_weights(encoder) || m3e_has_term_weights(encoder)) {
+    add_other_outputs(encoder, inputs, vectors);
+  }
   return vectors;
 }
 
@@ -258,6 +271,8 @@ void check_kinds(const std::string& path, const std::vector<std::string>& all) {
         {"normalize", "false"}}},
       {"weights and vectors of tokens",
        {{"pooling", "cls"}, {"token_weights", "relu"}, {"token_vectors", "40:unit_length"}}},
+      {"weights of terms", {{"vocabulary", "300"}, {"term_weights", "gelu:log1p"}}},
+      {"weights of terms, two logarithms", {{"term_weights", "relu:log1p:log1p"}}},
       {"token types, projected", {{"token_types", "2"}, {"embedding", "40"}, {"padding", "9"}}},
   };
   for (const auto& [name, entries] : kinds) check_model(model_of("I8", entries), path, name, sets);

@@ -111,6 +111,7 @@ class Maker {
     if (says("states")) floats("state_weights", {number("layers") + 1}, kWordStep);
     if (says("dense")) head(hidden);
     token_heads(hidden);
+    if (says("term_weights")) term_head(hidden);
     writer_.write(model_.metadata, path);
   }
 
@@ -250,6 +251,12 @@ class Maker {
   void token_heads(int hidden) {
     if (says("token_weights")) matrix("token_weights", hidden, 1, "F32");
     if (says("token_vectors")) matrix("token_vectors", hidden, number("token_vectors"), "F32");
+  }
+
+  void term_head(int hidden) {
+    matrix("term_transform", hidden, hidden);
+    norm("term_norm", hidden);
+    matrix("term_decoder", hidden, number("vocabulary"));
   }
 
   void head(int hidden) {
