@@ -2,7 +2,8 @@
 
 transformers does not have this family, and the code on the hub is not run here. The formulas are those of
 https://arxiv.org/abs/2310.19923 (post-norm BERT, gated feed-forward part, biases by distance both ways), and
-https://arxiv.org/abs/2108.12409 (the slopes of these biases).
+https://arxiv.org/abs/2108.12409 (the slopes of these biases). What the later layout adds is described in
+https://github.com/huggingface/text-embeddings-inference/pull/292.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ from synthetic import modules_of, write_json
 __all__ = ["jina_states", "make_jina_bert", "slope"]
 
 _HIDDEN, _HEADS, _LAYERS, _WIDE, _VOCABULARY, _EPS = 72, 6, 2, 128, 2000, 1e-12
+_LATER_NORMS = ("attention.self.layer_norm_q", "attention.self.layer_norm_k", "layer_norm_1")
 Tensors = dict[str, torch.Tensor]
 
 
-def make_jina_bert(folder: Path, **changes: Any) -> Path:
-    """Write a checkpoint as it lies on the hub; ``changes`` replace entries of the configuration."""
+def make_jina_bert(folder: Path, later: bool = False, **changes: Any) -> Path:
+    """Write a checkpoint as it lies on the hub; ``changes`` replace entries of the configuration.
+
+    The ``later`` layout is that of jina-bert-v2-qk-post-norm.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_wordpiece(folder)
     config = {
@@ -49,7 +54,7 @@ def make_jina_bert(folder: Path, **changes: Any) -> Path:
         **changes,
     }
     write_json(folder / "config.json", config)
-    save_file(_tensors(), str(folder / "model.safetensors"), metadata={"format": "pt"})
+    save_file(_tensors(later), str(folder / "model.safetensors"), metadata={"format": "pt"})
     write_json(folder / "modules.json", modules_of("Transformer", "Pooling"))
     write_json(
         folder / "1_Pooling" / "config.json",
@@ -58,7 +63,7 @@ def make_jina_bert(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def _tensors() -> Tensors:
+def _tensors(later: bool) -> Tensors:
     torch.manual_seed(0)
     made = {
         "embeddings.word_embeddings.weight": torch.randn(_VOCABULARY, _HIDDEN) * 0.05,
@@ -81,15 +86,25 @@ def _tensors() -> Tensors:
             linear(f"{base}.attention.self.{part}", _HIDDEN, _HIDDEN)
         linear(f"{base}.attention.output.dense", _HIDDEN, _HIDDEN)
         norm(f"{base}.attention.output.LayerNorm")
-        linear(f"{base}.mlp.gated_layers", _HIDDEN, 2 * _WIDE, bias=False)
-        linear(f"{base}.mlp.wo", _WIDE, _HIDDEN)
-        norm(f"{base}.mlp.layernorm")
+        gated, output, output_norm = _names(later)
+        linear(f"{base}.{gated}", _HIDDEN, 2 * _WIDE, bias=False)
+        linear(f"{base}.{output}", _WIDE, _HIDDEN)
+        norm(f"{base}.{output_norm}")
+        for name in _LATER_NORMS if later else ():
+            norm(f"{base}.{name}")
     return made
 
 
-def jina_states(ids: torch.Tensor, activation: Any = functional.gelu) -> torch.Tensor:
+def _names(later: bool) -> tuple[str, str, str]:
+    """Of the feed-forward part: the fused matrix, the output, the normalization."""
+    if later:
+        return "mlp.up_gated_layer", "mlp.down_layer", "layer_norm_2"
+    return "mlp.gated_layers", "mlp.wo", "mlp.layernorm"
+
+
+def jina_states(ids: torch.Tensor, activation: Any = functional.gelu, later: bool = False) -> torch.Tensor:
     """The last states, float32 ``[length, hidden]``, of one text's ``ids``."""
-    tensors = _tensors()
+    tensors, (gated, output, output_norm) = _tensors(later), _names(later)
 
     def linear(name: str, x: torch.Tensor) -> torch.Tensor:
         return functional.linear(x, tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))
@@ -102,15 +117,19 @@ def jina_states(ids: torch.Tensor, activation: Any = functional.gelu) -> torch.T
     x = norm("embeddings.LayerNorm", words[ids] + types[0])
     for layer in range(_LAYERS):
         base = f"encoder.layer.{layer}"
-        query, key, value = (
-            linear(f"{base}.attention.self.{part}", x).view(len(ids), _HEADS, -1).transpose(0, 1)
-            for part in ("query", "key", "value")
-        )
+        parts = [linear(f"{base}.attention.self.{part}", x) for part in ("query", "key", "value")]
+        if later:
+            parts[:2] = [
+                norm(f"{base}.{name}", part) for name, part in zip(_LATER_NORMS[:2], parts[:2], strict=True)
+            ]
+        query, key, value = (part.view(len(ids), _HEADS, -1).transpose(0, 1) for part in parts)
         seen = functional.scaled_dot_product_attention(query, key, value, _biases(len(ids)))
         attended = linear(f"{base}.attention.output.dense", seen.transpose(0, 1).reshape(len(ids), -1))
-        x = norm(f"{base}.attention.output.LayerNorm", x + attended)
-        gate, factor = linear(f"{base}.mlp.gated_layers", x).split(_WIDE, dim=-1)
-        x = norm(f"{base}.mlp.layernorm", x + linear(f"{base}.mlp.wo", activation(gate) * factor))
+        normalized = norm(f"{base}.attention.output.LayerNorm", x + attended)
+        x = norm(f"{base}.{_LATER_NORMS[2]}", x + normalized) if later else normalized
+        first, second = linear(f"{base}.{gated}", x).split(_WIDE, dim=-1)
+        gate, factor = (second, first) if later else (first, second)
+        x = norm(f"{base}.{output_norm}", x + linear(f"{base}.{output}", activation(gate) * factor))
     return x
 
 

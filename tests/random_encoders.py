@@ -34,6 +34,7 @@ class Kind:
     embedding_norm: bool = True
     final_norm: bool = False
     query_key_norm: bool = False
+    second_norm: bool = False
     alibi: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -61,7 +62,9 @@ KINDS = {
         embedding_norm=False,
         final_norm=True,
     ),
-    "jina": Kind({"gated": True, "learned_positions": False}, alibi=True, query_key_norm=True),
+    "jina": Kind(
+        {"gated": True, "learned_positions": False}, alibi=True, query_key_norm=True, second_norm=True
+    ),
     "causal, partly rotated": Kind(
         {
             "gated": True,
@@ -70,6 +73,7 @@ KINDS = {
         },
         rotary=10,
         query_key_norm=True,
+        second_norm=True,
     ),
 }
 
@@ -103,6 +107,7 @@ def random_encoder(kind: str, positions: int = 512) -> tuple[EncoderSpec, Encode
             output_norm,
             norm(f"{base}.query_norm", parts.query_key_norm),
             norm(f"{base}.key_norm", parts.query_key_norm),
+            norm(f"{base}.second_norm", parts.second_norm),
         )
 
     rows = positions if spec.learned_positions else 1

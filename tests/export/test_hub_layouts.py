@@ -68,16 +68,16 @@ def test_states_are_those_of_transformers(family, length, folders):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", [*FAMILIES, "jina_bert"])
+@pytest.mark.parametrize("family", [*FAMILIES, "jina_bert", "jina_bert, later"])
 def test_the_native_engine_at_the_full_length(family, tmp_path):
     """At 8192 tokens, a rotation has turned by thousands of radians."""
-    config, jina = {"max_position_embeddings": 8192}, family == "jina_bert"
-    folder = tmp_path / "model"
-    folder = make_jina_bert(folder, **config) if jina else make_family(folder, family, config=config)
+    config, folder = {"max_position_embeddings": 8192}, tmp_path / "model"
+    jina, later = family.startswith("jina_bert"), "later" in family
+    folder = make_jina_bert(folder, later, **config) if jina else make_family(folder, family, config=config)
     checkpoint = load_checkpoint(str(folder), max_length=8192)
     for length in (512, 8192):
         if jina:
-            expected = jina_states(torch.from_numpy(ids_of(length)).long()).numpy()
+            expected = jina_states(torch.from_numpy(ids_of(length)).long(), later=later).numpy()
         else:
             expected = transformers_states(folder, length)
         for precision, most in (("fp32", 1e-6), ("fp16", 1e-4)):
@@ -156,29 +156,34 @@ def test_texts_end_where_dynamic_scaling_begins(copied):
     assert load_checkpoint(str(folder)).max_length == 100
 
 
+@pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize(("length", "kind"), [(12, "geglu"), (300, "geglu"), (40, "reglu")])
-def test_jina_bert_computes_what_the_papers_say(length, kind, tmp_path):
-    folder = make_jina_bert(tmp_path / "model", feed_forward_type=kind)
+def test_jina_bert_computes_what_the_papers_say(length, kind, later, tmp_path):
+    folder = make_jina_bert(tmp_path / "model", later, feed_forward_type=kind)
     activation = {"geglu": functional.gelu, "reglu": functional.relu}[kind]
-    expected = jina_states(torch.from_numpy(ids_of(length)).long(), activation)
+    expected = jina_states(torch.from_numpy(ids_of(length)).long(), activation, later)
     np.testing.assert_allclose(states(folder, length), expected.numpy(), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("family", ["gte", "jina_bert"])
+@pytest.mark.parametrize("family", ["gte", "jina_bert", "jina_bert, later"])
 def test_a_model_that_only_its_code_loads_is_judged_by_numpy_and_its_code_is_not_run(
     family, copied, tmp_path, few_texts, some_texts, caplog
 ):
-    jina = family == "jina_bert"
-    folder = make_jina_bert(tmp_path / "jina") if jina else hub_gte(copied(family))
-    targets = ("native", "cpu", "portable")
-    request = ExportRequest(str(folder), tmp_path / "bundle", targets=targets, gate=str(few_texts))
+    jina = family.startswith("jina_bert")
+    folder = make_jina_bert(tmp_path / "jina", "later" in family) if jina else hub_gte(copied(family))
+    targets = ("native", "cpu")
+    request = ExportRequest(
+        str(folder), tmp_path / "bundle", ("fp32", "int8"), targets=targets, gate=str(few_texts)
+    )
     bundle = export(request)
     assert "never run" in caplog.text
     assert {each.fidelity.oracle for each in bundle.manifest.artifacts} == {"numpy float32"}
     expected = load_oracle(load_checkpoint(str(folder)), "numpy").encode(some_texts, lambda done: None)
     for artifact in bundle.manifest.artifacts:
         found = Encoder.load(bundle.path, artifact=artifact.name).encode(some_texts)
-        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+        norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+        least = 0.999999 if artifact.precision == "fp32" else 0.999
+        assert ((found * expected).sum(axis=1) / norms).min() >= least
     with pytest.raises(UnsupportedModelError, match="--oracle numpy"):
         load_oracle(load_checkpoint(str(folder)), "torch")
 
@@ -271,13 +276,6 @@ def test_what_is_not_understood_is_refused_by_name(family, change, named, copied
 def test_jina_bert_refuses_by_name(config, named, tmp_path):
     with pytest.raises(UnsupportedModelError, match=named):
         load_checkpoint(str(make_jina_bert(tmp_path / "model", **config)))
-
-
-def test_jina_code_is_refused_by_name(tmp_path):
-    folder = make_jina_bert(tmp_path / "model")
-    rewrite_tensors(folder, encoder__layer__0__layer_norm_1__weight=np.ones(72, np.float32))
-    with pytest.raises(UnsupportedModelError, match="jina-embeddings-v2-base-code"):
-        load_checkpoint(str(folder))
 
 
 DAMAGED = {

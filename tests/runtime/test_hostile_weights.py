@@ -461,7 +461,7 @@ def good_newer(tmp_path_factory) -> bytes:
 
 @pytest.fixture(scope="module")
 def good_normed(tmp_path_factory) -> bytes:
-    """Weights of an encoder that normalizes queries and keys."""
+    """Weights of an encoder that normalizes queries and keys, and twice after the attention."""
     spec, weights = random_encoder("causal, partly rotated", 64)
     file = tmp_path_factory.mktemp("normed") / "weights"
     save_native(spec, weights, float_plan("fp32"), "mean", False, file)
@@ -550,6 +550,10 @@ def test_changed_headers_of_a_newer_encoder(tmp_path, good_newer, name):
 
 
 NORMED_CHANGES = {
+    "not normalized twice": metadata("second_norm", None),
+    "normalized twice in another way": metadata("second_norm", "no"),
+    "a second norm missing": changed(lambda header: header.pop("layer.1.second_norm.gamma")),
+    "two norms, of which one is first": metadata("norm_place", "before"),
     "queries not normalized": metadata("query_key_norm", None),
     "queries normalized in another way": metadata("query_key_norm", "head"),
     "a key norm missing": changed(lambda header: header.pop("layer.1.key_norm.gamma")),

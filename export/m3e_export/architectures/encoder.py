@@ -131,8 +131,10 @@ class LayerWeights:
 
     ``attention_norm`` and ``output_norm`` belong to the attention and to the feed-forward part: they follow
     the residual sum, or precede the part if the encoder normalizes first. Only then may ``attention_norm`` be
-    None: the part takes its input as it is. ``query_norm`` and ``key_norm`` normalize all heads of a query or
-    key together, ``[hidden]``, before a rotation; None in most families.
+    None: the part takes its input as it is. ``second_norm`` normalizes the sum of the layer's input and what
+    ``attention_norm`` gives, in an encoder that does not normalize first; None in most families.
+    ``query_norm`` and ``key_norm`` normalize all heads of a query or key together, ``[hidden]``, before a
+    rotation; None in most families.
     """
 
     qkv: Linear
@@ -143,6 +145,7 @@ class LayerWeights:
     output_norm: Norm
     query_norm: Norm | None = None
     key_norm: Norm | None = None
+    second_norm: Norm | None = None
 
     def linears(self) -> tuple[Linear, Linear, Linear, Linear]:
         """The four matrices in the order of their products."""
@@ -204,6 +207,10 @@ class EncoderWeights:
         if norm_first:
             layers += [norm for layer in self.layers for norm in (layer.attention_norm, layer.output_norm)]
         return sum(norm is not None for norm in (self.embedding_norm, self.final_norm, *layers))
+
+    def second_norms(self) -> int:
+        """The number of layers with a second normalization after the attention."""
+        return sum(layer.second_norm is not None for layer in self.layers)
 
     def _linears(self, layers: Iterable[LayerWeights]) -> Iterator[Linear]:
         if self.embedding_projection is not None:

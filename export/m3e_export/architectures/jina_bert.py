@@ -1,4 +1,7 @@
-"""jina-embeddings-v2 (small-en, base-en, base-zh): BERT with ALiBi and gated layers.
+"""jina-embeddings-v2: BERT with ALiBi and gated layers.
+
+There are two layouts on the hub. In the later one, jina-bert-v2-qk-post-norm (base-code, -de, -es), queries
+and keys are normalized, and after the attention the layer's input is added and normalized once more.
 
 The model_type in ``config.json`` is ``bert``, the code lies on the hub. transformers does not have this
 family; its BERT would read such a folder wrongly. See https://arxiv.org/abs/2310.19923. ALiBi's slopes are
@@ -13,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights
+from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights, LayerWeights, Norm
 from m3e_export.architectures.gated import Biases, GatedNames, gated_layer, one_row, token_types
 from m3e_export.architectures.layers import (
     BERT_NAMES,
@@ -24,10 +27,10 @@ from m3e_export.architectures.layers import (
 )
 from m3e_export.architectures.settings import BERT_VARIANTS, Config, encoder_spec, refuse_variants
 from m3e_export.architectures.tensors import Array, TensorLookup, Tensors
-from m3e_export.errors import UnsupportedModelError
 
 __all__ = ["slopes", "spec", "weights"]
 
+_BIASES = Biases(intermediate=False)
 _ACTIVATIONS = {"geglu": "gelu", "reglu": "relu"}
 _VARIANTS: dict[str, tuple[Any, ...]] = {
     **BERT_VARIANTS,
@@ -43,6 +46,14 @@ _NAMES = GatedNames(
     output="mlp.wo",
     output_norm="mlp.layernorm",
 )
+_LATER = dataclasses.replace(
+    _NAMES,
+    intermediate=("mlp.up_gated_layer",),
+    output="mlp.down_layer",
+    output_norm="layer_norm_2",
+    factors_first=True,
+)
+_SECOND_NORM = "layer_norm_1"
 
 
 def spec(config: Config) -> EncoderSpec:
@@ -63,23 +74,34 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
 
     Raises:
         CheckpointError: a tensor is missing, not finite, or its shape differs from the config.
-        UnsupportedModelError: the layers are those of jina-embeddings-v2-base-code.
     """
     lookup = TensorLookup(tensors, WORDS)
-    if lookup.has(f"{_NAMES.stem}.0.layer_norm_1.weight"):
-        raise UnsupportedModelError(
-            "the tensors layer_norm_1 are those of jina-bert-v2-qk-post-norm (jina-embeddings-v2-base-code, "
-            "-de, -es), whose layers normalize twice after the attention, and are not supported."
-        )
+    later = lookup.has(f"{_LATER.stem}.0.{_SECOND_NORM}.weight")
     types = token_types(lookup, config, spec.hidden, 2)
-    biases = Biases(intermediate=False)
     return EncoderWeights(
         word_embeddings=lookup.get(WORDS, spec.vocab_size, spec.hidden),
         position_embeddings=one_row(types, spec.hidden),
         embedding_norm=norm_weights(lookup, EMBEDDING_NORM, spec.hidden),
-        layers=tuple(gated_layer(lookup, spec, _NAMES, biases, index) for index in range(spec.layers)),
+        layers=tuple(
+            _later_layer(lookup, spec, index) if later else gated_layer(lookup, spec, _NAMES, _BIASES, index)
+            for index in range(spec.layers)
+        ),
         token_type_embeddings=None if types is None else type_differences(types),
         relative_bias=_by_distance(spec),
+    )
+
+
+def _later_layer(lookup: TensorLookup, spec: EncoderSpec, index: int) -> LayerWeights:
+    base = f"{_LATER.stem}.{index}"
+
+    def norm(name: str) -> Norm:
+        return norm_weights(lookup, f"{base}.{name}", spec.hidden)
+
+    return dataclasses.replace(
+        gated_layer(lookup, spec, _LATER, _BIASES, index),
+        query_norm=norm("attention.self.layer_norm_q"),
+        key_norm=norm("attention.self.layer_norm_k"),
+        second_norm=norm(_SECOND_NORM),
     )
 
 

@@ -112,7 +112,9 @@ def _layer(
     rotary_tables: npt.NDArray[np.float32] | None,
 ) -> ir.Value:
     attended = functools.partial(_attention, dialect, layer, mask, rotary_tables)
-    hidden = _part(dialect, hidden, layer.attention_norm, attended)
+    begun, hidden = hidden, _part(dialect, hidden, layer.attention_norm, attended)
+    if layer.second_norm is not None:
+        hidden = dialect.norm(dialect.builder.op("Add", hidden, begun), layer.second_norm)
     return _part(dialect, hidden, layer.output_norm, functools.partial(_feed_forward, dialect, layer))
 
 

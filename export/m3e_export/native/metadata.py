@@ -83,6 +83,8 @@ def _layer_entries(spec: EncoderSpec, weights: EncoderWeights) -> dict[str, str]
         raise ValueError(f"layers {lacking} have no first normalization; only the first may lack it.")
     if any(layer.query_norm is not None for layer in stored):
         entries["query_key_norm"] = "hidden"
+    if any(layer.second_norm is not None for layer in stored):
+        entries["second_norm"] = "yes"
     if weights.final_norm is not None:
         entries["final_norm"] = "yes"
     return entries

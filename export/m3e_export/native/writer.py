@@ -144,6 +144,7 @@ def _layer(base: str, layer: LayerWeights, plan: PrecisionPlan, gated: bool) -> 
     for linear in layer.linears():
         yield from _linear(linear, plan, alternate=gated and linear is layer.intermediate)
     yield from _norm(f"{base}.attention_norm", layer.attention_norm)
+    yield from _norm(f"{base}.second_norm", layer.second_norm)
     yield from _norm(f"{base}.output_norm", layer.output_norm)
     yield from _norm(f"{base}.query_norm", layer.query_norm)
     yield from _norm(f"{base}.key_norm", layer.key_norm)

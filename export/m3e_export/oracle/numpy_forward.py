@@ -99,8 +99,9 @@ class NumpyForward:
         attention = self._spec.layer_attention[place]
         before = self._norm(layer.attention_norm, x) if first else x
         attended = self._attended(layer, before, lengths, attention)
-        x = self._residual_sum(layer, x, self._linear(layer.attention_output, attended))
+        begun, x = x, self._residual_sum(layer, x, self._linear(layer.attention_output, attended))
         x = x if first else self._norm(layer.attention_norm, x)
+        x = x if layer.second_norm is None else self._norm(layer.second_norm, begun + x)
         wide = self._wide(layer, self._norm(layer.output_norm, x) if first else x)
         x = self._residual_sum(layer, x, self._linear(layer.output, wide))
         x = x if first else self._norm(layer.output_norm, x)

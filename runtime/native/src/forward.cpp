@@ -27,6 +27,15 @@ void count_positions(const int32_t* ids, int length, int padding, int32_t* posit
   for (int i = 0; i < length; ++i) positions[i] = ids[i] == padding ? 0 : next++;
 }
 
+// Adds rows of `width` numbers of `from` to those of `to`.
+void add_rows(const Rows& from, const Rows& to, int width, Range range) {
+  for (int row = range.begin; row < range.end; ++row) {
+    const float* added = from.row(row);
+    float* sum = to.row(row);
+    for (int column = 0; column < width; ++column) sum[column] += added[column];
+  }
+}
+
 }  // namespace
 
 int Pack::longest() const {
@@ -272,19 +281,40 @@ void Forward::project_attention(const Layer& layer, Range rows) {
 }
 
 void Forward::after_attention(const Layer& layer, Range rows) {
-  const Rows &hidden = space_.hidden_.rows, &context = space_.context_.rows;
-  quantize(layer.attention_output, context, rows);
+  quantize(layer.attention_output, space_.context_.rows, rows);
   step();
+  if (layer.second_norm.gamma) {
+    finish_attention_twice(layer, rows);
+  } else {
+    finish_attention(layer, rows);
+  }
+  if (!by_rows_) return feed_forward(layer, 0, pack_.rows());
+  for (int row = rows.begin; row < rows.end; row += kWideRows) {
+    feed_forward(layer, row, std::min(kWideRows, rows.end - row));
+  }
+}
+
+void Forward::finish_attention(const Layer& layer, Range rows) {
+  const Rows &hidden = space_.hidden_.rows, &context = space_.context_.rows;
   multiply(layer.attention_output, context, {hidden.x, hidden.stride, hidden.x, Activation::none},
            rows);
   step();
   if (!weights_.norm_first) {
     normalize(layer.attention_norm, weights_.sizes.hidden, hidden, rows);
   }
-  if (!by_rows_) return feed_forward(layer, 0, pack_.rows());
-  for (int row = rows.begin; row < rows.end; row += kWideRows) {
-    feed_forward(layer, row, std::min(kWideRows, rows.end - row));
-  }
+}
+
+// The layer's input is needed once more, so the sum is made where the queries were.
+void Forward::finish_attention_twice(const Layer& layer, Range rows) {
+  const Rows &hidden = space_.hidden_.rows, &sums = space_.qkv_.rows;
+  const int width = weights_.sizes.hidden;
+  multiply(layer.attention_output, space_.context_.rows,
+           {sums.x, sums.stride, nullptr, Activation::none}, rows);
+  step();
+  add_rows(hidden, sums, width, rows);
+  normalize(layer.attention_norm, width, sums, rows);
+  add_rows(sums, hidden, width, rows);
+  normalize(layer.second_norm, width, hidden, rows);
 }
 
 // What a part reads if its normalization precedes it: `hidden` itself if there is none.

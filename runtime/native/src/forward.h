@@ -106,6 +106,8 @@ class Forward {
   void for_blocks(Body body);
   void project_attention(const Layer& layer, Range rows);
   void after_attention(const Layer& layer, Range rows);
+  void finish_attention(const Layer& layer, Range rows);
+  void finish_attention_twice(const Layer& layer, Range rows);
   void attend(const Layer& layer);
   void attend(const Layer& layer, int text, int head, Range queries);
   void prepare(const Layer& layer, Range rows);

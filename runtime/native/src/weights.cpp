@@ -106,6 +106,10 @@ void Weights::read_metadata() {
     refuse("the first normalization may be left out only where it precedes the attention");
   }
   norms_queries_ = metadata_says(file_, "query_key_norm", "hidden");
+  norms_twice_ = metadata_says(file_, "second_norm", "yes");
+  if (norms_twice_ && norm_first) {
+    refuse("a second normalization belongs only where the first follows the attention");
+  }
 }
 
 const char* Weights::arithmetic() const {

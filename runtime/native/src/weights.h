@@ -43,6 +43,7 @@ struct Matrix {
 struct Layer {
   Matrix qkv, attention_output, intermediate, output;
   NormWeights attention_norm, output_norm;
+  NormWeights second_norm;           // of the layer's input plus what attention_norm gives
   NormWeights query_norm, key_norm;  // of all heads together, before a rotation
   Span span{};                       // keys that a query sees
   const float* rotary = nullptr;     // Weights::rotary_size floats for each position; or null
@@ -151,6 +152,7 @@ class Weights {
   float epsilon_ = 0;
   bool lacks_first_norm_ = false;  // whether layer 0 has no attention_norm
   bool norms_queries_ = false;     // whether layers have query_norm and key_norm
+  bool norms_twice_ = false;       // whether layers have second_norm
 };
 
 }  // namespace m3e

@@ -41,6 +41,7 @@ Layer Weights::read_layer(int index) {
   layer.qkv = matrix(base + "qkv", hidden, 3 * hidden);
   layer.attention_output = matrix(base + "attention_output", hidden, hidden);
   if (index || !lacks_first_norm_) layer.attention_norm = norm(base + "attention_norm", hidden);
+  if (norms_twice_) layer.second_norm = norm(base + "second_norm", hidden);
   layer.intermediate = matrix(base + "intermediate", hidden, sizes.wide_columns());
   layer.output = matrix(base + "output", sizes.intermediate, hidden);
   layer.output_norm = norm(base + "output_norm", hidden);

@@ -326,7 +326,7 @@ class Dialect(abc.ABC):
         expected = Counter({self.fused_attention: layers, activation: layers})
         rms = self.spec.norm_kind == "rms"
         single, after_sum = ("ReduceMean",) * 2 if rms else ("LayerNormalization", self.fused_norm)
-        expected[single] += weights.single_norms(self.spec.norm_first)
+        expected[single] += weights.single_norms(self.spec.norm_first) + weights.second_norms()
         expected[after_sum] += 0 if self.spec.norm_first else 2 * layers
         for operator, number in expected.items():
             _expect(counts[operator] == number, f"{number} {operator}, so many in every layer", counts)
