@@ -83,8 +83,8 @@ std::vector<int32_t> types_of(const Text& text, int32_t types) {
   return found;
 }
 
-// Appends the outputs of each text's tokens and the weights of terms to its vector, which must be the
-// same beside them.
+// Appends the outputs of each text's tokens and the weights of terms to its vector, which must be
+// the same beside them.
 void add_other_outputs(m3e_encoder* encoder, const m3e_inputs& inputs, Vectors& vectors) {
   const auto dimension = static_cast<size_t>(m3e_dimension(encoder)),
              size = static_cast<size_t>(m3e_token_vector_size(encoder)),
