@@ -6,6 +6,7 @@ import functools
 import logging
 import math
 import random
+import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -336,8 +337,9 @@ def _score(mteb: Any, model: EvaluatedModel, planned: Any) -> dict[str, float]:
             show_progress_bar=False,
             encode_kwargs={"batch_size": _LOADER_BATCH, "show_progress_bar": False},
         )
-    (subset,) = result.task_results[0].scores[planned.split]
-    found = {metric: float(subset[metric]) for metric in planned.metrics}
+    subsets = result.task_results[0].scores[planned.split]
+    # The mean over the subsets, as mteb gives it: CodeSearchNetRetrieval has one for each language.
+    found = {metric: statistics.fmean(each[metric] for each in subsets) for metric in planned.metrics}
     for metric, score in found.items():
         if not math.isfinite(score):
             raise DataError(f"{metric} is {score}: the model does not distinguish the texts.")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+from types import SimpleNamespace
 
 import pytest
 
 from m3e_eval.cli import main
+from m3e_eval.evaluate import _score
 from m3e_eval.local import read_local
 from m3e_eval.suites import CODE_FILE, plan
 from m3e_export.errors import OptionError
@@ -61,3 +63,11 @@ def test_int8_finds_code_as_well_as_the_original(minilm, two_precisions, capsys,
     original, *others = [float(cell) for cell in row.split() if cell.startswith("0.")]
     assert original > 0.5
     assert all(abs(other - original) < 0.02 for other in others)
+
+
+def test_subsets_of_a_task_are_averaged():
+    scores = {"test": [{"ndcg_at_10": 0.25}, {"ndcg_at_10": 0.75}]}
+    result = SimpleNamespace(task_results=[SimpleNamespace(scores=scores)])
+    mteb = SimpleNamespace(evaluate=lambda *_, **__: result)
+    planned = SimpleNamespace(task=SimpleNamespace(seed=1), split="test", metrics=("ndcg_at_10",))
+    assert _score(mteb, None, planned) == {"ndcg_at_10": 0.5}
