@@ -58,9 +58,9 @@ def measure(
     ):
         for length in lengths:
             contest.alternate(_workload(length, quick), label)
+        contest.details(texts)  # before the corpus: the memory is that of the longest text
         contest.alternate(Workload("corpus", texts, 1 if quick else 3), label)
         vectors = contest.vectors(texts, Path(folder))
-        contest.details(texts)
         for name in contest.workers:
             if BASELINE in vectors:
                 cosines = (vectors[name] * vectors[BASELINE]).sum(axis=1)
