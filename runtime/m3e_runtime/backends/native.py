@@ -113,6 +113,9 @@ class NativeCpu:
         self.threads = threads
         self.arithmetic: str | None = self._engine.arithmetic
         self.instruction_set: str | None = self._engine.instruction_set
+        self._gives_outputs = bool(
+            self._engine.has_token_weights or self._engine.token_vector_size or self._engine.has_term_weights
+        )
         if dimension is not None and self._engine.dimension != dimension:
             raise BundleError(
                 f"{model}: gives {self._engine.dimension} dimensions, the manifest says {dimension}. "
@@ -150,9 +153,8 @@ class NativeCpu:
 
     @property
     def gives_outputs(self) -> bool:
-        """See :class:`m3e_runtime.backends.base.OutputsBackend`."""
-        engine = self._engine
-        return bool(engine.has_token_weights or engine.token_vector_size or engine.has_term_weights)
+        """See :class:`m3e_runtime.backends.base.OutputsBackend`. It may be asked after :meth:`close`."""
+        return self._gives_outputs
 
     def run_outputs(
         self,
