@@ -114,7 +114,7 @@ void add_other_outputs(m3e_encoder* encoder, const m3e_inputs& inputs, Vectors& 
     vector.insert(vector.end(), rows.begin() + begin * width, rows.begin() + end * width);
     const auto first = of_terms.begin() + static_cast<int64_t>(text * terms);
     vector.insert(vector.end(), first, first + static_cast<int64_t>(terms));
-    if (*std::min_element(vector.end() - static_cast<int64_t>(terms), vector.end()) < 0 && terms) {
+    if (terms && *std::min_element(vector.end() - static_cast<int64_t>(terms), vector.end()) < 0) {
       fail("a weight of a term below zero");
     }
   }
