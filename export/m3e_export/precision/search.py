@@ -20,7 +20,7 @@ from m3e_export.precision.embeddings import FloatEmbeddings, Int8Embeddings
 from m3e_export.precision.int8 import QuantizedLinear, quantize_linear
 from m3e_export.precision.plan import PrecisionPlan
 from m3e_export.precision.smoothing import (
-    fold_into_value,
+    fold_smoothing,
     input_statistics,
     relative_error,
     smoothing_factors,
@@ -143,12 +143,18 @@ class Int8Search:
         return self._error_of(found, self._calibration.vectors[self._trial])
 
     def _plan(self, quantized: dict[str, QuantizedLinear]) -> PrecisionPlan:
-        for layer in self._layers:
-            names = layer.qkv.name, layer.attention_output.name
-            if all(name in quantized for name in names):
-                folded = fold_into_value(quantized[names[0]], quantized[names[1]])
-                quantized.update(zip(names, folded, strict=True))
+        for first, second in self._foldable():
+            if first in quantized and second in quantized:
+                folded = fold_smoothing(quantized[first], quantized[second])
+                quantized.update(zip((first, second), folded, strict=True))
         return dataclasses.replace(self._rules.floats, quantized=quantized)
+
+    def _foldable(self) -> Iterator[tuple[str, str]]:
+        """Matrices whose last columns can hold the smoothing of another, and the other."""
+        for layer in self._layers:
+            yield layer.qkv.name, layer.attention_output.name
+            if self._spec.gated:
+                yield layer.intermediate.name, layer.output.name
 
     def _quantize(self, linear: Linear, strength: Strength, compensate: bool = False) -> QuantizedLinear:
         sample = self._calibration.samples[linear.name]

@@ -16,7 +16,7 @@ from m3e_export.precision.activations import ActivationCodes
 from m3e_export.precision.input_sample import InputSample
 from m3e_export.precision.int8 import InputStatistics, QuantizedLinear
 
-__all__ = ["fold_into_value", "input_statistics", "relative_error", "smoothing_factors"]
+__all__ = ["fold_smoothing", "input_statistics", "relative_error", "smoothing_factors"]
 
 _FLOOR = 1e-5  # SmoothQuant's own floor for dead channels
 
@@ -32,18 +32,20 @@ def smoothing_factors(weight: Array, largest: Array, strength: float) -> Array:
     return centred
 
 
-def fold_into_value(qkv: QuantizedLinear, output: QuantizedLinear) -> tuple[QuantizedLinear, QuantizedLinear]:
-    """Move the smoothing of the attention output's input into the scales of the value.
+def fold_smoothing(
+    first: QuantizedLinear, second: QuantizedLinear
+) -> tuple[QuantizedLinear, QuantizedLinear]:
+    """Move the smoothing of ``second`` into the last columns of ``first``, which have a scale each already.
 
-    The context is a weighted mean of value vectors, so factors on the context are factors on the columns of
-    the value, which have a scale each already.
+    The input of ``second`` must be linear in these columns. So is the attention's context, a weighted mean of
+    values, and so is the product of a gated feed-forward part, an activation times a factor.
     """
-    if output.smoothing is None:
-        return qkv, output
-    hidden = len(output.smoothing)
-    factors = np.concatenate([np.ones(2 * hidden, np.float32), output.smoothing])
-    smoothed = dataclasses.replace(qkv, scales=qkv.scales * factors, bias=qkv.bias * factors)
-    return smoothed, dataclasses.replace(output, smoothing=None)
+    if second.smoothing is None:
+        return first, second
+    others = len(first.scales) - len(second.smoothing)
+    factors = np.concatenate([np.ones(others, np.float32), second.smoothing])
+    smoothed = dataclasses.replace(first, scales=first.scales * factors, bias=first.bias * factors)
+    return smoothed, dataclasses.replace(second, smoothing=None)
 
 
 def relative_error(
