@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights, LayerAttention
-from m3e_export.architectures.gated import Biases, GatedNames, gated_layer, one_row
+from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights
+from m3e_export.architectures.gated import Biases, GatedNames, gated_layer, one_row, rotated_and_gated
 from m3e_export.architectures.layers import norm_weights
 from m3e_export.architectures.rotary import rope_frequencies, rope_settings, rotary_table
 from m3e_export.architectures.settings import (
@@ -47,14 +47,7 @@ def spec(config: Config) -> EncoderSpec:
     """
     found = encoder_spec(config, "eurobert", _KEYS, activation="silu", pad_token_id=_PAD, norm_eps=_EPS)
     refuse_variants(config, {"head_dim": (found.head_size, None)})
-    return dataclasses.replace(
-        found,
-        norm_kind="rms",
-        norm_first=True,
-        gated=True,
-        learned_positions=False,
-        attention=(LayerAttention(rotary=0),) * found.layers,
-    )
+    return dataclasses.replace(rotated_and_gated(found), norm_kind="rms", norm_first=True)
 
 
 def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeights:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from m3e_export.architectures.encoder import EncoderSpec, LayerWeights, Linear
+from m3e_export.architectures.encoder import EncoderSpec, LayerAttention, LayerWeights, Linear
 from m3e_export.architectures.layers import TYPES, linear_weights, norm_weights, side_by_side
 from m3e_export.architectures.settings import Config
 from m3e_export.architectures.tensors import Array, TensorLookup
 
-__all__ = ["Biases", "GatedNames", "columns", "gated_layer", "joined", "one_row", "token_types"]
+__all__ = [
+    "Biases",
+    "GatedNames",
+    "columns",
+    "gated_layer",
+    "joined",
+    "one_row",
+    "rotated_and_gated",
+    "token_types",
+]
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,12 @@ class Biases:
     intermediate: bool = True
     output: bool = True
     norms: bool = True
+
+
+def rotated_and_gated(spec: EncoderSpec) -> EncoderSpec:
+    """``spec`` with gated layers, and one table of rotations in every layer in place of learned positions."""
+    attention = (LayerAttention(rotary=0),) * spec.layers
+    return replace(spec, gated=True, learned_positions=False, attention=attention)
 
 
 def gated_layer(

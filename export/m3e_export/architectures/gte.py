@@ -12,8 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights, LayerAttention
-from m3e_export.architectures.gated import Biases, GatedNames, gated_layer, one_row, token_types
+from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights
+from m3e_export.architectures.gated import (
+    Biases,
+    GatedNames,
+    gated_layer,
+    one_row,
+    rotated_and_gated,
+    token_types,
+)
 from m3e_export.architectures.layers import EMBEDDING_NORM, WORDS, norm_weights, type_differences
 from m3e_export.architectures.rotary import frequencies, rope_frequencies, rope_settings, rotary_table
 from m3e_export.architectures.settings import Config, encoder_spec, positive_float, refuse_variants
@@ -52,12 +59,7 @@ def spec(config: Config) -> EncoderSpec:
     refuse_variants(config, _VARIANTS)
     model_type = str(config["model_type"])
     found = encoder_spec(config, model_type, pad_token_id=_PAD[model_type])
-    return dataclasses.replace(
-        found,
-        gated=True,
-        learned_positions=False,
-        attention=(LayerAttention(rotary=0),) * found.layers,
-    )
+    return rotated_and_gated(found)
 
 
 def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeights:

@@ -12,8 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights, LayerAttention, LayerWeights
-from m3e_export.architectures.gated import Biases, GatedNames, columns, gated_layer, one_row, token_types
+from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights, LayerWeights
+from m3e_export.architectures.gated import (
+    Biases,
+    GatedNames,
+    columns,
+    gated_layer,
+    one_row,
+    rotated_and_gated,
+    token_types,
+)
 from m3e_export.architectures.layers import WORDS, norm_weights, type_differences
 from m3e_export.architectures.rotary import (
     frequencies,
@@ -89,12 +97,7 @@ def spec(config: Config) -> EncoderSpec:
         refuse_variants(config, {"head_dim": (found.head_size, None)})
     else:
         found = _hub_spec(config)
-    return dataclasses.replace(
-        found,
-        gated=True,
-        learned_positions=False,
-        attention=(LayerAttention(rotary=0),) * found.layers,
-    )
+    return rotated_and_gated(found)
 
 
 def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeights:

@@ -13,8 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
-from m3e_export.errors import CheckpointError, DependencyMissingError, OptionError
-from m3e_export.oracle.sentence_transformers_oracle import found_weights, load_original, longest_input
+from m3e_export.errors import CheckpointError
+from m3e_export.oracle.sentence_transformers_oracle import (
+    found_weights,
+    load_original,
+    longest_input,
+    require_original,
+)
 from m3e_runtime.late_interaction import Task
 
 __all__ = ["MultiVectorOracle", "load_multi_vector_oracle"]
@@ -33,14 +38,7 @@ def load_multi_vector_oracle(checkpoint: BaseCheckpoint, name: str) -> MultiVect
         DependencyMissingError: its version has no MultiVectorEncoder.
         OptionError: ``name`` is ``numpy``.
     """
-    if name == "numpy":
-        raise OptionError("--oracle numpy: a MultiVectorEncoder is judged by sentence-transformers only.")
-    try:
-        from sentence_transformers import MultiVectorEncoder  # noqa: F401
-    except ImportError as error:
-        raise DependencyMissingError(
-            "a MultiVectorEncoder needs `pip install 'm3e-runtime[torch]' 'sentence-transformers>=6.1'`."
-        ) from error
+    require_original("MultiVectorEncoder", "6.1", name)
     oracle = MultiVectorOracle(checkpoint)
     if not oracle.has_weights:
         raise CheckpointError(f"{checkpoint.folder}: sentence-transformers does not find these weights.")

@@ -18,12 +18,43 @@ from m3e_export.checkpoint import BaseCheckpoint, Checkpoint
 from m3e_export.checkpoint.readable import readable_folder
 from m3e_export.checkpoint.router import ROUTER_KINDS
 from m3e_export.checkpoint.weights import tensor_names
-from m3e_export.errors import CheckpointError
+from m3e_export.errors import CheckpointError, DependencyMissingError, OptionError
 from m3e_export.oracle.equal_lengths import equal_lengths
 from m3e_export.quiet import quiet
 from m3e_runtime.manifest import Route
 
-__all__ = ["SentenceTransformersOracle", "found_weights", "load_original", "longest_input", "task_of_route"]
+__all__ = [
+    "SentenceTransformersOracle",
+    "found_weights",
+    "load_original",
+    "longest_input",
+    "require_original",
+    "task_of_route",
+]
+
+
+def require_original(kind: str, since: str, oracle: str) -> None:
+    """Check that a model without vectors of texts can be judged by its class ``kind``.
+
+    Args:
+        kind: of sentence-transformers.
+        since: its first version with the class.
+        oracle: the option ``--oracle``.
+
+    Raises:
+        DependencyMissingError: the installed version has no such class.
+        OptionError: ``oracle`` is ``numpy``.
+    """
+    if oracle == "numpy":
+        raise OptionError(f"--oracle numpy: a {kind} is judged by sentence-transformers only.")
+    try:
+        import sentence_transformers
+
+        getattr(sentence_transformers, kind)
+    except (ImportError, AttributeError) as error:
+        raise DependencyMissingError(
+            f"a {kind} needs `pip install 'm3e-runtime[torch]' 'sentence-transformers>={since}'`."
+        ) from error
 
 
 def load_original(checkpoint: BaseCheckpoint, kind: str, **options: Any) -> Any:

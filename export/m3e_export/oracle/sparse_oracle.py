@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from m3e_export.checkpoint import BaseCheckpoint
-from m3e_export.errors import CheckpointError, DependencyMissingError, OptionError
+from m3e_export.errors import CheckpointError
 from m3e_export.oracle.sentence_transformers_oracle import (
     found_weights,
     load_original,
     longest_input,
+    require_original,
     task_of_route,
 )
 from m3e_runtime.token_outputs import SparseVector
@@ -34,14 +35,7 @@ def load_sparse_oracle(checkpoint: BaseCheckpoint, name: str) -> SparseOracle:
         DependencyMissingError: its version has no SparseEncoder.
         OptionError: ``name`` is ``numpy``.
     """
-    if name == "numpy":
-        raise OptionError("--oracle numpy: a SparseEncoder is judged by sentence-transformers only.")
-    try:
-        from sentence_transformers import SparseEncoder  # noqa: F401
-    except ImportError as error:
-        raise DependencyMissingError(
-            "a SparseEncoder needs `pip install 'm3e-runtime[torch]' 'sentence-transformers>=5.0'`."
-        ) from error
+    require_original("SparseEncoder", "5.0", name)
     oracle = SparseOracle(checkpoint)
     if not oracle.has_weights:
         raise CheckpointError(f"{checkpoint.folder}: sentence-transformers does not find these weights.")

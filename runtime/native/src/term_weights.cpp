@@ -9,23 +9,9 @@ namespace {
 
 // Some panels of a matrix, as a matrix.
 Matrix part(const Matrix& whole, Range panels) {
-  Matrix found = whole;
-  const int64_t column = int64_t{panels.begin} * kPanelColumns;
-  const int outputs =
-      std::min(panels.size() * kPanelColumns, whole.outputs() - static_cast<int>(column));
-  if (whole.is_int8()) {
-    found.int8.panels += column * round_up(whole.int8.inputs, kInputsAlign);
-    found.int8.scales += column;
-    found.int8.sums += column;
-    found.int8.bias += column;
-    found.int8.outputs = outputs;
-    return found;
-  }
-  const int64_t weights = column * whole.floats.inputs;
-  if (whole.floats.panels) found.floats.panels += weights;
-  if (whole.floats.half_panels) found.floats.half_panels += weights;
-  found.floats.bias += column;
-  found.floats.outputs = outputs;
+  Matrix found = whole.from(panels.begin);
+  int& outputs = found.is_int8() ? found.int8.outputs : found.floats.outputs;
+  outputs = std::min(panels.size() * kPanelColumns, outputs);
   return found;
 }
 
