@@ -249,7 +249,7 @@ def test_c_mteb_is_mtebs_own_benchmark(tmp_path):
     ("arguments", "code", "problem"),
     [
         ([], 2, "nothing to do"),
-        (["--suite", "nonsense"], 2, "use m3e, c-mteb, or files"),
+        (["--suite", "nonsense"], 2, "use m3e, c-mteb, code, or files"),
         (["--suite", "c-mteb", "--data", "."], 2, "--data is for --suite m3e"),
         (["--suite", "m3e", "--data", "nowhere"], 2, "no such folder"),
         (["--suite", "m3e", "--tasks", "Nope"], 2, "no such task"),
