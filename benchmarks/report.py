@@ -16,6 +16,7 @@ _RIVALS = {
         "onnxruntime-dynamic-int8",
         "ours-int8-onnxruntime",
         "ctranslate2-int8",
+        "openvino-nncf-int8",
     ),
     "ours-fp32": ("sentence-transformers", "onnxruntime-export", "ours-fp32-onnxruntime", "openvino-fp32"),
 }

@@ -31,7 +31,8 @@ CONTESTANTS = {
     "onnxruntime-export": "onnxruntime_export:Plain",
     "onnxruntime-dynamic-int8": "onnxruntime_export:DynamicInt8",
     "ctranslate2-int8": "ctranslate2_int8:CTranslate2Int8",
-    "openvino-fp32": "openvino_fp32:OpenVino",
+    "openvino-fp32": "openvino_native:Fp32",
+    "openvino-nncf-int8": "openvino_native:StaticInt8",
 }
 """Name → module and class."""
 
@@ -66,6 +67,7 @@ RERANK_CONTESTANTS = {
     "exported-onnxruntime": "rerankers:OnnxExport",
     "exported-onnxruntime-int8": "rerankers:DynamicInt8",
     "exported-openvino": "rerankers:OpenVino",
+    "exported-openvino-nncf-int8": "rerankers:OpenVinoInt8",
 }
 """The same for rerankers."""
 
