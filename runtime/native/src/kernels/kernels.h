@@ -130,6 +130,10 @@ int64_t attention_scratch(int length, int head_size);
 
 struct Kernels {
   const char* name;
+  // The other functions run on a thread between these two, which set and clear what registers need
+  // beforehand. Code of others, which may do the same, must not run in between.
+  void (*prepare_thread)();
+  void (*release_thread)();
   void (*embed)(const EmbeddingTable&, const int32_t* ids, const int32_t* positions, int hidden,
                 float* out, int stride, Range rows);
   // Layer normalization of `x`, written to rows of the same stride, or in place.
