@@ -5,8 +5,8 @@
 //   Σ a · b = 2¹⁶ Σ high a · high b + 2⁸ Σ (high a · low b + low a · high b) + Σ low a · low b
 //
 // All of it is computed modulo 2³², so it equals the sum of the products of the codes, which fits.
-// It takes four products of tiles of bytes, in 64 cycles for 16 rows × 16 columns × 64 numbers,
-// where vpdpwssd takes 256.
+// For 16 rows × 16 columns × 64 numbers these are four products of tiles, of 16 cycles each, where
+// vpdpwssd needs 512 instructions, of which two begin in a cycle.
 //
 // The 64 numbers of a row of a tile are its step. Their order is the same in both factors: numbers
 // i, 32 + i, 16 + i and 48 + i of a step are adjacent, since they are so in two vectors of pairs.

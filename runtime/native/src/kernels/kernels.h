@@ -130,8 +130,8 @@ int64_t attention_scratch(int length, int head_size);
 
 struct Kernels {
   const char* name;
-  // The other functions run on a thread between these two, which set and clear what registers need
-  // beforehand. Code of others, which may do the same, must not run in between.
+  // A thread calls the other functions between these two. With AMX they configure and release its
+  // tiles. The caller's code must not run on the thread in between: it may use tiles itself.
   void (*prepare_thread)();
   void (*release_thread)();
   void (*embed)(const EmbeddingTable&, const int32_t* ids, const int32_t* positions, int hidden,
