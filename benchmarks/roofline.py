@@ -64,9 +64,8 @@ def _limits(run: dict[str, Any], part: dict[str, Any]) -> tuple[float, float]:
     elif (run["precision"], run["instruction_set"]) == ("fp16", "avx512bf16") and "product" in part["name"]:
         speed *= 2  # vdpbf16ps adds two products
     elif part["name"] == "attention in 16 bits":
-        if run["instruction_set"] == "amx":  # its ceiling is that of tiles, which attention does not use
-            return 0.0, 0.0
-        speed = run["int8_multiply_adds_per_s"] / 2  # VNNI adds four products of 8 bits, or two of 16
+        # VNNI adds four products of 8 bits, or two of 16. Tiles multiply bytes, of which each number has two.
+        speed = run["int8_multiply_adds_per_s"] / (4 if run["instruction_set"] == "amx" else 2)
     return 1e3 * part["multiply_adds"] / speed, 1e3 * part["bytes"] / run["bytes_per_s"]
 
 

@@ -63,6 +63,8 @@ std::string product_name(int inputs, int outputs) {
 Kernels with_clock() {
   Kernels table{};
   table.name = timed->name;
+  table.prepare_thread = timed->prepare_thread;
+  table.release_thread = timed->release_thread;
   table.embed = [](const EmbeddingTable& e, const int32_t* ids, const int32_t* positions,
                    int hidden, float* out, int stride, Range rows) {
     time("embedding", 0, 0, [&] { timed->embed(e, ids, positions, hidden, out, stride, rows); });

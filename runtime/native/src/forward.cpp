@@ -36,6 +36,18 @@ void add_rows(const Rows& from, const Rows& to, int width, Range range) {
   }
 }
 
+// While it exists, this thread can run the functions of a table.
+class PreparedThread {
+ public:
+  explicit PreparedThread(const Kernels& kernels) : kernels_(kernels) { kernels_.prepare_thread(); }
+  ~PreparedThread() { kernels_.release_thread(); }
+  PreparedThread(const PreparedThread&) = delete;
+  PreparedThread& operator=(const PreparedThread&) = delete;
+
+ private:
+  const Kernels& kernels_;
+};
+
 }  // namespace
 
 int Pack::longest() const {
@@ -132,6 +144,7 @@ Forward::Forward(const Weights& weights, const Kernels& kernels, const Pack& pac
       mine_(share(pack.rows(), by_rows_ ? kTileRows : 1)) {}
 
 void Forward::run() {
+  const PreparedThread prepared(kernels_);
   const Early early = weights_.pooling.early;
   if (early == Early::words) {
     embed_words();
@@ -245,11 +258,19 @@ void Forward::embed_words() {
                  hidden.stride, mine_);
 }
 
+// The caller's function may run anything on this thread.
+void Forward::look_whether_stopped() {
+  if (!stop_ || !stop_->due()) return;
+  kernels_.release_thread();
+  stop_->ask();
+  kernels_.prepare_thread();
+}
+
 bool Forward::layer(const Layer& layer) {
-  if (stop_) stop_->look();
+  look_whether_stopped();
   for_blocks([&](Range rows) { project_attention(layer, rows); });
   team_.wait();
-  // All threads read the same value: stop_->look() is not called again before the next wait.
+  // All threads read the same value: stop_->ask() is not called again before the next wait.
   if (stop_ && stop_->stopped()) return false;
   attend(layer);
   team_.wait();  // also: the next layer may now write over queries, keys and values

@@ -101,6 +101,7 @@ class Forward {
   void add_token_types(const Rows& embedded);
   void embed_words();
   void project(const Rows& embedded);
+  void look_whether_stopped();
   bool layer(const Layer& layer);  // returns false if stopped
   template <class Body>
   void for_blocks(Body body);

@@ -17,13 +17,14 @@ class Stop {
   // If `asked` is null, the call cannot be stopped.
   Stop(Asked asked, void* context) : asked_(asked), context_(context) {}
 
-  // Asks if kInterval has passed since the last time. Does nothing in other threads than the
+  // Whether kInterval has passed since the caller was asked. Never in other threads than the
   // caller's.
-  void look() {
-    if (!asked_ || std::this_thread::get_id() != caller_) return;
-    const Clock::time_point now = Clock::now();
-    if (now < next_) return;
-    next_ = now + kInterval;
+  bool due() const {
+    return asked_ && std::this_thread::get_id() == caller_ && Clock::now() >= next_;
+  }
+  // Call it where that is true.
+  void ask() {
+    next_ = Clock::now() + kInterval;
     if (asked_(context_)) stopped_.store(true, std::memory_order_relaxed);
   }
 

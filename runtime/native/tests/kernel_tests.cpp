@@ -13,6 +13,7 @@ int main() {
   for (int i = 0; i < count; ++i) {
     const Kernels& kernels = *find_kernels(names[i]);
     const int before = checks;
+    kernels.prepare_thread();
     test_quantize(kernels);
     test_layer_norm(kernels);
     test_rotation(kernels);
@@ -22,6 +23,8 @@ int main() {
     test_attention(kernels);
     test_embed(kernels);
     test_pool(kernels);
+    test_same_bytes(kernels);
+    kernels.release_thread();
     std::printf("%s: %d checks passed\n", names[i], checks - before);
   }
   test_pooling();

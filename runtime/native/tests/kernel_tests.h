@@ -26,7 +26,8 @@ void test_gemm_float(const Kernels& kernels);
 void test_attention(const Kernels& kernels);
 void test_embed(const Kernels& kernels);
 void test_pool(const Kernels& kernels);
-void test_pooling();  // plain loops: the same for every instruction set
+void test_same_bytes(const Kernels& kernels);  // of products and attention in codes, on x86
+void test_pooling();                           // plain loops: the same for every instruction set
 
 inline std::mt19937 generator(1);
 inline std::string doing;

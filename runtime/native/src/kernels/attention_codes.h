@@ -44,64 +44,57 @@ inline Floats largest_magnitudes(const float* x, int count, Floats so_far) {
   return so_far;
 }
 
-// Writes [pairs][2]; returns the scale of the codes.
-inline float pack_query(const float* query, int head_size, int16_t* to) {
-  const float span = largest(largest_magnitudes(query, head_size, splat(kSmallestSpan)));
-  const float steps = score_steps(head_size);
-  for (int column = 0; column < head_size; column += 32) {
-    store_pairs(to + column, code_pairs(query + column, head_size - column, splat(steps / span)));
-  }
-  return span / steps;
+// Those of the numbers [column, column + 32) of a row of `count`.
+inline Ints code_pairs_at(const float* x, int column, int count, Floats steps) {
+  return column < count ? code_pairs(x + column, count - column, steps) : no_pairs();
 }
 
-// Writes [keys / 16][pairs][16][2]; returns the scale of the codes. The last panel is filled with
-// copies of the last key: the largest score stays the same.
-inline float pack_keys(const AttentionJob& job, Range block, int16_t* to) {
-  const auto key = [&](int index) {
-    const int row = index < block.end ? index : block.end - 1;
-    return job.qkv + static_cast<int64_t>(row) * job.stride + job.hidden + job.head;
-  };
+// Codes are steps of span / score_steps. That is the scale of the codes.
+inline float span_of_query(const float* query, int head_size) {
+  return largest(largest_magnitudes(query, head_size, splat(kSmallestSpan)));
+}
+
+// Beyond the block, copies of its last key: the largest score stays the same.
+inline const float* key_of_block(const AttentionJob& job, Range block, int index) {
+  const int row = index < block.end ? index : block.end - 1;
+  return job.qkv + static_cast<int64_t>(row) * job.stride + job.hidden + job.head;
+}
+
+inline float span_of_keys(const AttentionJob& job, Range block) {
   Floats most = splat(kSmallestSpan);
   for (int row = block.begin; row < block.end; ++row) {
-    most = largest_magnitudes(key(row), job.head_size, most);
+    most = largest_magnitudes(key_of_block(job, block, row), job.head_size, most);
   }
-  const float span = largest(most), steps = score_steps(job.head_size);
-  for (int begin = block.begin; begin < block.end; begin += 16) {
-    for (int column = 0; column < job.head_size; column += 32) {
-      Ints pairs[16];
-      unroll<16>([&](auto lane) M3E_INLINE {
-        pairs[lane] =
-            code_pairs(key(begin + lane) + column, job.head_size - column, splat(steps / span));
-      });
-      transpose(pairs);
-      unroll<16>([&](auto pair) M3E_INLINE { store_pairs(to + pair * 32, pairs[pair]); });
-      to += 16 * 32;
-    }
-  }
-  return span / steps;
+  return largest(most);
 }
 
-// Writes [head_size / 16][kKeysTogether / 2][16][2], and the scale of each column.
-inline void pack_values(const AttentionJob& job, Range block, int16_t* to, float* scales) {
-  const float* values =
-      job.qkv + static_cast<int64_t>(block.begin) * job.stride + 2 * job.hidden + job.head;
-  for_columns(job.head_size, [&](int column, int lanes) {
-    const auto value = [&](int row) {
-      return load_some(values + static_cast<int64_t>(row) * job.stride + column, lanes);
-    };
+// One vector of columns of the values of a block of keys, as codes.
+class ValueCodes {
+ public:
+  // Also writes the scales of the columns.
+  ValueCodes(const AttentionJob& job, Range block, int column, int lanes, float* scales)
+      : from_(job.qkv + static_cast<int64_t>(block.begin) * job.stride + 2 * job.hidden + job.head +
+              column),
+        stride_(job.stride),
+        rows_(block.size()),
+        lanes_(lanes) {
     Floats span = splat(kSmallestSpan);
-    for (int row = 0; row < block.size(); ++row) span = larger(span, magnitude(value(row)));
+    for (int row = 0; row < rows_; ++row) span = larger(span, magnitude(value(row)));
     store(scales + column, mul(span, splat(1 / kValueSteps)));
-    const Floats steps = div(splat(kValueSteps), span);
-    for (int begin = 0; begin < block.size(); begin += 32) {
-      for (int row = begin; row < begin + 16 && row < block.size(); ++row) {
-        const Ints second = row + 16 < block.size() ? code(value(row + 16), steps) : no_pairs();
-        store_pairs(to + begin * 16 + (row - begin) * 32, pair_up(code(value(row), steps), second));
-      }
-    }
-    to += kKeysTogether * 16;
-  });
-}
+    steps_ = div(splat(kValueSteps), span);
+  }
+  // Of the rows `row` and `row` + 16. Rows behind the block have codes of zero.
+  Ints pairs(int row) const { return pair_up(code_or_zero(row), code_or_zero(row + 16)); }
+
+ private:
+  Floats value(int row) const { return load_some(from_ + row * stride_, lanes_); }
+  Ints code_or_zero(int row) const { return row < rows_ ? code(value(row), steps_) : no_pairs(); }
+
+  const float* from_;
+  int64_t stride_;
+  int rows_, lanes_;
+  Floats steps_;
+};
 
 // Codes of 2ˣ for x = factor · difference ≤ 0, in the lower halves. `difference` is above -100 /
 // factor. The polynomial is power_of_two's (elementwise.h).
@@ -118,22 +111,26 @@ inline Floats share(Floats difference, Floats factor) {
   return fma(y, from_exponent(exponent), splat(kWhole));
 }
 
-// Writes the codes of `count` shares, up to a multiple of 32; returns their sums in 16 lanes.
-inline Ints pack_shares(const float* scores, int count, float top, float lowest, float factor,
-                        int16_t* to) {
+// Scores of one row and a block of keys, and how they become shares.
+struct ScoresOfRow {
+  const float* scores;
+  int count;
+  float top, lowest, factor;
+};
+
+// Codes of the shares [at, at + 32), which are zero past `count`; adds them to `sums`.
+inline Ints share_pairs(const ScoresOfRow& row, int at, Ints& sums) {
   static const int16_t kOnes[2] = {1, 1};
-  const auto codes = [&](int at) {
-    const Floats difference = larger(sub(load(scores + at), splat(top)), splat(lowest));
-    const Floats all = share(difference, splat(factor));
-    return bits_of(count - at < 16 ? keep_first(all, count - at) : all);
+  const auto codes = [&](int begin) {
+    const Floats difference =
+        larger(sub(load(row.scores + begin), splat(row.top)), splat(row.lowest));
+    const Floats all = share(difference, splat(row.factor));
+    const int left = row.count - begin;
+    return bits_of(left < 16 ? keep_first(all, left) : all);
   };
-  Ints sums = no_pairs();
-  for (int at = 0; at < count; at += 32) {
-    const Ints pairs = pair_up(codes(at), at + 16 < count ? codes(at + 16) : no_pairs());
-    sums = dot_pairs(sums, splat_pair(kOnes), pairs);
-    store_pairs(to + at, pairs);
-  }
-  return sums;
+  const Ints pairs = pair_up(codes(at), at + 16 < row.count ? codes(at + 16) : no_pairs());
+  sums = dot_pairs(sums, splat_pair(kOnes), pairs);
+  return pairs;
 }
 
 }  // namespace

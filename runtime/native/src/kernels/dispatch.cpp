@@ -6,12 +6,12 @@
 
 namespace m3e {
 
-// The build writes instruction_sets.inc: M3E_SET(name) for each set that the compiler knows,
-// fastest first, without "portable".
+// The build writes instruction_sets.inc: M3E_SET(name, needs) for each set that the compiler knows,
+// fastest first, without "portable"; `needs` is the member of Processor that it needs.
 // Each function is compiled for its instruction set, and called only where the processor has that.
 using MakeKernels = const Kernels&();
 MakeKernels kernels_portable;
-#define M3E_SET(name) MakeKernels kernels_##name;
+#define M3E_SET(name, needs) MakeKernels kernels_##name;
 #include "instruction_sets.inc"
 #undef M3E_SET
 
@@ -28,7 +28,7 @@ void each_supported(Visit visit) {
   const Processor& cpu = processor();
   (void)cpu;
   const Choice choices[] = {
-#define M3E_SET(name) {kernels_##name, cpu.name},
+#define M3E_SET(name, needs) {kernels_##name, cpu.needs},
 #include "instruction_sets.inc"
 #undef M3E_SET
       {kernels_portable, true},

@@ -1,37 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products with AMX: tiles of 16 rows × 64 inputs times 64 inputs × 16 columns. A panel of a packed
 // matrix is a sequence of such weight tiles. Reads rows of codes in groups of 16: the buffer must
-// be long enough.
+// be long enough. Tiles are configured before; see Kernels::prepare_thread.
 #pragma once
 
+#include "amx_tiles.h"
 #include "gemm_int8.h"
 
 namespace m3e {
 namespace {
 
-constexpr int kTileRows = 16;
-
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-// In static memory: GCC's _tile_loadconfig does not declare that it reads all of it.
-const TileConfig kTileConfig;
-
-struct alignas(64) TileSums {
-  int32_t lane[kTileRows][kPanelColumns];
-};
-
 inline void restore_tile(const TileSums& sums, const QuantizedRows& x, const Int8Matrix& w,
                          const Epilogue& to, int row, int count, int panel) {
   const Restore restore(w, panel);
   for (int r = 0; r < count; ++r) {
-    const Ints total = _mm512_load_si512(sums.lane[r]);
-    const Floats product = restore(total, x.scale[row + r], x.minimum[row + r]);
+    const Floats product = restore(load_sums(sums, r), x.scale[row + r], x.minimum[row + r]);
     end_vector(to, row + r, panel, product);
   }
 }
@@ -143,7 +126,6 @@ inline void few_rows(const QuantizedRows& x, const Int8Matrix& w, const Epilogue
 
 void gemm_int8_amx(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& to, Range rows,
                    Range panels) {
-  _tile_loadconfig(&kTileConfig);
   // Up to 16 remaining rows are faster as one row of tiles than as a half-empty square.
   const int rest = rows.size() % (2 * kTileRows);
   const int squares_end = rows.end - (rest <= kTileRows ? rest : 0);
@@ -164,7 +146,6 @@ void gemm_int8_amx(const QuantizedRows& x, const Int8Matrix& w, const Epilogue& 
     }
   }
   if (squares_end < rows.end) few_rows(x, w, to, {squares_end, rows.end}, panels);
-  _tile_release();
   activate(to, rows, panels);
 }
 

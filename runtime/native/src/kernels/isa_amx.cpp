@@ -2,10 +2,8 @@
 #include "dot_avx512vnni.h"
 #include "pairs_avx512.h"
 // The instruction set comes first: the headers below are written in its terms.
-#include "attention_int16.h"
-#include "gemm_int8_amx.h"
+#include "amx_kernels.h"
 #include "processor.h"
-#include "products.h"
 
 namespace m3e {
 
@@ -15,8 +13,7 @@ const Kernels& kernels_avx512bf16();
 
 const Kernels& kernels_amx() {
   static const Kernels made =
-      with_products(processor().avx512bf16 ? kernels_avx512bf16() : kernels_avx512(), "amx",
-                    gemm_int8_amx, attention_int16);
+      with_tiles(processor().avx512bf16 ? kernels_avx512bf16() : kernels_avx512(), "amx");
   return made;
 }
 

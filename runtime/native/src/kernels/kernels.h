@@ -130,6 +130,10 @@ int64_t attention_scratch(int length, int head_size);
 
 struct Kernels {
   const char* name;
+  // A thread calls the other functions between these two. With AMX they configure and release its
+  // tiles. The caller's code must not run on the thread in between: it may use tiles itself.
+  void (*prepare_thread)();
+  void (*release_thread)();
   void (*embed)(const EmbeddingTable&, const int32_t* ids, const int32_t* positions, int hidden,
                 float* out, int stride, Range rows);
   // Layer normalization of `x`, written to rows of the same stride, or in place.

@@ -14,6 +14,7 @@ namespace {
 // A table that lacks its name, gemm_int8 and attention_rounded.
 constexpr Kernels shared_kernels() {
   Kernels table{};
+  table.prepare_thread = table.release_thread = [] {};
   table.embed = embed;
   table.layer_norm = normalize<NormKind::layer>;
   table.rms_norm = normalize<NormKind::rms>;
