@@ -185,8 +185,8 @@ M3E_API int32_t m3e_token_types(const m3e_encoder *encoder); /* 1 if tokens have
 M3E_API int32_t m3e_threads(const m3e_encoder *encoder);
 M3E_API const char *m3e_instruction_set(const m3e_encoder *encoder);
 /* The arithmetic of the products: "float32"; "bfloat16 products, float32 sums", as the file of
- * weights asks for; or "int8 products, int32 sums", with which some may be float32. It does not
- * depend on the instruction set. */
+ * weights asks for; or "int8 products, int32 sums", with which some may be float32. The instruction
+ * set neon_bf16 adds "rounded to odd" to the second: it gives other bytes than all others. */
 M3E_API const char *m3e_arithmetic(const m3e_encoder *encoder);
 
 /* Unmaps the weights and frees all memory. No call with `encoder` may run. NULL is allowed. */

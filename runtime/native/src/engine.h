@@ -36,7 +36,7 @@ class Engine {
   const TokenHeads& token_heads() const { return weights_.token_heads; }
   bool has_term_weights() const { return weights_.term_head.exists(); }
   const char* instruction_set() const { return kernels_.name; }
-  const char* arithmetic() const { return weights_.arithmetic(); }
+  const char* arithmetic() const { return weights_.arithmetic(kernels_); }
   int threads() const { return threads_; }
 
  private:

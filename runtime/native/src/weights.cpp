@@ -112,9 +112,11 @@ void Weights::read_metadata() {
   }
 }
 
-const char* Weights::arithmetic() const {
+const char* Weights::arithmetic(const Kernels& kernels) const {
   if (has_int8) return "int8 products, int32 sums";
-  return has_halves && bfloat16 ? "bfloat16 products, float32 sums" : "float32";
+  if (!has_halves || !bfloat16) return "float32";
+  return kernels.rounds_to_odd ? "bfloat16 products, float32 sums rounded to odd"
+                               : "bfloat16 products, float32 sums";
 }
 
 void Weights::read_embeddings() {

@@ -117,7 +117,7 @@ class Weights {
   const float* state_weights = nullptr;
 
   // See m3e_arithmetic.
-  const char* arithmetic() const;
+  const char* arithmetic(const Kernels& kernels) const;
 
   // AttentionJob::bias.
   const float* bias_of(int head) const;

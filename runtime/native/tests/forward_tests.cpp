@@ -258,6 +258,15 @@ RandomModel model_of(const std::string& type, const std::map<std::string, std::s
   return model;
 }
 
+// Of a model that multiplies in bfloat16.
+void check_arithmetic(const std::string& path, const std::vector<std::string>& sets) {
+  for (const std::string& set : sets) {
+    const std::string to_odd = set == "neon_bf16" ? " rounded to odd" : "";
+    const std::string said = m3e_arithmetic(load(path, 1, set).get());
+    if (said != "bfloat16 products, float32 sums" + to_odd) fail(set + " has " + said);
+  }
+}
+
 void check_precisions(const std::string& path, const std::vector<std::string>& sets) {
   for (const bool biased : {false, true}) {
     const auto model = [&](const char* type) {
@@ -267,6 +276,10 @@ void check_precisions(const std::string& path, const std::vector<std::string>& s
     const std::string name = biased ? "with a bias" : "plain";
     const Vectors exact = check_model(model("F32"), path, name, sets);
     check_near(check_model(model("F16"), path, name, sets), exact, 0.9999f, "F32");
+    RandomModel rounded = model("F16");
+    rounded.metadata["products"] = "bfloat16";
+    check_near(check_model(rounded, path, name + ", bfloat16", sets), exact, 0.999f, "F32");
+    check_arithmetic(path, sets);
     check_near(check_model(model("I8"), path, name, sets), exact, kAnyCosine, "F32");
     RandomModel smooth = model("I8");
     smooth.smoothing = true;

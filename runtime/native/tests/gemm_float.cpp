@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -68,78 +69,218 @@ void test_shape(const Kernels& kernels, int rows, int inputs, int outputs, bool 
 }
 
 float rounded_to_bfloat16(float x) {
+  if (std::abs(x) < 0x1p-94f) return 0;
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
   bits = (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u;
   std::memcpy(&x, &bits, sizeof x);
-  return std::abs(x) < 0x1p-94f ? 0 : x;
+  return x;
 }
 
-// Compares with the same sums in the same order, to the last bit, and each row alone with all.
-void test_bfloat16(const Kernels& kernels, int rows, int inputs, int outputs,
-                   const std::string& kind) {
-  const int panels = round_up(outputs, 16) / 16;
+// A sum of two floats, rounded to odd: of the two floats beside it, the one whose last bit is 1.
+float add_to_odd(float a, float b) {
+  const double sum = static_cast<double>(a) + b, of_b = sum - a;
+  const double lost = (a - (sum - of_b)) + (b - of_b);  // sum + lost is exact (Knuth's 2Sum)
+  const float nearest = static_cast<float>(sum);
+  const double rest = sum - nearest, way = rest != 0 ? rest : lost;
+  if (!std::isfinite(nearest) || way == 0) return nearest;
+  uint32_t bits;
+  std::memcpy(&bits, &nearest, sizeof bits);
+  return bits & 1u ? nearest : std::nextafter(nearest, way > 0 ? INFINITY : -INFINITY);
+}
+
+// x₀w₀ + x₁w₁ + sum, each product exact.
+float add_pair(const Kernels& kernels, float sum, const float* x, const float* w) {
+  if (kernels.rounds_to_odd) return add_to_odd(sum, add_to_odd(x[0] * w[0], x[1] * w[1]));
+  return std::fma(x[0], w[0], std::fma(x[1], w[1], sum));
+}
+
+// A product in bfloat16, and what its parts are.
+struct Bfloat16Test {
+  static constexpr int kBlock = 384;  // inputs that are summed from zero
+  static constexpr int kOutputs = 80;
+  const Kernels& kernels;
+  int rows, inputs, padded = round_up(kOutputs, 16);
   Buffer<uint16_t> packed;
   Buffer<float> weights, bias, scratch;
-  const size_t size = static_cast<size_t>(panels) * 16 * static_cast<size_t>(inputs);
-  packed.reserve(size);
-  weights.reserve(size);
-  bias.reserve(static_cast<size_t>(panels) * 16);
-  scratch.reserve(kFloatScratch);
-  for (int n = 0; n < panels * 16; ++n) {
-    bias.data()[n] = normal();
-    for (int k = 0; k < inputs; ++k) {
-      const int64_t at = (static_cast<int64_t>(n / 16) * inputs + k) * 16 + n % 16;
-      weights.data()[at] = std::round(uniform(-128, 128)) / 512;  // exact in both formats
-      packed.data()[at] = to_half(weights.data()[at]);
+  FloatGrid x, before;
+
+  Bfloat16Test(const Kernels& kernels, int rows, int inputs)
+      : kernels(kernels),
+        rows(rows),
+        inputs(inputs),
+        x(floats(rows, inputs)),
+        before(floats(rows, kOutputs)) {
+    const size_t size = static_cast<size_t>(padded) * static_cast<size_t>(inputs);
+    packed.reserve(size);
+    weights.reserve(size);
+    bias.reserve(static_cast<size_t>(padded));
+    scratch.reserve(kFloatScratch);
+  }
+
+  int64_t place(int input, int output) const {
+    return (static_cast<int64_t>(output / 16) * inputs + input) * 16 + output % 16;
+  }
+  float weight(int input, int output) { return weights.data()[place(input, output)]; }
+
+  // `half` has the value `weight`, and bfloat16 holds it.
+  void put(int input, int output, float weight, uint16_t half) {
+    weights.data()[place(input, output)] = weight;
+    packed.data()[place(input, output)] = half;
+  }
+  void fill_normal(const std::string& kind) {
+    for (int n = 0; n < padded; ++n) {
+      bias.data()[n] = normal();
+      for (int k = 0; k < inputs; ++k) {
+        const float weight = std::round(uniform(-128, 128)) / 512;
+        put(k, n, weight, to_half(weight));
+      }
+    }
+    fill(x, kind);
+    fill(before, "normal");
+  }
+  // Rows around the least number that is not taken for zero, and the least weights of float16.
+  void fill_least() {
+    for (int n = 0; n < padded; ++n) {
+      for (int k = 0; k < inputs; ++k) {
+        const int weight = static_cast<int>(uniform(-128, 128));
+        put(k, n, static_cast<float>(weight) * 0x1p-24f,
+            static_cast<uint16_t>(weight < 0 ? 0x8000 - weight : weight));
+      }
+    }
+    for (int r = 0; r < rows; ++r) {
+      const float sizes[] = {0x1p-92f, 0x1p-94f, 0x1p-95f, 0x1p-127f, 1};
+      for (int k = 0; k < inputs; ++k) x.at(r, k) = uniform(-1, 1) * sizes[(r + k) % (5 - r % 2)];
     }
   }
-  const FloatMatrix w{nullptr, packed.data(), bias.data(), inputs, outputs};
-  FloatGrid x = floats(rows, inputs), out = floats(rows, outputs), one = floats(rows, outputs);
-  FloatGrid before = floats(rows, outputs);
-  fill(x, kind);
-  fill(before, "normal");
-  const auto multiply = [&](FloatGrid& to, Range range) {
-    kernels.gemm_bfloat16(x.data(), x.stride, w,
-                          {to.data(), to.stride, before.data(), Activation::none}, range,
-                          {0, panels}, scratch.data());
-  };
-  multiply(out, {0, rows});
-  for (int r = 0; r < rows; ++r) multiply(one, {r, r + 1});
-  for (int r = 0; r < rows; ++r) {
-    for (int n = 0; n < outputs; ++n) {
-      const float* column = weights.data() + static_cast<int64_t>(n / 16) * inputs * 16 + n % 16;
-      float total = before.at(r, n);
-      for (int begin = 0; begin < inputs; begin += 384) {
-        float sum = 0;
-        const int end = std::min(begin + 384, inputs);
-        for (int k = begin; k < end; k += 2) {
-          for (int each = std::min(k + 1, end - 1); each >= k; --each) {
-            sum = std::fma(rounded_to_bfloat16(x.at(r, each)), column[each * 16], sum);
-          }
-        }
-        total += sum;
+
+  void multiply(FloatGrid& to, Range range, Range panels) {
+    kernels.gemm_bfloat16(
+        x.data(), x.stride, {nullptr, packed.data(), bias.data(), inputs, kOutputs},
+        {to.data(), to.stride, before.data(), Activation::none}, range, panels, scratch.data());
+  }
+
+  // The same sums in the same order, to the last bit.
+  float expected(int row, int output) {
+    float total = before.at(row, output);
+    for (int begin = 0; begin < inputs; begin += kBlock) {
+      float sum = 0;
+      const int end = std::min(begin + kBlock, inputs);
+      for (int k = begin; k < end; k += 2) {
+        const bool paired = k + 1 < end;
+        const float some[] = {rounded_to_bfloat16(x.at(row, k)),
+                              paired ? rounded_to_bfloat16(x.at(row, k + 1)) : 0};
+        const float column[] = {weight(k, output), paired ? weight(k + 1, output) : 0};
+        sum = add_pair(kernels, sum, some, column);
       }
-      total += bias.data()[n];
+      total += sum;
+    }
+    return total + bias.data()[output];
+  }
+
+  // A pair costs two roundings, of which each moves a sum by less than 2⁻²³ of its size, whether to
+  // nearest or to odd; a block costs one, and so does the bias. No sum is larger than the sum of
+  // the sizes of all terms, but for what the roundings before it have added, which the last factor
+  // bounds.
+  void check_bound(float found, int row, int output) {
+    double sum = static_cast<double>(before.at(row, output)) + bias.data()[output];
+    double sizes = std::abs(before.at(row, output)) + std::abs(bias.data()[output]);
+    for (int k = 0; k < inputs; ++k) {
+      const double term =
+          static_cast<double>(rounded_to_bfloat16(x.at(row, k))) * weight(k, output);
+      sum += term;
+      sizes += std::abs(term);
+    }
+    const int roundings = inputs + 1 + (inputs + kBlock - 1) / kBlock + 1;
+    check_near(found, sum, roundings * 0x1p-23 * sizes * 1.001, "product of bfloat16, in doubles");
+  }
+};
+
+// Compares all elements, each row alone, and the panels one by one.
+void check_bfloat16(Bfloat16Test& test) {
+  const int rows = test.rows, panels = test.padded / 16;
+  FloatGrid out = floats(rows, test.kOutputs), one = floats(rows, test.kOutputs);
+  FloatGrid part = floats(rows, test.kOutputs);
+  test.multiply(out, {0, rows}, {0, panels});
+  for (int r = 0; r < rows; ++r) test.multiply(one, {r, r + 1}, {0, panels});
+  for (int p = 0; p < panels; ++p) test.multiply(part, {0, rows}, {p, p + 1});
+  for (int r = 0; r < rows; ++r) {
+    for (int n = 0; n < test.kOutputs; ++n) {
+      const float total = test.expected(r, n);
       check(out.at(r, n) == total, "product of bfloat16", out.at(r, n), total);
       check(one.at(r, n) == total, "product of bfloat16, row alone", one.at(r, n), total);
+      check(part.at(r, n) == total, "product of bfloat16, panel alone", part.at(r, n), total);
+      test.check_bound(out.at(r, n), r, n);
     }
   }
 }
 
-void test_bfloat16_nan(const Kernels& kernels) {
-  Buffer<uint16_t> weights;
-  Buffer<float> bias, scratch;
-  weights.reserve(2 * kPanelColumns);
-  bias.reserve(kPanelColumns);
-  scratch.reserve(kFloatScratch);
-  FloatGrid x = floats(1, 2), out = floats(1, 16);
+void test_bfloat16(const Kernels& kernels, int rows, int inputs, const std::string& kind) {
+  Bfloat16Test test(kernels, rows, inputs);
+  test.fill_normal(kind);
+  check_bfloat16(test);
+}
+
+void test_bfloat16_least(const Kernels& kernels) {
+  Bfloat16Test test(kernels, 13, 402);
+  test.fill_least();
+  check_bfloat16(test);
+}
+
+// NaN, infinity and what is too large for bfloat16 or for a sum are seen in their rows, and in no
+// other; whatever the place of the input.
+void test_bfloat16_not_finite(const Kernels& kernels) {
   const uint32_t all_ones = 0x7FFFFFFF;  // the bits of a NaN that carry into the sign if rounded
-  std::memcpy(x.row(0), &all_ones, sizeof all_ones);
-  kernels.gemm_bfloat16(x.data(), x.stride, {nullptr, weights.data(), bias.data(), 2, 16},
-                        {out.data(), out.stride, nullptr, Activation::none}, {0, 1}, {0, 1},
-                        scratch.data());
-  check(std::isnan(out.at(0, 0)), "product of NaN", out.at(0, 0), 0);
+  const uint32_t one_bit = 0x7F800001;   // the bits of a NaN that become infinity if cut off
+  float carrying, signalling;
+  std::memcpy(&carrying, &all_ones, sizeof carrying);
+  std::memcpy(&signalling, &one_bit, sizeof signalling);
+  const float largest = std::numeric_limits<float>::max();
+  const float values[] = {carrying, signalling, INFINITY, -INFINITY, largest, 3e38f};
+  const int rows = 7, inputs = 7;
+  for (const float value : values) {
+    for (int input = 0; input < inputs; ++input) {
+      Bfloat16Test test(kernels, rows, inputs);
+      for (int k = 0; k < inputs; ++k) {
+        for (int n = 0; n < test.padded; ++n) test.put(k, n, 2, to_half(2));
+      }
+      fill(test.x, "normal");
+      const int row = input % rows;
+      std::memcpy(&test.x.at(row, input), &value, sizeof value);
+      FloatGrid out = floats(rows, test.kOutputs);
+      test.multiply(out, {0, rows}, {0, test.padded / 16});
+      for (int r = 0; r < rows; ++r) {
+        for (int n = 0; n < test.kOutputs; ++n) {
+          const float found = out.at(r, n);
+          const float expected = std::isnan(value) ? value : std::copysign(INFINITY, value);
+          check(r != row            ? std::isfinite(found)
+                : std::isnan(value) ? std::isnan(found)
+                                    : found == expected,
+                "product of what is not finite", found, r == row ? expected : 0);
+        }
+      }
+    }
+  }
+}
+
+// Infinity of both signs, or times nothing, is NaN.
+void test_bfloat16_no_number(const Kernels& kernels) {
+  for (const bool times_zero : {true, false}) {
+    Bfloat16Test test(kernels, 2, 6);
+    for (int k = 0; k < 6; ++k) {
+      for (int n = 0; n < test.padded; ++n) {
+        const float weight = times_zero ? 0.0f : 1.0f;
+        test.put(k, n, weight, to_half(weight));
+      }
+    }
+    fill(test.x, "equal");
+    test.x.at(1, 1) = INFINITY;
+    if (!times_zero) test.x.at(1, 4) = -INFINITY;
+    FloatGrid out = floats(2, test.kOutputs);
+    test.multiply(out, {0, 2}, {0, test.padded / 16});
+    check(std::isfinite(out.at(0, 0)), "row beside infinities", out.at(0, 0), 0);
+    check(std::isnan(out.at(1, 0)), "product of infinities", out.at(1, 0), 0);
+  }
 }
 
 // Activations at every magnitude of x. The matrix is the number one.
@@ -172,14 +313,16 @@ void test_gemm_float(const Kernels& kernels) {
         [&] { test_shape(kernels, rows, inputs, outputs, odd, activation, odd); });
   });
   for (const std::string kind : kKinds) {
-    for (const int rows : {1, 5, 12, 13, 64, 130}) {
-      for (const int inputs : {1, 3, 64, 100, 1001}) {
+    for (const int rows : {1, 5, 7, 12, 13, 64, 130}) {
+      for (const int inputs : {1, 3, 64, 100, 386, 1001}) {
         run(kernels, "gemm_bfloat16 " + kind + " " + shape_name(rows, inputs, 80),
-            [&] { test_bfloat16(kernels, rows, inputs, 80, kind); });
+            [&] { test_bfloat16(kernels, rows, inputs, kind); });
       }
     }
   }
-  run(kernels, "gemm_bfloat16", [&] { test_bfloat16_nan(kernels); });
+  run(kernels, "gemm_bfloat16, least numbers", [&] { test_bfloat16_least(kernels); });
+  run(kernels, "gemm_bfloat16, not finite", [&] { test_bfloat16_not_finite(kernels); });
+  run(kernels, "gemm_bfloat16, no number", [&] { test_bfloat16_no_number(kernels); });
   for (const Activation activation : kActivations) {
     run(kernels, "gemm_float, several blocks of inputs",
         [&] { test_shape(kernels, 14, 1000, 48, false, activation, true); });

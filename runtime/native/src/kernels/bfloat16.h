@@ -4,7 +4,7 @@
 //
 // Each pair of inputs is added as AVX512-BF16 does it: first the odd input, then the even one, each
 // with one rounding. The product of two such numbers is exact in float32, so that every instruction
-// set gives the same bytes.
+// set gives the same bytes, but for those of Arm that multiply bfloat16: see bfloat16_neon.h.
 #pragma once
 
 #include <cstring>
@@ -83,7 +83,7 @@ inline void gemm_bfloat16_as(const float* x, int stride, const FloatMatrix& w, c
                   rounded + (row - some.begin) * kRoundedStride);
     }
     const bool few = rows.size() <= kFewRows;
-    const FloatProduct product{rounded, kRoundedStride,         some.begin, inputs.begin, w,
+    const FloatProduct product{rounded, kRoundedStride,         some, inputs.begin, w,
                                to,      few ? nullptr : scratch};
     if (few) {
       multiply_near<kFewRows, kFewRowsPanels, Form>(product, w.half_panels, some, panels, inputs);

@@ -56,7 +56,7 @@ inline void round_pairs(const float* x, int inputs, float* rounded) {
   }
 }
 inline int64_t pair_offset(const FloatProduct& product, int row, int input) {
-  return static_cast<int64_t>(row - product.first_row) * product.stride +
+  return static_cast<int64_t>(row - product.rows.begin) * product.stride +
          (input - product.first_input) / 2;
 }
 

@@ -72,14 +72,16 @@ M3E_INLINE inline void accumulate(const float* x, int64_t stride, const Weights*
 }
 
 struct FloatProduct {
-  const float* x;  // of row `first_row` and input `first_input`
-  int stride, first_row, first_input;
+  const float* x;  // of the first of `rows` and input `first_input`
+  int stride;
+  Range rows;
+  int first_input;
   const FloatMatrix& w;
   const Epilogue& to;
   float* widened;  // room for a block of weights; null if one tile has all rows
 
   int64_t offset(int row, int input) const {
-    return static_cast<int64_t>(row - first_row) * stride + input - first_input;
+    return static_cast<int64_t>(row - rows.begin) * stride + input - first_input;
   }
 };
 
@@ -189,7 +191,7 @@ inline void for_near(Range rows, int inputs, Body body) {
 
 inline void gemm_float(const float* x, int stride, const FloatMatrix& w, const Epilogue& to,
                        Range rows, Range panels, float* scratch) {
-  const FloatProduct product{x, stride, 0, 0, w, to, scratch};
+  const FloatProduct product{x, stride, {0, rows.end}, 0, w, to, scratch};
   constexpr int kTall = kFloatTileRows, kWide = kFloatTilePanels;
   constexpr int kFew = kFewRows, kFewWide = kFewRowsPanels;
   const bool few = rows.size() <= kFewRows;

@@ -156,9 +156,10 @@ struct Kernels {
   void (*gemm_float)(const float* x, int stride, const FloatMatrix&, const Epilogue&, Range rows,
                      Range panels, float* scratch);
   // gemm_float for float16 weights that bfloat16 holds exactly. Rounds the rows to bfloat16; see
-  // bfloat16.h. Every table gives the same bytes.
+  // bfloat16.h. Every table gives the same bytes, unless it rounds to odd.
   void (*gemm_bfloat16)(const float* x, int stride, const FloatMatrix&, const Epilogue&, Range rows,
                         Range panels, float* scratch);
+  bool rounds_to_odd;  // whether gemm_bfloat16 rounds its sums as Arm does; see bfloat16_neon.h
   void (*attention)(const AttentionJob&);
   // For encoders with int8 products. May round to 16 bits if that is faster.
   void (*attention_rounded)(const AttentionJob&);

@@ -72,10 +72,13 @@ Processor ask() {
 Processor ask() {
   Processor found;
   found.neon = true;
+  // Armv8.6 has i8mm and bfloat16 together, so one set has both.
 #if defined(__linux__)
-  constexpr unsigned long kDot = 1ul << 20, kI8mm = 1ul << 13;  // HWCAP_ASIMDDP, HWCAP2_I8MM
+  constexpr unsigned long kDot = 1ul << 20;                      // HWCAP_ASIMDDP
+  constexpr unsigned long kI8mm = 1ul << 13, kBf16 = 1ul << 14;  // HWCAP2_I8MM, HWCAP2_BF16
   found.neon_dot = (getauxval(AT_HWCAP) & kDot) != 0;
   found.neon_i8mm = found.neon_dot && (getauxval(AT_HWCAP2) & kI8mm) != 0;
+  found.neon_bf16 = found.neon_i8mm && (getauxval(AT_HWCAP2) & kBf16) != 0;
 #elif defined(__APPLE__)
   const auto has = [](const char* name) {
     int value = 0;
@@ -84,11 +87,14 @@ Processor ask() {
   };
   found.neon_dot = has("hw.optional.arm.FEAT_DotProd");
   found.neon_i8mm = found.neon_dot && has("hw.optional.arm.FEAT_I8MM");
+  found.neon_bf16 = found.neon_i8mm && has("hw.optional.arm.FEAT_BF16");
 #elif defined(_WIN32)
-  // winnt.h of the Windows SDK. Those for i8mm came later; earlier systems answer no.
-  constexpr DWORD kDot = 43, kI8mm = 66;  // PF_ARM_V82_DP_…, PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE
+  // winnt.h of the Windows SDK: PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE, PF_ARM_V82_I8MM_… and
+  // PF_ARM_V86_BF16_…. The last two came later; earlier systems answer no.
+  constexpr DWORD kDot = 43, kI8mm = 66, kBf16 = 68;
   found.neon_dot = IsProcessorFeaturePresent(kDot) != 0;
   found.neon_i8mm = found.neon_dot && IsProcessorFeaturePresent(kI8mm) != 0;
+  found.neon_bf16 = found.neon_i8mm && IsProcessorFeaturePresent(kBf16) != 0;
 #endif
   return found;
 }
