@@ -195,7 +195,9 @@ def _stem(results: dict[str, Any], output: Path, gpu: Gpu | None) -> str:
 
 def _write_json(results: dict[str, Any], stem: str) -> None:
     content = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-    Path(f"{stem}.json").write_text(content, encoding="utf-8")
+    fresh = Path(f"{stem}.json.new")
+    fresh.write_text(content, encoding="utf-8")
+    fresh.replace(f"{stem}.json")
 
 
 def _write(results: dict[str, Any], stem: str, gpu: Gpu | None) -> None:

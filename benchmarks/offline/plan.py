@@ -19,6 +19,7 @@ _FIRST = "surroundings join install begin-prepare"
 _AFTER = (
     "tests quick verdict",
     "profile full verdict",
+    "compiled verdict",
     "full verdict --shape m3e-small",
     "ncu",
 )

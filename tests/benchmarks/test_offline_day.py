@@ -76,6 +76,7 @@ def test_a_vital_step_ends_the_command_and_another_does_not(tmp_path):
 def test_a_step_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path, monkeypatch):
     from benchmarks.offline import day
 
+    monkeypatch.setattr(day, "_GRACE", 1)
     options = day.argparse.Namespace(work=tmp_path, output=tmp_path, seconds=1.0)
     script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
     assert day.Day(options).execute([sys.executable, "-c", script]) == 124
@@ -117,7 +118,16 @@ def rehearsed(tmp_path_factory):
     path = os.pathsep.join([str(SIMULATED), os.environ.get("PYTHONPATH", "")])
     steps = ("begin-prepare", "prepare", "first", "quick", "profile", "ncu", "verdict")
     done = run(
-        *steps, "--device", "cpu", "--work", folder / "work", "--output", folder / "output", PYTHONPATH=path
+        *steps,
+        "--device",
+        "cpu",
+        "--seconds",
+        3600,
+        "--work",
+        folder / "work",
+        "--output",
+        folder / "output",
+        PYTHONPATH=path,
     )
     return folder / "output", done
 
