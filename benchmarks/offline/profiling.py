@@ -28,7 +28,7 @@ __all__ = ["profile"]
 
 _WARM = 4
 _CALLS = {"query": 20, "batch": 5}
-_BATCH_TEXTS = 340  # about 16384 tokens, the budget of a run
+_BATCH_TEXTS, _BATCH_TEXTS_CPU = 340, 8  # the first are about 16384 tokens, the budget of a run
 
 
 def main() -> None:
@@ -69,21 +69,21 @@ def profile(name: str, model: Path, device: str) -> dict[str, Any]:
     contestant = load(name)(model, Place(device))
     found: dict[str, Any] = {
         workload: _trace(contestant, texts, _CALLS[workload], device)
-        for workload, texts in _workloads().items()
+        for workload, texts in _workloads(device).items()
     }
     if name.startswith("ours"):
         found["operators"] = _operators(name, model)
     return found
 
 
-def _workloads() -> dict[str, list[str]]:
-    return {"query": [single(12)], "batch": corpus(_BATCH_TEXTS)}
+def _workloads(device: str) -> dict[str, list[str]]:
+    return {"query": [single(12)], "batch": corpus(_BATCH_TEXTS if device == "cuda" else _BATCH_TEXTS_CPU)}
 
 
 def _run_bare(name: str, model: Path, device: str) -> dict[str, Any]:
     contestant = load(name)(model, Place(device))
     for _ in range(2):
-        contestant.encode(_workloads()["batch"])
+        contestant.encode(_workloads(device)["batch"])
     return {}
 
 
@@ -116,7 +116,7 @@ def _operators(name: str, model: Path) -> dict[str, dict[str, int]]:
     """Operators by provider in the first run of a query, which is not recorded yet."""
     with tempfile.TemporaryDirectory() as folder, _profiled_sessions(str(Path(folder) / "run")):
         contestant: Any = load(name)(model, Place("cuda"))
-        contestant.encode(_workloads()["query"])
+        contestant.encode([single(12)])
         file = Path(contestant._encoder._backend._session.end_profiling())
         return operators_of(json.loads(file.read_text(encoding="utf-8")))
 
