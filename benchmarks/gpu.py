@@ -8,16 +8,19 @@ import math
 import re
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks import ceiling, machine
-from benchmarks.checkpoints import REHEARSAL, SHAPES, make_checkpoint, sizes_of
+from benchmarks.checkpoints import REHEARSAL, SHAPES, sizes_of
 from benchmarks.command import make_parser, results_head
 from benchmarks.contestants import GPU_BASELINE, GPU_CONTESTANTS, GPU_REFERENCE, Place
+from benchmarks.contestants.ours_gpu import automatic_contestant
 from benchmarks.gpu_report import write_table
+from benchmarks.kept_models import kept_models
 from benchmarks.plot import write_plot
-from benchmarks.workers import Contest, Workload, prepare
+from benchmarks.workers import Contest, Workload
 from benchmarks.workloads import batch, corpus, single, token_lengths
 from m3e_runtime.errors import EngineMissingError
 from m3e_runtime.gpu.driver import Gpu, find_gpu
@@ -34,6 +37,9 @@ _RESULTS = Path("benchmarks/results")
 def main() -> None:
     """Entry point."""
     options = _options()
+    if options.only_prepare:
+        _prepare(options)
+        return
     gpu = None if options.device == "cpu" else _find_gpu()
     if gpu is None:
         print("Rehearsal on the CPU: no figure of this run means anything.", file=sys.stderr)
@@ -43,9 +49,22 @@ def main() -> None:
         "rehearsal": gpu is None,
         "baseline": GPU_BASELINE,
         "reference": GPU_REFERENCE,
-        "runs": [_measure(shape, options) for shape in options.shapes],
+        "automatic": automatic_contestant(),
+        "runs": [],
     }
-    _write(results, options.output, gpu)
+    stem = _stem(results, options.output, gpu)
+    for shape in options.shapes:
+        run: dict[str, Any] = {"shape": shape, "finished": False}
+        results["runs"].append(run)
+        # After each workload, because a machine that is rented by the minute may be gone before the last.
+        _measure(run, options, lambda: _write_json(results, stem))
+    _write(results, stem, gpu)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    for shape in options.shapes:
+        for name, model in kept_models(options.contestants, shape, options.models).items():
+            print(f"{shape}, {name}: {model}")
 
 
 def _options() -> argparse.Namespace:
@@ -60,8 +79,12 @@ def _options() -> argparse.Namespace:
         default="cuda",
         help="cuda: the first GPU of CUDA_VISIBLE_DEVICES; cpu: a rehearsal, which needs --output",
     )
+    parser.add_argument("--models", type=Path, help="folder that keeps the bundles for the next run")
+    parser.add_argument("--only-prepare", action="store_true", help="make the bundles, measure nothing")
     options = parser.parse_args()
-    if options.device == "cpu" and options.output is None:
+    if options.only_prepare and options.models is None:
+        parser.error("--only-prepare needs --models, else nothing is left of it")
+    if options.device == "cpu" and options.output is None and not options.only_prepare:
         parser.error("--device cpu is a rehearsal and writes only where --output says")
     options.shapes = options.shapes or ([REHEARSAL] if options.device == "cpu" else list(SHAPES))
     options.output = options.output or _RESULTS
@@ -81,32 +104,31 @@ def _find_gpu() -> Gpu:
         sys.exit(error.exit_code)
 
 
-def _measure(shape: str, options: argparse.Namespace) -> dict[str, Any]:
-    rehearsal = options.device == "cpu"
+def _measure(run: dict[str, Any], options: argparse.Namespace, keep: Callable[[], None]) -> None:
+    """Fill ``run``; ``keep`` is called whenever there is more in it."""
+    rehearsal, shape = options.device == "cpu", run["shape"]
     workloads = _workloads(options.quick, rehearsal)
     texts = workloads[-1].texts
+    run["corpus_tokens"] = sum(token_lengths(texts))
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        checkpoint = make_checkpoint(folder / shape / "checkpoint", shape)
-        models = prepare(options.contestants, checkpoint)
-        highest = ceiling.measure(options.device)
+        models = kept_models(options.contestants, shape, options.models or Path(temporary))
+        run["ceiling"] = ceiling.measure(options.device)
         place = Place(options.device, 1 if rehearsal else available_threads())
         with Contest().start(models, place, 1, shape) as contest:
+            run["found"] = contest.found
             if not rehearsal:
                 contest.ask_all(do="tune", texts=texts)
             for workload in workloads:
                 contest.alternate(workload, shape)
                 _note_memory(contest)
+                if workload.name in _SHARES:
+                    _add_shares(contest.found, workload, sizes_of(shape), run["ceiling"].get("flops_per_s"))
+                keep()
             contest.details(texts)
-            unrelated = _compare(contest, workloads, folder)
-    _add_shares(contest.found, workloads, sizes_of(shape), highest.get("flops_per_s"))
-    return {
-        "shape": shape,
-        "ceiling": highest,
-        "corpus_tokens": sum(token_lengths(texts)),
-        "unrelated_cosine": unrelated,
-        "found": contest.found,
-    }
+            keep()
+            run["unrelated_cosine"] = _compare(contest, workloads, Path(temporary))
+    run["finished"] = True
+    keep()
 
 
 def _workloads(quick: bool, rehearsal: bool) -> list[Workload]:
@@ -155,23 +177,31 @@ def _compare(contest: Contest, workloads: list[Workload], folder: Path) -> float
 
 
 def _add_shares(
-    found: dict[str, Any], workloads: list[Workload], sizes: dict[str, int], highest: float | None
+    found: dict[str, Any], workload: Workload, sizes: dict[str, int], highest: float | None
 ) -> None:
-    """The part of the ceiling that the real tokens of the throughput workloads come to."""
+    """The part of the ceiling that the real tokens of a throughput workload come to."""
     if highest is None:
         return
-    for workload in (each for each in workloads if each.name in _SHARES):
-        flops = ceiling.model_flops(sizes, token_lengths(workload.texts))
-        for figures in (each["workloads"][workload.name] for each in found.values() if "workloads" in each):
-            figures["ceiling_share"] = flops / figures["median_s"] / highest
+    flops = ceiling.model_flops(sizes, token_lengths(workload.texts))
+    for figures in (each["workloads"][workload.name] for each in found.values() if "workloads" in each):
+        figures["ceiling_share"] = flops / figures["median_s"] / highest
 
 
-def _write(results: dict[str, Any], output: Path, gpu: Gpu | None) -> None:
+def _stem(results: dict[str, Any], output: Path, gpu: Gpu | None) -> str:
     card = re.sub(r"[^a-z0-9]+", "-", gpu.name.lower()).strip("-") if gpu else "rehearsal"
     output.mkdir(parents=True, exist_ok=True)
-    stem = str(output / "-".join(["gpu", results["date"], card, *(["quick"] if results["quick"] else [])]))
+    return str(output / "-".join(["gpu", results["date"], card, *(["quick"] if results["quick"] else [])]))
+
+
+def _write_json(results: dict[str, Any], stem: str) -> None:
     content = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-    Path(f"{stem}.json").write_text(content, encoding="utf-8")
+    fresh = Path(f"{stem}.json.new")
+    fresh.write_text(content, encoding="utf-8")
+    fresh.replace(f"{stem}.json")
+
+
+def _write(results: dict[str, Any], stem: str, gpu: Gpu | None) -> None:
+    _write_json(results, stem)
     write_table(results, Path(f"{stem}.md"))
     try:
         write_plot(results, Path(f"{stem}.png"), gpu.name if gpu else "REHEARSAL ON A CPU")

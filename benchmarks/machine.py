@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
@@ -86,6 +87,14 @@ def _number(text: str) -> float | None:
 
 def _version(package: str) -> str | None:
     try:
-        return importlib.metadata.version(package)
+        found = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+    return None if package == "onnxruntime" and _is_hidden(found, package) else found.version
+
+
+def _is_hidden(found: importlib.metadata.Distribution, module: str) -> bool:
+    """Whether a folder that comes before the package's on the path has a module of its name."""
+    spec = importlib.util.find_spec(module)
+    folder = Path(str(found.locate_file(""))).resolve()
+    return spec is not None and spec.origin is not None and Path(spec.origin).resolve().parents[1] != folder

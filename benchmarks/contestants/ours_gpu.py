@@ -7,18 +7,42 @@ from typing import Any
 
 from benchmarks.contestants.base import Place
 from benchmarks.contestants.ours import Ours
+from m3e_runtime.backends.choice import TARGET_ORDER
 from m3e_runtime.gpu.tensorrt import EngineOptions
+
+__all__ = [
+    "CudaFp16",
+    "CudaPackedFp16",
+    "TensorRtFp16",
+    "TensorRtInt8",
+    "TensorRtRtxFp16",
+    "TensorRtRtxInt8",
+    "automatic_contestant",
+]
+
+
+def automatic_contestant() -> str:
+    """Which contestant ``device="auto"`` stands for, if a bundle has both graphs for ONNX Runtime on CUDA."""
+    return f"ours-{min(('cuda', 'cuda-packed'), key=TARGET_ORDER.index)}-fp16"
 
 
 class _OnGpu(Ours):
     def __init__(self, model: Path, place: Place) -> None:
         from m3e_runtime import Encoder
 
-        self._encoder = Encoder.load(model, device=place.device, artifact=f"{self.precision}-{self.target}")
+        del place  # a rehearsal on the CPU has no GPU for it, or a simulated one
+        self._encoder = Encoder.load(model, device="cuda", artifact=f"{self.precision}-{self.target}")
 
     def details(self, texts: list[str]) -> dict[str, Any]:
-        info = self._encoder.info
-        return {"mix": info["mix"], "engine": info["engine"], "device": info["device"], "why": info["why"]}
+        """What runs, and whether runs are recorded: ``recordings`` are the sizes so far, None if unknown."""
+        del texts
+        info, backend = self._encoder.info, self._encoder._backend
+        told = ("artifact", "mix", "engine", "device", "why", "tokenizer", "native_engine")
+        return {
+            **{name: info[name] for name in told},
+            "records": getattr(backend, "records", None),
+            "recordings": getattr(backend, "recordings", None),
+        }
 
 
 class TensorRtFp16(_OnGpu):

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,38 @@ def test_the_files_of_a_rehearsal_say_that_it_is_one(rehearsal):
     assert drawn or "no plot: matplotlib is not installed" in done.stderr
 
 
+@pytest.mark.slow
+def test_a_run_that_is_killed_leaves_the_workloads_that_it_had(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--output", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--contestants", REFERENCE], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not (found := list(tmp_path.glob("*.json"))) and process.poll() is None:
+        time.sleep(0.02)
+    results = json.loads(found[0].read_text(encoding="utf-8"))
+    process.kill()
+    process.wait()
+    (shape,) = results["runs"]
+    assert not shape["finished"]
+    assert list(shape["found"][REFERENCE]["workloads"]) == ["12 tokens"]
+
+
+def test_kept_models_are_made_once_and_failures_again(tmp_path, monkeypatch):
+    from benchmarks import kept_models
+
+    made = []
+
+    def prepare(names, checkpoint):
+        made.append(names)
+        return {name: "no GPU" if name == "b" else checkpoint / name for name in names}
+
+    monkeypatch.setattr(kept_models, "prepare", prepare)
+    for _ in range(2):
+        models = kept_models.kept_models(["a", "b"], "rehearsal", tmp_path)
+    assert models == {"a": tmp_path / "rehearsal/checkpoint/a", "b": "no GPU"}
+    assert made == [["a", "b"], ["b"]]
+
+
 def test_without_a_gpu_one_sentence_says_what_to_run():
     done = run(CUDA_VISIBLE_DEVICES="-1")
     assert done.returncode == 5
@@ -93,6 +126,22 @@ def test_a_rehearsal_writes_nowhere_unless_told():
     done = run("--device", "cpu")
     assert done.returncode == 2
     assert "--output" in done.stderr
+
+
+def test_of_two_onnxruntimes_the_one_that_is_imported_is_named(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    from benchmarks.machine import describe
+
+    assert "onnxruntime" in describe()["packages"]
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").touch()
+    (tmp_path / "onnxruntime_gpu-9.dist-info").mkdir()
+    (tmp_path / "onnxruntime_gpu-9.dist-info" / "METADATA").write_text("Name: onnxruntime-gpu\nVersion: 9\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    packages = describe()["packages"]
+    assert "onnxruntime" not in packages
+    assert packages["onnxruntime-gpu"] == "9"
 
 
 def test_operations_are_those_counted_by_hand():

@@ -13,7 +13,15 @@ from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.gpu.driver import Gpu
 from m3e_runtime.manifest import Artifact
 
-__all__ = ["BACKENDS", "CPU_BACKENDS", "Choice", "choose", "is_for_gpu", "why_not_here"]
+__all__ = [
+    "BACKENDS",
+    "CPU_BACKENDS",
+    "TARGET_ORDER",
+    "Choice",
+    "choose",
+    "is_for_gpu",
+    "why_not_here",
+]
 
 CPU_BACKENDS = ("native", "onnxruntime")
 BACKENDS = (*CPU_BACKENDS, "tensorrt", "onnxruntime-tensorrt", "onnxruntime-tensorrt-rtx")
@@ -26,7 +34,8 @@ _CPU_ORDER = ("int8", "fp32", "fp16")
 _GPU_ORDER = ("fp16", "int8", "fp32")
 """fp16 is first: int8 on a GPU is not measured."""
 _BACKEND_ORDER = ("tensorrt", "native", "onnxruntime", "onnxruntime-tensorrt-rtx", "onnxruntime-tensorrt")
-_TARGET_ORDER = ("cuda", "cuda-packed", "cpu", "portable")
+TARGET_ORDER = ("cuda", "cuda-packed", "cpu", "portable")
+"""Of two graphs of one precision, the first is taken."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class _Candidate:
     def rank(self) -> tuple[int, ...]:
         """Sort key, fastest first: GPUs before CPUs, then by the speed of the precision there."""
         order = _GPU_ORDER if self.for_gpu else _CPU_ORDER
-        targets = (*_TARGET_ORDER, self.artifact.target)
+        targets = (*TARGET_ORDER, self.artifact.target)
         if self.for_gpu:
             return (0, _BACKEND_ORDER.index(self.backend), order.index(self.artifact.precision),
                     targets.index(self.artifact.target))  # fmt: skip

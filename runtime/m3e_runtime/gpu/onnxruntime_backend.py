@@ -101,6 +101,11 @@ class OnnxRuntimeGpu:
         self._met: set[BatchSize] = set()
         self._recordings = 0
 
+    @property
+    def recordings(self) -> int:
+        """Sizes whose runs have been recorded as CUDA graphs; 0 if none are."""
+        return len(self._slots) if self.records else 0
+
     def most_texts(self, longest: int) -> int | None:
         """See :class:`m3e_runtime.backends.base.Backend`."""
         fitting = [each.texts.most for each in self._profiles if each.tokens.most >= longest]

@@ -75,6 +75,9 @@ class Session:
     def get_outputs(self):
         return self._session.get_outputs()
 
+    def end_profiling(self):
+        return self._session.end_profiling()
+
     def io_binding(self):
         return self._session.io_binding()
 
