@@ -30,7 +30,7 @@ _EXPORT_FOR_CPU = "For a CPU, export the checkpoint with `--target native cpu`."
 _EXPORT_FOR_GPU = "For a GPU, export the checkpoint with `--target cuda` or `tensorrt-rtx`."
 
 _CPU_ORDER = ("int8", "fp32", "fp16")
-"""fp16 follows fp32: on a CPU both compute in fp32, and fp16 has rounded weights."""
+"""fp16 follows fp32: its weights are rounded, and it is faster only where products of bfloat16 are."""
 _GPU_ORDER = ("fp16", "int8", "fp32")
 """fp16 is first: int8 on a GPU is not measured."""
 _BACKEND_ORDER = ("tensorrt", "native", "onnxruntime", "onnxruntime-tensorrt-rtx", "onnxruntime-tensorrt")
