@@ -261,8 +261,11 @@ def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
 def _bytes(size: str) -> int:
     units = {"k": 10, "m": 20, "g": 30}
     shift = units.get(size[-1:].lower())
-    number = float(size if shift is None else size[:-1])
-    return int(number * (1 << (shift or 0)))
+    try:
+        number = float(size if shift is None else size[:-1])
+        return int(number * (1 << (shift or 0)))
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{size!r} is no size; write bytes, or 64M, 512k, 1G.") from error
 
 
 def _command(options: argparse.Namespace) -> int:

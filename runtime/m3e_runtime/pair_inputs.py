@@ -31,7 +31,8 @@ def as_pairs(sentences: Any) -> tuple[list[PairInput], bool]:
     """
     if isinstance(sentences, str):
         return [(sentences,)], True
-    elements = list(sentences if isinstance(sentences, np.ndarray) else as_iterator(sentences))
+    has_rows = isinstance(sentences, np.ndarray) and sentences.ndim > 0
+    elements = list(sentences if has_rows else as_iterator(sentences))
     if elements and isinstance(elements[0], str):
         return [_pair("the pair", elements)], True
     return [_pair(f"pair {index}", each) for index, each in enumerate(elements)], False

@@ -247,7 +247,8 @@ class Reranker(LoadedModel):
         check_text("prompt", prompt)
         if prompt is not None:
             return prompt
-        prompts, name = self._manifest.prompts, prompt_name or self._manifest.default_prompt_name
+        prompts, default = self._manifest.prompts, self._manifest.default_prompt_name
+        name = default if prompt_name is None else prompt_name
         if name is not None and name not in prompts:
             known = ", ".join(sorted(prompts)) or "none"
             raise OptionError(f"prompt_name={name!r} is not in the bundle; it has: {known}.")

@@ -15,12 +15,6 @@ Truncation = Literal["cut", "error", "chunk"]
 TRUNCATIONS: tuple[str, ...] = get_args(Truncation)
 
 
-_ADVICE = (
-    'Encoder.find_truncated() says which, truncation="chunk" encodes all of them, truncation="error" rejects '
-    "them."
-)
-
-
 def check_truncation(truncation: Any) -> None:
     """Reject what is no :data:`Truncation`.
 
@@ -42,7 +36,7 @@ class CutTexts:
         count: how many there were.
     """
 
-    def __init__(self, what: str = "texts", advice: str = _ADVICE) -> None:
+    def __init__(self, what: str, advice: str) -> None:
         self.count = 0
         self._what = what
         self._advice = advice

@@ -240,7 +240,9 @@ def _settings(options: argparse.Namespace) -> ServeSettings:
         device=options.device,
         artifact=options.artifact,
         backend=options.backend,
-        threads=options.threads or max(1, available_threads() // options.workers),
+        threads=max(1, available_threads() // options.workers)
+        if options.threads is None
+        else options.threads,
         truncate=not options.no_truncate,
         pad_to=options.pad_to,
         key_digests=read_keys(options.api_key_file),

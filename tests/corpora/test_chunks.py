@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus_files import read_json_lines, read_vectors, write_json_lines, write_text
+from families import write_byte_level_bpe
 from m3e_corpora.cli import main
 from m3e_corpora.errors import ResumeError
 from m3e_corpora.outputs.payload import TypedColumns
-from m3e_runtime import ChunkOptions, Encoder, OptionError
+from m3e_runtime import ChunkOptions, Encoder, InvalidTextError, OptionError
+from synthetic import read_json, write_json
 
 LONG = "今天天气很好。我们去公园散步吧！\r\nIt costs 3.14 dollars. 👩‍👩‍👧‍👦 "
 CHUNKING = ChunkOptions(tokens=40, overlap=8)
@@ -187,6 +191,11 @@ def test_the_command_has_options_and_counts(tiny_bundle, tmp_path, out, capsys):
         ({"over_long": "chunk", "chunking": ChunkOptions(9999)}, "tokens=9999 is not between"),
         ({"over_long": "chunk", "chunking": LATE, "also": ("sparse",)}, "--also sparse: late chunking gives"),
         ({"over_long": "chunk", "keep": ("start",)}, "the column 'start' cannot be kept"),
+        ({"over_long": "chunk", "chunking": ChunkOptions(1)}, "chunks of 1 tokens have no room"),
+        ({"over_long": "chunk", "chunking": ChunkOptions(16, 9)}, "overlap=9: at most half"),
+        ({"over_long": "chunk", "prompt": "word " * 600}, "have no room for text"),
+        ({"over_long": "chunk", "chunking": ChunkOptions(8), "prompt": "字" * 6}, "have no room for text"),
+        ({"over_long": "chunk", "chunking": {"tokens": 32}}, "is dict, not ChunkOptions"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(encode, tmp_path, out, options, message):
@@ -195,3 +204,55 @@ def test_what_cannot_be_done_is_refused_before_any_work(encode, tmp_path, out, o
     with pytest.raises(OptionError, match=message):
         encode(source, output, **options)
     assert not list(out.iterdir())
+
+
+@pytest.fixture
+def byte_level(tiny_bundle, tmp_path):
+    """The tiny model with a tokenizer that has several tokens for an emoji."""
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "byte-level")
+    written = write_byte_level_bpe(tmp_path / "tokenizer") / "tokenizer.json"
+    shutil.copy(written, bundle / "tokenizer.json")
+    manifest = read_json(bundle / "manifest.json")
+    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    manifest["tokenization"]["file"].update(size=written.stat().st_size, sha256=digest)
+    write_json(bundle / "manifest.json", manifest)
+    return bundle
+
+
+def test_rows_that_cannot_be_divided_are_bad_rows(encode, byte_level, tmp_path, out):
+    texts = ["a short text. " * 9, "𓀀𓀁𓀂" * 9, "b", "another one. " * 9]
+    source = write_json_lines(tmp_path / "in.jsonl", [{"text": text} for text in texts])
+    options = {"over_long": "chunk", "chunking": ChunkOptions(4)}
+    with pytest.raises(InvalidTextError, match=r"line 2: the character at .* --on-error skip"):
+        encode(source, out / "v.jsonl", byte_level, **options)
+    summary = encode(source, out / "v.jsonl", byte_level, on_error="skip", **options)
+    assert (summary.skipped, summary.divided) == (1, 2)
+    (rejected,) = read_json_lines(out / "v.jsonl.rejected.jsonl")
+    assert rejected["place"] == "line 2"
+
+
+def test_a_prompt_of_a_row_that_leaves_no_room_is_a_bad_row(encode, tmp_path, out):
+    rows = [{"text": LONG * 4, "p": "问题："}, {"text": LONG * 4, "p": "字" * 39}, {"text": "a", "p": ""}]
+    source = write_json_lines(tmp_path / "in.jsonl", rows)
+    options = {"over_long": "chunk", "chunking": CHUNKING, "prompt_field": "p"}
+    with pytest.raises(InvalidTextError, match="line 2: chunks of 40 tokens have no room"):
+        encode(source, out / "v.jsonl", **options)
+    assert encode(source, out / "v.jsonl", on_error="skip", **options).skipped == 1
+
+
+def test_fields_of_whole_objects_are_not_replaced(encode, tmp_path, out):
+    """An object that has a field of a name that chunks have is refused, unless it is left out by --keep."""
+    rows = [{"text": "a", "id": 1}, {"text": LONG * 4, "id": 2, "start": "yesterday"}]
+    source = write_json_lines(tmp_path / "in.jsonl", rows)
+    with pytest.raises(InvalidTextError, match=r"line 2: has a field 'start', and .* with --keep"):
+        encode(source, out / "v.jsonl", over_long="chunk", chunking=CHUNKING)
+    encode(source, out / "v.jsonl", over_long="chunk", chunking=CHUNKING, keep=("id",))
+    assert {row["id"] for row in read_json_lines(out / "v.jsonl")} == {1, 2}
+
+
+def test_lengths_may_be_numbers_of_numpy(encode, source, out):
+    encode(source, out / "a.jsonl", **OPTIONS)
+    chunking = ChunkOptions(np.int64(40), np.int64(8))
+    options = {**OPTIONS, "chunking": chunking, "partition_bytes": np.int64(3000)}
+    encode(source, out / "b.jsonl", batch_size=np.int64(64), **options)
+    assert (out / "a.jsonl").read_bytes() == (out / "b.jsonl").read_bytes()

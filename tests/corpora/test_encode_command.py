@@ -210,6 +210,13 @@ def test_a_prompt_of_its_own_in_each_object(encode, encoder, tmp_path, out):
     np.testing.assert_array_equal(np.load(out / "v.npy"), encoder.encode(texts, prompt=prompts))
 
 
+@pytest.mark.parametrize("size", ["", "k", "inf", "1e400", "nan", "many"])
+def test_a_partition_size_that_is_no_size_is_told(tmp_path, out, capsys, size):
+    with pytest.raises(SystemExit, match="2"):
+        main(["b", "in.txt", "-o", str(out / "v.npy"), "--partition-size", size])
+    assert f"--partition-size: {size!r} is no size; write bytes, or 64M" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("line", ['{"text": "a"}', '{"text": "a", "instruction": 5}'])
 def test_a_row_without_its_prompt_is_exit_4(encode, tmp_path, out, line):
     file = write_lines(tmp_path / "in.jsonl", '{"text": "good", "instruction": ""}', line)

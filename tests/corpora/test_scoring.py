@@ -9,6 +9,7 @@ import pytest
 from corpus_files import write_json_lines
 from m3e_corpora import CorpusRequest
 from m3e_corpora.cli import main
+from m3e_corpora.errors import UnreadableInputError
 from m3e_corpora.executors.local import describe_encoding
 from m3e_runtime import InvalidTextError, OptionError, Reranker
 from scoring_bundles import PAIRS
@@ -118,8 +119,16 @@ def test_what_was_interrupted_goes_on(pairs, out, score, monkeypatch):
 def test_rows_without_a_query_and_long_ones(tmp_path, out, score):
     rows = [{"query": "a", "text": "b"}, {"text": "c"}, {"query": "a", "text": "word " * 600}]
     source = write_json_lines(tmp_path / "some.jsonl", rows)
-    with pytest.raises(InvalidTextError, match="query"):
+    with pytest.raises(InvalidTextError, match=r"no field 'query' .* of the queries with --query-field"):
         score(source, out / "scores.npy")
+    with pytest.raises(InvalidTextError, match=r"no field 'body' .* of the texts with --field"):
+        score(source, out / "scores.npy", field="body")
+    csv = tmp_path / "some.csv"
+    csv.write_text("q,text\na,b\n")
+    with pytest.raises(UnreadableInputError, match=r"no column 'query' .* of the queries with --query-field"):
+        score(csv, out / "scores.npy")
+    with pytest.raises(UnreadableInputError, match=r"no column 'id' .* to store with --keep"):
+        score(csv, out / "scores.jsonl", query_field="q", keep=("id",))
     summary = score(source, out / "scores.npy", on_error="skip", over_long="skip")
     assert (summary.texts, summary.skipped) == (1, 2)
     assert len(rows_of(out / "scores.npy.rejected.jsonl")) == 2

@@ -91,6 +91,23 @@ class TestAgainstTheRealPackage:
         assert found.dtype == expected.dtype
         np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=1e-5)
 
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda torch: torch.nn.Sequential(),  # which is false, and the identity
+            lambda torch: lambda logits: torch.sigmoid(logits).bfloat16(),
+            lambda torch: lambda logits: (3 * logits).double(),
+            lambda torch: lambda logits: logits.squeeze(-1),
+        ],
+        ids=["empty", "bfloat16", "double", "squeezed"],
+    )
+    def test_activation_functions_of_every_kind(self, both, function):
+        function = function(pytest.importorskip("torch"))
+        for pairs in (PAIRS, PAIRS[1]):
+            expected, found = (each.predict(pairs, activation_fn=function) for each in both)
+            np.testing.assert_allclose(found, expected, atol=1e-2)
+            assert np.shape(found) == np.shape(expected)
+
     def test_settings(self, both):
         theirs, ours = both
         assert ours.num_labels == theirs.num_labels
@@ -107,6 +124,8 @@ class TestAgainstTheRealPackage:
         for each in both:
             with pytest.raises(ValueError, match="batch_size"):
                 each.predict(PAIRS, batch_size=0)
+            with pytest.raises((TypeError, OptionError), match=r"activation_fn='' is|not callable"):
+                each.predict(PAIRS, activation_fn="")
             with pytest.raises(ValueError, match="'other'"):
                 each.predict(PAIRS, prompt_name="other")
         if both[0].num_labels > 1:

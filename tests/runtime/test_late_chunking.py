@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import synthetic
+from families import write_byte_level_bpe, write_wordpiece
 from m3e_export import ExportRequest, export
 from m3e_runtime import ChunkOptions, Encoder, OptionError
 from m3e_runtime.chunking import Chunker
 from m3e_runtime.chunking.windows import WindowReader
+from m3e_runtime.tokenization import TextTokenizer, TokenIds
 
 TEXT = (
     "今天天气很好。It costs 3.14 dollars! “真的吗？”他问道……\r\n"
@@ -96,3 +98,50 @@ def test_models_that_pool_otherwise_are_refused_by_name(tiny_checkpoint, tmp_pat
     request = ExportRequest(str(checkpoint), tmp_path / "bundle", ("fp32",), gate="off", oracle="numpy")
     with pytest.raises(OptionError, match="needs mean pooling, and this model pools by cls"):
         Encoder.load(export(request).path).encode_chunks("a", chunking=LATE)
+
+
+class Counting:
+    """A tokenizer that counts the tokens that it gives."""
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.tokens = 0
+
+    def encode_batch_marked(self, texts: list[str]) -> tuple[list[TokenIds], list[bool]]:
+        ids, cut = self._tokenizer.encode_batch_marked(texts)
+        self.tokens += sum(map(len, ids))
+        return ids, cut
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._tokenizer, name)
+
+
+@pytest.fixture(scope="module")
+def long_tokenizers(tmp_path_factory) -> dict[str, TextTokenizer]:
+    """Tokenizers of models that take 8192 tokens."""
+    folder = tmp_path_factory.mktemp("tokenizers")
+    written = {
+        "WordPiece": write_wordpiece(folder / "wordpiece", lower_case=True),
+        "byte-level": write_byte_level_bpe(folder / "byte-level"),
+    }
+    return {name: TextTokenizer.from_file(it / "tokenizer.json", 8192) for name, it in written.items()}
+
+
+@pytest.mark.parametrize("name", ["WordPiece", "byte-level"])
+@pytest.mark.parametrize("text", ["It was. He left! ", "好。" * 4 + "走吧！", "a." + " " * 30])
+def test_a_text_of_many_small_chunks_is_tokenized_a_few_times(long_tokenizers, name, text) -> None:
+    """Not once for each chunk. The places are those that the tokens before each of them give."""
+    tokenizer = Counting(long_tokenizers[name])
+    text *= 8000 // len(long_tokenizers[name].encode(text))
+    (chunks,) = Chunker(tokenizer, ChunkOptions(8, late=True)).chunks_of_each([text])
+    assert len(chunks) > 200
+    tokenizer.tokens = 0
+    windows = list(WindowReader(tokenizer, include_prompt=True).windows(text, "", chunks))
+    assert [at for window in windows for at in window.chunks] == list(range(len(chunks)))
+    assert tokenizer.tokens < 40 * sum(len(window.token_ids) for window in windows)
+    for window in windows[:1]:
+        for at, (begin, end) in list(zip(window.chunks, window.tokens, strict=True))[1:-1:97]:
+            before = tokenizer.encode(text[: chunks[at].start]).tolist()
+            assert window.token_ids[:begin].tolist() == before[:begin]
+            assert before[begin : begin + 1] != [window.token_ids[begin]]
+            assert end > begin

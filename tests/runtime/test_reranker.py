@@ -136,6 +136,8 @@ def test_what_is_no_pair_is_told(reranker, classifier):
         ({"query": "a"}, "dict given"),
         ([("a", "b")] * 3 + [("c", "\ud800")], "pair 3 holds a lone surrogate"),
         (5, "int given"),
+        (np.array("a"), "ndarray given"),
+        (np.array([[["a", "b"]]]), "pair 0 holds ndarray"),
     ):
         with pytest.raises(InvalidTextError, match=match):
             reranker.predict(wrong)
@@ -145,7 +147,13 @@ def test_what_is_no_pair_is_told(reranker, classifier):
         reranker.rank("query", "a")
     with pytest.raises(OptionError, match="rank\\(\\) needs a model of one label"):
         classifier.rank("query", ["a"])
-    for wrong in ({"batch_size": 0}, {"prompt_name": "other"}, {"prompt": 5}, {"apply_softmax": "no"}):
+    for wrong in (
+        {"batch_size": 0},
+        {"prompt_name": "other"},
+        {"prompt_name": ""},
+        {"prompt": 5},
+        {"apply_softmax": "no"},
+    ):
         with pytest.raises(OptionError, match=next(iter(wrong))):
             reranker.predict(PAIRS, **wrong)
 

@@ -83,3 +83,51 @@ def test_prompts_outside_the_pooling_stay_outside_in_chunks(unpooled_bundle) -> 
     encoder = Encoder.load(unpooled_bundle, verify=False)
     found = encoder.encode_chunks(LONG, prompt="问题：", chunking=ChunkOptions(64))
     assert found.vectors.tobytes() == encoder.encode(found.texts(LONG), prompt="问题：").tobytes()
+
+
+def test_the_warning_names_what_every_method_and_model_has(tiny, colbert_bundle, caplog) -> None:
+    """Not every method that cuts texts takes ``truncation``, and not every model gives dense vectors."""
+    late = Encoder.load(colbert_bundle, artifact="fp32-native", verify=False)
+    with caplog.at_level(logging.WARNING):
+        tiny.encode_tokens([LONG])
+        late.encode_outputs([LONG], ["multi_vector"], task="query")
+    dense, other = (record.getMessage() for record in caplog.records)
+    assert "find_truncated() says which, encode_chunks() gives dense vectors of all their parts" in dense
+    assert 'encode(truncation="error") rejects' in dense
+    assert "chunk" not in other
+    assert 'encode_outputs(truncation="error") rejects them; divide them before' in other
+    with pytest.raises(OptionError, match=r"use \"cut\" or \"error\" here; encode_chunks\(\) gives"):
+        tiny.encode_outputs("a", ["dense"], truncation="chunk")
+    with pytest.raises(OptionError, match=r"use \"cut\" or \"error\" here\."):
+        late.encode_outputs("a", ["multi_vector"], truncation="chunk")
+
+
+def test_texts_of_a_task_are_found_by_its_length_and_prompt(colbert_bundle) -> None:
+    encoder = Encoder.load(colbert_bundle, artifact="fp32-native", verify=False)
+    for task in ("query", "document", None):
+        texts = ["word " * count for count in range(1, 60, 3)]
+        before = encoder.info["truncated"]
+        encoder.encode_outputs(texts, ["multi_vector"], task=task)
+        counted = encoder.info["truncated"] - before
+        assert encoder.find_truncated(texts, task=task).sum() == counted
+        assert counted > 0 or task is None
+
+
+@pytest.mark.parametrize(
+    ("chunking", "message"),
+    [
+        (ChunkOptions(1), "chunks of 1 tokens have no room for text"),
+        (ChunkOptions(2, late=True), "chunks of 2 tokens have no room for text"),
+        (ChunkOptions(32, 16), "overlap=16: at most half of the 30 tokens"),
+        (ChunkOptions(overlap=300), "overlap=300: at most half"),
+        ({"tokens": 32}, "is dict, not ChunkOptions"),
+        ({}, "is dict, not ChunkOptions"),
+        (0, "is int, not ChunkOptions"),
+    ],
+)
+def test_options_are_refused_whatever_the_texts_are(tiny, chunking, message) -> None:
+    for text in (LONG, "短"):
+        with pytest.raises(OptionError, match=message):
+            tiny.encode_chunks([text], chunking=chunking)
+    with pytest.raises(OptionError, match=message):
+        tiny.encode([], truncation="chunk", chunking=chunking)

@@ -128,6 +128,7 @@ def is_ready(client):
         (["BUNDLE", "--request-timeout", "inf"], 2, "request_timeout=inf"),
         (["BUNDLE", "--drain-delay", "-1"], 2, "drain_delay=-1"),
         (["BUNDLE", "--threads", "-1"], 2, "threads=-1"),
+        (["BUNDLE", "--threads", "0"], 2, "threads=0"),
         (["BUNDLE", "--max-queued-tokens", "0"], 2, "tokens=0"),
         (["BUNDLE", "--api-key-file", "/nowhere"], 2, "--api-key-file"),
         (["BUNDLE", "--host", "256.0.0.1"], 2, "--host"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from m3e_corpora.inputs.rows import BadRow, ChunkPlaces, Rows
 from m3e_corpora.job.job import Job
-from m3e_runtime.chunking import ChunkTokenizer, LateWindow
+from m3e_runtime.chunking import Chunk, ChunkTokenizer, LateWindow
 from m3e_runtime.encoder import Encoder
-from m3e_runtime.errors import InvalidTextError, TextTooLongError
+from m3e_runtime.errors import OptionError, TextTooLongError
 from m3e_runtime.tokenization import TokenIds
 
 __all__ = ["RowChunker"]
@@ -35,8 +36,8 @@ class RowChunker:
     def divide(self, rows: Rows) -> Iterator[Rows]:
         """Rows with a text, a number and a payload for each chunk, some rows of the input at a time.
 
-        Raises:
-            InvalidTextError: a character of a text has more tokens than a chunk.
+        A row is bad if a character of its text has more tokens than a chunk, or if its own prompt leaves no
+        room for text.
         """
         bad, size = rows.bad, rows.size  # of all rows: the first of these have them
         for start, stop in _parts(rows.texts):
@@ -44,7 +45,8 @@ class RowChunker:
             bad, size = [], 0
 
     def _divide(self, rows: Rows, first: int, stop: int, bad: Sequence[BadRow], size: int) -> Rows:
-        places, token_ids, windows = self._chunks(rows, first, stop)
+        refused: list[BadRow] = []
+        places, token_ids, windows = self._chunks(rows, first, stop, refused)
         ranges = zip(places.rows, places.start, places.end, strict=True)
         texts = [rows.texts[at][start:end] for at, start, end in ranges]
         return Rows(
@@ -53,7 +55,7 @@ class RowChunker:
             rows.payload.with_chunks(places, self._field, texts),
             [rows.numbers[at] for at in places.rows],
             rows.locate,
-            bad,
+            [*bad, *refused],
             size,
             token_ids=token_ids,
             windows=windows if self._late else None,
@@ -61,26 +63,38 @@ class RowChunker:
         )
 
     def _chunks(
-        self, rows: Rows, first: int, stop: int
+        self, rows: Rows, first: int, stop: int, refused: list[BadRow]
     ) -> tuple[ChunkPlaces, list[TokenIds], list[LateWindow]]:
         """Where the chunks of some rows are, their tokens, and the windows of late chunking."""
         token_ids: list[TokenIds] = []
         windows: list[LateWindow] = []
-        prompts = self._prompt if rows.prompts is None else rows.prompts[first:stop]
         places = ChunkPlaces([], [], [], [])
-        at = first
-        try:
-            for chunks, read in self._tokenizer.each(rows.texts[first:stop], prompts):
-                places.rows.extend([at] * len(chunks))
-                places.chunk.extend(range(len(chunks)))
-                places.start.extend(chunk.start for chunk in chunks)
-                places.end.extend(chunk.end for chunk in chunks)
-                token_ids.extend(chunk.token_ids for chunk in chunks)
-                windows += read
-                at += 1
-        except TextTooLongError as error:
-            raise InvalidTextError(f"{rows.locate(rows.numbers[at], str(error))}") from error
+        for at, chunks, read in self._chunks_of_each(rows, first, stop, refused):
+            places.rows.extend([at] * len(chunks))
+            places.chunk.extend(range(len(chunks)))
+            places.start.extend(chunk.start for chunk in chunks)
+            places.end.extend(chunk.end for chunk in chunks)
+            token_ids.extend(chunk.token_ids for chunk in chunks)
+            windows += read
         return places, token_ids, windows
+
+    def _chunks_of_each(
+        self, rows: Rows, first: int, stop: int, refused: list[BadRow]
+    ) -> list[tuple[int, list[Chunk], list[LateWindow]]]:
+        """The place, the chunks and the windows of each row. Rows that cannot be divided are ``refused``."""
+        prompts = self._prompt if rows.prompts is None else rows.prompts[first:stop]
+        try:
+            found = self._tokenizer.each(rows.texts[first:stop], prompts)
+            return [(at, chunks, read) for at, (chunks, read) in enumerate(found, first)]
+        except (TextTooLongError, OptionError) as error:
+            if isinstance(error, OptionError) and rows.prompts is None:
+                raise  # it is the same for all rows
+            if stop - first > 1:  # one of them is to blame
+                each = (self._chunks_of_each(rows, at, at + 1, refused) for at in range(first, stop))
+                return list(chain.from_iterable(each))
+            problem = str(error.__cause__ or error)  # without the number of the text, which is 0
+            refused.append(rows.locate(rows.numbers[first], problem))
+            return []
 
 
 def _parts(texts: Sequence[str]) -> Iterator[tuple[int, int]]:

@@ -16,7 +16,7 @@ from m3e_corpora.outputs.others import OTHERS
 from m3e_corpora.outputs.vectors import VectorSpec, ranges_to_text
 from m3e_runtime.arguments import check_batch_size
 from m3e_runtime.bundle import Bundle
-from m3e_runtime.chunking import ChunkTokenizer
+from m3e_runtime.chunking import ChunkOptions, ChunkTokenizer
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import OptionError
 from m3e_runtime.late_interaction import Task
@@ -92,13 +92,14 @@ def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
     ranges = request.ranges
     asked = encoder.output_options(request.truncate_dim, request.normalize, request.precision, ranges)
     check_batch_size(request.batch_size)
-    if request.chunking is not None:
-        ChunkTokenizer(encoder, request.chunking)  # checks them
     dimension = asked.truncate_dim
     if ranges is not None and ranges.shape != (2, dimension):
         raise OptionError(f"ranges must have shape (2, {dimension}), not {ranges.shape}.")
     encoder.wanted_outputs(("dense", *request.also))
     task = _task(encoder, request)
+    prompt = _prompt(encoder, request, task)
+    if request.over_long == "chunk":
+        ChunkTokenizer(encoder, request.chunking or ChunkOptions()).check_prompt(prompt)
     return EncodingSpec(
         BundleId.of(encoder.bundle, encoder.artifact.name),
         VectorSpec(
@@ -108,7 +109,7 @@ def describe_encoding(encoder: Model, request: CorpusRequest) -> EncodingSpec:
             None if ranges is None else ranges_to_text(ranges),
             others=tuple(name for name in OTHERS if name in request.also),
         ),
-        _prompt(encoder, request, task),
+        prompt,
         task,
     )
 

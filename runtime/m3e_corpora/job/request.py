@@ -21,7 +21,7 @@ from m3e_corpora.job.output_path import OutputPath
 from m3e_corpora.job.policies import OnError, OverLong
 from m3e_corpora.outputs.others import OTHERS, OtherOutput
 from m3e_corpora.outputs.vectors import EMBEDDING, SCORE, SCORES
-from m3e_runtime.chunking import ChunkOptions
+from m3e_runtime.chunking import ChunkOptions, check_chunk_options
 from m3e_runtime.errors import OptionError
 from m3e_runtime.late_interaction import Task
 from m3e_runtime.manifest import Classification
@@ -129,10 +129,12 @@ class CorpusRequest:
         columns = Columns(
             self.field or DEFAULT_FIELD,
             self.query_field or self.prompt_field,
+            self.query_field is not None,
             self._kept(inputs),
             self.drop_text,
             _FORMS[part_format],
             encoding_of(self.encoding or UTF_8),
+            reserved=CHUNK_COLUMNS if self.over_long == "chunk" else (),
         )
         return msgspec.structs.replace(columns, folder_types=folder_types(inputs, columns.kept))
 
@@ -245,6 +247,8 @@ class CorpusRequest:
             if self.chunking is not None:
                 raise OptionError("--chunk-tokens, --chunk-overlap and --chunk-late need --over-long chunk.")
             return
+        if self.chunking is not None:
+            check_chunk_options(self.chunking)
         if output.part_format == "npy":
             raise OptionError(
                 f"{self.output}: cannot store which chunk a vector is of; use .parquet or .jsonl."

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from m3e_runtime.chunking.options import ChunkOptions
+from m3e_runtime.chunking.options import ChunkOptions, check_chunk_options
 from m3e_runtime.chunking.sentences import Range, halves
 from m3e_runtime.chunking.spans import spans, trimmed
 from m3e_runtime.chunking.units import UnitReader
@@ -47,11 +47,13 @@ class Chunker:
         options: the length of chunks.
 
     Raises:
-        OptionError: chunks that are longer than the model takes, or an overlap out of range.
+        OptionError: chunks that are longer than the model takes, or without room for text, or an overlap out
+            of range.
     """
 
     def __init__(self, tokenizer: TextTokenizer, options: ChunkOptions) -> None:
-        self.limit = options.limit(tokenizer.max_length)
+        self.limit = check_chunk_options(options).limit(tokenizer.max_length)
+        options.room(self.limit, tokenizer.special_tokens)  # not only when the first long text comes
         self._options = options
         self._tokenizer = tokenizer.limited(self.limit)
 
@@ -93,6 +95,14 @@ class Chunker:
                 )
             yield chunks
 
+    def room(self, prompt: str) -> int:
+        """Tokens of text in a chunk with this prompt.
+
+        Raises:
+            OptionError: there is no room, or the overlap is more than half of it.
+        """
+        return self._options.room(self.limit, len(self._tokenizer.encode(prompt)))
+
     def long_text(self, text: str, prompt: str = "") -> Iterator[Chunk]:
         """The chunks of a text that does not fit, one after the other.
 
@@ -100,7 +110,7 @@ class Chunker:
             TextTooLongError: as :meth:`chunks_of_each`.
             OptionError: as :meth:`chunks_of_each`.
         """
-        room = self._options.room(self.limit, len(self._tokenizer.encode(prompt)))
+        room = self.room(prompt)
         reader = UnitReader(self._tokenizer, room, self._options.overlap)
         ranges = spans(text, reader, room, self._options.overlap)
         start = end = -1

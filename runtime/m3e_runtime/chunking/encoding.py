@@ -42,7 +42,7 @@ class ChunkEncoder:
     def __init__(self, encoder: ChunkEncoding, options: ChunkOptions | None, batch_size: int | None) -> None:
         self._encoder = encoder
         self._batch_size = batch_size
-        self._tokenizer = ChunkTokenizer(encoder, options or ChunkOptions())
+        self._tokenizer = ChunkTokenizer(encoder, ChunkOptions() if options is None else options)
 
     def encode(
         self, texts: Sequence[str], prompts: Sequence[str], output: OutputOptions, bar: Any

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from m3e_runtime.arguments import check_flag, whole_number
 from m3e_runtime.errors import OptionError
 
-__all__ = ["LATE_TOKENS", "ChunkOptions"]
+__all__ = ["LATE_TOKENS", "ChunkOptions", "check_chunk_options"]
 
 LATE_TOKENS = 256
 """Default length of the chunks of late chunking, which are parts of what the model takes."""
@@ -57,3 +59,14 @@ class ChunkOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"overlap={self.overlap}: at most half of the {room} tokens of text in a chunk, {room // 2}."
             )
         return room
+
+
+def check_chunk_options(options: Any) -> ChunkOptions:
+    """``options`` themselves.
+
+    Raises:
+        OptionError: they are something else.
+    """
+    if not isinstance(options, ChunkOptions):
+        raise OptionError(f"chunking={options!r} is {type(options).__name__}, not ChunkOptions.")
+    return options

@@ -55,6 +55,14 @@ class ChunkTokenizer:
             encoder.late_pooling  # noqa: B018 - raises an error where there is none
             self._reader = WindowReader(encoder.tokenizer, encoder.bundle.manifest.include_prompt)
 
+    def check_prompt(self, prompt: str) -> None:
+        """Check that a prompt leaves room for text, and for the overlap.
+
+        Raises:
+            OptionError: it does not.
+        """
+        self._chunker.room(prompt)
+
     def tokenize(
         self, texts: Sequence[str], prompts: str | Sequence[str] = "", first: int = 0, most: int | None = None
     ) -> TokenizedChunks:

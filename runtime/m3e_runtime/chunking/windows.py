@@ -15,6 +15,9 @@ __all__ = ["LateWindow", "WindowReader"]
 _CONTEXT_SHARE = 4
 """Chunks before a window that fill up to this share of it are read again, as the context of the others."""
 
+_FEW_PLACES = 8
+"""So many places are found by the tokens of all that is before each of them."""
+
 
 class LateWindow(NamedTuple):
     """Chunks of a text that are read at once.
@@ -50,10 +53,13 @@ class WindowReader:
         while first < len(chunks):
             begin = self._context(chunks, first, prompt)
             end = self._reach(chunks, begin, first, prompt)
-            token_ids = self._read(text, prompt, chunks, begin, end)
-            while token_ids is None:  # the tokens of a chunk by itself may be fewer
-                begin, end = (begin, end - 1) if end > first + 1 else (begin + 1, end)
-                token_ids = self._read(text, prompt, chunks, begin, end)
+            token_ids, fewer = self._read(text, prompt, chunks, begin, end), 1
+            while token_ids is None:  # the tokens of chunks by themselves may be fewer
+                if end > first + 1:
+                    end = max(end - fewer, first + 1)
+                else:
+                    begin = min(begin + fewer, first)
+                token_ids, fewer = self._read(text, prompt, chunks, begin, end), 2 * fewer
             yield self._window(text, prompt, chunks, begin, range(first, end), token_ids)
             first = end
 
@@ -90,15 +96,13 @@ class WindowReader:
         own: range,
         token_ids: TokenIds,
     ) -> LateWindow:
-        start = chunks[begin].start
+        start, stop = chunks[begin].start, chunks[own[-1]].end
         places = sorted({place for at in own for place in (chunks[at].start, chunks[at].end)})
-        prefixes, _ = self._tokenizer.encode_batch_marked([prompt + text[start:place] for place in places])
+        whole, before = prompt + text[start:stop], len(prompt) - start
         last = len(token_ids) - self._behind
-        borders = {
-            place: min(_common(ids[: len(ids) - self._behind], token_ids), last)
-            for place, ids in zip(places, prefixes, strict=True)
-        }
-        borders[chunks[own[-1]].end] = last
+        found = self._borders(whole, token_ids[self._before : last], [before + place for place in places])
+        borders = {place: self._before + tokens for place, tokens in zip(places, found, strict=True)}
+        borders[stop] = last
         tokens = [self._tokens(borders, chunks[at], last) for at in own]
         if own.start == 0:
             skipped = 0 if self._include_prompt else self._tokenizer.prompt_length(prompt)
@@ -107,10 +111,38 @@ class WindowReader:
             tokens[-1] = tokens[-1][0], len(token_ids)
         return LateWindow(own, token_ids, tokens)
 
+    def _borders(self, text: str, token_ids: TokenIds, places: list[int]) -> list[int]:
+        """How many tokens end at or before each place of a text, whose tokens without special ones are given.
+
+        A text of many places is divided at one of them where its parts have the same tokens by themselves:
+        all that is before a place is not tokenized for each place, which would take quadratic time.
+        """
+        for index in _near_the_middle(len(places)):
+            place = places[index]
+            left, right = self._plain([text[:place], text[place:]])
+            if np.array_equal(np.concatenate([left, right]), token_ids):
+                behind = [each - place for each in places[index + 1 :]]
+                return [
+                    *self._borders(text[:place], left, places[:index]),
+                    len(left),
+                    *(len(left) + each for each in self._borders(text[place:], right, behind)),
+                ]
+        return [_common(ids, token_ids) for ids in self._plain([text[:place] for place in places])]
+
+    def _plain(self, texts: list[str]) -> list[TokenIds]:
+        """The tokens of texts, without special ones."""
+        token_ids, _ = self._tokenizer.encode_batch_marked(texts)
+        return [ids[self._before : len(ids) - self._behind] for ids in token_ids]
+
     def _tokens(self, borders: dict[int, int], chunk: Chunk, last: int) -> tuple[int, int]:
         """Where the tokens of a chunk begin and end; it has at least one."""
         begin = min(borders[chunk.start], max(last - 1, 0))
         return begin, max(borders[chunk.end], begin + 1)
+
+
+def _near_the_middle(count: int) -> range:
+    """Which of so many places may divide a text; none if there are few."""
+    return range(count // 2 - 1, count // 2 + 2) if count > _FEW_PLACES else range(0)
 
 
 def _common(a: TokenIds, b: TokenIds) -> int:

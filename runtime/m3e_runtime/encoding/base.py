@@ -33,6 +33,16 @@ __all__ = ["WINDOW", "EncoderBase", "windows"]
 WINDOW = 8192
 """Texts in a window. It is large enough to fill batches with texts of equal length."""
 
+# These name the method of each remedy, because not every method that cuts texts has it.
+_ADVICE = (
+    "Encoder.find_truncated() says which, encode_chunks() gives dense vectors of all their parts, and "
+    'encode(truncation="error") rejects them.'
+)
+_ADVICE_WITHOUT_DENSE = (
+    'Encoder.find_truncated() says which, and encode_outputs(truncation="error") rejects them; divide them '
+    "before."
+)
+
 
 class EncoderBase(LoadedModel):
     """A loaded bundle that gives vectors of texts."""
@@ -41,7 +51,7 @@ class EncoderBase(LoadedModel):
 
     def __init__(self, *loaded: Any) -> None:
         super().__init__(*loaded)
-        self.cut_texts = CutTexts()
+        self.cut_texts = CutTexts("texts", _ADVICE if self._manifest.gives_dense else _ADVICE_WITHOUT_DENSE)
 
     @property
     def _outputs(self) -> str:
@@ -137,13 +147,18 @@ class EncoderBase(LoadedModel):
         sentences: str | Iterable[str],
         prompt_name: str | None = None,
         prompt: str | Iterable[str] | None = None,
+        task: Task | None = None,
     ) -> npt.NDArray[np.bool_]:
         """Which texts :meth:`encode` cuts: those with more than :attr:`max_seq_length` tokens.
+
+        With ``task``, which texts :meth:`encode_outputs` cuts: models such as ColBERT have other lengths for
+        queries and for documents.
 
         Args:
             sentences: as in :meth:`encode`, like the other arguments.
             prompt_name: see ``sentences``.
             prompt: see ``sentences``.
+            task: as in :meth:`encode_outputs`.
 
         Returns:
             bool ``[n]``; for a string ``[1]``.
@@ -153,10 +168,10 @@ class EncoderBase(LoadedModel):
             OptionError: as :meth:`encode`.
         """
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
-        prompts = self._prompts(prompt_name, prompt)
+        prompts = self._prompts(self.prompt_name_of(task, prompt_name, prompt), prompt)
         each = prompts if isinstance(prompts, str) else prompt_for_each(prompts, texts)
         with self._named_by_place(texts, each):
-            _, cut = self.tokenizer.encode_marked_in_pieces(with_prompts(each, texts))
+            _, cut = self.tokenizer_of(task).encode_marked_in_pieces(with_prompts(each, texts))
         return np.array(cut, dtype=np.bool_)
 
     def tokenizer_of(self, task: Task | None) -> TextTokenizer:

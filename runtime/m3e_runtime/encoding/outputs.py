@@ -71,7 +71,8 @@ class OutputsEncoding(EncoderBase):
             TextTooLongError: as :meth:`encode`.
         """
         if truncation not in ("cut", "error"):
-            raise OptionError(f'truncation={truncation!r}: use "cut" or "error" here.')
+            instead = "; encode_chunks() gives dense vectors of chunks" if self._manifest.gives_dense else ""
+            raise OptionError(f'truncation={truncation!r}: use "cut" or "error" here{instead}.')
         wanted = self.wanted_outputs(outputs)
         prompts = self._prompts(self.prompt_name_of(task, prompt_name, prompt), prompt)
         options = self.output_options(truncate_dim, normalize_embeddings) if "dense" in wanted else None

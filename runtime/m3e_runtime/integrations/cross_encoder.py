@@ -92,7 +92,7 @@ class CrossEncoder:
         self.prompts = {**manifest.prompts, **checked_prompts(prompts)}
         self.default_prompt_name = default_prompt_name or manifest.default_prompt_name
         self._prefix(None, None)
-        self.activation_fn = activation_fn or self._reranker.classification.activation
+        self.activation_fn = _first_given(activation_fn, self._reranker.classification.activation)
         self._reranker.activation(self.activation_fn)
 
     def predict(
@@ -152,7 +152,7 @@ class CrossEncoder:
             prompt=self._prefix(prompt_name, prompt),
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
-            activation_fn=_on_tensors(activation_fn or activation_fct or self.activation_fn),
+            activation_fn=_on_tensors(_first_given(activation_fn, activation_fct, self.activation_fn)),
             apply_softmax=bool(apply_softmax),
         )
         if convert_to_numpy and not convert_to_tensor:
@@ -215,7 +215,7 @@ class CrossEncoder:
             prompt=self._prefix(prompt_name, prompt),
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
-            activation_fn=_on_tensors(activation_fn or self.activation_fn),
+            activation_fn=_on_tensors(_first_given(activation_fn, self.activation_fn)),
         )
 
     @property
@@ -300,6 +300,11 @@ class CrossEncoder:
 _WITHOUT_EFFECT = {"num_workers", "apply_softmax", "convert_to_numpy", "convert_to_tensor"}
 
 
+def _first_given(*values: Any) -> Any:
+    """The first value that is not None. An empty ``torch.nn.Sequential`` is false, and a function."""
+    return next((value for value in values if value is not None), None)
+
+
 def _on_tensors(activation_fn: Any) -> str | ActivationFn:
     """The function on arrays, for one on tensors. A name is returned as it is."""
     if isinstance(activation_fn, str) or not callable(activation_fn):
@@ -310,6 +315,9 @@ def _on_tensors(activation_fn: Any) -> str | ActivationFn:
     def on_arrays(logits: Scores) -> Any:
         with torch.inference_mode():
             found = activation_fn(torch.from_numpy(logits))
-        return found.numpy() if isinstance(found, torch.Tensor) else found
+            if isinstance(found, torch.Tensor):
+                found = found.float().numpy()
+        is_squeezed = logits.shape[1] == 1 and np.shape(found) == logits.shape[:1]
+        return found[:, np.newaxis] if is_squeezed else found
 
     return on_arrays

@@ -34,6 +34,5 @@ def check_columns(
             which = "two columns" if wanted in names else "no column"
             known = ", ".join(map(repr, dict.fromkeys((*names, *nested, *folders))))
             raise UnreadableInputError(
-                f"{file.name}: {which} {wanted!r} (the columns are: {known}); "
-                "name the column of the texts with --field."
+                f"{file.name}: {which} {wanted!r} (the columns are: {known}); {columns.remedy(wanted)}"
             )

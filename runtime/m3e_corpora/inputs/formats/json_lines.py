@@ -109,10 +109,18 @@ def _parse(row: ParsedRow, line: bytes, columns: Columns, folders: Mapping[str, 
     except (msgspec.DecodeError, RecursionError) as error:
         row.problem = _why_not_an_object(text, error)
         return
+    if columns.keep is None and columns.form == "records" and (taken := _taken(values, columns)):
+        row.problem = f"has a field {taken!r}, and the output has one of this name; {columns.remedy(taken)}"
+        return
     row.values = values if columns.keep is None else _kept(values, columns, folders)
-    row.text = _string(row, values, columns.field, "--field")
+    row.text = _string(row, values, columns, columns.field)
     if columns.prompt_field is not None and row.problem is None:
-        row.prompt = _string(row, values, columns.prompt_field, "--prompt-field")
+        row.prompt = _string(row, values, columns, columns.prompt_field)
+
+
+def _taken(values: Mapping[str, Any], columns: Columns) -> str | None:
+    """The first reserved field that an object has."""
+    return next((name for name in columns.reserved if name in values), None)
 
 
 def _kept(
@@ -127,11 +135,11 @@ def _kept(
     return kept
 
 
-def _string(row: ParsedRow, values: Mapping[str, Any], field: str, option: str) -> str:
+def _string(row: ParsedRow, values: Mapping[str, Any], columns: Columns, field: str) -> str:
     value = value_at(values, field)
     if value is None:
         known = ", ".join(map(repr, values)) or "none"
-        row.problem = f"no field {field!r} (the fields are: {known}); name it with {option}."
+        row.problem = f"no field {field!r} (the fields are: {known}); {columns.remedy(field)}"
         return ""
     try:
         return msgspec.json.decode(value, type=str)

@@ -83,7 +83,7 @@ def _check_texts(schema: Any, file: InputFile, columns: Columns) -> None:
         found = field_at(schema, name)[-1].type
         if not _holds_text(found):
             raise UnreadableInputError(
-                f"{file.name}: column {name!r} holds {found}, not texts; name another column with --field."
+                f"{file.name}: column {name!r} holds {found}, not texts; {columns.remedy(name)}"
             )
 
 
