@@ -5,6 +5,8 @@ from __future__ import annotations
 import abc
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -205,14 +207,17 @@ class DynamicInt8(OnnxExport):
     def _convert(exported: Path, target: Path) -> None:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        quantize_dynamic(
-            exported,
-            target,
-            per_channel=True,
-            reduce_range=not has_vnni(),
-            weight_type=QuantType.QInt8,
-            use_external_data_format=any(file != exported for file in exported.parent.iterdir()),
-        )
+        # onnx refuses files of weights with several names, and those of the others are links to them.
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            shutil.copytree(exported.parent, folder, dirs_exist_ok=True)
+            quantize_dynamic(
+                Path(folder) / exported.name,
+                target,
+                per_channel=True,
+                reduce_range=not has_vnni(),
+                weight_type=QuantType.QInt8,
+                use_external_data_format=any(file != exported for file in exported.parent.iterdir()),
+            )
 
 
 class OpenVino(OnnxExport):
