@@ -233,34 +233,6 @@ def test_a_query_passes_a_large_request(held):
     assert done[0][1] < done[1][1] / 4
 
 
-def test_runs_are_long_only_while_one_request_has_the_engine_to_itself(held, monkeypatch):
-    """A query that waited beside another request a moment ago makes another one likely."""
-    asked = []
-
-    async def main():
-        async with AsyncEncoder(held.encoder) as service:
-            budget = service._pace.budget
-            monkeypatch.setattr(
-                service._pace, "budget", lambda *given: asked.append(given[2]) or budget(*given)
-            )
-            first = await occupy(held, service)
-            held.free.set()
-            await first
-            await service.encode("beside nobody")
-            held.free.clear()
-            first = await occupy(held, service)
-            others = [asyncio.ensure_future(service.encode(text)) for text in "ab"]
-            await asyncio.sleep(0.05)
-            held.free.set()
-            await asyncio.gather(first, *others)
-            await service.encode("a moment later")
-
-    asyncio.run(main())
-    assert asked[:3] == [True, True, True]
-    assert asked[3:]
-    assert not any(asked[3:])
-
-
 def test_large_requests_are_bounded_and_leave_room_for_small_ones(held):
     limits = QueueLimits(tokens=3 * LARGE_TOKENS, document_share=0.7)
     texts = [LONG] * (LARGE_TOKENS // held.encoder.max_seq_length + 8)

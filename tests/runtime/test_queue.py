@@ -176,15 +176,6 @@ def test_a_run_takes_a_third_of_what_waits_but_never_very_few():
     assert Pace(seconds=0.001, threads=1, max_tokens=16384).budget(0) == 256
 
 
-def test_a_request_that_has_the_engine_to_itself_gets_longer_runs():
-    pace = Pace(seconds=0.05, threads=1, max_tokens=16384)
-    for _ in range(100):
-        pace.record(4096, 4096 / 40_000)
-    assert pace.budget(100_000, alone=True) == pytest.approx(2 * pace.budget(100_000), rel=0.01)
-    assert pace.budget(4500, alone=True) == pace.budget(100_000, alone=True)  # a third is not left for later
-    assert pace.budget(100_000, shared=True, alone=True) == pace.budget(100_000, shared=True)
-
-
 def test_small_runs_hardly_change_the_measured_speed():
     pace = Pace(seconds=0.05, threads=2, max_tokens=16384)
     before = pace.tokens_per_second

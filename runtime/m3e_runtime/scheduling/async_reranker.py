@@ -25,8 +25,7 @@ class AsyncReranker(AsyncModel[Reranker]):
     Args:
         model: the reranker to use. Closing this object does not close it.
         limits: limits of the queue, in pairs and tokens. Calls beyond them are rejected.
-        run_seconds: approximate maximum duration of one run of the engine; twice as long for a request that
-            has had the engine to itself for a second.
+        run_seconds: approximate maximum duration of one run of the engine.
         on_run: called in the event loop after each run of the engine.
         lane: shared with the other models of this process, whose engines take turns; None: it has no others.
 

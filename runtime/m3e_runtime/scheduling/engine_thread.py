@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +23,6 @@ from m3e_runtime.token_outputs import TokenResult
 __all__ = ["EngineThread", "Outcome"]
 
 logger = logging.getLogger(__name__)
-
-_A_MOMENT = 1.0
-"""Seconds for which a request that waited beside another one makes others likely."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,6 @@ class EngineThread:
         self._deliver = deliver
         self._inbox: SimpleQueue[Request | None] = SimpleQueue()
         self._queue = FairQueue()
-        self._last_company = -math.inf  # when more than one request was last waiting
         self._thread = threading.Thread(target=self._main, name="m3e-engine", daemon=True)
 
     def start(self) -> None:
@@ -93,17 +88,11 @@ class EngineThread:
             with self._lane.turn(self) as shared:
                 start = time.perf_counter()
                 open_ = self._receive(wait=False) and open_  # what came while it waited for its turn
-                budget = self.pace.budget(self._queue.work, shared, self._is_alone(start))
-                run = self._queue.take(budget, self.pace.tokens_per_second, start)
+                budget, speed = self.pace.budget(self._queue.work, shared), self.pace.tokens_per_second
+                run = self._queue.take(budget, speed, start)
                 outcome = self._execute(run, start - asked) if run.texts else None
             if outcome is not None:
                 self._deliver(outcome)
-
-    def _is_alone(self, now: float) -> bool:
-        """Whether one request has had the engine to itself for a moment. Then no other is likely to wait."""
-        if len(self._queue) > 1:
-            self._last_company = now
-        return now - self._last_company > _A_MOMENT
 
     def _receive(self, wait: bool) -> bool:
         """Move submitted requests to the queue. Returns False once the thread is to end."""

@@ -16,10 +16,6 @@ _SHARE_OF_WAITING = 1 / 3
 last are computed, which cuts the tail latency. At saturation much is waiting, so runs are long, which is
 most efficient."""
 
-_ALONE = 2.0
-"""How many times as long a run may take for a request that has the engine to itself. Each run reads the
-weights again: with 50 ms, a reranker of BERT-base's size loses a twentieth of its time to it."""
-
 _MIN_SECONDS = 0.01
 """Waiting tokens are not divided into shorter runs: each has an overhead of a fraction of a millisecond."""
 
@@ -40,7 +36,7 @@ class Pace:
 
     def __init__(self, seconds: float, threads: int, max_tokens: int) -> None:
         self.tokens_per_second = _INITIAL_SPEED
-        self._speed = _INITIAL_SPEED  # the speed during a run
+        self._alone = _INITIAL_SPEED  # the speed during a run
         self._max_seconds = seconds
         self._min_seconds = min(_MIN_SECONDS, seconds)
         self._min_tokens = min(_MIN_TOKENS * threads, max_tokens)
@@ -57,17 +53,16 @@ class Pace:
         """Tokens of a run that is large enough to measure the speed."""
         return self._min_tokens
 
-    def budget(self, waiting: int, shared: bool = False, alone: bool = False) -> int:
+    def budget(self, waiting: int, shared: bool = False) -> int:
         """Tokens of the next run if ``waiting`` tokens are waiting.
 
         ``shared`` says that other engines wait for the same cores. Then runs are as short as they can be:
-        a large model would make the queries of a small one wait. ``alone`` says that all waiting tokens are
-        those of one request, which gains nothing from having some of its texts computed early.
+        a large model would make the queries of a small one wait.
         """
         if shared:
-            return max(1, min(self._max_tokens, int(self._speed * self._min_seconds)))
-        shortest, longest = (self._speed * limit for limit in (self._min_seconds, self._max_seconds))
-        wanted = _ALONE * longest if alone else max(shortest, min(longest, waiting * _SHARE_OF_WAITING))
+            return max(1, min(self._max_tokens, int(self._alone * self._min_seconds)))
+        shortest, longest = (self._alone * limit for limit in (self._min_seconds, self._max_seconds))
+        wanted = max(shortest, min(longest, waiting * _SHARE_OF_WAITING))
         return max(self._min_tokens, min(self._max_tokens, int(wanted)))
 
     def record(self, tokens: int, seconds: float, waited: float = 0.0) -> None:
@@ -81,5 +76,5 @@ class Pace:
         if tokens >= _FULL * self._min_tokens:  # the mean of the first full runs replaces the initial speed
             self._full_runs += 1
             weight = max(weight, 1 / self._full_runs)
-        self._speed += weight * (tokens / max(seconds, 1e-9) - self._speed)
+        self._alone += weight * (tokens / max(seconds, 1e-9) - self._alone)
         self.tokens_per_second += weight * (tokens / max(seconds + waited, 1e-9) - self.tokens_per_second)

@@ -82,9 +82,8 @@ class FairQueue:
         self._heap: list[tuple[float, int, Request]] = []
         self._added = 0
 
-    def __len__(self) -> int:
-        """How many requests wait."""
-        return len(self._heap)
+    def __bool__(self) -> bool:
+        return bool(self._heap)
 
     def add(self, request: Request, tokens_per_second: float) -> None:
         """Add ``request``. ``tokens_per_second`` is the present speed of the engine."""
