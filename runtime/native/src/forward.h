@@ -53,6 +53,16 @@ struct Rows {
   Rows from(int row) const;
 };
 
+// Rows that pass through the feed-forward layers together, so that they stay in cache.
+constexpr int kWideRows = 128;
+constexpr int kGatedPanels = 32;  // of a product and its factors: with kWideRows, 256 KiB
+
+// With so many rows per thread, each thread has its own rows.
+inline bool enough_rows(int rows, int threads) {
+  constexpr int kRowsEach = 48;
+  return threads > 1 && rows >= threads * kRowsEach;
+}
+
 // Memory of a forward pass, reused by the next one.
 class Workspace {
  public:
