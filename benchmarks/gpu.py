@@ -58,7 +58,7 @@ def main() -> None:
         results["runs"].append(run)
         # After each workload, because a machine that is rented by the minute may be gone before the last.
         _measure(run, options, lambda: _write_json(results, stem))
-    _write(results, stem, gpu)
+    _present(results, stem, gpu)
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -200,8 +200,8 @@ def _write_json(results: dict[str, Any], stem: str) -> None:
     fresh.replace(f"{stem}.json")
 
 
-def _write(results: dict[str, Any], stem: str, gpu: Gpu | None) -> None:
-    _write_json(results, stem)
+def _present(results: dict[str, Any], stem: str, gpu: Gpu | None) -> None:
+    """The table and the plot of what has been written as JSON."""
     write_table(results, Path(f"{stem}.md"))
     try:
         write_plot(results, Path(f"{stem}.png"), gpu.name if gpu else "REHEARSAL ON A CPU")

@@ -31,8 +31,8 @@ CONTESTANTS = {
     "onnxruntime-export": "onnxruntime_export:Plain",
     "onnxruntime-dynamic-int8": "onnxruntime_export:DynamicInt8",
     "ctranslate2-int8": "ctranslate2_int8:CTranslate2Int8",
-    "openvino-fp32": "openvino_native:Fp32",
-    "openvino-nncf-int8": "openvino_native:StaticInt8",
+    "openvino-fp32": "openvino_export:Fp32",
+    "openvino-nncf-int8": "openvino_export:StaticInt8",
 }
 """Name → module and class."""
 

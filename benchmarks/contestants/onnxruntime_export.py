@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.contestants.base import Contestant, Place, mean_pool
 from benchmarks.machine import has_vnni
 
-__all__ = ["DynamicInt8", "PaddedTokenizer", "Plain", "export_onnx"]
+__all__ = ["DynamicInt8", "PaddedTokenizer", "Plain", "copy_tokenizer", "export_onnx"]
 
 BATCH = 32
 
@@ -49,6 +49,13 @@ def export_onnx(checkpoint: Path, folder: Path) -> Path:
     return file
 
 
+def copy_tokenizer(checkpoint: Path, folder: Path) -> None:
+    """Copy what :class:`PaddedTokenizer` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((checkpoint / name).read_bytes())
+
+
 class PaddedTokenizer:
     """Batches of 32 in the order given, padded to the longest."""
 
@@ -79,9 +86,7 @@ class Plain(Contestant):
 
     @classmethod
     def prepare(cls, checkpoint: Path, folder: Path) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            (folder / name).write_bytes((checkpoint / name).read_bytes())
+        copy_tokenizer(checkpoint, folder)
         cls._convert(export_onnx(checkpoint, folder), folder / "model.onnx")
         return folder
 

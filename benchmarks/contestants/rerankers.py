@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from benchmarks.contestants.base import Contestant, Place
-from benchmarks.contestants.nncf_int8 import quantize
+from benchmarks.contestants.openvino_export import compile_graph, quantize
 from benchmarks.machine import has_vnni
 
 __all__ = [
@@ -224,15 +224,7 @@ class OpenVino(OnnxExport):
     """OpenVINO by hand on the same graph, float32."""
 
     def _load(self, graph: Path, place: Place) -> None:
-        import openvino
-
-        settings = {
-            "INFERENCE_NUM_THREADS": place.threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            # Newer processors would silently compute in bfloat16.
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
-        self._model = openvino.Core().compile_model(str(self._file(graph)), "CPU", settings)
+        self._model = compile_graph(self._file(graph), place)
 
     @staticmethod
     def _file(graph: Path) -> Path:

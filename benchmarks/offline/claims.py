@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmarks.offline.evidence import Evidence
+from benchmarks.offline.names import BASE, OURS
 
 __all__ = ["CLAIMS", "Claim", "Finding"]
 
-BASE = "m3e-base"
 QUERY, CORPUS = "12 tokens", "corpus"
-OURS = ("ours-cuda-fp16", "ours-cuda-packed-fp16")
 UNPADDED = ("torch-fp16-unpadded", "torch-fp16-unpadded-compiled")
 
 MEAN_COSINE, LEAST_COSINE = 0.9999, 0.9995

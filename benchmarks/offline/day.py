@@ -24,17 +24,16 @@ from pathlib import Path
 from benchmarks.offline.errors import OfflineError
 from benchmarks.offline.evidence import PROFILE, TESTS
 from benchmarks.offline.join import find_packs, join
+from benchmarks.offline.names import BASE, OURS, SMALL
 from benchmarks.offline.plan import commands
 
 __all__ = ["STEPS", "Day", "Step", "environment"]
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("ours-cuda-fp16", "ours-cuda-packed-fp16")
 PEERS = ("sentence-transformers-fp32", "sentence-transformers-fp16", "torch-fp16-unpadded")
 MORE = ("sentence-transformers-bf16",)
 COMPILED = ("sentence-transformers-fp16-compiled", "torch-fp16-unpadded-compiled")
 _REHEARSAL = "rehearsal"  # the tiny shape
-_FIRST_SHAPE = "m3e-small"
 _BY_TIME = 124  # as the program `timeout` has it
 _GRACE = 15  # seconds that a step has even if the time is over: the verdict needs one
 _NCU = [
@@ -88,7 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a rehearsal")
     parser.add_argument("--seconds", type=float, default=570, help="limit of all steps together")
     options = parser.parse_args()
-    options.shape = options.shape or (_REHEARSAL if options.device == "cpu" else "m3e-base")
+    options.shape = options.shape or (_REHEARSAL if options.device == "cpu" else BASE)
     return options
 
 
@@ -235,7 +234,7 @@ def _begin_prepare(day: Day) -> int:
 
 def _preparation(day: Day) -> list[object]:
     """First the shape of the first vectors, which is the smaller one."""
-    shapes = dict.fromkeys((_FIRST_SHAPE if day.options.device == "cuda" else _REHEARSAL, day.options.shape))
+    shapes = dict.fromkeys((SMALL if day.options.device == "cuda" else _REHEARSAL, day.options.shape))
     return ["--only-prepare", "--models", day.models, "--shapes", *shapes, "--contestants", *OURS]
 
 

@@ -21,12 +21,11 @@ import numpy as np
 from benchmarks.checkpoints import REHEARSAL
 from benchmarks.contestants import Contestant, Place, load
 from benchmarks.kept_models import kept_models
+from benchmarks.offline.names import OURS, SMALL
 from benchmarks.workloads import single
 
-__all__ = ["CONTESTANTS", "describe_library", "unit_rows"]
+__all__ = ["describe_library", "unit_rows"]
 
-CONTESTANTS = ("ours-cuda-fp16", "ours-cuda-packed-fp16")
-_SHAPE = "m3e-small"
 _LENGTHS = (12, 32, 128)
 _RUNS = 3
 
@@ -40,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     result: dict[str, Any] = {"rehearsal": options.device == "cpu", "library": describe_library()}
     print(json.dumps(result["library"], indent=1), flush=True)
-    result["contestants"] = _compare(options.models, REHEARSAL if options.device == "cpu" else _SHAPE)
+    result["contestants"] = _compare(options.models, REHEARSAL if options.device == "cpu" else SMALL)
     options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result["contestants"], indent=1))
     works = any("min_cosine" in each for each in result["contestants"].values())
@@ -77,7 +76,7 @@ def _load_provider(folder: Path) -> str:
 def _compare(models: Path, shape: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     reference = None
-    for name, model in kept_models(list(CONTESTANTS), shape, models).items():
+    for name, model in kept_models(list(OURS), shape, models).items():
         try:
             if isinstance(model, str):
                 raise RuntimeError(model)

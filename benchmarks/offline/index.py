@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 from benchmarks.offline.errors import PackIndexError
 
-__all__ = ["BLOCK", "INDEX", "Index", "PackedFile", "Part", "Segment", "blocks", "digest_of", "is_safe"]
+__all__ = ["INDEX", "Index", "PackedFile", "Part", "Segment", "digest_of", "is_safe"]
 
 INDEX = "index.json"
-BLOCK = 1 << 20
-"""Bytes that are read at a time."""
-
 _FORMAT = 1
 
 
@@ -96,12 +92,6 @@ def is_safe(path: str) -> bool:
     """Whether ``path`` is relative and leads nowhere but below the folder that it is joined to."""
     pure = PurePosixPath(path)
     return bool(path) and not pure.is_absolute() and ".." not in pure.parts and "\\" not in path
-
-
-def blocks(file: BinaryIO) -> Iterator[bytes]:
-    """The rest of ``file``, at most :data:`BLOCK` bytes at a time."""
-    while block := file.read(BLOCK):
-        yield block
 
 
 def digest_of(path: Path) -> str:

@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from benchmarks.offline.errors import DamagedError, OfflineError, PackIndexError
-from benchmarks.offline.index import BLOCK, INDEX, Index, PackedFile, Part, blocks, digest_of
+from benchmarks.offline.index import INDEX, Index, PackedFile, Part, digest_of
 
 __all__ = ["INCOMPLETE", "Progress", "find_packs", "join"]
 
 INCOMPLETE = 3
 """The exit code while parts are missing."""
+
+_BLOCK = 1 << 20
+"""Bytes that are read at a time."""
 
 
 def main() -> None:
@@ -143,12 +146,12 @@ def _unpack(path: Path, part: Part, state: _State) -> None:
                 with _open_at(state.unfinished(segment.file), segment.offset) as file:
                     left = segment.length
                     while left:
-                        block = content.read(min(left, BLOCK))
+                        block = content.read(min(left, _BLOCK))
                         if not block:
                             raise DamagedError(f"{path}: ends before its last segment.")
                         file.write(block)
                         left -= len(block)
-            if next(blocks(content), b""):
+            if content.read(1):
                 raise DamagedError(f"{path}: goes on after its last segment.")
     except (lzma.LZMAError, EOFError) as error:
         raise DamagedError(f"{path}: cannot be decompressed: {error}") from error

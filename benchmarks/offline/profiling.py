@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.checkpoints import REHEARSAL, SHAPES
 from benchmarks.contestants import GPU_CONTESTANTS, Contestant, Place, load
 from benchmarks.kept_models import kept_models
-from benchmarks.offline.first_vector import CONTESTANTS
+from benchmarks.offline.names import BASE, OURS
 from benchmarks.offline.traces import operators_of, summarize
 from benchmarks.workloads import corpus, single
 from m3e_runtime.gpu import onnxruntime_backend
@@ -41,12 +41,12 @@ def main() -> None:
         "--contestants",
         nargs="+",
         choices=list(GPU_CONTESTANTS),
-        default=[*CONTESTANTS, "torch-fp16-unpadded"],
+        default=[*OURS, "torch-fp16-unpadded"],
     )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a rehearsal")
     parser.add_argument("--bare", action="store_true", help="only run the batch, under another profiler")
     options = parser.parse_args()
-    shape = options.shape or (REHEARSAL if options.device == "cpu" else "m3e-base")
+    shape = options.shape or (REHEARSAL if options.device == "cpu" else BASE)
     result: dict[str, Any] = {"rehearsal": options.device == "cpu", "shape": shape, "contestants": {}}
     for name, model in kept_models(options.contestants, shape, options.models).items():
         try:

@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 
 __all__ = ["describe"]
 
@@ -32,10 +33,11 @@ def main() -> None:
 def describe() -> tuple[list[str], bool]:
     """Lines on the GPU, packages and programs, and whether there is a GPU."""
     gpu = _gpu()
-    free, python = shutil.disk_usage("/tmp").free / 1e9, platform.python_version()
+    folder, python = tempfile.gettempdir(), platform.python_version()
+    free = shutil.disk_usage(folder).free / 1e9
     return [
         f"GPU: {gpu or 'nvidia-smi shows none'}",
-        f"Python {python} at {sys.executable}, {os.cpu_count()} cores, {free:.0f} GB free in /tmp",
+        f"Python {python} at {sys.executable}, {os.cpu_count()} cores, {free:.0f} GB free in {folder}",
         "packages: " + ", ".join(f"{name} {_version(name)}" for name in _PACKAGES),
         "programs: " + ", ".join(f"{name} {'yes' if shutil.which(name) else 'NO'}" for name in _PROGRAMS),
     ], bool(gpu)
