@@ -17,7 +17,7 @@ __all__ = ["describe", "describe_gpu", "gpu_memory", "has_vnni"]
 
 _FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 _PACKAGES = ("m3e-runtime", "numpy", "onnxruntime", "torch", "sentence-transformers", "transformers",
-             "tokenizers", "ctranslate2", "openvino", "onnxruntime-gpu", "tensorrt", "tensorrt_rtx",
+             "tokenizers", "ctranslate2", "openvino", "nncf", "onnxruntime-gpu", "tensorrt", "tensorrt_rtx",
              "cuda-bindings", "triton", "flash-attn", "kernels")  # fmt: skip
 
 
