@@ -66,7 +66,8 @@ def ended(tmp_path):
         checkpoint = synthetic.make_checkpoint(tmp_path / "checkpoint", **synthetic.TINY)
         out = tmp_path / "out"
         out.mkdir()
-        command = [sys.executable, "-m", COMMANDS["m3e-export"], str(checkpoint), "-o", str(out / "bundle")]
+        arguments = [str(checkpoint), "-o", str(out / "bundle"), "--oracle", "numpy"]
+        command = [sys.executable, "-m", COMMANDS["m3e-export"], *arguments]
 
         def prepare():
             heeding(number)

@@ -31,6 +31,7 @@ import pytest
 from commands import COMMANDS
 from m3e_runtime.backends import native
 from pages import PAGES, README_ZH, ROOT, Block, blocks_of, inline_code
+from without_torch import WITHOUT_TORCH
 
 NEEDS = re.compile(
     r"(a GPU|a hub|a cluster|an installation|minutes|a build of minutes|a checkpoint of that family"
@@ -186,8 +187,9 @@ def shell(place, tmp_path):
     programs.mkdir()
     port = free_port()
     for name, module in COMMANDS.items():
-        main = f"from {module} import main; raise SystemExit(main())"
-        run = f'exec {shlex.quote(sys.executable)} -c "{main}" "$@"'
+        # The commands need no torch. Importing it, to be judged by PyTorch, would take most of the time.
+        main = f"{WITHOUT_TORCH}from {module} import main; raise SystemExit(main())"
+        run = f'exec {shlex.quote(sys.executable)} -c {shlex.quote(main)} "$@"'
         if name == "m3e-serve":
             run = serving(run, port, tmp_path)
         write_program(programs / name, run)

@@ -17,16 +17,7 @@ from m3e_runtime import Bundle
 from m3e_runtime.backends.choice import CPU_BACKENDS
 from m3e_runtime.manifest import GateThresholds
 from synthetic import TINY, make_checkpoint
-
-# As if the packages were not installed: find_spec gives None, import raises ModuleNotFoundError.
-ABSENT = """
-import importlib.machinery, sys
-find = importlib.machinery.PathFinder.find_spec
-def absent(name, path=None, target=None):
-    gone = name.split(".")[0] in ("torch", "transformers", "sentence_transformers")
-    return None if gone else find(name, path, target)
-importlib.machinery.PathFinder.find_spec = staticmethod(absent)
-"""
+from without_torch import WITHOUT_TORCH
 
 
 def run_python(code, *arguments, **environment):
@@ -45,7 +36,8 @@ def run_command(*arguments, **environment):
 
 
 def run_without_torch(*arguments):
-    return run_python(f"{ABSENT}\nfrom m3e_export.cli import main; sys.exit(main(sys.argv[1:]))", *arguments)
+    code = f"{WITHOUT_TORCH}\nfrom m3e_export.cli import main; sys.exit(main(sys.argv[1:]))"
+    return run_python(code, *arguments)
 
 
 def one_line(err):
@@ -211,11 +203,9 @@ def test_an_interrupt_leaves_nothing(arguments, out, monkeypatch, capsys):
 
 
 def test_two_exports_in_two_processes_give_the_same_bytes(arguments, out):
-    contents = []
+    contents, options = [], ["--force", "--precision", "fp32", "int8", "--gate", "off", "--oracle", "numpy"]
     for seed in ("1", "2"):
-        done = run_command(
-            *arguments, "--force", "--precision", "fp32", "int8", "--gate", "off", PYTHONHASHSEED=seed
-        )
+        done = run_command(*arguments, *options, PYTHONHASHSEED=seed)
         assert done.returncode == 0, done.stderr
         contents.append(content(out))
     assert contents[0].keys() == contents[1].keys()

@@ -16,6 +16,9 @@ from m3e_runtime.backends.native import NativeCpu
 pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
 
 
+SLOW = ("portable", "sse41")
+
+
 def instruction_sets() -> list[str]:
     if native.missing():
         return []
@@ -61,7 +64,7 @@ def odd_bundle(odd_checkpoint, tmp_path_factory):
 
 @pytest.mark.parametrize("instruction_set", instruction_sets())
 def test_fp32_is_sentence_transformers_to_1e_5(minilm_bundle, minilm_reference, texts, instruction_set):
-    texts = texts if instruction_set != "portable" else texts[:-2]
+    texts = texts[:-2] if instruction_set in SLOW else texts
     engine = NativeCpu(artifact_file(minilm_bundle, "fp32"), 2, instruction_set=instruction_set)
     assert engine.instruction_set == instruction_set
     tokenizer = Encoder.load(minilm_bundle).tokenizer
@@ -74,7 +77,7 @@ def test_fp32_is_sentence_transformers_to_1e_5(minilm_bundle, minilm_reference, 
 def test_int8_is_as_faithful_on_every_instruction_set(
     minilm_bundle, minilm_reference, gate_texts, instruction_set
 ):
-    gate_texts = gate_texts if instruction_set != "portable" else gate_texts[::4]
+    gate_texts = gate_texts[:: 6 if instruction_set in SLOW else 2]
     engine = NativeCpu(artifact_file(minilm_bundle, "int8"), 2, instruction_set=instruction_set)
     tokenizer = Encoder.load(minilm_bundle).tokenizer
     vectors = engine.run(tokenizer.encode_batch(gate_texts))
@@ -104,7 +107,7 @@ def test_a_text_gives_the_same_bytes_in_any_batch_and_with_any_threads(
     minilm_bundle, precision, instruction_set
 ):
     file = artifact_file(minilm_bundle, precision)
-    lengths = LENGTHS if instruction_set != "portable" else LENGTHS[:9]  # plain C++ is slow
+    lengths = LENGTHS[:9] if instruction_set in SLOW else LENGTHS
     ids = random_ids(lengths, 30000)
     alone = NativeCpu(file, 1, instruction_set=instruction_set)
     expected = np.stack([alone.run([each])[0] for each in ids])
@@ -142,10 +145,11 @@ def test_all_x86_processors_with_avx2_give_the_same_bytes():
 @pytest.mark.parametrize(
     ("bfloat16", "arithmetic"), [(True, "bfloat16 products, float32 sums"), (False, "float32")]
 )
-def test_fp16_says_its_arithmetic_and_float32_can_be_asked_for(minilm, tmp_path, bfloat16, arithmetic):
-    request = ExportRequest(
-        str(minilm), tmp_path / "bundle", precisions=("fp16",), targets=("native",), bfloat16=bfloat16
-    )
+def test_fp16_says_its_arithmetic_and_float32_can_be_asked_for(
+    minilm, few_texts, tmp_path, bfloat16, arithmetic
+):
+    options = {"precisions": ("fp16",), "targets": ("native",), "bfloat16": bfloat16}
+    request = ExportRequest(str(minilm), tmp_path / "bundle", gate=str(few_texts), **options)
     bundle = export(request)
     assert Encoder.load(bundle.path).info["arithmetic"].removesuffix(" rounded to odd") == arithmetic
     (artifact,) = bundle.manifest.artifacts
