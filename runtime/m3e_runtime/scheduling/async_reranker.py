@@ -84,8 +84,10 @@ class AsyncReranker(AsyncModel[Reranker]):
         function = self.reranker.activation(activation_fn)
         check_flag("apply_softmax", apply_softmax)
         pairs, is_single = as_pairs(sentences)
-        tokens = await self.tokenize(with_prompt(self.reranker.prefix(prompt_name, prompt), pairs), priority)
-        encoded = await self.score_tokens(tokens, priority)
+        pairs = with_prompt(self.reranker.prefix(prompt_name, prompt), pairs)
+        with self._call():
+            tokens = await self.tokenize(pairs, priority)
+            encoded = await self.score_tokens(tokens, priority)
         scores = activate(encoded.vectors, function, bool(apply_softmax))
         return scores[0] if is_single else scores
 
