@@ -19,11 +19,11 @@ _FEW_PLACES = 8
 """So many places are found by the tokens of all that is before each of them."""
 
 _TRIED = 3
-"""Places on either side of the middle at which a text may be divided. Of a text without spaces, about one place in
-three is inside a token."""
+"""Places on either side of the middle at which a text may be divided. In a text without spaces, some are inside
+a token."""
 
 _OVERLAP = 64
-"""Characters before a place with which a tokenizer comes to the same tokens again, several times its longest token."""
+"""Characters after which a tokenizer gives the same tokens again: several times its longest token."""
 
 
 class LateWindow(NamedTuple):
