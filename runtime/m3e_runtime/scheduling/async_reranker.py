@@ -44,7 +44,7 @@ class AsyncReranker(AsyncModel[Reranker]):
         """Score until the speed of the engine is measured. The first runs take longer than others."""
         await self.predict(("", ""))
         half = "a " * self.reranker.max_length
-        longest = await self.tokenize([(half, half)])
+        longest = self.reranker.tokenize([(half, half)])  # not counted as cut
 
         def score(count: int) -> Awaitable[object]:
             many = TokenizedPairs(longest.ids * count, longest.types * count, longest.cut * count)
@@ -145,9 +145,11 @@ class AsyncReranker(AsyncModel[Reranker]):
         """
         pairs, _ = as_pairs(list(pairs))
         characters = sum(len(text) for pair in pairs for text in pair)
-        return await self._tokenized(
+        tokens = await self._tokenized(
             len(pairs), characters, priority, lambda: self.reranker.tokenize(pairs, truncate)
         )
+        self.reranker.cut_pairs.add(tokens.cut, self.reranker.max_length)
+        return tokens
 
     async def score_tokens(
         self, tokens: TokenizedPairs, priority: Priority = "query", seconds: float = math.inf
