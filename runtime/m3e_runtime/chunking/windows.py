@@ -19,8 +19,8 @@ _FEW_PLACES = 8
 """So many places are found by the tokens of all that is before each of them."""
 
 _TRIED = 3
-"""Places on either side of the middle at which a text may be divided. In a text without spaces, some are inside
-a token."""
+"""Places on either side of the middle at which a text may be divided. In a text without spaces, some are
+inside a token."""
 
 _OVERLAP = 64
 """Characters after which a tokenizer gives the same tokens again: several times its longest token."""

@@ -83,7 +83,7 @@ class TeiRerank:
 
 
 def _read_rerank(body: bytes) -> TeiRerankRequest:
-    """The body of ``/rerank``. Other servers have Jina's interface on this path; an error names its path here.
+    """The body of ``/rerank``. Other servers have Jina's format on this path; an error names its path here.
 
     Raises:
         ApiError: as :meth:`BodyDecoder.decode`, and 422, there are no ``texts``.
