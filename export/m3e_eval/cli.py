@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from m3e_export.hubs.option import add_hub_option
 from m3e_export.report.file import check_report, write_report
 from m3e_runtime.command_line import run
 from m3e_runtime.file_names import shown
+from m3e_runtime.json_text import json_text
 from m3e_runtime.standard_output import say
 
 __all__ = ["main"]
@@ -74,7 +74,7 @@ def _command(options: argparse.Namespace) -> int:
     )
     if options.json:
         report = {} if options.report is None else {"report": shown(options.report)}
-        say(json.dumps({**as_json(found), **report}, ensure_ascii=False))
+        say(json_text({**as_json(found), **report}, ascii_only=False))
     else:
         say(as_text(found))
     # The files come last: if writing fails, the scores are on the screen.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from m3e_export.folders import made_folder
 from m3e_runtime.atomic_file import atomic_file
 from m3e_runtime.errors import OutputError
 from m3e_runtime.file_names import shown
+from m3e_runtime.json_text import json_text
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -103,7 +103,7 @@ def write_files(found: Evaluation, folder: Path) -> list[Path]:
         OutputError: a file cannot be written.
     """
     contents = {
-        "scores.json": (json.dumps(as_json(found), ensure_ascii=False, indent=2) + "\n").encode(),
+        "scores.json": (json_text(as_json(found), ascii_only=False, indent=2) + "\n").encode(),
         "scores.md": as_markdown(found).encode(),
     }
     picture = _plot(found) if found.rows else None

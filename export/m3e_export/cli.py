@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from m3e_runtime.bundle import Bundle
 from m3e_runtime.command_line import run
 from m3e_runtime.file_names import shown
 from m3e_runtime.gpu.tensorrt import EngineOptions
+from m3e_runtime.json_text import json_text
 from m3e_runtime.manifest import Artifact
 from m3e_runtime.standard_output import say
 
@@ -82,7 +82,7 @@ def _command(options: argparse.Namespace) -> int:
     with reported(request, options.report) as record:
         bundle = export(request, record)
         found = as_json(bundle, options.report)
-        say(json.dumps(found, ensure_ascii=False) if options.json else report(bundle))
+        say(json_text(found, ascii_only=False) if options.json else report(bundle))
     tell_report(options.report, "m3e-export")
     return 0
 

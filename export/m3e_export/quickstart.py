@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import statistics
 import sys
 import time
@@ -23,6 +22,7 @@ from m3e_export.request import PRECISIONS, ExportRequest
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.command_line import run
 from m3e_runtime.encoder import Encoder
+from m3e_runtime.json_text import json_text
 from m3e_runtime.standard_output import say
 
 __all__ = ["main"]
@@ -85,7 +85,7 @@ def _command(options: argparse.Namespace) -> int:
     scores = encoder.similarity(*[encoder.encode(list(_TEXTS))] * 2)
     if options.json:
         say(
-            json.dumps(
+            json_text(
                 {**as_json(bundle, options.report), "speed": speeds, "similarity": scores.round(4).tolist()}
             )
         )

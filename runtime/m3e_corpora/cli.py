@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -32,6 +31,7 @@ from m3e_runtime import git_lfs
 from m3e_runtime.chunking import ChunkOptions
 from m3e_runtime.command_line import run
 from m3e_runtime.errors import OptionError
+from m3e_runtime.json_text import json_text
 from m3e_runtime.late_interaction import TASKS
 from m3e_runtime.outputs import OUTPUT_PRECISIONS
 from m3e_runtime.scores import ACTIVATIONS
@@ -350,9 +350,9 @@ def _report(summary: Summary, as_json: bool) -> None:
     to_stdout = summary.output != STANDARD_OUTPUT
     if as_json:
         if to_stdout:
-            say(json.dumps(asdict(summary)))
+            say(json_text(asdict(summary)))
         else:
-            print(json.dumps(asdict(summary)), file=sys.stderr)
+            print(json_text(asdict(summary)), file=sys.stderr)
     elif to_stdout:
         say(_in_words(summary))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -17,6 +16,7 @@ from m3e_runtime.command_line import run
 from m3e_runtime.encoder import Encoder
 from m3e_runtime.errors import EngineMissingError, OptionError
 from m3e_runtime.file_names import shown
+from m3e_runtime.json_text import json_text
 from m3e_runtime.manifest import Artifact, FileEntry
 from m3e_runtime.outputs import normalize
 from m3e_runtime.progress import progress_bar
@@ -70,7 +70,7 @@ def _command(options: argparse.Namespace) -> int:
     passed = all(result["passed"] for result in results)
     if options.json:
         found = {"bundle": shown(bundle.path), "passed": passed, "artifacts": results, "not_run": not_run}
-        say(json.dumps(found))
+        say(json_text(found))
     else:
         say(f"{bundle.path}: {len(entries)} files, hashes match")
         for result in results:

@@ -54,7 +54,7 @@ class Reranker(LoadedModel):
 
     def __init__(self, *loaded: Any) -> None:
         super().__init__(*loaded)
-        self._cut_pairs = CutTexts("pairs", _ADVICE)
+        self.cut_pairs = CutTexts("pairs", _ADVICE)
 
     @staticmethod
     def load(
@@ -118,7 +118,7 @@ class Reranker(LoadedModel):
             "activation": self.classification.activation,
             "token_types": self.classification.token_types,
             "max_length": self.max_length,
-            "truncated": self._cut_pairs.count,
+            "truncated": self.cut_pairs.count,
             "fidelity": measured and {name: getattr(measured, name) for name in names},
         }
 
@@ -307,7 +307,7 @@ class Reranker(LoadedModel):
         self, logits: npt.NDArray[np.float32], pairs: list[PairInput], batch_size: int | None, bar: Any
     ) -> None:
         tokens = self.tokenize(pairs)
-        self._cut_pairs.add(tokens.cut, self.max_length)
+        self.cut_pairs.add(tokens.cut, self.max_length)
         for batch, found in self.run(tokens.ids, batch_size, None, self.token_types(tokens.types)):
             logits[batch.indices] = found
             bar.update(len(batch.indices))

@@ -334,6 +334,76 @@ def test_closing_finishes_waiting_calls_and_rejects_new_ones(held):
     asyncio.run(main())
 
 
+def test_closing_finishes_calls_whose_other_steps_are_to_come(held):
+    """One is being computed, and its vectors are finished in another thread; one is being tokenized."""
+    many, longer = ["one of many texts"] * 1500, ["a longer text " * 50] * 4
+
+    async def main():
+        service = AsyncEncoder(held.encoder)
+        first = await occupy(held, service)
+        computed = asyncio.ensure_future(service.encode(many))
+        while service.waiting_texts < len(many):
+            await asyncio.sleep(0.001)
+        tokenized = asyncio.ensure_future(service.encode(longer))
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(service.close())
+        await asyncio.sleep(0)
+        held.free.set()
+        await closing
+        assert not service.alive
+        return await asyncio.gather(first, computed, tokenized)
+
+    _, computed, tokenized = asyncio.run(main())
+    np.testing.assert_array_equal(computed, held.encoder.encode(many))
+    np.testing.assert_array_equal(tokenized, held.encoder.encode(longer))
+
+
+def test_every_close_returns_when_it_is_closed(held):
+    """A second one, and one after a first that was cancelled."""
+
+    async def main():
+        service = AsyncEncoder(held.encoder)
+        first = await occupy(held, service)
+        cancelled, second = (asyncio.ensure_future(service.close()) for _ in range(2))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        done, _ = await asyncio.wait([cancelled, second], timeout=0.1)
+        assert done == {cancelled}
+        held.free.set()
+        await second
+        assert not service.alive
+        assert (await first).ndim == 1
+
+    asyncio.run(main())
+
+
+def test_it_can_be_closed_after_the_end_of_its_event_loop(held):
+    service = AsyncEncoder(held.encoder)
+    held.free.set()
+
+    async def leave():
+        task = asyncio.ensure_future(service.encode(["left behind"] * 100))
+        await asyncio.sleep(0)
+        return task
+
+    asyncio.run(leave())
+    assert service.waiting_texts == 0
+    asyncio.run(service.close())
+    assert not service.alive
+    with pytest.raises(ClosedError):
+        asyncio.run(service.encode("late"))
+
+
+def test_it_is_not_closed_from_another_event_loop_while_its_own_runs(encoder):
+    async def main():
+        async with AsyncEncoder(encoder) as service:
+            with pytest.raises(OptionError, match="close it there"):
+                await asyncio.to_thread(asyncio.run, service.close())
+            assert (await service.encode("a")).ndim == 1
+
+    asyncio.run(main())
+
+
 def test_it_belongs_to_one_event_loop(encoder):
     service = AsyncEncoder(encoder)
 

@@ -77,6 +77,32 @@ def test_ranks_as_rank_does(reranker, classifier):
         asyncio.run(AsyncReranker(classifier).rank("a", ["b"]))
 
 
+def test_pairs_that_are_cut_are_counted(scoring_bundles):
+    reranker = Reranker.load(scoring_bundles[1])
+
+    async def main():
+        async with AsyncReranker(reranker) as service:
+            await service.warm_up()
+            await service.predict([("a", "b"), ("a", "long " * 600)])
+            await service.rank("a", ["long " * 600, "long " * 700, "b"])
+
+    asyncio.run(main())
+    assert reranker.info["truncated"] == 3
+
+
+def test_closing_finishes_pairs_that_are_being_tokenized(reranker):
+    pairs = [("a question " * 50, "its answer " * 100)] * 4
+
+    async def main():
+        service = AsyncReranker(reranker)
+        call = asyncio.ensure_future(service.predict(pairs))
+        await asyncio.sleep(0)
+        await service.close()
+        return await call
+
+    np.testing.assert_array_equal(asyncio.run(main()), reranker.predict(pairs))
+
+
 def test_what_is_too_much_is_refused(held):
     limits = QueueLimits(texts=3, tokens=1000)
 

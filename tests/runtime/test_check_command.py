@@ -10,6 +10,7 @@ import pytest
 
 from m3e_export import ExportRequest, export
 from m3e_export.targets import default_targets
+from m3e_runtime import Encoder, Reranker
 from m3e_runtime.backends import native
 from m3e_runtime.bundle import Bundle
 from m3e_runtime.cli import main
@@ -35,6 +36,24 @@ def test_json_names_every_artifact(tiny_bundle, capsys):
     assert [artifact["name"] for artifact in result["artifacts"]] == [
         f"{precision}-{target}" for precision in ("fp32", "int8") for target in default_targets()
     ]
+
+
+def _no_constant(name):
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_vectors_that_are_not_finite_are_null_in_json(tiny_bundle, capsys, monkeypatch):
+    monkeypatch.setattr(Encoder, "encode", lambda *_, **__: np.full((1, 64), np.nan, dtype=np.float32))
+    assert main([str(tiny_bundle), "--json"]) == 3
+    result = json.loads(capsys.readouterr().out, parse_constant=_no_constant)
+    assert [each["min_cosine"] for each in result["artifacts"]] == [None] * len(result["artifacts"])
+
+
+def test_scores_that_are_not_finite_are_null_in_json(scoring_bundles, capsys, monkeypatch):
+    monkeypatch.setattr(Reranker, "logits", lambda *_, **__: np.full((1, 1), np.inf, dtype=np.float32))
+    assert main([str(scoring_bundles[1]), "--json"]) == 3
+    result = json.loads(capsys.readouterr().out, parse_constant=_no_constant)
+    assert {each["max_difference"] for each in result["artifacts"]} == {None}
 
 
 def test_a_flipped_byte_is_exit_4(copy, capsys):

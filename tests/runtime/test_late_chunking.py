@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 
 import numpy as np
 import pytest
 
 import synthetic
-from families import write_byte_level_bpe, write_wordpiece
+from families import write_byte_level_bpe, write_unigram, write_wordpiece
 from m3e_export import ExportRequest, export
 from m3e_runtime import ChunkOptions, Encoder, OptionError
 from m3e_runtime.chunking import Chunker
@@ -123,6 +124,7 @@ def long_tokenizers(tmp_path_factory) -> dict[str, TextTokenizer]:
     written = {
         "WordPiece": write_wordpiece(folder / "wordpiece", lower_case=True),
         "byte-level": write_byte_level_bpe(folder / "byte-level"),
+        "Unigram": write_unigram(folder / "unigram"),
     }
     return {name: TextTokenizer.from_file(it / "tokenizer.json", 8192) for name, it in written.items()}
 
@@ -145,3 +147,21 @@ def test_a_text_of_many_small_chunks_is_tokenized_a_few_times(long_tokenizers, n
             assert window.token_ids[:begin].tolist() == before[:begin]
             assert before[begin : begin + 1] != [window.token_ids[begin]]
             assert end > begin
+
+
+@pytest.mark.parametrize("characters", ["abcdefghij", "ab今天 c好", "the of and", "a"])
+def test_unigram_divides_text_without_spaces(long_tokenizers, characters) -> None:
+    """The tokenizer reads the beginning of any part as that of a word. The places are those of the whole."""
+    tokenizer = Counting(long_tokenizers["Unigram"])
+    text = "".join(random.Random(7).choices(characters, k=4000))
+    (chunks,) = Chunker(tokenizer, ChunkOptions(8, late=True)).chunks_of_each([text])
+    assert len(chunks) > 200
+    tokenizer.tokens = 0
+    windows = list(WindowReader(tokenizer, include_prompt=True).windows(text, "", chunks))
+    assert tokenizer.tokens < 60 * sum(len(window.token_ids) for window in windows)
+    (window,) = windows
+    for chunk, (begin, end) in list(zip(chunks, window.tokens, strict=True))[1:-1:7]:
+        for place, found in ((chunk.start, begin), (chunk.end, end)):
+            before = tokenizer.encode(text[:place])[:-1]
+            same = int(np.append(before != window.token_ids[: len(before)], True).argmax())
+            assert found == same or (place == chunk.end and found == begin + 1 > same)

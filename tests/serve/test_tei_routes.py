@@ -89,6 +89,27 @@ def test_errors_name_fields_of_the_request(http, encoder):
         assert error["error"].startswith(f"{named} has ")
 
 
+@pytest.mark.parametrize(
+    "fields", [{"truncation": "chunk"}, {"chunking": {"tokens": 64}}, {"truncation": False}]
+)
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/embed", {"inputs": "a"}),
+        ("/embed_sparse", {"inputs": "a"}),
+        ("/similarity", {"inputs": {"source_sentence": "a", "sentences": ["b"]}}),
+        ("/api/embed", {"input": "a"}),
+    ],
+)
+def test_fields_that_would_divide_texts_are_refused_by_name(http, path, body, fields):
+    """They are those of /v1/embeddings. Without the refusal, the texts would be cut."""
+    body = {**body, "parameters": fields} if path == "/similarity" else {**body, **fields}
+    answer = http.post(path, json=body)
+    assert answer.status_code == (400 if path == "/api/embed" else 422)
+    assert next(iter(fields)) in answer.json()["error"]
+    assert "/v1/embeddings" in answer.json()["error"]
+
+
 def test_prompts_of_the_bundle(start, bundle, encoder, tmp_path):
     import json
     import shutil

@@ -129,7 +129,7 @@ def test_a_reranker_predicts_its_one_label(http3, reranker):
         ("/rerank", {"query": "a", "texts": []}, 400, "Empty", "texts"),
         ("/rerank", {"query": "a", "texts": ["a"] * 101}, 413, "Validation", "at most 100"),
         ("/rerank", {"query": "a"}, 422, "Validation", "texts"),
-        ("/rerank", {"query": "a", "documents": ["b"]}, 422, "Validation", "texts"),
+        ("/rerank", {"query": "a", "documents": ["b"]}, 422, "Validation", "go to /v1/rerank"),
         ("/rerank", {"query": ["a"], "texts": ["b"]}, 422, "Validation", "query"),
         ("/rerank", {"query": "a", "texts": [{"text": "b"}]}, 422, "Validation", "texts"),
         ("/rerank", {"query": "a", "texts": ["b"], "truncation_direction": "Up"}, 422, "Validation", "Up"),

@@ -18,6 +18,13 @@ _CONTEXT_SHARE = 4
 _FEW_PLACES = 8
 """So many places are found by the tokens of all that is before each of them."""
 
+_TRIED = 3
+"""Places on either side of the middle at which a text may be divided. In a text without spaces, some are
+inside a token."""
+
+_OVERLAP = 64
+"""Characters after which a tokenizer gives the same tokens again: several times its longest token."""
+
 
 class LateWindow(NamedTuple):
     """Chunks of a text that are read at once.
@@ -114,20 +121,45 @@ class WindowReader:
     def _borders(self, text: str, token_ids: TokenIds, places: list[int]) -> list[int]:
         """How many tokens end at or before each place of a text, whose tokens without special ones are given.
 
-        A text of many places is divided at one of them where its parts have the same tokens by themselves:
+        A text of many places is divided at one of them, where its parts have the same tokens by themselves:
         all that is before a place is not tokenized for each place, which would take quadratic time.
         """
         for index in _near_the_middle(len(places)):
-            place = places[index]
-            left, right = self._plain([text[:place], text[place:]])
-            if np.array_equal(np.concatenate([left, right]), token_ids):
-                behind = [each - place for each in places[index + 1 :]]
+            halves = self._halves(text, token_ids, places[index])
+            if halves is not None:
+                left, right, start, fewer = halves
+                behind = [each - start for each in places[index + 1 :]]
                 return [
-                    *self._borders(text[:place], left, places[:index]),
+                    *self._borders(text[: places[index]], left, places[:index]),
                     len(left),
-                    *(len(left) + each for each in self._borders(text[place:], right, behind)),
+                    *(fewer + each for each in self._borders(text[start:], right, behind)),
                 ]
         return [_common(ids, token_ids) for ids in self._plain([text[:place] for place in places])]
+
+    def _halves(
+        self, text: str, token_ids: TokenIds, place: int
+    ) -> tuple[TokenIds, TokenIds, int, int] | None:
+        """The tokens before a place, and those behind it, if together they are the text's.
+
+        What is behind it may have to be read with a little of what is before it, because a tokenizer marks
+        the beginning of what it reads (the ``▁`` of Unigram) where there is no space.
+
+        Returns:
+            The tokens before the place, those of what is read behind it, where that begins, and how many
+            tokens of the text are before the ones that both have. None: the text is not divided there.
+        """
+        (left,) = self._plain([text[:place]])
+        shared = len(token_ids) - len(left)
+        if shared < 0 or not np.array_equal(left, token_ids[: len(left)]):
+            return None
+        for start in (place, max(0, place - _OVERLAP)):
+            (right,) = self._plain([text[start:]])
+            extra = len(right) - shared
+            if (extra == 0 or (extra > 0 and start < place)) and np.array_equal(
+                right[extra:], token_ids[len(left) :]
+            ):
+                return left, right, start, len(left) - extra
+        return None
 
     def _plain(self, texts: list[str]) -> list[TokenIds]:
         """The tokens of texts, without special ones."""
@@ -140,9 +172,11 @@ class WindowReader:
         return begin, max(borders[chunk.end], begin + 1)
 
 
-def _near_the_middle(count: int) -> range:
-    """Which of so many places may divide a text; none if there are few."""
-    return range(count // 2 - 1, count // 2 + 2) if count > _FEW_PLACES else range(0)
+def _near_the_middle(count: int) -> list[int]:
+    """Which of so many places may divide a text, those in the middle first; none if there are few."""
+    middle = count // 2
+    nearest = range(max(0, middle - _TRIED), min(count, middle + _TRIED + 1))
+    return sorted(nearest, key=lambda at: abs(at - middle)) if count > _FEW_PLACES else []
 
 
 def _common(a: TokenIds, b: TokenIds) -> int:

@@ -100,9 +100,10 @@ class AsyncEncoder(AsyncModel[Encoder]):
         prefix = self.encoder.prefix(prompt_name, prompt)
         options = self.encoder.output_options(truncate_dim, normalize_embeddings, precision, ranges)
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
-        token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
-        encoded = await self.encode_token_ids(token_ids, priority, prefix)
-        vectors = await self.finish(encoded, options)
+        with self._call():
+            token_ids = await self.tokenize([prefix + text for text in texts] if prefix else texts, priority)
+            encoded = await self.encode_token_ids(token_ids, priority, prefix)
+            vectors = await self.finish(encoded, options)
         if isinstance(sentences, str):
             only: npt.NDArray[Any] = vectors[0]
             return only
@@ -141,15 +142,16 @@ class AsyncEncoder(AsyncModel[Encoder]):
             self.encoder.output_options(truncate_dim, normalize_embeddings) if "dense" in wanted else None
         )
         texts = [sentences] if isinstance(sentences, str) else as_list(sentences)
-        token_ids = await self.tokenize(
-            [prefix + text for text in texts] if prefix else texts, priority, task=task
-        )
-        encoded = await self.encode_token_ids(token_ids, priority, prefix, wanted=wanted - {"dense"})
-        dense = None if options is None else await self.finish(encoded, options)
-        given = self.encoder.bundle.manifest.token_outputs or TokenOutputs()
-        found = await self.in_thread(
-            lambda: all_outputs(token_ids, dense, encoded.tokens, given, wanted, task)
-        )
+        with self._call():
+            token_ids = await self.tokenize(
+                [prefix + text for text in texts] if prefix else texts, priority, task=task
+            )
+            encoded = await self.encode_token_ids(token_ids, priority, prefix, wanted=wanted - {"dense"})
+            dense = None if options is None else await self.finish(encoded, options)
+            given = self.encoder.bundle.manifest.token_outputs or TokenOutputs()
+            found = await self.in_thread(
+                lambda: all_outputs(token_ids, dense, encoded.tokens, given, wanted, task)
+            )
         return found[0] if isinstance(sentences, str) else found
 
     async def tokenize(

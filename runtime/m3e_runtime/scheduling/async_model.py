@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 import numpy as np
 
@@ -78,7 +78,9 @@ class AsyncModel(Generic[_M]):
         self._engine = EngineThread(model, self._pace, self._deliver, lane)
         self._helpers = ThreadPoolExecutor(_HELPER_THREADS, thread_name_prefix="m3e-tokenizer")
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
+        self._calls: set[asyncio.Task[Any] | None] = set()
+        self._calls_ended = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
         self._close_engine = weakref.finalize(self, self._engine.close)  # also at the end of the process
 
     def __repr__(self) -> str:
@@ -189,21 +191,56 @@ class AsyncModel(Generic[_M]):
             self._release(request)
 
     async def close(self) -> None:
-        """Reject new calls, finish those that wait, and stop the engine's thread."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._loop is not None:
-            await self._loop.run_in_executor(None, self._close_engine)
-        self._helpers.shutdown(wait=False)
+        """Reject new calls, finish those that have begun, and stop the engine's thread.
+
+        Cancelling it does not stop the closing. Another event loop may close it once its own has ended.
+
+        Raises:
+            OptionError: its own event loop is another one, which has not ended.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
+            raise OptionError(f"an {type(self).__name__} belongs to one event loop; close it there.")
+        if self._closing is None:
+            self._closing = loop.create_task(self._close(loop))
+        if not self._closing.done() and self._closing.get_loop() is loop:
+            await asyncio.shield(self._closing)
+
+    async def _close(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            if self._calls and self._loop is loop:
+                await self._calls_ended.wait()
+            if self._loop is not None:
+                await loop.run_in_executor(None, self._close_engine)
+        finally:
+            self._engine.end()  # the event loop may end before the calls do
+            self._helpers.shutdown(wait=False)
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        """A call of several steps, which closing lets finish. A task makes one at a time.
+
+        Raises:
+            ClosedError: it is closed.
+        """
+        self._start()
+        task = asyncio.current_task()
+        self._calls.add(task)
+        try:
+            yield
+        finally:
+            self._calls.discard(task)
+            if self._closing is not None and not self._calls:
+                self._calls_ended.set()
 
     async def in_thread(self, work: Callable[[], _T]) -> _T:
-        """Run ``work`` in a helper thread and return its result."""
-        return await self._start().run_in_executor(self._helpers, work)
+        """Run ``work`` in a helper thread and return its result, also for calls that closing waits for."""
+        helpers = self._helpers if self._closing is None else None
+        return await asyncio.get_running_loop().run_in_executor(helpers, work)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
-        if self._closed:
+        if self._closing is not None and asyncio.current_task() not in self._calls:
             raise ClosedError(f"the {type(self._model).__name__.lower()} is closed; make another.")
         if self._loop is None:
             self._loop = loop

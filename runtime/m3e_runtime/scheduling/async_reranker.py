@@ -44,7 +44,7 @@ class AsyncReranker(AsyncModel[Reranker]):
         """Score until the speed of the engine is measured. The first runs take longer than others."""
         await self.predict(("", ""))
         half = "a " * self.reranker.max_length
-        longest = await self.tokenize([(half, half)])
+        longest = self.reranker.tokenize([(half, half)])  # not counted as cut
 
         def score(count: int) -> Awaitable[object]:
             many = TokenizedPairs(longest.ids * count, longest.types * count, longest.cut * count)
@@ -84,8 +84,10 @@ class AsyncReranker(AsyncModel[Reranker]):
         function = self.reranker.activation(activation_fn)
         check_flag("apply_softmax", apply_softmax)
         pairs, is_single = as_pairs(sentences)
-        tokens = await self.tokenize(with_prompt(self.reranker.prefix(prompt_name, prompt), pairs), priority)
-        encoded = await self.score_tokens(tokens, priority)
+        pairs = with_prompt(self.reranker.prefix(prompt_name, prompt), pairs)
+        with self._call():
+            tokens = await self.tokenize(pairs, priority)
+            encoded = await self.score_tokens(tokens, priority)
         scores = activate(encoded.vectors, function, bool(apply_softmax))
         return scores[0] if is_single else scores
 
@@ -143,9 +145,11 @@ class AsyncReranker(AsyncModel[Reranker]):
         """
         pairs, _ = as_pairs(list(pairs))
         characters = sum(len(text) for pair in pairs for text in pair)
-        return await self._tokenized(
+        tokens = await self._tokenized(
             len(pairs), characters, priority, lambda: self.reranker.tokenize(pairs, truncate)
         )
+        self.reranker.cut_pairs.add(tokens.cut, self.reranker.max_length)
+        return tokens
 
     async def score_tokens(
         self, tokens: TokenizedPairs, priority: Priority = "query", seconds: float = math.inf

@@ -76,9 +76,14 @@ class EngineThread:
 
     def close(self) -> None:
         """Compute what was submitted, then end the thread. Blocks; for other threads only."""
+        self.end()
+        if self.alive:
+            self._thread.join()
+
+    def end(self) -> None:
+        """As :meth:`close`, without waiting for it."""
         if self.alive:
             self._inbox.put(None)
-            self._thread.join()
 
     def _main(self) -> None:
         open_ = True

@@ -4,10 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from m3e_serve.errors import ApiError
 
-__all__ = ["Inputs", "RawInputs", "check_count", "first_given", "read_inputs"]
+__all__ = [
+    "CHUNK_FIELDS",
+    "Inputs",
+    "RawInputs",
+    "WithoutChunks",
+    "check_count",
+    "first_given",
+    "read_inputs",
+    "refuse_chunks",
+]
+
+CHUNK_FIELDS = ("truncation", "chunking")
+"""Fields of ``/v1/embeddings`` that divide texts. Responses of other services have one vector for a text."""
+
+
+class WithoutChunks(msgspec.Struct, kw_only=True):
+    """A body without :data:`CHUNK_FIELDS`. They are refused: ignored, long texts would be cut."""
+
+    truncation: Any = None
+    chunking: Any = None
+
 
 RawInputs = str | list[str | int | list[int]]
 """A text, a list of texts, the token ids of a text, or a list of token ids."""
@@ -58,6 +81,18 @@ def check_count(count: int, field: str, most: int) -> None:
     if count > most:
         message = f"`{field}` has {count} inputs; at most {most} are allowed."
         raise ApiError(400, message, "invalid_value", field, tei_status=413)
+
+
+def refuse_chunks(request: WithoutChunks) -> None:
+    """Check that a body has none of :data:`CHUNK_FIELDS`.
+
+    Raises:
+        ApiError: it has one.
+    """
+    for field in CHUNK_FIELDS:
+        if getattr(request, field) is not None:
+            message = f"`{field}` is a field of /v1/embeddings; here `truncate` cuts or rejects long texts."
+            raise ApiError(400, message, "invalid_value", field, tei_status=422)
 
 
 def first_given(*values: bool | None) -> bool:

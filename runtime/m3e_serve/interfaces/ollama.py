@@ -12,6 +12,7 @@ from msgspec import Meta
 
 import m3e_runtime
 from m3e_serve.errors import ApiError
+from m3e_serve.interfaces.inputs import WithoutChunks, refuse_chunks
 from m3e_serve.interfaces.prompts import choose_prompt
 from m3e_serve.models.served_model import Embedded, ServedModel
 from m3e_serve.requests.call import Call
@@ -33,7 +34,7 @@ _TAG = ":latest"
 """Clients append it to names without a tag."""
 
 
-class OllamaEmbedRequest(msgspec.Struct):
+class OllamaEmbedRequest(WithoutChunks):
     """The body of ``/api/embed``. ``keep_alive`` is ignored, and so is ``options`` except ``num_ctx``."""
 
     input: str | list[str] = ""
@@ -93,6 +94,7 @@ class OllamaEmbed(_Embedding):
         """Vectors of unit length. An empty text has no vector: clients send it to preload a model."""
         start = time.perf_counter_ns()
         request = _embed_decoder.decode(call.body)
+        refuse_chunks(request)
         texts = [request.input] if isinstance(request.input, str) else request.input
         texts = [] if texts == [""] and isinstance(request.input, str) else texts
         model, embedded = await self.embed(

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 import m3e_runtime
+from m3e_serve.interfaces.inputs import CHUNK_FIELDS
 from m3e_serve.interfaces.ollama import OllamaEmbedRequest, OllamaPromptRequest
 from m3e_serve.interfaces.openai import FIXED, EmbeddingRequest
 from m3e_serve.interfaces.openapi_operations import (
@@ -225,6 +226,8 @@ def _narrow_embeddings(properties: dict[str, dict[str, Any]], service: Service) 
     )
     properties[SimilarityInput.__name__]["sentences"]["minItems"] = 1
     parameters = properties[SimilarityParameters.__name__]
+    for each in (embed, sparse, parameters, properties[OllamaEmbedRequest.__name__]):
+        each.update({name: {"enum": [None], "default": None} for name in CHUNK_FIELDS})
     for each in (embed, sparse, tokenize, parameters):
         each["prompt_name"] = {"enum": [None, *prompt_names(default)]}
     for each in (embed, sparse, parameters):

@@ -12,7 +12,7 @@ import m3e_runtime
 from m3e_runtime import outputs
 from m3e_runtime.errors import TextTooLongError
 from m3e_serve.errors import ApiError
-from m3e_serve.interfaces.inputs import RawInputs, read_inputs
+from m3e_serve.interfaces.inputs import RawInputs, WithoutChunks, read_inputs, refuse_chunks
 from m3e_serve.interfaces.prompts import choose_prompt
 from m3e_serve.models.served_model import Embedded, ServedModel
 from m3e_serve.models.served_reranker import ServedReranker
@@ -41,7 +41,7 @@ Direction = Literal["Right", "right", "Left", "left"]
 """Side at which long texts are truncated. ``Right`` keeps the first tokens, ``Left`` the last."""
 
 
-class EmbedRequest(msgspec.Struct):
+class EmbedRequest(WithoutChunks):
     """The body of ``/embed``."""
 
     inputs: RawInputs
@@ -59,7 +59,7 @@ class SimilarityInput(msgspec.Struct):
     sentences: list[str]
 
 
-class SimilarityParameters(msgspec.Struct):
+class SimilarityParameters(WithoutChunks):
     """Options, as in :class:`EmbedRequest`."""
 
     truncate: bool | None = None
@@ -96,6 +96,7 @@ class Embed:
     async def __call__(self, call: Call) -> Response:
         """Vectors, of unit length unless ``normalize`` is false."""
         request = _embed_decoder.decode(call.body)
+        refuse_chunks(request)
         model = self._service.models.default
         call.model = model.name
         embedded = await self._embed(call, request, model)
@@ -136,6 +137,7 @@ class Similarity:
         """The cosine similarity of one text with each of the others."""
         request = _similarity_decoder.decode(call.body)
         settings, parameters = self._service.settings, request.parameters or SimilarityParameters()
+        refuse_chunks(parameters)
         model, prompt = choose_prompt(self._service.models.default, prompt_name=parameters.prompt_name)
         others = read_inputs(list(request.inputs.sentences), "sentences", settings.max_texts).texts
         call.model = model.name

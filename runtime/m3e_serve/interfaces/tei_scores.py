@@ -59,7 +59,7 @@ class TeiRerank:
     async def __call__(self, call: Call) -> Response:
         """The texts in descending order of their scores: logits, or their sigmoid without ``raw_scores``."""
         start = time.perf_counter()
-        request, settings = _rerank_decoder.decode(call.body), self._service.settings
+        request, settings = _read_rerank(call.body), self._service.settings
         query, texts = request.query, request.texts
         check_count(len(texts), "texts", settings.max_pairs)
         keep_end = keeps_end(request.truncation_direction)
@@ -80,6 +80,21 @@ class TeiRerank:
                 rank["text"] = texts[rank["index"]]
         characters = len(query) * len(texts) + sum(map(len, texts))
         return _response(ranks, scored, model.device, start, characters)
+
+
+def _read_rerank(body: bytes) -> TeiRerankRequest:
+    """The body of ``/rerank``. Other servers have Jina's format on this path; an error names its path here.
+
+    Raises:
+        ApiError: as :meth:`BodyDecoder.decode`, and 422, there are no ``texts``.
+    """
+    try:
+        return _rerank_decoder.decode(body)
+    except msgspec.ValidationError as error:
+        if "missing required field `texts`" not in str(error):
+            raise
+    message = "`texts` is missing. Requests with `documents`, as Jina and Cohere have them, go to /v1/rerank."
+    raise ApiError(400, message, "invalid_value", "texts", tei_status=422)
 
 
 class Predict:

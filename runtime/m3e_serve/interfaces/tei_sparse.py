@@ -11,7 +11,7 @@ import msgspec
 from m3e_runtime.errors import OptionError
 from m3e_runtime.token_outputs import SparseVector
 from m3e_serve.errors import ApiError
-from m3e_serve.interfaces.inputs import RawInputs, read_inputs
+from m3e_serve.interfaces.inputs import RawInputs, WithoutChunks, read_inputs, refuse_chunks
 from m3e_serve.interfaces.prompts import choose_prompt
 from m3e_serve.interfaces.tei import keeps_end
 from m3e_serve.models.served_model import ServedModel, SparseEmbedded
@@ -23,7 +23,7 @@ from m3e_serve.service import Service
 __all__ = ["EmbedSparse", "EmbedSparseRequest", "SparseValue"]
 
 
-class EmbedSparseRequest(msgspec.Struct):
+class EmbedSparseRequest(WithoutChunks):
     """The body of ``/embed_sparse``."""
 
     inputs: RawInputs
@@ -51,6 +51,7 @@ class EmbedSparse:
     async def __call__(self, call: Call) -> Response:
         """A list of token ids with weights for each text."""
         request = _decoder.decode(call.body)
+        refuse_chunks(request)
         model = self._service.models.default
         call.model = model.name
         embedded = await self._embed(call, request, model)
