@@ -70,7 +70,7 @@ def test_what_is_not_supported_is_refused_by_name(name, tmp_path):
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        # gte-Qwen2 and stella_en_1.5B_v5: their Qwen2 sees in both directions.
+        # A Qwen2 whose code may see in both directions, as that of gte-Qwen2 does.
         (
             {"auto_map": {"AutoModel": "modeling_qwen.Qwen2Model"}, "model_type": "qwen2"},
             r"auto_map: modeling_qwen\.Qwen2Model",

@@ -79,8 +79,8 @@ def refuse_other_code(file: Path, config: Mapping[str, Any]) -> None:
     """Reject a checkpoint that came with code of its own whose arithmetic is not known.
 
     transformers and sentence-transformers load such a checkpoint with their own class of the same
-    ``model_type`` if they may not run the code, whatever it computes: gte-Qwen2's Qwen2 sees in both
-    directions, jina-reranker-v2's XLM-RoBERTa has other tensors.
+    ``model_type`` if they may not run the code, whatever it computes: the BERT of the first
+    jina-embeddings-v2 had ALiBi, and the XLM-RoBERTa of jina-reranker-v2 has other tensors.
 
     Args:
         file: the path of config.json.
