@@ -297,6 +297,9 @@ def test_no_code_of_a_checkpoint_is_run(checkpoints, through_torch, tmp_path):
     synthetic.update_json(
         folder / "config.json", auto_map={"AutoModel": "modeling.M", "AutoConfig": "modeling.M"}
     )
+    with pytest.raises(UnsupportedModelError, match=r"auto_map: modeling\.M"):
+        through_torch(folder)
+    synthetic.update_json(folder / "config.json", remove=("auto_map",))
     through_torch(folder)
     (folder / "model.safetensors").unlink()
     torch.save({"weight": Evil()}, folder / "pytorch_model.bin")

@@ -309,7 +309,10 @@ def test_a_pickle_that_is_no_state_dict_is_a_checkpoint_error(content, checkpoin
 
 
 def test_python_files_in_a_checkpoint_never_run(checkpoint, tmp_path, capsys):
-    """What trust_remote_code would import: named by the config, present, and not touched."""
+    """What trust_remote_code would import: named by the config, present, and not touched.
+
+    Nor is a model exported whose code may compute something else than BERT.
+    """
     victim = tmp_path / "victim"
     for name in ("modeling_custom.py", "tokenization_custom.py", "configuration_custom.py"):
         (checkpoint / name).write_text(f"open({str(victim)!r}, 'w')\nclass Custom: pass\n")
@@ -321,7 +324,11 @@ def test_python_files_in_a_checkpoint_never_run(checkpoint, tmp_path, capsys):
     update_json(
         checkpoint / "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "tokenization_custom.Custom"]}
     )
-    main([str(checkpoint), "-o", str(tmp_path / "bundle"), "--gate", "off"])
+    command = [str(checkpoint), "-o", str(tmp_path / "bundle"), "--gate", "off"]
+    assert main(command) == 4
+    assert "auto_map: modeling_custom.Custom" in capsys.readouterr().err
+    update_json(checkpoint / "config.json", remove=("auto_map",))
+    assert main(command) == 0
     assert not victim.exists()
     written = tmp_path / "bundle"
     assert not any("_custom" in file.read_text(errors="replace") for file in written.rglob("*.json"))

@@ -6,7 +6,15 @@ from typing import Any
 
 from m3e_export.architectures.settings import Config
 
-__all__ = ["HUB_NOMIC_BERT", "only_in_custom_code"]
+__all__ = ["HUB_NOMIC_BERT", "only_in_custom_code", "read_classes"]
+
+_CLASSES = {
+    "eurobert": ("EuroBert",),
+    "gte": ("Gte", "New"),
+    "jina_bert": ("JinaBert",),
+    "new": ("New",),
+    "nomic_bert": ("NomicBert",),
+}
 
 HUB_NOMIC_BERT: dict[str, Any] = {
     "n_embd": 768,
@@ -24,6 +32,15 @@ HUB_NOMIC_BERT: dict[str, Any] = {
     "type_vocab_size": 2,
 }
 """What transformers' NomicBertConfig takes in place of the hub's keys, which it does not read."""
+
+
+def read_classes(config: Config) -> tuple[str, ...]:
+    """How the names of the hub's classes begin whose arithmetic is known for the family of ``config``."""
+    return _CLASSES.get("jina_bert" if _jina(config) else str(config.get("model_type")), ())
+
+
+def _jina(config: Config) -> bool:
+    return config.get("model_type") == "bert" and config.get("position_embedding_type") == "alibi"
 
 
 def only_in_custom_code(config: Config) -> bool:

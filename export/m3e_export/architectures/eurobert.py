@@ -26,7 +26,7 @@ __all__ = ["spec", "weights"]
 
 _WORDS = "embed_tokens.weight"
 _KEYS = SizeKeys(norm_eps="rms_norm_eps")
-_EPS, _PAD, _BASE = 1e-5, 128_001, 10_000.0  # EuroBertConfig's
+_EPS, _PAD = 1e-5, 128_001  # EuroBertConfig's
 _NAMES = GatedNames(
     stem="layers",
     qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -60,7 +60,8 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
     lookup = TensorLookup(tensors, _WORDS)
     attention, mlp = flag(config, "attention_bias", False), flag(config, "mlp_bias", False)
     biases = Biases(attention, attention, mlp, mlp, norms=False)
-    of_pairs = rope_frequencies(rope_settings(config, _BASE), spec.head_size)
+    # Without a base, EuroBertConfig takes 250000 on the hub and 10000 in transformers.
+    of_pairs = rope_frequencies(rope_settings(config), spec.head_size)
     groups = _key_value_heads(config, spec)
     layers = [
         gated_layer(lookup, spec, _NAMES, biases, index, key_value_heads=groups)

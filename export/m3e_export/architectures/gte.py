@@ -29,7 +29,7 @@ from m3e_export.architectures.tensors import Array, TensorLookup, Tensors
 __all__ = ["spec", "weights"]
 
 _PAD = {"new": 0, "gte": 1}  # NewConfig's and GteConfig's
-_BASE = {"new": 10_000.0, "gte": 160_000.0}
+_BASE = {"new": 10_000.0}  # NewConfig's; GteConfig's is 10000 on the hub and 160000 in transformers
 _VARIANTS: dict[str, tuple[Any, ...]] = {
     "position_embedding_type": ("rope", None),
     "layer_norm_type": ("layer_norm", None),
@@ -89,7 +89,7 @@ def _frequencies(config: Config, spec: EncoderSpec) -> Array:
     The ``NTKScalingRotaryEmbedding`` of the hub's code scales texts of every length alike:
     https://kexue.fm/archives/9706, equation 6.
     """
-    settings = rope_settings(config, _BASE[spec.model_type])
+    settings = rope_settings(config, _BASE.get(spec.model_type))
     if settings.get("type") != "ntk" and settings.get("rope_type") != "ntk":
         return rope_frequencies(settings, spec.head_size)
     refuse_variants(settings, {"mixed_b": (None,)})

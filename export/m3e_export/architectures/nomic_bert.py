@@ -1,7 +1,8 @@
 """NomicBERT: nomic-embed-text v1 and v1.5, CodeRankEmbed. BERT with rotary positions and gated layers.
 
 A folder on the hub has the configuration of its own code, with GPT-2's keys; transformers 5 writes BERT's
-keys. The names of the tensors are the same. See https://arxiv.org/abs/2402.01613.
+keys. Since 2026, nomic-embed-text-v1.5 has both. The names of the tensors are the same.
+See https://arxiv.org/abs/2402.01613.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from m3e_export.architectures.rotary import (
     rotary_table,
 )
 from m3e_export.architectures.settings import (
+    ACTIVATION_NAMES,
     Config,
     SizeKeys,
     encoder_spec,
@@ -40,7 +42,7 @@ from m3e_export.architectures.settings import (
     refuse_variants,
 )
 from m3e_export.architectures.tensors import Array, TensorLookup, Tensors
-from m3e_export.errors import UnsupportedModelError
+from m3e_export.errors import CheckpointError, UnsupportedModelError
 
 __all__ = ["spec", "weights"]
 
@@ -56,8 +58,11 @@ _HUB_KEYS = SizeKeys(
 )
 _BASE = 1000.0  # NomicBertConfig.default_theta of transformers
 _HUB_EPS = 1e-5  # GPT2Config's
-_HUB_BASE = 10_000.0
 _TRAINED = 2048  # the hub's NomicBertConfig
+_TYPES = 2  # the default of both
+# The default of the hub's NomicBertConfig is 1.0 in its first version, and null in later ones. The first one
+# rotates as the others do up to the trained length.
+_HUB_SCALING = 1.0
 _MULTIPLE = 256  # NomciBertGatedMLP rounds its width up to one
 # The hub's configuration: the supported values. The first is the default.
 _HUB_VARIANTS: dict[str, tuple[Any, ...]] = {
@@ -69,6 +74,15 @@ _HUB_VARIANTS: dict[str, tuple[Any, ...]] = {
     "rotary_head_dim": (False, None),
     "moe_every_n_layers": (0, None),
     "num_heads_kv": (None,),
+    "norm_mlp": (False, None),  # a normalization inside of the feed-forward part
+}
+# The hub's keys, and those of transformers for the same numbers.
+_IN_TRANSFORMERS = {
+    "n_embd": "hidden_size",
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_inner": "intermediate_size",
+    "layer_norm_epsilon": "layer_norm_eps",
 }
 _HUB_ACTIVATIONS = {"swiglu": "silu", "geglu": "gelu"}
 _NAMES = GatedNames(
@@ -89,7 +103,7 @@ def spec(config: Config) -> EncoderSpec:
     the longest text of its batch. Texts then end there, where the rotation is the usual one.
 
     Raises:
-        CheckpointError: a size is missing or invalid.
+        CheckpointError: a size is missing or invalid, or two keys for the same number differ.
         UnsupportedModelError: the activation or a variant is not supported.
     """
     if not _from_hub(config):
@@ -110,7 +124,7 @@ def weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeigh
     lookup = TensorLookup(tensors, WORDS)
     of_pairs = _frequencies(config, spec)
     biases = _biases(config)
-    types = token_types(lookup, config, spec.hidden, 0 if _from_hub(config) else 2)
+    types = token_types(lookup, config, spec.hidden, _TYPES)
     layers = [gated_layer(lookup, spec, _NAMES, biases, index) for index in range(spec.layers)]
     if _from_hub(config) and flag(config, "rotary_emb_interleaved", False):
         layers = [_half_split(layer, spec, 2 * len(of_pairs)) for layer in layers]
@@ -141,7 +155,8 @@ def _hub_spec(config: Config) -> EncoderSpec:
         "vocab_size": _rounded_up(vocab_size, positive_int(config, "pad_vocab_size_multiple", default=1)),
     }
     found = encoder_spec(made, "nomic_bert", _HUB_KEYS, norm_eps=_HUB_EPS)
-    if not config.get("rotary_scaling_factor"):
+    _check_other_keys(config, found)
+    if not config.get("rotary_scaling_factor", _HUB_SCALING):
         return found
     trained = positive_int(config, "max_trained_positions", default=_TRAINED)
     logger.warning(
@@ -150,6 +165,26 @@ def _hub_spec(config: Config) -> EncoderSpec:
         trained,
     )
     return dataclasses.replace(found, max_positions=min(found.max_positions, trained))
+
+
+def _check_other_keys(config: Config, spec: EncoderSpec) -> None:
+    """Check that the keys of transformers, if they are there too, say the same as the hub's.
+
+    Raises:
+        CheckpointError: they differ, and it is unclear which ones the weights belong to.
+    """
+    for key, other in _IN_TRANSFORMERS.items():
+        one, two = config.get(key), config.get(other)
+        if one is not None and two is not None and one != two:
+            raise CheckpointError(
+                f"config.json: {key} is {one!r} and {other} is {two!r}; remove one of them."
+            )
+    act = config.get("hidden_act")
+    if act is not None and ACTIVATION_NAMES.get(str(act)) != spec.activation:
+        raise CheckpointError(
+            f"config.json: activation_function is {config.get('activation_function')!r} and hidden_act is "
+            f"{act!r}; remove one of them."
+        )
 
 
 def _rounded_up(number: int, multiple: int) -> int:
@@ -173,7 +208,16 @@ def _frequencies(config: Config, spec: EncoderSpec) -> Array:
             f"config.json: rotary_emb_fraction {fraction!r} is not supported; an even number of the "
             f"{spec.head_size} columns of a head must rotate."
         )
-    return frequencies(positive_float(config, "rotary_emb_base", _HUB_BASE), int(dimensions))
+    # No default: that of the hub's NomicBertConfig is 1000 in its first version, and 10000 in later ones.
+    found = frequencies(positive_float(config, "rotary_emb_base"), int(dimensions))
+    if config.get("rope_parameters") is not None:
+        other = rope_frequencies(rope_settings(config, _BASE), spec.head_size)
+        if not np.array_equal(found, other):
+            raise CheckpointError(
+                f"config.json: rotary_emb_base is {config['rotary_emb_base']!r} and rope_parameters is "
+                f"{config['rope_parameters']!r}; remove one of them."
+            )
+    return found
 
 
 def _half_split(layer: LayerWeights, spec: EncoderSpec, dimensions: int) -> LayerWeights:

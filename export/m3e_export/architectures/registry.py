@@ -65,7 +65,7 @@ def architecture_for(config: Config) -> Architecture:
     if not isinstance(model_type, str) or model_type not in _FAMILIES:
         raise UnsupportedModelError(
             f"model_type {model_type!r} in config.json is not supported; known: {', '.join(_FAMILIES)}. "
-            "For others, try --exporter torch."
+            "For others, try --exporter torch, which exports models that give vectors of texts."
         )
     # jina-embeddings-v2 calls itself "bert"; what it is shows in its positions.
     jina = model_type == "bert" and config.get("position_embedding_type") == "alibi"

@@ -52,8 +52,13 @@ def half_split(heads: int, head_size: int, dimensions: int) -> npt.NDArray[np.in
     return order
 
 
-def rope_settings(config: Config, default_base: float) -> dict[str, Any]:
+def rope_settings(config: Config, default_base: float | None = None) -> dict[str, Any]:
     """The rotation that transformers' configuration class makes of ``config``.
+
+    Args:
+        config: the content of config.json.
+        default_base: the base of a file without one. None makes it an error, for families whose code on the
+            hub has another default than transformers.
 
     Returns:
         ``rope_parameters``, or ``rope_scaling`` in older files, with ``rope_theta``.

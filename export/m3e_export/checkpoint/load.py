@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from m3e_export.architectures import EncoderSpec, EncoderWeights, architecture_for
 from m3e_export.architectures.settings import Config
-from m3e_export.architectures.tensors import Tensors
+from m3e_export.architectures.tensors import ReadTensors, Tensors, refuse_unread
 from m3e_export.checkpoint.base import BaseCheckpoint
 from m3e_export.checkpoint.classification import read_classifier
 from m3e_export.checkpoint.head import HeadLayer, dimension_of, read_head
@@ -21,7 +21,7 @@ from m3e_export.checkpoint.late_interaction_heads import late_interaction_heads
 from m3e_export.checkpoint.licence import licence
 from m3e_export.checkpoint.multi_vector import register_prefixes
 from m3e_export.checkpoint.pooling import check_pooling
-from m3e_export.checkpoint.refused import refuse_quantized
+from m3e_export.checkpoint.refused import refuse_adapters_below, refuse_other_code, refuse_quantized
 from m3e_export.checkpoint.sentence_config import SHORTEST, Pooling, SentenceConfig, read_sentence_config
 from m3e_export.checkpoint.source import fetch, source_name
 from m3e_export.checkpoint.splade import read_term_head
@@ -78,11 +78,13 @@ def load_checkpoint(
     sentence_config = read_sentence_config(folder, pooling, route, hub)
     config = read_object(sentence_config.transformer / "config.json", required=True)
     refuse_quantized(sentence_config.transformer / "config.json", config)
-    architecture = architecture_for(config)
-    spec = architecture.spec(config)
+    refuse_other_code(sentence_config.transformer / "config.json", config)
+    if sentence_config.adapter is None:
+        refuse_adapters_below(sentence_config.transformer)
+    spec = architecture_for(config).spec(config)
     check_pooling(sentence_config.pooling, spec)
     tensors = sentence_config.load_weights()
-    weights = architecture.weights(config, spec, tensors.arrays)
+    weights = _weights(config, spec, tensors.arrays)
     if not (sentence_config.labels and gives_token_types(sentence_config.tokenizer, spec.model_type)):
         weights = dataclasses.replace(weights, token_type_embeddings=None)
     tokenizer = load_tokenizer(sentence_config.tokenizer, spec.model_type, sentence_config.lower_case)
@@ -116,6 +118,14 @@ def load_checkpoint(
         token_heads=_term_heads(sentence_config, config, spec, weights, tensors.arrays)
         or _token_heads(sentence_config, folder, spec, tokenizer, special_tokens, length),
     )
+
+
+def _weights(config: Config, spec: EncoderSpec, tensors: Tensors) -> EncoderWeights:
+    """The encoder's weights."""
+    read = ReadTensors(tensors)
+    weights = architecture_for(config).weights(config, spec, read)
+    refuse_unread(read, spec.model_type)
+    return weights
 
 
 def _head(

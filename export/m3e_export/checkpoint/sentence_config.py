@@ -417,9 +417,9 @@ def _modules(folder: Path, aliases: Mapping[str, str]) -> list[ModuleEntry]:
     modules = []
     for entry in entries:  # sentence-transformers ignores idx
         kind, path = str(entry.get("type", "")), str(entry.get("path", ""))
+        modules.append(read_entry(file, folder, folder, aliases.get(kind, kind), path))
         if entry.get("kwargs"):
             raise UnsupportedModelError(
                 f"{file}: the module {kind!r} has kwargs {entry['kwargs']!r}, which are not supported."
             )
-        modules.append(read_entry(file, folder, folder, aliases.get(kind, kind), path))
     return modules

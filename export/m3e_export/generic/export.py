@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from m3e_export.architectures.custom_code import only_in_custom_code
 from m3e_export.bundle_writer import prepared_folder, write_bundle
 from m3e_export.candidates import Written, first_passing
 from m3e_export.checkpoint import BaseCheckpoint
-from m3e_export.checkpoint.refused import refuse_quantized
+from m3e_export.checkpoint.refused import refuse_adapters_below, refuse_other_code, refuse_quantized
 from m3e_export.checkpoint.source import fetch
-from m3e_export.errors import OptionError
+from m3e_export.errors import OptionError, UnsupportedModelError
 from m3e_export.gate import Gate
 from m3e_export.generic.calibration import sample_inputs
 from m3e_export.generic.checkpoint import GenericCheckpointFiles
@@ -99,6 +100,14 @@ def _load(request: ExportRequest) -> tuple[BaseCheckpoint, ir.Model, Gate]:
         request.checkpoint, origin, request.pooling, request.max_length, request.route, request.hub
     )
     refuse_quantized(files.sentence_config.transformer / "config.json", files.config)
+    refuse_other_code(files.sentence_config.transformer / "config.json", files.config)
+    if files.sentence_config.adapter is None:
+        refuse_adapters_below(files.sentence_config.transformer)
+    if only_in_custom_code(files.config):
+        raise UnsupportedModelError(
+            f"{files.folder}: transformers has no class for this {files.model_type!r} model; use --exporter "
+            "own."
+        )
     tensors = files.sentence_config.load_weights()
     encoder = load_model(files.config, tensors.arrays)
     tokenizer = load_fast_tokenizer(files.sentence_config, files.model_type)
