@@ -21,10 +21,10 @@ def driver_library(tmp_path_factory):
     return library
 
 
-@pytest.mark.parametrize("file", sorted(file.name for file in SIMULATED.glob("test_*.py")))
-def test_on_the_simulated_driver(driver_library, file):
+def test_on_the_simulated_driver(driver_library):
+    """In a process of its own, which has the simulated library before any other."""
     pytest.importorskip("cuda.bindings", reason="cuda-bindings is not installed")
     environment = {**os.environ, "M3E_SIMULATED_DRIVER": str(driver_library)}
-    command = [sys.executable, "-m", "pytest", str(SIMULATED / file), "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", str(SIMULATED), "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

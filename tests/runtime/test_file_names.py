@@ -51,8 +51,9 @@ def run_python(*arguments, locale):
     return done
 
 
-@pytest.mark.parametrize("locale", LOCALES)
-@pytest.mark.parametrize("output", [b"v.npy", b"v.jsonl", b"v.parquet", b"v/"])
+@pytest.mark.parametrize(
+    ("output", "locale"), zip([b"v.npy", b"v.jsonl", b"v.parquet", b"v/"], LOCALES, strict=True)
+)
 def test_corpora_have_names_that_are_not_utf_8(tiny_bundle, folder, output, locale):
     inputs = os.path.join(folder, GBK)
     os.mkdir(inputs)
@@ -86,7 +87,7 @@ def test_an_index_has_a_name_that_is_not_utf_8(tiny_bundle, folder):
     assert os.path.getsize(target) > 0
 
 
-@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("locale", LOCALES[2:])
 @pytest.mark.parametrize(
     "module", ["m3e_runtime.cli", "m3e_serve.cli", "m3e_export.cli", "m3e_export.quickstart"]
 )
