@@ -51,7 +51,7 @@ Texts make_texts(size_t seed) {
   std::vector<std::string> texts = {"", "a", std::string("a\0b", 3), "\xF0\x9F\x98\x80 [SEP]"};
   for (size_t i = 0; i < 12; ++i) {
     std::string text;
-    for (size_t word = 0; word < 1 + (seed * 7 + i * i * 5) % 180; ++word) {
+    for (size_t word = 0; word < 1 + (seed * 7 + i * i * 5) % 60; ++word) {
       text += "word" + std::to_string(word * i % 23) + " \xE4\xB8\xAD\xE6\x96\x87 ";
     }
     texts.push_back(text);
