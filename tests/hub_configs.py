@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from hub_layouts import HUB_GTE, HUB_NOMIC
+
 __all__ = ["READ", "REFUSED", "HubConfig", "Refused", "tensors_of"]
 
 Config = dict[str, Any]
@@ -34,18 +36,14 @@ class HubConfig:
 
 
 _NOMIC = {
-    "activation_function": "swiglu",
+    **HUB_NOMIC,
     "architectures": ["NomicBertModel"],
     "auto_map": {
         "AutoConfig": "nomic-ai/nomic-bert-2048--configuration_hf_nomic_bert.NomicBertConfig",
         "AutoModel": "nomic-ai/nomic-bert-2048--modeling_hf_nomic_bert.NomicBertModel",
         "AutoModelForMaskedLM": ("nomic-ai/nomic-bert-2048--modeling_hf_nomic_bert.NomicBertForPreTraining"),
     },
-    "causal": False,
     "layer_norm_epsilon": 1e-12,
-    "max_trained_positions": 2048,
-    "mlp_fc1_bias": False,
-    "mlp_fc2_bias": False,
     "model_type": "nomic_bert",
     "n_embd": 768,
     "n_head": 12,
@@ -53,34 +51,19 @@ _NOMIC = {
     "n_layer": 12,
     "n_positions": 8192,
     "pad_vocab_size_multiple": 64,
-    "parallel_block": False,
-    "prenorm": False,
-    "qkv_proj_bias": False,
-    "rotary_emb_base": 1000,
-    "rotary_emb_fraction": 1.0,
-    "rotary_emb_interleaved": False,
-    "rotary_emb_scale_base": None,
-    "rotary_scaling_factor": None,
     "type_vocab_size": 2,
-    "use_rms_norm": False,
     "vocab_size": 30528,
 }
 _GTE = {
+    **HUB_GTE,
     "hidden_act": "gelu",
     "hidden_size": 768,
     "intermediate_size": 3072,
     "layer_norm_eps": 1e-12,
-    "layer_norm_type": "layer_norm",
-    "logn_attention_clip1": False,
-    "logn_attention_scale": False,
     "max_position_embeddings": 8192,
     "model_type": "new",
     "num_attention_heads": 12,
     "num_hidden_layers": 12,
-    "pack_qkv": True,
-    "position_embedding_type": "rope",
-    "unpad_inputs": False,
-    "use_memory_efficient_attention": False,
     "auto_map": {
         "AutoConfig": "Alibaba-NLP/new-impl--configuration.NewConfig",
         "AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel",

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from synthetic import read_json, update_json, write_json
 
-__all__ = ["HUB_NOMIC", "hub_gte", "hub_modernbert", "hub_nomic_bert"]
+__all__ = ["HUB_GTE", "HUB_NOMIC", "hub_gte", "hub_modernbert", "hub_nomic_bert"]
 
 _CODE = "raise SystemExit('the code of a checkpoint was run')\n"
 _SIZES = {
@@ -41,7 +41,7 @@ HUB_NOMIC: dict[str, Any] = {
     "use_rms_norm": False,
 }
 """What nomic-embed-text-v1.5 says beside its sizes; there, the vocabulary is a multiple of 64."""
-_HUB_GTE = {
+HUB_GTE = {
     "layer_norm_type": "layer_norm",
     "logn_attention_clip1": False,
     "logn_attention_scale": False,
@@ -50,6 +50,7 @@ _HUB_GTE = {
     "unpad_inputs": False,
     "use_memory_efficient_attention": False,
 }
+"""What gte-multilingual-base says beside its sizes."""
 
 
 def hub_nomic_bert(folder: Path, **changes: Any) -> Path:
@@ -65,7 +66,7 @@ def hub_gte(folder: Path, model_type: str = "new", *, prefix: str = "new.", **ch
     """Change a GTE of transformers to the hub's keys; ``changes`` replace some."""
     config = read_json(folder / "config.json")
     del config["rope_parameters"]
-    settings = {**config, **_HUB_GTE, "model_type": model_type, "rope_theta": 160_000, "rope_scaling": None}
+    settings = {**config, **HUB_GTE, "model_type": model_type, "rope_theta": 160_000, "rope_scaling": None}
     _with_code(folder, {**settings, **changes}, "New")
     _rename(folder, prefix)
     return folder

@@ -6,7 +6,7 @@ from typing import Any
 
 from m3e_export.architectures.settings import Config
 
-__all__ = ["HUB_NOMIC_BERT", "only_in_custom_code", "read_classes"]
+__all__ = ["HUB_NOMIC_BERT", "is_jina_bert", "only_in_custom_code", "read_classes"]
 
 _CLASSES = {
     "eurobert": ("EuroBert",),
@@ -36,10 +36,11 @@ HUB_NOMIC_BERT: dict[str, Any] = {
 
 def read_classes(config: Config) -> tuple[str, ...]:
     """How the names of the hub's classes begin whose arithmetic is known for the family of ``config``."""
-    return _CLASSES.get("jina_bert" if _jina(config) else str(config.get("model_type")), ())
+    return _CLASSES.get("jina_bert" if is_jina_bert(config) else str(config.get("model_type")), ())
 
 
-def _jina(config: Config) -> bool:
+def is_jina_bert(config: Config) -> bool:
+    """Whether it is jina-embeddings-v2, which calls itself "bert": what it is shows in its positions."""
     return config.get("model_type") == "bert" and config.get("position_embedding_type") == "alibi"
 
 

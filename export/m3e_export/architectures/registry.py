@@ -17,6 +17,7 @@ from m3e_export.architectures import (
     nomic_bert,
     roberta,
 )
+from m3e_export.architectures.custom_code import is_jina_bert
 from m3e_export.architectures.encoder import EncoderSpec, EncoderWeights
 from m3e_export.architectures.settings import Config
 from m3e_export.architectures.tensors import Tensors
@@ -67,6 +68,4 @@ def architecture_for(config: Config) -> Architecture:
             f"model_type {model_type!r} in config.json is not supported; known: {', '.join(_FAMILIES)}. "
             "For others, try --exporter torch, which exports models that give vectors of texts."
         )
-    # jina-embeddings-v2 calls itself "bert"; what it is shows in its positions.
-    jina = model_type == "bert" and config.get("position_embedding_type") == "alibi"
-    return jina_bert if jina else _FAMILIES[model_type]
+    return jina_bert if is_jina_bert(config) else _FAMILIES[model_type]
